@@ -1,0 +1,46 @@
+# Sets itself up on first use: a virtual environment in .venv with the pinned requirements and this package.
+# TORCH is what pip is asked for first, such as another release or another build: make setup TORCH="torch --index-url ..."
+
+SHELL := /bin/bash -euo pipefail
+PYTHON ?= python3
+TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-real check clean
+
+help: ## say what there is to make
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(READY) ## install everything into .venv, once and again when the requirements change
+
+demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it (about 10 minutes)
+	@.venv/bin/python demo/run.py
+
+test: $(READY) ## run the default tests (under 2 minutes)
+	@.venv/bin/python -m pytest
+
+test-real: $(READY) ## run the tests with real small models on real logs (minutes)
+	@.venv/bin/python -m pytest -m real
+
+check: $(READY) ## look for style, format and type errors
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+clean: ## remove .venv, caches and what the demo wrote
+	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out
+
+# A .venv that some other tool made is kept; it only lacks the mark. The build tools are pinned too, hence no isolation.
+$(READY): requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	    || { echo "$(PYTHON) is absent or older than Python 3.11: name another one, make PYTHON=python3.12" >&2; exit 1; }
+	@test -x .venv/bin/python && .venv/bin/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m venv --clear .venv \
+	    || { echo "$(PYTHON) cannot make a virtual environment: install its venv module (on Debian and Ubuntu: python3-venv)" >&2; exit 1; }
+	@echo "Installing $(TORCH)"
+	@$(PIP) install --quiet $(TORCH)
+	@echo "Installing the pinned requirements"
+	@grep -v '^torch==' requirements.txt | $(PIP) install --quiet -r /dev/stdin
+	@$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
