@@ -1,0 +1,1 @@
+"""Every knob, one file a section, checked; recipes are TOML."""

@@ -1,0 +1,58 @@
+"""How lines of one kind of log become records: what `data/known/*.toml` and a user's own TOML file say."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from logllm.config.section import Section
+from logllm.config.sessions import SessionSection
+
+
+class LabelFileSection(Section):
+    """A CSV file with one label a session."""
+
+    session: str = "session"
+    """Column that holds the session's key."""
+    label: str = "label"
+    """Column that holds its label."""
+    normal: tuple[str, ...] = Field(default=("normal",), min_length=1)
+    """Labels that mean normal; every other one means anomalous."""
+    anomalous: tuple[str, ...] = ()
+    """Labels that mean anomalous; empty: every label that is not normal. When given, a third kind of label is an error."""
+
+
+class FormatSection(Section):
+    """One log format."""
+
+    name: str = Field(min_length=1)
+    """What the format is called on the command line."""
+    title: str = ""
+    """One line for people."""
+    kind: Literal["pattern", "json", "plain"] = "pattern"
+    """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `plain`: the line is the message."""
+    pattern: str | None = None
+    """Regular expression (Rust syntax) that a whole line must match, with a group `(?<message>...)`. A line that does not match is a reject."""
+    message: str = "message"
+    """Group or JSON field (dotted path) that holds the message."""
+    time: str | None = None
+    """Group or JSON field that holds the time; none: records have no time."""
+    time_format: tuple[str, ...] = ("iso",)
+    """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes."""
+    label: str | None = None
+    """Group or JSON field that holds the line's label; none: lines carry no label."""
+    normal: tuple[str, ...] = Field(default=("-",), min_length=1)
+    """Labels that mean normal; every other one is an alert. JSON `true` and `false` are the strings `true` and `false`."""
+    encoding: Literal["utf-8", "latin-1"] = "utf-8"
+    """How bytes become text; invalid UTF-8 becomes U+FFFD and is counted. The paper's data sets are latin-1."""
+    label_file: LabelFileSection = LabelFileSection()
+    """Columns of a CSV file with labels per session."""
+    sessions: SessionSection = SessionSection()
+    """The grouping this format is used with unless something else is asked for."""
+    split: Literal["time", "random"] = "time"
+    """The split this format is used with unless something else is asked for."""
+
+    @model_validator(mode="after")
+    def _pattern_when_needed(self) -> Self:
+        if (self.kind == "pattern") != (self.pattern is not None):
+            raise ValueError(f"a format of kind {self.kind!r} {'needs a' if self.kind == 'pattern' else 'takes no'} pattern")
+        return self

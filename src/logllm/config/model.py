@@ -1,0 +1,74 @@
+"""Encoder, projector, decoder and the words around the messages."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from logllm.config.section import Section
+
+
+class LoraSection(Section):
+    """Low-rank adapters (LoRA) of one model."""
+
+    r: int = Field(ge=1)
+    """Rank."""
+    alpha: int = Field(ge=1)
+    """Scale: the update is multiplied by alpha / r."""
+    dropout: float = Field(ge=0, lt=1)
+    """Dropout on the adapters' input."""
+    targets: tuple[str, ...] = ()
+    """Names of the linear layers that get adapters; empty: the query and value projections found for the architecture (paper)."""
+
+
+class EncoderSection(Section):
+    """The model that turns each message into one vector."""
+
+    weights: str = "all-MiniLM-L6-v2"
+    """A folder, a model of the small tier (`logllm show weights`), or a name on the Hugging Face hub (paper: bert-base-uncased)."""
+    pooling: Literal["mean", "pooler"] = "mean"
+    """`pooler`: the model's own pooled output (paper, for BERT-base); `mean`: the mean of its last states over the tokens."""
+    max_tokens: int = Field(default=100, ge=3)
+    """Tokens read of a message, special ones included (paper: 100)."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the frozen weights."""
+    quantize: Literal["none", "nf4"] = "none"
+    """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
+    lora: LoraSection = LoraSection(r=4, alpha=32, dropout=0.01)
+    """Adapters trained in stages whose parts name the encoder (paper: 4, 32, .01)."""
+
+
+class DecoderSection(Section):
+    """The causal language model that reads the sequence and judges it."""
+
+    weights: str = "SmolLM2-135M-Instruct"
+    """A folder, a model of the small tier, or a name on the Hugging Face hub (paper: meta-llama/Meta-Llama-3-8B)."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Number format of the frozen weights."""
+    quantize: Literal["none", "nf4"] = "none"
+    """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
+    lora: LoraSection = LoraSection(r=8, alpha=16, dropout=0.1)
+    """Adapters trained in stages whose parts name the decoder (paper: 8, 16, .1)."""
+
+
+class PromptSection(Section):
+    """The words around the messages, and the two answers (paper, section 1)."""
+
+    head: str = "Below is a sequence of system log messages:"
+    """Before the first message."""
+    tail: str = ". Is this sequence normal or anomalous? \n"
+    """After the last message. The authors' scripts have a backslash and an n where this has a newline."""
+    normal: str = "The sequence is normal."
+    """The answer for a normal session."""
+    anomalous: str = "The sequence is anomalous."
+    """The answer for an anomalous session; the verdict is read where the two answers' tokens first differ."""
+
+
+class ModelSection(Section):
+    """The three parts and the prompt."""
+
+    encoder: EncoderSection = EncoderSection()
+    """Message to vector."""
+    decoder: DecoderSection = DecoderSection()
+    """Sequence of vectors to verdict."""
+    prompt: PromptSection = PromptSection()
+    """The words around."""

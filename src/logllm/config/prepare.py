@@ -1,0 +1,36 @@
+"""From a raw log to train, validation and test parts."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from logllm.config.format import FormatSection
+from logllm.config.mask import MaskSection
+from logllm.config.section import Section
+from logllm.config.sessions import SessionSection
+
+
+class SplitSection(Section):
+    """Division of the sessions into train, validation and test."""
+
+    by: Literal["time", "random"] = "time"
+    """`time`: the first part trains, the last part tests (windows: cut by lines, then windowed); `random`: by session, stratified by label."""
+    test: float = Field(default=0.2, ge=0, lt=1)
+    """Share of the test part (paper: .2)."""
+    validation: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the train part carved out for validation: by time its last sessions, at random stratified (paper: 0)."""
+    seed: int = 0
+    """Seed of a random split."""
+
+
+class PrepareSection(Section):
+    """Everything that decides what sessions a raw log gives; a run carries it, and `detect` reads logs by it."""
+
+    format: FormatSection
+    """How lines become records."""
+    mask: MaskSection = MaskSection()
+    """Which parts of a message become `<*>`."""
+    sessions: SessionSection = SessionSection()
+    """How records become sessions."""
+    split: SplitSection = SplitSection()
+    """How sessions are divided."""

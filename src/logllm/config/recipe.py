@@ -1,0 +1,151 @@
+"""A recipe: every setting of a run, from a TOML file or a packaged name."""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from logllm.config.detect import DetectSection
+from logllm.config.model import ModelSection
+from logllm.config.prepare import SplitSection
+from logllm.config.section import Section
+from logllm.config.sessions import SessionSection
+from logllm.config.train import TrainSection
+from logllm.errors import RecipeError
+
+
+class DataSection(Section):
+    """The data settings a recipe was made for; `prepare --recipe` uses them, a run keeps what its data was prepared with."""
+
+    sessions: SessionSection | None = None
+    """Grouping; none: the format's own."""
+    split: SplitSection | None = None
+    """Division; none: the format's own, with a validation part."""
+
+
+class Recipe(Section):
+    """Model, training and detection settings of a run."""
+
+    name: str
+    """What the recipe is called."""
+    title: str = ""
+    """One line for people."""
+    data: DataSection = DataSection()
+    """Data settings it was made for."""
+    model: ModelSection = ModelSection()
+    """Encoder, projector, decoder, prompt."""
+    train: TrainSection
+    """Stages and what they share."""
+    detect: DetectSection = DetectSection()
+    """Scoring."""
+
+    @classmethod
+    def load(cls, name: str | Path, *, overrides: Sequence[str] = ()) -> Self:
+        """Read a packaged recipe or a TOML file, then apply `key.path=value` overrides in order.
+
+        A recipe may say `extends = "small"`: its tables are then laid over that recipe's, lists replaced whole.
+
+        Raises:
+            RecipeError: no such recipe, not TOML, an unknown key, a value that does not fit, or a malformed override.
+        """
+        settings = _settings(str(name), seen=())
+        for override in overrides:
+            _override(settings, override)
+        return cls.read(settings, source=f"recipe {name}")
+
+    def toml(self) -> str:
+        """The recipe as TOML that `load` reads back to the same recipe."""
+        import tomli_w
+
+        return tomli_w.dumps(self.model_dump(mode="json", exclude_none=True))
+
+
+def packaged() -> list[str]:
+    """Names of the recipes that come with logllm.
+
+    >>> "small" in packaged()
+    True
+    """
+    return sorted(entry.name.removesuffix(".toml") for entry in files("logllm.recipes").iterdir() if entry.name.endswith(".toml"))
+
+
+def _settings(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
+    """The plain settings of a recipe, what it extends resolved."""
+    if name in seen:
+        raise RecipeError(f"recipe {name} extends itself: {' -> '.join((*seen, name))}")
+    settings = _parse(name)
+    parent = settings.pop("extends", None)
+    if parent is None:
+        return settings
+    if not isinstance(parent, str):
+        raise RecipeError(f"recipe {name}: extends takes one recipe's name (found {parent!r})")
+    return _laid_over(_settings(parent, seen=(*seen, name)), settings)
+
+
+def _parse(name: str) -> dict[str, Any]:
+    """Read one TOML file."""
+    path = Path(name)
+    try:
+        if name in packaged():
+            text = files("logllm.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
+        elif path.suffix == ".toml" or path.is_file():
+            text = path.read_text(encoding="utf-8")
+        else:
+            near = get_close_matches(name, packaged(), n=1, cutoff=0.0)[0]
+            raise RecipeError(f"no recipe {name!r}: name a TOML file or one of {', '.join(packaged())} (nearest: {near})")
+        return tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as exc:
+        raise RecipeError(f"recipe {name} cannot be read: {exc}") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise RecipeError(f"recipe {name} is not TOML: {exc}") from exc
+
+
+def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables merged, everything else replaced.
+
+    >>> _laid_over({"a": {"x": 1, "y": 2}, "b": [1]}, {"a": {"y": 3}, "b": [2]})
+    {'a': {'x': 1, 'y': 3}, 'b': [2]}
+    """
+    merged = dict(under)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _laid_over(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _override(settings: dict[str, Any], override: str) -> None:
+    """Set one `key.path=value`; the value is TOML, or a plain string where it is none."""
+    path, sign, text = override.partition("=")
+    if not sign or not path:
+        raise RecipeError(f"--set {override}: write key.path=value, such as train.seed=7")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.split(".")
+    place: Any = settings
+    for part in parents:
+        place = _step_into(place, part, override)
+    if isinstance(place, list):
+        place[_index(place, last, override)] = value
+    else:
+        place[last] = value
+
+
+def _step_into(place: Any, part: str, override: str) -> Any:
+    """The table or list one step further along an override's path; missing tables are made."""
+    inner = place[_index(place, part, override)] if isinstance(place, list) else place.setdefault(part, {})
+    if not isinstance(inner, dict | list):
+        raise RecipeError(f"--set {override}: {part} is a value, not a section")
+    return inner
+
+
+def _index(place: list[Any], part: str, override: str) -> int:
+    """A list's index as an override writes it."""
+    if not part.isdecimal() or int(part) >= len(place):
+        raise RecipeError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
+    return int(part)

@@ -1,0 +1,38 @@
+"""How records become sessions."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from logllm.config.section import Section
+
+
+class SessionSection(Section):
+    """Grouping of records into sessions: by key, by count or by time."""
+
+    by: Literal["key", "count", "time"] = "count"
+    """`key`: one session a key, such as an HDFS block; `count`: windows of `size` records; `time`: windows of `size` seconds."""
+    key_pattern: str | None = None
+    """Regular expression (Rust syntax) whose every match in the message is a key; a line belongs to each of its keys."""
+    key_field: str | None = None
+    """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON field (a list names several keys)."""
+    size: int = Field(default=100, ge=1)
+    """Length of a window: records (`count`; the paper: 100) or seconds (`time`)."""
+    step: int | None = Field(default=None, ge=1)
+    """From one window's start to the next one's, in the unit of `size`; none: the size, windows do not overlap."""
+    max_messages: int = Field(default=128, ge=1)
+    """Longest session the decoder reads, in messages (paper: 128)."""
+    long: Literal["cut", "split"] = "split"
+    """A longer session is cut after `max_messages` (the paper) or goes on as part 2, 3, ... with ids `<session>#2`, `<session>#3`."""
+    idle: int | None = Field(default=None, ge=1)
+    """Seconds of log time after which a key session without records closes; none: at the end of the input."""
+    max_open_sessions: int = Field(default=1_000_000, ge=1)
+    """Open key sessions held at once; beyond it the ones idle for longest close early."""
+
+    @model_validator(mode="after")
+    def _keys_when_by_key(self) -> Self:
+        if self.by == "key" and (self.key_pattern is None) == (self.key_field is None):
+            raise ValueError("sessions by key take one of key_pattern and key_field")
+        if self.step is not None and self.step > self.size:
+            raise ValueError(f"step {self.step} is larger than size {self.size}: records would belong to no window")
+        return self

@@ -1,0 +1,69 @@
+"""Stages as data, and what all stages share."""
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from logllm.config.section import Section
+
+Part = Literal["encoder", "projector", "decoder"]
+
+
+class StageSection(Section):
+    """One stage: which parts learn, how fast, for how long, and against what odds."""
+
+    trains: tuple[Part, ...] = Field(min_length=1)
+    """Parts that receive gradients: LoRA adapters of encoder and decoder, all of the projector."""
+    lr: float = Field(gt=0)
+    """Peak learning rate."""
+    epochs: int | None = Field(default=None, ge=1)
+    """Passes over the oversampled sessions; one of `epochs` and `max_sessions`."""
+    max_sessions: int | None = Field(default=None, ge=1)
+    """Sessions drawn without replacement from the oversampled set, again and again where it holds fewer (paper, stage 1: 1,000)."""
+    min_epoch_sessions: int = Field(default=0, ge=0)
+    """An epoch has at least this many sessions, by repetition (the paper's scripts: 50,000)."""
+    schedule: Literal["tenths", "one-cycle", "constant"] = "tenths"
+    """`tenths`: times 0.7 after every tenth of the stage (the paper's scripts); `one-cycle`: up to `lr`, then down to zero."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """AdamW's weight decay (PyTorch's default, and so the paper's: .01)."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest norm of a step's gradient; none: no clipping (paper)."""
+    shuffle_messages: bool = False
+    """Each session's messages in a random order, drawn anew each time: for sets where order carries no label (paper: off)."""
+    message_dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Dropout on the message vectors before the projector (paper: 0)."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs is None) == (self.max_sessions is None):
+            raise ValueError("a stage takes one of epochs and max_sessions")
+        return self
+
+
+class TrainSection(Section):
+    """What all stages share."""
+
+    stages: tuple[StageSection, ...] = Field(min_length=1)
+    """Run one after the other, each with a new optimiser and schedule."""
+    objective: Literal["answer", "verdict"] = "answer"
+    """`answer`: cross-entropy over the answer's tokens (paper); `verdict`: cross-entropy between the two verdict logits."""
+    oversample: float = Field(default=0.3, ge=0, lt=1)
+    """Share up to which the minority class is repeated (paper's beta: .3)."""
+    batch: int = Field(default=16, ge=1)
+    """Sessions an optimiser step."""
+    micro_batch: int = Field(default=16, ge=1)
+    """Sessions a forward pass; gradients accumulate over batch / micro_batch passes (the paper's scripts: 4)."""
+    drop_last: bool = False
+    """Leave out a stage's last, incomplete micro-batch (the paper's scripts do)."""
+    precision: Literal["no", "bf16", "fp16"] = "no"
+    """Mixed precision of the passes (Accelerate); `no`: the weights' own format."""
+    checkpoint_steps: int = Field(default=50, ge=1)
+    """Optimiser steps between checkpoints; each stage's end makes one too."""
+    seed: int = 0
+    """Seed of order, draws, initial weights and dropout."""
+
+    @model_validator(mode="after")
+    def _whole_micro_batches(self) -> Self:
+        if self.batch % self.micro_batch:
+            raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
+        return self

@@ -1,0 +1,1 @@
+"""Lines to sessions: Polars frames, never torch."""

@@ -1,0 +1,31 @@
+"""Every error that logllm raises on purpose, as one tree.
+
+    LogLLMError
+    ├── RecipeError    a recipe, a setting or an option is wrong
+    ├── DataError      a log, its labels or prepared data are wrong
+    ├── ModelError     weights are missing, do not fit, or a run is not what it was
+    └── ServeError     the service cannot start or answer
+
+Each message says what was found and what to do about it. The command line catches `LogLLMError` once, prints its
+one line and exits with 2.
+"""
+
+
+class LogLLMError(Exception):
+    """The root: catch this to catch every error a user can mend."""
+
+
+class RecipeError(LogLLMError):
+    """A recipe, a setting or an option is wrong."""
+
+
+class DataError(LogLLMError):
+    """A log, its labels or prepared data are wrong."""
+
+
+class ModelError(LogLLMError):
+    """Weights are missing or do not fit, or a run directory is not what its manifest says."""
+
+
+class ServeError(LogLLMError):
+    """The service cannot start or answer."""

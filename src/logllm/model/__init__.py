@@ -1,0 +1,1 @@
+"""Sessions to logits: torch starts here."""

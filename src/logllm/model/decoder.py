@@ -1,0 +1,46 @@
+"""The causal language model that reads the sequence: any of transformers', with LoRA adapters."""
+
+import torch
+from torch import Tensor, nn
+
+from logllm.config.model import DecoderSection
+from logllm.model.backbone import adapted
+
+
+class Decoder(nn.Module):
+    """Embedding vectors to next-token logits."""
+
+    def __init__(self, model: nn.Module, section: DecoderSection) -> None:
+        """Wrap a loaded causal language model.
+
+        Args:
+            model: a transformers causal language model.
+            section: adapters.
+
+        Raises:
+            ModelError: no layers for the adapters.
+        """
+        super().__init__()
+        self.width = int(model.get_input_embeddings().weight.shape[1])
+        self.model = adapted(model, section.lora, part="decoder")
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """Input embeddings of token ids, (k,) -> (k, d_dec), as the model itself makes them."""
+        return self.model.get_input_embeddings()(ids)
+
+    def forward(self, embeddings: Tensor, mask: Tensor, *, keep: int) -> Tensor:
+        """Logits at the last positions.
+
+        Args:
+            embeddings: input vectors, (b, p, d_dec), padded on the left.
+            mask: 1 at input, 0 at padding, (b, p).
+            keep: how many last positions to give logits for. The output head runs on no other one.
+
+        Returns:
+            Logits under the model's own transform, (b, keep, v), float32.
+        """
+        positions = (mask.cumsum(1) - 1).clamp(min=0)  # (b, p)
+        output = self.model(
+            inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False
+        )
+        return output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)

@@ -1,0 +1,46 @@
+"""Token ids to one vector a message: any encoder of transformers, with LoRA adapters."""
+
+import torch
+from torch import Tensor, nn
+
+from logllm.config.model import EncoderSection
+from logllm.errors import ModelError
+from logllm.model.backbone import adapted
+
+
+class Encoder(nn.Module):
+    """A message encoder: its last states pooled into one vector (paper, section 1)."""
+
+    def __init__(self, model: nn.Module, section: EncoderSection) -> None:
+        """Wrap a loaded encoder.
+
+        Args:
+            model: a transformers encoder.
+            section: pooling and adapters.
+
+        Raises:
+            ModelError: pooling `pooler` of a model that has none, or no layers for the adapters.
+        """
+        super().__init__()
+        if section.pooling == "pooler" and getattr(model, "pooler", None) is None:
+            raise ModelError(f"encoder {section.weights} has no pooler: set model.encoder.pooling = 'mean'")
+        self.pooling = section.pooling
+        self.width = int(model.config.hidden_size)
+        self.model = adapted(model, section.lora, part="encoder")
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Encode messages.
+
+        Args:
+            ids: token ids, (u, t), padded anywhere.
+            mask: 1 at tokens, 0 at padding, (u, t).
+
+        Returns:
+            One vector a message, (u, d_enc), float32.
+        """
+        states = self.model(input_ids=ids, attention_mask=mask)
+        if self.pooling == "pooler":
+            return states.pooler_output.float()  # (u, d_enc)
+        weight = mask.unsqueeze(-1).to(torch.float32)  # (u, t, 1)
+        total = (states.last_hidden_state.float() * weight).sum(1)  # (u, d_enc)
+        return total / weight.sum(1).clamp(min=1)  # (u, d_enc)

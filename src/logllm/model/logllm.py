@@ -1,0 +1,151 @@
+"""Encode, project, splice, decode: the one forward pass of training, evaluation, detection and service."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from logllm.config.model import ModelSection
+from logllm.config.train import Part
+from logllm.model.backbone import load_backbone
+from logllm.model.batch import Batch, MessageTokens, Rows
+from logllm.model.decoder import Decoder
+from logllm.model.encoder import Encoder
+from logllm.model.prompt import Prompt, render
+from logllm.model.weights import Progress, locate
+
+IGNORED = -100
+"""Target of positions without loss."""
+
+
+class LogLLM(nn.Module):
+    """Encoder, projector and decoder around a prompt (paper, section 1)."""
+
+    def __init__(self, encoder: Encoder, decoder: Decoder, prompt: Prompt) -> None:
+        """Join the parts with a new projector: one linear layer, always float32."""
+        super().__init__()
+        self.encoder = encoder
+        self.projector = nn.Linear(encoder.width, decoder.width)
+        self.decoder = decoder
+        self.prompt = prompt
+        self.message_dropout = nn.Dropout(0.0)
+        pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
+        self.register_buffer("words", torch.tensor([token for piece in pieces for token in piece]), persistent=False)
+        ends = np.cumsum([len(piece) for piece in pieces])
+        # Rows of `words`: a session's input is a list of rows of the table (words, then messages).
+        self._head, self._tail, self._normal, self._anomalous = np.split(np.arange(ends[-1]), ends[:-1])
+
+    def parts(self) -> dict[Part, nn.Module]:
+        """The three parts a stage can train."""
+        return {"encoder": self.encoder, "projector": self.projector, "decoder": self.decoder}
+
+    def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0) -> list[nn.Parameter]:
+        """Let some parts learn and freeze the others.
+
+        Adapters of encoder and decoder, all of the projector. The base models' own dropout stays off, as in the
+        paper's scripts; the adapters' acts in the parts that learn.
+
+        Returns:
+            The parameters that learn.
+        """
+        self.eval()
+        learning = []
+        for name, part in self.parts().items():
+            for path, parameter in part.named_parameters():
+                parameter.requires_grad_(name in parts and (name == "projector" or "lora_" in path))
+                if parameter.requires_grad:
+                    learning.append(parameter)
+            for path, module in part.named_modules():
+                module.training = name in parts and "lora_dropout" in path
+        self.message_dropout.p = message_dropout
+        self.message_dropout.train()
+        return learning
+
+    def encode(self, tokens: MessageTokens, rows: Rows, *, positions: int) -> Tensor:
+        """Vectors of distinct messages without gradients, (len(rows), d_enc), in passes of like length."""
+        order = np.empty(len(tokens), dtype=np.int64)
+        order[rows] = np.arange(len(rows))
+        vectors = torch.zeros((len(rows), self.encoder.width), device=self.device)
+        with torch.no_grad():
+            for some in tokens.passes(rows, positions=positions):
+                ids, mask = tokens.tensors(some)
+                vectors[torch.from_numpy(order[some]).to(self.device)] = self.encoder(ids.to(self.device), mask.to(self.device))
+        return vectors
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lives."""
+        return self.projector.weight.device
+
+    def forward(self, batch: Batch, *, objective: Literal["answer", "verdict"] = "verdict") -> Tensor:
+        """Logits after the prompt.
+
+        Args:
+            batch: sessions and their distinct messages.
+            objective: `verdict` reads the two verdict logits; `answer` needs labels and reads every position that
+                predicts one of the answer's tokens.
+
+        Returns:
+            `verdict`: logits of normal and anomalous, (b, 2). `answer`: logits of the last positions, (b, k, v),
+            right-aligned: an answer of n tokens uses the last n.
+        """
+        vectors = batch.vectors if batch.vectors is not None else self.encoder(batch.ids, batch.mask)  # (u, d_enc)
+        messages = self.projector(self.message_dropout(vectors))  # (u, d_dec)
+        if objective == "verdict":
+            embeddings, mask = self._splice(messages, batch.places, [self._normal[: self.prompt.shared]] * len(batch.places))
+            return self.decoder(embeddings, mask, keep=1)[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
+        answers = self._answers(batch)
+        embeddings, mask = self._splice(messages, batch.places, [answer[:-1] for answer in answers])
+        return self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))  # (b, k, v)
+
+    def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
+        """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
+        assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
+        logits = self(batch, objective=objective)
+        if objective == "verdict":
+            return nn.functional.cross_entropy(logits, batch.labels)
+        targets = torch.full(logits.shape[:2], IGNORED, device=logits.device)  # (b, k)
+        for row, answer in enumerate(self._answers(batch)):
+            targets[row, -len(answer) :] = self.words[answer]
+        return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+
+    def _answers(self, batch: Batch) -> list[Rows]:
+        """Each session's right answer as rows of `words`."""
+        assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
+        return [self._anomalous if label else self._normal for label in batch.labels.tolist()]
+
+    def _splice(self, messages: Tensor, places: Sequence[Rows], endings: Sequence[Rows]) -> tuple[Tensor, Tensor]:
+        """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p)."""
+        words = self.decoder.embed(self.words)  # (w, d_dec)
+        table = torch.cat([words, messages.to(words.dtype)])  # (w + u, d_dec)
+        rows = [
+            np.concatenate([self._head, place + len(words), self._tail, ending]) for place, ending in zip(places, endings, strict=True)
+        ]
+        longest = max(map(len, rows))
+        index = np.zeros((len(rows), longest), dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for at, row in enumerate(rows):
+            index[at, longest - len(row) :] = row
+            mask[at, longest - len(row) :] = 1
+        embeddings = nn.functional.embedding(torch.from_numpy(index).to(table.device), table)  # (b, p, d_dec)
+        return embeddings, torch.from_numpy(mask).to(table.device)
+
+
+def assemble(section: ModelSection, *, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+    """Load base models and join them.
+
+    New adapters and the projector draw their first weights from torch's default generator: seed it before.
+
+    Returns:
+        The model, in evaluation mode, and the encoder's tokenizer.
+
+    Raises:
+        ModelError: weights that are missing or do not serve.
+    """
+    base, tokenizer = load_backbone(locate(section.encoder.weights, progress=progress), section.encoder)
+    encoder = Encoder(base, section.encoder)
+    base, words = load_backbone(locate(section.decoder.weights, progress=progress), section.decoder)
+    model = LogLLM(encoder, Decoder(base, section.decoder), render(section.prompt, words))
+    return model.eval(), tokenizer

@@ -1,0 +1,69 @@
+"""The words around the messages and the two answers, as token ids; nowhere else (paper, section 1)."""
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any
+
+from logllm.config.model import PromptSection
+from logllm.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A rendered prompt: head, messages, tail, answer.
+
+    Attributes:
+        head: ids before the first message, the beginning-of-sequence token first where the tokenizer sets one.
+        tail: ids after the last message.
+        normal: ids of the normal answer, end-of-sequence last.
+        anomalous: ids of the anomalous answer, end-of-sequence last.
+        shared: how many first ids the two answers have in common; the verdict is read after them.
+    """
+
+    head: tuple[int, ...]
+    tail: tuple[int, ...]
+    normal: tuple[int, ...]
+    anomalous: tuple[int, ...]
+    shared: int
+
+    @property
+    def verdict_ids(self) -> tuple[int, int]:
+        """The two ids that tell the answers apart: normal, anomalous."""
+        return self.normal[self.shared], self.anomalous[self.shared]
+
+    @property
+    def question(self) -> tuple[int, ...]:
+        """Ids between the last message and the verdict: the tail and the answers' common beginning."""
+        return self.tail + self.normal[: self.shared]
+
+
+def render(section: PromptSection, tokenizer: Any) -> Prompt:
+    """Turn the prompt's words into ids.
+
+    Each piece is tokenised by itself, without special tokens. A beginning-of-sequence token comes first where the
+    tokenizer itself would set one (Llama's does, SmolLM2's does not).
+
+    Raises:
+        ModelError: the two answers are the same, or have the same ids.
+    """
+    ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
+    normal, anomalous = ([*_ids(tokenizer, answer), *ends] for answer in (section.normal, section.anomalous))
+    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False))))
+    if shared >= min(len(normal), len(anomalous)):
+        raise ModelError(f"the answers {section.normal!r} and {section.anomalous!r} cannot be told apart: change model.prompt")
+    beginning = [tokenizer.bos_token_id] if _sets_bos(tokenizer) else []
+    return Prompt(
+        head=(*beginning, *_ids(tokenizer, section.head)),
+        tail=_ids(tokenizer, section.tail),
+        normal=tuple(normal),
+        anomalous=tuple(anomalous),
+        shared=shared,
+    )
+
+
+def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _sets_bos(tokenizer: Any) -> bool:
+    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]

@@ -1,0 +1,1 @@
+"""Labelled sessions to weights."""
