@@ -186,7 +186,7 @@ def simulate(*, seed: int, sessions: int) -> tuple[list[str], list[Label]]:
         session = f"{number:08x}"
         fault = rng.choices(kinds, weights)[0] if rng.random() < FAULTY else ""
         labels.append(Label(session, "anomalous" if fault else "normal", fault))
-        timed += _session(session, _course(fault, rng), start, rng)
+        timed += _session(session, _course(fault, rng), start=start, rng=rng)
     timed.sort(key=lambda pair: pair[0])  # stable, and within a session time only grows
     return [line for _, line in timed], labels
 
@@ -208,7 +208,7 @@ def _course(fault: str, rng: random.Random) -> list[str]:
     return names
 
 
-def _session(session: str, names: list[str], start: datetime, rng: random.Random) -> Iterator[tuple[datetime, str]]:
+def _session(session: str, names: list[str], *, start: datetime, rng: random.Random) -> Iterator[tuple[datetime, str]]:
     """A session's lines with their times."""
     variables = _Variables(rng)
     now = start

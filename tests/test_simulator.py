@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-
 from demo import simulate as simulator
+
 from logllm.config.format import FormatSection
 
 DEMO = Path(simulator.__file__).parent

@@ -1,0 +1,313 @@
+"""The rules of the source's shape, and that each of them can fail."""
+
+import ast
+import copy
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+RANKS = {"errors": 0, "config": 1, "data": 2, "model": 3, "detect": 4, "training": 5, "study": 6, "serve": 6, "cli": 7}
+LIGHT = {"errors", "config", "data", "cli"}
+HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn"}
+MACHINE_PATH = re.compile(r"(^|[\s\"'=:(])(/(home|root|tmp|mnt|media|work|Users)(/|$)|[A-Za-z]:\\[^\\])")
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Violations = Iterator[str]
+
+
+class Module(NamedTuple):
+    """One source file."""
+
+    name: str
+    tree: ast.Module
+    lines: int
+    package: bool
+
+
+Modules = Mapping[str, Module]
+
+
+def parse(sources: Mapping[str, str]) -> Modules:
+    """Modules by dotted name, from paths relative to `src`."""
+    modules = {}
+    for path, text in sources.items():
+        parts = Path(path).with_suffix("").parts
+        package = parts[-1] == "__init__"
+        name = ".".join(parts[:-1] if package else parts)
+        modules[name] = Module(name, ast.parse(text), text.count("\n"), package)
+    return modules
+
+
+def folder(name: str) -> str:
+    """The part of the pipeline that a module belongs to; empty for the root."""
+    return name.split(".")[1] if "." in name else ""
+
+
+def imports(module: Module, modules: Modules, *, loading: bool, typing: bool) -> Iterator[tuple[str, str]]:
+    """Imported modules as `(module, name)`: only those of loading it, or all; with or without those for types alone."""
+    pending: list[ast.AST] = [module.tree]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            home = "." * node.level + (node.module or "")
+            for alias in node.names:
+                inner = f"{home}.{alias.name}"
+                yield (inner, "") if inner in modules else (home, alias.name)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            pending += [*node.orelse, *(node.body if typing else [])]
+        elif not (loading and isinstance(node, Function | ast.Lambda)):
+            pending += ast.iter_child_nodes(node)
+
+
+def functions(module: Module) -> Iterator[tuple[Function, bool]]:
+    """Every function, and whether it is a method."""
+    for parent in ast.walk(module.tree):
+        for node in ast.iter_child_nodes(parent):
+            if isinstance(node, Function):
+                yield node, isinstance(parent, ast.ClassDef)
+
+
+def body(function: Function) -> list[ast.stmt]:
+    """A function's statements after its docstring."""
+    return function.body[1:] if ast.get_docstring(function) is not None else function.body
+
+
+def statements(function: Function) -> int:
+    """Statements of a function, those inside others counted, its docstring not."""
+    return sum(isinstance(node, ast.stmt) for statement in body(function) for node in ast.walk(statement))
+
+
+def imports_up(modules: Modules) -> Violations:
+    """Imports point down only, siblings are imported by full path, the root is asked for its version alone."""
+    for module in modules.values():
+        own = folder(module.name)
+        if own and own not in RANKS:
+            yield f"{module.name}: no folder {own!r} in the map"
+        for target, name in imports(module, modules, loading=False, typing=own != ""):
+            if target.startswith("."):
+                yield f"{module.name}: relative import of {target}"
+            elif target == "logllm" and name != "__version__":
+                yield f"{module.name}: imports {name or 'all'} from the root"
+            elif target.startswith("logllm.") and folder(target) != own and RANKS.get(folder(target), 99) >= RANKS.get(own, -1):
+                yield f"{module.name}: imports {target}, which is not below it"
+
+
+def cycles(modules: Modules) -> Violations:
+    """No module needs itself in order to load."""
+    for start in modules:
+        for target in loaded_by(start, modules):
+            if target == start:
+                yield f"{start}: imports itself through others"
+
+
+def loaded_by(start: str, modules: Modules) -> set[str]:
+    """Modules that are loaded when one is, directly or through others."""
+    reached: set[str] = set()
+    pending = [start]
+    while pending:
+        for target, _ in imports(modules[pending.pop()], modules, loading=True, typing=False):
+            if target in modules and target not in reached:
+                reached.add(target)
+                pending.append(target)
+    return reached
+
+
+def code_in_init(modules: Modules) -> Violations:
+    """A package's `__init__` holds a docstring and nothing else, the root's lazy names aside."""
+    for module in modules.values():
+        if module.package and folder(module.name) and (len(module.tree.body) != 1 or ast.get_docstring(module.tree) is None):
+            yield f"{module.name}: its __init__ is not a docstring alone"
+
+
+def heavy_when_loaded(modules: Modules) -> Violations:
+    """Nothing that must start quickly loads a heavy library, nor a module of ours that does."""
+    for module in modules.values():
+        if module.name == "logllm" or folder(module.name) in LIGHT:
+            for name in sorted({module.name} | loaded_by(module.name, modules)):
+                loaded = {target.split(".")[0] for target, _ in imports(modules[name], modules, loading=True, typing=False)}
+                yield from (f"{module.name}: loads {heavy} through {name}" for heavy in sorted(loaded & HEAVY))
+
+
+def long_modules(modules: Modules) -> Violations:
+    """A module has at most 250 lines."""
+    yield from (f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 250)
+
+
+def long_functions(modules: Modules) -> Violations:
+    """A function has at most 40 statements, in the command line 15."""
+    for module in modules.values():
+        most = 15 if folder(module.name) == "cli" else 40
+        for function, _ in functions(module):
+            if statements(function) > most:
+                yield f"{module.name}.{function.name}: {statements(function)} statements"
+
+
+def many_parameters(modules: Modules) -> Violations:
+    """A function has at most 5 parameters, keyword-only after two; Python fixes those of `__exit__` and its like."""
+    for module in modules.values():
+        for function, method in functions(module):
+            fixed = function.name.startswith("__") and function.name != "__init__"
+            if folder(module.name) == "cli" or fixed:
+                continue
+            static = any(isinstance(name, ast.Name) and name.id == "staticmethod" for name in function.decorator_list)
+            positional = len(function.args.posonlyargs) + len(function.args.args) - (method and not static)
+            if positional > 2:
+                yield f"{module.name}.{function.name}: {positional} positional parameters"
+            if positional + len(function.args.kwonlyargs) > 5:
+                yield f"{module.name}.{function.name}: {positional + len(function.args.kwonlyargs)} parameters"
+
+
+def twins(modules: Modules) -> Violations:
+    """No two functions of five statements or more are alike but for their names."""
+    seen: dict[str, str] = {}
+    for module in modules.values():
+        for function, _ in functions(module):
+            if statements(function) >= 5:
+                name = f"{module.name}.{function.name}"
+                first = seen.setdefault(normal_form(function), name)
+                if first is not name:
+                    yield f"{name} is like {first}"
+
+
+def normal_form(function: Function) -> str:
+    """A function's parameters and body with its own names numbered, and without docstring, annotations and places."""
+    function = copy.deepcopy(function)
+    function.body = body(function)
+    numbers: dict[str, str] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg):
+            numbers.setdefault(node.arg, f"_{len(numbers)}")
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            numbers.setdefault(node.id, f"_{len(numbers)}")
+    for node in ast.walk(function):
+        if isinstance(node, ast.arg):
+            node.arg, node.annotation = numbers[node.arg], None
+        elif isinstance(node, ast.Name):
+            node.id = numbers.get(node.id, node.id)
+        elif isinstance(node, ast.AnnAssign):
+            node.annotation = ast.Constant(None)
+    return "\n".join(ast.dump(part) for part in (function.args, *function.body))
+
+
+def machine_paths(modules: Modules) -> Violations:
+    """No text in the source names a place on somebody's machine."""
+    for module in modules.values():
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and MACHINE_PATH.search(node.value):
+                yield f"{module.name}:{node.lineno}: {node.value!r:.60}"
+
+
+RULES: tuple[Callable[[Modules], Violations], ...] = (
+    imports_up,
+    cycles,
+    code_in_init,
+    heavy_when_loaded,
+    long_modules,
+    long_functions,
+    many_parameters,
+    twins,
+    machine_paths,
+)
+
+
+def source_of(*folders: str, base: Path) -> Modules:
+    paths = sorted(chain.from_iterable((ROOT / base / name).rglob("*.py") for name in folders))
+    assert paths
+    return parse({str(path.relative_to(ROOT / base)): path.read_text(encoding="utf-8") for path in paths})
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_package_keeps(rule: Callable[[Modules], Violations]) -> None:
+    assert list(rule(source_of("logllm", base=Path("src")))) == []
+
+
+@pytest.mark.parametrize("rule", [long_functions, many_parameters, twins, machine_paths])
+def test_demo_and_benchmarks_keep(rule: Callable[[Modules], Violations]) -> None:
+    assert list(rule(source_of("demo", "benchmarks", base=Path()))) == []
+
+
+LONG = "\n".join(f"    x{n} = {n}" for n in range(41))
+SAME = (
+    "def {0}({1}: int, b: int) -> int:\n    '''Doc {0}.'''\n    {2} = {1} + b\n    {2} += 1\n    {2} += 2\n    {2} += 3\n    return {2}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources"),
+    [
+        (imports_up, {"logllm/data/a.py": "from logllm.model.b import c"}),
+        (imports_up, {"logllm/data/a.py": "import logllm.model"}),
+        (imports_up, {"logllm/data/a.py": "from logllm import model", "logllm/model/__init__.py": ""}),
+        (imports_up, {"logllm/data/a.py": "def f():\n    from logllm.model.b import c"}),
+        (imports_up, {"logllm/data/a.py": "if TYPE_CHECKING:\n    from logllm.model.b import c"}),
+        (imports_up, {"logllm/serve/a.py": "import logllm.study.b"}),
+        (imports_up, {"logllm/errors.py": "import logllm.config.recipe"}),
+        (imports_up, {"logllm/cli/a.py": "from logllm import Detector"}),
+        (imports_up, {"logllm/cli/a.py": "from .b import c"}),
+        (imports_up, {"logllm/__init__.py": "from logllm.data.a import b"}),
+        (imports_up, {"logllm/utils/a.py": ""}),
+        (cycles, {"logllm/data/a.py": "import logllm.data.b", "logllm/data/b.py": "from logllm.data.a import c"}),
+        (cycles, {"logllm/data/a.py": "try:\n    from logllm.data import a\nexcept ImportError:\n    pass"}),
+        (code_in_init, {"logllm/data/__init__.py": '"""Doc."""\nx = 1'}),
+        (code_in_init, {"logllm/data/__init__.py": ""}),
+        (heavy_when_loaded, {"logllm/data/a.py": "import torch"}),
+        (heavy_when_loaded, {"logllm/config/a.py": "try:\n    from transformers import x\nexcept ImportError:\n    x = None"}),
+        (heavy_when_loaded, {"logllm/errors.py": "import sklearn.metrics"}),
+        (heavy_when_loaded, {"logllm/cli/a.py": "from logllm.model.b import c", "logllm/model/b.py": "import torch"}),
+        (long_modules, {"logllm/data/a.py": "\n" * 251}),
+        (long_functions, {"logllm/data/a.py": f"def f():\n{LONG}"}),
+        (long_functions, {"logllm/cli/a.py": "def f():\n    if x:\n" + "        y()\n" * 15}),
+        (many_parameters, {"logllm/data/a.py": "def f(a, b, c): ..."}),
+        (many_parameters, {"logllm/data/a.py": "class A:\n    def f(self, a, b, c): ..."}),
+        (many_parameters, {"logllm/data/a.py": "class A:\n    @staticmethod\n    def f(a, b, c): ..."}),
+        (many_parameters, {"logllm/data/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."}),
+        (many_parameters, {"logllm/data/a.py": "def f(a, *, b, c, d, e, f): ..."}),
+        (twins, {"logllm/data/a.py": SAME.format("f", "a", "c"), "logllm/model/b.py": SAME.format("g", "x", "total")}),
+        (machine_paths, {"logllm/data/a.py": "x = '/home/somebody/logs'"}),
+        (machine_paths, {"logllm/data/a.py": "def f():\n    return f'--cache=/tmp/{x}'"}),
+        (machine_paths, {"logllm/data/a.py": r"x = 'C:\\logs'"}),
+    ],
+)
+def test_a_breach_is_found(rule: Callable[[Modules], Violations], sources: dict[str, str]) -> None:
+    assert list(rule(parse(sources)))
+
+
+@pytest.mark.parametrize(
+    ("rule", "sources"),
+    [
+        (imports_up, {"logllm/model/a.py": "from logllm import __version__\nfrom logllm.data.b import c\nimport logllm.errors"}),
+        (imports_up, {"logllm/__init__.py": "if TYPE_CHECKING:\n    from logllm.data.a import b"}),
+        (cycles, {"logllm/data/a.py": "import logllm.data.b", "logllm/data/b.py": "def f():\n    import logllm.data.a"}),
+        (heavy_when_loaded, {"logllm/cli/a.py": "def f():\n    import torch"}),
+        (heavy_when_loaded, {"logllm/data/a.py": "if TYPE_CHECKING:\n    import torch"}),
+        (
+            many_parameters,
+            {"logllm/data/a.py": "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a, b, *, c): ..."},
+        ),
+        (many_parameters, {"logllm/cli/a.py": "def f(a, b, c, d, e, f): ..."}),
+        (twins, {"logllm/data/a.py": SAME.format("f", "a", "c"), "logllm/data/b.py": SAME.format("g", "a", "c").replace("3", "4")}),
+        (machine_paths, {"logllm/data/a.py": "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"}),
+    ],
+)
+def test_what_is_allowed_passes(rule: Callable[[Modules], Violations], sources: dict[str, str]) -> None:
+    assert list(rule(parse(sources))) == []
+
+
+def test_help_loads_no_heavy_library() -> None:
+    program = (
+        "import sys; sys.argv = ['logllm', '--help']\n"
+        "from logllm.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print(sorted({HEAVY!r} & sys.modules.keys()), file=sys.stderr)"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "detect" in result.stdout
+    assert result.stderr.strip() == "[]"
