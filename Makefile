@@ -1,7 +1,8 @@
 # Sets itself up on first use: a virtual environment in .venv with the pinned requirements and this package.
 # TORCH is what pip is asked for first, such as another release or another build: make setup TORCH="torch --index-url ..."
 
-SHELL := /bin/bash -euo pipefail
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
 TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check
