@@ -1,0 +1,115 @@
+"""Files and folders that are either whole or not there."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from logllm.errors import DataError
+
+MANIFEST = "manifest.json"
+"""The file that says what a folder holds; written last."""
+
+
+def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
+    """Write a file under a temporary name beside it, flush it to disk, and rename it.
+
+    Args:
+        path: The file; an existing one is replaced.
+        content: The bytes, or what writes them to the path it is given.
+
+    Raises:
+        DataError: the place is full, not writable, or not there; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with explained(path):
+            if isinstance(content, bytes):
+                temporary.write_bytes(content)
+            else:
+                content(temporary)
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def check_replaceable(folder: Path, *, force: bool) -> None:
+    """Whether a folder may be made here.
+
+    Raises:
+        DataError: something is here and `force` is off, or it is no folder of logllm's, which is never replaced.
+    """
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).is_file():
+        raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
+    if not force:
+        raise DataError(f"{folder} exists; choose another place, or replace it with --force")
+
+
+@contextmanager
+def new_folder(folder: Path, *, force: bool) -> Iterator[Path]:
+    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one.
+
+    Raises:
+        DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
+    """
+    check_replaceable(folder, force=force)
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    try:
+        with explained(folder):
+            temporary.mkdir(parents=True)
+            yield temporary
+            _flush(temporary)
+            check_replaceable(folder, force=force)
+            if folder.exists():
+                folder.replace(aside)
+            temporary.replace(folder)
+            _flush(folder.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system says about a write into an error that says what to do.
+
+    Raises:
+        DataError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
+            raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
+        raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+
+
+def _flush(path: Path) -> None:
+    """Flush a file or folder to disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,77 @@
+"""Labels of sessions from a CSV file."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import LabelFileSection
+from logllm.errors import DataError
+
+_SHOWN = 3
+
+
+class Labelled(NamedTuple):
+    """Sessions with their labels."""
+
+    sessions: pl.DataFrame
+    """The sessions, `anomalous` from the file; null where it has no label."""
+    unused: int
+    """Labels for sessions that do not occur."""
+
+
+def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
+    """Labels as a frame `name` (str, the session's), `anomalous` (bool); each session once.
+
+    Raises:
+        DataError: the file cannot be read, has other columns, a label of a third kind, or two labels for one session.
+    """
+    try:
+        table = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
+    except OSError as exc:
+        raise DataError(f"labels {path} cannot be read: {exc.strerror or exc}") from exc
+    except pl.exceptions.PolarsError as exc:
+        raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
+    table = table.rename(lambda column: column.strip().removeprefix("\ufeff"))
+    wanted = (settings.session, settings.label)
+    if missing := [column for column in wanted if column not in table.columns]:
+        raise DataError(
+            f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; expected are {' and '.join(wanted)} "
+            "(label_file in the format's TOML names others)"
+        )
+    table = table.select(name=pl.col(settings.session).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
+    if settings.anomalous:
+        third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
+        if len(third):
+            known = ", ".join((*settings.normal, *settings.anomalous))
+            raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
+    labels = table.select("name", anomalous=~pl.col("label").is_in(list(settings.normal))).unique(maintain_order=True)
+    twice = labels.filter(pl.col("name").is_duplicated())
+    if twice.height:
+        raise DataError(f"labels {path} gives session {twice['name'][0]} both kinds of label")
+    if not labels.height:
+        raise DataError(f"labels {path} holds no labels")
+    return labels
+
+
+def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> Labelled:
+    """Sessions with the file's labels in place of their lines' own.
+
+    Raises:
+        DataError: not one session has a label.
+    """
+    named = sessions.with_columns(name=base_name()).join(
+        labels.rename({"anomalous": "label"}), on="name", how="left", maintain_order="left"
+    )
+    if named["label"].null_count() == named.height:
+        raise DataError(
+            f"labels {source} has none for any of the {named.height:,} sessions: it names sessions like {labels['name'][0]}, "
+            f"the log's are like {named['name'][0] if named.height else '(none)'}"
+        )
+    unused = labels.join(named, on="name", how="anti").height
+    return Labelled(named.with_columns(anomalous="label").select(sessions.columns), unused)
+
+
+def base_name() -> pl.Expr:
+    """A session's name without the number of its part."""
+    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")

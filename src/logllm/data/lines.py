@@ -1,0 +1,199 @@
+"""Lines of files, archives, globs and standard input, as frames of bounded size."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from logllm.data.archives import FAULTS, Bytes, Counted, unpack
+from logllm.errors import DataError
+
+STDIN = "-"
+"""The name that stands for standard input."""
+LONGEST_LINE = 1 << 20
+"""Characters kept of a line; what is longer is cut and counted."""
+
+_BLOCK = 8 << 20
+_BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
+_SCHEMA = {"line": pl.UInt64, "text": pl.String}
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some consecutive lines of one file."""
+
+    frame: pl.DataFrame
+    """`line` (u64, from 1 in each file) and `text` (str, without its line end)."""
+    file: str
+    """The file's name as it was given; `-` is standard input."""
+    index: int
+    """The file's place among the inputs, from 0."""
+    read: int
+    """Bytes read so far of all inputs, compressed ones counted compressed."""
+    replaced: int
+    """Characters of these lines that stand for invalid bytes or for NUL."""
+    cut: int
+    """Lines longer than `LONGEST_LINE`, of which only the beginning is here."""
+
+
+def named_files(sources: Sequence[str | Path]) -> list[str]:
+    """File names behind names and globs, in the order given; a glob's are sorted.
+
+    Raises:
+        DataError: no source at all, or one that is missing, is a directory, or is a glob that matches nothing.
+    """
+    names: list[str] = []
+    for source in map(str, sources):
+        if source == STDIN or Path(source).exists():
+            found = [source]
+        elif has_magic(source):
+            found = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+            if not found:
+                raise DataError(f"no file matches {source}")
+        else:
+            raise DataError(f"there is no file {source}")
+        if Path(source).is_dir():
+            raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
+        names += found
+    if not names:
+        raise DataError("no input: name files, globs, or - for standard input")
+    if names.count(STDIN) > 1:
+        raise DataError("standard input (-) can be read only once")
+    return names
+
+
+def input_bytes(names: Sequence[str]) -> int:
+    """Size of files on disk together; standard input counts as 0."""
+    return sum(Path(name).stat().st_size for name in names if name != STDIN)
+
+
+def read_lines(
+    sources: Sequence[str | Path],
+    *,
+    encoding: Literal["utf-8", "latin-1"] = "utf-8",
+    batch_lines: int = 100_000,
+    stdin: Bytes | None = None,
+) -> Iterator[Lines]:
+    """Read files, globs and standard input as numbered lines.
+
+    Archives (gz, bz2, xz, zst) are recognised by content. A line ends at LF, a CR before it goes; a last line without LF
+    counts. In UTF-8 a byte order mark goes and invalid bytes become U+FFFD; so does NUL in any encoding.
+
+    Args:
+        sources: File names, globs, and at most once `-`.
+        encoding: How bytes become text.
+        batch_lines: Most lines in a frame; a frame also holds no more than about 8 MiB of text and one long line.
+        stdin: What `-` reads; none: the process's standard input.
+
+    Yields:
+        Frames of lines, never empty ones.
+
+    Raises:
+        DataError: an input that is missing, unreadable or damaged, or inputs that hold no line at all.
+    """
+    names = named_files(sources)
+    read, seen = 0, False
+    for index, name in enumerate(names):
+        with _opened(name, stdin) as file:
+            stream = Counted(file)
+            for lines in _file_lines(stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)):
+                seen = True
+                for part in lines.frame.iter_slices(batch_lines):
+                    yield replace(lines, frame=part, read=read + stream.given)
+                    lines = replace(lines, replaced=0, cut=0)  # counted with the first slice
+            read += stream.given
+    if not seen:
+        raise DataError(f"{', '.join(names)} holds no lines")
+
+
+def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
+    """A named file, or standard input, which stays open."""
+    if name == STDIN:
+        return nullcontext(stdin or sys.stdin.buffer)
+    try:
+        return Path(name).open("rb")
+    except OSError as exc:
+        raise DataError(f"{name} cannot be read: {exc.strerror}") from exc
+
+
+def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Lines]:
+    """Lines of one open file."""
+    last = 0
+    tool: str | None = None
+    try:
+        plain, tool = unpack(stream)
+        for block in _whole_lines(plain, _BOMS[encoding]):
+            text, replaced = _decoded(block, encoding)
+            frame, cut = _numbered(text, last)
+            last += frame.height
+            yield replace(like, frame=frame, replaced=replaced, cut=cut)
+    except FAULTS as exc:
+        remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
+        what = "is damaged or cut off" if tool else "cannot be read on"
+        raise DataError(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
+
+
+def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
+    """Blocks of whole lines; of a line that does not end only so much is held as can be kept."""
+    most = 4 * LONGEST_LINE + len(bom)  # a character has at most four bytes
+    start = True
+    held = bytearray()
+    for block in _blocks(plain):
+        if start:
+            block, start = block.removeprefix(bom), False
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield bytes(held) + block[:end] if held else block[:end]
+            held = bytearray(block[end:])
+        else:
+            held += block[: max(0, most - len(held))]
+    if held:
+        yield bytes(held)
+
+
+def _blocks(plain: Bytes) -> Iterator[bytes]:
+    """Blocks of equal size, whatever the pieces a pipe gives them in; what came before a fault comes before it here too."""
+    pieces: list[bytes] = []
+    size = 0
+    fault: Exception | None = None
+    while fault is None:
+        try:
+            piece = plain.read(_BLOCK - size)
+        except FAULTS as exc:
+            piece, fault = b"", exc
+        pieces.append(piece)
+        size += len(piece)
+        if size == _BLOCK or not piece:
+            yield b"".join(pieces)
+            pieces, size = [], 0
+        if not piece and fault is None:
+            return
+    raise fault
+
+
+def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
+    """Text of a block, and how many of its characters replace something that is none."""
+    if b"\r\n" in block:
+        block = block.replace(b"\r\n", b"\n")
+    nuls = block.count(b"\0")
+    text = block.decode(encoding, errors="replace")
+    replaced = nuls
+    if encoding == "utf-8" and "\ufffd" in text:
+        replaced += text.count("\ufffd") - block.count(b"\xef\xbf\xbd")
+    return (text.replace("\0", "\ufffd") if nuls else text), replaced
+
+
+def _numbered(text: str, last: int) -> tuple[pl.DataFrame, int]:
+    """Lines of a text as a frame that counts on from `last`, and how many were too long."""
+    lines = pl.Series("text", [text.removesuffix("\n")], dtype=pl.String).str.split("\n").explode()
+    cut = 0
+    if int(lines.str.len_bytes().max() or 0) > LONGEST_LINE:  # type: ignore[arg-type]
+        cut = int((lines.str.len_chars() > LONGEST_LINE).sum())
+        lines = lines.str.head(LONGEST_LINE)
+    numbers = pl.int_range(last + 1, last + 1 + len(lines), dtype=pl.UInt64, eager=True)
+    return pl.DataFrame({"line": numbers, "text": lines}, schema=_SCHEMA), cut

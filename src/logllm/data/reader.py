@@ -1,0 +1,127 @@
+"""Raw logs to compact records: what `prepare` and `detect` both read by."""
+
+from collections.abc import Iterator, Sequence
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.data.archives import Bytes
+from logllm.data.formats import suggestions
+from logllm.data.grouping import RECORDS
+from logllm.data.lines import Lines, named_files, read_lines
+from logllm.data.masking import mask, rules
+from logllm.data.messages import MessageTable
+from logllm.data.records import Parser
+from logllm.errors import DataError
+
+_SHOWN_REJECTS = 3
+_SHOWN_CHARACTERS = 120
+_SAMPLE = 1000
+
+
+class Reader:
+    """Lines parsed, masked and numbered, and everything counted that a person should know of."""
+
+    def __init__(self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None) -> None:
+        """Check the settings.
+
+        Args:
+            settings: Format, masks and where keys are.
+            today: Gives times without a year theirs.
+            batch_lines: Most lines read at once.
+            stdin: What `-` reads; none: the process's standard input.
+
+        Raises:
+            RecipeError: a pattern is no regular expression, or a group is missing.
+        """
+        self.messages = MessageTable()
+        """Every distinct masked message so far."""
+        self.counts = {"lines": 0, "rejected": 0, "rejected_alerts": 0, "replaced_characters": 0, "cut_lines": 0, "timeless": 0}
+        """Plain counts so far; `timeless` are records of a format with times that have none."""
+        self.first_rejects: list[dict[str, object]] = []
+        """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
+        self.files: list[str] = []
+        """Names of the inputs; a record's `file` is an index into them."""
+        self.bytes_read = 0
+        """Bytes read so far of all inputs, compressed ones counted compressed."""
+        self._settings = settings
+        self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
+        self._batch_lines = batch_lines
+        self._stdin = stdin
+        self._record = 0
+        self._sample = pl.Series("text", [], dtype=pl.String)
+        rules(settings.mask)
+
+    def read(self, sources: Sequence[str | Path]) -> Iterator[pl.DataFrame]:
+        """Compact records (`logllm.data.grouping.RECORDS`), a frame a batch of lines; consecutive calls go on counting.
+
+        Raises:
+            DataError: an input cannot be read, holds no lines, or is mostly not in the format.
+        """
+        earlier = len(self.files)
+        names = named_files(sources)
+        self.files += names
+        for lines in read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin):
+            yield self._records(lines, earlier + lines.index)
+        self._check_rejects()
+
+    def _records(self, lines: Lines, file: int) -> pl.DataFrame:
+        """Records of one batch."""
+        records, rejects = self._parser.parse(lines.frame)
+        if not len(self._sample):
+            self._sample = lines.frame["text"].head(_SAMPLE)
+        self.bytes_read = lines.read
+        self.counts["lines"] += lines.frame.height
+        self.counts["replaced_characters"] += lines.replaced
+        self.counts["cut_lines"] += lines.cut
+        self.counts["rejected"] += rejects.height
+        self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
+        if self._settings.format.time is not None:
+            self.counts["timeless"] += records["time"].null_count()
+        for line, text, _ in rejects.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
+            self.first_rejects.append({"file": Path(lines.file).name, "line": line, "text": shortened(text)})
+        numbers = pl.int_range(self._record + 1, self._record + 1 + records.height, dtype=pl.UInt64, eager=True)
+        self._record += records.height
+        return records.select(
+            record=numbers,
+            file=pl.lit(file, dtype=pl.UInt32),
+            line="line",
+            time="time",
+            keys="keys",
+            message=self.messages.push(self._masked(records["message"])),
+            anomalous="anomalous",
+        ).select(RECORDS.keys())
+
+    def _masked(self, messages: pl.Series) -> pl.Series:
+        """Masked messages; where few are distinct only those are masked."""
+        if messages.head(_SAMPLE).n_unique() * 2 > min(_SAMPLE, len(messages)):
+            return mask(messages, self._settings.mask)
+        rows = messages.alias("message").to_frame()
+        distinct = rows.unique(maintain_order=True)
+        distinct = distinct.with_columns(masked=mask(distinct["message"], self._settings.mask))
+        return rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
+
+    def _check_rejects(self) -> None:
+        """More than half rejected means the wrong format, or no log at all."""
+        lines, rejected = self.counts["lines"], self.counts["rejected"]
+        if 2 * rejected <= lines:
+            return
+        first = self.first_rejects[0]
+        others = suggestions(self._sample, instead_of=self._settings.format.name)
+        remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+        raise DataError(
+            f"{rejected:,} of {lines:,} lines are not in the format {self._settings.format.name}, such as line {first['line']} of "
+            f"{first['file']}: {first['text']}; {remedy}"
+        )
+
+
+def shortened(text: str) -> str:
+    """A line as it may stand in a message: short, and without characters that would move a cursor.
+
+    >>> shortened("a\\tb\\x1b[2J")
+    'a b�[2J'
+    """
+    shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in shown)

@@ -1,0 +1,81 @@
+"""Fields to records: times read, keys found, labels judged; what does not parse is kept apart."""
+
+from datetime import date
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.config.sessions import SessionSection
+from logllm.data.formats import check_format, check_pattern, read_fields
+from logllm.data.times import parse_times
+
+
+class Records(NamedTuple):
+    """What some lines hold."""
+
+    records: pl.DataFrame
+    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool, null)."""
+    rejects: pl.DataFrame
+    """`line` (u64), `text` (str), `anomalous` (bool, null where no label can be read)."""
+
+
+class Parser:
+    """Lines of one format to records."""
+
+    def __init__(self, described: FormatSection, *, sessions: SessionSection, today: date) -> None:
+        """Check the format and the key.
+
+        Args:
+            described: The format.
+            sessions: Says where a record's keys are.
+            today: Gives times without a year theirs.
+
+        Raises:
+            RecipeError: a pattern is no regular expression, or a group is missing.
+        """
+        self._format = described
+        self._today = today
+        self._key_field = sessions.key_field if sessions.by == "key" else None
+        self._key_pattern = sessions.key_pattern if sessions.by == "key" else None
+        check_format(described, key_field=self._key_field)
+        if self._key_pattern is not None:
+            check_pattern(self._key_pattern, what="key pattern")
+
+    def parse(self, lines: pl.DataFrame) -> Records:
+        """Records of a frame of lines, in their order."""
+        fields = read_fields(lines["text"], self._format, key_field=self._key_field)
+        frame = pl.DataFrame(
+            {
+                "line": lines["line"],
+                "message": fields.message,
+                "time": _nulls(lines, pl.String) if fields.time is None else fields.time,
+                "anomalous": _nulls(lines, pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
+                "key": _nulls(lines, pl.String) if fields.key is None else fields.key,
+            }
+        )
+        parsed = frame["message"].is_not_null()
+        rejects = pl.DataFrame({"line": lines["line"], "text": lines["text"], "anomalous": frame["anomalous"]}).filter(~parsed)
+        frame = frame.filter(parsed) if rejects.height else frame
+        formats = () if self._format.time is None else self._format.time_format
+        time = parse_times(frame["time"], formats, today=self._today)
+        records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
+        return Records(records, rejects)
+
+    def _keys(self, frame: pl.DataFrame) -> pl.Series:
+        """Each record's keys, every one once, in the order they are named."""
+        if self._key_pattern is not None:
+            keys = frame["message"].str.extract_all(self._key_pattern)
+            return keys.list.unique(maintain_order=True) if int(keys.list.len().max() or 0) > 1 else keys  # type: ignore[arg-type]
+        one = pl.col("key").str.strip_chars()
+        listing = pl.when(one.is_null() | (one == "")).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
+        if self._key_field is not None and self._format.kind == "json":
+            listed = one.str.starts_with("[")
+            several = pl.when(listed).then(one).otherwise(pl.lit("[]")).str.json_decode(pl.List(pl.String))
+            listing = pl.when(listed).then(several.list.drop_nulls().list.unique(maintain_order=True)).otherwise(listing)
+        return frame.select(listing).to_series()
+
+
+def _nulls(lines: pl.DataFrame, kind: type[pl.DataType]) -> pl.Series:
+    """A column of nothing."""
+    return pl.repeat(None, lines.height, dtype=kind, eager=True)

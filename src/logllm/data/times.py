@@ -1,0 +1,81 @@
+"""Written times to UTC microseconds, whole columns at once."""
+
+import re
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+UTC_MICROSECONDS = pl.Datetime("us", "UTC")
+"""The type of every time in a frame."""
+
+_ISO = r"^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d))?$"
+_YEAR = re.compile(r"%[-_0]?[YyGgsDFxcC+]")
+_MILLISECONDS_FROM = 1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
+_LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+def parse_times(values: pl.Series, formats: Sequence[str], *, today: date) -> pl.Series:
+    """Times as written to UTC; null where no format fits.
+
+    Args:
+        values: Times as text.
+        formats: `iso`, `epoch`, `epoch_ms` or strftime codes; the first that fits counts.
+        today: Gives times without a year theirs: this year's, or last year's where that lies more than a day ahead.
+
+    >>> parse_times(pl.Series(["Dec 31 23:59:58"]), ["%b %d %H:%M:%S"], today=date(2024, 3, 1)).item().isoformat()
+    '2023-12-31T23:59:58+00:00'
+    """
+    times = pl.Series(values.name, [None] * len(values), dtype=UTC_MICROSECONDS)
+    for form in formats:
+        missing = values.is_not_null() & times.is_null()
+        if not missing.any():
+            break
+        found = _parsed(values if missing.all() else values.set(~missing, None), form, today)
+        times = found if missing.all() else times.zip_with(times.is_not_null(), found)
+    return times
+
+
+def _parsed(values: pl.Series, form: str, today: date) -> pl.Series:
+    """Times in one format."""
+    if form == "iso":
+        return _iso(values)
+    if form in ("epoch", "epoch_ms"):
+        return _epoch(values, milliseconds=form == "epoch_ms")
+    form = form.replace(".%f", "%.f")  # as Python writes it
+    values = values.str.replace_all(r"\s+", " ")
+    if _YEAR.search(form):
+        return _strftime(values, form)
+    this_year, last_year = (_strftime(f"{year} " + values, f"%Y {form}") for year in (today.year, today.year - 1))
+    tomorrows_end = pl.lit(today).cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + pl.duration(days=2)
+    return pl.select(
+        pl.when(this_year.is_null() | (pl.lit(this_year) >= tomorrows_end)).then(last_year).otherwise(this_year).alias(values.name)
+    ).to_series()
+
+
+def _epoch(values: pl.Series, *, milliseconds: bool) -> pl.Series:
+    """Seconds or milliseconds since 1970."""
+    written = values.cast(pl.Float64, strict=False)
+    seconds = written / 1e3 if milliseconds else written
+    fits = written.is_finite() & (seconds.abs() < (_LAST_SECOND if milliseconds else _MILLISECONDS_FROM))
+    whole = (seconds.zip_with(fits.fill_null(False), pl.Series([None], dtype=pl.Float64)) * 1e6).round().cast(pl.Int64)
+    return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+
+
+def _strftime(values: pl.Series, form: str) -> pl.Series:
+    """Times in strftime codes; a zone in the text counts, UTC where there is none."""
+    if re.search(r"%:{0,2}#?z", form):
+        return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    return values.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone("UTC")
+
+
+def _iso(values: pl.Series) -> pl.Series:
+    """RFC 3339 and its usual relaxations: a space for the T, a comma before the fraction, no colon in the zone, no zone."""
+    parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
+    parts.columns = ["day", "clock", "fraction", "z", "sign", "hours", "minutes"]
+    micros = pl.col("fraction").str.pad_end(9, "0").str.head(6).cast(pl.Int64).fill_null(0)
+    offset = (pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").cast(pl.Int64)).fill_null(0)
+    offset = pl.when(pl.col("sign") == "-").then(-offset).otherwise(offset)
+    stamp = (pl.col("day") + " " + pl.col("clock")).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
+    time = stamp + pl.duration(microseconds=micros) - pl.duration(minutes=offset)
+    return parts.select(time.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(values.name)).to_series()
