@@ -36,8 +36,8 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     wanted = (settings.session, settings.label)
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
-            f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; expected are {' and '.join(wanted)} "
-            "(label_file in the format's TOML names others)"
+            f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
+            f"expected are {' and '.join(wanted)} (label_file in the format's TOML names others)"
         )
     table = table.select(name=pl.col(settings.session).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
     if settings.anomalous:

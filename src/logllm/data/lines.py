@@ -18,7 +18,7 @@ STDIN = "-"
 LONGEST_LINE = 1 << 20
 """Characters kept of a line; what is longer is cut and counted."""
 
-_BLOCK = 8 << 20
+_BLOCK = 4 << 20
 _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
 _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
@@ -87,7 +87,7 @@ def read_lines(
     Args:
         sources: File names, globs, and at most once `-`.
         encoding: How bytes become text.
-        batch_lines: Most lines in a frame; a frame also holds no more than about 8 MiB of text and one long line.
+        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and one long line.
         stdin: What `-` reads; none: the process's standard input.
 
     Yields:

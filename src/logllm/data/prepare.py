@@ -46,8 +46,8 @@ def prepare(  # noqa: PLR0913 - the library's front door: what, where, how, and 
         progress: Told the bytes read so far and those there are (0: not known).
 
     Returns:
-        The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts, `parts`
-        with `sessions, anomalous, distinct_sessions` each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`,
+        The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
+        `parts` with `sessions, anomalous, distinct_sessions` each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`,
         `fingerprint`, `logllm`, `version`.
 
     Raises:

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import polars as pl
 
@@ -59,7 +59,7 @@ class Prepared:
                 raise DataError(f"{folder / name} has changed since it was prepared (its sha256 is another): prepare it again")
         return cls(folder, manifest, PrepareSection.read(manifest["settings"], source=str(path)))
 
-    def part(self, name: Literal["train", "validation", "test"]) -> pl.DataFrame:
+    def part(self, name: str) -> pl.DataFrame:
         """The sessions of one part (`logllm.data.grouping.SESSIONS`), in the order of the log.
 
         Raises:

@@ -1,6 +1,8 @@
 """Raw logs to compact records: what `prepare` and `detect` both read by."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date
 from pathlib import Path
 
@@ -13,12 +15,13 @@ from logllm.data.grouping import RECORDS
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
-from logllm.data.records import Parser
+from logllm.data.records import Parser, Records
 from logllm.errors import DataError
 
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120
 _SAMPLE = 1000
+_AT_ONCE = 2
 
 
 class Reader:
@@ -63,13 +66,19 @@ class Reader:
         earlier = len(self.files)
         names = named_files(sources)
         self.files += names
-        for lines in read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin):
-            yield self._records(lines, earlier + lines.index)
+        batches = read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
+        for lines, parsed in ahead(self._parsed, batches):
+            yield self._records(lines, parsed, earlier + lines.index)
         self._check_rejects()
 
-    def _records(self, lines: Lines, file: int) -> pl.DataFrame:
-        """Records of one batch."""
+    def _parsed(self, lines: Lines) -> Records:
+        """One batch parsed and masked; may run beside others."""
         records, rejects = self._parser.parse(lines.frame)
+        return Records(records.with_columns(self._masked(records["message"]).alias("message")), rejects)
+
+    def _records(self, lines: Lines, parsed: Records, file: int) -> pl.DataFrame:
+        """Compact records of one batch, counted."""
+        records, rejects = parsed
         if not len(self._sample):
             self._sample = lines.frame["text"].head(_SAMPLE)
         self.bytes_read = lines.read
@@ -90,7 +99,7 @@ class Reader:
             line="line",
             time="time",
             keys="keys",
-            message=self.messages.push(self._masked(records["message"])),
+            message=self.messages.push(records["message"]),
             anomalous="anomalous",
         ).select(RECORDS.keys())
 
@@ -117,10 +126,23 @@ class Reader:
         )
 
 
-def shortened(text: str) -> str:
-    """A line as it may stand in a message: short, and without characters that would move a cursor.
+def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
+    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read."""
+    waiting: deque[tuple[Lines, Future[Records]]] = deque()
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for lines in batches:
+            waiting.append((lines, pool.submit(work, lines)))
+            if len(waiting) > _AT_ONCE:
+                lines, made = waiting.popleft()
+                yield lines, made.result()
+        for lines, made in waiting:
+            yield lines, made.result()
 
-    >>> shortened("a\\tb\\x1b[2J")
+
+def shortened(text: str) -> str:
+    r"""A line as it may stand in a message: short, and without characters that would move a cursor.
+
+    >>> shortened("a\tb\x1b[2J")
     'a b�[2J'
     """
     shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
