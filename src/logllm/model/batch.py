@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import torch
 from torch import Tensor
 
@@ -35,7 +36,8 @@ class Batch:
         """The same batch on a device."""
         moved = (None if tensor is None else tensor.to(device) for tensor in (self.ids, self.mask, self.vectors, self.labels))
         ids, mask, vectors, labels = moved
-        assert ids is not None and mask is not None  # noqa: S101 - for the type checker
+        assert ids is not None  # noqa: S101 - for the type checker
+        assert mask is not None  # noqa: S101
         return Batch(ids=ids, mask=mask, vectors=vectors, places=self.places, labels=labels)
 
 
@@ -64,9 +66,9 @@ class MessageTokens:
             mask[at, :length] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
-    def passes(self, rows: Rows, *, positions: int) -> Iterator[Rows]:
-        """The rows in passes of like length with at most about `positions` token positions each."""
-        by_length = rows[np.argsort(self.lengths[rows], kind="stable")]
+    def passes(self, *, positions: int) -> Iterator[Rows]:
+        """All rows in passes of like length with at most about `positions` token positions each."""
+        by_length = np.argsort(self.lengths, kind="stable")
         yield from in_passes(by_length, self.lengths[by_length], positions=positions)
 
 
@@ -84,22 +86,29 @@ def in_passes(rows: Rows, lengths: Rows, *, positions: int) -> Iterator[Rows]:
 
 
 def collate(
-    sessions: Sequence[npt.NDArray[Any]], tokens: MessageTokens, *, vectors: Tensor | None = None, labels: Tensor | None = None
+    sessions: Sequence[Rows], *, tokens: MessageTokens | None = None, vectors: Tensor | None = None, labels: Tensor | None = None
 ) -> Batch:
-    """Make one batch of sessions.
+    """Make one batch of sessions, from the message table's tokens or, where they are known, its vectors.
 
     Args:
         sessions: for each session the message-table rows of its messages.
         tokens: the message table's tokens.
-        vectors: the whole message table's vectors where they are known, (len(tokens), d_enc).
+        vectors: the message table's vectors, (messages, d_enc).
         labels: 1 for anomalous, (b,).
     """
-    distinct, places = np.unique(np.concatenate(sessions).astype(np.int64), return_inverse=True)
+    distinct, places = np.unique(np.concatenate(sessions), return_inverse=True)
     cuts = np.cumsum([len(session) for session in sessions])[:-1]
-    if vectors is None:
-        ids, mask = tokens.tensors(distinct)
-        chosen = None
-    else:
+    if vectors is not None:
         ids = mask = torch.zeros((len(distinct), 0), dtype=torch.int64)
-        chosen = vectors[torch.from_numpy(distinct).to(vectors.device)]
-    return Batch(ids=ids, mask=mask, vectors=chosen, places=tuple(np.split(places, cuts)), labels=labels)
+        vectors = vectors[torch.from_numpy(distinct).to(vectors.device)]  # (u, d_enc)
+    else:
+        assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
+        ids, mask = tokens.tensors(distinct)
+    return Batch(ids=ids, mask=mask, vectors=vectors, places=tuple(np.split(places, cuts)), labels=labels)
+
+
+def rows_of(messages: pl.Series) -> list[Rows]:
+    """A sessions frame's `messages` column as one array a session."""
+    lengths = messages.list.len().to_numpy()
+    flat = messages.explode(empty_as_null=False).to_numpy().astype(np.int64)
+    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []

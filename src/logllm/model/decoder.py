@@ -1,5 +1,7 @@
 """The causal language model that reads the sequence: any of transformers', with LoRA adapters."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +12,7 @@ from logllm.model.backbone import adapted
 class Decoder(nn.Module):
     """Embedding vectors to next-token logits."""
 
-    def __init__(self, model: nn.Module, section: DecoderSection) -> None:
+    def __init__(self, model: Any, section: DecoderSection) -> None:
         """Wrap a loaded causal language model.
 
         Args:
@@ -22,11 +24,12 @@ class Decoder(nn.Module):
         """
         super().__init__()
         self.width = int(model.get_input_embeddings().weight.shape[1])
-        self.model = adapted(model, section.lora, part="decoder")
+        self.model: Any = adapted(model, section.lora, part="decoder")
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids, (k,) -> (k, d_dec), as the model itself makes them."""
-        return self.model.get_input_embeddings()(ids)
+        embedded: Tensor = self.model.get_input_embeddings()(ids)
+        return embedded
 
     def forward(self, embeddings: Tensor, mask: Tensor, *, keep: int) -> Tensor:
         """Logits at the last positions.
@@ -40,7 +43,6 @@ class Decoder(nn.Module):
             Logits under the model's own transform, (b, keep, v), float32.
         """
         positions = (mask.cumsum(1) - 1).clamp(min=0)  # (b, p)
-        output = self.model(
-            inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False
-        )
-        return output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)
+        output = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False)
+        logits: Tensor = output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)
+        return logits

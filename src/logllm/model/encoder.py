@@ -1,5 +1,7 @@
 """Token ids to one vector a message: any encoder of transformers, with LoRA adapters."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -11,7 +13,7 @@ from logllm.model.backbone import adapted
 class Encoder(nn.Module):
     """A message encoder: its last states pooled into one vector (paper, section 1)."""
 
-    def __init__(self, model: nn.Module, section: EncoderSection) -> None:
+    def __init__(self, model: Any, section: EncoderSection) -> None:
         """Wrap a loaded encoder.
 
         Args:
@@ -26,7 +28,7 @@ class Encoder(nn.Module):
             raise ModelError(f"encoder {section.weights} has no pooler: set model.encoder.pooling = 'mean'")
         self.pooling = section.pooling
         self.width = int(model.config.hidden_size)
-        self.model = adapted(model, section.lora, part="encoder")
+        self.model: Any = adapted(model, section.lora, part="encoder")
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode messages.
@@ -40,7 +42,8 @@ class Encoder(nn.Module):
         """
         states = self.model(input_ids=ids, attention_mask=mask)
         if self.pooling == "pooler":
-            return states.pooler_output.float()  # (u, d_enc)
+            pooled: Tensor = states.pooler_output.float()  # (u, d_enc)
+            return pooled
         weight = mask.unsqueeze(-1).to(torch.float32)  # (u, t, 1)
-        total = (states.last_hidden_state.float() * weight).sum(1)  # (u, d_enc)
+        total: Tensor = (states.last_hidden_state.float() * weight).sum(1)  # (u, d_enc)
         return total / weight.sum(1).clamp(min=1)  # (u, d_enc)

@@ -32,6 +32,7 @@ class LogLLM(nn.Module):
         self.prompt = prompt
         self.message_dropout = nn.Dropout(0.0)
         pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
+        self.words: Tensor
         self.register_buffer("words", torch.tensor([token for piece in pieces for token in piece]), persistent=False)
         ends = np.cumsum([len(piece) for piece in pieces])
         # Rows of `words`: a session's input is a list of rows of the table (words, then messages).
@@ -63,15 +64,13 @@ class LogLLM(nn.Module):
         self.message_dropout.train()
         return learning
 
-    def encode(self, tokens: MessageTokens, rows: Rows, *, positions: int) -> Tensor:
-        """Vectors of distinct messages without gradients, (len(rows), d_enc), in passes of like length."""
-        order = np.empty(len(tokens), dtype=np.int64)
-        order[rows] = np.arange(len(rows))
-        vectors = torch.zeros((len(rows), self.encoder.width), device=self.device)
+    def encode(self, tokens: MessageTokens, *, positions: int) -> Tensor:
+        """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
+        vectors = torch.zeros((len(tokens), self.encoder.width), device=self.device)
         with torch.no_grad():
-            for some in tokens.passes(rows, positions=positions):
-                ids, mask = tokens.tensors(some)
-                vectors[torch.from_numpy(order[some]).to(self.device)] = self.encoder(ids.to(self.device), mask.to(self.device))
+            for rows in tokens.passes(positions=positions):
+                ids, mask = tokens.tensors(rows)
+                vectors[torch.from_numpy(rows).to(self.device)] = self.encoder(ids.to(self.device), mask.to(self.device))
         return vectors
 
     @property
@@ -95,10 +94,12 @@ class LogLLM(nn.Module):
         messages = self.projector(self.message_dropout(vectors))  # (u, d_dec)
         if objective == "verdict":
             embeddings, mask = self._splice(messages, batch.places, [self._normal[: self.prompt.shared]] * len(batch.places))
-            return self.decoder(embeddings, mask, keep=1)[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
+            logits: Tensor = self.decoder(embeddings, mask, keep=1)
+            return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
         embeddings, mask = self._splice(messages, batch.places, [answer[:-1] for answer in answers])
-        return self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))  # (b, k, v)
+        logits = self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))
+        return logits  # (b, k, v)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -120,9 +121,7 @@ class LogLLM(nn.Module):
         """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p)."""
         words = self.decoder.embed(self.words)  # (w, d_dec)
         table = torch.cat([words, messages.to(words.dtype)])  # (w + u, d_dec)
-        rows = [
-            np.concatenate([self._head, place + len(words), self._tail, ending]) for place, ending in zip(places, endings, strict=True)
-        ]
+        rows = [np.concatenate([self._head, place + len(words), self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
         longest = max(map(len, rows))
         index = np.zeros((len(rows), longest), dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from logllm.data.files import sha256
 from logllm.errors import ModelError
@@ -200,7 +201,7 @@ def _convert(folder: Path, gguf: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
     # The tensors are plain float32 now, but save_pretrained refuses a model that still says it is quantised.
     model.hf_quantizer = None
@@ -213,7 +214,7 @@ def _convert(folder: Path, gguf: str) -> None:
 def _from_hub(name: str) -> Path:
     """A snapshot from the Hugging Face hub, or from its local cache."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     offline = _offline(name)
     if offline is not None:

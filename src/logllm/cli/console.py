@@ -1,0 +1,98 @@
+"""Talk on standard error: progress bars, tables, notes."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def note(text: str) -> None:
+    """One line for the person at the terminal."""
+    import typer
+
+    typer.secho(text, err=True)
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table for the person at the terminal; the first column to the left, the others to the right."""
+    from rich.console import Console
+    from rich.table import Table
+
+    drawn = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        drawn.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+    Console(stderr=True).print(drawn)
+
+
+def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, object]]) -> None:
+    """Say how much was read, what was not, and the first lines that were not."""
+    troubles = [f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count and name != "lines"]
+    note(f"{counts['lines']:,} lines read" + (f": {', '.join(troubles)}" if troubles else ""))
+    for reject in first_rejects:
+        note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
+
+
+@contextmanager
+def shares() -> Iterator[Callable[[str, float], None]]:
+    """A bar for work that tells what it is doing and the share done."""
+    with _bars() as bars:
+        tasks: dict[str, int] = {}
+
+        def progress(doing: str, share: float) -> None:
+            if doing not in tasks:
+                tasks[doing] = bars.add_task(doing, total=1.0)
+            bars.update(tasks[doing], completed=share)  # type: ignore[arg-type]
+
+        yield progress
+
+
+@contextmanager
+def counts(doing: str) -> Iterator[Callable[..., None]]:
+    """A bar for work that tells how much of how much is done and, if it likes, something about it."""
+    with _bars() as bars:
+        task = bars.add_task(doing, total=None)
+
+        def progress(done: int, total: int, said: str = "") -> None:
+            bars.update(task, completed=done, total=total, description=f"{doing} {said}".rstrip())
+
+        yield progress
+
+
+def _bars() -> "Progress":
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them.
+
+    >>> duration(75), duration(3.2)
+    ('1 min 15 s', '3.2 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def emit(value: object) -> None:
+    """One JSON object on standard output."""
+    import json
+
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

@@ -1,0 +1,33 @@
+"""`logllm detect`: verdicts on logs, one JSON object a session on standard output."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logllm.cli.console import counts, note, shares, tell_counts
+
+
+def detect(
+    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
+    inputs: Annotated[list[str], typer.Argument(help="Files, globs, or - for standard input; gz, bz2, xz and zst are read as they are.")],
+    fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
+) -> None:
+    """Judge every session of one or more logs."""
+    from logllm.detect.detector import Detector
+    from logllm.detect.verdict import json_lines
+
+    with shares() as progress:
+        detector = Detector.load(run, progress=progress)
+    sessions = anomalies = 0
+    with counts("reading and scoring") as bar:
+        for frame in detector.read(inputs, progress=bar):
+            sys.stdout.write(json_lines(frame))
+            sessions += len(frame)
+            anomalies += int(frame["anomalous"].sum())
+    sys.stdout.flush()
+    tell_counts(detector.counts, detector.first_rejects)
+    note(f"{sessions:,} sessions, {anomalies:,} anomalous")
+    if fail and anomalies:
+        raise typer.Exit(1)

@@ -1,0 +1,75 @@
+"""`logllm prepare`: a raw log becomes train, validation and test sessions."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from logllm.cli.console import counts, emit, note, table
+
+_COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
+
+
+def prepare(
+    raw: Annotated[
+        list[str], typer.Option(help="Log file, glob, or - for standard input. Repeatable; gz, bz2, xz and zst are read as they are.")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    dataset: Annotated[str | None, typer.Argument(help="A built-in format: hdfs, bgl, thunderbird, ... (`logllm show formats`).")] = None,
+    format: Annotated[str | None, typer.Option(help="A built-in format or a TOML file that describes one.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session.")] = None,
+    recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
+    message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
+    time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
+    time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
+    label: Annotated[str | None, typer.Option(help="Field that holds the line's label.")] = None,
+    normal: Annotated[list[str] | None, typer.Option(help="Label that means normal. Repeatable.")] = None,
+    key: Annotated[str | None, typer.Option(help="Sessions by key: a regular expression for it in the message.")] = None,
+    key_field: Annotated[str | None, typer.Option(help="Sessions by key: the field that holds it.")] = None,
+    window: Annotated[str | None, typer.Option(help="Sessions as windows: of records (100) or of time (30s, 5m, 1h).")] = None,
+    step: Annotated[str | None, typer.Option(help="From one window's start to the next one's, written like --window.")] = None,
+    max_messages: Annotated[int | None, typer.Option(help="Longest session, in messages.")] = None,
+    long: Annotated[str | None, typer.Option(help="What becomes of longer ones: cut or split.")] = None,
+    split: Annotated[str | None, typer.Option(help="time or random.")] = None,
+    test: Annotated[float | None, typer.Option(help="Share of the test part.")] = None,
+    validation: Annotated[float | None, typer.Option(help="Share of the train part kept for validation.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
+    encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
+    mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
+    mask_rule: Annotated[list[str] | None, typer.Option(help="A masking rule of one's own: NAME=REGEX. Repeatable.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
+) -> None:
+    """Read, mask, group and split a labelled log."""
+    from logllm.data.choice import choose, grouping, mask_rules
+    from logllm.data.prepare import prepare as run
+
+    described = {"message": message, "time": time, "time_format": time_format and [time_format]}
+    overrides = {
+        "format": {**described, "label": label, "normal": normal, "encoding": encoding},
+        "sessions": {**grouping(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
+        "split": {"by": split, "test": test, "validation": validation, "seed": seed},
+        "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
+    }
+    settings = choose(format or dataset, recipe=recipe, overrides=overrides)
+    with counts("preparing") as bar:
+        manifest = run(raw, out, settings=settings, labels=labels, force=force, progress=bar)
+    if as_json:
+        emit(manifest)
+    _summary(manifest, out)
+
+
+def _summary(manifest: dict[str, Any], out: Path) -> None:
+    """Counts of the whole and of each part."""
+    parts = manifest["parts"]
+    rows = [(name.replace("_", " "), f"{manifest[name]:,}", *(_count(part, name) for part in parts.values())) for name in _COUNTS]
+    table(str(out), ("", "all", *parts), rows)
+    for warning in manifest["warnings"]:
+        note(f"note: {warning}")
+    for reject in manifest["first_rejects"]:
+        note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
+    note(f"next: logllm train small --data {out} --out RUN")
+
+
+def _count(part: dict[str, Any], name: str) -> str:
+    return f"{part[name]:,}" if name in part else ""

@@ -1,0 +1,85 @@
+"""`logllm show`: what recipes, runs, formats, masks and weights there are, and what they say."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logllm.cli.console import emit, note, table
+
+app = typer.Typer(help="Show recipes, runs, formats, masks and weights.", no_args_is_help=True, add_completion=False)
+
+
+@app.command()
+def recipe(
+    name: Annotated[str | None, typer.Argument(help="A packaged recipe or a TOML file; without it, the packaged ones.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
+) -> None:
+    """A recipe with every setting resolved, as TOML on standard output."""
+    from logllm.config.recipe import Recipe, packaged
+
+    if name is None:
+        table("recipes", ("name", "for"), [(each, Recipe.load(each).title) for each in packaged()])
+    else:
+        typer.echo(Recipe.load(name, overrides=settings or []).toml(), nl=False)
+
+
+@app.command()
+def run(folder: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]) -> None:
+    """A run's manifest, as JSON on standard output."""
+    from logllm.model.checkpoint import read_manifest
+
+    emit(read_manifest(folder))
+
+
+@app.command()
+def formats(
+    name: Annotated[str | None, typer.Argument(help="A built-in format or a TOML file; without it, the built-in ones.")] = None,
+) -> None:
+    """A format's description, as the TOML that you would write for your own."""
+    import tomli_w
+
+    from logllm.data.formats import known, load_format
+
+    if name is None:
+        table("formats", ("name", "for"), [(each, load_format(each).title) for each in known()])
+    else:
+        typer.echo(tomli_w.dumps(load_format(name).model_dump(mode="json", exclude_none=True)), nl=False)
+
+
+@app.command()
+def mask(
+    messages: Annotated[
+        list[str] | None, typer.Argument(help="Messages to mask, or - for standard input; without them, the rules.")
+    ] = None,
+) -> None:
+    """The masking rules in the order they are tried, or what they make of messages."""
+    from logllm.config.mask import MaskSection
+    from logllm.data.masking import DOTS, mask, rules
+
+    if not messages:
+        table(
+            "masking rules",
+            ("rule", "matches", "pattern"),
+            [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(MaskSection()))],
+        )
+        return
+    import sys
+
+    import polars as pl
+
+    given = sys.stdin.read().splitlines() if messages == ["-"] else messages
+    typer.echo("\n".join(mask(pl.Series(given, dtype=pl.String), MaskSection())))
+
+
+@app.command()
+def weights() -> None:
+    """The models of the small tier, and whether they are here."""
+    from logllm.model.weights import SMALL_TIER, available, cache
+
+    rows = [
+        (model.name, "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch", model.title)
+        for model in SMALL_TIER.values()
+    ]
+    table("small tier", ("name", "state", "what"), rows)
+    note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")

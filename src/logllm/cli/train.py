@@ -1,0 +1,90 @@
+"""`logllm train`: a recipe and prepared data become a run."""
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from logllm.cli.console import counts, duration, emit, note, shares, table
+
+if TYPE_CHECKING:
+    from logllm.config.recipe import Recipe
+    from logllm.training.loop import Step
+
+_QUIET = 20.0
+"""Seconds between lines of progress where standard error is no terminal."""
+
+
+def train(
+    data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
+    out: Annotated[Path, typer.Option(help="Folder of the run.")],
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe (`logllm show recipe`) or a TOML file.")] = "small",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Start over: remove the run that is in the folder.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Validate recipe, data and models, print the plan and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")] = False,
+) -> None:
+    """Train a run on prepared data."""
+    from logllm.config.recipe import Recipe
+
+    chosen = Recipe.load(recipe, overrides=settings or [])
+    if check:
+        _check(chosen, data, as_json=as_json)
+        return
+    from logllm.training.train import start_over
+    from logllm.training.train import train as run
+
+    if force:
+        start_over(out)
+    with shares() as progress, counts("training") as bar:
+        manifest = run(chosen, data, out, resume=resume, watch=_watch(bar), progress=progress)
+    if as_json:
+        emit(manifest)
+    threshold = manifest["threshold"]
+    note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.3f} ({threshold['how']})")
+    note(f"next: logllm evaluate {out} --data {data}")
+
+
+def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
+    """Print what training would do."""
+    from dataclasses import asdict
+
+    from logllm.training.plan import plan
+
+    with shares() as progress:
+        found = plan(recipe, data, progress=progress)
+    if as_json:
+        emit({**asdict(found), "seconds": found.seconds})
+    rows = [
+        (number, " + ".join(stage.trains), f"{stage.parameters:,}", f"{stage.sessions:,}", f"{stage.steps:,}", duration(stage.seconds))
+        for number, stage in enumerate(found.stages, start=1)
+    ]
+    table(f"recipe {recipe.name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
+    note(f"{found.sessions:,} train sessions, {found.anomalous:,} anomalous, {found.distinct_messages:,} distinct messages")
+    note(
+        f"{found.parameters:,} parameters in all; about {duration(found.seconds)} on {found.threads} threads (timed here, one pass a stage)"
+    )
+
+
+def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
+    """Loss, speed and time left: in the bar, or as a line now and then where there is no terminal."""
+    started = said = time.monotonic()
+    first: int | None = None
+
+    def watch(step: "Step") -> None:
+        nonlocal said, first
+        first = step.sessions if first is None else first
+        now = time.monotonic()
+        speed = (step.sessions - first) / max(now - started, 1e-9)
+        text = f"stage {step.stage + 1} step {step.step}/{step.steps} loss {step.loss:.3f} {speed:.1f} sessions/s"
+        bar(step.sessions, step.total, text)
+        if not sys.stderr.isatty() and (now - said > _QUIET or step.step == step.steps):
+            said = now
+            left = duration((step.total - step.sessions) / speed) if speed else "?"
+            note(f"training {text}, {left} left")
+
+    return watch

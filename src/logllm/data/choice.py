@@ -1,0 +1,106 @@
+"""Which settings prepare a log: a format's own, a recipe's over them, the user's over both."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logllm.config.format import FormatSection
+from logllm.config.mask import MaskSection
+from logllm.config.prepare import PrepareSection, SplitSection
+from logllm.config.recipe import Recipe
+from logllm.config.sessions import SessionSection
+from logllm.data.formats import load_format
+from logllm.errors import RecipeError
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+Options = Mapping[str, Any]
+"""Settings by name; None where the user said nothing."""
+
+
+def choose(name: str | None, *, recipe: str | None = None, overrides: Mapping[str, Options]) -> PrepareSection:
+    """Settings for one log.
+
+    Args:
+        name: a built-in format, or a TOML file that describes one.
+        recipe: a recipe whose data settings to use.
+        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`.
+
+    Raises:
+        RecipeError: no format named, or settings that do not fit.
+    """
+    if name is None:
+        raise RecipeError(
+            "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML file (`logllm show formats`)"
+        )
+    described = load_format(name)
+    advised = Recipe.load(recipe).data if recipe is not None else None
+    described = FormatSection.read({**described.model_dump(), **_said(overrides["format"])}, source=f"format {name}")
+    sessions = advised.sessions if advised and advised.sessions else described.sessions
+    split = advised.split if advised and advised.split else SplitSection(by=described.split)
+    return PrepareSection(
+        format=described,
+        mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
+        sessions=_sessions(sessions, _said(overrides["sessions"])),
+        split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
+    )
+
+
+def grouping(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
+    """Session settings from the way people say them: `100` records, `5m` of time, a key.
+
+    >>> grouping(window="5m", step="60s", key=None, key_field=None)
+    {'by': 'time', 'size': 300, 'step': 60}
+
+    Raises:
+        RecipeError: a window and a key at once, or a length that is none.
+    """
+    if window is None:
+        if step is not None:
+            raise RecipeError("--step needs --window")
+        chosen = {"key_pattern": key, "key_field": key_field}
+        return {"by": "key", **chosen} if key or key_field else {}
+    if key or key_field:
+        raise RecipeError("sessions are by key or by window: leave out --key, --key-field or --window")
+    by, size = _length("--window", window)
+    if step is None:
+        return {"by": by, "size": size, "step": None}
+    step_by, step_size = _length("--step", step)
+    if step_by != by:
+        raise RecipeError(f"--window {window} and --step {step} are not of one kind: both records, or both time")
+    return {"by": by, "size": size, "step": step_size}
+
+
+def mask_rules(rules: Sequence[str]) -> list[dict[str, str]]:
+    """Masking rules from `NAME=REGEX`.
+
+    Raises:
+        RecipeError: no `=` in a rule.
+    """
+    split = [rule.partition("=") for rule in rules]
+    for name, sign, _ in split:
+        if not sign:
+            raise RecipeError(f"mask rule {name!r}: write NAME=REGEX")
+    return [{"name": name, "pattern": pattern} for name, _, pattern in split]
+
+
+def _length(option: str, text: str) -> tuple[str, int]:
+    """`count` and records, or `time` and seconds."""
+    match = re.fullmatch(r"([1-9]\d*)([smhd]?)", text)
+    if match is None:
+        raise RecipeError(f"{option} {text}: write a number of records, such as 100, or a time, such as 30s, 5m, 1h")
+    return ("time", int(match[1]) * _UNITS[match[2]]) if match[2] else ("count", int(match[1]))
+
+
+def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
+    """Session settings with the user's over them; another way of grouping brings its own defaults."""
+    under = section.model_dump()
+    if said.get("by", section.by) != section.by:
+        under = {"max_messages": section.max_messages, "long": section.long}
+    if "key_pattern" in said or "key_field" in said:
+        under = {**under, "key_pattern": None, "key_field": None}
+    return SessionSection.read({**under, **said}, source="session settings")
+
+
+def _said(options: Options) -> dict[str, Any]:
+    """What the user did say."""
+    return {key: value for key, value in options.items() if value is not None}

@@ -1,0 +1,62 @@
+"""A run against a labelled part of prepared data: the report."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logllm.data.prepared import Prepared
+from logllm.detect.detector import Detector
+from logllm.detect.metrics import Labels, Scores, intervals, measure
+from logllm.detect.scoring import Progress
+from logllm.errors import DataError
+from logllm.model.batch import Rows, rows_of
+
+
+def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+    """Judge a part of prepared data with the run's own threshold.
+
+    Args:
+        detector: a loaded run.
+        data: a folder that `prepare` wrote.
+        split: `test`, `validation` or `train`.
+        progress: told of the distinct sessions scored.
+
+    Returns:
+        The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
+        figures of the sessions whose messages occur in no train session, None where there is none), and counts.
+
+    Raises:
+        DataError: data that are not prepared, or a part without sessions.
+    """
+    prepared = Prepared.load(data)
+    part = prepared.part(split)
+    if not len(part):
+        raise DataError(f"{data} holds no {split} sessions: name another --split, or prepare with a share for it")
+    sessions = rows_of(part["messages"])
+    labels = part["anomalous"].to_numpy().astype(bool)
+    scores = detector.score(sessions, prepared.messages, progress=progress)
+    in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
+    report = _figures(scores, labels, detector.threshold)
+    return {
+        **report,
+        "unseen": _figures(scores[~in_train], labels[~in_train], detector.threshold) if (~in_train).any() else None,
+        "sessions": len(sessions),
+        "sessions_seen_in_train": int(in_train.sum()),
+        "distinct_sessions": len({session.tobytes() for session in sessions}),
+        "split": split,
+        "model": detector.model,
+        "threshold_chosen": detector.manifest["threshold"]["how"],
+        "data_of_training": detector.manifest["data"]["fingerprint"] == prepared.manifest["fingerprint"],
+    }
+
+
+def _figures(scores: Scores, labels: Labels, threshold: float) -> dict[str, Any]:
+    """Metrics and their intervals."""
+    return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}
+
+
+def _occurs(sessions: list[Rows], among: list[Rows]) -> Labels:
+    """For each session whether its exact sequence is among others."""
+    known = {session.tobytes() for session in among}
+    return np.array([session.tobytes() in known for session in sessions], dtype=np.bool_)

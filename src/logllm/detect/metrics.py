@@ -1,0 +1,130 @@
+"""How good scores are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.bool_]
+Weights = npt.NDArray[np.int64]
+
+FEW_ANOMALIES = 10
+"""With fewer anomalies than this no threshold is chosen."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Figures of one set of scores at one threshold; anomalous is positive."""
+
+    precision: float
+    recall: float
+    f1: float
+    average_precision: float | None
+    """None where there is no anomaly."""
+    threshold: float
+    tp: int
+    fp: int
+    tn: int
+    fn: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """As one flat JSON object."""
+        return asdict(self)
+
+
+def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weights | None = None) -> Metrics:
+    """Compare scores with labels; a score of at least `threshold` is called anomalous.
+
+    Precision, recall and F1 are 0 where they would be 0 / 0.
+
+    >>> measure(np.array([0.9, 0.2, 0.6]), np.array([True, False, False]), threshold=0.5).f1
+    0.6666666666666666
+    """
+    weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
+    called = scores >= threshold
+    tp, fp, tn, fn = (int(weight[chosen].sum()) for chosen in (called & labels, called & ~labels, ~called & ~labels, ~called & labels))
+    return Metrics(
+        precision=tp / (tp + fp) if tp + fp else 0.0,
+        recall=tp / (tp + fn) if tp + fn else 0.0,
+        f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
+        average_precision=average_precision(scores, labels, weights=weight),
+        threshold=threshold,
+        tp=tp,
+        fp=fp,
+        tn=tn,
+        fn=fn,
+    )
+
+
+def average_precision(scores: Scores, labels: Labels, *, weights: Weights | None = None) -> float | None:
+    """Area under the precision-recall steps, as scikit-learn defines it; None without an anomaly.
+
+    >>> average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
+    0.8333333333333333
+    """
+    from sklearn.metrics import average_precision_score
+
+    if not (labels if weights is None else labels & (weights > 0)).any():
+        return None
+    return float(average_precision_score(labels, scores, sample_weight=weights))
+
+
+def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0) -> dict[str, list[float]]:
+    """95 % bootstrap intervals over sessions, by percentiles (Efron and Tibshirani 1993, chapter 13).
+
+    Each resample draws as many sessions with replacement; one without anomalies is drawn again, at most as often as
+    there are resamples.
+
+    Returns:
+        For precision, recall, f1 and average_precision the lower and the upper end; empty without an anomaly.
+    """
+    names = ("precision", "recall", "f1", "average_precision")
+    if not labels.any():
+        return {}
+    rng = np.random.default_rng(seed)
+    # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label) pairs.
+    pairs, counts = np.unique(np.stack([scores, labels.astype(float)]), axis=1, return_counts=True)
+    score, label = pairs[0], pairs[1].astype(bool)
+    figures = []
+    for _ in range(2 * resamples):
+        weights = rng.multinomial(len(scores), counts / counts.sum())
+        if weights[label].any():
+            metrics = measure(score, label, threshold=threshold, weights=weights)
+            figures.append([getattr(metrics, name) for name in names])
+        if len(figures) == resamples:
+            break
+    ends = np.percentile(np.array(figures), [2.5, 97.5], axis=0)
+    return {name: [float(ends[0, at]), float(ends[1, at])] for at, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Where normal ends, and how that was decided."""
+
+    value: float
+    how: str
+    sessions: int
+    anomalous: int
+    f1: float | None = None
+
+
+def choose_threshold(logits: Scores, labels: Labels) -> Threshold:
+    """The threshold of best F1 on a validation part: the middle, in logits, of the best interval.
+
+    Between two neighbouring distinct logits every threshold calls the same sessions anomalous. Of several intervals of
+    equal F1 the widest is taken. With fewer than ten anomalies the threshold is .5.
+    """
+    anomalous = int(labels.sum())
+    if anomalous < FEW_ANOMALIES:
+        return Threshold(0.5, f"default: {anomalous} anomalies in validation, {FEW_ANOMALIES} needed to choose", len(labels), anomalous)
+    values, of = np.unique(logits, return_inverse=True)
+    positives = np.bincount(of, weights=labels, minlength=len(values))[::-1].cumsum()[::-1]
+    called = np.bincount(of, minlength=len(values))[::-1].cumsum()[::-1]
+    f1 = 2 * positives / (called + anomalous)  # calling everything from values[i] on anomalous
+    below = np.concatenate([[values[0] - 2.0], values[:-1]])
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    chosen = best[np.argmax((values - below)[best])]
+    middle = (values[chosen] + below[chosen]) / 2
+    return Threshold(float(1 / (1 + np.exp(-middle))), "best F1 on validation", len(labels), anomalous, float(f1[chosen]))

@@ -1,0 +1,128 @@
+"""A run directory: recipe, adapters, projector and a manifest that everything is verified against."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file, save_file
+
+from logllm.config.model import ModelSection
+from logllm.config.recipe import Recipe
+from logllm.data.files import MANIFEST, sha256, write_atomic
+from logllm.errors import ModelError
+from logllm.model.logllm import LogLLM, assemble
+from logllm.model.weights import Progress, fingerprint, locate
+
+VERSION = 1
+"""Version of the run directory's layout."""
+_RECIPE = "recipe.toml"
+_LEARNED = (
+    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", "adapter_model.safetensors")),
+    "projector.safetensors",
+)
+
+
+def base_models(section: ModelSection, *, progress: Progress | None = None) -> dict[str, dict[str, str]]:
+    """Names and fingerprints of the base models that a run stands on."""
+    names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
+    return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress))} for part, name in names.items()}
+
+
+def write_recipe(run: Path, recipe: Recipe) -> None:
+    """Write the resolved recipe."""
+    write_atomic(run / _RECIPE, recipe.toml().encode())
+
+
+def read_recipe(run: Path) -> Recipe:
+    """A run's resolved recipe."""
+    return Recipe.load(run / _RECIPE)
+
+
+def save_model(run: Path, model: LogLLM, section: ModelSection) -> dict[str, str]:
+    """Write adapters (PEFT's format) and projector.
+
+    Returns:
+        The SHA-256 of each file, for the manifest.
+    """
+    parts: dict[str, tuple[Any, str]] = {
+        "encoder": (model.encoder.model, section.encoder.weights),
+        "decoder": (model.decoder.model, section.decoder.weights),
+    }
+    for part, (adapted, weights) in parts.items():
+        # The base model's name, not the folder of this machine that it was read from.
+        adapted.peft_config["default"].base_model_name_or_path = weights
+        scratch = run / f".{part}.new"
+        shutil.rmtree(scratch, ignore_errors=True)
+        adapted.save_pretrained(scratch, save_embedding_layers=False)
+        shutil.rmtree(run / part, ignore_errors=True)
+        scratch.rename(run / part)
+        (run / part / "README.md").unlink(missing_ok=True)
+    write_atomic(run / "projector.safetensors", lambda path: save_file(dict(model.projector.state_dict()), path))
+    return {name: sha256(run / name) for name in _LEARNED}
+
+
+def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest; last, since it vouches for everything else."""
+    write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """A run's manifest.
+
+    Raises:
+        ModelError: the folder is no run, or one of another layout.
+    """
+    path = run / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as exc:
+        raise ModelError(f"{run} is no run: it has no {MANIFEST}; name the folder that `logllm train --out` wrote") from exc
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(manifest, dict) or manifest.get("kind") != "run":
+        raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; name the folder that `logllm train --out` wrote")
+    if manifest.get("version") != VERSION:
+        raise ModelError(f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {VERSION}: train again")
+    return manifest
+
+
+def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
+    """Load a finished run, after checking that it and its base models are what its manifest says.
+
+    Returns:
+        The model in evaluation mode, the encoder's tokenizer, the recipe, and the manifest.
+
+    Raises:
+        ModelError: unfinished, a file or a base model that changed; the message names the field.
+    """
+    manifest = read_manifest(run)
+    if manifest["state"] != "done":
+        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
+    for name, wanted in manifest["files"].items():
+        if not (run / name).is_file() or sha256(run / name) != wanted:
+            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
+    recipe = read_recipe(run)
+    for part, found in base_models(recipe.model, progress=progress).items():
+        wanted = manifest["base_models"].get(part)
+        if found != wanted:
+            raise ModelError(
+                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found}; "
+                "restore those weights or train again"
+            )
+    model, tokenizer = assemble(recipe.model, progress=progress)
+    _restore(run, model)
+    return model, tokenizer, recipe, manifest
+
+
+def _restore(run: Path, model: LogLLM) -> None:
+    """Put a run's adapters and projector into a freshly assembled model."""
+    from peft import set_peft_model_state_dict
+
+    for part, adapted in (("encoder", model.encoder.model), ("decoder", model.decoder.model)):
+        outcome: Any = set_peft_model_state_dict(adapted, load_file(run / part / "adapter_model.safetensors"))
+        missing = [name for name in outcome.missing_keys if "lora_" in name]
+        if outcome.unexpected_keys or missing:
+            raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
+    model.projector.load_state_dict(load_file(run / "projector.safetensors"))

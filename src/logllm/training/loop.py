@@ -1,0 +1,153 @@
+"""One loop, run once a stage."""
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from logllm.config.train import TrainSection
+from logllm.errors import ModelError
+from logllm.model.batch import Batch, MessageTokens, Rows, collate
+from logllm.model.logllm import LogLLM
+from logllm.training.sampler import Labels, Order, stage_order
+from logllm.training.schedule import learning_rate
+from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labelled sessions over a tokenised message table."""
+
+    sessions: Sequence[Rows]
+    labels: Labels
+    tokens: MessageTokens
+
+
+@dataclass(frozen=True)
+class Step:
+    """One optimiser step as the watcher sees it."""
+
+    stage: int
+    step: int
+    steps: int
+    loss: float
+    lr: float
+    sessions: int
+    """Sessions trained on so far, all stages."""
+    total: int
+    """Sessions of the whole training."""
+
+
+Watch = Callable[[Step], None]
+
+
+class Loop:
+    """Runs the stages of one training, from a checkpoint where there is one."""
+
+    def __init__(self, model: LogLLM, data: TrainingSet, section: TrainSection, *, run: Path, accelerator: Any) -> None:
+        """Prepare to train; `accelerator` is Accelerate's, for device, precision, backward pass and clipping."""
+        self.model = model
+        self.data = data
+        self.section = section
+        self.run = run
+        self.accelerator = accelerator
+        self.orders = [stage_order(data.labels, section, stage=stage) for stage in range(len(section.stages))]
+        self._log = run / "steps.jsonl"
+
+    def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
+        """Run all stages, or those that a checkpoint leaves.
+
+        Args:
+            encode_positions: size of the encoder's passes while it is frozen.
+            watch: told of each step.
+
+        Raises:
+            ModelError: the loss is not finite, or a checkpoint cannot be written.
+        """
+        checkpoint = find_state(self.run)
+        start = Position(stage=0, step=0, log=0)
+        if checkpoint is not None:
+            start = position_of(checkpoint)
+            restore_model(checkpoint, self.model)
+        # What was logged after the checkpoint is about to happen again.
+        with self._log.open("ab") as log:
+            log.truncate(start.log)
+        for stage in range(start.stage, len(self.section.stages)):
+            resumed = checkpoint if stage == start.stage else None
+            self._run_stage(stage, resumed, encode_positions=encode_positions, watch=watch)
+
+    def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
+        section = self.section.stages[stage]
+        parameters = self.model.trains(section.trains, message_dropout=section.message_dropout)
+        optimizer = torch.optim.AdamW(parameters, lr=section.lr, weight_decay=section.weight_decay)
+        optimizer = self.accelerator.prepare(optimizer)
+        first = 0
+        if resumed is not None:
+            first = position_of(resumed).step
+            restore_optimizer(resumed, optimizer)
+        order = self.orders[stage]
+        steps = -(-len(order) // self.section.batch)
+        if first == steps:
+            return
+        vectors = None
+        if "encoder" not in section.trains:
+            vectors = self.model.encode(self.data.tokens, positions=encode_positions)
+        before = sum(len(done) for done in self.orders[:stage])
+        for step in range(first, steps):
+            rows = order[step * self.section.batch : (step + 1) * self.section.batch]
+            loss, lr = self._step(rows, self._batches(rows, stage, step, vectors), optimizer, stage=stage, step=step)
+            done = before + step * self.section.batch + len(rows)
+            entry = Step(stage, step + 1, steps, loss, lr, done, sum(map(len, self.orders)))
+            self._record(entry, len(rows))
+            if watch is not None:
+                watch(entry)
+            if (step + 1) % self.section.checkpoint_steps == 0 and step + 1 < steps:
+                self._checkpoint(optimizer, stage, step + 1)
+        # A stage's end is the next stage's beginning with a new optimiser; the last one's end keeps its own.
+        self._checkpoint(optimizer, stage, steps)
+
+    def _step(self, rows: Order, batches: Iterator[Batch], optimizer: Any, *, stage: int, step: int) -> tuple[float, float]:
+        """One optimiser step; its loss and learning rate."""
+        section = self.section.stages[stage]
+        micro = self.section.micro_batch
+        lr = learning_rate(section, done=step * (self.section.batch // micro), total=-(-len(self.orders[stage]) // micro))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        total = 0.0
+        for batch in batches:
+            with self.accelerator.autocast():
+                loss = self.model.loss(batch.to(self.model.device), objective=self.section.objective) * (len(batch.places) / len(rows))
+            self.accelerator.backward(loss)
+            total += loss.item()
+        if not np.isfinite(total):
+            raise ModelError(f"the loss is {total} at step {step + 1} of stage {stage + 1}: lower train.stages.{stage}.lr or set its clip")
+        if section.clip is not None:
+            self.accelerator.clip_grad_norm_([value for group in optimizer.param_groups for value in group["params"]], section.clip)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return total, lr
+
+    def _batches(self, rows: Order, stage: int, step: int, vectors: torch.Tensor | None) -> Iterator[Batch]:
+        """A step's micro-batches, sessions of like length together."""
+        rng = np.random.default_rng([self.section.seed, stage, step, 1])
+        rows = rows[np.argsort([len(self.data.sessions[row]) for row in rows], kind="stable")]
+        for start in range(0, len(rows), self.section.micro_batch):
+            some = rows[start : start + self.section.micro_batch]
+            sessions = [self.data.sessions[row] for row in some]
+            if self.section.stages[stage].shuffle_messages:
+                sessions = [rng.permutation(session) for session in sessions]
+            labels = torch.from_numpy(self.data.labels[some].astype(np.int64))
+            yield collate(sessions, tokens=self.data.tokens, vectors=vectors, labels=labels)
+
+    def _record(self, entry: Step, sessions: int) -> None:
+        line = {"stage": entry.stage + 1, "step": entry.step, "loss": entry.loss, "lr": entry.lr, "sessions": sessions, "at": time.time()}
+        with self._log.open("a", encoding="utf-8") as log:
+            log.write(json.dumps(line) + "\n")
+
+    def _checkpoint(self, optimizer: Any, stage: int, step: int) -> None:
+        save_state(self.run, self.model, optimizer, Position(stage, step, self._log.stat().st_size))

@@ -1,0 +1,49 @@
+"""Which sessions a stage sees, in which order: minority oversampling and seeded draws."""
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.config.train import StageSection, TrainSection
+
+Labels = npt.NDArray[np.bool_]
+Order = npt.NDArray[np.int64]
+
+
+def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Order:
+    """Row numbers with the minority class repeated up to a share (paper, section 1).
+
+    The minority count becomes max(int(share * majority / (1 - share)), minority): each of its rows as often as fits
+    whole, the rest drawn without replacement. Where one class is missing nothing is repeated.
+
+    >>> rows = oversampled(np.array([True] + [False] * 7), share=0.3, rng=np.random.default_rng(0))
+    >>> sorted(rows.tolist())
+    [0, 0, 0, 1, 2, 3, 4, 5, 6, 7]
+    """
+    minority, majority = sorted((np.flatnonzero(labels), np.flatnonzero(~labels)), key=len)
+    if not len(minority):
+        return majority
+    wanted = max(int(share * len(majority) / (1 - share)), len(minority))
+    whole, rest = divmod(wanted, len(minority))
+    return np.concatenate([majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)])
+
+
+def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
+    """Rows of all sessions that a stage trains on, in order; a function of labels, seed and stage alone.
+
+    An epoch is a permutation of the oversampled set, repeated first until it has `min_epoch_sessions`.
+    """
+    section = train.stages[stage]
+    rows: list[Order] = []
+    epoch = 0
+    while not _complete(section, epoch, sum(map(len, rows))):
+        rng = np.random.default_rng([train.seed, stage, epoch])
+        once = oversampled(labels, share=train.oversample, rng=rng)
+        repeats = max(1, -(-section.min_epoch_sessions // len(once)))
+        rows.append(rng.permutation(np.tile(once, repeats)))
+        epoch += 1
+    order = np.concatenate(rows)[: section.max_sessions]
+    return order[: len(order) - len(order) % train.micro_batch] if train.drop_last else order
+
+
+def _complete(section: StageSection, epochs: int, sessions: int) -> bool:
+    return epochs == section.epochs if section.max_sessions is None else sessions >= section.max_sessions

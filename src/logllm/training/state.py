@@ -1,0 +1,106 @@
+"""What a killed training needs to go on as if it had never stopped."""
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from logllm.data.files import new_folder, write_atomic
+from logllm.errors import ModelError
+from logllm.model.logllm import LogLLM
+
+_FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far training has come: `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written."""
+
+    stage: int
+    step: int
+    log: int
+
+
+def learned(model: LogLLM) -> dict[str, Tensor]:
+    """Every parameter that some stage may train, by name."""
+    return {name: value for name, value in model.named_parameters() if "lora_" in name or name.startswith("projector.")}
+
+
+def save_state(run: Path, model: LogLLM, optimizer: Any, position: Position) -> None:
+    """Write a checkpoint, then remove the one before it.
+
+    The folder appears under its name only when it is whole, so that a kill at any moment leaves a usable one.
+
+    Raises:
+        DataError: the disk is full or cannot be written; after making room, `--resume` goes on.
+    """
+    parameters = {name: value.detach().contiguous() for name, value in learned(model).items()}
+    with new_folder(run / _FOLDER / f"{position.stage:03d}-{position.step:08d}", force=False) as folder:
+        write_atomic(folder / "parameters.safetensors", lambda path: save_file(parameters, path))
+        write_atomic(folder / "optimizer.safetensors", lambda path: save_file(_flat(optimizer), path))
+        write_atomic(folder / "position.json", json.dumps(asdict(position)).encode())
+    for older in _checkpoints(run)[:-1]:
+        shutil.rmtree(older, ignore_errors=True)
+
+
+def find_state(run: Path) -> Path | None:
+    """The newest whole checkpoint of a run."""
+    return next(iter(reversed(_checkpoints(run))), None)
+
+
+def position_of(checkpoint: Path) -> Position:
+    """Where a checkpoint stands."""
+    return Position(**json.loads((checkpoint / "position.json").read_text(encoding="utf-8")))
+
+
+def restore_model(checkpoint: Path, model: LogLLM) -> None:
+    """Put a checkpoint's parameters into a model.
+
+    Raises:
+        ModelError: the checkpoint is of another model.
+    """
+    values = load_file(checkpoint / "parameters.safetensors")
+    own = learned(model)
+    if {name: value.shape for name, value in values.items()} != {name: value.shape for name, value in own.items()}:
+        raise ModelError(f"checkpoint {checkpoint} holds other parameters than the recipe's model: train into a new folder")
+    with torch.no_grad():
+        for name, value in values.items():
+            own[name].copy_(value)
+
+
+def restore_optimizer(checkpoint: Path, optimizer: Any) -> None:
+    """Put a checkpoint's optimiser state and random generators back."""
+    flat = load_file(checkpoint / "optimizer.safetensors")
+    torch.set_rng_state(flat.pop("generator"))
+    if torch.cuda.is_available() and "generator.cuda" in flat:
+        torch.cuda.set_rng_state(flat.pop("generator.cuda"))
+    state = optimizer.state_dict()
+    for key, value in flat.items():
+        index, _, name = key.partition(".")
+        state["state"].setdefault(int(index), {})[name] = value
+    optimizer.load_state_dict(state)
+
+
+def remove_states(run: Path) -> None:
+    """Remove the checkpoints of a finished run."""
+    shutil.rmtree(run / _FOLDER, ignore_errors=True)
+
+
+def _checkpoints(run: Path) -> list[Path]:
+    """Whole checkpoints, oldest first; what a killed process left half made has a name with a dot."""
+    folder = run / _FOLDER
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
+
+
+def _flat(optimizer: Any) -> dict[str, Tensor]:
+    """Optimiser tensors as `<parameter>.<name>`, and the generators' bytes."""
+    tensors = {f"{index}.{name}": value for index, slot in optimizer.state_dict()["state"].items() for name, value in slot.items()}
+    tensors["generator"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["generator.cuda"] = torch.cuda.get_rng_state()
+    return {name: value.detach().clone().contiguous() for name, value in tensors.items()}

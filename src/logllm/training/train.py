@@ -1,0 +1,182 @@
+"""Labelled sessions to a run: assemble, run the stages, choose the threshold, write it all down."""
+
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from logllm.config.recipe import Recipe
+from logllm.data.prepared import Prepared
+from logllm.detect.metrics import choose_threshold, measure
+from logllm.detect.scoring import Scorer, sigmoid
+from logllm.errors import DataError, ModelError, RecipeError
+from logllm.model.batch import MessageTokens, rows_of
+from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, write_manifest, write_recipe
+from logllm.model.logllm import assemble
+from logllm.training.loop import Loop, TrainingSet, Watch
+from logllm.training.state import remove_states
+
+Progress = Callable[[str, float], None]
+"""Called with what is being done and the share done, in [0, 1]."""
+
+_LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
+
+
+def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and three ways to watch it
+    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, watch: Watch | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Train a run.
+
+    Args:
+        recipe: model and stages.
+        data: a folder that `prepare` wrote.
+        out: the run's folder, new or, with `resume`, one whose training was cut off.
+        resume: go on from the last checkpoint. On one CPU machine with the same thread count the weights end the same,
+            byte for byte, as without the interruption.
+        watch: told of each step.
+        progress: told of fetches, conversions and the validation part's scoring.
+
+    Returns:
+        The run's manifest.
+
+    Raises:
+        DataError: data that are not prepared, or hold only one class.
+        ModelError: weights that are missing, a run that exists already or is another one, a full disk.
+        RecipeError: a run to go on with that has another recipe.
+    """
+    prepared = Prepared.load(data)
+    section = recipe.train
+    section_data = training_set(prepared)
+    begun = _begin(recipe, prepared, out, resume=resume, progress=progress)
+    if begun["state"] == "done":
+        return begun
+    torch.set_num_threads(begun["threads"])
+    accelerator = accelerate(recipe)
+    with deterministic(section.seed):
+        model, tokenizer = assemble(recipe.model, progress=progress)
+        model.to(accelerator.device)
+        tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        sessions, labels = section_data
+        started = time.monotonic()
+        loop = Loop(model, TrainingSet(sessions, labels, tokens), section, run=out, accelerator=accelerator)
+        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+        seconds = time.monotonic() - started
+        judged = _judge(Scorer(model, tokenizer, recipe), prepared, progress)
+    manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
+    try:
+        manifest["files"] = save_model(out, model, recipe.model)
+    except OSError as exc:
+        raise ModelError(f"run {out} cannot be written: {exc.strerror or exc}; make room, then go on with --resume") from exc
+    write_manifest(out, manifest)
+    remove_states(out)
+    return read_manifest(out)
+
+
+def training_set(prepared: Prepared) -> tuple[list[Any], Any]:
+    """Sessions and labels of the train part.
+
+    Raises:
+        DataError: one class is missing: LogLLM learns from both.
+    """
+    part = prepared.part("train")
+    labels = part["anomalous"].to_numpy().astype(bool)
+    if labels.all() or not labels.any():
+        kind = "normal" if labels.all() else "anomalous"
+        raise DataError(
+            f"the train part's {len(labels)} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
+        )
+    return rows_of(part["messages"]), labels
+
+
+def accelerate(recipe: Recipe) -> Any:
+    """Accelerate's device and precision for a recipe.
+
+    Raises:
+        RecipeError: several processes, or a precision that this machine has not.
+    """
+    from accelerate import Accelerator
+
+    try:
+        accelerator = Accelerator(mixed_precision=recipe.train.precision)
+    except ValueError as exc:
+        raise RecipeError(f"train.precision = {recipe.train.precision!r} cannot be had here: {exc}") from exc
+    if accelerator.num_processes > 1:
+        raise RecipeError("training runs in one process: start it without a launcher")
+    return accelerator
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed torch and have it choose deterministic algorithms, inside a `with` block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for to be deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _begin(recipe: Recipe, prepared: Prepared, out: Path, *, resume: bool, progress: Progress | None) -> dict[str, Any]:
+    """The manifest of a run that begins, or of one to go on with."""
+    fresh = {
+        "name": out.resolve().name,
+        "state": "training",
+        "recipe": recipe.name,
+        "seed": recipe.train.seed,
+        "threads": torch.get_num_threads(),
+        "machine": platform.machine(),
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        "data": {"fingerprint": prepared.manifest["fingerprint"], "prepare": prepared.manifest["settings"]},
+        "base_models": base_models(recipe.model, progress=progress),
+    }
+    if not (out / "manifest.json").exists():
+        if out.is_dir() and any(out.iterdir()):
+            raise ModelError(f"{out} exists and is no run: name a new folder with --out")
+        out.mkdir(parents=True, exist_ok=True)
+        write_recipe(out, recipe)
+        write_manifest(out, fresh)
+        return read_manifest(out)
+    if not resume:
+        raise ModelError(f"{out} holds a run already: name a new folder, go on with --resume, or start over with --force")
+    begun = read_manifest(out)
+    if read_recipe(out) != recipe:
+        raise RecipeError(f"{out} was begun with another recipe (see {out / 'recipe.toml'}): resume with the same one and the same --set")
+    for field in ("data", "base_models"):
+        if begun[field] != fresh[field]:
+            raise ModelError(
+                f"{out}: manifest field {field} disagrees: it was begun with other {field.replace('_', ' ')}; train into a new folder"
+            )
+    return begun
+
+
+def start_over(out: Path) -> None:
+    """Remove a run's folder; refuses to remove anything else.
+
+    Raises:
+        ModelError: the folder is no run.
+    """
+    if out.exists():
+        if any(out.iterdir()):
+            read_manifest(out)
+        shutil.rmtree(out)
+
+
+def _judge(scorer: Scorer, prepared: Prepared, progress: Progress | None) -> dict[str, Any]:
+    """Threshold and metrics on the validation part."""
+    part = prepared.part("validation")
+    labels = part["anomalous"].to_numpy().astype(bool)
+    report = None if progress is None else lambda done, total: progress("scoring the validation part", done / total)
+    logits = scorer.score(rows_of(part["messages"]), prepared.messages, progress=report)
+    threshold = choose_threshold(logits, labels)
+    metrics = measure(sigmoid(logits), labels, threshold=threshold.value).to_dict() if len(labels) else None
+    return {"threshold": asdict(threshold), "metrics": {"validation": metrics}}

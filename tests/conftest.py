@@ -1,0 +1,46 @@
+"""What many tests need: one thread, tiny models, tiny prepared data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)  # two make tiny models 5 to 100 times slower
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory):
+    """The model section of tiny random models in a folder."""
+    from tests.tiny import make_models
+
+    return make_models(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def tiny(tiny_models):
+    """A tiny LogLLM and its tokenizer, adapters and projector not at zero."""
+    import torch
+
+    from logllm.model.logllm import assemble
+
+    torch.manual_seed(0)
+    model, tokenizer = assemble(tiny_models)
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return model, tokenizer
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[Path]:
+    """The real logs beside the checkout."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the real logs in ../shared/data")
+    return SHARED

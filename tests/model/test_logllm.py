@@ -1,0 +1,154 @@
+"""The one forward pass: parity, gradients, objectives."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+
+from logllm.model.batch import MessageTokens, collate
+from logllm.model.logllm import LogLLM
+
+MESSAGES = ["disk full", "disk <*> is full again", "ok", "x" * 300, "Receiving block <*> src: <*> dest: <*>", ""]
+SESSIONS = [np.array(session) for session in ([0, 1, 1, 2], [3], [4, 4, 4, 4, 4, 4, 0], [5, 2], [2, 1, 0], [0, 1, 1, 2])]
+LABELS = torch.tensor([0, 1, 0, 1, 1, 0])
+CLOSE = {"rtol": 0, "atol": 1e-5}
+
+
+@pytest.fixture
+def parts(tiny):
+    model, tokenizer = tiny
+    return model, MessageTokens(MESSAGES, tokenizer, max_tokens=100)
+
+
+def scored(model: LogLLM, sessions, **source) -> torch.Tensor:
+    with torch.no_grad():
+        return model(collate(sessions, **source))
+
+
+def test_batched_equals_one_by_one(parts) -> None:
+    model, tokens = parts
+    together = scored(model, SESSIONS, tokens=tokens)
+    alone = torch.cat([scored(model, [session], tokens=tokens) for session in SESSIONS])
+    torch.testing.assert_close(together, alone, **CLOSE)
+    assert together.std() > 1e-3  # sessions differ, so that agreement says something
+
+
+def test_deduplicated_equals_every_message_encoded(parts, tiny) -> None:
+    model, tokens = parts
+    together = scored(model, SESSIONS, tokens=tokens)
+    written_out = [message for session in SESSIONS for message in session]
+    every = MessageTokens([MESSAGES[row] for row in written_out], tiny[1], max_tokens=100)
+    starts = np.cumsum([0, *map(len, SESSIONS)])
+    places = [np.arange(start, end) for start, end in itertools.pairwise(starts)]
+    torch.testing.assert_close(together, scored(model, places, tokens=every), **CLOSE)
+
+
+def test_known_vectors_equal_encoding(parts) -> None:
+    model, tokens = parts
+    vectors = model.encode(tokens, positions=150)
+    torch.testing.assert_close(scored(model, SESSIONS, vectors=vectors), scored(model, SESSIONS, tokens=tokens), **CLOSE)
+
+
+@pytest.mark.parametrize("longer", [1, 7, 60])
+def test_any_left_padding(parts, longer: int) -> None:
+    model, tokens = parts
+    filler = np.zeros(len(SESSIONS[2]) + longer, dtype=np.int64)
+    padded = scored(model, [SESSIONS[0], filler], tokens=tokens)[:1]
+    torch.testing.assert_close(padded, scored(model, SESSIONS[:1], tokens=tokens), **CLOSE)
+
+
+def test_order_of_messages_matters(parts) -> None:
+    model, tokens = parts
+    a, b = scored(model, [np.array([0, 1, 2]), np.array([2, 1, 0])], tokens=tokens)
+    assert (a - b).abs().max() > 1e-4
+
+
+def test_splice_puts_each_vector_in_its_place(parts) -> None:
+    model, tokens = parts
+    messages = model.projector(model.encode(tokens, positions=1000))
+    session = SESSIONS[0]
+    embeddings, mask = model._splice(messages, [session, SESSIONS[1]], [model._normal[: model.prompt.shared]] * 2)
+    prompt = model.prompt
+    embed = model.decoder.embed
+    question = embed(torch.tensor(prompt.question))
+    expected = torch.cat([embed(torch.tensor(prompt.head)), messages[torch.from_numpy(session)], question])
+    torch.testing.assert_close(embeddings[0], expected)
+    assert mask[1].tolist() == [0, 0, 0] + [1] * (len(expected) - 3)
+
+
+@pytest.mark.parametrize("parts_that_learn", [("decoder",), ("projector",), ("encoder", "projector"), ("encoder", "projector", "decoder")])
+@pytest.mark.parametrize("objective", ["answer", "verdict"])
+def test_only_a_stages_parts_receive_gradients(parts, parts_that_learn, objective) -> None:
+    model, tokens = parts
+    learning = model.trains(parts_that_learn)
+    before = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    model.loss(collate(SESSIONS, tokens=tokens, labels=LABELS), objective=objective).backward()
+    for name, part in model.parts().items():
+        touched = {path for path, parameter in part.named_parameters() if parameter.grad is not None}
+        if name not in parts_that_learn:
+            assert not touched
+        elif name == "projector":
+            assert touched == {"weight", "bias"}
+        else:
+            assert touched
+            assert all("lora_" in path for path in touched)
+    torch.optim.AdamW(learning, lr=0.1).step()
+    changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == set(parts_that_learn)
+
+
+def test_dropout_acts_in_the_parts_that_learn_only(parts) -> None:
+    model, _ = parts
+    model.trains(("decoder",), message_dropout=0.3)
+    training = {name for name, module in model.named_modules() if module.training and isinstance(module, torch.nn.Dropout) and module.p}
+    assert all(name.startswith("decoder.") and "lora_dropout" in name for name in training - {"message_dropout"})
+    assert "message_dropout" in training
+    model.eval()
+    assert not any(module.training for module in model.modules())
+
+
+def test_answer_loss_is_the_mean_over_the_answers_tokens(parts) -> None:
+    """Against a plain computation: whole prompts, one session at a time, every logit."""
+    model, tokens = parts
+    model.eval()
+    loss = model.loss(collate(SESSIONS, tokens=tokens, labels=LABELS), objective="answer")
+    messages = model.projector(model.encode(tokens, positions=1000))
+    embed, total, count = model.decoder.embed, 0.0, 0
+    for session, label in zip(SESSIONS, LABELS, strict=True):
+        answer = torch.tensor(model.prompt.anomalous if label else model.prompt.normal)
+        pieces = [
+            embed(torch.tensor(model.prompt.head)),
+            messages[torch.from_numpy(session)],
+            embed(torch.tensor(model.prompt.tail)),
+            embed(answer),
+        ]
+        logits = model.decoder.model(inputs_embeds=torch.cat(pieces)[None]).logits[0]
+        total += torch.nn.functional.cross_entropy(logits[-len(answer) - 1 : -1], answer, reduction="sum").item()
+        count += len(answer)
+    assert loss.item() == pytest.approx(total / count, abs=1e-5)
+
+
+def test_verdict_at_one_half_is_greedy_generation(parts) -> None:
+    """On a tiny model trained with objective `answer`: the score's decision is what generation writes (paper, section 1)."""
+    model, tokens = parts
+    learning = model.trains(("encoder", "projector", "decoder"))
+    optimizer = torch.optim.AdamW(learning, lr=5e-3)
+    batch = collate(SESSIONS, tokens=tokens, labels=LABELS)
+    for _ in range(150):
+        optimizer.zero_grad()
+        model.loss(batch, objective="answer").backward()
+        optimizer.step()
+    model.eval()
+    mixed = [*SESSIONS, *(np.array([a, b]) for a in range(6) for b in range(6))]
+    pair = scored(model, mixed, tokens=tokens)
+    messages = model.projector(model.encode(tokens, positions=1000))
+    written = set()
+    for session, (normal, anomalous) in zip(mixed, pair.tolist(), strict=True):
+        embeddings, mask = model._splice(messages, [session], [model._normal[: model.prompt.shared]])
+        ids = model.decoder.model.generate(inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=6, do_sample=False, pad_token_id=2)
+        first = int(ids[0, 0])
+        assert first in model.prompt.verdict_ids
+        assert (first == model.prompt.verdict_ids[1]) == (anomalous > normal)
+        written.add(first)
+    assert len(written) == 2  # both words were written
