@@ -37,13 +37,14 @@ class FormatSection(Section):
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     time_format: tuple[str, ...] = ("iso",)
-    """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes."""
+    """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes;
+    where those say no year it is this one, or the last for a date that lies ahead."""
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
     """Labels that mean normal; every other one is an alert. JSON `true` and `false` are the strings `true` and `false`."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
-    """How bytes become text; invalid UTF-8 becomes U+FFFD and is counted. The paper's data sets are latin-1."""
+    """How bytes become text; invalid UTF-8 and NUL become U+FFFD and are counted. The paper's data sets are latin-1."""
     label_file: LabelFileSection = LabelFileSection()
     """Columns of a CSV file with labels per session."""
     sessions: SessionSection = SessionSection()

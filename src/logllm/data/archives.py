@@ -37,8 +37,9 @@ class Counted:
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes."""
-        if self._ahead:
-            size = len(self._ahead) if size < 0 else size
+        if size < 0:
+            block, self._ahead = self._ahead + self._stream.read(), b""
+        elif self._ahead:
             block, self._ahead = self._ahead[:size], self._ahead[size:]
         else:
             block = self._stream.read(size)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from polars.exceptions import PolarsError
+
 from logllm.errors import DataError
 
 MANIFEST = "manifest.json"
@@ -96,14 +98,17 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what the system says about a write into an error that says what to do.
 
     Raises:
-        DataError: instead of an OSError.
+        DataError: instead of an OSError, also where Polars wraps one.
     """
     try:
         yield
-    except OSError as exc:
-        if exc.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
+    except (OSError, PolarsError) as exc:
+        number = exc.errno if isinstance(exc, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
             raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
-        raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        if isinstance(exc, OSError):
+            raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        raise
 
 
 def _flush(path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.data.times import check_time_format
 from logllm.errors import RecipeError
 
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
@@ -73,6 +74,8 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     Raises:
         RecipeError: it cannot.
     """
+    for form in described.time_format:
+        check_time_format(form, what=f"format {described.name}")
     if described.kind == "plain" and (described.time or described.label or key_field):
         raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
     if described.kind == "pattern":

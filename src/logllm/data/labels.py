@@ -6,6 +6,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import LabelFileSection
+from logllm.data.archives import FAULTS, Counted, unpack
 from logllm.errors import DataError
 
 _SHOWN = 3
@@ -27,9 +28,10 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
         DataError: the file cannot be read, has other columns, a label of a third kind, or two labels for one session.
     """
     try:
-        table = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy")
-    except OSError as exc:
-        raise DataError(f"labels {path} cannot be read: {exc.strerror or exc}") from exc
+        with path.open("rb") as file:
+            table = pl.read_csv(unpack(Counted(file))[0].read(), infer_schema=False, encoding="utf8-lossy")
+    except FAULTS as exc:
+        raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     except pl.exceptions.PolarsError as exc:
         raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
     table = table.rename(lambda column: column.strip().removeprefix("\ufeff"))

@@ -94,7 +94,7 @@ def read_lines(
         Frames of lines, never empty ones.
 
     Raises:
-        DataError: an input that is missing, unreadable or damaged, or inputs that hold no line at all.
+        DataError: an input that is missing, unreadable, damaged or an archive of several files, or inputs that hold no line at all.
     """
     names = named_files(sources)
     read, seen = 0, False
@@ -128,6 +128,8 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
     try:
         plain, tool = unpack(stream)
         for block in _whole_lines(plain, _BOMS[encoding]):
+            if not last:
+                _check_log(block, name=like.file, tool=tool or "cat")
             text, replaced = _decoded(block, encoding)
             frame, cut = _numbered(text, last)
             last += frame.height
@@ -136,6 +138,14 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
         remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
         what = "is damaged or cut off" if tool else "cannot be read on"
         raise DataError(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
+
+
+def _check_log(start: bytes, *, name: str, tool: str) -> None:
+    """Refuse archives of several files, which hold more than lines."""
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
+    if start[257:262] == b"ustar":
+        raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
 
 
 def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:

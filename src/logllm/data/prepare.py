@@ -1,15 +1,16 @@
 """A raw log and its labels to train, validation and test parts."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
 
-import logllm
+from logllm import __version__
 from logllm.config.prepare import PrepareSection
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
 from logllm.data.labels import read_labels, with_labels
@@ -20,30 +21,32 @@ from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import last_share, number_of, random_share, without_overlap
 from logllm.errors import DataError
 
+Progress = Callable[[int, int], None]
 Manifest = dict[str, Any]
 """What `manifest.json` says: see `prepare`."""
 
 _ROW_GROUP = 100_000
 
 
-def prepare(  # noqa: PLR0913 - the library's front door: what, where, how, and four ways to vary it
-    raw: Sequence[str | Path],
-    out: Path,
-    *,
-    settings: PrepareSection,
-    labels: Path | None = None,
-    force: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Manifest:
+class Options(TypedDict, total=False):
+    """What `prepare` can be told beside what it needs."""
+
+    labels: Path | None
+    """A CSV file with a label a session; none: the lines carry labels."""
+    force: bool
+    """Replace prepared data that is there."""
+    progress: Progress | None
+    """Told the bytes read so far and those there are (0: not known)."""
+
+
+def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, **options: Unpack[Options]) -> Manifest:
     """Read a raw log, divide its sessions, and write them with the message table and a manifest.
 
     Args:
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        labels: A CSV file with a label a session; none: the lines carry labels.
-        force: Replace prepared data that is there.
-        progress: Told the bytes read so far and those there are (0: not known).
+        options: `labels`, `force`, `progress`; see `Options`.
 
     Returns:
         The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
@@ -54,20 +57,20 @@ def prepare(  # noqa: PLR0913 - the library's front door: what, where, how, and 
         DataError: the log, the labels or the place to write to are not as they must be.
         RecipeError: a pattern in the settings is no regular expression.
     """
+    labels, force = options.get("labels"), options.get("force", False)
     check_replaceable(out, force=force)
     names = named_files(raw)
     table = None if labels is None else read_labels(labels, settings.format.label_file)
     reader = Reader(settings, today=datetime.now(UTC).date())
-    batches = _reported(reader, names, progress)
+    batches = _reported(reader, names, progress=options.get("progress"))
     by_records = settings.split.by == "time" and settings.sessions.by != "key"
     sessionizers, pieces = _cut_then_windowed(batches, settings) if by_records else _grouped(batches, settings)
     sessions = pl.concat(pieces)
     if not sessions.height:
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=reader.counts["lines"] - reader.counts["rejected"]))
-    counts = dict(reader.counts)
-    for each in sessionizers:
-        for name, count in (each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut}).items():
-            counts[name] = counts.get(name, 0) + count if name != "timeless" else counts[name]
+    counts = _counts(reader, sessionizers)
+    if 2 * counts.get("late", 0) > reader.counts["lines"] - reader.counts["rejected"]:
+        raise DataError(f"{counts['late']:,} records come after their window has closed: sort the log by time, or use windows by count")
     if table is not None and labels is not None:
         sessions, counts["labels_unused"] = with_labels(sessions, table, source=labels)
     counts["unlabelled"] = sessions["anomalous"].null_count()
@@ -80,28 +83,36 @@ def prepare(  # noqa: PLR0913 - the library's front door: what, where, how, and 
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
-        "logllm": logllm.__version__,
+        "logllm": __version__,
         **counts,
         **_figures(sessions),
         "distinct_messages": len(reader.messages),
         "parts": {name: _figures(part) for name, part in parts.items()},
         "first_rejects": reader.first_rejects,
-        "warnings": _warnings(parts, counts, settings),
+        "warnings": _warnings(parts, counts, settings=settings),
         "settings": settings.model_dump(mode="json"),
         "raw": [_named(name) for name in names],
         "labels": None if labels is None else _named(str(labels)),
     }
-    _write(out, parts, reader.messages.messages, manifest=manifest, force=force)
+    _write(out, {**parts, "messages": reader.messages.messages.to_frame("message")}, manifest=manifest, force=force)
     return manifest
 
 
-def _reported(reader: Reader, names: list[str], progress: Callable[[int, int], None] | None) -> Iterator[pl.DataFrame]:
+def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
     """The reader's records, with its progress told."""
     total = 0 if STDIN in names else input_bytes(names)
     for records in reader.read(names):
         if progress is not None:
             progress(reader.bytes_read, total)
         yield records
+
+
+def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
+    """What reader and sessionizers counted, in one."""
+    total = Counter(reader.counts)
+    for each in sessionizers:
+        total.update(each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut})
+    return dict(total)
 
 
 def _grouped(batches: Iterator[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
@@ -132,11 +143,11 @@ def _parts(sessions: pl.DataFrame, settings: PrepareSection, *, cut: int | None)
     elif split.by == "time":
         train, test = last_share(labelled, split.test)
     else:
-        train, test = random_share(labelled, split.test, generator)
+        train, test = random_share(labelled, split.test, generator=generator)
     if split.by == "time":
         train, validation = last_share(train, split.validation)
     else:
-        train, validation = random_share(train, split.validation, generator)
+        train, validation = random_share(train, split.validation, generator=generator)
     if cut is not None:
         train = without_overlap(train, validation)
     if not train.height:
@@ -155,7 +166,7 @@ def _figures(sessions: pl.DataFrame) -> dict[str, int]:
     }
 
 
-def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], settings: PrepareSection) -> list[str]:
+def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
     """What a person should know before training on this."""
     warnings = []
     for name, share in (("train", 1.0), ("validation", settings.split.validation), ("test", settings.split.test)):
@@ -168,6 +179,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], settings: 
         "rejected_alerts": "lines with an alert label did not parse and are in no session",
         "unlabelled": "sessions have no label and are in no part",
         "keyless": "records name no key and are in no session",
+        "timeless": "records have no time that could be read",
         "late": "records came after their window had closed and are in no session; sort the log by time",
         "replaced_characters": "characters were no text and have been replaced",
         "cut_lines": "lines were too long and have been cut",
@@ -191,9 +203,8 @@ def _named(name: str) -> dict[str, Any]:
     return {"name": Path(name).name, "bytes": None if name == STDIN else Path(name).stat().st_size}
 
 
-def _write(out: Path, parts: dict[str, pl.DataFrame], messages: pl.Series, *, manifest: Manifest, force: bool) -> None:
+def _write(out: Path, frames: dict[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:
     """Write the folder; the manifest, which gains the files' hashes, is last."""
-    frames = {**parts, "messages": messages.to_frame("message")}
     with new_folder(out, force=force) as folder:
         manifest["files"] = {}
         for name, frame in frames.items():

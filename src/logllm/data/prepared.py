@@ -21,7 +21,7 @@ PARTS = ("train", "validation", "test")
 class Prepared:
     """Train, validation and test sessions, the message table they refer to, and how they came about."""
 
-    def __init__(self, folder: Path, manifest: dict[str, Any], settings: PrepareSection) -> None:
+    def __init__(self, folder: Path, *, manifest: dict[str, Any], settings: PrepareSection) -> None:
         self.folder = folder
         """Where the data lies."""
         self.manifest = manifest
@@ -57,7 +57,7 @@ class Prepared:
                 raise DataError(f"{folder} has no {name}: prepare it again")
             if sha256(folder / name) != recorded["sha256"]:
                 raise DataError(f"{folder / name} has changed since it was prepared (its sha256 is another): prepare it again")
-        return cls(folder, manifest, PrepareSection.read(manifest["settings"], source=str(path)))
+        return cls(folder, manifest=manifest, settings=PrepareSection.read(manifest["settings"], source=str(path)))
 
     def part(self, name: str) -> pl.DataFrame:
         """The sessions of one part (`logllm.data.grouping.SESSIONS`), in the order of the log.

@@ -68,7 +68,7 @@ class Reader:
         self.files += names
         batches = read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
         for lines, parsed in ahead(self._parsed, batches):
-            yield self._records(lines, parsed, earlier + lines.index)
+            yield self._records(lines, parsed, file=earlier + lines.index)
         self._check_rejects()
 
     def _parsed(self, lines: Lines) -> Records:
@@ -76,7 +76,7 @@ class Reader:
         records, rejects = self._parser.parse(lines.frame)
         return Records(records.with_columns(self._masked(records["message"]).alias("message")), rejects)
 
-    def _records(self, lines: Lines, parsed: Records, file: int) -> pl.DataFrame:
+    def _records(self, lines: Lines, parsed: Records, *, file: int) -> pl.DataFrame:
         """Compact records of one batch, counted."""
         records, rejects = parsed
         if not len(self._sample):

@@ -20,7 +20,7 @@ class Sessionizer(Protocol):
     grouping: Grouping
     """Counts long sessions."""
     counts: dict[str, int]
-    """Records that are in no session, by what they lack: `keyless`, `timeless`, `late`; and sessions `closed_early`."""
+    """Records that are in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame:
         """Sessions that close with these records."""

@@ -22,10 +22,10 @@ def number_of(total: int, share: float) -> int:
 def last_share(sessions: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All but the last share of the sessions in order of their start, and that share; the parts of a session stay together."""
     units = _units(sessions).sort("start", "first", nulls_last=True, maintain_order=True)
-    return _divided(sessions, units, units["name"].tail(number_of(units.height, share)))
+    return _divided(sessions, units, chosen=units["name"].tail(number_of(units.height, share)))
 
 
-def random_share(sessions: pl.DataFrame, share: float, generator: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
+def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All but a share of the sessions drawn at random, and that share; the parts of a session stay together.
 
     Each label's share is as near the whole's as whole sessions allow, so a label with a single session is drawn rarely.
@@ -36,7 +36,7 @@ def random_share(sessions: pl.DataFrame, share: float, generator: np.random.Gene
         members.gather(np.sort(generator.permutation(len(members))[:count]))
         for members, count in zip(classes, _counts(classes, share), strict=True)
     ]
-    return _divided(sessions, units, pl.concat(drawn))
+    return _divided(sessions, units, chosen=pl.concat(drawn))
 
 
 def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
@@ -60,7 +60,7 @@ def _counts(classes: list[pl.Series], share: float) -> list[int]:
     return counts
 
 
-def _divided(sessions: pl.DataFrame, units: pl.DataFrame, chosen: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _divided(sessions: pl.DataFrame, units: pl.DataFrame, *, chosen: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sessions whose unit is not chosen, and those whose is."""
     names = sessions.select(base_name().alias("name"))["name"]
     inside = names.is_in(chosen.implode()) if len(chosen) < units.height else pl.repeat(True, sessions.height, eager=True)

@@ -6,13 +6,32 @@ from datetime import date
 
 import polars as pl
 
+from logllm.errors import RecipeError
+
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 """The type of every time in a frame."""
 
 _ISO = r"^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([Zz])|([+-])(\d\d):?(\d\d))?$"
 _YEAR = re.compile(r"%[-_0]?[YyGgsDFxcC+]")
+_DAY = re.compile(r"%[-_0]?[dejsDFxcvUW+]")
 _MILLISECONDS_FROM = 1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
 _LAST_SECOND = 253_402_300_799  # of the year 9999
+
+
+def check_time_format(form: str, *, what: str) -> None:
+    """Whether a time's format is one, and says which day.
+
+    Raises:
+        RecipeError: it is not; the message begins with `what`.
+    """
+    if form in ("iso", "epoch", "epoch_ms"):
+        return
+    if "%" not in form:
+        raise RecipeError(
+            f"{what}: time_format {form!r} is none of iso, epoch, epoch_ms, nor has it strftime codes such as %Y-%m-%d %H:%M:%S"
+        )
+    if not _DAY.search(form):
+        raise RecipeError(f"{what}: time_format {form!r} says no day (%d and %m or %b, or %j)")
 
 
 def parse_times(values: pl.Series, formats: Sequence[str], *, today: date) -> pl.Series:
@@ -31,12 +50,12 @@ def parse_times(values: pl.Series, formats: Sequence[str], *, today: date) -> pl
         missing = values.is_not_null() & times.is_null()
         if not missing.any():
             break
-        found = _parsed(values if missing.all() else values.set(~missing, None), form, today)
+        found = _parsed(values if missing.all() else values.set(~missing, None), form, today=today)
         times = found if missing.all() else times.zip_with(times.is_not_null(), found)
     return times
 
 
-def _parsed(values: pl.Series, form: str, today: date) -> pl.Series:
+def _parsed(values: pl.Series, form: str, *, today: date) -> pl.Series:
     """Times in one format."""
     if form == "iso":
         return _iso(values)

@@ -65,13 +65,14 @@ class CountWindows:
 class TimeWindows:
     """Windows of `size` seconds, one every `step`, from multiples of `step` since 1970; empty ones are skipped.
 
-    A window closes when a record at or after its end comes; a record all of whose windows are closed is late and counted.
+    A window closes when a record at or after its end comes; a record all of whose windows are closed is late and
+    counted, one without a time is in none.
     Overlapping windows with the same first record add a number to their ids, `-1` for the latest but one and so on.
     """
 
     def __init__(self, settings: SessionSection, *, first: int = 1) -> None:
         self.grouping = Grouping(settings)
-        self.counts = {"late": 0, "timeless": 0}
+        self.counts = {"late": 0}
         self._seconds = settings.size
         self._size = settings.size * _SECOND
         self._step = (settings.step or settings.size) * _SECOND
@@ -81,7 +82,6 @@ class TimeWindows:
     def push(self, records: pl.DataFrame) -> pl.DataFrame:
         """Windows that end before these records' latest time."""
         timed = records.filter(pl.col("time").is_not_null())
-        self.counts["timeless"] += records.height - timed.height
         if not timed.height:
             return no_sessions()
         clock = timed["time"].cast(pl.Int64).cum_max()
