@@ -92,6 +92,7 @@ class _Archive:
         """Decompress a little more; small inputs, since each may grow a thousandfold."""
         compressed = self._compressed or self._stream.read(_INPUT)
         if self._member is None and not compressed.strip(b"\0"):  # the end, or its padding
+            self._compressed = b""
             return bool(compressed)
         if not compressed:
             raise EOFError("its end is missing")

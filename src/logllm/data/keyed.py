@@ -73,6 +73,9 @@ class KeySessions:
         clock = records["time"].cast(pl.Int64).cum_max().forward_fill()
         if self._clock is not None:
             clock = clock.clip(lower_bound=self._clock).fill_null(self._clock)
+        elif clock.null_count() < len(clock):  # the first time of all holds for what came before it, too
+            clock = clock.backward_fill()
+            self._open = self._open.with_columns(pl.col("clock").fill_null(clock[0]))
         self._clock = clock[-1] if len(clock) else self._clock
         rows = records.with_columns(clock=clock).filter(pl.col("keys").list.len() > 0).explode("keys").rename({"keys": "session"})
         rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))

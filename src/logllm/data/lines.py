@@ -150,7 +150,7 @@ def _check_log(start: bytes, *, name: str, tool: str) -> None:
 
 def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
     """Blocks of whole lines; of a line that does not end only so much is held as can be kept."""
-    most = 4 * LONGEST_LINE + len(bom)  # a character has at most four bytes
+    most = 4 * LONGEST_LINE + 8  # a character has at most four bytes
     start = True
     held = bytearray()
     for block in _blocks(plain):
@@ -160,8 +160,11 @@ def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
         if end:
             yield bytes(held) + block[:end] if held else block[:end]
             held = bytearray(block[end:])
-        else:
-            held += block[: max(0, most - len(held))]
+        elif len(held) < most:
+            held += block[: most - len(held)]
+            if len(held) == most:  # no piece of a character at the end, which will be cut but would count as invalid
+                whole = max((place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80), default=most)
+                held[whole:] = b" " * (most - whole)
     if held:
         yield bytes(held)
 

@@ -1,0 +1,86 @@
+"""Files and folders that are whole or not there."""
+
+import errno
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from logllm.data.files import MANIFEST, explained, new_folder, sha256, write_atomic
+from logllm.errors import DataError
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_replaced_in_one_step(tmp_path):
+    path = tmp_path / "a.json"
+    write_atomic(path, b"one")
+    write_atomic(path, lambda place: place.write_text("two"))
+    assert path.read_text() == "two"
+    assert names(tmp_path) == ["a.json"]
+    assert sha256(path) == "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3"
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+
+    def fails(place):
+        place.write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(DataError, match=r"disk that holds .*a\.json is full: free some space"):
+        write_atomic(path, fails)
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.json"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
+def test_a_full_disk_under_polars():
+    with pytest.raises(DataError, match="is full"), explained(Path("x")):
+        pl.DataFrame({"a": range(1_000_000)}).write_parquet("/dev/full")
+
+
+def test_places_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="cannot be written"):
+        write_atomic(tmp_path / "none" / "a", b"")
+    with pytest.raises(DataError, match="cannot be written"), new_folder(tmp_path / "file" / "out", force=False):
+        pass
+    with pytest.raises(DataError, match="cannot be read"):
+        sha256(tmp_path / "none")
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with new_folder(out, force=False) as folder:
+        (folder / MANIFEST).write_text("1")
+        assert not out.exists()
+    assert names(out) == [MANIFEST]
+
+    def fill(content):
+        with new_folder(out, force=True) as folder:
+            (folder / MANIFEST).write_text(content)
+            if content == "3":
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    fill("2")
+    with pytest.raises(DataError, match="is full"):
+        fill("3")
+    assert (out / MANIFEST).read_text() == "2"
+    assert names(out.parent) == ["out"]
+
+
+def test_nothing_is_overwritten_unasked(tmp_path):
+    with new_folder(tmp_path, force=False) as folder:  # an empty folder is nothing
+        (folder / MANIFEST).touch()
+    with pytest.raises(DataError, match="exists; choose another place, or replace it with --force"), new_folder(tmp_path, force=False):
+        pass
+    (tmp_path / MANIFEST).unlink()
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(DataError, match="not a folder that logllm wrote"), new_folder(tmp_path, force=True):
+        pass
+    assert names(tmp_path) == ["thesis.tex"]
