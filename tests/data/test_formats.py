@@ -192,6 +192,8 @@ def test_names_that_are_wrong(tmp_path):
 
 
 def test_bad_keys():
+    with pytest.raises(RecipeError, match="has no times, so that no session is ever idle"):
+        parse("plain", "x", SessionSection(by="key", key_pattern="x", idle=5))
     with pytest.raises(RecipeError, match=r"key pattern: .* is no regular expression"):
         parse("plain", "x", SessionSection(by="key", key_pattern="["))
     with pytest.raises(RecipeError, match="no group 'block'"):

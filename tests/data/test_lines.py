@@ -138,6 +138,11 @@ def test_archives_of_several_files_are_refused(tmp_path):
         read(tmp_path / "x.zip")
 
 
+def test_utf_16_is_refused():
+    with pytest.raises(DataError, match=r"text in UTF-16: cat - \| iconv"):
+        texts("a\n".encode("utf-16"))
+
+
 def test_a_failing_disk_is_an_error():
     class Failing(io.RawIOBase):
         def read(self, size=-1):

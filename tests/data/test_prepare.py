@@ -108,6 +108,15 @@ def test_windows_are_cut_by_records_then_windowed(tmp_path):
     assert prepared.part("test")["lines"].to_list()[-1] == [50, 51, 52]
 
 
+def test_all_can_be_for_training(tmp_path):
+    raw = json_log(tmp_path / "raw", ["normal", "alert"] * 10)
+    for by in ("time", "random"):
+        manifest = prepare([raw], tmp_path / by, settings=json_section(size=2, split=SplitSection(by=by, test=0, validation=0)))
+        assert [part["sessions"] for part in manifest["parts"].values()] == [10, 0, 0]
+        assert manifest["warnings"] == ["the train part holds only anomalous sessions"]
+        assert Prepared.load(tmp_path / by).part("test").schema == pl.Schema(SESSIONS)
+
+
 def test_overlapping_windows_share_no_line_between_parts(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal", "alert"] * 50)
     manifest = prepare([raw], tmp_path / "out", settings=json_section(size=10, step=5))

@@ -94,7 +94,7 @@ def read_lines(
         Frames of lines, never empty ones.
 
     Raises:
-        DataError: an input that is missing, unreadable, damaged or an archive of several files, or inputs that hold no line at all.
+        DataError: an input that is missing, unreadable, damaged or an archive of several files, in UTF-16, or inputs that hold no line at all.
     """
     names = named_files(sources)
     read, seen = 0, False
@@ -141,9 +141,11 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
 
 
 def _check_log(start: bytes, *, name: str, tool: str) -> None:
-    """Refuse archives of several files, which hold more than lines."""
+    """Refuse what is not lines as it is: archives of several files, and UTF-16."""
     if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{name} is text in UTF-16: {tool} {name} | iconv -f UTF-16 -t UTF-8 | logllm ... -")
     if start[257:262] == b"ustar":
         raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
 

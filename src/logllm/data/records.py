@@ -9,6 +9,7 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import check_format, check_pattern, read_fields
 from logllm.data.times import parse_times
+from logllm.errors import RecipeError
 
 
 class Records(NamedTuple):
@@ -32,13 +33,17 @@ class Parser:
             today: Gives times without a year theirs.
 
         Raises:
-            RecipeError: a pattern is no regular expression, or a group is missing.
+            RecipeError: a pattern is no regular expression, a group is missing, or idle sessions are asked for without times.
         """
         self._format = described
         self._today = today
         self._key_field = sessions.key_field if sessions.by == "key" else None
         self._key_pattern = sessions.key_pattern if sessions.by == "key" else None
         check_format(described, key_field=self._key_field)
+        if sessions.by == "key" and sessions.idle is not None and described.time is None:
+            raise RecipeError(
+                f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
+            )
         if self._key_pattern is not None:
             check_pattern(self._key_pattern, what="key pattern")
 
