@@ -44,3 +44,30 @@ def shared() -> Iterator[Path]:
     if not SHARED.is_dir():
         pytest.skip("needs the real logs in ../shared/data")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """Prepared data of 120 small sessions of a made log, 30 of them anomalous."""
+    from tests.tiny import make_data
+
+    return make_data(tmp_path_factory.mktemp("prepared"))
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tiny_models):
+    """The recipe `tiny` on the tiny models."""
+    from logllm.config.recipe import Recipe
+
+    recipe = Recipe.load("tiny")
+    return recipe.model_copy(update={"model": tiny_models})
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
+    """A run of the recipe `tiny`, trained."""
+    from logllm.training.train import train
+
+    out = tmp_path_factory.mktemp("runs") / "tiny"
+    train(tiny_recipe, tiny_data, out=out)
+    return out

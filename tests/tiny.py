@@ -1,12 +1,16 @@
 """Tiny random models with real tokenizers: they show mechanics (parity, gradients, files), never accuracy."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
+from logllm.data.choice import choose
+from logllm.data.prepare import prepare
 
 WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()  # noqa: SIM905
 
@@ -49,3 +53,34 @@ def word_tokenizer(*, bos: bool) -> PreTrainedTokenizerFast:
     if bos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+
+
+def make_log(*, sessions: int, seed: int) -> tuple[list[str], list[tuple[str, str]]]:
+    """JSON lines of a made log by key, and a label a key; every fourth session fails."""
+    rng = np.random.default_rng(seed)
+    steps = ["open file /data/a1", "write 17 bytes", "sync replica 10.0.0.3:50010", "retry 2 of 5", "close file"]
+    lines, labels = [], []
+    for number in range(sessions):
+        words = ["open file /data/a1", *rng.choice(steps[1:4], size=rng.integers(1, 6)), "close file"]
+        if number % 4 == 0:
+            words[-1] = "lost replica 4f2a99c1, giving up"
+        labels.append((f"job-{number}", "anomalous" if number % 4 == 0 else "normal"))
+        for at, word in enumerate(words):
+            lines.append(json.dumps({"time": 1_700_000_000 + 10 * number + at, "job": f"job-{number}", "message": str(word)}))
+    return lines, labels
+
+
+def make_data(folder: Path, *, sessions: int = 120) -> Path:
+    """A made log, prepared: split at random, labels from a CSV file."""
+    lines, labels = make_log(sessions=sessions, seed=0)
+    (folder / "app.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "labels.csv").write_text("session,label\n" + "".join(f"{key},{label}\n" for key, label in labels))
+    overrides = {
+        "format": {"time": "time", "time_format": ["epoch"]},
+        "sessions": {"by": "key", "key_field": "job"},
+        "split": {"by": "random"},
+        "mask": {},
+    }
+    out = folder / "data"
+    prepare([folder / "app.jsonl"], out, settings=choose("json", recipe=None, overrides=overrides), labels=folder / "labels.csv")
+    return out

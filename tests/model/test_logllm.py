@@ -68,7 +68,7 @@ def test_splice_puts_each_vector_in_its_place(parts) -> None:
     model, tokens = parts
     messages = model.projector(model.encode(tokens, positions=1000))
     session = SESSIONS[0]
-    embeddings, mask = model._splice(messages, [session, SESSIONS[1]], [model._normal[: model.prompt.shared]] * 2)
+    embeddings, mask = model._splice(messages, [session, SESSIONS[1]], endings=[model._normal[: model.prompt.shared]] * 2)
     prompt = model.prompt
     embed = model.decoder.embed
     question = embed(torch.tensor(prompt.question))
@@ -145,7 +145,7 @@ def test_verdict_at_one_half_is_greedy_generation(parts) -> None:
     messages = model.projector(model.encode(tokens, positions=1000))
     written = set()
     for session, (normal, anomalous) in zip(mixed, pair.tolist(), strict=True):
-        embeddings, mask = model._splice(messages, [session], [model._normal[: model.prompt.shared]])
+        embeddings, mask = model._splice(messages, [session], endings=[model._normal[: model.prompt.shared]])
         ids = model.decoder.model.generate(inputs_embeds=embeddings, attention_mask=mask, max_new_tokens=6, do_sample=False, pad_token_id=2)
         first = int(ids[0, 0])
         assert first in model.prompt.verdict_ids

@@ -1,6 +1,8 @@
 """The `logllm` command: its verbs, and the one place where errors become an exit code."""
 
+import os
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -32,14 +34,18 @@ def options(
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
     context.obj = {"verbose": verbose}
     if version:
-        import logllm
+        from logllm import __version__
 
-        typer.echo(logllm.__version__)
+        typer.echo(__version__)
         raise typer.Exit
 
 
 def main() -> None:
     """Run the command line: exit 0 when all is well, 1 for an anomaly with --fail-on-anomaly, 2 for a mistake to mend."""
+    # What other libraries say of their own progress is not for our users; `-v` keeps it.
+    if not {"-v", "--verbose"} & set(sys.argv[1:2]):
+        os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
+        warnings.simplefilter("ignore")
     try:
         app()
     except LogLLMError as exc:

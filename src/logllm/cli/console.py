@@ -76,6 +76,7 @@ def _bars() -> "Progress":
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
+        disable=not sys.stderr.isatty(),
     )
 
 

@@ -4,7 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -41,12 +41,17 @@ def train(
     if force:
         start_over(out)
     with shares() as progress, counts("training") as bar:
-        manifest = run(chosen, data, out, resume=resume, watch=_watch(bar), progress=progress)
+        manifest = run(chosen, data, out=out, resume=resume, watch=_watch(bar), progress=progress)
     if as_json:
         emit(manifest)
+    _summary(manifest)
+    note(f"next: logllm evaluate {out} --data {data}")
+
+
+def _summary(manifest: dict[str, Any]) -> None:
+    """What training came to."""
     threshold = manifest["threshold"]
     note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.3f} ({threshold['how']})")
-    note(f"next: logllm evaluate {out} --data {data}")
 
 
 def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:

@@ -129,22 +129,22 @@ def _override(settings: dict[str, Any], override: str) -> None:
     *parents, last = path.split(".")
     place: Any = settings
     for part in parents:
-        place = _step_into(place, part, override)
+        place = _step_into(place, part, override=override)
     if isinstance(place, list):
-        place[_index(place, last, override)] = value
+        place[_index(place, last, override=override)] = value
     else:
         place[last] = value
 
 
-def _step_into(place: Any, part: str, override: str) -> Any:
+def _step_into(place: Any, part: str, *, override: str) -> Any:
     """The table or list one step further along an override's path; missing tables are made."""
-    inner = place[_index(place, part, override)] if isinstance(place, list) else place.setdefault(part, {})
+    inner = place[_index(place, part, override=override)] if isinstance(place, list) else place.setdefault(part, {})
     if not isinstance(inner, dict | list):
         raise RecipeError(f"--set {override}: {part} is a value, not a section")
     return inner
 
 
-def _index(place: list[Any], part: str, override: str) -> int:
+def _index(place: list[Any], part: str, *, override: str) -> int:
     """A list's index as an override writes it."""
     if not part.isdecimal() or int(part) >= len(place):
         raise RecipeError(f"--set {override}: {part!r} is no index of a list of {len(place)}")

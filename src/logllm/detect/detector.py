@@ -33,7 +33,7 @@ class Detector:
         first_rejects: the first three lines it could not parse.
     """
 
-    def __init__(self, model: LogLLM, tokenizer: Any, recipe: Recipe, manifest: dict[str, Any]) -> None:
+    def __init__(self, model: LogLLM, tokenizer: Any, *, recipe: Recipe, manifest: dict[str, Any]) -> None:
         """Use a loaded model; `Detector.load` is the way from a run directory."""
         self.manifest = manifest
         self.threshold: float = manifest["threshold"]["value"]
@@ -55,7 +55,8 @@ class Detector:
         Raises:
             ModelError: not a finished run, or it or its base models have changed; the message names the field.
         """
-        return cls(*load_run(Path(run), progress=progress))
+        model, tokenizer, recipe, manifest = load_run(Path(run), progress=progress)
+        return cls(model, tokenizer, recipe=recipe, manifest=manifest)
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """P(anomalous) of sessions over a table of masked messages.
@@ -65,7 +66,7 @@ class Detector:
             messages: distinct masked messages, such as `Prepared.messages`.
             progress: told of the distinct sessions scored.
         """
-        return sigmoid(Scorer(self._network, self._tokenizer, self._recipe).score(sessions, messages, progress=progress))
+        return sigmoid(Scorer(self._network, self._tokenizer, recipe=self._recipe).score(sessions, messages, progress=progress))
 
     def detect(self, lines: Iterable[str]) -> Iterator[Verdict]:
         """Verdicts on the sessions of a log's lines, read and grouped as the run's data was.
@@ -95,7 +96,7 @@ class Detector:
         today = datetime.now(UTC).date()
         reader = Reader(self._settings, today=today, batch_lines=self._recipe.detect.read_lines, stdin=stdin)
         grouping = sessionizer(self._settings.sessions)
-        scorer = Scorer(self._network, self._tokenizer, self._recipe)
+        scorer = Scorer(self._network, self._tokenizer, recipe=self._recipe)
         total = 0 if STDIN in names else input_bytes(names)
 
         def judged(sessions: pl.DataFrame, told: Progress | None = None) -> pl.DataFrame:

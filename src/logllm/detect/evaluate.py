@@ -37,10 +37,10 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
     labels = part["anomalous"].to_numpy().astype(bool)
     scores = detector.score(sessions, prepared.messages, progress=progress)
     in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
-    report = _figures(scores, labels, detector.threshold)
+    report = _figures(scores, labels, threshold=detector.threshold)
     return {
         **report,
-        "unseen": _figures(scores[~in_train], labels[~in_train], detector.threshold) if (~in_train).any() else None,
+        "unseen": _figures(scores[~in_train], labels[~in_train], threshold=detector.threshold) if (~in_train).any() else None,
         "sessions": len(sessions),
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": len({session.tobytes() for session in sessions}),
@@ -51,7 +51,7 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
     }
 
 
-def _figures(scores: Scores, labels: Labels, threshold: float) -> dict[str, Any]:
+def _figures(scores: Scores, labels: Labels, *, threshold: float) -> dict[str, Any]:
     """Metrics and their intervals."""
     return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}
 

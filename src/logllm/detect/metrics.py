@@ -96,7 +96,7 @@ def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: in
         if len(figures) == resamples:
             break
     ends = np.percentile(np.array(figures), [2.5, 97.5], axis=0)
-    return {name: [float(ends[0, at]), float(ends[1, at])] for at, name in enumerate(names)}
+    return {name: ends[:, at].clip(0, 1).tolist() for at, name in enumerate(names)}
 
 
 @dataclass(frozen=True)

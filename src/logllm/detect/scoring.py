@@ -27,7 +27,7 @@ class Scorer:
     One scorer serves one message table, which may grow between calls.
     """
 
-    def __init__(self, model: LogLLM, tokenizer: Any, recipe: Recipe) -> None:
+    def __init__(self, model: LogLLM, tokenizer: Any, *, recipe: Recipe) -> None:
         """Score with a model in evaluation mode, in passes of the recipe's sizes."""
         self._model = model.eval()
         self._tokenizer = tokenizer

@@ -40,7 +40,7 @@ def read_recipe(run: Path) -> Recipe:
     return Recipe.load(run / _RECIPE)
 
 
-def save_model(run: Path, model: LogLLM, section: ModelSection) -> dict[str, str]:
+def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
     """Write adapters (PEFT's format) and projector.
 
     Returns:

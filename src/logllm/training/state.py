@@ -31,7 +31,7 @@ def learned(model: LogLLM) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_parameters() if "lora_" in name or name.startswith("projector.")}
 
 
-def save_state(run: Path, model: LogLLM, optimizer: Any, position: Position) -> None:
+def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) -> None:
     """Write a checkpoint, then remove the one before it.
 
     The folder appears under its name only when it is whole, so that a kill at any moment leaves a usable one.

@@ -31,7 +31,7 @@ _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and three ways to watch it
-    recipe: Recipe, data: Path, out: Path, *, resume: bool = False, watch: Watch | None = None, progress: Progress | None = None
+    recipe: Recipe, data: Path, *, out: Path, resume: bool = False, watch: Watch | None = None, progress: Progress | None = None
 ) -> dict[str, Any]:
     """Train a run.
 
@@ -53,26 +53,24 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         RecipeError: a run to go on with that has another recipe.
     """
     prepared = Prepared.load(data)
-    section = recipe.train
-    section_data = training_set(prepared)
-    begun = _begin(recipe, prepared, out, resume=resume, progress=progress)
+    sessions, labels = training_set(prepared)
+    begun = _begin(recipe, prepared, out=out, resume=resume, progress=progress)
     if begun["state"] == "done":
         return begun
     torch.set_num_threads(begun["threads"])
     accelerator = accelerate(recipe)
-    with deterministic(section.seed):
+    with deterministic(recipe.train.seed):
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-        sessions, labels = section_data
         started = time.monotonic()
-        loop = Loop(model, TrainingSet(sessions, labels, tokens), section, run=out, accelerator=accelerator)
+        loop = Loop(model, TrainingSet(sessions, labels, tokens), section=recipe.train, run=out, accelerator=accelerator)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
-        judged = _judge(Scorer(model, tokenizer, recipe), prepared, progress)
+        judged = _judge(Scorer(model, tokenizer, recipe=recipe), prepared, progress=progress)
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
-        manifest["files"] = save_model(out, model, recipe.model)
+        manifest["files"] = save_model(out, model, section=recipe.model)
     except OSError as exc:
         raise ModelError(f"run {out} cannot be written: {exc.strerror or exc}; make room, then go on with --resume") from exc
     write_manifest(out, manifest)
@@ -126,7 +124,7 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _begin(recipe: Recipe, prepared: Prepared, out: Path, *, resume: bool, progress: Progress | None) -> dict[str, Any]:
+def _begin(recipe: Recipe, prepared: Prepared, *, out: Path, resume: bool, progress: Progress | None) -> dict[str, Any]:
     """The manifest of a run that begins, or of one to go on with."""
     fresh = {
         "name": out.resolve().name,
@@ -171,7 +169,7 @@ def start_over(out: Path) -> None:
         shutil.rmtree(out)
 
 
-def _judge(scorer: Scorer, prepared: Prepared, progress: Progress | None) -> dict[str, Any]:
+def _judge(scorer: Scorer, prepared: Prepared, *, progress: Progress | None) -> dict[str, Any]:
     """Threshold and metrics on the validation part."""
     part = prepared.part("validation")
     labels = part["anomalous"].to_numpy().astype(bool)

@@ -1,0 +1,166 @@
+"""The verbs, from a raw log to verdicts, with tiny models."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.tiny import make_log
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """A raw log of 80 sessions and its labels."""
+    lines, labels = make_log(sessions=80, seed=1)
+    (tmp_path / "app.jsonl").write_text("\n".join(lines) + "\n")
+    (tmp_path / "labels.csv").write_text("session,label\n" + "".join(f"{key},{label}\n" for key, label in labels))
+    return tmp_path
+
+
+@pytest.fixture
+def tiny_sets(tiny_models) -> list[str]:
+    return [
+        "--set",
+        f"model.encoder.weights={tiny_models.encoder.weights}",
+        "--set",
+        f"model.decoder.weights={tiny_models.decoder.weights}",
+    ]
+
+
+def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> None:
+    options = ["--format", "json", "--key-field", "job", "--time", "time", "--time-format", "epoch", "--split", "random"]
+    done = logllm("prepare", *options, "--raw", raw / "app.jsonl", "--labels", raw / "labels.csv", "--out", raw / "data", "--json")
+    assert done.code == 0, done.err
+    manifest = json.loads(done.out)
+    assert (manifest["sessions"], manifest["anomalous"], manifest["rejected"]) == (80, 20, 0)
+
+    checked = logllm("train", "tiny", *tiny_sets, "--data", raw / "data", "--out", raw / "run", "--check", "--json")
+    assert checked.code == 0, checked.err
+    plan = json.loads(checked.out)
+    assert [stage["sessions"] for stage in plan["stages"]] == [16, 16, 16, 16]
+    assert plan["stages"][1]["parameters"] == 32 * 64 + 64  # the projector alone
+    assert not (raw / "run").exists()
+
+    assert logllm("train", "tiny", *tiny_sets, "--data", raw / "data", "--out", raw / "run").code == 0
+    evaluated = logllm("evaluate", raw / "run", "--data", raw / "data", "--json")
+    assert evaluated.code == 0, evaluated.err
+    report = json.loads(evaluated.out)
+    assert {"precision", "recall", "f1", "average_precision", "threshold", "tp", "fp", "tn", "fn", "intervals", "unseen"} <= report.keys()
+    assert report["tp"] + report["fp"] + report["tn"] + report["fn"] == report["sessions"] == manifest["parts"]["test"]["sessions"]
+
+    detected = logllm("detect", raw / "run", raw / "app.jsonl")
+    assert detected.code == 0, detected.err
+    verdicts = [json.loads(line) for line in detected.out.splitlines()]
+    assert len(verdicts) == 80
+    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model"]
+    assert verdicts[0]["start"] == "2023-11-14T22:13:20.000000Z"
+    assert sorted(line for verdict in verdicts for line in verdict["lines"]) == list(range(1, manifest["lines"] + 1))
+
+
+def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
+    """The same sessions by both ways: equal scores, and so equal verdicts."""
+    from logllm.data.prepared import Prepared
+    from logllm.detect.detector import Detector
+    from logllm.model.batch import rows_of
+
+    prepared = Prepared.load(tiny_data)
+    test = prepared.part("test")
+    scores = dict(zip(test["session"], Detector.load(tiny_run).score(rows_of(test["messages"]), prepared.messages), strict=True))
+    detected = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl")
+    found = {verdict["session"]: verdict["score"] for verdict in map(json.loads, detected.out.splitlines())}
+    assert len(scores) > 10
+    assert {session: found[session] for session in scores} == pytest.approx(scores, abs=1e-6)
+
+
+def test_fail_on_anomaly(logllm, tiny_run, tiny_data) -> None:
+    log = tiny_data.parent / "app.jsonl"
+    detected = logllm("detect", tiny_run, log, "--fail-on-anomaly")
+    anomalies = sum(json.loads(line)["anomalous"] for line in detected.out.splitlines())
+    assert detected.code == (1 if anomalies else 0)
+    assert anomalies, "the tiny run calls nothing anomalous: this test shows nothing"
+
+
+def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> None:
+    lines = (tiny_data.parent / "app.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "a.jsonl").write_text("".join(lines[:101]))
+    (tmp_path / "b.jsonl").write_text("".join(lines[101:]))
+    whole = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl").out.splitlines()
+    parts = [json.loads(line) for line in logllm("detect", tiny_run, tmp_path / "a.jsonl", tmp_path / "b.jsonl").out.splitlines()]
+    assert [part["session"] for part in parts] == [json.loads(line)["session"] for line in whole]
+    across = next(part for part in parts if len(set(part["files"])) == 2)
+    assert len(across["files"]) == len(across["lines"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "smal", "--data", "x", "--out", "y"], "no recipe 'smal'.*nearest: small"),
+        (
+            ["train", "small", "--set", "train.sed=1", "--data", "x", "--out", "y"],
+            "unknown key 'train.sed'; the nearest known one is 'seed'",
+        ),
+        (["train", "small", "--set", "nonsense", "--data", "x", "--out", "y"], "write key.path=value"),
+        (["train", "small", "--data", "nowhere", "--out", "y"], "nowhere is not prepared data.*logllm prepare"),
+        (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
+        (["detect", "nowhere", "x"], "nowhere is no run.*logllm train"),
+        (["prepare", "--raw", "x", "--out", "y"], "name a format"),
+        (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
+        (["prepare", "bgl", "--raw", "nothere.log", "--out", "y"], "there is no file nothere.log"),
+        (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "ten"], "--window ten: write a number of records"),
+        (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "10", "--step", "5m"], "not of one kind"),
+        (["prepare", "bgl", "--raw", "x", "--out", "y", "--mask-rule", "a=("], "mask rule a.*no regular expression"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, arguments, said) -> None:
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_text("- 1 2 3\n")
+    outcome = logllm(*arguments)
+    assert outcome.code == 2
+    assert outcome.out == ""
+    assert outcome.err.count("\n") == 1
+    assert re.search(said, outcome.err), outcome.err
+    assert not (tmp_path / "y").exists()
+
+
+@pytest.mark.parametrize("what", [["recipe"], ["formats"], ["mask"], ["weights"]])
+def test_show_lists(logllm, what) -> None:
+    shown = logllm("show", *what)
+    assert shown.code == 0
+    assert shown.err.count("\n") > 4
+
+
+def test_show_prints_what_can_be_read_back(logllm, tmp_path, tiny_run) -> None:
+    import tomllib
+
+    from logllm.config.recipe import Recipe
+    from logllm.data.formats import load_format
+
+    recipe = logllm("show", "recipe", "hdfs").out
+    (tmp_path / "own.toml").write_text(recipe)
+    assert Recipe.load(tmp_path / "own.toml") == Recipe.load("hdfs")
+    (tmp_path / "format.toml").write_text(logllm("show", "formats", "bgl").out)
+    assert load_format(tmp_path / "format.toml") == load_format("bgl")
+    assert json.loads(logllm("show", "run", tiny_run).out)["state"] == "done"
+    assert tomllib.loads(recipe)["train"]["stages"][0]["max_sessions"] == 1000
+    assert logllm("show", "mask", "took 12ms on Monday").out == "took <*> on <*>\n"
+
+
+def test_help_is_quick() -> None:
+    """A real process; the best of three, since the machine may be busy."""
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "logllm", "--help"], check=True, capture_output=True)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.5
+
+
+def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> None:
+    log = (tiny_data.parent / "app.jsonl").read_bytes()
+    done = subprocess.run([sys.executable, "-m", "logllm", "detect", str(tiny_run), "-"], input=log, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(done.stdout.splitlines()) == 120

@@ -1,0 +1,71 @@
+"""Figures against scikit-learn's and against sums done by hand."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+
+from logllm.detect.metrics import choose_threshold, intervals, measure
+
+SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=2, max_size=60)
+
+
+@given(SCORED)
+def test_figures_are_scikit_learns(scored) -> None:
+    scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
+    found = measure(scores, labels, threshold=0.5)
+    precision, recall, f1, _ = precision_recall_fscore_support(labels, scores >= 0.5, average="binary", zero_division=0)
+    assert (found.precision, found.recall, found.f1) == pytest.approx((precision, recall, f1))
+    assert found.tp + found.fn == labels.sum()
+    assert found.tp + found.fp + found.tn + found.fn == len(labels)
+    if labels.any():
+        assert found.average_precision == pytest.approx(average_precision_score(labels, scores))
+    else:
+        assert found.average_precision is None
+
+
+@given(SCORED, st.integers(0, 2**32 - 1))
+def test_weights_count_like_repetitions(scored, seed) -> None:
+    scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
+    weights = np.random.default_rng(seed).integers(0, 4, size=len(scores))
+    weighted = measure(scores, labels, threshold=0.3, weights=weights)
+    repeated = measure(np.repeat(scores, weights), np.repeat(labels, weights), threshold=0.3)
+    assert (weighted.tp, weighted.fp, weighted.tn, weighted.fn) == (repeated.tp, repeated.fp, repeated.tn, repeated.fn)
+    assert weighted.average_precision == (None if repeated.average_precision is None else pytest.approx(repeated.average_precision))
+
+
+def test_intervals_hold_the_figure_and_shrink_with_more_sessions() -> None:
+    rng = np.random.default_rng(0)
+    widths = []
+    for count in (100, 3000):
+        labels = rng.random(count) < 0.2
+        scores = np.clip(labels * 0.4 + rng.random(count) * 0.6, 0, 1)
+        figure = measure(scores, labels, threshold=0.5)
+        ends = intervals(scores, labels, threshold=0.5, resamples=200)
+        for name, (low, high) in ends.items():
+            assert 0 <= low <= getattr(figure, name) <= high <= 1
+        widths.append(ends["f1"][1] - ends["f1"][0])
+    assert widths[1] < widths[0] / 2
+    assert intervals(np.array([0.2, 0.1]), np.array([False, False]), threshold=0.5) == {}
+
+
+def test_threshold_is_the_middle_of_the_best_interval_in_logits() -> None:
+    logits = np.array([-4.0, -3.0, -1.0, *np.linspace(3.0, 5.0, 12)])
+    labels = np.array([False, False, False] + [True] * 12)
+    chosen = choose_threshold(logits, labels)
+    assert chosen.f1 == 1.0
+    assert chosen.value == pytest.approx(1 / (1 + np.exp(-1.0)))  # halfway between -1 and 3
+
+
+@given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=30, max_size=80))
+def test_no_threshold_does_better(scored) -> None:
+    logits, labels = np.array([float(logit) for logit, _ in scored]), np.array([label for _, label in scored])
+    chosen = choose_threshold(logits, labels)
+    if labels.sum() < 10:
+        assert chosen.value == 0.5
+        assert chosen.how.startswith("default")
+        return
+    scores = 1 / (1 + np.exp(-logits))
+    best = max(measure(scores, labels, threshold=float(value)).f1 for value in np.unique(scores))
+    assert measure(scores, labels, threshold=chosen.value).f1 == pytest.approx(best) == pytest.approx(chosen.f1)
