@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real check clean
+.PHONY: help setup demo test test-real check docs clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -25,10 +25,14 @@ test: $(READY) ## run the default tests (under 2 minutes)
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)
 	@.venv/bin/python -m pytest -m real
 
-check: $(READY) ## look for style, format and type errors
+check: $(READY) ## look for style, format and type errors, and for generated pages that are not current
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
+	@.venv/bin/python docs/generate.py --check
+
+docs: $(READY) ## make docs/settings.md from the source
+	@.venv/bin/python docs/generate.py
 
 clean: ## remove .venv, caches and what the demo wrote
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out

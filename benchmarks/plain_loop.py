@@ -33,7 +33,7 @@ WARM_UP = 3
 class PlainLoop:
     """A training step without any of logllm's machinery."""
 
-    def __init__(self, model: LogLLM, tokenizer: Any, messages: list[str]) -> None:
+    def __init__(self, model: LogLLM, tokenizer: Any, *, messages: list[str]) -> None:
         """Train a model of its own on the messages given."""
         self.model, self.tokenizer, self.messages = model, tokenizer, messages
         self.optimizer = torch.optim.AdamW(model.trains(("encoder", "projector", "decoder")), lr=4e-4)
@@ -71,7 +71,7 @@ def compare(data: Path, *, recipe: str, steps: int) -> dict[str, Any]:
     sessions, labels = training_set(prepared)
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(whole.model)
-        plain = PlainLoop(*assemble(whole.model), prepared.messages.to_list())
+        plain = PlainLoop(*assemble(whole.model), messages=prepared.messages.to_list())
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=whole.model.encoder.max_tokens)
         data_set = TrainingSet(sessions, labels, tokens)
         loop = Loop(model, data_set, section=section, run=Path(scratch), accelerator=accelerate(whole))

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-RANKS = {"errors": 0, "config": 1, "data": 2, "model": 3, "detect": 4, "training": 5, "study": 6, "serve": 6, "cli": 7}
+RANKS = {"errors": 0, "config": 1, "data": 2, "model": 3, "detect": 4, "training": 5, "study": 6, "serve": 6, "cli": 7, "__main__": 8}
 LIGHT = {"errors", "config", "data", "cli"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn"}
 MACHINE_PATH = re.compile(r"(^|[\s\"'=:(])(/(home|root|tmp|mnt|media|work|Users)(/|$)|[A-Za-z]:\\[^\\])")

@@ -38,11 +38,11 @@ def test_weights_count_like_repetitions(scored, seed) -> None:
 def test_intervals_hold_the_figure_and_shrink_with_more_sessions() -> None:
     rng = np.random.default_rng(0)
     widths = []
-    for count in (100, 3000):
+    for count in (50, 1500):
         labels = rng.random(count) < 0.2
         scores = np.clip(labels * 0.4 + rng.random(count) * 0.6, 0, 1)
         figure = measure(scores, labels, threshold=0.5)
-        ends = intervals(scores, labels, threshold=0.5, resamples=200)
+        ends = intervals(scores, labels, threshold=0.5, resamples=100)
         for name, (low, high) in ends.items():
             assert 0 <= low <= getattr(figure, name) <= high <= 1
         widths.append(ends["f1"][1] - ends["f1"][0])

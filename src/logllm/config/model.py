@@ -20,6 +20,28 @@ class LoraSection(Section):
     """Names of the linear layers that get adapters; empty: the query and value projections found for the architecture (paper)."""
 
 
+class EncoderLoraSection(LoraSection):
+    """The encoder's adapters (paper: 4, 32, .01)."""
+
+    r: int = Field(default=4, ge=1)
+    """Rank."""
+    alpha: int = Field(default=32, ge=1)
+    """Scale: the update is multiplied by alpha / r."""
+    dropout: float = Field(default=0.01, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+
+
+class DecoderLoraSection(LoraSection):
+    """The decoder's adapters (paper: 8, 16, .1)."""
+
+    r: int = Field(default=8, ge=1)
+    """Rank."""
+    alpha: int = Field(default=16, ge=1)
+    """Scale: the update is multiplied by alpha / r."""
+    dropout: float = Field(default=0.1, ge=0, lt=1)
+    """Dropout on the adapters' input."""
+
+
 class EncoderSection(Section):
     """The model that turns each message into one vector."""
 
@@ -33,8 +55,8 @@ class EncoderSection(Section):
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
-    lora: LoraSection = LoraSection(r=4, alpha=32, dropout=0.01)
-    """Adapters trained in stages whose parts name the encoder (paper: 4, 32, .01)."""
+    lora: EncoderLoraSection = EncoderLoraSection()
+    """Adapters trained in stages whose parts name the encoder."""
 
 
 class DecoderSection(Section):
@@ -46,8 +68,8 @@ class DecoderSection(Section):
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
-    lora: LoraSection = LoraSection(r=8, alpha=16, dropout=0.1)
-    """Adapters trained in stages whose parts name the decoder (paper: 8, 16, .1)."""
+    lora: DecoderLoraSection = DecoderLoraSection()
+    """Adapters trained in stages whose parts name the decoder."""
 
 
 class PromptSection(Section):

@@ -1,0 +1,107 @@
+"""Write docs/settings.md from the settings' own docstrings; with --check, say whether it is current."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from logllm.config.format import FormatSection
+from logllm.config.prepare import PrepareSection
+from logllm.config.recipe import Recipe
+
+PAGE = Path(__file__).with_name("settings.md")
+INTRODUCTION = """# Settings
+
+Every setting there is, made from the source by `make docs`. A recipe is a TOML file with these tables; `--set train.seed=7` overrides one;
+a recipe may say `extends = "small"`. A format of one's own is a TOML file with the tables under `format`.
+"""
+
+
+def sections(section: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    """A section and all sections inside it, with their paths."""
+    yield path, section
+    for name, field in section.model_fields.items():
+        for inner in inside(field.annotation):
+            yield from sections(inner, f"{path}.{name}".removeprefix("."))
+
+
+def inside(annotation: Any) -> list[type[BaseModel]]:
+    """Sections in an annotation such as `tuple[StageSection, ...]`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in get_args(annotation) for section in inside(part)]
+
+
+def kind(annotation: Any) -> str:
+    """An annotation as a reader says it."""
+    if annotation is NoneType:
+        return "none"
+    if isinstance(annotation, type) and not get_args(annotation):
+        return (
+            "table"
+            if issubclass(annotation, BaseModel)
+            else {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+                annotation.__name__, annotation.__name__
+            )
+        )
+    parts = get_args(annotation)
+    if parts and parts[-1] is Ellipsis:
+        return f"list of {kind(parts[0])}"
+    if all(isinstance(part, str) for part in parts):
+        return ", ".join(f"`{part}`" for part in parts)
+    return " or ".join(kind(part) for part in parts if part is not NoneType)
+
+
+def default(field: FieldInfo) -> str:
+    """A field's default."""
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    if isinstance(value, BaseModel):
+        return ""
+    return "none" if value is None else f"`{value!r}`" if not isinstance(value, tuple) else f"`{list(value)!r}`"
+
+
+def page() -> str:
+    """The whole page."""
+    parts = [INTRODUCTION]
+    named = [
+        *sections(Recipe, ""),
+        *((path, each) for path, each in sections(FormatSection, "format")),
+        *sections(PrepareSection, "prepare"),
+    ]
+    seen: set[type[BaseModel]] = set()
+    for path, section in named:
+        if section in seen:
+            continue
+        seen.add(section)
+        rows = [
+            f"| `{name}` | {kind(field.annotation)} | {default(field)} | {(field.description or '').replace('|', chr(92) + '|')} |"
+            for name, field in section.model_fields.items()
+        ]
+        about = " ".join((section.__doc__ or "").split())
+        parts.append(
+            "\n".join(
+                [f"## {path or 'recipe'}", "", about, "", "| setting | kind | default | what |", "| --- | --- | --- | --- |", *rows, ""]
+            )
+        )
+    return "\n".join(parts)
+
+
+def main() -> int:
+    """Write the page, or compare it."""
+    if "--check" not in sys.argv[1:]:
+        PAGE.write_text(page(), encoding="utf-8")
+        return 0
+    current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
+    if not current:
+        sys.stderr.write("docs/settings.md is not current: run make docs\n")
+    return 0 if current else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

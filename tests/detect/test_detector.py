@@ -1,0 +1,85 @@
+"""A run at work: each thing once, odd sessions, odd logs."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from logllm.data.prepared import Prepared
+from logllm.detect.detector import Detector
+from logllm.detect.evaluate import evaluate
+from logllm.errors import DataError
+from logllm.model.batch import rows_of
+
+
+@pytest.fixture(scope="module")
+def detector(tiny_run) -> Detector:
+    return Detector.load(tiny_run)
+
+
+def line(job: str, message: str, time: int = 1_700_000_000) -> str:
+    return json.dumps({"time": time, "job": job, "message": message})
+
+
+def test_each_distinct_session_and_message_is_computed_once(detector, monkeypatch) -> None:
+    sessions = [np.array(session) for session in ([0, 1], [1, 0], [0, 1], [2], [0, 1])]
+    decoded, encoded = [], []
+    forward, encode = detector._network.forward, detector._network.encoder.forward
+    monkeypatch.setattr(detector._network, "forward", lambda batch, **how: (decoded.append(len(batch.places)), forward(batch, **how))[1])
+    monkeypatch.setattr(detector._network.encoder, "forward", lambda ids, mask: (encoded.append(len(ids)), encode(ids, mask))[1])
+    scores = detector.score(sessions, pl.Series(["open", "close", "fail", "never used"]))
+    assert (sum(decoded), sum(encoded)) == (3, 3)
+    assert scores[0] == scores[2] == scores[4] != scores[1]
+
+
+def test_lines_give_verdicts(detector) -> None:
+    verdicts = list(detector.detect([line("a", "open file /x"), line("b", "lost replica 1"), line("a", "close file\n", 1_700_000_009)]))
+    assert [(verdict.session, verdict.lines) for verdict in verdicts] == [("a", [1, 3]), ("b", [2])]
+    assert all(0 <= verdict.score <= 1 for verdict in verdicts)
+    assert verdicts[0].anomalous == (verdicts[0].score >= detector.threshold)
+    assert (verdicts[0].end - verdicts[0].start).total_seconds() == 9
+    assert verdicts[0].model == detector.model
+
+
+def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
+    lines = [line("short", "open file /x"), *(line("long", f"write {number} bytes") for number in range(10_000))]
+    verdicts = {verdict.session: verdict for verdict in detector.detect(lines)}
+    assert verdicts["short"].lines == [1]
+    assert len(verdicts) == 1 + -(-10_000 // 128)
+    assert verdicts["long#79"].lines == list(range(2 + 78 * 128, 10_002))  # nothing is lost
+
+
+def test_lines_that_do_not_parse_are_counted_and_shown(detector) -> None:
+    assert len(list(detector.detect([line("a", "open"), "garbage", line("a", "close"), line("b", "open")]))) == 2
+    assert (detector.counts["lines"], detector.counts["rejected"]) == (4, 1)
+    assert detector.first_rejects[0]["text"] == "garbage"
+
+
+@pytest.mark.parametrize(("lines", "said"), [([], "no lines"), (["no json"] * 9, "not in the format json")])
+def test_nothing_to_judge_is_an_error(detector, lines, said) -> None:
+    with pytest.raises(DataError, match=said):
+        list(detector.detect(lines))
+
+
+def test_evaluate_counts_what_train_has_seen(detector, tiny_data) -> None:
+    prepared = Prepared.load(tiny_data)
+    report = evaluate(detector, tiny_data)
+    train = {tuple(session) for session in prepared.part("train")["messages"].to_list()}
+    test = [tuple(session) for session in prepared.part("test")["messages"].to_list()]
+    assert report["sessions_seen_in_train"] == sum(session in train for session in test) > 0
+    assert report["unseen"]["tp"] + report["unseen"]["fp"] + report["unseen"]["tn"] + report["unseen"]["fn"] == len(test) - report["sessions_seen_in_train"]
+    assert report["data_of_training"] is True
+
+
+def test_evaluate_judges_at_the_runs_threshold(detector, tiny_data) -> None:
+    part = Prepared.load(tiny_data).part("validation")
+    scores = detector.score(rows_of(part["messages"]), Prepared.load(tiny_data).messages)
+    report = evaluate(detector, tiny_data, split="validation")
+    assert report["tp"] + report["fp"] == int((scores >= detector.threshold).sum())
+    assert report["threshold"] == detector.threshold
+
+
+def test_evaluate_names_the_parts_there_are(detector, tiny_data) -> None:
+    with pytest.raises(DataError, match="no part 'tset'"):
+        evaluate(detector, tiny_data, split="tset")

@@ -1,0 +1,43 @@
+"""Every command that the README names exists, with every option it names, and its make targets do too."""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from logllm.cli.app import app
+from logllm.config.recipe import packaged
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = sorted({found.strip() for found in re.findall(r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|show)[^`\n]*)", README, re.MULTILINE)})
+
+
+def test_the_readme_names_commands() -> None:
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command(command: str) -> None:
+    words = shlex.split(command, comments=True)[1:]
+    found: Any = typer.main.get_command(app)
+    while words and hasattr(found, "commands"):
+        found = found.commands[words.pop(0)]
+    options = {name for parameter in found.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= options
+    if found.name == "train":
+        assert words[0] in {*packaged(), "..."}
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README)) - {"and"}))
+def test_make_target(target: str) -> None:
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_tree_names_every_module() -> None:
+    for path in (ROOT / "src" / "logllm").rglob("*.py"):
+        if path.name not in {"__init__.py", "__main__.py"} and path.parent.name not in {"cli", "config"}:
+            assert path.name in README, path.name

@@ -1,0 +1,75 @@
+"""The small tier learns: real small models on the simulator's log and on a part of the HDFS sample (minutes)."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from logllm.config.recipe import Recipe
+from logllm.data.choice import choose
+from logllm.data.prepare import prepare
+from logllm.detect.detector import Detector
+from logllm.detect.evaluate import evaluate
+
+pytestmark = pytest.mark.real
+
+NOTHING: dict = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
+
+
+@pytest.fixture(autouse=True)
+def _all_threads():
+    import os
+
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    yield
+    torch.set_num_threads(1)
+
+
+def learned(data, out, *, sessions: int) -> dict:
+    """Train a short version of the recipe `small`, and judge it."""
+    from logllm.training.train import train
+
+    recipe = Recipe.load("small", overrides=["train.stages.0.max_sessions=16", "train.stages.1.max_sessions=160", f"train.stages.2.max_sessions={sessions}"])
+    train(recipe, data, out=out)
+    return evaluate(Detector.load(out), data)
+
+
+def test_learns_the_simulators_log(tmp_path) -> None:
+    from demo.simulate import simulate, write_labels, write_log
+
+    lines, labels = simulate(seed=5, sessions=600)
+    write_log(lines, tmp_path / "storage.log")
+    write_labels(labels, tmp_path / "labels.csv")
+    settings = choose("demo/storage.toml", recipe=None, overrides={**NOTHING, "split": {"by": "random"}})
+    prepare([tmp_path / "storage.log"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+    assert learned(tmp_path / "data", tmp_path / "run", sessions=640)["average_precision"] >= 0.8
+
+
+def test_learns_a_part_of_the_hdfs_sample(tmp_path, shared) -> None:
+    """A third of the sessions; the figures of the whole are in the README."""
+    hdfs = shared / "hdfs"
+    labels = pl.read_csv(hdfs / "anomaly_label.csv")
+    kept = labels.filter(pl.Series(np.arange(len(labels)) % 3 == 0))
+    kept.write_csv(tmp_path / "labels.csv")
+    settings = choose("hdfs", recipe=None, overrides=NOTHING)
+    manifest = prepare([hdfs / "HDFS_2pct.log.gz"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+    assert manifest["unlabelled"] == 11_501 - len(kept)
+    assert learned(tmp_path / "data", tmp_path / "run", sessions=800)["average_precision"] >= 0.7
+
+
+def test_the_small_tiers_logits_are_those_of_a_whole_prompt(tmp_path) -> None:
+    """The spliced prompt against the decoder reading the same vectors, one session, nothing padded."""
+    import torch
+
+    from logllm.model.batch import MessageTokens, collate
+    from logllm.model.logllm import assemble
+
+    torch.manual_seed(0)
+    model, tokenizer = assemble(Recipe.load("small").model)
+    tokens = MessageTokens(["Receiving block <*>", "Deleting block <*>"], tokenizer, max_tokens=100)
+    sessions = [np.array([0, 0, 1]), np.array([1])]
+    with torch.no_grad():
+        together = model(collate(sessions, tokens=tokens))
+        alone = torch.cat([model(collate([session], tokens=tokens)) for session in sessions])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-3)

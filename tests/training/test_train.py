@@ -1,0 +1,111 @@
+"""Training on odd data and bad luck; what a run keeps; the plan."""
+
+import json
+
+import pytest
+
+from logllm.config.recipe import Recipe
+from logllm.data.choice import choose
+from logllm.data.prepare import prepare
+from logllm.errors import DataError, ModelError
+from logllm.training.plan import plan
+from logllm.training.train import train
+from tests.tiny import make_log
+
+
+@pytest.fixture
+def prepared(tmp_path):
+    """Prepare sessions of a made log, with the labels given."""
+
+    def make(sessions: int, label=lambda label: label):
+        lines, labels = make_log(sessions=sessions, seed=3)
+        (tmp_path / "app.jsonl").write_text("\n".join(lines))
+        (tmp_path / "labels.csv").write_text("session,label\n" + "".join(f"{key},{label(kind)}\n" for key, kind in labels))
+        overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0}, "mask": {}}
+        settings = choose("json", recipe=None, overrides=overrides)
+        prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+        return tmp_path / "data"
+
+    return make
+
+
+def changed(recipe: Recipe, **train_settings) -> Recipe:
+    return Recipe.read({**recipe.model_dump(), "train": {**recipe.train.model_dump(), **train_settings}}, source="test")
+
+
+@pytest.mark.parametrize("label", ["normal", "anomalous"])
+def test_one_class_only_is_refused(prepared, tiny_recipe, tmp_path, label) -> None:
+    data = prepared(20, lambda _: label)
+    with pytest.raises(DataError, match="hold no (normal|anomalous) one; LogLLM learns from both"):
+        train(tiny_recipe, data, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_fewer_sessions_than_a_batch(prepared, tiny_recipe, tmp_path) -> None:
+    recipe = changed(tiny_recipe, batch=64, micro_batch=64, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 2}], oversample=0)
+    manifest = train(recipe, prepared(10), out=tmp_path / "run")
+    log = [json.loads(line) for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    assert [line["sessions"] for line in log] == [16]  # two epochs of eight, in one step
+    assert manifest["threshold"] == {**manifest["threshold"], "value": 0.5, "sessions": 0}
+    assert manifest["metrics"]["validation"] is None
+
+
+def test_each_distinct_session_once(prepared, tiny_recipe, tmp_path) -> None:
+    from logllm.data.prepared import Prepared
+
+    data = prepared(200)
+    recipe = changed(tiny_recipe, draw="distinct", oversample=0, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 1}])
+    distinct = Prepared.load(data).manifest["parts"]["train"]["distinct_sessions"]
+    assert plan(recipe, data).stages[0].sessions == distinct < Prepared.load(data).manifest["parts"]["train"]["sessions"]
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_remedy(tiny_recipe, tiny_data, tmp_path) -> None:
+    recipe = changed(tiny_recipe, stages=[{"trains": ["projector", "decoder"], "lr": 1e30, "max_sessions": 40}])
+    with pytest.raises(ModelError, match=r"the loss is (nan|inf) at step \d+ of stage 1: lower train.stages.0.lr"):
+        train(recipe, tiny_data, out=tmp_path / "run")
+
+
+def test_a_full_disk_while_training(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
+    from logllm.training import state
+
+    def full(path, content) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(state, "write_atomic", full)
+        with pytest.raises(DataError, match="is full: free some space"):
+            train(tiny_recipe, tiny_data, out=tmp_path / "run")
+    assert train(tiny_recipe, tiny_data, out=tmp_path / "run", resume=True)["state"] == "done"
+
+
+def test_changed_data_are_refused_on_resume(prepared, tiny_recipe, tiny_data, tiny_run) -> None:
+    with pytest.raises(ModelError, match="manifest field data disagrees"):
+        train(tiny_recipe, prepared(40), out=tiny_run, resume=True)
+
+
+@pytest.mark.parametrize("objective", ["answer", "verdict"])
+@pytest.mark.parametrize("extra", [{}, {"shuffle_messages": True, "message_dropout": 0.3, "clip": 1.0, "schedule": "one-cycle"}])
+def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, extra) -> None:
+    stage = {"trains": ["encoder", "projector", "decoder"], "lr": 5e-3, "max_sessions": 800, **extra}
+    train(changed(tiny_recipe, objective=objective, batch=16, micro_batch=8, stages=[stage]), tiny_data, out=tmp_path / "run")
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> None:
+    """Gradient accumulation: four passes of four end where one pass of sixteen does, dropout off."""
+    from safetensors.torch import load_file
+    from torch.testing import assert_close
+
+    section = tiny_recipe.model.model_dump()
+    for part in ("encoder", "decoder"):
+        section[part]["lora"]["dropout"] = 0.0
+    learned = []
+    for micro in (16, 4):
+        stages = [{"trains": ["encoder", "projector", "decoder"], "lr": 1e-3, "max_sessions": 48}]
+        recipe = changed(tiny_recipe, batch=16, micro_batch=micro, stages=stages, objective="verdict")
+        recipe = Recipe.read({**recipe.model_dump(), "model": section}, source="test")
+        train(recipe, tiny_data, out=tmp_path / str(micro))
+        learned.append(load_file(tmp_path / str(micro) / "decoder" / "adapter_model.safetensors"))
+    for name, value in learned[0].items():
+        assert_close(value, learned[1][name], rtol=0, atol=2e-5)
