@@ -13,7 +13,8 @@ from logllm.config.recipe import packaged
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = sorted({found.strip() for found in re.findall(r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|show)[^`\n]*)", README, re.MULTILINE)})
+NAMED = re.compile(r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|show)[^`\n]*)", re.MULTILINE)
+COMMANDS = sorted({found.strip() for found in NAMED.findall(README)})
 
 
 def test_the_readme_names_commands() -> None:

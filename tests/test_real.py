@@ -30,7 +30,8 @@ def learned(data, out, *, sessions: int) -> dict:
     """Train a short version of the recipe `small`, and judge it."""
     from logllm.training.train import train
 
-    recipe = Recipe.load("small", overrides=["train.stages.0.max_sessions=16", "train.stages.1.max_sessions=160", f"train.stages.2.max_sessions={sessions}"])
+    lengths = [f"train.stages.{stage}.max_sessions={length}" for stage, length in enumerate((16, 160, sessions))]
+    recipe = Recipe.load("small", overrides=lengths)
     train(recipe, data, out=out)
     return evaluate(Detector.load(out), data)
 

@@ -12,7 +12,7 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 
-WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()  # noqa: SIM905
+WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()
 
 
 def make_models(folder: Path) -> ModelSection:

@@ -68,7 +68,7 @@ def test_evaluate_counts_what_train_has_seen(detector, tiny_data) -> None:
     train = {tuple(session) for session in prepared.part("train")["messages"].to_list()}
     test = [tuple(session) for session in prepared.part("test")["messages"].to_list()]
     assert report["sessions_seen_in_train"] == sum(session in train for session in test) > 0
-    assert report["unseen"]["tp"] + report["unseen"]["fp"] + report["unseen"]["tn"] + report["unseen"]["fn"] == len(test) - report["sessions_seen_in_train"]
+    assert sum(report["unseen"][name] for name in ("tp", "fp", "tn", "fn")) == len(test) - report["sessions_seen_in_train"]
     assert report["data_of_training"] is True
 
 

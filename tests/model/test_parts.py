@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from tests.tiny import byte_tokenizer, word_tokenizer
 from torch import nn
 
 from logllm.config.model import EncoderSection, PromptSection
@@ -11,7 +12,6 @@ from logllm.model.backbone import lora_targets
 from logllm.model.batch import MessageTokens, collate, in_passes, rows_of
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import render
-from tests.tiny import byte_tokenizer, word_tokenizer
 
 
 def test_the_papers_prompt() -> None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from tests.tiny import make_log
 
 from logllm.config.recipe import Recipe
 from logllm.data.choice import choose
@@ -10,7 +11,6 @@ from logllm.data.prepare import prepare
 from logllm.errors import DataError, ModelError
 from logllm.training.plan import plan
 from logllm.training.train import train
-from tests.tiny import make_log
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_changed_data_are_refused_on_resume(prepared, tiny_recipe, tiny_data, ti
 @pytest.mark.parametrize("objective", ["answer", "verdict"])
 @pytest.mark.parametrize("extra", [{}, {"shuffle_messages": True, "message_dropout": 0.3, "clip": 1.0, "schedule": "one-cycle"}])
 def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, extra) -> None:
-    stage = {"trains": ["encoder", "projector", "decoder"], "lr": 5e-3, "max_sessions": 800, **extra}
+    stage = {"trains": ["encoder", "projector", "decoder"], "lr": 2e-2, "max_sessions": 1600, "schedule": "constant", **extra}
     train(changed(tiny_recipe, objective=objective, batch=16, micro_batch=8, stages=[stage]), tiny_data, out=tmp_path / "run")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])

@@ -20,12 +20,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     """A table for the person at the terminal; the first column to the left, the others to the right."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     drawn = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
-        drawn.add_row(*("" if cell is None else str(cell) for cell in row))
+        drawn.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     Console(stderr=True).print(drawn)
 
 

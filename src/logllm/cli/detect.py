@@ -1,12 +1,13 @@
 """`logllm detect`: verdicts on logs, one JSON object a session on standard output."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from logllm.cli.console import counts, note, shares, tell_counts
+from logllm.cli.console import counts, duration, note, shares, tell_counts
 
 
 def detect(
@@ -20,7 +21,7 @@ def detect(
 
     with shares() as progress:
         detector = Detector.load(run, progress=progress)
-    sessions = anomalies = 0
+    sessions, anomalies, started = 0, 0, time.perf_counter()
     with counts("reading and scoring") as bar:
         for frame in detector.read(inputs, progress=bar):
             sys.stdout.write(json_lines(frame))
@@ -28,6 +29,6 @@ def detect(
             anomalies += int(frame["anomalous"].sum())
     sys.stdout.flush()
     tell_counts(detector.counts, detector.first_rejects)
-    note(f"{sessions:,} sessions, {anomalies:,} anomalous")
+    note(f"{sessions:,} sessions, {anomalies:,} anomalous, in {duration(time.perf_counter() - started)}")
     if fail and anomalies:
         raise typer.Exit(1)

@@ -1,11 +1,12 @@
 """`logllm prepare`: a raw log becomes train, validation and test sessions."""
 
+import time as clock
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from logllm.cli.console import counts, emit, note, table
+from logllm.cli.console import counts, duration, emit, note, table
 
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
 
@@ -52,18 +53,20 @@ def prepare(
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
     }
     settings = choose(format or dataset, recipe=recipe, overrides=overrides)
+    started = clock.perf_counter()
     with counts("preparing") as bar:
         manifest = run(raw, out, settings=settings, labels=labels, force=force, progress=bar)
     if as_json:
         emit(manifest)
-    _summary(manifest, out)
+    _summary(manifest, out, seconds=clock.perf_counter() - started)
 
 
-def _summary(manifest: dict[str, Any], out: Path) -> None:
+def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
     """Counts of the whole and of each part."""
     parts = manifest["parts"]
     rows = [(name.replace("_", " "), f"{manifest[name]:,}", *(_count(part, name) for part in parts.values())) for name in _COUNTS]
     table(str(out), ("", "all", *parts), rows)
+    note(f"read in {duration(seconds)}: {manifest['lines'] / seconds:,.0f} lines/s")
     for warning in manifest["warnings"]:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:

@@ -68,7 +68,7 @@ def average_precision(scores: Scores, labels: Labels, *, weights: Weights | None
 
     if not (labels if weights is None else labels & (weights > 0)).any():
         return None
-    return float(average_precision_score(labels, scores, sample_weight=weights))
+    return min(1.0, float(average_precision_score(labels, scores, sample_weight=weights)))
 
 
 def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0) -> dict[str, list[float]]:
