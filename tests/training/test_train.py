@@ -83,13 +83,15 @@ def test_changed_data_are_refused_on_resume(prepared, tiny_recipe, tiny_data, ti
         train(tiny_recipe, prepared(40), out=tiny_run, resume=True)
 
 
-@pytest.mark.parametrize("objective", ["answer", "verdict"])
-@pytest.mark.parametrize("extra", [{}, {"shuffle_messages": True, "message_dropout": 0.3, "clip": 1.0, "schedule": "one-cycle"}])
+@pytest.mark.parametrize(
+    ("objective", "extra"),
+    [("answer", {"shuffle_messages": True, "message_dropout": 0.1, "clip": 1.0, "schedule": "one-cycle"}), ("verdict", {})],
+)
 def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, extra) -> None:
-    stage = {"trains": ["encoder", "projector", "decoder"], "lr": 2e-2, "max_sessions": 1600, "schedule": "constant", **extra}
-    train(changed(tiny_recipe, objective=objective, batch=16, micro_batch=8, stages=[stage]), tiny_data, out=tmp_path / "run")
+    stage = {"trains": ["encoder", "projector", "decoder"], "lr": 1e-2, "max_sessions": 2400, "schedule": "constant", **extra}
+    train(changed(tiny_recipe, objective=objective, batch=16, micro_batch=16, stages=[stage]), tiny_data, out=tmp_path / "run")
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
 def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> None:

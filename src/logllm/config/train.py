@@ -31,7 +31,7 @@ class StageSection(Section):
     shuffle_messages: bool = False
     """Each session's messages in a random order, drawn anew each time: for sets where order carries no label (paper: off)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
-    """Dropout on the message vectors before the projector (paper: 0)."""
+    """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

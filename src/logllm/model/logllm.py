@@ -91,13 +91,18 @@ class LogLLM(nn.Module):
             right-aligned: an answer of n tokens uses the last n.
         """
         vectors = batch.vectors if batch.vectors is not None else self.encoder(batch.ids, batch.mask)  # (u, d_enc)
-        messages = self.projector(self.message_dropout(vectors))  # (u, d_dec)
+        places: Sequence[Rows] = batch.places
+        if self.message_dropout.training and self.message_dropout.p:
+            # Each occurrence of a message loses other parts of its vector: one mask for all of them would be no noise within a batch.
+            vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
+            places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
+        messages = self.projector(vectors)  # (u, d_dec)
         if objective == "verdict":
-            embeddings, mask = self._splice(messages, batch.places, endings=[self._normal[: self.prompt.shared]] * len(batch.places))
+            embeddings, mask = self._splice(messages, places, endings=[self._normal[: self.prompt.shared]] * len(batch.places))
             logits: Tensor = self.decoder(embeddings, mask, keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
-        embeddings, mask = self._splice(messages, batch.places, endings=[answer[:-1] for answer in answers])
+        embeddings, mask = self._splice(messages, places, endings=[answer[:-1] for answer in answers])
         logits = self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))
         return logits  # (b, k, v)
 
