@@ -68,12 +68,12 @@ def compare(data: Path, *, recipe: str, steps: int) -> dict[str, Any]:
     batch = whole.train.batch
     stage = whole.train.stages[-1].model_copy(update={"max_sessions": batch * steps, "epochs": None})
     section = whole.train.model_copy(update={"stages": (stage,), "micro_batch": batch})
-    sessions, labels = training_set(prepared)
+    sessions, labels, alerts = training_set(prepared)
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(whole.model)
         plain = PlainLoop(*assemble(whole.model), messages=prepared.messages.to_list())
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=whole.model.encoder.max_tokens)
-        data_set = TrainingSet(sessions, labels, tokens)
+        data_set = TrainingSet(sessions, labels, tokens, alerts)
         loop = Loop(model, data_set, section=section, run=Path(scratch), accelerator=accelerate(whole))
         seconds: dict[str, list[float]] = {"ours": [], "plain": []}
         since = time.perf_counter()

@@ -30,6 +30,9 @@ class StageSection(Section):
     """Largest norm of a step's gradient; none: no clipping (paper)."""
     shuffle_messages: bool = False
     """Each session's messages in a random order, drawn anew each time: for sets where order carries no label (paper: off)."""
+    replace_normal: float = Field(default=0.0, ge=0, le=1)
+    """Share of a session's normal messages replaced by random normal ones of the train part, drawn anew each time. Where a session is anomalous
+    because a line is, the label stays true, and the company an alert keeps is no longer learnt for it. Needs labels per line (paper: 0)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 

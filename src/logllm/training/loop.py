@@ -14,6 +14,7 @@ from logllm.config.train import TrainSection
 from logllm.errors import ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
+from logllm.training.augment import Alerts, augmented, normal_messages
 from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
@@ -26,6 +27,8 @@ class TrainingSet:
     sessions: Sequence[Rows]
     labels: Labels
     tokens: MessageTokens
+    alerts: Sequence[Alerts] | None = None
+    """For each session which of its messages are alerts; none: labels are not per line."""
 
     def orders(self, section: TrainSection) -> list[Order]:
         """For each stage the rows of the sessions it trains on, in order."""
@@ -62,6 +65,8 @@ class Loop:
         self.run = run
         self.accelerator = accelerator
         self.orders = data.orders(section)
+        mixes = any(stage.replace_normal for stage in section.stages)
+        self._pool = normal_messages(data.sessions, data.alerts) if mixes else np.zeros(0, dtype=np.int64)
         self._log = run / "steps.jsonl"
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
@@ -145,8 +150,10 @@ class Loop:
         for start in range(0, len(rows), self.section.micro_batch):
             some = rows[start : start + self.section.micro_batch]
             sessions = [self.data.sessions[row] for row in some]
-            if self.section.stages[stage].shuffle_messages:
-                sessions = [rng.permutation(session) for session in sessions]
+            section = self.section.stages[stage]
+            alerts = [None if self.data.alerts is None else self.data.alerts[row] for row in some]
+            paired = zip(sessions, alerts, strict=True)
+            sessions = [augmented(session, bad, section=section, pool=self._pool, rng=rng) for session, bad in paired]
             labels = torch.from_numpy(self.data.labels[some].astype(np.int64))
             yield collate(sessions, tokens=self.data.tokens, vectors=vectors, labels=labels)
 

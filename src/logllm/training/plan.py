@@ -57,13 +57,13 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         DataError, ModelError, RecipeError: whatever `train` would raise before its first step.
     """
     prepared = Prepared.load(data)
-    sessions, labels = training_set(prepared)
+    sessions, labels, alerts = training_set(prepared)
     accelerator = accelerate(recipe)
     with deterministic(recipe.train.seed):
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-        training = TrainingSet(sessions, labels, tokens)
+        training = TrainingSet(sessions, labels, tokens, alerts)
         stages = tuple(
             _stage(model, training, recipe=recipe, number=number, accelerator=accelerator) for number in range(len(recipe.train.stages))
         )

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from logllm.config.recipe import Recipe
@@ -18,10 +19,12 @@ from logllm.data.prepared import Prepared
 from logllm.detect.metrics import choose_threshold, measure
 from logllm.detect.scoring import Scorer, sigmoid
 from logllm.errors import DataError, ModelError, RecipeError
-from logllm.model.batch import MessageTokens, rows_of
+from logllm.model.batch import MessageTokens, Rows, rows_of
 from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, write_manifest, write_recipe
 from logllm.model.logllm import assemble
+from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
+from logllm.training.sampler import Labels
 from logllm.training.state import remove_states
 
 Progress = Callable[[str, float], None]
@@ -53,7 +56,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         RecipeError: a run to go on with that has another recipe.
     """
     prepared = Prepared.load(data)
-    sessions, labels = training_set(prepared)
+    sessions, labels, alerts = training_set(prepared)
     begun = _begin(recipe, prepared, out=out, resume=resume, progress=progress)
     if begun["state"] == "done":
         return begun
@@ -64,7 +67,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         started = time.monotonic()
-        loop = Loop(model, TrainingSet(sessions, labels, tokens), section=recipe.train, run=out, accelerator=accelerator)
+        loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
         judged = _judge(Scorer(model, tokenizer, recipe=recipe), prepared, progress=progress)
@@ -78,8 +81,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     return read_manifest(out)
 
 
-def training_set(prepared: Prepared) -> tuple[list[Any], Any]:
-    """Sessions and labels of the train part.
+def training_set(prepared: Prepared) -> tuple[list[Rows], Labels, list[Alerts] | None]:
+    """Sessions of the train part, their labels, and their lines' labels where there are any.
 
     Raises:
         DataError: one class is missing: LogLLM learns from both.
@@ -91,7 +94,9 @@ def training_set(prepared: Prepared) -> tuple[list[Any], Any]:
         raise DataError(
             f"the train part's {len(labels)} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
         )
-    return rows_of(part["messages"]), labels
+    items = part["item_anomalous"]
+    alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
+    return rows_of(part["messages"]), labels, alerts
 
 
 def accelerate(recipe: Recipe) -> Any:
