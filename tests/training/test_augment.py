@@ -43,9 +43,26 @@ def test_off_means_untouched_and_all_means_all() -> None:
     assert 350 < (augmented(session, alerts, section=stage(replace_normal=0.4), pool=pool, rng=rng) == 5000).sum() < 450
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 1000))
+def test_a_crop_keeps_order_and_label(alerts, seed) -> None:
+    session, alerts = np.arange(len(alerts)), np.array(alerts)
+    seen = augmented(session, alerts, section=stage(crop=True), pool=session, rng=np.random.default_rng(seed))
+    assert 1 <= len(seen) <= len(session)
+    assert (np.diff(seen) > 0).all()
+    assert alerts[seen].any() == alerts.any()
+
+
+def test_crops_are_of_all_lengths() -> None:
+    rng = np.random.default_rng(0)
+    lengths = {
+        len(augmented(np.arange(5), np.zeros(5, dtype=bool), section=stage(crop=True), pool=np.arange(5), rng=rng)) for _ in range(200)
+    }
+    assert lengths == {1, 2, 3, 4, 5}
+
+
 def test_labels_of_sessions_are_not_enough(tiny_recipe, tiny_data, tmp_path) -> None:
-    with pytest.raises(DataError, match="replace_normal needs a label for each line"):
+    with pytest.raises(DataError, match="crop and replace_normal need a label for each line"):
         normal_messages([np.array([1])], None)
     recipe = changed(tiny_recipe, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 1, "replace_normal": 0.5}])
-    with pytest.raises(DataError, match="replace_normal needs a label for each line"):
+    with pytest.raises(DataError, match="crop and replace_normal need a label for each line"):
         train(recipe, tiny_data, out=tmp_path / "run")

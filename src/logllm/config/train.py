@@ -33,6 +33,9 @@ class StageSection(Section):
     replace_normal: float = Field(default=0.0, ge=0, le=1)
     """Share of a session's normal messages replaced by random normal ones of the train part, drawn anew each time. Where a session is anomalous
     because a line is, the label stays true, and the company an alert keeps is no longer learnt for it. Needs labels per line (paper: 0)."""
+    crop: bool = False
+    """A random number of a session's messages, another each time; of an anomalous one at least one alert stays, so that the label stays true and
+    it is the alert that is learnt. Needs labels per line (paper: off)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 

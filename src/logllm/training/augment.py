@@ -23,7 +23,7 @@ def normal_messages(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -
         DataError: labels are not per line.
     """
     if alerts is None:
-        raise DataError("replace_normal needs a label for each line, and these data have them for sessions: set it to 0")
+        raise DataError("crop and replace_normal need a label for each line, and these data have them for sessions: leave them off")
     messages, bad = np.concatenate(sessions), np.concatenate(alerts)
     return np.setdiff1d(messages[~bad], messages[bad])
 
@@ -34,11 +34,23 @@ def augmented(session: Rows, alerts: Alerts | None, *, section: StageSection, po
     Args:
         session: rows of its messages.
         alerts: which of them are alerts, where that is known.
-        section: the stage: `replace_normal` and `shuffle_messages`.
+        section: the stage: `crop`, `replace_normal` and `shuffle_messages`.
         pool: what normal messages are replaced with (`normal_messages`).
         rng: decides.
     """
+    if section.crop and alerts is not None:
+        kept = _crop(alerts, rng)
+        session, alerts = session[kept], alerts[kept]
     if section.replace_normal and alerts is not None and len(pool):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
         session = np.where(replaced, rng.choice(pool, size=len(session)), session)
     return rng.permutation(session) if section.shuffle_messages else session
+
+
+def _crop(alerts: Alerts, rng: np.random.Generator) -> Rows:
+    """Places of a random number of messages, in order; an alert among them where there is one."""
+    order = rng.permutation(len(alerts))
+    if alerts.any():
+        first = rng.choice(np.flatnonzero(alerts))
+        order = np.concatenate([[first], order[order != first]])
+    return np.sort(order[: rng.integers(1, len(alerts) + 1)])

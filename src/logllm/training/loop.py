@@ -65,7 +65,7 @@ class Loop:
         self.run = run
         self.accelerator = accelerator
         self.orders = data.orders(section)
-        mixes = any(stage.replace_normal for stage in section.stages)
+        mixes = any(stage.crop or stage.replace_normal for stage in section.stages)
         self._pool = normal_messages(data.sessions, data.alerts) if mixes else np.zeros(0, dtype=np.int64)
         self._log = run / "steps.jsonl"
 
