@@ -109,6 +109,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["train", "small", "--set", "nonsense", "--data", "x", "--out", "y"], "write key.path=value"),
         (["train", "small", "--data", "nowhere", "--out", "y"], "nowhere is not prepared data.*logllm prepare"),
         (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
+        (["detect", "x", "x"], "x is no run.*name the folder"),
         (["detect", "nowhere", "x"], "nowhere is no run.*logllm train"),
         (["prepare", "--raw", "x", "--out", "y"], "name a format"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),

@@ -77,7 +77,7 @@ def read_manifest(run: Path) -> dict[str, Any]:
     path = run / MANIFEST
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, NotADirectoryError) as exc:
         raise ModelError(f"{run} is no run: it has no {MANIFEST}; name the folder that `logllm train --out` wrote") from exc
     except (OSError, ValueError) as exc:
         raise ModelError(f"{path} cannot be read: {exc}") from exc
