@@ -16,7 +16,7 @@ help: ## say what there is to make
 
 setup: $(READY) ## install everything into .venv, once and again when the requirements change
 
-demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it (about 10 minutes)
+demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it (under 10 minutes)
 	@.venv/bin/python demo/run.py
 
 test: $(READY) ## run the default tests (under 2 minutes)
