@@ -77,7 +77,8 @@ class Loop:
             watch: told of each step.
 
         Raises:
-            ModelError: the loss is not finite, or a checkpoint cannot be written.
+            ModelError: the loss is not finite.
+            DataError: a checkpoint cannot be written.
         """
         checkpoint = find_state(self.run)
         start = Position(stage=0, step=0, log=0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.config.train import Part
+from logllm.config.train import Part, StageSection, TrainSection
 from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
@@ -64,9 +64,8 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
-        stages = tuple(
-            _stage(model, training, recipe=recipe, number=number, accelerator=accelerator) for number in range(len(recipe.train.stages))
-        )
+        ordered = zip(recipe.train.stages, training.orders(recipe.train), strict=True)
+        stages = tuple(_stage(model, training, section=recipe.train, planned=planned, accelerator=accelerator) for planned in ordered)
     return Plan(
         stages=stages,
         sessions=len(sessions),
@@ -77,12 +76,13 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     )
 
 
-def _stage(model: LogLLM, data: TrainingSet, *, recipe: Recipe, number: int, accelerator: Any) -> PlannedStage:
+def _stage(
+    model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[StageSection, Order], accelerator: Any
+) -> PlannedStage:
     """One stage: its order as training would draw it, one micro-batch timed."""
-    section = recipe.train
-    trains = section.stages[number].trains
+    stage, order = planned
+    trains = stage.trains
     learning = model.trains(trains)
-    order = data.orders(section)[number]
     middling = _middling(order, data, count=section.micro_batch)
     labels = torch.from_numpy(data.labels[middling].astype(np.int64))
     vectors = None if "encoder" in trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)

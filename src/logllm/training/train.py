@@ -4,7 +4,7 @@ import os
 import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
@@ -22,13 +22,11 @@ from logllm.errors import DataError, ModelError, RecipeError
 from logllm.model.batch import MessageTokens, Rows, rows_of
 from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, write_manifest, write_recipe
 from logllm.model.logllm import assemble
+from logllm.model.weights import Progress
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
 from logllm.training.state import remove_states
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share done, in [0, 1]."""
 
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 
