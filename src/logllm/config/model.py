@@ -55,8 +55,17 @@ class EncoderSection(Section):
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
+    compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype` says it."""
     lora: EncoderLoraSection = EncoderLoraSection()
     """Adapters trained in stages whose parts name the encoder."""
+
+
+class ProjectorSection(Section):
+    """The linear layer from the encoder's space to the decoder's; its weights are always float32."""
+
+    output: Literal["decoder", "float16"] = "decoder"
+    """`float16`: rounded to float16 before the decoder reads it (the paper's scripts); `decoder`: straight to the decoder's number format."""
 
 
 class DecoderSection(Section):
@@ -68,6 +77,8 @@ class DecoderSection(Section):
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"
     """`nf4`: the frozen weights in 4 bits (paper); needs the extra `qlora`."""
+    compute: Literal["bfloat16", "float16", "float32"] = "bfloat16"
+    """Number format in which 4-bit weights are multiplied (paper: bfloat16); without 4 bits `dtype` says it."""
     lora: DecoderLoraSection = DecoderLoraSection()
     """Adapters trained in stages whose parts name the decoder."""
 
@@ -90,6 +101,8 @@ class ModelSection(Section):
 
     encoder: EncoderSection = EncoderSection()
     """Message to vector."""
+    projector: ProjectorSection = ProjectorSection()
+    """Vector to vector."""
     decoder: DecoderSection = DecoderSection()
     """Sequence of vectors to verdict."""
     prompt: PromptSection = PromptSection()

@@ -66,6 +66,10 @@ class TrainSection(Section):
     """Leave out a stage's last, incomplete micro-batch (the paper's scripts do)."""
     precision: Literal["no", "bf16", "fp16"] = "no"
     """Mixed precision of the passes (Accelerate); `no`: the weights' own format."""
+    gradient_checkpointing: bool = False
+    """Compute each layer a second time on the way back instead of keeping its inner states: less memory, about a third more time."""
+    base_dropout: bool = False
+    """The base models' own dropout acts too, in the parts that learn (the paper's scripts: off, they never switch to training mode)."""
     checkpoint_steps: int = Field(default=50, ge=1)
     """Optimiser steps between checkpoints; each stage's end makes one too."""
     seed: int = 0

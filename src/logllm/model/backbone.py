@@ -72,7 +72,7 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
 
 
 def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
-    """Transformers' settings for 4-bit weights: NF4 without double quantisation, bf16 compute (paper, section 1)."""
+    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
     if section.quantize == "none":
         return {}
     from importlib.util import find_spec
@@ -83,6 +83,9 @@ def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
 
     return {
         "quantization_config": BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=False, bnb_4bit_compute_dtype=torch.bfloat16
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=False,
+            bnb_4bit_compute_dtype=getattr(torch, section.compute),
         )
     }

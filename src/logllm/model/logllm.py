@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from logllm.config.model import ModelSection
 from logllm.config.train import Part
+from logllm.errors import ModelError
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens, Rows
 from logllm.model.decoder import Decoder
@@ -23,13 +24,14 @@ IGNORED = -100
 class LogLLM(nn.Module):
     """Encoder, projector and decoder around a prompt (paper, section 1)."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, *, prompt: Prompt) -> None:
-        """Join the parts with a new projector: one linear layer, always float32."""
+    def __init__(self, encoder: Encoder, decoder: Decoder, *, prompt: Prompt, rounding: torch.dtype = torch.float32) -> None:
+        """Join the parts with a new projector: one linear layer, always float32, whose output is rounded to `rounding`."""
         super().__init__()
         self.encoder = encoder
         self.projector = nn.Linear(encoder.width, decoder.width)
         self.decoder = decoder
         self.prompt = prompt
+        self.rounding = rounding
         self.message_dropout = nn.Dropout(0.0)
         pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
         self.words: Tensor
@@ -42,11 +44,11 @@ class LogLLM(nn.Module):
         """The three parts a stage can train."""
         return {"encoder": self.encoder, "projector": self.projector, "decoder": self.decoder}
 
-    def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0) -> list[nn.Parameter]:
+    def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0, base_dropout: bool = False) -> list[nn.Parameter]:
         """Let some parts learn and freeze the others.
 
-        Adapters of encoder and decoder, all of the projector. The base models' own dropout stays off, as in the
-        paper's scripts; the adapters' acts in the parts that learn.
+        Adapters of encoder and decoder, all of the projector. The adapters' dropout acts in the parts that learn, the
+        base models' own only with `base_dropout` (the paper's scripts leave it off).
 
         Returns:
             The parameters that learn.
@@ -59,10 +61,27 @@ class LogLLM(nn.Module):
                 if parameter.requires_grad:
                     learning.append(parameter)
             for path, module in part.named_modules():
-                module.training = name in parts and "lora_dropout" in path
+                drops = name in parts and (base_dropout or "lora_dropout" in path)
+                # transformers' layers are computed again on the way back only where they are in training mode themselves.
+                module.training = drops or getattr(module, "gradient_checkpointing", False)
         self.message_dropout.p = message_dropout
         self.message_dropout.train()
         return learning
+
+    def checkpoint_gradients(self) -> None:
+        """Have both models compute their layers a second time on the way back instead of keeping what is inside them.
+
+        Raises:
+            ModelError: transformers cannot do it for an architecture.
+        """
+        for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
+            base = part.model.get_base_model()
+            if not base.supports_gradient_checkpointing:
+                raise ModelError(f"{name} {type(base).__name__} has no gradient checkpointing: set train.gradient_checkpointing = false")
+            # transformers 5 gave it a new name and warns of the old one.
+            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+            enable({"use_reentrant": False})
+            base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
 
     def encode(self, tokens: MessageTokens, *, positions: int) -> Tensor:
         """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
@@ -96,7 +115,7 @@ class LogLLM(nn.Module):
             # Each occurrence of a message loses other parts of its vector: one mask for all of them would be no noise within a batch.
             vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
             places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
-        messages = self.projector(vectors)  # (u, d_dec)
+        messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
             embeddings, mask = self._splice(messages, places, endings=[self._normal[: self.prompt.shared]] * len(batch.places))
             logits: Tensor = self.decoder(embeddings, mask, keep=1)
@@ -151,5 +170,6 @@ def assemble(section: ModelSection, *, progress: Progress | None = None) -> tupl
     base, tokenizer = load_backbone(locate(section.encoder.weights, progress=progress), section.encoder)
     encoder = Encoder(base, section.encoder)
     base, words = load_backbone(locate(section.decoder.weights, progress=progress), section.decoder)
-    model = LogLLM(encoder, Decoder(base, section.decoder), prompt=render(section.prompt, words))
+    rounding = torch.float16 if section.projector.output == "float16" else torch.float32
+    model = LogLLM(encoder, Decoder(base, section.decoder), prompt=render(section.prompt, words), rounding=rounding)
     return model.eval(), tokenizer

@@ -64,6 +64,8 @@ class Loop:
         self.section = section
         self.run = run
         self.accelerator = accelerator
+        if section.gradient_checkpointing:
+            model.checkpoint_gradients()
         self.orders = data.orders(section)
         mixes = any(stage.crop or stage.replace_normal for stage in section.stages)
         self._pool = normal_messages(data.sessions, data.alerts) if mixes else np.zeros(0, dtype=np.int64)
@@ -94,7 +96,7 @@ class Loop:
 
     def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
         section = self.section.stages[stage]
-        parameters = self.model.trains(section.trains, message_dropout=section.message_dropout)
+        parameters = self.model.trains(section.trains, message_dropout=section.message_dropout, base_dropout=self.section.base_dropout)
         optimizer = torch.optim.AdamW(parameters, lr=section.lr, weight_decay=section.weight_decay)
         optimizer = self.accelerator.prepare(optimizer)
         first = 0
