@@ -1,5 +1,7 @@
 """What encoder and decoder share: loading base weights, and adapters on the right layers."""
 
+import inspect
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,8 @@ from torch import nn
 from logllm.config.model import DecoderSection, EncoderSection, LoraSection
 from logllm.errors import ModelError
 
+_ENCODER_INPUTS = ("input_ids", "attention_mask")
+_DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
 _TARGETS = (("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"))
 """Names of the query and value projections, split, in transformers' architectures."""
 _FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
@@ -22,17 +26,69 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         The model in evaluation mode with frozen weights, and its tokenizer.
 
     Raises:
-        ModelError: transformers cannot read the folder, or 4-bit weights are asked for without bitsandbytes.
+        ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
+            cannot serve as what the section wants it for; the message gives the reason.
     """
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model = kind.from_pretrained(folder, dtype=getattr(torch, section.dtype), **_quantization(section))
+        model, loaded = kind.from_pretrained(
+            folder, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
+        )
     except (OSError, ValueError, KeyError, RuntimeError) as exc:
         raise ModelError(f"weights {section.weights} cannot be read: {str(exc).strip().splitlines()[0]}") from exc
-    return model.eval().requires_grad_(False), tokenizer
+    _settle_quantized(model)
+    check_serves(model.eval(), section, absent=loaded["missing_keys"])
+    return model.requires_grad_(False), tokenizer
+
+
+def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()) -> None:
+    """Whether a model can be the encoder or the decoder that a section describes.
+
+    Args:
+        model: a transformers model in evaluation mode.
+        section: an encoder's or a decoder's.
+        absent: names of the model's weights that its files lack.
+
+    Raises:
+        ModelError: it cannot; the message gives the reason.
+    """
+    part, needs = ("encoder", _ENCODER_INPUTS) if isinstance(section, EncoderSection) else ("decoder", _DECODER_INPUTS)
+    refused = f"{section.weights} ({type(model).__name__}) cannot be the {part}: "
+    if model.config.is_encoder_decoder:
+        raise ModelError(f"{refused}it is an encoder and a decoder in one")
+    if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
+        raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
+    if isinstance(section, EncoderSection) and section.pooling == "mean":
+        absent = [name for name in absent if not name.startswith("pooler.")]
+    if absent := sorted(absent):
+        remedy = "; set model.encoder.pooling = 'mean'" if absent[0].startswith("pooler.") else ""
+        raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
+    if part == "decoder" and not _reads_forwards(model):
+        raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
+
+
+def _reads_forwards(model: Any) -> bool:
+    """Whether the logits at a position are the same whatever comes after it."""
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    with torch.no_grad():
+        logits = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False).logits[:, 0].float()  # (2, v)
+    close = 1e-5 if model.dtype == torch.float32 else 1e-2
+    return bool((logits[0] - logits[1]).abs().max() <= close * logits.abs().max())
+
+
+def _settle_quantized(model: nn.Module) -> None:
+    """Keep bitsandbytes' 4-bit layers to what the settings say.
+
+    Left alone they change the compute format to that of their first input, and on processors with AVX512-BF16 the first pass without
+    gradients repacks their weights for a kernel that has no backward pass: training would go on, and nothing below would learn.
+    """
+    for module in model.modules():
+        if hasattr(module, "compute_type_is_set"):
+            module.compute_type_is_set = True
+            module.support_avx512bf16_for_cpu = False
 
 
 def lora_targets(model: nn.Module) -> tuple[str, ...]:
