@@ -79,7 +79,7 @@ def _reads_forwards(model: Any) -> bool:
     return bool((logits[0] - logits[1]).abs().max() <= close * logits.abs().max())
 
 
-def _settle_quantized(model: nn.Module) -> None:
+def _settle_quantized(model: Any) -> None:
     """Keep bitsandbytes' 4-bit layers to what the settings say.
 
     Left alone they change the compute format to that of their first input, and on processors with AVX512-BF16 the first pass without
