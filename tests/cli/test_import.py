@@ -39,6 +39,13 @@ def test_the_other_verbs_work_on_an_imported_run(logllm, authors, options, bgl, 
     assert evaluated.code == 0, evaluated.err
     report = json.loads(evaluated.out)
     assert (report["threshold"], report["threshold_chosen"], report["data_of_training"]) == (0.25, "set at import", False)
+    exported = logllm("export", tmp_path / "run", "--out", tmp_path / "bundle", "--merged", "--license", "llama3")
+    assert exported.code == 0, exported.err
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "not trained with logllm: they were imported from `ft_model_bgl`" in card
+    assert "license: llama3\n" in card
+    again = [json.loads(line) for line in logllm("detect", tmp_path / "bundle", bgl).out.splitlines()]
+    assert [verdict["score"] for verdict in again] == pytest.approx([verdict["score"] for verdict in verdicts], abs=1e-4)
 
 
 @pytest.mark.parametrize(
