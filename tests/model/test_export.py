@@ -131,6 +131,16 @@ def test_the_card_of_small_models_names_their_home(run, tmp_path) -> None:
     assert front["base_model_relation"] == "adapter"
 
 
+def test_the_card_of_merged_halves_says_that_merging_rounds(run, tmp_path) -> None:
+    copy = shutil.copytree(run, tmp_path / "run")
+    recipe = read_recipe(copy)
+    decoder = recipe.model.decoder.model_copy(update={"dtype": "bfloat16"})
+    write_recipe(copy, recipe.model_copy(update={"model": recipe.model.model_copy(update={"decoder": decoder})}))
+    for merged, said in ((True, True), (False, False)):
+        export_run(copy, tmp_path / "bundle", bundle=Bundle(merged=merged), force=True)
+        assert ("Merging rounded to bfloat16" in (tmp_path / "bundle" / "README.md").read_text()) is said
+
+
 def test_a_report_of_another_run_is_refused(run, tmp_path) -> None:
     report = {"model": "other@12345678", "split": "test", "average_precision": 1.0, "intervals": {}}
     (tmp_path / "test.json").write_text(json.dumps(report))

@@ -216,3 +216,21 @@ def test_nothing_is_overwritten_unasked(folder, tiny_models, tmp_path) -> None:
         take(folder, tmp_path / "run", tiny_models)
     take(folder, tmp_path / "run", tiny_models, force=True)
     assert read_manifest(tmp_path / "run") == first
+
+
+@pytest.mark.real
+def test_real_small_models_imported_exported_and_merged(tmp_path) -> None:
+    """The same scores from the original, the imported run, and the bundle with everything merged in."""
+    from tests.tiny import make_released
+
+    from logllm.model.bundle import Bundle, export_run
+
+    layout, small = tmp_path / "ft_model_bgl", Recipe.load("small").model
+    original = make_released(layout, small)
+    take(layout, tmp_path / "run", small)
+    recipe = read_recipe(tmp_path / "run")
+    wanted = sigmoid(Scorer(original, assemble(recipe.model)[1], recipe=recipe).score(SESSIONS, MESSAGES))
+    assert np.ptp(wanted) > 1e-4
+    np.testing.assert_allclose(Detector.load(tmp_path / "run").score(SESSIONS, MESSAGES), wanted, atol=1e-6, rtol=0)
+    export_run(tmp_path / "run", tmp_path / "whole", bundle=Bundle(merged=True))
+    np.testing.assert_allclose(Detector.load(tmp_path / "whole").score(SESSIONS, MESSAGES), wanted, atol=1e-4, rtol=0)

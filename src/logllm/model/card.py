@@ -37,7 +37,14 @@ def model_card(
         reports: what `evaluate` found.
     """
     front = _front_matter(manifest, hub=hub, license=license)
-    parts = (_what(manifest), _use(manifest, hub), _quality(manifest, reports), _data(manifest), _settings(manifest, recipe), _LIMITS)
+    parts = (
+        _what(manifest, recipe),
+        _use(manifest, hub),
+        _quality(manifest, reports),
+        _data(manifest),
+        _settings(manifest, recipe),
+        _LIMITS,
+    )
     return "\n\n".join((front, f"# {manifest['name']}", *parts, _licences(manifest, license), _CITATION)) + "\n"
 
 
@@ -53,7 +60,7 @@ def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None],
     return f"---\n{data.to_yaml().strip()}\n---"
 
 
-def _what(manifest: Mapping[str, Any]) -> str:
+def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """One paragraph."""
     bases = manifest["base_models"]
     kind = (
@@ -67,9 +74,14 @@ def _what(manifest: Mapping[str, Any]) -> str:
         if "imported" in manifest
         else f"Trained with logllm {manifest['versions']['logllm']}, recipe `{manifest['recipe']}`, seed {manifest['seed']}."
     )
+    formats = sorted({recipe.model.encoder.dtype, recipe.model.decoder.dtype} - {"float32"})
+    merged = manifest["bundle"] != "adapters"
+    rounded = (
+        f" Merging rounded to {' and '.join(formats)}: scores differ a little from those of the adapters." if merged and formats else ""
+    )
     return (
         "Log anomaly detection with language models: for each session of a log a score and a verdict. "
-        f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`. {origin}"
+        f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`. {origin}{rounded}"
     )
 
 
