@@ -169,4 +169,6 @@ def test_a_bundle_is_not_exported_again_and_not_overwritten(run, tmp_path) -> No
         export_run(tmp_path / "bundle", tmp_path / "again", bundle=Bundle())
     with pytest.raises(DataError, match="exists.*--force"):
         export_run(run, tmp_path / "bundle", bundle=Bundle())
+    with pytest.raises(ModelError, match="is the run itself: name another folder"):
+        export_run(run, run, bundle=Bundle(), force=True)
     assert export_run(run, tmp_path / "bundle", bundle=Bundle(merged=True), force=True)["bundle"] == "merged"

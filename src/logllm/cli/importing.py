@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from logllm.cli.console import emit, note, shares
+from logllm.errors import RecipeError
 
 
 def import_(
@@ -34,9 +35,18 @@ def import_(
     weights = [f"model.{part}.weights={json.dumps(name)}" for part, name in named.items() if name is not None]
     chosen = Recipe.load(recipe, overrides=[*released.overrides(), *(settings or []), *weights])
     own: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
-    terms = Terms(chosen, choose(format or recipe, recipe=recipe, overrides=own), threshold)
+    terms = Terms(chosen, choose(_format(format, recipe), recipe=recipe, overrides=own), threshold)
     with shares() as progress:
         manifest = import_released(released, out, terms=terms, force=force, progress=progress)
     if as_json:
         emit(manifest)
     note(f"imported; threshold {threshold}, not chosen on data: judge the run with logllm evaluate {out} --data DATA")
+
+
+def _format(named: str | None, recipe: str) -> str:
+    """The format of the logs to judge: the paper's recipes are called as theirs."""
+    from logllm.data.formats import known
+
+    if named is None and recipe not in known():
+        raise RecipeError(f"recipe {recipe} does not say whose logs it is for: name their format with --format")
+    return named or recipe

@@ -14,7 +14,7 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
 from logllm.model.card import model_card
-from logllm.model.checkpoint import MERGED, PROJECTOR, load_run, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.model.weights import SMALL_TIER, Progress, locate
 
 CARD = "README.md"
@@ -56,6 +56,8 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
         DataError: a report of another run, or a folder that is taken or cannot be written.
     """
     manifest, recipe = verified(run), read_recipe(run)
+    if out.resolve() == run.resolve():
+        raise ModelError(f"{out} is the run itself: name another folder for the bundle")
     if "bundle" in manifest:
         raise ModelError(f"{run} is an exported bundle already: push it, or export the run that it came from")
     reports = [_report(path, manifest) for path in bundle.reports]
@@ -65,7 +67,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
         if bundle.merged:
             _merge(run, place, recipe=recipe, progress=progress)
         else:
-            _copy(run, place, manifest=manifest, section=section)
+            _copy(run, place, section=section)
         write_recipe(place, recipe)
         bases = {part: {**manifest["base_models"][part], "weights": name} for part, name in _weights(section).items()}
         files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
@@ -102,9 +104,9 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     return section.model_copy(update={part: inner.model_copy(update={"weights": names[part]}) for part, inner in parts.items()}), hub
 
 
-def _copy(run: Path, place: Path, *, manifest: Mapping[str, Any], section: ModelSection) -> None:
+def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
     """Copy adapters and projector, the base models called by their names."""
-    for name in manifest["files"]:
+    for name in hashes(run):
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(run / name, place / name)
     for part, weights in _weights(section).items():
