@@ -75,3 +75,12 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_recipe, tiny_data, out=out)
     return out
+
+
+@pytest.fixture
+def authors(tiny_models, tmp_path):
+    """A folder in the layout of the paper's released adapters, and the model it was made from."""
+    from tests.tiny import make_released
+
+    (tmp_path / "ft_model_bgl").mkdir()
+    return tmp_path / "ft_model_bgl", make_released(tmp_path / "ft_model_bgl", tiny_models)

@@ -8,9 +8,10 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from logllm.config.model import DecoderSection, EncoderSection, ModelSection
+from logllm.config.model import DecoderLoraSection, DecoderSection, EncoderLoraSection, EncoderSection, ModelSection, ProjectorSection
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
+from logllm.model.logllm import LogLLM, assemble
 
 WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()
 
@@ -84,3 +85,24 @@ def make_data(folder: Path, *, sessions: int = 120) -> Path:
     out = folder / "data"
     prepare([folder / "app.jsonl"], out, settings=choose("json", recipe=None, overrides=overrides), labels=folder / "labels.csv")
     return out
+
+
+def make_released(folder: Path, section: ModelSection) -> LogLLM:
+    """Write a folder in the layout of the paper's released adapters, and give the model it holds, rounded as their scripts do."""
+    parts = {
+        "encoder": section.encoder.model_copy(update={"pooling": "pooler", "lora": EncoderLoraSection(r=3, alpha=24)}),
+        "decoder": section.decoder.model_copy(update={"lora": DecoderLoraSection(r=5, alpha=10)}),
+        "prompt": section.prompt.model_copy(update={"tail": r". Is this sequence normal or anomalous? \n"}),
+        "projector": ProjectorSection(output="float16"),
+    }
+    torch.manual_seed(3)
+    model, _ = assemble(section.model_copy(update=parts))
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    for part, name in ((model.encoder.model, "Bert_ft"), (model.decoder.model, "Llama_ft")):
+        part.peft_config["default"].base_model_name_or_path = f"/mnt/public/gw/LLM_model/{name}"
+        part.save_pretrained(folder / name, save_embedding_layers=False)
+        (folder / name / "README.md").unlink(missing_ok=True)
+    torch.save(model.projector.state_dict(), folder / "projector.pt")
+    return model

@@ -1,11 +1,14 @@
 """A run directory: recipe, adapters, projector and a manifest that everything is verified against."""
 
 import json
+import platform
 import shutil
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
 
 from logllm.config.model import ModelSection
@@ -17,11 +20,22 @@ from logllm.model.weights import Progress, fingerprint, locate
 
 VERSION = 1
 """Version of the run directory's layout."""
+PROJECTOR = "projector.safetensors"
+"""File of the projector's weight and bias."""
+MERGED = "merged"
+"""A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 _RECIPE = "recipe.toml"
+_LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", "adapter_model.safetensors")),
-    "projector.safetensors",
+    PROJECTOR,
 )
+
+
+def surroundings() -> dict[str, Any]:
+    """What a run was made with: threads, processor, versions."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
+    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
 
 
 def base_models(section: ModelSection, *, progress: Progress | None = None) -> dict[str, dict[str, str]]:
@@ -59,7 +73,17 @@ def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, 
         shutil.rmtree(run / part, ignore_errors=True)
         scratch.rename(run / part)
         (run / part / "README.md").unlink(missing_ok=True)
-    write_atomic(run / "projector.safetensors", lambda path: save_file(dict(model.projector.state_dict()), path))
+    save_projector(run, model.projector.state_dict())
+    return hashes(run)
+
+
+def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Write the projector's `weight` and `bias`."""
+    write_atomic(run / PROJECTOR, lambda path: save_file(dict(tensors), path))
+
+
+def hashes(run: Path) -> dict[str, str]:
+    """The SHA-256 of each file that training makes, for the manifest."""
     return {name: sha256(run / name) for name in _LEARNED}
 
 
@@ -88,6 +112,21 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
+def verified(run: Path) -> dict[str, Any]:
+    """The manifest of a finished run whose files are what it says.
+
+    Raises:
+        ModelError: unfinished, or a file that is missing or changed; the message names the field.
+    """
+    manifest = read_manifest(run)
+    if manifest["state"] != "done":
+        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
+    for name, wanted in manifest["files"].items():
+        if not (run / name).is_file() or sha256(run / name) != wanted:
+            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
+    return manifest
+
+
 def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
     """Load a finished run, after checking that it and its base models are what its manifest says.
 
@@ -97,13 +136,12 @@ def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, An
     Raises:
         ModelError: unfinished, a file or a base model that changed; the message names the field.
     """
-    manifest = read_manifest(run)
-    if manifest["state"] != "done":
-        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
-    for name, wanted in manifest["files"].items():
-        if not (run / name).is_file() or sha256(run / name) != wanted:
-            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
+    manifest = verified(run)
     recipe = read_recipe(run)
+    if manifest.get("bundle") == MERGED:
+        model, tokenizer = assemble(_inside(run, recipe.model), adapters=False)
+        _restore_projector(run, model)
+        return model, tokenizer, recipe, manifest
     for part, found in base_models(recipe.model, progress=progress).items():
         wanted = manifest["base_models"].get(part)
         if found != wanted:
@@ -125,4 +163,15 @@ def _restore(run: Path, model: LogLLM) -> None:
         missing = [name for name in outcome.missing_keys if "lora_" in name]
         if outcome.unexpected_keys or missing:
             raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
-    model.projector.load_state_dict(load_file(run / "projector.safetensors"))
+    _restore_projector(run, model)
+
+
+def _restore_projector(run: Path, model: LogLLM) -> None:
+    """Put a run's projector into a model."""
+    model.projector.load_state_dict(load_file(run / PROJECTOR))
+
+
+def _inside(run: Path, section: ModelSection) -> ModelSection:
+    """Model settings of a merged bundle: its own folders instead of the base models."""
+    parts = {"encoder": section.encoder, "decoder": section.decoder}
+    return section.model_copy(update={part: inner.model_copy(update={"weights": str(run / part)}) for part, inner in parts.items()})

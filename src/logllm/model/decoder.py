@@ -12,19 +12,20 @@ from logllm.model.backbone import adapted
 class Decoder(nn.Module):
     """Embedding vectors to next-token logits."""
 
-    def __init__(self, model: Any, section: DecoderSection) -> None:
+    def __init__(self, model: Any, section: DecoderSection, *, adapters: bool = True) -> None:
         """Wrap a loaded causal language model.
 
         Args:
             model: a transformers causal language model.
             section: adapters.
+            adapters: off for a model that has them merged in.
 
         Raises:
             ModelError: no layers for the adapters.
         """
         super().__init__()
         self.width = int(model.get_input_embeddings().weight.shape[1])
-        self.model: Any = adapted(model, section.lora, part="decoder")
+        self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:
         """Input embeddings of token ids, (k,) -> (k, d_dec), as the model itself makes them."""

@@ -13,12 +13,13 @@ from logllm.model.backbone import adapted
 class Encoder(nn.Module):
     """A message encoder: its last states pooled into one vector (paper, section 1)."""
 
-    def __init__(self, model: Any, section: EncoderSection) -> None:
+    def __init__(self, model: Any, section: EncoderSection, *, adapters: bool = True) -> None:
         """Wrap a loaded encoder.
 
         Args:
             model: a transformers encoder.
             section: pooling and adapters.
+            adapters: off for a model that has them merged in.
 
         Raises:
             ModelError: pooling `pooler` of a model that has none, or no layers for the adapters.
@@ -28,7 +29,7 @@ class Encoder(nn.Module):
             raise ModelError(f"encoder {section.weights} has no pooler: set model.encoder.pooling = 'mean'")
         self.pooling = section.pooling
         self.width = int(model.config.hidden_size)
-        self.model: Any = adapted(model, section.lora, part="encoder")
+        self.model: Any = adapted(model, section.lora, part="encoder") if adapters else model
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode messages.

