@@ -31,7 +31,7 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
     """
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
-    kind = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
+    kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         model, loaded = kind.from_pretrained(
