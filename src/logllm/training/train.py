@@ -100,7 +100,10 @@ def accelerate(recipe: Recipe) -> Any:
         RecipeError: several processes, or a precision that this machine has not.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # Accelerate keeps one precision for the whole process; each training has its own.
+    AcceleratorState._reset_state()
     try:
         accelerator = Accelerator(mixed_precision=recipe.train.precision)
     except ValueError as exc:
