@@ -22,7 +22,6 @@ Progress = Callable[[int, int], None]
 REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder"
 BLOCK = 1 << 20
 """Bytes read at once."""
-_TOLD = 1 << 20
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 _HOPELESS = (socket.gaierror, ConnectionRefusedError, FileNotFoundError, ssl.SSLCertVerificationError)
 
@@ -71,6 +70,7 @@ class Transfer:
         self._progress = progress
         self._told = 0
         self._failures = 0
+        self._ranges = True
         self._response: Any = None
 
     @property
@@ -96,7 +96,7 @@ class Transfer:
         if size < 0:
             return b"".join(iter(lambda: self.read(BLOCK), b""))
         fault: Exception | None
-        while not self.ended:
+        while size and not self.ended:
             self.open()
             left = size if self.size is None else min(size, self.size - self.at)
             block, fault = b"", None
@@ -112,9 +112,9 @@ class Transfer:
                 self._broken(fault or EOFError("the connection ended"), gave=bool(block))
             elif self.at == self.size or (not block and self.size is None):
                 self.ended = True
+                self.close()
             if block:
                 return block
-        self.close()
         return b""
 
     def resume(self, file: Path, *, version: str | None) -> None:
@@ -136,14 +136,14 @@ class Transfer:
         self._md5.update(block)
         self.at += len(block)
         self._failures = 0
-        if self._progress is not None and (self.at - self._told >= _TOLD or self.at == self.size):
+        if self._progress is not None and (self.at - self._told >= BLOCK or self.at == self.size):
             self._told = self.at
             self._progress(self.at, self.size or 0)
 
     def _connect(self) -> None:
         """Ask for what is missing, and see that it is of the same file."""
         headers = {"User-Agent": f"logllm/{__version__}", "Accept-Encoding": "identity"}
-        if self.at:
+        if self.at and self._ranges:
             headers["Range"] = f"bytes={self.at}-"
             if self.version is not None:
                 headers["If-Range"] = self.version
@@ -160,14 +160,16 @@ class Transfer:
             self._compare()
 
     def _refused(self, answer: HTTPError) -> None:
-        """Whether an answer that is no file means the end, a pause or the end of hope."""
+        """Whether an answer that is no file means the end, a pause, no ranges, or no hope."""
         answer.close()
-        if answer.code == 416 and self.at:
-            self._check(_total(answer.headers), answer.headers)
-            self.size, self.ended = self.at, True
-        elif answer.code in _LATER:
+        if answer.code == 416 and (total := _total(answer.headers)) is not None:
+            self._check(total, answer.headers)
+            self.ended = total == self.at
+        if answer.code in _LATER:
             self._broken(answer)
-        else:
+        elif self.at and self._ranges:
+            self._ranges = False  # asked next for all of it
+        elif not self.ended:
             raise DataError(f"{self.url} cannot be fetched: the server answers {answer.code} {answer.reason}; {REMEDY}") from answer
 
     def _compare(self) -> None:
