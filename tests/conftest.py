@@ -75,3 +75,21 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_recipe, tiny_data, out=out)
     return out
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """A server on this machine that answers as it is told."""
+    from tests.site import serving
+
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch) -> Path:
+    """An empty cache; the folder where data sets will be."""
+    monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LOGLLM_DATASETS", raising=False)
+    return tmp_path / "cache" / "datasets"

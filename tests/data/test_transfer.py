@@ -111,7 +111,7 @@ def test_bytes_are_never_of_two_files(site, transfer) -> None:
 
 
 def test_a_part_that_was_not_asked_for(site, transfer, monkeypatch) -> None:
-    from tests.data.site import Handler
+    from tests.site import Handler
 
     site.plan = [{"until": 20_000}, {}]
     monkeypatch.setattr(Handler, "send_header", shifted(Handler.send_header))
