@@ -198,6 +198,7 @@ def test_a_slice_is_exact(site, cached, name, bounds) -> None:
     assert kept(source).splitlines(keepends=True) == LINES[start:stop]
     assert kept(source).startswith(b"line %05d" % start)
     assert source.about["lines"] == stop - start
+    assert source.about["sha256"] == hashlib.sha256(kept(source)).hexdigest()
 
 
 @pytest.mark.parametrize("name", ["thunderbird", "liberty"])
@@ -254,7 +255,9 @@ def test_a_mirror_is_a_folder_or_an_address(site, cached, tmp_path, monkeypatch)
     (tmp_path / "liberty2.gz").write_bytes(site.content)
     monkeypatch.setenv("LOGLLM_DATASETS", str(tmp_path))
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "other"))
-    assert kept(fetch(elsewhere, patience=QUICK)) == b"".join(LINES[5:9])
+    source = fetch(elsewhere, patience=QUICK)
+    assert kept(source) == b"".join(LINES[5:9])
+    assert source.about["url"] == elsewhere.url
     (tmp_path / "liberty2.gz").unlink()
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "third"))
     with pytest.raises(DataError, match="liberty2.gz cannot be fetched"):

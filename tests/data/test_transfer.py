@@ -2,6 +2,8 @@
 
 import hashlib
 import socket
+import urllib.request
+from urllib.error import URLError
 
 import numpy as np
 import pytest
@@ -130,6 +132,22 @@ def test_no_network_is_said_at_once(waits) -> None:
         with pytest.raises(DataError, match="cannot be fetched .*refused.*is there a network"):
             stream.open()
     assert waits == []
+
+
+def test_a_network_that_is_away_for_a_while(site, transfer, waits, monkeypatch) -> None:
+    site.plan = [{"until": 20_000}, {}]
+    really = urllib.request.urlopen
+    away = [None, URLError(socket.gaierror(-3, "Temporary failure in name resolution")), URLError(ConnectionRefusedError())]
+
+    def sometimes(request, **how):
+        fault = away.pop(0) if away else None
+        if fault:
+            raise fault
+        return really(request, **how)
+
+    monkeypatch.setattr(urllib.request, "urlopen", sometimes)
+    assert transfer().read() == CONTENT
+    assert (site.asked, away, waits) == ([None, "bytes=20000-"], [], [1.0, 1.0, 2.0])
 
 
 def test_a_file_of_this_machine(tmp_path) -> None:

@@ -1,6 +1,8 @@
 """Some lines of a log too large to keep, taken as it passes."""
 
+import hashlib
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
@@ -43,24 +45,33 @@ class Slice:
         return inside
 
 
-def keep(plain: Bytes, path: Path, *, lines: Slice) -> int:
-    """Write a slice of a stream as a zst file; memory and disk do not grow with what is outside of it.
+class Kept(NamedTuple):
+    """What was kept of a log."""
 
-    Returns:
-        The lines kept.
+    lines: int
+    """How many lines."""
+    sha256: str
+    """Of the lines as they were in the archive."""
+
+
+def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
+    """Write a slice of a stream as a zst file; memory and disk do not grow with what is outside of it.
 
     Raises:
         DataError: the stream ends before the slice does, or the disk is full.
     """
+    digest = hashlib.sha256()
     with explained(path), path.open("wb") as file, zstandard.ZstdCompressor().stream_writer(file) as sink:
         while not lines.done and (block := plain.read(BLOCK)):
-            sink.write(lines.of(block))
+            inside = lines.of(block)
+            digest.update(inside)
+            sink.write(inside)
     if not lines.kept or (lines.stop is not None and lines.kept < lines.stop - lines.start):
         wanted = "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"
         raise DataError(
             f"the log ends after {lines.start + lines.kept if lines.kept else lines.lines:,} lines{wanted}: it is not the one expected"
         )
-    return lines.kept
+    return Kept(lines.kept, digest.hexdigest())
 
 
 def _after(block: bytes, lines: int) -> int:

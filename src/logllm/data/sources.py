@@ -20,7 +20,7 @@ from logllm.data.archives import Bytes, Counted, unpack
 from logllm.data.catalog import Dataset
 from logllm.data.download import check_md5, download, forget
 from logllm.data.files import cache, explained, new_folder, write_atomic
-from logllm.data.slices import Slice, keep
+from logllm.data.slices import Kept, Slice, keep
 from logllm.data.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
 from logllm.errors import DataError
 
@@ -37,8 +37,8 @@ class Source:
     labels: Path | None
     """Labels of its sessions; none: the lines carry them."""
     about: dict[str, Any]
-    """`source.json`: `name, url, bytes, md5` (none where it was not read to its end), `published_md5, start, stop, lines, files` (bytes
-    of each), `date, terms, cite`."""
+    """`source.json`: `name, url, bytes, md5` (none where it was not read to its end), `published_md5, start, stop, lines, sha256`
+    (of the lines), `files` (bytes of each), `date, terms, cite`."""
 
 
 def here(dataset: Dataset) -> Source | None:
@@ -92,9 +92,9 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
             shutil.rmtree(left, ignore_errors=True)
         try:
             with new_folder(folder, force=False) as fresh, _explained(transfer):
-                lines = (_from_zip if dataset.kind == "zip" else _from_stream)(dataset, transfer, folder=fresh)
+                log = (_from_zip if dataset.kind == "zip" else _from_stream)(dataset, transfer, folder=fresh)
                 about = _about(dataset, transfer) | {
-                    "lines": lines,
+                    **log._asdict(),
                     "files": {file.name: file.stat().st_size for file in sorted(fresh.iterdir())},
                 }
                 write_atomic(fresh / _ABOUT, (json.dumps(about, indent=2) + "\n").encode())
@@ -113,8 +113,8 @@ def address(dataset: Dataset) -> str:
     return f"{base.rstrip('/')}/{PurePosixPath(dataset.url).name}"
 
 
-def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> int:
-    """Fetch a zip archive and take its log and its labels; gives the lines kept."""
+def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
+    """Fetch a zip archive and take its log and its labels."""
     part = _part(dataset)
     download(transfer, part, md5=dataset.md5)
     with zipfile.ZipFile(part) as archive:
@@ -127,17 +127,16 @@ def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> int:
             return keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
 
 
-def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> int:
-    """Take the slice of a log as its archive comes; gives the lines kept."""
+def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
+    """Take the slice of a log as its archive comes."""
     plain, _ = unpack(Counted(transfer))
-    lines = keep(
-        _untarred(plain, dataset.log) if dataset.kind == "tar" else plain, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop)
-    )
+    log = _untarred(plain, dataset.log) if dataset.kind == "tar" else plain
+    kept = keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
     if dataset.md5 is not None:
         while transfer.read(BLOCK):
             pass
         check_md5(transfer, dataset.md5)
-    return lines
+    return kept
 
 
 def _untarred(plain: Bytes, log: str) -> Bytes:
@@ -198,7 +197,8 @@ def _wanted(dataset: Dataset) -> dict[str, Any]:
 
 def _about(dataset: Dataset, transfer: Transfer) -> dict[str, Any]:
     """Where a data set came from."""
-    seen = {"url": transfer.url, "bytes": transfer.size, "bytes_read": transfer.at, "md5": transfer.md5 if transfer.ended else None}
+    url = dataset.url if transfer.url.startswith("file:") else transfer.url  # what is said of data names no place on a machine
+    seen = {"url": url, "bytes": transfer.size, "bytes_read": transfer.at, "md5": transfer.md5 if transfer.ended else None}
     said = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "terms": dataset.terms, "cite": dataset.cite}
     return _wanted(dataset) | seen | said
 

@@ -58,7 +58,7 @@ class Transfer:
         self.size = size
         """Bytes of the whole file; none where the server does not say."""
         self.at = 0
-        """Bytes given so far."""
+        """Bytes given."""
         self.version: str | None = None
         """What the server calls this version of the file: a strong ETag, else when it was changed."""
         self.changed = False
@@ -70,6 +70,7 @@ class Transfer:
         self._progress = progress
         self._told = 0
         self._failures = 0
+        self._gave = False
         self._ranges = True
         self._response: Any = None
 
@@ -109,7 +110,7 @@ class Transfer:
             if block:
                 self._take(block)
             if fault is not None or (not block and self.size is not None and self.at < self.size):
-                self._broken(fault or EOFError("the connection ended"), gave=bool(block))
+                self._broken(fault or EOFError("the connection ended"))
             elif self.at == self.size or (not block and self.size is None):
                 self.ended = True
                 self.close()
@@ -135,7 +136,7 @@ class Transfer:
         """Count what was given."""
         self._md5.update(block)
         self.at += len(block)
-        self._failures = 0
+        self._gave = True
         if self._progress is not None and (self.at - self._told >= BLOCK or self.at == self.size):
             self._told = self.at
             self._progress(self.at, self.size or 0)
@@ -144,16 +145,14 @@ class Transfer:
         """Ask for what is missing, and see that it is of the same file."""
         headers = {"User-Agent": f"logllm/{__version__}", "Accept-Encoding": "identity"}
         if self.at and self._ranges:
-            headers["Range"] = f"bytes={self.at}-"
-            if self.version is not None:
-                headers["If-Range"] = self.version
+            headers |= {"Range": f"bytes={self.at}-"} | ({} if self.version is None else {"If-Range": self.version})
         try:
             request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - the catalogue's address, or the user's own
             self._response = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
         except HTTPError as exc:
             self._refused(exc)
         except (OSError, HTTPException) as exc:
-            if isinstance(exc, URLError) and isinstance(exc.reason, _HOPELESS):
+            if not self.at and isinstance(exc, URLError) and isinstance(exc.reason, _HOPELESS):
                 raise DataError(f"{self.url} cannot be fetched ({exc.reason}): is there a network? Else {REMEDY}") from exc
             self._broken(exc)
         else:
@@ -218,10 +217,11 @@ class Transfer:
             self.close()
             raise DataError(f"{self.url} changed while it was fetched: its first {self.at:,} bytes are others now; run it again")
 
-    def _broken(self, fault: Exception, *, gave: bool = False) -> None:
+    def _broken(self, fault: Exception) -> None:
         """Wait before the next try, or give up."""
         self.close()
-        self._failures += not gave
+        self._failures = 0 if self._gave else self._failures + 1
+        self._gave = False
         if self._failures >= self._patience.tries:
             size = "an unknown number of" if self.size is None else f"{self.size:,}"
             raise DataError(
