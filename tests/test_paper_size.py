@@ -14,7 +14,7 @@ def test_the_sample_is_written_over_with_fresh_blocks(tmp_path) -> None:
         written = pl.Series(file.read().splitlines())
     blocks = written.str.extract(r"(blk_-?\d+)")
     assert (len(written), blocks.n_unique()) == (8, 8)
-    assert written.str.replace("blk_\\S+", "").to_list() == (lines.str.replace("blk_\\S+", "").to_list() * 3)[:8]
+    assert written.str.replace(r"blk_\S+", "").to_list() == [line for line in lines.str.replace(r"blk_\S+", "") for _ in range(3)][:8]
     labelled = pl.read_csv(tmp_path / "labels.csv")
     assert set(blocks) <= set(labelled["BlockId"])
     assert labelled["Label"].to_list() == ["Normal", "Anomaly", "Normal"] * 3
