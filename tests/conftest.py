@@ -84,3 +84,21 @@ def authors(tiny_models, tmp_path):
 
     (tmp_path / "ft_model_bgl").mkdir()
     return tmp_path / "ft_model_bgl", make_released(tmp_path / "ft_model_bgl", tiny_models)
+
+
+@pytest.fixture
+def site(monkeypatch):
+    """A server on this machine that answers as it is told."""
+    from tests.site import serving
+
+    monkeypatch.setenv("no_proxy", "*")
+    with serving() as found:
+        yield found
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch) -> Path:
+    """An empty cache; the folder where data sets will be."""
+    monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("LOGLLM_DATASETS", raising=False)
+    return tmp_path / "cache" / "datasets"

@@ -113,6 +113,8 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["detect", "nowhere", "x"], "nowhere is no run.*logllm train"),
         (["prepare", "--raw", "x", "--out", "y"], "name a format"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
+        (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
+        (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),
         (["prepare", "bgl", "--raw", "nothere.log", "--out", "y"], "there is no file nothere.log"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "ten"], "--window ten: write a number of records"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "10", "--step", "5m"], "not of one kind"),
@@ -132,7 +134,7 @@ def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, a
     assert not (tmp_path / "y").exists()
 
 
-@pytest.mark.parametrize("what", [["recipe"], ["formats"], ["mask"], ["weights"]])
+@pytest.mark.parametrize("what", [["recipe"], ["formats"], ["datasets"], ["mask"], ["weights"]])
 def test_show_lists(logllm, what) -> None:
     shown = logllm("show", *what)
     assert shown.code == 0

@@ -1,22 +1,35 @@
 """`logllm prepare`: a raw log becomes train, validation and test sessions."""
 
+import sys
 import time as clock
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from logllm.cli.console import counts, duration, emit, note, table
+from logllm.errors import RecipeError
 
+if TYPE_CHECKING:
+    from logllm.config.prepare import PrepareSection
+    from logllm.data.catalog import Dataset
+
+_MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
 
 
 def prepare(
-    raw: Annotated[
-        list[str], typer.Option(help="Log file, glob, or - for standard input. Repeatable; gz, bz2, xz and zst are read as they are.")
-    ],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    dataset: Annotated[str | None, typer.Argument(help="A built-in format: hdfs, bgl, thunderbird, ... (`logllm show formats`).")] = None,
+    dataset: Annotated[
+        str | None, typer.Argument(help="A built-in format (`logllm show formats`), or without --raw a public data set (`show datasets`).")
+    ] = None,
+    raw: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Log file, glob, or - for standard input. Repeatable; gz, bz2, xz and zst are read as they are. "
+            "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper."
+        ),
+    ] = None,
     format: Annotated[str | None, typer.Option(help="A built-in format or a TOML file that describes one.")] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
@@ -38,10 +51,12 @@ def prepare(
     encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
     mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
     mask_rule: Annotated[list[str] | None, typer.Option(help="A masking rule of one's own: NAME=REGEX. Repeatable.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Fetch gigabytes without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
     """Read, mask, group and split a labelled log."""
+    from logllm.data.catalog import CATALOG
     from logllm.data.choice import choose, grouping, mask_rules
     from logllm.data.prepare import prepare as run
 
@@ -52,13 +67,50 @@ def prepare(
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
     }
-    settings = choose(format or dataset, recipe=recipe, overrides=overrides)
+    advised = recipe or (dataset if dataset in CATALOG and not raw else None)
+    settings = choose(format or dataset, recipe=advised, overrides=overrides)
+    inputs = {"raw": raw, "labels": labels} if raw else _fetched(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
     started = clock.perf_counter()
     with counts("preparing") as bar:
-        manifest = run(raw, out, settings=settings, labels=labels, force=force, progress=bar)
+        manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
     if as_json:
         emit(manifest)
     _summary(manifest, out, seconds=clock.perf_counter() - started)
+
+
+def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
+    """What to prepare: a public data set, fetched unless it is here."""
+    from logllm.data import catalog, sources
+    from logllm.data.files import check_replaceable
+
+    if name not in catalog.CATALOG:
+        raise RecipeError(f"name the log with --raw; without it {', '.join(catalog.CATALOG)} are fetched (`logllm show datasets`)")
+    public = catalog.CATALOG[name]
+    check_replaceable(out, force=force)
+    source = sources.here(public)
+    note(f"terms: {public.terms}\ncite: {public.cite}")
+    if source is None:
+        _ask(public, yes=yes)
+        with counts(f"fetching {name}") as bar:
+            source = sources.fetch(public, progress=bar)
+    note(f"{name}: {source.about['lines']:,} lines, fetched {source.about['date']}, in {source.log}")
+    paper = public.paper if settings == catalog.paper_settings(public) else None
+    return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
+
+
+def _ask(public: "Dataset", *, yes: bool) -> None:
+    """Say what would be fetched, and ask where it is much."""
+    from logllm.data.sources import address, announced
+
+    size = announced(public)
+    said = "of unknown size" if size is None else f"{size / 1e6:,.0f} MB"
+    kept = "" if public.stop is None else f"; only its lines {public.start:,} to {public.stop:,} are kept"
+    note(f"to fetch: {address(public)}, {said}{kept}{' and the rest is read to check it' if kept and public.md5 else ''}")
+    if yes or (size is not None and size < _MUCH):
+        return
+    if not sys.stdin.isatty():
+        raise RecipeError(f"{public.name} is {said} to fetch: say --yes")
+    typer.confirm("Fetch it?", abort=True, err=True)
 
 
 def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
@@ -67,6 +119,8 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
     rows = [(name.replace("_", " "), f"{manifest[name]:,}", *(_count(part, name) for part in parts.values())) for name in _COUNTS]
     table(str(out), ("", "all", *parts), rows)
     note(f"read in {duration(seconds)}: {manifest['lines'] / seconds:,.0f} lines/s")
+    if same := [field.replace(".", " ") for field, count in manifest.get("paper", {}).items() if count["here"] == count["paper"]]:
+        note(f"as the paper counts: {', '.join(same)}")
     for warning in manifest["warnings"]:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:

@@ -1,4 +1,4 @@
-"""`logllm show`: what recipes, runs, formats, masks and weights there are, and what they say."""
+"""`logllm show`: what recipes, runs, formats, data sets, masks and weights there are, and what they say."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from logllm.cli.console import emit, note, table
 
-app = typer.Typer(help="Show recipes, runs, formats, masks and weights.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Show recipes, runs, formats, data sets, masks and weights.", no_args_is_help=True, add_completion=False)
 
 
 @app.command()
@@ -48,6 +48,25 @@ def formats(
 
 
 @app.command()
+def datasets() -> None:
+    """The public data sets that `prepare` fetches, with licence and whom to cite."""
+    from logllm.data.catalog import CATALOG
+    from logllm.data.sources import address, here
+
+    rows = [
+        (
+            each.name,
+            "here" if here(each) else f"{each.bytes / 1e6:,.0f} MB to fetch" if each.bytes else "to fetch",
+            "all" if each.stop is None else f"{each.start:,} to {each.stop:,}",
+        )
+        for each in CATALOG.values()
+    ]
+    table("public data sets", ("name", "state", "lines kept"), rows)
+    for each in CATALOG.values():
+        note(f"{each.name}: {address(each)}\n  terms: {each.terms}\n  cite: {each.cite}")
+
+
+@app.command()
 def mask(
     messages: Annotated[
         list[str] | None, typer.Argument(help="Messages to mask, or - for standard input; without them, the rules.")
@@ -75,7 +94,8 @@ def mask(
 @app.command()
 def weights() -> None:
     """The models of the small tier, and whether they are here."""
-    from logllm.model.weights import SMALL_TIER, available, cache
+    from logllm.data.files import cache
+    from logllm.model.weights import SMALL_TIER, available
 
     rows = [
         (model.name, "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch", model.title)

@@ -63,7 +63,7 @@ def grouping(*, window: str | None, step: str | None, key: str | None, key_field
         raise RecipeError("sessions are by key or by window: leave out --key, --key-field or --window")
     by, size = _length("--window", window)
     if step is None:
-        return {"by": by, "size": size, "step": None}
+        return {"by": by, "size": size, "step": size}  # not the step of the format or recipe
     step_by, step_size = _length("--step", step)
     if step_by != by:
         raise RecipeError(f"--window {window} and --step {step} are not of one kind: both records, or both time")

@@ -16,6 +16,14 @@ MANIFEST = "manifest.json"
 """The file that says what a folder holds; written last."""
 
 
+def cache() -> Path:
+    """The folder of what is fetched or made once: `LOGLLM_CACHE`, else `logllm` in the user's cache."""
+    chosen = os.environ.get("LOGLLM_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logllm"
+
+
 def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
     """Write a file under a temporary name beside it, flush it to disk, and rename it.
 

@@ -49,22 +49,28 @@ class KeySessions:
         rows = self._rows(records)
         self._new.append(rows)
         self._open_at_most += rows["session"].n_unique()
-        if self._idle is None and self._open_at_most <= self._most_open:
+        if self._idle is None and self._few_open():
             return no_sessions()
         return self._settle()
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame:
         """All open sessions, by their first record; with `before`, those whose last time is older close early."""
-        if before is None and not self._open.height and self._open_at_most <= self._most_open and self._idle is None:
+        if before is None and not self._open.height and self._idle is None and self._few_open():
             rows = pl.concat(self._new) if self._new else pl.DataFrame(schema=_ROWS)
             self._new, self._open_at_most = [], 0
             return self.grouping.sessions(rows.with_columns(group="session"))
         settled = self._settle()
-        older = pl.lit(True) if before is None else (pl.col("time") < before)
+        older = pl.repeat(True, self._open.height, eager=True) if before is None else (self._open["time"] < before).fill_null(False)
         closing = self._open.filter(older)
-        self._open = self._open.filter(~older.fill_null(False))
+        self._open = self._open.filter(~older)
         self._open_at_most = self._open.height
         return pl.concat([settled, self._closed(closing["group"], early=before is not None)])
+
+    def _few_open(self) -> bool:
+        """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
+        if self._open_at_most > self._most_open:
+            self._open_at_most = pl.concat([self._open["session"], *(rows["session"] for rows in self._new)]).n_unique()
+        return self._open_at_most <= self._most_open
 
     def _rows(self, records: pl.DataFrame) -> pl.DataFrame:
         """Records once a key, with the row's number and the log's clock."""

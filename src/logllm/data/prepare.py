@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -12,6 +12,7 @@ import polars as pl
 
 from logllm import __version__
 from logllm.config.prepare import PrepareSection
+from logllm.data.catalog import compared, differences
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
 from logllm.data.labels import read_labels, with_labels
 from logllm.data.lines import STDIN, input_bytes, named_files
@@ -37,6 +38,10 @@ class Options(TypedDict, total=False):
     """Replace prepared data that is there."""
     progress: Progress | None
     """Told the bytes read so far and those there are (0: not known)."""
+    source: Mapping[str, Any] | None
+    """Where the raw log was fetched from, for the manifest."""
+    paper: Mapping[str, int] | None
+    """The paper's counts of this data set, to compare with (`logllm.data.catalog.compared`)."""
 
 
 def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, **options: Unpack[Options]) -> Manifest:
@@ -46,12 +51,12 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        options: `labels`, `force`, `progress`; see `Options`.
+        options: `labels`, `force`, `progress`, `source`, `paper`; see `Options`.
 
     Returns:
         The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
         `parts` with `sessions, anomalous, distinct_sessions` each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`,
-        `fingerprint`, `logllm`, `version`.
+        `fingerprint`, `logllm`, `version`; `source` and `paper` where they were given.
 
     Raises:
         DataError: the log, the labels or the place to write to are not as they must be.
@@ -94,6 +99,11 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "raw": [_named(name) for name in names],
         "labels": None if labels is None else _named(str(labels)),
     }
+    if source := options.get("source"):
+        manifest["source"] = dict(source)
+    if paper := options.get("paper"):
+        manifest["paper"] = compared(manifest, paper)
+        manifest["warnings"] += differences(manifest["paper"])
     _write(out, {**parts, "messages": reader.messages.messages.to_frame("message")}, manifest=manifest, force=force)
     return manifest
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from logllm.data.files import sha256
+from logllm.data.files import cache, sha256
 from logllm.errors import ModelError
 
 Progress = Callable[[str, float], None]
@@ -69,14 +69,6 @@ SMALL_TIER = {
 }
 
 _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-
-
-def cache() -> Path:
-    """The folder of converted models: `LOGLLM_CACHE`, else `logllm` in the user's cache."""
-    chosen = os.environ.get("LOGLLM_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logllm"
 
 
 def available(name: str) -> bool:

@@ -1,0 +1,250 @@
+"""Bytes of a file on a server, whole although the connection breaks off."""
+
+import hashlib
+import re
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException, IncompleteRead
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError, URLError
+
+from logllm import __version__
+from logllm.errors import DataError
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes there are and the bytes there will be (0: not known)."""
+
+REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder"
+BLOCK = 1 << 20
+"""Bytes read at once."""
+_LATER = {408, 425, 429, 500, 502, 503, 504}
+_HOPELESS = (socket.gaierror, ConnectionRefusedError, FileNotFoundError, ssl.SSLCertVerificationError)
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long to go on with a server that does not answer as it should."""
+
+    tries: int = 6
+    """Connections in a row that give nothing before it is an error; one that gives bytes starts the count again."""
+    timeout: float = 60.0
+    """Seconds without a byte that break a connection off."""
+    sleep: Callable[[float], None] = time.sleep
+    """Waits 1, 2, 4, ... seconds, 30 at most, between the tries."""
+
+
+class Transfer:
+    """A stream that connects again where it broke off, and never gives a byte of another file.
+
+    It asks for the rest alone (`Range`, with `If-Range` where the server names a version). A server that sends all of it again is heard
+    from the start, and what it repeats is compared by hash with what it gave before. `http`, `https` and `file` addresses.
+    """
+
+    def __init__(self, url: str, *, size: int | None = None, patience: Patience, progress: Progress | None = None) -> None:
+        """Nothing is fetched yet.
+
+        Args:
+            url: Where the file is.
+            size: Its bytes, where they are known beforehand; another size is an error.
+            patience: When to give up.
+            progress: Told about once a megabyte.
+        """
+        self.url = url
+        self.size = size
+        """Bytes of the whole file; none where the server does not say."""
+        self.at = 0
+        """Bytes given."""
+        self.version: str | None = None
+        """What the server calls this version of the file: a strong ETag, else when it was changed."""
+        self.changed = False
+        """Whether an error says that the file is not the one it was."""
+        self.ended = False
+        """Whether the last byte has been given."""
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._patience = patience
+        self._progress = progress
+        self._told = 0
+        self._failures = 0
+        self._gave = False
+        self._ranges = True
+        self._response: Any = None
+
+    @property
+    def md5(self) -> str:
+        """MD5 of the bytes given so far."""
+        return self._md5.hexdigest()
+
+    def open(self) -> None:
+        """Connect, so that `size` and `version` are known.
+
+        Raises:
+            DataError: no network, no such file, or another file than before.
+        """
+        while self._response is None and not self.ended:
+            self._connect()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes, fewer if fewer are there yet; none at the end.
+
+        Raises:
+            DataError: the server stays away, refuses, changed the file or does not give what it announced.
+        """
+        if size < 0:
+            return b"".join(iter(lambda: self.read(BLOCK), b""))
+        fault: Exception | None
+        while size and not self.ended:
+            self.open()
+            left = size if self.size is None else min(size, self.size - self.at)
+            block, fault = b"", None
+            try:
+                block = b"" if self.ended else self._response.read1(left)
+            except IncompleteRead as exc:  # of a length that was not announced, a piece came before the fault
+                block, fault = exc.partial, exc
+            except (OSError, HTTPException) as exc:
+                fault = exc
+            if block:
+                self._take(block)
+            if fault is not None or (not block and self.size is not None and self.at < self.size):
+                self._broken(fault or EOFError("the connection ended"))
+            elif self.at == self.size or (not block and self.size is None):
+                self.ended = True
+                self.close()
+            if block:
+                return block
+        return b""
+
+    def resume(self, file: Path, *, version: str | None) -> None:
+        """Take what a file holds as given already, of the version that it was."""
+        with file.open("rb") as stream:
+            for block in iter(lambda: stream.read(BLOCK), b""):
+                self._take(block)
+        self.version = version
+        self.ended = self.at == self.size
+
+    def close(self) -> None:
+        """Leave the server; reading on would connect again."""
+        if self._response is not None:
+            self._response.close()
+            self._response = None
+
+    def _take(self, block: bytes) -> None:
+        """Count what was given."""
+        self._md5.update(block)
+        self.at += len(block)
+        self._gave = True
+        if self._progress is not None and (self.at - self._told >= BLOCK or self.at == self.size):
+            self._told = self.at
+            self._progress(self.at, self.size or 0)
+
+    def _connect(self) -> None:
+        """Ask for what is missing, and see that it is of the same file."""
+        headers = {"User-Agent": f"logllm/{__version__}", "Accept-Encoding": "identity"}
+        if self.at and self._ranges:
+            headers |= {"Range": f"bytes={self.at}-"} | ({} if self.version is None else {"If-Range": self.version})
+        try:
+            request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - the catalogue's address, or the user's own
+            self._response = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
+        except HTTPError as exc:
+            self._refused(exc)
+        except (OSError, HTTPException) as exc:
+            if not self.at and isinstance(exc, URLError) and isinstance(exc.reason, _HOPELESS):
+                raise DataError(f"{self.url} cannot be fetched ({exc.reason}): is there a network? Else {REMEDY}") from exc
+            self._broken(exc)
+        else:
+            self._compare()
+
+    def _refused(self, answer: HTTPError) -> None:
+        """Whether an answer that is no file means the end, a pause, no ranges, or no hope."""
+        answer.close()
+        if answer.code == 416 and (total := _total(answer.headers)) is not None:
+            self._check(total, answer.headers)
+            self.ended = total == self.at
+        if answer.code in _LATER:
+            self._broken(answer)
+        elif self.at and self._ranges:
+            self._ranges = False  # asked next for all of it
+        elif not self.ended:
+            raise DataError(f"{self.url} cannot be fetched: the server answers {answer.code} {answer.reason}; {REMEDY}") from answer
+
+    def _compare(self) -> None:
+        """See that what the server sends goes on where it broke off."""
+        headers = self._response.headers
+        if self._response.status != 206:
+            self._check(_length(headers), headers)
+            if self.at:
+                self._repeat()
+            return
+        self._check(_total(headers), headers)
+        if not headers.get("Content-Range", "").startswith(f"bytes {self.at}-"):
+            self.close()
+            raise DataError(f"{self.url} cannot be fetched: asked for the bytes from {self.at:,} on the server sent others; {REMEDY}")
+
+    def _check(self, size: int | None, headers: Any) -> None:
+        """Whether a response is of the file that it was before."""
+        version = _version(headers)
+        other_version = None not in (version, self.version) and version != self.version
+        other_size = size is not None and (size < self.at or self.size not in (None, size))
+        if other_version or other_size:
+            self.changed = True
+            self.close()
+            announced = "another version" if size is None or size == self.size else f"{size:,} bytes"
+            expected = f"expected are {self.size:,}" if self.size is not None else f"{self.at:,} have come already"
+            raise DataError(
+                f"{self.url} is not the file it should be: the server announces {announced}, {expected}; run it again, or {REMEDY}"
+            )
+        self.size = size if self.size is None else self.size
+        self.version = version if self.version is None else self.version
+
+    def _repeat(self) -> None:
+        """Pass over what a server without ranges sends a second time; it must be what it was."""
+        seen, digest = 0, hashlib.md5(usedforsecurity=False)
+        try:
+            while seen < self.at and (block := self._response.read1(min(BLOCK, self.at - seen))):
+                digest.update(block)
+                seen += len(block)
+        except (OSError, HTTPException) as exc:
+            self._broken(exc)
+            return
+        if seen < self.at:
+            self._broken(EOFError("the connection ended"))
+        elif digest.digest() != self._md5.digest():
+            self.changed = True
+            self.close()
+            raise DataError(f"{self.url} changed while it was fetched: its first {self.at:,} bytes are others now; run it again")
+
+    def _broken(self, fault: Exception) -> None:
+        """Wait before the next try, or give up."""
+        self.close()
+        self._failures = 0 if self._gave else self._failures + 1
+        self._gave = False
+        if self._failures >= self._patience.tries:
+            size = "an unknown number of" if self.size is None else f"{self.size:,}"
+            raise DataError(
+                f"{self.url} breaks off: {self.at:,} of {size} bytes announced have come, and {self._failures} tries in a row gave no more "
+                f"({fault or type(fault).__name__}); run it again later, or {REMEDY}"
+            ) from fault
+        self._patience.sleep(min(2.0 ** max(0, self._failures - 1), 30.0))
+
+
+def _length(headers: Any) -> int | None:
+    """The length that a whole answer announces."""
+    written = headers.get("Content-Length", "")
+    return int(written) if written.isdecimal() else None
+
+
+def _total(headers: Any) -> int | None:
+    """The length of the whole file that a part's answer announces."""
+    match = re.search(r"/(\d+)$", headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _version(headers: Any) -> str | None:
+    """A strong ETag, else the time of the last change; both serve as `If-Range`."""
+    tag = headers.get("ETag", "W/")
+    version = headers.get("Last-Modified") if tag.startswith("W/") else tag
+    return None if version is None else str(version)
