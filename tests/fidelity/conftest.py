@@ -1,6 +1,7 @@
 """Tiny base models for both implementations, written once."""
 
 import pytest
+
 from tests.fidelity.pairs import make_pair, write_models
 
 

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from tests.fidelity.plain import PlainLogLLM, Session
-from tests.tiny import byte_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import ModelSection
 from logllm.model.batch import MessageTokens, Rows
 from logllm.model.logllm import LogLLM, assemble
+from tests.fidelity.plain import PlainLogLLM, Session
+from tests.tiny import byte_tokenizer
 
 PROMPT = "Below is a sequence of system log messages: . Is this sequence normal or anomalous? \n The sequence is normal. The sequence is anomalous."
 MESSAGES = [

@@ -6,12 +6,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
-from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 
 from logllm.config.recipe import Recipe
 from logllm.detect.scoring import Scorer
 from logllm.model.batch import collate
+from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
+from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 SESSIONS, LABELS = make_sessions(12, seed=3, longest=7)

@@ -11,8 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from tests.fidelity.pairs import Pair, make_pair, make_sessions, plain_name, plainly, write_models
-from tests.fidelity.plain import MICRO_BATCH, RATES, STAGES, AdamW, Session, learns, loss, rates
 from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
@@ -20,6 +18,8 @@ from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection, TrainSection
 from logllm.training.loop import Loop, TrainingSet
 from logllm.training.train import accelerate
+from tests.fidelity.pairs import Pair, make_pair, make_sessions, plain_name, plainly, write_models
+from tests.fidelity.plain import MICRO_BATCH, RATES, STAGES, AdamW, Session, learns, loss, rates
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 SESSIONS, LABELS = make_sessions(40, seed=5)
