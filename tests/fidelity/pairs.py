@@ -61,17 +61,17 @@ def prompt_tokenizer(*, bos: bool, split: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>")
 
 
-def write_models(folder: Path, *, bos: bool = True, split: bool = True) -> Path:
-    """A tiny BERT and a tiny Llama, wide awake: weights of .2 rather than .02, so that everything they read shows."""
+def write_models(folder: Path, *, bos: bool = True, split: bool = True, scale: float = 0.1) -> Path:
+    """A tiny BERT and a tiny Llama, their weights spread wider than the usual .02, so that everything they read shows."""
     torch.manual_seed(1)
     byte_tokenizer().save_pretrained(folder / "encoder")
     bert = BertConfig(vocab_size=300, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-                      max_position_embeddings=128, initializer_range=0.2)  # fmt: skip
+                      max_position_embeddings=128, initializer_range=scale)  # fmt: skip
     BertModel(bert).save_pretrained(folder / "encoder")
     tokenizer = prompt_tokenizer(bos=bos, split=split)
     tokenizer.save_pretrained(folder / "decoder")
     llama = LlamaConfig(vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-                        intermediate_size=64, max_position_embeddings=512, initializer_range=0.2)  # fmt: skip
+                        intermediate_size=64, max_position_embeddings=512, initializer_range=scale)  # fmt: skip
     LlamaForCausalLM(llama).save_pretrained(folder / "decoder")
     return folder
 

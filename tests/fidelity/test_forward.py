@@ -76,7 +76,7 @@ def test_logits_and_loss(models, pooling) -> None:
         torch.testing.assert_close(verdicts, torch.stack([session[at, words] for session in expected]), **CLOSE)
         losses = torch.cat([plain.losses(session) for session in sessions])
         torch.testing.assert_close(ours.loss(batch, objective="answer"), losses.mean(), **CLOSE)
-    assert verdicts.std(dim=0).min() > 0.05  # sessions differ, so that agreement says something
+    assert verdicts.std(dim=0).min() > 0.02  # sessions differ, so that agreement says something
 
 
 def test_long_messages_are_cut_with_the_separator_last(pair) -> None:

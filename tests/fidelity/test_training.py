@@ -110,10 +110,10 @@ def test_two_steps_of_each_stage(pair, tmp_path, stage) -> None:
             assert steps[0].gradients[name].abs().max() > 1e-3
 
 
-@pytest.mark.parametrize("names", [("1", "2", "3"), ("1", "2a", "2b", "3")], ids=["paper", "scripts"])
-def test_all_stages_one_after_the_other(folder, tmp_path, names) -> None:
+@pytest.mark.parametrize(("names", "sessions"), [(("1", "2", "3"), 32), (("1", "2a", "2b", "3"), 16)], ids=["paper", "scripts"])
+def test_all_stages_one_after_the_other(folder, tmp_path, names, sessions) -> None:
     """From the very beginning, where LoRA is nothing yet; a new optimiser and schedule in each stage."""
-    compare(make_pair(folder, learnt=False), tuple((name, 32) for name in names), tmp_path / "run")
+    compare(make_pair(folder, learnt=False), tuple((name, sessions) for name in names), tmp_path / "run")
 
 
 def test_decay_alone_where_there_is_no_gradient(folder, tmp_path) -> None:
@@ -138,4 +138,4 @@ def test_micro_batches_of_other_sessions_differ_only_where_answers_do(folder, tm
         sorted_loss, drawn_loss = (loss(pair.plain, micro_batches(rows, by_length=by_length)).item() for by_length in (True, False))
         differences[split] = abs(sorted_loss - drawn_loss) / drawn_loss
     assert differences[False] < 1e-6
-    assert 1e-4 < differences[True] < 0.05
+    assert 1e-5 < differences[True] < 0.01

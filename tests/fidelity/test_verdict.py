@@ -10,14 +10,14 @@ from logllm.config.train import StageSection
 from logllm.detect.scoring import Scorer, sigmoid
 from logllm.training.loop import Loop, TrainingSet
 from logllm.training.train import accelerate
-from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly
+from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models
 
 WORD = re.compile(r"\b(normal|anomalous)\b")
 
 
-def test_the_verdict_at_one_half_is_the_word_generated(folder, tmp_path) -> None:
+def test_the_verdict_at_one_half_is_the_word_generated(tmp_path) -> None:
     """The model has learnt the answers' form but not quite, so that some of what it writes is neither word."""
-    pair = make_pair(folder, learnt=False)
+    pair = make_pair(write_models(tmp_path / "models", scale=0.2), learnt=False)  # a narrower decoder cannot be sure of any word
     sessions, _ = make_sessions(64, seed=6)
     labels = np.array([4 in session for session in sessions])
     recipe = Recipe.load("bgl")
