@@ -116,17 +116,19 @@ def test_all_stages_one_after_the_other(folder, tmp_path, names, sessions) -> No
     compare(make_pair(folder, learnt=False), tuple((name, sessions) for name in names), tmp_path / "run")
 
 
-def test_decay_alone_where_there_is_no_gradient(folder, tmp_path) -> None:
-    """At the beginning LoRA's B is zero and A has no gradient: all that moves it is the decay."""
+def test_the_optimiser_over_many_steps(folder, tmp_path) -> None:
+    """AdamW alone, on the gradients that the loop had, at a rate at which decay and memory show; A, at first, has decay and no gradient."""
     pair = make_pair(folder, learnt=False)
-    before = {name: value.detach().clone() for name, value in pair.weights().items()}
-    section = settings(("3", 16)).model_copy(update={"stages": (StageSection(trains=STAGES["3"], lr=0.1, max_sessions=16),)})
-    (step,), _ = run_loop(pair, section, tmp_path / "run")
-    matrices = [name for name in before if name.endswith(".A")]
-    assert len(matrices) == 8
-    for name in matrices:
-        assert not step.gradients[name].any()
-        torch.testing.assert_close(step.weights[name], before[name] * (1 - 0.1 * 0.01), rtol=1e-6, atol=0)
+    weights = {name: torch.nn.Parameter(value.detach().clone()) for name, value in pair.weights().items()}
+    stage = StageSection(trains=STAGES["3"], lr=0.01, max_sessions=48, schedule="constant")
+    steps, _ = run_loop(pair, settings(batch=4).model_copy(update={"stages": (stage,)}), tmp_path / "run")
+    optimizer = AdamW(weights.values())
+    for step in steps:
+        optimizer.step([step.gradients[name] for name in weights], lr=0.01)
+        for name, weight in weights.items():
+            torch.testing.assert_close(step.weights[name], weight.detach(), rtol=0, atol=1e-6)
+    assert len(steps) == 12
+    assert not any(gradient.any() for name, gradient in steps[0].gradients.items() if name.endswith(".A"))
 
 
 def test_micro_batches_of_other_sessions_differ_only_where_answers_do(folder, tmp_path) -> None:
