@@ -15,25 +15,6 @@ def test_every_packaged_recipe_reads_back(name, tmp_path) -> None:
     assert Recipe.load(tmp_path / "copy.toml") == recipe
 
 
-def test_the_papers_settings() -> None:
-    """paper.md, section 1."""
-    for name in ("hdfs", "bgl", "liberty", "thunderbird"):
-        recipe = Recipe.load(name)
-        encoder, decoder, train = recipe.model.encoder, recipe.model.decoder, recipe.train
-        assert (encoder.lora.r, encoder.lora.alpha, encoder.lora.dropout) == (4, 32, 0.01)
-        assert (decoder.lora.r, decoder.lora.alpha, decoder.lora.dropout) == (8, 16, 0.1)
-        assert (encoder.pooling, encoder.max_tokens, encoder.quantize, decoder.quantize) == ("pooler", 100, "nf4", "nf4")
-        assert (train.objective, train.oversample, train.batch, train.micro_batch, train.draw) == ("answer", 0.3, 16, 4, "sessions")
-        assert [(stage.lr, stage.epochs, stage.max_sessions) for stage in train.stages] == [
-            (5e-4, None, 1000),
-            (5e-5, 2, None),
-            (5e-5, 2, None),
-        ]
-        assert all((stage.clip, stage.message_dropout, stage.shuffle_messages) == (None, 0.0, False) for stage in train.stages)
-        assert (recipe.data.sessions.by, recipe.data.split.by) == (("key", "random") if name == "hdfs" else ("count", "time"))
-        assert (recipe.data.sessions.max_messages, recipe.data.sessions.long, recipe.data.split.validation) == (128, "cut", 0)
-
-
 def test_overrides_are_toml_or_text() -> None:
     lora = ["model.decoder.lora.targets=['q', 'v']", "model.encoder.lora.r=16"]
     sets = ["train.seed=7", "model.encoder.pooling=pooler", "train.stages.0.lr=1e-5", *lora]

@@ -31,18 +31,6 @@ def test_oversampling_counts(labels, share) -> None:
     assert (counts[~rare] == 1).all() or labels.sum() * 2 == len(labels)
 
 
-@pytest.mark.parametrize(
-    ("normal", "anomalous", "expected"),
-    [(446_551, 13_497, 191_379), (33_699, 4_009, 14_442), (5_856, 34_144, 14_633), (79_160, 837, 33_925)],
-    ids=["HDFS", "BGL", "Liberty", "Thunderbird"],
-)
-def test_oversampling_of_the_papers_sets(normal, anomalous, expected) -> None:
-    labels = np.arange(normal + anomalous) < anomalous
-    rows = oversampled(labels, share=0.3, rng=np.random.default_rng(0))
-    minority_is_normal = normal < anomalous
-    assert (labels[rows] != minority_is_normal).sum() == expected
-
-
 def test_stage_one_draws_without_replacement() -> None:
     labels = np.arange(2000) < 700
     order = stage_order(labels, settings(max_sessions=1000), stage=0)
@@ -76,15 +64,6 @@ def test_order_is_a_function_of_seed_and_stage() -> None:
     assert first != second
     assert first == stage_order(labels, section, stage=0).tolist()
     assert first != stage_order(labels, section.model_copy(update={"seed": 1}), stage=0).tolist()
-
-
-def test_tenths_of_the_papers_stage_three() -> None:
-    stage = StageSection(trains=("decoder",), lr=5e-5, epochs=2)
-    rates = [learning_rate(stage, done=done, total=1000) for done in range(1000)]
-    assert rates[0] == rates[99] == 5e-5
-    assert rates[100] == pytest.approx(5e-5 * 0.7)
-    assert rates[-1] == pytest.approx(5e-5 * 0.7**9)
-    assert len(set(rates)) == 10
 
 
 def test_one_cycle_is_torchs() -> None:
