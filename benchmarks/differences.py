@@ -2,6 +2,7 @@
 
     python benchmarks/differences.py --recipe small --data data/hdfs --out out/differences/hdfs
     python benchmarks/differences.py --recipe few --data data/bgl --out out/differences/bgl
+    python benchmarks/differences.py --data data/hdfs --sessions 960 --variant base --variant "both models in 4 bits" --out out/differences/nf4
 
 Every variant changes one setting of the same recipe, shortened to 2,400 sessions (`--sessions`), all else and the data equal, and is judged on
 the test part. The base is trained with several seeds: a difference that is not larger than theirs is not one. Variants that are there
@@ -29,6 +30,7 @@ VARIANTS = {
     "tail with backslash and n": (r"model.prompt.tail=. Is this sequence normal or anomalous? \n",),
     "base models' dropout": ("train.base_dropout=true",),
     "projector's output in float16": ("model.projector.output=float16",),
+    "both models in 4 bits": ("model.encoder.quantize=nf4", "model.decoder.quantize=nf4"),
 }
 """Settings of each variant (paper, section 1)."""
 _EVERYTHING = 'train.stages.{}.trains=["encoder", "projector", "decoder"]'

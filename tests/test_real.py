@@ -74,3 +74,44 @@ def test_the_small_tiers_logits_are_those_of_a_whole_prompt(tmp_path) -> None:
         together = model(collate(sessions, tokens=tokens))
         alone = torch.cat([model(collate([session], tokens=tokens)) for session in sessions])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-3)
+
+
+def weights_bytes(model) -> int:
+    """Bytes that the base models' weights take, what bitsandbytes keeps beside its 4 bits included."""
+    import itertools
+
+    total = 0
+    for part in (model.encoder, model.decoder):
+        held = {value.data_ptr(): value for name, value in part.named_parameters() if "lora_" not in name}
+        total += sum(value.numel() * value.element_size() for value in held.values())
+        states = [getattr(value, "quant_state", None) for value in held.values()]
+        beside = itertools.chain.from_iterable((state.absmax, state.code) for state in states if state is not None)
+        total += sum(value.numel() * value.element_size() for value in beside)
+    return total
+
+
+def test_the_small_tier_trains_in_4_bits(tmp_path, shared) -> None:
+    """A few steps of each stage on the CPU: the weights are small, and the loss falls."""
+    import json
+
+    from logllm.model.logllm import assemble
+    from logllm.training.train import train
+
+    pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+    hdfs = shared / "hdfs"
+    prepare(
+        [hdfs / "HDFS_2pct.log.gz"],
+        tmp_path / "data",
+        settings=choose("hdfs", recipe=None, overrides=NOTHING),
+        labels=hdfs / "anomaly_label.csv",
+    )
+    lengths = [f"train.stages.{stage}.max_sessions={length}" for stage, length in enumerate((32, 32, 160))]
+    quantized = ["model.encoder.quantize=nf4", "model.decoder.quantize=nf4"]
+    whole, _ = assemble(Recipe.load("small").model)
+    recipe = Recipe.load("small", overrides=[*lengths, *quantized])
+    model, _ = assemble(recipe.model)
+    assert weights_bytes(model) <= 0.4 * weights_bytes(whole)
+    train(recipe, tmp_path / "data", out=tmp_path / "run")
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
+    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
+    assert 0 <= evaluate(Detector.load(tmp_path / "run"), tmp_path / "data")["average_precision"] <= 1
