@@ -33,15 +33,14 @@ VARIANTS = {
     "both models in 4 bits": ("model.encoder.quantize=nf4", "model.decoder.quantize=nf4"),
 }
 """Settings of each variant (paper, section 1)."""
-_EVERYTHING = 'train.stages.{}.trains=["encoder", "projector", "decoder"]'
 
 
 def shortened(name: str, *, sessions: int) -> list[str]:
-    """Settings that make a recipe `sessions` long, its last stage taking what the others leave, and have that stage train all three parts."""
+    """Settings that make a recipe `sessions` long, its last stage taking what the others leave."""
     stages = Recipe.load(name).train.stages
     last = len(stages) - 1
     left = sessions - sum(stage.max_sessions or 0 for stage in stages[:last])
-    return [f"train.stages.{last}.max_sessions={left}", _EVERYTHING.format(last)]
+    return [f"train.stages.{last}.max_sessions={left}"]
 
 
 def measured(recipe: Recipe, data: Path, *, out: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from logllm.data.choice import choose
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import assemble
 from tests.fidelity.pairs import model_section
-from tests.fidelity.plain import ANSWERS, HEAD, RATES, STAGES, TAIL
+from tests.fidelity.plain import ANSWERS, HEAD, RATES, SCRIPTS_TAIL, STAGES, TAIL
 
 NAMES = ("hdfs", "bgl", "liberty", "thunderbird")
 
@@ -36,10 +36,27 @@ def test_training(recipe) -> None:
     assert [(set(stage.trains), stage.lr) for stage in train.stages] == [(set(STAGES[name]), RATES[name]) for name in ("1", "2", "3")]
     lengths = [(stage.max_sessions, stage.epochs, stage.min_epoch_sessions) for stage in train.stages]
     assert lengths == [(1000, None, 0), (None, 2, 50_000), (None, 2, 50_000)]
+    check_plain(train)
+
+
+def check_plain(train) -> None:
+    """Nothing of what the paper does not do."""
+    assert (train.base_dropout, train.precision) == (False, "no")
     for stage in train.stages:
         assert (stage.schedule, stage.weight_decay, stage.clip) == ("tenths", 0.01, None)
-        # Nothing of what the paper does not do.
         assert (stage.shuffle_messages, stage.replace_normal, stage.crop, stage.message_dropout) == (False, 0, False, 0)
+
+
+def test_the_scripts_stages_and_tail() -> None:
+    scripts, paper = Recipe.load("scripts"), Recipe.load("bgl")
+    assert scripts.model.prompt.tail == SCRIPTS_TAIL
+    assert scripts.model.model_copy(update={"prompt": paper.model.prompt}) == paper.model
+    stages = scripts.train.stages
+    assert [(set(stage.trains), stage.lr) for stage in stages] == [(set(STAGES[name]), RATES[name]) for name in ("1", "2a", "2b", "3")]
+    lengths = [(stage.max_sessions, stage.epochs, stage.min_epoch_sessions) for stage in stages]
+    assert lengths == [(1000, None, 0), (None, 1, 50_000), (None, 1, 50_000), (None, 2, 50_000)]
+    check_plain(scripts.train)
+    assert scripts.train.model_copy(update={"stages": paper.train.stages}) == paper.train
 
 
 @pytest.mark.parametrize("name", NAMES)

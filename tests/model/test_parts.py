@@ -134,3 +134,23 @@ def test_a_wrong_target_is_refused(tiny_models) -> None:
     section = tiny_models.model_copy(update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})})
     with pytest.raises(ModelError, match=r"decoder:.*nothing.*check model.decoder.lora.targets"):
         assemble(section)
+
+
+def test_more_tokens_than_the_encoder_reads_are_refused(tiny_models) -> None:
+    from transformers import AutoModel
+
+    base = AutoModel.from_pretrained(tiny_models.encoder.weights)
+    with pytest.raises(ModelError, match="reads at most 128 tokens: set model.encoder.max_tokens"):
+        Encoder(base, EncoderSection(max_tokens=129))
+
+
+def test_a_session_longer_than_the_decoder_reads_is_refused(tiny) -> None:
+    model, tokenizer = tiny
+    tokens = MessageTokens(["a"], tokenizer, max_tokens=100)
+    around = len(model.prompt.head) + len(model.prompt.question)
+    model.decoder.positions = around + 5
+    model(collate([np.zeros(5, dtype=np.int64)], tokens=tokens))
+    with pytest.raises(
+        ModelError, match="a session of 6 messages is longer than the 5 that the decoder can read: prepare with --max-messages 5"
+    ):
+        model(collate([np.zeros(6, dtype=np.int64), np.zeros(2, dtype=np.int64)], tokens=tokens))

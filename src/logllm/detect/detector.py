@@ -46,7 +46,7 @@ class Detector:
 
     @classmethod
     def load(cls, run: str | Path, *, progress: WeightsProgress | None = None) -> Self:
-        """Load a run, verified against its manifest.
+        """Load a run, verified against its manifest, onto the device that Accelerate chooses: a GPU where there is one.
 
         Args:
             run: a folder that `train` wrote.
@@ -55,8 +55,10 @@ class Detector:
         Raises:
             ModelError: not a finished run, or it or its base models have changed; the message names the field.
         """
+        from accelerate import PartialState
+
         model, tokenizer, recipe, manifest = load_run(Path(run), progress=progress)
-        return cls(model, tokenizer, recipe=recipe, manifest=manifest)
+        return cls(model.to(PartialState().device), tokenizer, recipe=recipe, manifest=manifest)
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """P(anomalous) of sessions over a table of masked messages.

@@ -1,5 +1,6 @@
 """The causal language model that reads the sequence: any of transformers', with LoRA adapters."""
 
+import sys
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ class Decoder(nn.Module):
         """
         super().__init__()
         self.width = int(model.get_input_embeddings().weight.shape[1])
+        self.positions = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
         self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:

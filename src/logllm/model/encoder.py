@@ -22,11 +22,14 @@ class Encoder(nn.Module):
             adapters: off for a model that has them merged in.
 
         Raises:
-            ModelError: pooling `pooler` of a model that has none, or no layers for the adapters.
+            ModelError: pooling `pooler` of a model that has none, more tokens than it can read, or no layers for the adapters.
         """
         super().__init__()
         if section.pooling == "pooler" and getattr(model, "pooler", None) is None:
             raise ModelError(f"encoder {section.weights} has no pooler: set model.encoder.pooling = 'mean'")
+        positions = getattr(model.config, "max_position_embeddings", section.max_tokens)
+        if section.max_tokens > positions:
+            raise ModelError(f"encoder {section.weights} reads at most {positions} tokens: set model.encoder.max_tokens to that or less")
         self.pooling = section.pooling
         self.width = int(model.config.hidden_size)
         self.model: Any = adapted(model, section.lora, part="encoder") if adapters else model

@@ -142,11 +142,22 @@ class LogLLM(nn.Module):
         return [self._anomalous if label else self._normal for label in batch.labels.tolist()]
 
     def _splice(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows]) -> tuple[Tensor, Tensor]:
-        """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p)."""
+        """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p).
+
+        Raises:
+            ModelError: a prompt that is longer than the decoder's positions.
+        """
         words = self.decoder.embed(self.words)  # (w, d_dec)
         table = torch.cat([words, messages.to(words.dtype)])  # (w + u, d_dec)
         rows = [np.concatenate([self._head, place + len(words), self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
         longest = max(map(len, rows))
+        if longest > self.decoder.positions:
+            messages_given = max(map(len, places))
+            most = messages_given - longest + self.decoder.positions
+            raise ModelError(
+                f"a session of {messages_given:,} messages is longer than the {most:,} that the decoder can read: "
+                f"prepare with --max-messages {most}"
+            )
         index = np.zeros((len(rows), longest), dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for at, row in enumerate(rows):
