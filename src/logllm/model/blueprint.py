@@ -1,0 +1,214 @@
+"""A model drawn from its configuration alone: every layer and every shape, no weights; an 8-billion model takes seconds."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from logllm.config.model import DecoderSection, EncoderSection, ModelSection
+from logllm.errors import ModelError
+from logllm.model.decoder import Decoder
+from logllm.model.encoder import Encoder
+from logllm.model.logllm import LogLLM
+from logllm.model.prompt import render
+from logllm.model.weights import here
+
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "google-bert/bert-base-uncased": {"model_type": "bert"},  # transformers' defaults are this very model
+    "meta-llama/Meta-Llama-3-8B": {
+        "model_type": "llama",
+        "vocab_size": 128_256,
+        "hidden_size": 4096,
+        "intermediate_size": 14_336,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+        "max_position_embeddings": 8192,
+        "bos_token_id": 128_000,
+        "eos_token_id": 128_001,
+    },
+}
+"""Shapes of the paper's models, as their makers published them, for where they are not."""
+
+_NF4_BLOCK = 64
+"""4-bit weights that share one float32 scale."""
+_PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
+_LETTERS = 5
+"""Letters that a token of a word holds, to the next whole token: with it BERT's vocabulary is met within 8 % on the messages of BGL and HDFS."""
+
+
+class AssumedTokenizer:
+    """Stands in for a tokenizer that is not here: about as many tokens, not the same ones."""
+
+    bos_token_id = 0
+    eos_token_id = 1
+    pad_token_id = 0
+
+    def __init__(self) -> None:
+        self._known: dict[str, int] = {}
+
+    def __call__(self, text: str | Sequence[str], *, add_special_tokens: bool = True, max_length: int | None = None, **_: Any) -> Any:
+        """Ids, as transformers' tokenizers give them; a special token before and one after."""
+        if not isinstance(text, str):
+            each = (self(one, add_special_tokens=add_special_tokens, max_length=max_length)["input_ids"] for one in text)
+            return {"input_ids": list(each)}
+        pieces = [word[at : at + _LETTERS] for word in _PIECE.findall(text) for at in range(0, len(word), _LETTERS)]
+        ids = [self._known.setdefault(piece, len(self._known) + 2) for piece in pieces]
+        return {"input_ids": [self.bos_token_id, *ids, self.eos_token_id][:max_length] if add_special_tokens else ids[:max_length]}
+
+
+@dataclass
+class Blueprint:
+    """LogLLM without weights: its layers run on tensors that have a shape, a format and a device, and hold nothing."""
+
+    model: LogLLM
+    tokenizer: Any
+    """The encoder's."""
+    assumed: tuple[str, ...]
+    """Base models that are not here, whose shapes are the published ones and whose tokenizers are assumed."""
+    weights: int
+    """Bytes of the base models' weights."""
+    transient: int
+    """Bytes of the largest 4-bit layer while it is multiplied."""
+    mode: Any = field(repr=False)
+    """Torch's `FakeTensorMode`: what runs inside it computes shapes alone, on the paths that real tensors would take."""
+
+
+def draw(section: ModelSection) -> Blueprint:
+    """Draw a model without reading or fetching weights.
+
+    Raises:
+        ModelError: neither a model's configuration nor its published shape is here, or it cannot serve in its part.
+    """
+    sections: list[EncoderSection | DecoderSection] = [section.encoder, section.decoder]
+    folders = {each.weights: here(each.weights) for each in sections}
+    bases = [outline(configuration(each.weights), each) for each in sections]
+    weights = transient = 0
+    for base, each in zip(bases, sections, strict=True):
+        weights += weight_bytes(base, quantize=each.quantize)
+        if each.quantize == "nf4":
+            largest = max((layer.weight.numel() for layer in packed_layers(base)), default=0)
+            transient = max(transient, largest * getattr(torch, each.compute).itemsize)
+    tokenizers = [_tokenizer(folders[each.weights]) for each in sections]
+    rounding = torch.float16 if section.projector.output == "float16" else torch.float32
+    with torch.device("meta"):
+        prompt = render(section.prompt, tokenizers[-1])
+        model = LogLLM(Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder), prompt=prompt, rounding=rounding)
+    return Blueprint(
+        model=model.eval(),
+        tokenizer=tokenizers[0],
+        assumed=tuple(name for name, folder in folders.items() if folder is None),
+        weights=weights,
+        transient=transient,
+        mode=pretend(model),
+    )
+
+
+def configuration(name: str) -> Any:
+    """The configuration of a model that is here, or of one whose shape is known.
+
+    Raises:
+        ModelError: neither, or transformers cannot read it.
+    """
+    from transformers import AutoConfig
+
+    folder = here(name)
+    try:
+        if folder is None and name in PUBLISHED:
+            shape = dict(PUBLISHED[name])
+            return AutoConfig.for_model(shape.pop("model_type"), **shape)
+        if folder is None and Path(name).exists():
+            raise ModelError(f"{name} holds no config.json with safetensors weights: name a folder written by save_pretrained")
+        return AutoConfig.from_pretrained(folder or name)  # of a model on the hub it fetches the configuration alone
+    except (OSError, ValueError, KeyError) as exc:
+        reason = str(exc).strip().splitlines()[0]
+        raise ModelError(f"the configuration of {name} is not here and cannot be fetched ({reason:.120})") from exc
+
+
+def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
+    """A base model on torch's `meta` device: parameters with shape and format, without memory.
+
+    Raises:
+        ModelError: it cannot serve as what the section asks for.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    encoder = isinstance(section, EncoderSection)
+    reason = refusal(config, encoder=encoder)
+    if reason is not None:
+        raise ModelError(f"{section.weights} cannot serve as {'encoder' if encoder else 'decoder'}: {reason}")
+    try:
+        with torch.device("meta"):
+            kind: Any = AutoModel if encoder else AutoModelForCausalLM
+            model = kind.from_config(config, dtype=getattr(torch, section.dtype))
+    except (ValueError, KeyError, ImportError) as exc:
+        raise ModelError(f"{section.weights}: transformers cannot build it ({str(exc).strip().splitlines()[0]:.120})") from exc
+    model.eval().requires_grad_(False)
+    return model  # type: ignore[no-any-return]
+
+
+def refusal(config: Any, *, encoder: bool) -> str | None:
+    """Why an architecture cannot serve as encoder, or as decoder; none where nothing is known against it."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
+
+    kind = type(config)
+    if config.is_encoder_decoder:
+        return f"{config.model_type} is an encoder-decoder model, and LogLLM wants one half alone"
+    if encoder:
+        return None if kind in MODEL_MAPPING else f"transformers knows no plain model of {config.model_type}"
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return f"{config.model_type} is no causal language model: it gives no next-token logits"
+    if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
+    return None
+
+
+def packed_layers(base: Any) -> list[Any]:
+    """The layers that 4-bit loading packs: every linear one but the output head."""
+    head = base.get_output_embeddings()
+    return [layer for layer in base.modules() if type(layer).__name__ in {"Linear", "Conv1D"} and layer is not head]
+
+
+def weight_bytes(base: nn.Module, *, quantize: str) -> int:
+    """Bytes of a base model's weights; tied ones count once."""
+    packed = {id(layer.weight) for layer in packed_layers(base)} if quantize == "nf4" else set()
+    return sum(
+        parameter.numel() // 2 + 4 * -(-parameter.numel() // _NF4_BLOCK) if id(parameter) in packed else parameter.nbytes
+        for parameter in base.parameters()
+    )
+
+
+def pretend(model: nn.Module) -> Any:
+    """Give a model on `meta` tensors that say they are on the CPU, so that torch chooses the CPU's paths (attention above all).
+
+    Returns:
+        The mode in which such a model runs.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    made: dict[int, Tensor] = {}
+
+    def pretended(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            fake = mode.fake_tensor_converter.from_meta_and_device(mode, tensor.detach(), torch.device("cpu"))
+            made[id(tensor)] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+        return made[id(tensor)]
+
+    kept = [*model.parameters(), *model.buffers()]  # ids stay theirs while they live
+    for module in model.modules():
+        places: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for place in places:
+            place.update({name: pretended(tensor) for name, tensor in place.items() if tensor is not None})
+    del kept
+    return mode
+
+
+def _tokenizer(folder: Path | None) -> Any:
+    from transformers import AutoTokenizer
+
+    return AssumedTokenizer() if folder is None else AutoTokenizer.from_pretrained(folder)
