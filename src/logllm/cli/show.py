@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli.console import emit, note, table
+from logllm.cli.console import emit, note, size, table
 
 app = typer.Typer(help="Show recipes, runs, formats, masks and weights.", no_args_is_help=True, add_completion=False)
 
@@ -73,8 +73,16 @@ def mask(
 
 
 @app.command()
-def weights() -> None:
-    """The models of the small tier, and whether they are here."""
+def weights(
+    name: Annotated[
+        str | None, typer.Argument(help="A folder, a model of the small tier or of the Hugging Face hub; without it, the small tier.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the model's card on standard output.")] = False,
+) -> None:
+    """The models of the small tier and whether they are here, or what a model would bring: sizes, adapters' targets, memory."""
+    if name is not None:
+        _card(name, as_json=as_json)
+        return
     from logllm.model.weights import SMALL_TIER, available, cache
 
     rows = [
@@ -83,3 +91,23 @@ def weights() -> None:
     ]
     table("small tier", ("name", "state", "what"), rows)
     note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")
+
+
+def _card(name: str, *, as_json: bool) -> None:
+    """Print what a model would bring."""
+    from dataclasses import asdict
+
+    from logllm.model.card import describe
+
+    card = describe(name)
+    if as_json:
+        emit(asdict(card))
+        return
+    rows: list[tuple[str, object]] = [("architecture", card.architecture), ("weights", "here" if card.here else "not here")]
+    rows += [(what, f"{getattr(card, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
+    rows += [("pooler", "yes" if card.pooler else "no"), ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[card.sets_bos])]
+    for part, role in (("encoder", card.encoder), ("decoder", card.decoder)):
+        serves = f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
+        rows.append((f"as {part}", serves if role.refused is None else f"no: {role.refused}"))
+    rows += [(f"memory in {number_format}", size(count)) for number_format, count in card.bytes.items()]
+    table(name, ("what", "value"), rows)

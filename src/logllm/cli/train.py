@@ -94,7 +94,7 @@ def _show_stages(name: str, found: "Plan") -> None:
 
 def _show_memory(found: "Plan") -> None:
     """What each stage's worst step needs."""
-    columns = ("weights", "adapters", "optimiser", "activations")
+    columns = ("weights", "adapters", "optimiser", "activations", "unused")
     rows = [
         (number, *(size(getattr(stage.memory, name)) for name in columns), size(found.program), size(found.program + stage.memory.total))
         for number, stage in enumerate(found.stages, start=1)

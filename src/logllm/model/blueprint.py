@@ -1,13 +1,17 @@
 """A model drawn from its configuration alone: every layer and every shape, no weights; an 8-billion model takes seconds."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import (
+    DataDependentOutputException,
+    DynamicOutputShapeException,
+    FakeTensorMode,
+    UnsupportedFakeTensorException,
+)
 
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.errors import ModelError
@@ -15,50 +19,14 @@ from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
+from logllm.model.published import AssumedTokenizer, configuration
 from logllm.model.weights import here
 
-PUBLISHED: dict[str, dict[str, Any]] = {
-    "google-bert/bert-base-uncased": {"model_type": "bert"},  # transformers' defaults are this very model
-    "meta-llama/Meta-Llama-3-8B": {
-        "model_type": "llama",
-        "vocab_size": 128_256,
-        "hidden_size": 4096,
-        "intermediate_size": 14_336,
-        "num_hidden_layers": 32,
-        "num_attention_heads": 32,
-        "num_key_value_heads": 8,
-        "max_position_embeddings": 8192,
-        "bos_token_id": 128_000,
-        "eos_token_id": 128_001,
-    },
-}
-"""Shapes of the paper's models, as their makers published them, for where they are not."""
+SHAPES_UNKNOWN = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException)
+"""What torch raises where shapes depend on what is computed, as in a mixture of experts."""
 
 _NF4_BLOCK = 64
 """4-bit weights that share one float32 scale."""
-_PIECE = re.compile(r"[^\W_]+|[^\w\s]|_")
-_LETTERS = 5
-"""Letters that a token of a word holds, to the next whole token: with it BERT's vocabulary is met within 8 % on the messages of BGL and HDFS."""
-
-
-class AssumedTokenizer:
-    """Stands in for a tokenizer that is not here: about as many tokens, not the same ones."""
-
-    bos_token_id = 0
-    eos_token_id = 1
-    pad_token_id = 0
-
-    def __init__(self) -> None:
-        self._known: dict[str, int] = {}
-
-    def __call__(self, text: str | Sequence[str], *, add_special_tokens: bool = True, max_length: int | None = None, **_: Any) -> Any:
-        """Ids, as transformers' tokenizers give them; a special token before and one after."""
-        if not isinstance(text, str):
-            each = (self(one, add_special_tokens=add_special_tokens, max_length=max_length)["input_ids"] for one in text)
-            return {"input_ids": list(each)}
-        pieces = [word[at : at + _LETTERS] for word in _PIECE.findall(text) for at in range(0, len(word), _LETTERS)]
-        ids = [self._known.setdefault(piece, len(self._known) + 2) for piece in pieces]
-        return {"input_ids": [self.bos_token_id, *ids, self.eos_token_id][:max_length] if add_special_tokens else ids[:max_length]}
 
 
 @dataclass
@@ -74,7 +42,7 @@ class Blueprint:
     """Bytes of the base models' weights."""
     transient: int
     """Bytes of the largest 4-bit layer while it is multiplied."""
-    mode: Any = field(repr=False)
+    mode: FakeTensorMode = field(repr=False)
     """Torch's `FakeTensorMode`: what runs inside it computes shapes alone, on the paths that real tensors would take."""
 
 
@@ -98,35 +66,17 @@ def draw(section: ModelSection) -> Blueprint:
     with torch.device("meta"):
         prompt = render(section.prompt, tokenizers[-1])
         model = LogLLM(Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder), prompt=prompt, rounding=rounding)
+    mode = pretend(model)
+    try_out(model.encoder, mode, name=section.encoder.weights)
+    try_out(model.decoder, mode, name=section.decoder.weights)
     return Blueprint(
         model=model.eval(),
         tokenizer=tokenizers[0],
         assumed=tuple(name for name, folder in folders.items() if folder is None),
         weights=weights,
         transient=transient,
-        mode=pretend(model),
+        mode=mode,
     )
-
-
-def configuration(name: str) -> Any:
-    """The configuration of a model that is here, or of one whose shape is known.
-
-    Raises:
-        ModelError: neither, or transformers cannot read it.
-    """
-    from transformers import AutoConfig
-
-    folder = here(name)
-    try:
-        if folder is None and name in PUBLISHED:
-            shape = dict(PUBLISHED[name])
-            return AutoConfig.for_model(shape.pop("model_type"), **shape)
-        if folder is None and Path(name).exists():
-            raise ModelError(f"{name} holds no config.json with safetensors weights: name a folder written by save_pretrained")
-        return AutoConfig.from_pretrained(folder or name)  # of a model on the hub it fetches the configuration alone
-    except (OSError, ValueError, KeyError) as exc:
-        reason = str(exc).strip().splitlines()[0]
-        raise ModelError(f"the configuration of {name} is not here and cannot be fetched ({reason:.120})") from exc
 
 
 def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
@@ -135,18 +85,28 @@ def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
     Raises:
         ModelError: it cannot serve as what the section asks for.
     """
-    from transformers import AutoModel, AutoModelForCausalLM
-
     encoder = isinstance(section, EncoderSection)
     reason = refusal(config, encoder=encoder)
     if reason is not None:
         raise ModelError(f"{section.weights} cannot serve as {'encoder' if encoder else 'decoder'}: {reason}")
+    return bare(config, encoder=encoder, dtype=getattr(torch, section.dtype))
+
+
+def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
+    """What transformers builds of a configuration, with or without a language model's head, on the `meta` device.
+
+    Raises:
+        ModelError: transformers cannot build it.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    kind: Any = AutoModel if encoder else AutoModelForCausalLM
     try:
         with torch.device("meta"):
-            kind: Any = AutoModel if encoder else AutoModelForCausalLM
-            model = kind.from_config(config, dtype=getattr(torch, section.dtype))
+            model = kind.from_config(config, dtype=dtype)
     except (ValueError, KeyError, ImportError) as exc:
-        raise ModelError(f"{section.weights}: transformers cannot build it ({str(exc).strip().splitlines()[0]:.120})") from exc
+        reason = str(exc).strip().splitlines()[0]
+        raise ModelError(f"transformers cannot build a {config.model_type} model of this configuration ({reason:.120})") from exc
     model.eval().requires_grad_(False)
     return model  # type: ignore[no-any-return]
 
@@ -182,14 +142,12 @@ def weight_bytes(base: nn.Module, *, quantize: str) -> int:
     )
 
 
-def pretend(model: nn.Module) -> Any:
+def pretend(model: nn.Module) -> FakeTensorMode:
     """Give a model on `meta` tensors that say they are on the CPU, so that torch chooses the CPU's paths (attention above all).
 
     Returns:
         The mode in which such a model runs.
     """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     made: dict[int, Tensor] = {}
 
@@ -206,6 +164,26 @@ def pretend(model: nn.Module) -> Any:
             place.update({name: pretended(tensor) for name, tensor in place.items() if tensor is not None})
     del kept
     return mode
+
+
+def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None:
+    """Run an encoder or decoder on two short inputs.
+
+    Raises:
+        ModelError: its forward pass does not take what LogLLM gives, or does not give what LogLLM takes.
+    """
+    with mode, torch.no_grad():
+        ids, mask = torch.zeros((2, 4), dtype=torch.int64), torch.ones((2, 4), dtype=torch.int64)
+        try:
+            if isinstance(part, Encoder):
+                part(ids, mask)
+            else:
+                part(part.embed(ids), mask, keep=1)
+        except SHAPES_UNKNOWN:
+            return
+        except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, IndexError, KeyError) as exc:
+            kind = type(part).__name__.lower()
+            raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({str(exc).strip().splitlines()[0]:.160})") from exc
 
 
 def _tokenizer(folder: Path | None) -> Any:

@@ -3,7 +3,7 @@
 import math
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,14 @@ from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
 from logllm.model.batch import Rows, collate
-from logllm.model.blueprint import Blueprint
+from logllm.model.blueprint import SHAPES_UNKNOWN, Blueprint
 from logllm.training.loop import TrainingSet
 from logllm.training.sampler import Order
 
-_STEPS = 20_000
-"""Steps of a stage that are looked at for the worst one; their order is random, so that later ones are hardly worse."""
+_STEPS = 2000
+"""First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""
+_UNUSED = 0.4
+"""Bytes that the C library's allocator holds between a step's blocks, for each byte of activations (glibc, benchmarks/memory.py: .35 to .45)."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,21 @@ class Memory:
     """All adapters and the projector, trained in this stage or not."""
     optimiser: int
     """Gradients and AdamW's two means, of what the stage trains."""
-    activations: int
-    """What a forward and backward pass keeps and makes on its way, and the message vectors where the encoder is frozen."""
+    activations: int | None
+    """What a forward and backward pass keeps and makes on its way, and the message vectors where the encoder is frozen; none where
+    shapes depend on what is computed (mixtures of experts)."""
+
+    unused: int = 0
+    """What the allocator holds besides and nobody uses."""
 
     @property
     def total(self) -> int:
-        """Sum."""
-        return self.weights + self.adapters + self.optimiser + self.activations
+        """Sum of what is known."""
+        return self.weights + self.adapters + self.optimiser + (self.activations or 0) + self.unused
+
+    def on_cpu(self) -> "Memory":
+        """The same where memory comes from the C library, which cannot give all of it back between blocks."""
+        return replace(self, unused=int(_UNUSED * (self.activations or 0)))
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -90,24 +100,28 @@ def stage_memory(
         planned: which stage, and the sessions it trains on, in order.
         encode_positions: size of the encoder's passes while it is frozen.
     """
-    stage, order = planned
-    model, chosen = blueprint.model, section.stages[stage]
+    model, chosen = blueprint.model, section.stages[planned[0]]
     learning = model.trains(chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout)
     gradients = sum(parameter.nbytes for parameter in learning)
-    frozen = "encoder" not in chosen.trains
+    added = [parameter.nbytes for name, parameter in model.named_parameters() if "lora_" in name or name.startswith("projector.")]
+    try:
+        activations = _activations(blueprint, data, section=section, planned=planned, encode_positions=encode_positions)
+    except SHAPES_UNKNOWN:
+        activations = None
+    return Memory(weights=blueprint.weights, adapters=sum(added), optimiser=3 * gradients, activations=activations)
+
+
+def _activations(
+    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], encode_positions: int
+) -> int:
+    stage, order = planned
+    frozen = "encoder" not in section.stages[stage].trains
     batches = worst_batches(order, data, section=section, stage=stage)
     peak = max(_peak(blueprint, data, sessions=sessions, section=section, frozen=frozen) for sessions in batches)
-    vectors = 0
-    if frozen:
-        vectors = len(data.tokens) * model.encoder.width * 4
-        peak = max(peak, _peak_of_encoding(blueprint, data, positions=encode_positions))
-    added = [(name, parameter.nbytes) for name, parameter in model.named_parameters() if "lora_" in name or name.startswith("projector.")]
-    return Memory(
-        weights=blueprint.weights,
-        adapters=sum(size for _, size in added),
-        optimiser=3 * gradients,
-        activations=peak + vectors + blueprint.transient,
-    )
+    if not frozen:
+        return peak + blueprint.transient
+    vectors = len(data.tokens) * blueprint.model.encoder.width * 4
+    return vectors + blueprint.transient + max(peak, _peak_of_encoding(blueprint, data, positions=encode_positions))
 
 
 def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[list[Rows]]:

@@ -90,6 +90,8 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
         stages = _stages(recipe, training, blueprint=blueprint)
+        if not on_gpu:
+            stages = [replace(planned, memory=planned.memory.on_cpu()) for planned in stages]
         if all(available(part.weights) for part in models):
             model, _ = assemble(recipe.model, progress=progress)
             model.to(accelerator.device)
