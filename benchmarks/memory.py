@@ -54,13 +54,13 @@ print(json.dumps({**asdict(found.stages[0].memory), "program": found.program, "p
 """Plans and prints the figures."""
 
 
-def compare(data: Path, *, recipe: str, settings: list[str], sessions: int) -> list[dict[str, Any]]:
-    """Bytes predicted and measured for each stage of a recipe."""
+def compare(data: Path, *, recipe: str, settings: list[str], sessions: int, last: bool = False) -> list[dict[str, Any]]:
+    """Bytes predicted and measured for each stage of a recipe, or for the last one."""
     from logllm.config.recipe import Recipe
 
     whole = Recipe.load(recipe, overrides=settings)
     found = []
-    for stage in whole.train.stages:
+    for stage in whole.train.stages[-1 if last else 0 :]:
         short = stage.model_copy(update={"max_sessions": sessions, "epochs": None})
         alone = whole.model_copy(update={"train": whole.train.model_copy(update={"stages": (short,)})})
         with tempfile.TemporaryDirectory() as scratch:

@@ -16,6 +16,7 @@ def test_a_plan_says_sizes_time_and_memory(tiny_recipe, tiny_data) -> None:
     assert found.seconds > 0
     assert len({stage.memory.weights for stage in found.stages}) == 1
     assert [stage.memory.optimiser for stage in found.stages] == [12 * stage.parameters for stage in found.stages]
+    assert all(0 < stage.memory.unused < stage.memory.activations for stage in found.stages)
     assert found.peak == found.program + max(stage.memory.total for stage in found.stages)
 
 

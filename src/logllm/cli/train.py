@@ -100,7 +100,7 @@ def _show_memory(found: "Plan") -> None:
         for number, stage in enumerate(found.stages, start=1)
     ]
     table("memory at a stage's worst step", ("stage", *columns, "program", "all"), rows)
-    note(f"{size(found.peak)} of memory in all, derived from the model's shapes and the longest sessions, not measured")
+    note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, `unused` (the allocator's gaps) estimated")
 
 
 def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":

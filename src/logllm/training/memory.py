@@ -22,7 +22,8 @@ from logllm.training.sampler import Order
 _STEPS = 2000
 """First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""
 _UNUSED = 0.4
-"""Bytes that the C library's allocator holds between a step's blocks, for each byte of activations (glibc, benchmarks/memory.py: .35 to .45)."""
+"""Bytes that the C library's allocator holds in gaps, for each byte of activations; measured, not derived: with glibc
+.25 to .5 (benchmarks/memory.py), and none once MALLOC_MMAP_THRESHOLD_=131072 keeps its blocks apart."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,13 @@ class Memory:
         """Sum of what is known."""
         return self.weights + self.adapters + self.optimiser + (self.activations or 0) + self.unused
 
-    def on_cpu(self) -> "Memory":
-        """The same where memory comes from the C library, which cannot give all of it back between blocks."""
-        return replace(self, unused=int(_UNUSED * (self.activations or 0)))
+    def beside(self, plain: "Memory") -> "Memory":
+        """The same where memory comes from the C library, which cannot give all of it back between blocks.
+
+        Args:
+            plain: the stage's memory without gradient checkpointing, with which the same blocks come and go and leave the same gaps.
+        """
+        return replace(self, unused=int(_UNUSED * (plain.activations or 0)))
 
 
 class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -89,9 +89,7 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     with deterministic(recipe.train.seed):
         tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
-        stages = _stages(recipe, training, blueprint=blueprint)
-        if not on_gpu:
-            stages = [replace(planned, memory=planned.memory.on_cpu()) for planned in stages]
+        stages = _stages(recipe, training, blueprint=blueprint, on_gpu=on_gpu)
         if all(available(part.weights) for part in models):
             model, _ = assemble(recipe.model, progress=progress)
             model.to(accelerator.device)
@@ -112,21 +110,33 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     )
 
 
-def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint) -> list[PlannedStage]:
+def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: bool) -> list[PlannedStage]:
     """The stages as far as shapes tell: all but the time."""
     section = recipe.train
+    orders = data.orders(section)
+
+    def memories() -> list[Memory]:
+        return [
+            stage_memory(blueprint, data, section=section, planned=planned, encode_positions=recipe.detect.batch_tokens)
+            for planned in enumerate(orders)
+        ]
+
+    needed = plain = memories()
     if section.gradient_checkpointing:
         blueprint.model.checkpoint_gradients()
+        needed = memories()
+    if not on_gpu:
+        needed = [memory.beside(without) for memory, without in zip(needed, plain, strict=True)]
     return [
         PlannedStage(
             trains=stage.trains,
             parameters=sum(parameter.numel() for parameter in blueprint.model.trains(stage.trains)),
             sessions=len(order),
             steps=-(-len(order) // section.batch),
-            memory=stage_memory(blueprint, data, section=section, planned=(at, order), encode_positions=recipe.detect.batch_tokens),
+            memory=memory,
             seconds=None,
         )
-        for at, (stage, order) in enumerate(zip(section.stages, data.orders(section), strict=True))
+        for stage, order, memory in zip(section.stages, orders, needed, strict=True)
     ]
 
 
