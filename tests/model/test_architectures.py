@@ -256,14 +256,14 @@ def refused(make: Callable[[], Any], section: Any, folder: Any) -> str:
 
 
 def test_an_encoder_cannot_be_the_decoder(tmp_path) -> None:
-    assert "it reads what comes after a token, too; a causal language model is needed" in refused(
+    assert "bert reads in both directions and was not taught to go on with a text: it may serve as encoder" in refused(
         lambda: hf.BertLMHeadModel(hf.BertConfig(**BERT)), DecoderSection(), tmp_path
     )
 
 
 def test_an_encoder_decoder_is_neither(tmp_path) -> None:
     tiny = {"vocab_size": 300, "d_model": 32, "d_kv": 16, "d_ff": 64, "num_layers": 2, "num_heads": 2}
-    assert "T5Model) cannot be the encoder: it is an encoder and a decoder in one" in refused(
+    assert "T5Model) cannot serve as encoder: t5 is an encoder-decoder model" in refused(
         lambda: hf.T5Model(hf.T5Config(**tiny)), EncoderSection(), tmp_path
     )
 
@@ -285,6 +285,20 @@ def test_weights_that_are_not_all_there_are_refused(tmp_path) -> None:
         metadata={"format": "pt"},
     )
     with pytest.raises(
-        ModelError, match=r"cannot be the encoder: its files lack 2 of its weights, such as encoder.layer.1.output.dense.bias"
+        ModelError, match=r"cannot serve as encoder: its files lack 2 of its weights, such as encoder.layer.1.output.dense.bias"
     ):
         load_backbone(tmp_path, section)
+
+
+def test_a_model_that_looks_ahead_is_refused_whatever_its_configuration_says(tmp_path, tiny_models) -> None:
+    """A causal language model's class is no proof: here its attention is made to go both ways."""
+    from transformers import AutoModelForCausalLM
+
+    from logllm.model.backbone import check_serves
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_models.decoder.weights, attn_implementation="eager").eval()
+    for layer in base.model.layers:
+        attention, inner = layer.self_attn, layer.self_attn.forward
+        attention.forward = lambda *args, inner=inner, **kwargs: inner(*args, **{**kwargs, "attention_mask": None})
+    with pytest.raises(ModelError, match="it reads what comes after a token, too; a causal language model is needed"):
+        check_serves(base, tiny_models.decoder)

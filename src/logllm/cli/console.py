@@ -93,6 +93,17 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
+def size(count: int | None) -> str:
+    """Bytes as people say them; a question mark where they are not known.
+
+    >>> size(7_300_000), size(8_350_000_000)
+    ('7.3 MB', '8.35 GB')
+    """
+    if count is None:
+        return "?"
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
+
+
 def emit(value: object) -> None:
     """One JSON object on standard output."""
     import json

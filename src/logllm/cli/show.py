@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli.console import emit, note, table
+from logllm.cli.console import emit, note, size, table
 
 app = typer.Typer(help="Show recipes, runs, formats, data sets, masks and weights.", no_args_is_help=True, add_completion=False)
 
@@ -92,8 +92,16 @@ def mask(
 
 
 @app.command()
-def weights() -> None:
-    """The models of the small tier, and whether they are here."""
+def weights(
+    name: Annotated[
+        str | None, typer.Argument(help="A folder, a model of the small tier or of the Hugging Face hub; without it, the small tier.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the what is found on standard output.")] = False,
+) -> None:
+    """The models of the small tier and whether they are here, or what a model would bring: sizes, adapters' targets, memory."""
+    if name is not None:
+        _candidate(name, as_json=as_json)
+        return
     from logllm.data.files import cache
     from logllm.model.weights import SMALL_TIER, available
 
@@ -103,3 +111,23 @@ def weights() -> None:
     ]
     table("small tier", ("name", "state", "what"), rows)
     note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")
+
+
+def _candidate(name: str, *, as_json: bool) -> None:
+    """Print what a model would bring."""
+    from dataclasses import asdict
+
+    from logllm.model.candidate import describe
+
+    found = describe(name)
+    if as_json:
+        emit(asdict(found))
+        return
+    rows: list[tuple[str, object]] = [("architecture", found.architecture), ("weights", "here" if found.here else "not here")]
+    rows += [(what, f"{getattr(found, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
+    rows += [("pooler", "yes" if found.pooler else "no"), ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[found.sets_bos])]
+    for part, role in (("encoder", found.encoder), ("decoder", found.decoder)):
+        serves = f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
+        rows.append((f"as {part}", serves if role.refused is None else f"no: {role.refused}"))
+    rows += [(f"memory in {number_format}", size(count)) for number_format, count in found.bytes.items()]
+    table(name, ("what", "value"), rows)

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from logllm.cli.console import counts, duration, emit, note, shares, table
+from logllm.cli.console import counts, duration, emit, note, shares, size, table
 
 if TYPE_CHECKING:
     from logllm.config.recipe import Recipe
     from logllm.training.loop import Step
+    from logllm.training.plan import Plan
 
 _QUIET = 20.0
 """Seconds between lines of progress where standard error is no terminal."""
@@ -63,16 +64,43 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     with shares() as progress:
         found = plan(recipe, data, progress=progress)
     if as_json:
-        emit({**asdict(found), "seconds": found.seconds})
+        emit({**asdict(found), "seconds": found.seconds, "peak": found.peak})
+    _show_stages(recipe.name, found)
+    _show_memory(found)
+    note(f"{found.sessions:,} train sessions, {found.anomalous:,} anomalous, {found.distinct_messages:,} distinct messages")
+    known = (
+        f"about {duration(found.seconds)} on {found.threads} threads (timed here, one pass a stage)" if found.seconds else "time not known"
+    )
+    note(f"{found.parameters:,} parameters in all; {known}")
+    if found.assumed:
+        note(f"weights not here: {', '.join(found.assumed)}; sizes derived from the published shapes, lengths of messages estimated")
+
+
+def _show_stages(name: str, found: "Plan") -> None:
+    """What each stage trains, on how much, and how long that takes."""
     rows = [
-        (number, " + ".join(stage.trains), f"{stage.parameters:,}", f"{stage.sessions:,}", f"{stage.steps:,}", duration(stage.seconds))
+        (
+            number,
+            " + ".join(stage.trains),
+            f"{stage.parameters:,}",
+            f"{stage.sessions:,}",
+            f"{stage.steps:,}",
+            "?" if stage.seconds is None else duration(stage.seconds),
+        )
         for number, stage in enumerate(found.stages, start=1)
     ]
-    table(f"recipe {recipe.name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
-    note(f"{found.sessions:,} train sessions, {found.anomalous:,} anomalous, {found.distinct_messages:,} distinct messages")
-    note(
-        f"{found.parameters:,} parameters in all; about {duration(found.seconds)} on {found.threads} threads (timed here, one pass a stage)"
-    )
+    table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
+
+
+def _show_memory(found: "Plan") -> None:
+    """What each stage's worst step needs."""
+    columns = ("weights", "adapters", "optimiser", "activations", "unused")
+    rows = [
+        (number, *(size(getattr(stage.memory, name)) for name in columns), size(found.program), size(found.program + stage.memory.total))
+        for number, stage in enumerate(found.stages, start=1)
+    ]
+    table("memory at a stage's worst step", ("stage", *columns, "program", "all"), rows)
+    note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, `unused` (the allocator's gaps) estimated")
 
 
 def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":

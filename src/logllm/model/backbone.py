@@ -56,9 +56,9 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
         ModelError: it cannot; the message gives the reason.
     """
     part, needs = ("encoder", _ENCODER_INPUTS) if isinstance(section, EncoderSection) else ("decoder", _DECODER_INPUTS)
-    refused = f"{section.weights} ({type(model).__name__}) cannot be the {part}: "
-    if model.config.is_encoder_decoder:
-        raise ModelError(f"{refused}it is an encoder and a decoder in one")
+    refused = f"{section.weights} ({type(model).__name__}) cannot serve as {part}: "
+    if (reason := refusal(model.config, encoder=part == "encoder")) is not None:
+        raise ModelError(f"{refused}{reason}")
     if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
         raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
     if isinstance(section, EncoderSection) and section.pooling == "mean":
@@ -68,6 +68,22 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
         raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
     if part == "decoder" and not _reads_forwards(model):
         raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
+
+
+def refusal(config: Any, *, encoder: bool) -> str | None:
+    """Why an architecture cannot serve as encoder, or as decoder; none where nothing is known against it."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
+
+    kind = type(config)
+    if config.is_encoder_decoder:
+        return f"{config.model_type} is an encoder-decoder model, and LogLLM wants one half alone"
+    if encoder:
+        return None if kind in MODEL_MAPPING else f"transformers knows no plain model of {config.model_type}"
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return f"{config.model_type} is no causal language model: it gives no next-token logits"
+    if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
+    return None
 
 
 def _reads_forwards(model: Any) -> bool:

@@ -73,7 +73,21 @@ _HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 def available(name: str) -> bool:
     """Whether `locate` would find the weights without fetching anything."""
-    return _is_model(Path(name)) or _is_model(cache() / name) or _offline(name) is not None
+    return here(name) is not None or _offline(name) is not None
+
+
+def here(name: str) -> Path | None:
+    """The folder of a base model that needs neither fetching nor converting; none where there is no such folder."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    folders = [Path(name), *([cache() / name] if name in SMALL_TIER else []), *filter(None, [_offline(name)])]
+    try:
+        cached = try_to_load_from_cache(name, "config.json")
+    except HFValidationError:  # a path, not a name on the hub
+        cached = None
+    folders += [Path(cached).parent] if isinstance(cached, str) else []
+    return next((folder for folder in folders if _is_model(folder)), None)
 
 
 def locate(name: str, *, progress: Progress | None = None) -> Path:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,31 @@ class TrainingSet:
     """For each session which of its messages are alerts; none: labels are not per line."""
 
     def orders(self, section: TrainSection) -> list[Order]:
-        """For each stage the rows of the sessions it trains on, in order."""
+        """For each stage the rows of the sessions it trains on, in order.
+
+        Raises:
+            DataError: a stage crops or replaces, and labels are not per line.
+        """
+        if any(stage.crop or stage.replace_normal for stage in section.stages):
+            _ = self._normal_messages  # told before the first stage, not before the one that needs them
         drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
         return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
+
+    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[tuple[Order, list[Rows]]]:
+        """A step's micro-batches, sessions of like length together: their rows, and the sessions as the stage sees them this time."""
+        rng = np.random.default_rng([section.seed, stage, step, 1])
+        rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
+        chosen = section.stages[stage]
+        pool = self._normal_messages if chosen.crop or chosen.replace_normal else np.zeros(0, dtype=np.int64)
+        for start in range(0, len(rows), section.micro_batch):
+            some = rows[start : start + section.micro_batch]
+            alerts = [None if self.alerts is None else self.alerts[row] for row in some]
+            paired = zip((self.sessions[row] for row in some), alerts, strict=True)
+            yield some, [augmented(session, bad, section=chosen, pool=pool, rng=rng) for session, bad in paired]
+
+    @cached_property
+    def _normal_messages(self) -> Rows:
+        return normal_messages(self.sessions, self.alerts)
 
 
 @dataclass(frozen=True)
@@ -67,8 +90,6 @@ class Loop:
         if section.gradient_checkpointing:
             model.checkpoint_gradients()
         self.orders = data.orders(section)
-        mixes = any(stage.crop or stage.replace_normal for stage in section.stages)
-        self._pool = normal_messages(data.sessions, data.alerts) if mixes else np.zeros(0, dtype=np.int64)
         self._log = run / "steps.jsonl"
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
@@ -147,16 +168,8 @@ class Loop:
         return total, lr
 
     def _batches(self, rows: Order, vectors: torch.Tensor | None, *, stage: int, step: int) -> Iterator[Batch]:
-        """A step's micro-batches, sessions of like length together."""
-        rng = np.random.default_rng([self.section.seed, stage, step, 1])
-        rows = rows[np.argsort([len(self.data.sessions[row]) for row in rows], kind="stable")]
-        for start in range(0, len(rows), self.section.micro_batch):
-            some = rows[start : start + self.section.micro_batch]
-            sessions = [self.data.sessions[row] for row in some]
-            section = self.section.stages[stage]
-            alerts = [None if self.data.alerts is None else self.data.alerts[row] for row in some]
-            paired = zip(sessions, alerts, strict=True)
-            sessions = [augmented(session, bad, section=section, pool=self._pool, rng=rng) for session, bad in paired]
+        """A step's micro-batches as tensors."""
+        for some, sessions in self.data.micro_batches(rows, self.section, stage=stage, step=step):
             labels = torch.from_numpy(self.data.labels[some].astype(np.int64))
             yield collate(sessions, tokens=self.data.tokens, vectors=vectors, labels=labels)
 

@@ -1,7 +1,7 @@
 """What a training would do, found out without training: `train --check`."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,16 @@ from logllm.config.recipe import Recipe
 from logllm.config.train import Part, StageSection, TrainSection
 from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate
+from logllm.model.blueprint import Blueprint, draw
 from logllm.model.logllm import LogLLM, assemble
-from logllm.model.weights import Progress
+from logllm.model.weights import SMALL_TIER, Progress, available, locate
 from logllm.training.loop import TrainingSet
+from logllm.training.memory import Memory, resident, stage_memory
 from logllm.training.sampler import Order
 from logllm.training.train import accelerate, deterministic, training_set
+
+_CUDA_CONTEXT = 500 * 2**20
+"""Bytes that CUDA itself takes of a GPU, about; not measured here."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +33,10 @@ class PlannedStage:
     """Trainable parameters."""
     sessions: int
     steps: int
-    seconds: float
-    """Estimate: one micro-batch of middling sessions, timed here, times the number of micro-batches."""
+    memory: Memory
+    """What its worst step needs, derived."""
+    seconds: float | None
+    """Estimate: one micro-batch of middling sessions, timed here, times the number of micro-batches; none where the weights are not here."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +50,28 @@ class Plan:
     parameters: int
     """Of all three parts, frozen ones included."""
     threads: int
+    program: int
+    """Bytes held besides: Python, libraries and the data, as this process holds them; on a GPU, CUDA's own share, about."""
+    assumed: tuple[str, ...]
+    """Base models that are not here: sizes follow from their configuration, lengths of messages and prompt are estimates."""
 
     @property
-    def seconds(self) -> float:
+    def seconds(self) -> float | None:
         """Estimate for all stages."""
-        return sum(stage.seconds for stage in self.stages)
+        known = [stage.seconds for stage in self.stages if stage.seconds is not None]
+        return sum(known) if len(known) == len(self.stages) else None
+
+    @property
+    def peak(self) -> int:
+        """Bytes that the training needs in all, at its worst moment."""
+        return self.program + max(stage.memory.total for stage in self.stages)
 
 
 def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Plan:
     """Check a recipe, its data and its models, and say what training would do.
+
+    Models of the small tier are fetched; large ones that are not here are not: then their configuration says how much
+    memory they need, and the time stays unknown.
 
     Raises:
         DataError, ModelError, RecipeError: whatever `train` would raise before its first step.
@@ -59,33 +79,74 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     prepared = Prepared.load(data)
     sessions, labels, alerts = training_set(prepared)
     accelerator = accelerate(recipe)
+    models = (recipe.model.encoder, recipe.model.decoder)
+    for part in models:
+        if part.weights in SMALL_TIER:
+            locate(part.weights, progress=progress)
+    blueprint = draw(recipe.model)
+    on_gpu = accelerator.device.type == "cuda" or any(part.quantize == "nf4" for part in models)
+    program = _CUDA_CONTEXT if on_gpu else resident()
     with deterministic(recipe.train.seed):
-        model, tokenizer = assemble(recipe.model, progress=progress)
-        model.to(accelerator.device)
-        tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
-        ordered = zip(recipe.train.stages, training.orders(recipe.train), strict=True)
-        stages = tuple(_stage(model, training, section=recipe.train, planned=planned, accelerator=accelerator) for planned in ordered)
+        stages = _stages(recipe, training, blueprint=blueprint, on_gpu=on_gpu)
+        if all(available(part.weights) for part in models):
+            model, _ = assemble(recipe.model, progress=progress)
+            model.to(accelerator.device)
+            ordered = zip(stages, recipe.train.stages, training.orders(recipe.train), strict=True)
+            stages = [
+                replace(planned, seconds=_seconds(model, training, section=recipe.train, planned=(stage, order), accelerator=accelerator))
+                for planned, stage, order in ordered
+            ]
     return Plan(
-        stages=stages,
+        stages=tuple(stages),
         sessions=len(sessions),
         anomalous=int(labels.sum()),
         distinct_messages=len(tokens),
-        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        parameters=sum(parameter.numel() for parameter in blueprint.model.parameters()),
         threads=torch.get_num_threads(),
+        program=program,
+        assumed=blueprint.assumed,
     )
 
 
-def _stage(
-    model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[StageSection, Order], accelerator: Any
-) -> PlannedStage:
-    """One stage: its order as training would draw it, one micro-batch timed."""
+def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: bool) -> list[PlannedStage]:
+    """The stages as far as shapes tell: all but the time."""
+    section = recipe.train
+    orders = data.orders(section)
+
+    def memories() -> list[Memory]:
+        return [
+            stage_memory(blueprint, data, section=section, planned=planned, encode_positions=recipe.detect.batch_tokens)
+            for planned in enumerate(orders)
+        ]
+
+    needed = plain = memories()
+    if section.gradient_checkpointing:
+        blueprint.model.checkpoint_gradients()
+        needed = memories()
+    if not on_gpu:
+        needed = [memory.beside(without) for memory, without in zip(needed, plain, strict=True)]
+    return [
+        PlannedStage(
+            trains=stage.trains,
+            parameters=sum(parameter.numel() for parameter in blueprint.model.trains(stage.trains)),
+            sessions=len(order),
+            steps=-(-len(order) // section.batch),
+            memory=memory,
+            seconds=None,
+        )
+        for stage, order, memory in zip(section.stages, orders, needed, strict=True)
+    ]
+
+
+def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[StageSection, Order], accelerator: Any) -> float:
+    """A stage's time: one micro-batch of its middling sessions timed, times the number of micro-batches."""
     stage, order = planned
-    trains = stage.trains
-    learning = model.trains(trains)
+    model.trains(stage.trains)
     middling = _middling(order, data, count=section.micro_batch)
     labels = torch.from_numpy(data.labels[middling].astype(np.int64))
-    vectors = None if "encoder" in trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
+    vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
     batch = collate([data.sessions[row] for row in middling], tokens=data.tokens, vectors=vectors, labels=labels).to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up
@@ -93,13 +154,7 @@ def _stage(
         accelerator.backward(model.loss(batch, objective=section.objective))
         seconds.append(time.perf_counter() - started)
     model.zero_grad(set_to_none=True)
-    return PlannedStage(
-        trains=trains,
-        parameters=sum(parameter.numel() for parameter in learning),
-        sessions=len(order),
-        steps=-(-len(order) // section.batch),
-        seconds=min(seconds) * -(-len(order) // section.micro_batch),
-    )
+    return min(seconds) * -(-len(order) // section.micro_batch)
 
 
 def _middling(order: Order, data: TrainingSet, *, count: int) -> Order:

@@ -1,0 +1,198 @@
+"""The memory a training needs, derived: each stage's worst step runs on shapes alone and is watched."""
+
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from logllm.config.train import TrainSection
+from logllm.model.batch import Rows, collate
+from logllm.model.blueprint import SHAPES_UNKNOWN, Blueprint
+from logllm.training.loop import TrainingSet
+from logllm.training.sampler import Order
+
+_STEPS = 2000
+"""First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""
+_UNUSED = 0.4
+"""Bytes that the C library's allocator holds in gaps, for each byte of activations; measured, not derived: with glibc
+.25 to .5 (benchmarks/memory.py), and none once MALLOC_MMAP_THRESHOLD_=131072 keeps its blocks apart."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a stage needs at its worst moment."""
+
+    weights: int
+    """The base models'."""
+    adapters: int
+    """All adapters and the projector, trained in this stage or not."""
+    optimiser: int
+    """Gradients and AdamW's two means, of what the stage trains."""
+    activations: int | None
+    """What a forward and backward pass keeps and makes on its way, and the message vectors where the encoder is frozen; none where
+    shapes depend on what is computed (mixtures of experts)."""
+
+    unused: int = 0
+    """What the allocator holds besides and nobody uses."""
+
+    @property
+    def total(self) -> int:
+        """Sum of what is known."""
+        return self.weights + self.adapters + self.optimiser + (self.activations or 0) + self.unused
+
+    def beside(self, plain: "Memory") -> "Memory":
+        """The same where memory comes from the C library, which cannot give all of it back between blocks.
+
+        Args:
+            plain: the stage's memory without gradient checkpointing, with which the same blocks come and go and leave the same gaps.
+        """
+        return replace(self, unused=int(_UNUSED * (plain.activations or 0)))
+
+
+class LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of tensors that are made and still live inside a `with` block.
+
+    It sees what every operation returns, whoever keeps it: results saved for the way back, gradients, temporary values.
+    What a single operation needs inside is not seen.
+    """
+
+    def __init__(self, *, known: Sequence[torch.Tensor]) -> None:
+        """Watch; the tensors in `known` were there before and do not count."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.live: int = 0
+        """Bytes now."""
+        self.peak: int = 0
+        """Most bytes so far."""
+        # By storage, since many tensors are views of one.
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet(tensor.untyped_storage() for tensor in known)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        if storage not in self._seen:
+            size = storage.nbytes()
+            self._seen.add(storage)
+            self.live += size
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._free, size)
+
+    def _free(self, size: int) -> None:
+        self.live -= size
+
+
+def stage_memory(
+    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], encode_positions: int
+) -> Memory:
+    """Memory of one stage.
+
+    Args:
+        blueprint: the model; if the training checkpoints gradients, so must it.
+        data: what is trained on.
+        section: the training.
+        planned: which stage, and the sessions it trains on, in order.
+        encode_positions: size of the encoder's passes while it is frozen.
+    """
+    model, chosen = blueprint.model, section.stages[planned[0]]
+    learning = model.trains(chosen.trains, message_dropout=chosen.message_dropout, base_dropout=section.base_dropout)
+    gradients = sum(parameter.nbytes for parameter in learning)
+    added = [parameter.nbytes for name, parameter in model.named_parameters() if "lora_" in name or name.startswith("projector.")]
+    try:
+        activations = _activations(blueprint, data, section=section, planned=planned, encode_positions=encode_positions)
+    except SHAPES_UNKNOWN:
+        activations = None
+    return Memory(weights=blueprint.weights, adapters=sum(added), optimiser=3 * gradients, activations=activations)
+
+
+def _activations(
+    blueprint: Blueprint, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], encode_positions: int
+) -> int:
+    stage, order = planned
+    frozen = "encoder" not in section.stages[stage].trains
+    batches = worst_batches(order, data, section=section, stage=stage)
+    peak = max(_peak(blueprint, data, sessions=sessions, section=section, frozen=frozen) for sessions in batches)
+    if not frozen:
+        return peak + blueprint.transient
+    vectors = len(data.tokens) * blueprint.model.encoder.width * 4
+    return vectors + blueprint.transient + max(peak, _peak_of_encoding(blueprint, data, positions=encode_positions))
+
+
+def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[list[Rows]]:
+    """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, and in the encoder."""
+
+    def decoder(sessions: list[Rows]) -> tuple[int, int]:
+        return len(sessions) * max(map(len, sessions)), sum(map(len, sessions))
+
+    def encoder(sessions: list[Rows]) -> int:
+        distinct = np.unique(np.concatenate(sessions))
+        return len(distinct) * int(data.tokens.lengths[distinct].max())
+
+    costs: list[Callable[[list[Rows]], Any]] = [decoder, *([encoder] if "encoder" in section.stages[stage].trains else [])]
+    worst: list[tuple[Any, list[Rows]]] = [(-math.inf, [])] * len(costs)
+    starts = range(0, len(order), section.batch)
+    for step, start in enumerate(islice(starts, _STEPS)):
+        for _, sessions in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+            for at, cost in enumerate(costs):
+                found = cost(sessions)
+                if not worst[at][1] or found > worst[at][0]:
+                    worst[at] = (found, sessions)
+    return [sessions for _, sessions in worst]
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds now; 0 where the system does not say."""
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0)
+
+
+def _peak(blueprint: Blueprint, data: TrainingSet, *, sessions: list[Rows], section: TrainSection, frozen: bool) -> int:
+    """Bytes that a micro-batch's passes take beyond what was there and the gradients."""
+    model = blueprint.model
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    labels = torch.zeros(len(sessions), dtype=torch.int64)
+    labels[-1] = 1  # where the answers differ in length, one of each
+    with blueprint.mode:
+        vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
+        batch = collate(sessions, tokens=data.tokens, vectors=vectors, labels=labels)
+        # From a step's second micro-batch on the gradients are there before.
+        for parameter in learning:
+            parameter.grad = torch.zeros_like(parameter) if section.batch > section.micro_batch else None
+        known = [*model.parameters(), *model.buffers(), *([] if vectors is None else [vectors])]
+        tensors = LiveTensors(known=known)
+        with tensors, _autocast(section.precision):
+            model.loss(batch, objective=section.objective).backward()  # type: ignore[no-untyped-call]
+    made = sum(parameter.nbytes for parameter in learning) if section.batch == section.micro_batch else 0
+    model.zero_grad(set_to_none=True)
+    return max(0, tensors.peak - made)
+
+
+def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, positions: int) -> int:
+    """Bytes that the largest pass of a frozen encoder takes."""
+    lengths = data.tokens.lengths
+    rows = max(data.tokens.passes(positions=positions), key=lambda rows: len(rows) * int(lengths[rows].max()))
+    model = blueprint.model
+    tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
+    with blueprint.mode, torch.no_grad(), tensors:
+        model.encoder(*data.tokens.tensors(rows))
+    return tensors.peak
+
+
+def _autocast(precision: str) -> torch.autocast:
+    """Mixed precision as Accelerate sets it."""
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast("cpu", dtype=dtype, enabled=precision != "no")
