@@ -103,6 +103,16 @@ def test_a_model_whose_forward_pass_does_not_fit_is_refused() -> None:
     assert role.refused is not None
 
 
+def test_a_model_that_cannot_run_on_shapes_alone_is_not_refused(caplog) -> None:
+    """A mixture of experts: how many tokens an expert reads depends on what is computed."""
+    from logllm.model import candidate
+
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32}
+    role = candidate._role(AutoConfig.for_model("mixtral", num_local_experts=2, vocab_size=50, **small), DecoderSection(weights="experts"))
+    assert role.refused is None
+    assert role.targets == ("q_proj", "v_proj")
+
+
 def test_a_candidate_says_what_a_model_would_bring(tiny_models) -> None:
     found = describe(tiny_models.decoder.weights)
     assert (found.architecture, found.layers, found.width, found.vocabulary) == ("LlamaForCausalLM", 2, 64, 64)

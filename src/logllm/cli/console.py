@@ -93,14 +93,12 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
-def size(count: int | None) -> str:
-    """Bytes as people say them; a question mark where they are not known.
+def size(count: int) -> str:
+    """Bytes as people say them.
 
     >>> size(7_300_000), size(8_350_000_000)
     ('7.3 MB', '8.35 GB')
     """
-    if count is None:
-        return "?"
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
 
 

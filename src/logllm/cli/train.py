@@ -96,11 +96,19 @@ def _show_memory(found: "Plan") -> None:
     """What each stage's worst step needs."""
     columns = ("weights", "adapters", "optimiser", "activations", "unused")
     rows = [
-        (number, *(size(getattr(stage.memory, name)) for name in columns), size(found.program), size(found.program + stage.memory.total))
+        (
+            number,
+            *(_megabytes(getattr(stage.memory, name)) for name in columns),
+            *map(_megabytes, (found.program, stage.memory.total + found.program)),
+        )
         for number, stage in enumerate(found.stages, start=1)
     ]
-    table("memory at a stage's worst step", ("stage", *columns, "program", "all"), rows)
-    note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, `unused` (the allocator's gaps) estimated")
+    table("memory at a stage's worst step, in MB", ("stage", *columns[:-1], "gaps", "program", "all"), rows)
+    note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, the allocator's gaps estimated")
+
+
+def _megabytes(count: int | None) -> str:
+    return "?" if count is None else f"{count / 1e6:,.0f}"
 
 
 def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":

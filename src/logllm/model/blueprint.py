@@ -6,12 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import (
-    DataDependentOutputException,
-    DynamicOutputShapeException,
-    FakeTensorMode,
-    UnsupportedFakeTensorException,
-)
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.errors import ModelError
@@ -22,9 +17,6 @@ from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
 from logllm.model.published import AssumedTokenizer, configuration
 from logllm.model.weights import here
-
-SHAPES_UNKNOWN = (DataDependentOutputException, DynamicOutputShapeException, UnsupportedFakeTensorException)
-"""What torch raises where shapes depend on what is computed, as in a mixture of experts."""
 
 _NF4_BLOCK = 64
 """4-bit weights that share one float32 scale."""
@@ -164,11 +156,12 @@ def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None
                 part(ids, mask)
             else:
                 part(part.embed(ids), mask, keep=1)
-        except SHAPES_UNKNOWN:
-            return
-        except (TypeError, ValueError, AttributeError, RuntimeError, NotImplementedError, IndexError, KeyError) as exc:
+        except (TypeError, ValueError, AttributeError) as exc:
             kind = type(part).__name__.lower()
             raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({str(exc).strip().splitlines()[0]:.160})") from exc
+        except RuntimeError:
+            # Shapes that depend on what is computed, as in a mixture of experts: nothing is known against the model.
+            return
 
 
 def _tokenizer(folder: Path | None) -> Any:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
 from logllm.model.batch import Rows, collate
-from logllm.model.blueprint import SHAPES_UNKNOWN, Blueprint
+from logllm.model.blueprint import Blueprint
 from logllm.training.loop import TrainingSet
 from logllm.training.sampler import Order
 
@@ -111,7 +111,7 @@ def stage_memory(
     added = [parameter.nbytes for name, parameter in model.named_parameters() if "lora_" in name or name.startswith("projector.")]
     try:
         activations = _activations(blueprint, data, section=section, planned=planned, encode_positions=encode_positions)
-    except SHAPES_UNKNOWN:
+    except RuntimeError:  # torch cannot run it on shapes alone
         activations = None
     return Memory(weights=blueprint.weights, adapters=sum(added), optimiser=3 * gradients, activations=activations)
 
