@@ -20,7 +20,7 @@ demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it
 	@.venv/bin/python demo/run.py
 
 test: $(READY) ## run the default tests (under 2 minutes)
-	@.venv/bin/python -m pytest
+	@.venv/bin/python -m pytest --numprocesses logical --dist loadfile
 
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)
 	@.venv/bin/python -m pytest -m real

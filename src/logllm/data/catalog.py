@@ -110,7 +110,7 @@ CATALOG = {
         ),
     )
 }
-"""Paper, section IV-A; sizes and MD5 sums as Zenodo's record publishes them."""
+"""Counts as in the paper; sizes and MD5 sums of the Zenodo record as public repositories quote them, not compared with the record by us."""
 
 
 def paper_settings(dataset: Dataset) -> PrepareSection:
