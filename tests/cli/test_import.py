@@ -38,7 +38,7 @@ def test_the_other_verbs_work_on_an_imported_run(logllm, authors, options, bgl, 
     evaluated = logllm("evaluate", tmp_path / "run", "--data", tmp_path / "data", "--json")
     assert evaluated.code == 0, evaluated.err
     report = json.loads(evaluated.out)
-    assert (report["threshold"], report["threshold_chosen"], report["data_of_training"]) == (0.25, "set at import", False)
+    assert (report["threshold"], report["threshold_chosen"], report["data_of_training"]) == (0.25, "set at import", None)
     exported = logllm("export", tmp_path / "run", "--out", tmp_path / "bundle", "--merged", "--license", "llama3")
     assert exported.code == 0, exported.err
     card = (tmp_path / "bundle" / "README.md").read_text()

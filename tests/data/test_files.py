@@ -84,3 +84,10 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     with pytest.raises(DataError, match="not a folder that logllm wrote"), new_folder(tmp_path, force=True):
         pass
     assert names(tmp_path) == ["thesis.tex"]
+
+
+def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:
+    from safetensors import SafetensorError
+
+    with pytest.raises(DataError, match="is full: free some space"), explained(tmp_path / "x"):
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")

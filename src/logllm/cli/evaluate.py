@@ -40,7 +40,8 @@ def _draw(report: dict[str, Any]) -> None:
         f"{report['sessions_seen_in_train']:,} sessions also occur in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
     if not report["data_of_training"]:
-        note("these data are not the ones the run was trained on")
+        unknown = report["data_of_training"] is None
+        note("what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on")
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

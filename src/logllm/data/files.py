@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from polars.exceptions import PolarsError
+from safetensors import SafetensorError
 
 from logllm.errors import DataError
 
@@ -106,11 +107,11 @@ def explained(path: Path) -> Iterator[None]:
     """Turn what the system says about a write into an error that says what to do.
 
     Raises:
-        DataError: instead of an OSError, also where Polars wraps one.
+        DataError: instead of an OSError, also where Polars or safetensors wraps one.
     """
     try:
         yield
-    except (OSError, PolarsError) as exc:
+    except (OSError, PolarsError, SafetensorError) as exc:
         number = exc.errno if isinstance(exc, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
             raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc

@@ -19,7 +19,7 @@ from logllm.errors import DataError
 Progress = Callable[[int, int], None]
 """Called with the bytes there are and the bytes there will be (0: not known)."""
 
-REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder"
+REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder, or unpack it and name the log with --raw"
 BLOCK = 1 << 20
 """Bytes read at once."""
 _LATER = {408, 425, 429, 500, 502, 503, 504}

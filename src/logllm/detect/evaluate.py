@@ -38,6 +38,7 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
     scores = detector.score(sessions, prepared.messages, progress=progress)
     in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
     report = _figures(scores, labels, threshold=detector.threshold)
+    trained_on = detector.manifest["data"]["fingerprint"]
     return {
         **report,
         "unseen": _figures(scores[~in_train], labels[~in_train], threshold=detector.threshold) if (~in_train).any() else None,
@@ -47,7 +48,8 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
         "split": split,
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
-        "data_of_training": detector.manifest["data"]["fingerprint"] == prepared.manifest["fingerprint"],
+        # An imported run does not know its data.
+        "data_of_training": None if trained_on is None else trained_on == prepared.manifest["fingerprint"],
     }
 
 

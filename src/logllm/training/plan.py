@@ -84,7 +84,8 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         if part.weights in SMALL_TIER:
             locate(part.weights, progress=progress)
     blueprint = draw(recipe.model)
-    on_gpu = accelerator.device.type == "cuda" or any(part.quantize == "nf4" for part in models)
+    # Models that are not here are not for this machine, if it has no GPU.
+    on_gpu = accelerator.device.type == "cuda" or bool(blueprint.assumed)
     program = _CUDA_CONTEXT if on_gpu else resident()
     with deterministic(recipe.train.seed):
         tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)

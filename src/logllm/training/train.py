@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
@@ -68,8 +69,10 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
         manifest["files"] = save_model(out, model, section=recipe.model)
-    except OSError as exc:
-        raise ModelError(f"run {out} cannot be written: {exc.strerror or exc}; make room, then go on with --resume") from exc
+    except (OSError, SafetensorError) as exc:
+        raise ModelError(
+            f"run {out} cannot be written: {getattr(exc, 'strerror', None) or exc}; make room, then go on with --resume"
+        ) from exc
     write_manifest(out, manifest)
     remove_states(out)
     return read_manifest(out)
