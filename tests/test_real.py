@@ -1,5 +1,8 @@
 """The small tier learns: real small models on the simulator's log and on a part of the HDFS sample (minutes)."""
 
+import subprocess
+import sys
+
 import numpy as np
 import polars as pl
 import pytest
@@ -115,3 +118,25 @@ def test_the_small_tier_trains_in_4_bits(tmp_path, shared) -> None:
     losses = [json.loads(line)["loss"] for line in (tmp_path / "run" / "steps.jsonl").read_text().splitlines()]
     assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:4])
     assert 0 <= evaluate(Detector.load(tmp_path / "run"), tmp_path / "data")["average_precision"] <= 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's count of resident memory")
+def test_loading_4_bits_leaves_nothing_behind() -> None:
+    """A process that holds the small tier in 4 bits grows by less than half of what float32 adds."""
+    pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+    program = (
+        "import gc, sys, bitsandbytes, peft, transformers\n"
+        "from transformers import AutoModel, AutoModelForCausalLM\n"
+        "from logllm.config.recipe import Recipe\n"
+        "from logllm.model.logllm import assemble\n"
+        "from logllm.training.memory import resident\n"
+        "before = resident()\n"
+        "model = assemble(Recipe.load('small', overrides=sys.argv[1:]).model)\n"
+        "gc.collect()\n"
+        "print(resident() - before)"
+    )
+    grown = [
+        int(subprocess.run([sys.executable, "-c", program, *settings], capture_output=True, text=True, check=True).stdout)
+        for settings in ([], ["model.encoder.quantize=nf4", "model.decoder.quantize=nf4"])
+    ]
+    assert grown[1] < 0.5 * grown[0], grown
