@@ -101,7 +101,7 @@ def make_released(folder: Path, section: ModelSection) -> LogLLM:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
     for part, name in ((model.encoder.model, "Bert_ft"), (model.decoder.model, "Llama_ft")):
-        part.peft_config["default"].base_model_name_or_path = f"/mnt/public/gw/LLM_model/{name}"
+        part.peft_config["default"].base_model_name_or_path = f"/elsewhere/models/{name}"
         part.save_pretrained(folder / name, save_embedding_layers=False)
         (folder / name / "README.md").unlink(missing_ok=True)
     torch.save(model.projector.state_dict(), folder / "projector.pt")

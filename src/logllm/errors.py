@@ -29,3 +29,12 @@ class ModelError(LogLLMError):
 
 class ServeError(LogLLMError):
     """The service cannot start or answer."""
+
+
+def first_line(exc: BaseException) -> str:
+    r"""What an error says first, or its kind where it says nothing.
+
+    >>> first_line(ValueError("no such layer\nsee the manual")), first_line(KeyError())
+    ('no such layer', 'KeyError')
+    """
+    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)

@@ -75,7 +75,7 @@ def test_float16_files_and_a_prefixed_projector(folder, tiny_models, tmp_path) -
 
 
 def test_a_hub_name_in_the_configuration_is_used_and_a_folder_of_another_machine_is_not(folder) -> None:
-    change(folder / "Llama_ft" / "adapter_config.json", base_model_name_or_path="/mnt/somewhere/Meta-Llama-3-8B")
+    change(folder / "Llama_ft" / "adapter_config.json", base_model_name_or_path="/elsewhere/Meta-Llama-3-8B")
     change(folder / "Bert_ft" / "adapter_config.json", base_model_name_or_path="bert-base-cased")
     recipe = Recipe.load("bgl", overrides=read_released(folder).overrides())
     assert recipe.model.encoder.weights == "bert-base-cased"

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from logllm.config.model import DecoderSection, EncoderSection, LoraSection
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
@@ -40,7 +40,7 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
             folder, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
         )
     except (OSError, ValueError, KeyError, RuntimeError) as exc:
-        raise ModelError(f"weights {section.weights} cannot be read: {str(exc).strip().splitlines()[0]}") from exc
+        raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
     if section.quantize != "none":
         _settle_quantized(model)
         _let_go_of_files(model)

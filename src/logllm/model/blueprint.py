@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 from logllm.model.backbone import refusal
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
@@ -98,7 +98,7 @@ def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
         with torch.device("meta"):
             model = kind.from_config(config, dtype=dtype)
     except (ValueError, KeyError, ImportError) as exc:
-        reason = str(exc).strip().splitlines()[0]
+        reason = first_line(exc)
         raise ModelError(f"transformers cannot build a {config.model_type} model of this configuration ({reason:.120})") from exc
     model.eval().requires_grad_(False)
     return model  # type: ignore[no-any-return]
@@ -158,7 +158,7 @@ def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None
                 part(part.embed(ids), mask, keep=1)
         except (TypeError, ValueError, AttributeError) as exc:
             kind = type(part).__name__.lower()
-            raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({str(exc).strip().splitlines()[0]:.160})") from exc
+            raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({first_line(exc):.160})") from exc
         except RuntimeError:
             # Shapes that depend on what is computed, as in a mixture of experts: nothing is known against the model.
             return

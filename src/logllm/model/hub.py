@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import NoReturn
 
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 from logllm.model.bundle import CARD
 from logllm.model.checkpoint import verified
 
@@ -49,7 +49,7 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
     except HfHubHTTPError as exc:
         _refused(exc, name, status=exc.response.status_code)
     except (HTTPError, OSError, ValueError, RuntimeError) as exc:
-        reason = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+        reason = first_line(exc)
         raise ModelError(f"{name} cannot be pushed to {api.endpoint}: {reason}; check the network and the name, and push again") from exc
     return str(address)
 
@@ -61,5 +61,5 @@ def _refused(exc: Exception, name: str, *, status: int) -> NoReturn:
         403: "your token may not write there: use one with the right to write, and an owner that is you or an organisation of yours",
         404: "the hub does not know it, or your token may not see it: check the name, and that the token may write",
     }
-    reason = next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+    reason = first_line(exc)
     raise ModelError(f"{name} cannot be pushed: {remedies.get(status, f'{reason}; push again')} (status {status})") from exc

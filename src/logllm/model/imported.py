@@ -13,13 +13,15 @@ from logllm.config.model import ModelSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
+from logllm.model.blueprint import outline
 from logllm.model.checkpoint import base_models, hashes, read_manifest, save_projector, surroundings, write_manifest, write_recipe
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
-from logllm.model.released import FILES, Released, first_line
+from logllm.model.published import configuration
+from logllm.model.released import FILES, Released
 from logllm.model.weights import Progress, locate
 
 
@@ -59,7 +61,7 @@ def import_released(
     """
     section = terms.recipe.model
     found = base_models(section, progress=progress)
-    model = _skeleton(section, progress=progress)
+    model = _skeleton(section)
     _check_projector(released, model)
     parts: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     with new_folder(out, force=force) as place:
@@ -91,20 +93,18 @@ def import_released(
     return read_manifest(out)
 
 
-def _skeleton(section: ModelSection, *, progress: Progress | None) -> LogLLM:
+def _skeleton(section: ModelSection) -> LogLLM:
     """The model without its weights: layers and shapes, on torch's meta device."""
-    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoTokenizer
 
-    kinds: tuple[Any, Any] = (AutoModel, AutoModelForCausalLM)
-    folders = [locate(name, progress=progress) for name in (section.encoder.weights, section.decoder.weights)]
     try:
-        words = AutoTokenizer.from_pretrained(folders[1])
-        with torch.device("meta"):
-            bases = [kind.from_config(AutoConfig.from_pretrained(folder)) for kind, folder in zip(kinds, folders, strict=True)]
-            parts = Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder)
-            return LogLLM(*parts, prompt=render(section.prompt, words))
+        words = AutoTokenizer.from_pretrained(locate(section.decoder.weights))
     except (OSError, ValueError, KeyError) as exc:
-        raise ModelError(f"the base models' configurations cannot be read: {first_line(exc)}") from exc
+        raise ModelError(f"the decoder's tokenizer cannot be read: {first_line(exc)}") from exc
+    bases = [outline(configuration(each.weights), each) for each in (section.encoder, section.decoder)]
+    with torch.device("meta"):
+        parts = Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder)
+        return LogLLM(*parts, prompt=render(section.prompt, words))
 
 
 def _check_adapter(path: Path, adapted: nn.Module) -> None:

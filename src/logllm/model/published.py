@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 from logllm.model.weights import here
 
 PUBLISHED: dict[str, dict[str, Any]] = {
@@ -47,7 +47,7 @@ def configuration(name: str) -> Any:
             raise ModelError(f"{name} holds no config.json with safetensors weights: name a folder written by save_pretrained")
         return AutoConfig.from_pretrained(folder or name)  # of a model on the hub it fetches the configuration alone
     except (OSError, ValueError, KeyError) as exc:
-        reason = str(exc).strip().splitlines()[0]
+        reason = first_line(exc)
         raise ModelError(f"the configuration of {name} is not here and cannot be fetched ({reason:.120})") from exc
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from logllm.config.model import LoraSection, PromptSection
-from logllm.errors import ModelError, RecipeError
+from logllm.errors import ModelError, RecipeError, first_line
 
 FOLDERS = {"encoder": "Bert_ft", "decoder": "Llama_ft"}
 """The authors' names of the two adapters' folders."""
@@ -156,8 +156,3 @@ def _projector(path: Path) -> dict[str, Tensor]:
     if not all(bool(tensor.isfinite().all()) for tensor in found.values()):
         raise ModelError(f"{path}: its numbers are not all finite: the file is broken")
     return found
-
-
-def first_line(exc: Exception) -> str:
-    """What an error says first, or its kind where it says nothing."""
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)

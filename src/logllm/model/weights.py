@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from logllm.data.files import cache, sha256
-from logllm.errors import ModelError
+from logllm.errors import ModelError, first_line
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, in [0, 1]."""
@@ -233,7 +233,7 @@ def _from_hub(name: str) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=_HUB_FILES))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as exc:
-        reason = str(exc).strip().splitlines()[0]
+        reason = first_line(exc)
         raise ModelError(
             f"no weights {name!r}: not a folder, not of the small tier ({small}), and the Hugging Face hub did not give them ({reason:.120})"
         ) from exc
