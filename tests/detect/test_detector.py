@@ -11,6 +11,7 @@ from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError
 from logllm.model.batch import rows_of
+from logllm.model.engine import Engine
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,11 @@ def line(job: str, message: str, time: int = 1_700_000_000) -> str:
 def test_each_distinct_session_and_message_is_computed_once(detector, monkeypatch) -> None:
     sessions = [np.array(session) for session in ([0, 1], [1, 0], [0, 1], [2], [0, 1])]
     decoded, encoded = [], []
-    forward, encode = detector._network.forward, detector._network.encoder.forward
-    monkeypatch.setattr(detector._network, "forward", lambda batch, **how: (decoded.append(len(batch.places)), forward(batch, **how))[1])
-    monkeypatch.setattr(detector._network.encoder, "forward", lambda ids, mask: (encoded.append(len(ids)), encode(ids, mask))[1])
+    judge, encode = Engine.judge, Engine.encode
+    monkeypatch.setattr(
+        Engine, "judge", lambda engine, some, *rest, **how: (decoded.append(len(some)), judge(engine, some, *rest, **how))[1]
+    )
+    monkeypatch.setattr(Engine, "encode", lambda engine, tokens: (encoded.append(len(tokens)), encode(engine, tokens))[1])
     scores = detector.score(sessions, pl.Series(["open", "close", "fail", "never used"]))
     assert (sum(decoded), sum(encoded)) == (3, 3)
     assert scores[0] == scores[2] == scores[4] != scores[1]

@@ -45,6 +45,7 @@ def test_what_the_decoder_reads(pair, monkeypatch) -> None:
     """Head, the messages' vectors in order, repeated ones repeated, tail, the answer but for its last token."""
     ours, plain, tokens = pair
     read = []
+    ours.decoder.reads_trees = False
     forward = ours.decoder.forward
     monkeypatch.setattr(ours.decoder, "forward", lambda given, mask, **keep: read.append((given, mask)) or forward(given, mask, **keep))
     rows = [np.array([4, 0, 0, 3, 0]), np.array([2]), np.array([1, 8])]

@@ -9,12 +9,14 @@ import torch
 import transformers as hf
 from tests.tiny import byte_tokenizer, word_tokenizer
 
+from logllm.config.detect import DetectSection
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens, collate
+from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.train import train
 
@@ -31,6 +33,7 @@ DECODERS: dict[str, tuple[Callable[[], Any], dict[str, Any]]] = {
     "qwen2": (lambda: hf.Qwen2ForCausalLM(hf.Qwen2Config(**LLAMA)), {"targets": {"q_proj", "v_proj"}}),
     "qwen3": (lambda: hf.Qwen3ForCausalLM(hf.Qwen3Config(**LLAMA, head_dim=16)), {"targets": {"q_proj", "v_proj"}}),
     "mistral": (lambda: hf.MistralForCausalLM(hf.MistralConfig(**LLAMA, sliding_window=64)), {"targets": {"q_proj", "v_proj"}}),
+    "mistral-all": (lambda: hf.MistralForCausalLM(hf.MistralConfig(**LLAMA, sliding_window=None)), {"targets": {"q_proj", "v_proj"}}),
     "gemma": (lambda: hf.GemmaForCausalLM(hf.GemmaConfig(**LLAMA, head_dim=16)), {"targets": {"q_proj", "v_proj"}}),
     "gemma2": (
         lambda: hf.Gemma2ForCausalLM(hf.Gemma2Config(**LLAMA, head_dim=16, final_logit_softcapping=2.0, query_pre_attn_scalar=16)),
@@ -92,7 +95,7 @@ def case(request, tiny_models, tmp_path_factory) -> tuple[ModelSection, dict[str
     tokenizer = byte_tokenizer() if part == "encoder" else word_tokenizer(bos=sorted(DECODERS).index(name) % 2 == 0)
     weights = written(make, tokenizer, tmp_path_factory.mktemp(name))
     section = tiny_models.model_copy(update={part: getattr(tiny_models, part).model_copy(update={"weights": weights})})
-    return section, {"part": part, **expected}
+    return section, {"part": part, "name": name, **expected}
 
 
 @pytest.fixture
@@ -176,6 +179,53 @@ def test_each_vector_is_in_its_place(made) -> None:
         torch.testing.assert_close(model(collate([session], tokens=tokens))[0], expected, **CLOSE)
         other = model(collate([session[::-1].copy()], tokens=tokens))[0]
     assert (other - expected).abs().max() > 1e-4
+
+
+TREES = {"llama", "qwen2", "qwen3", "mistral-all", "gemma", "phi", "phi3", "gpt2"}
+ENGINES = {"llama", "qwen2", "qwen3", "mistral-all", "bert", "minilm"}
+
+
+@pytest.mark.parametrize("objective", ["answer", "verdict"])
+def test_a_tree_equals_padding(made, monkeypatch, objective) -> None:
+    """Sessions that begin alike, the same one twice, and one that ends where another goes on: losses and gradients."""
+    model, tokens, expected = made
+    assert model.decoder.reads_trees == (expected["part"] == "encoder" or expected["name"] in TREES)
+    if not model.decoder.reads_trees:
+        return
+    sessions = [*SESSIONS, SESSIONS[0], SESSIONS[0][:2], SESSIONS[2][:5]]
+    batch = collate(sessions, tokens=tokens, labels=torch.tensor([0, 1, 0, 1, 0, 1, 1]))
+    nodes: list[int] = []
+    read = model.decoder.read
+    monkeypatch.setattr(model.decoder, "read", lambda given, tree, **at: nodes.append(len(tree)) or read(given, tree, **at))
+    monkeypatch.setattr(model.decoder, "gains", lambda tree: True)
+    model.trains(("encoder", "projector", "decoder"))
+    model.eval()
+    grown, losses = gradients(model, batch, objective=objective), [model.loss(batch, objective=objective)]
+    model.decoder.reads_trees = False
+    padded = gradients(model, batch, objective=objective)
+    losses.append(model.loss(batch, objective=objective))
+    assert nodes[0] < sum(map(len, sessions)) + len(sessions) * len(model.prompt.head + model.prompt.question)
+    torch.testing.assert_close(*losses, **CLOSE)
+    for name, value in padded.items():
+        torch.testing.assert_close(grown[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("sizes", [(1024, 65_536), (9, 20)], ids=["at once", "in pieces"])
+def test_scoring_equals_the_forward_pass(made, sizes) -> None:
+    """Merged, fused, unpadded, each common beginning once, in chunks of any size: as in training."""
+    model, tokens, expected = made
+    engine = Engine(model, section=DetectSection(batch_positions=sizes[0], tree_positions=sizes[1]))
+    own = engine._encoder if expected["part"] == "encoder" else engine._decoder
+    assert (own is not None) == (expected["name"] in ENGINES)
+    sessions = [*SESSIONS, SESSIONS[0][:2], SESSIONS[2][:5], np.array([1])]
+    told: list[tuple[int, int]] = []
+    with torch.no_grad():
+        vectors = torch.cat([model.encoder(*tokens.tensors(np.array([row]))) for row in range(len(tokens))])
+        alone = torch.cat([model(collate([session], tokens=tokens)) for session in sessions])
+    torch.testing.assert_close(engine.encode(tokens), vectors, **CLOSE)
+    judged = engine.judge(sessions, vectors, progress=lambda *at: told.append(at))
+    torch.testing.assert_close(judged.float(), alone, **CLOSE)
+    assert told[-1] == (len(sessions), len(sessions))
 
 
 @pytest.mark.parametrize("objective", ["answer", "verdict"])

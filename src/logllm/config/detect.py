@@ -1,5 +1,7 @@
 """How sessions are scored."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from logllm.config.section import Section
@@ -8,8 +10,13 @@ from logllm.config.section import Section
 class DetectSection(Section):
     """Sizes of the passes that score."""
 
+    engine: Literal["exact", "bf16"] = "exact"
+    """`exact`: in the weights' own number format. `bf16`: matrix products in bfloat16, and sessions that this leaves in doubt once more exactly;
+    several times faster where the processor has AMX or AVX512-BF16. Refused where a run's validation part has not admitted it (`logllm admit`)."""
     batch_positions: int = Field(default=1024, ge=1)
-    """Most positions (sessions times the longest one's prompt) a decoder pass holds."""
+    """Positions that pass a decoder's layer together; where sessions are padded, most positions (sessions times the longest prompt) of a pass."""
+    tree_positions: int = Field(default=65_536, ge=1)
+    """Most positions whose common beginnings are looked for, and computed once."""
     batch_tokens: int = Field(default=4096, ge=1)
     """Most positions (messages times the longest one's tokens) an encoder pass holds."""
     read_lines: int = Field(default=100_000, ge=1)

@@ -14,10 +14,11 @@ from logllm.data.lines import STDIN, input_bytes, named_files
 from logllm.data.reader import Reader
 from logllm.data.sessions import sessionizer
 from logllm.detect.metrics import Scores
-from logllm.detect.scoring import Progress, Scorer, sigmoid
+from logllm.detect.scoring import Scorer, sigmoid
 from logllm.detect.verdict import Verdict, to_frame, verdicts
 from logllm.model.batch import Rows, rows_of
 from logllm.model.checkpoint import load_run
+from logllm.model.engine import Progress
 from logllm.model.logllm import LogLLM
 from logllm.model.weights import Progress as WeightsProgress
 

@@ -1,6 +1,6 @@
 """Sessions to logits: each distinct session scored once, each distinct message encoded once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +9,12 @@ import polars as pl
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.model.batch import MessageTokens, Rows, collate, in_passes
+from logllm.model.batch import MessageTokens, Rows
+from logllm.model.engine import Engine, Progress
 from logllm.model.logllm import LogLLM
 
 Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""
-Progress = Callable[[int, int], None]
-"""Told how many of how many distinct sessions are scored."""
 
 _REMEMBERED = 1_000_000
 """Distinct sessions whose logits are kept between calls."""
@@ -29,9 +28,8 @@ class Scorer:
 
     def __init__(self, model: LogLLM, tokenizer: Any, *, recipe: Recipe) -> None:
         """Score with a model in evaluation mode, in passes of the recipe's sizes."""
-        self._model = model.eval()
+        self._engine = Engine(model, section=recipe.detect)
         self._tokenizer = tokenizer
-        self._section = recipe.detect
         self._max_tokens = recipe.model.encoder.max_tokens
         self._vectors = torch.zeros((0, model.encoder.width), device=model.device)
         self._known = np.zeros(0, dtype=np.bool_)
@@ -65,24 +63,14 @@ class Scorer:
             self._known = np.concatenate([self._known, np.zeros(grown, dtype=np.bool_)])
         rows = rows[~self._known[rows]]
         tokens = MessageTokens(messages.gather(rows).to_list(), self._tokenizer, max_tokens=self._max_tokens)
-        self._vectors[torch.from_numpy(rows).to(self._vectors.device)] = self._model.encode(tokens, positions=self._section.batch_tokens)
+        self._vectors[torch.from_numpy(rows).to(self._vectors.device)] = self._engine.encode(tokens)
         self._known[rows] = True
 
     def _decode(self, sessions: list[Rows], progress: Progress | None) -> None:
-        """Score distinct sessions, those of like length together."""
-        around = len(self._model.prompt.head) + len(self._model.prompt.question)
-        lengths = np.array([len(session) + around for session in sessions])
-        by_length = np.argsort(lengths, kind="stable")
-        done = 0
-        for rows in in_passes(by_length, lengths[by_length], positions=self._section.batch_positions):
-            some = [sessions[row] for row in rows]
-            with torch.inference_mode():
-                pair = self._model(collate(some, vectors=self._vectors)).double()  # (b, 2)
-            difference = (pair[:, 1] - pair[:, 0]).tolist()
-            self._logits.update((session.tobytes(), value) for session, value in zip(some, difference, strict=True))
-            done += len(rows)
-            if progress is not None:
-                progress(done, len(sessions))
+        """Score distinct sessions."""
+        pair = self._engine.judge(sessions, self._vectors, progress=progress)  # (b, 2)
+        difference = (pair[:, 1] - pair[:, 0]).tolist()
+        self._logits.update((session.tobytes(), value) for session, value in zip(sessions, difference, strict=True))
 
 
 def sigmoid(logits: Logits) -> Logits:

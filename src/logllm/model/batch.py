@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 Rows = npt.NDArray[np.int64]
-"""Row numbers, one a message."""
+"""Row numbers of a table, one a message or a position."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,10 @@ class MessageTokens:
             ids[at, :length] = self._flat[self._starts[row] : self._starts[row] + length]
             mask[at, :length] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)
+
+    def packed(self) -> tuple[npt.NDArray[np.int32], Rows]:
+        """All ids one after the other, and where each message starts, (len(self) + 1,)."""
+        return self._flat, self._starts
 
     def passes(self, *, positions: int) -> Iterator[Rows]:
         """All rows in passes of like length with at most about `positions` token positions each."""

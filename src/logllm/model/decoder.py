@@ -8,10 +8,23 @@ from torch import Tensor, nn
 
 from logllm.config.model import DecoderSection
 from logllm.model.backbone import adapted
+from logllm.model.tree import Tree
+
+_READ_TREES = (
+    *(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")),
+    "GPT2LMHeadModel",
+)
+"""Architectures that take positions and a mask of who sees whom as they are, and have no window beyond which they do not look."""
 
 
 class Decoder(nn.Module):
-    """Embedding vectors to next-token logits."""
+    """Embedding vectors to next-token logits.
+
+    Attributes:
+        width: of an input vector, d_dec.
+        positions: most that the model can read.
+        reads_trees: whether `read` is for this architecture.
+    """
 
     def __init__(self, model: Any, section: DecoderSection, *, adapters: bool = True) -> None:
         """Wrap a loaded causal language model.
@@ -27,6 +40,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.width = int(model.get_input_embeddings().weight.shape[1])
         self.positions = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
+        self.reads_trees = type(model).__name__ in _READ_TREES and getattr(model.config, "sliding_window", None) is None
+        self._linear = _products_of_a_layer(model)
         self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -49,3 +64,40 @@ class Decoder(nn.Module):
         output = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False)
         logits: Tensor = output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)
         return logits
+
+    def read(self, embeddings: Tensor, tree: Tree, *, nodes: Tensor) -> Tensor:
+        """Logits at some nodes of a tree of sequences, each node computed once.
+
+        Args:
+            embeddings: the nodes' input vectors, (n, d_dec).
+            tree: their positions and who follows whom.
+            nodes: where logits are wanted, (k,).
+
+        Returns:
+            Logits under the model's own transform, (k, v), float32.
+        """
+        follows = torch.from_numpy(tree.mask()).to(embeddings.device)
+        mask = torch.zeros(follows.shape, dtype=embeddings.dtype, device=embeddings.device)
+        mask.masked_fill_(~follows, torch.finfo(embeddings.dtype).min)  # (n, n)
+        positions = torch.from_numpy(tree.depths).to(embeddings.device)
+        output = self.model(
+            inputs_embeds=embeddings[None],
+            attention_mask=mask[None, None],
+            position_ids=positions[None],
+            logits_to_keep=nodes,
+            use_cache=False,
+        )
+        logits: Tensor = output.logits[0].to(torch.float32)  # (k, v)
+        return logits
+
+    def gains(self, tree: Tree) -> bool:
+        """Whether a tree is less work than its sequences padded to the longest: fewer nodes, but each is weighed against all others."""
+        b, p = len(tree.paths), max(map(len, tree.paths))
+        return len(tree) * (self._linear + 4 * self.width * len(tree)) < b * p * (self._linear + 4 * self.width * p)
+
+
+def _products_of_a_layer(model: Any) -> float:
+    """Floating-point operations of a layer's linear parts, a position."""
+    layers = int(model.config.num_hidden_layers)
+    head = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+    return 2.0 * sum(int(each.numel()) for each in model.parameters() if each.dim() > 1 and id(each) not in head) / layers

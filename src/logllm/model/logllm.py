@@ -15,6 +15,7 @@ from logllm.model.batch import Batch, MessageTokens, Rows
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import Prompt, render
+from logllm.model.tree import grow
 from logllm.model.weights import Progress, locate
 
 IGNORED = -100
@@ -117,13 +118,27 @@ class LogLLM(nn.Module):
             places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
         messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
-            embeddings, mask = self._splice(messages, places, endings=[self._normal[: self.prompt.shared]] * len(batch.places))
-            logits: Tensor = self.decoder(embeddings, mask, keep=1)
+            logits = self._read(messages, places, endings=[self._normal[: self.prompt.shared]] * len(batch.places), keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
-        embeddings, mask = self._splice(messages, places, endings=[answer[:-1] for answer in answers])
-        logits = self.decoder(embeddings, mask, keep=max(len(answer) for answer in answers))
-        return logits  # (b, k, v)
+        return self._read(messages, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
+
+    def prompts(self, sessions: Sequence[Rows], vectors: Tensor) -> tuple[Tensor, list[Rows]]:
+        """Everything that sessions are read from, and each session's whole prompt up to its verdict.
+
+        Args:
+            sessions: for each session the rows of its messages.
+            vectors: the messages' vectors, (u, d_enc).
+
+        Returns:
+            The table of input vectors, words first, (w + u, d_dec), and for each session its rows.
+
+        Raises:
+            ModelError: a prompt that is longer than the decoder's positions.
+        """
+        with torch.inference_mode():
+            table = self._table(self.projector(vectors).to(self.rounding))
+        return table, self._rows(sessions, endings=[self._normal[: self.prompt.shared]] * len(sessions))
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -141,15 +156,40 @@ class LogLLM(nn.Module):
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
         return [self._anomalous if label else self._normal for label in batch.labels.tolist()]
 
-    def _splice(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows]) -> tuple[Tensor, Tensor]:
-        """Input embeddings and mask of whole prompts, padded on the left: (b, p, d_dec) and (b, p).
+    def _read(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows], keep: int) -> Tensor:
+        """Logits at the last positions of whole prompts, (b, keep, v): the prompts as one tree, or padded on the left.
 
         Raises:
             ModelError: a prompt that is longer than the decoder's positions.
         """
+        table, rows = self._table(messages), self._rows(places, endings=endings)
+        tree = grow(rows) if self.decoder.reads_trees else None
+        if tree is not None and self.decoder.gains(tree):
+            nodes = np.zeros((len(rows), keep), dtype=np.int64)
+            for at, path in zip(tree.order, tree.paths, strict=True):
+                nodes[at, -len(path) :] = path[-keep:]
+            embeddings = nn.functional.embedding(torch.from_numpy(tree.rows).to(table.device), table)  # (n, d_dec)
+            logits: Tensor = self.decoder.read(embeddings, tree, nodes=torch.from_numpy(nodes.ravel()).to(table.device))
+            return logits.view(*nodes.shape, -1)  # (b, keep, v)
+        longest = max(map(len, rows))
+        index = np.zeros((len(rows), longest), dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for at, row in enumerate(rows):
+            index[at, longest - len(row) :] = row
+            mask[at, longest - len(row) :] = 1
+        embeddings = nn.functional.embedding(torch.from_numpy(index).to(table.device), table)  # (b, p, d_dec)
+        logits = self.decoder(embeddings, torch.from_numpy(mask).to(table.device), keep=keep)
+        return logits
+
+    def _table(self, messages: Tensor) -> Tensor:
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec)."""
         words = self.decoder.embed(self.words)  # (w, d_dec)
-        table = torch.cat([words, messages.to(words.dtype)])  # (w + u, d_dec)
-        rows = [np.concatenate([self._head, place + len(words), self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
+        return torch.cat([words, messages.to(words.dtype)])
+
+    def _rows(self, places: Sequence[Rows], *, endings: Sequence[Rows]) -> list[Rows]:
+        """Whole prompts as rows of the table."""
+        messages = len(self.words)
+        rows = [np.concatenate([self._head, place + messages, self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
         longest = max(map(len, rows))
         if longest > self.decoder.positions:
             messages_given = max(map(len, places))
@@ -158,13 +198,7 @@ class LogLLM(nn.Module):
                 f"a session of {messages_given:,} messages is longer than the {most:,} that the decoder can read: "
                 f"prepare with --max-messages {most}"
             )
-        index = np.zeros((len(rows), longest), dtype=np.int64)
-        mask = np.zeros((len(rows), longest), dtype=np.int64)
-        for at, row in enumerate(rows):
-            index[at, longest - len(row) :] = row
-            mask[at, longest - len(row) :] = 1
-        embeddings = nn.functional.embedding(torch.from_numpy(index).to(table.device), table)  # (b, p, d_dec)
-        return embeddings, torch.from_numpy(mask).to(table.device)
+        return rows
 
 
 def assemble(section: ModelSection, *, adapters: bool = True, progress: Progress | None = None) -> tuple[LogLLM, Any]:

@@ -1,0 +1,136 @@
+"""How a model scores: message vectors, and verdict logits of distinct sessions, by the fastest way that is right."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from logllm.config.detect import DetectSection
+from logllm.errors import ModelError
+from logllm.model.batch import MessageTokens, Rows, collate, in_passes
+from logllm.model.bert import Bert
+from logllm.model.llama import Llama
+from logllm.model.logllm import LogLLM
+from logllm.model.tree import Tree, grow
+
+Progress = Callable[[int, int], None]
+"""Told how many of how many distinct sessions are scored."""
+
+DOUBT = 1.0
+"""A logit that may be wrong by so much (measured for bf16: .4 to .8 at most) and would then matter is computed again, exactly."""
+TOLERANCE = 0.01
+"""Difference of scores that matters."""
+
+
+class Engine:
+    """A model in evaluation mode, its weights as they are now, made ready to score.
+
+    Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters merged, without
+    padding, each beginning that sessions share once; all others through transformers', padded, in passes of like length.
+    """
+
+    def __init__(self, model: LogLLM, *, section: DetectSection, threshold: float = 0.5) -> None:
+        """Copy and merge the weights that need it.
+
+        Args:
+            model: not trained on afterwards, for as long as this is used.
+            section: which engine, and how large its passes are.
+            threshold: scores that are near it are not left to an engine that rounds.
+
+        Raises:
+            ModelError: an engine that cannot run this decoder.
+        """
+        self.model = model.eval()
+        self._section = section
+        whole = {part: next(each.parameters()).dtype == torch.float32 for part, each in model.parts().items()}
+        encoder, decoder = model.encoder.model, model.decoder.model
+        chunk = section.batch_positions
+        self._encoder = None
+        if whole["encoder"] and Bert.serves(encoder):
+            self._encoder = Bert(encoder, pooling=model.encoder.pooling, dtype=torch.float32, chunk=chunk)
+        served = Llama.serves(decoder)
+        self._decoder = Llama(decoder, dtype=torch.float32, chunk=chunk) if whole["decoder"] and served else None
+        self._rounding: Llama | None = None
+        self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
+        self.doubted = 0
+        if section.engine == "bf16":
+            if not served:
+                raise ModelError(f"detect.engine = 'bf16' cannot run a {type(decoder).__name__}: leave it at 'exact'")
+            self._rounding = Llama(decoder, dtype=torch.bfloat16, chunk=2 * chunk)
+
+    def encode(self, tokens: MessageTokens) -> Tensor:
+        """Vectors of all messages of a table, (len(tokens), d_enc)."""
+        if self._encoder is None or not len(tokens):
+            return self.model.encode(tokens, positions=self._section.batch_tokens)
+        return self._encoder.vectors(tokens, device=self.model.device)
+
+    def judge(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
+        """Verdict logits of sessions that are all different.
+
+        Args:
+            sessions: for each session the rows of its messages.
+            vectors: the message table's, (messages, d_enc).
+            progress: told as the passes go on.
+
+        Returns:
+            Logits of normal and anomalous, (b, 2), float64.
+
+        Raises:
+            ModelError: a session that is longer than the decoder can read.
+        """
+        if self._rounding is None:
+            return self._exact(sessions, vectors, progress)
+        logits = self._through(self._rounding, sessions, vectors, progress)
+        again = torch.nonzero(_doubtful(logits[:, 1] - logits[:, 0], threshold=self._threshold))[:, 0].cpu()
+        self.doubted += len(again)
+        if len(again):
+            logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors, None)
+        return logits
+
+    def _exact(self, sessions: Sequence[Rows], vectors: Tensor, progress: Progress | None) -> Tensor:
+        if self._decoder is not None:
+            return self._through(self._decoder, sessions, vectors, progress)
+        around = len(self.model.prompt.head) + len(self.model.prompt.question)
+        lengths = np.array([len(session) + around for session in sessions])
+        by_length = np.argsort(lengths, kind="stable")
+        logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=self.model.device), 0
+        for rows in in_passes(by_length, lengths[by_length], positions=self._section.batch_positions):
+            with torch.inference_mode():
+                logits[torch.from_numpy(rows)] = self.model(collate([sessions[row] for row in rows], vectors=vectors)).double()
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(sessions))
+        return logits
+
+    def _through(self, decoder: Llama, sessions: Sequence[Rows], vectors: Tensor, progress: Progress | None) -> Tensor:
+        """Logits by a tree of the sessions' prompts, or several where one would be too large."""
+        table, prompts = self.model.prompts(sessions, vectors)  # (rows, d_dec)
+        logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=table.device)
+        done = 0
+        for some, tree in _trees(prompts, positions=self._section.tree_positions):
+            told = None
+            if progress is not None:
+                before, report = done, progress  # fixed for this pass
+                told = lambda layer, layers: report(before + len(some) * layer // layers, len(sessions))  # noqa: E731, B023
+            inputs = table[torch.from_numpy(tree.rows).to(table.device)]  # (n, d_dec)
+            logits[torch.from_numpy(some)] = decoder.logits(inputs, tree, ids=self.model.prompt.verdict_ids, progress=told).double()
+            done += len(some)
+        return logits
+
+
+def _trees(prompts: Sequence[Rows], *, positions: int) -> list[tuple[Rows, Tree]]:
+    """The prompts as trees of at most about so many nodes, and which prompts are in each."""
+    tree = grow(prompts)
+    if len(tree) <= positions:
+        return [(np.arange(len(prompts)), tree)]
+    piece = tree.starts[:-1] // positions
+    cut = [tree.order[piece == number] for number in np.unique(piece)]
+    return [(some, grow([prompts[at] for at in some])) for some in cut]
+
+
+def _doubtful(logits: Tensor, *, threshold: float) -> Tensor:
+    """Which logit differences an error of `DOUBT` would change the score or the verdict of."""
+    score = logits.sigmoid()
+    moved = torch.maximum((logits + DOUBT).sigmoid() - score, score - (logits - DOUBT).sigmoid())
+    return (moved > TOLERANCE) | ((logits - threshold).abs() < DOUBT)

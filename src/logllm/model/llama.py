@@ -1,0 +1,184 @@
+"""Llama-family decoders for scoring: one pass over a tree of sequences, layer by layer."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from logllm.model.batch import Rows
+from logllm.model.packing import Chunk, Layout, Linear, Room, chunks, plain, product, stacked
+from logllm.model.tree import Tree
+
+LayerProgress = Callable[[int, int], None]
+"""Told how many of how many layers are done."""
+
+_SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's matrices, (d_out, d_in) each, and biases where there are any."""
+
+    attention: Linear
+    """Queries, keys and values."""
+    output: Linear
+    gates: Linear
+    """The feed-forward part's gate and what it is multiplied with."""
+    down: Linear
+    norms: tuple[Tensor, ...]
+    """Of each head's queries and keys, where the architecture has them (Qwen3)."""
+
+
+class Llama:
+    """A decoder's layers: adapters merged, projections of one input fused, norms' weights folded into them.
+
+    All nodes of a tree pass a layer before the next one begins, so that one layer's keys and values are all that is
+    kept. Within a layer, chunks of nodes pass from norm to norm while their states are in the processor's cache.
+    Only the sequences' ends pass the last layer's query, output and feed-forward parts.
+    """
+
+    def __init__(self, model: Any, *, dtype: torch.dtype, chunk: int) -> None:
+        """Take a transformers model's weights.
+
+        Args:
+            model: one that `serves` accepts, with or without PEFT's adapters.
+            dtype: number format of the matrix products; sums along the layers stay in float32.
+            chunk: nodes that pass a layer together.
+        """
+        base = plain(model)
+        config = base.config
+        heads, kv = config.num_attention_heads, config.num_key_value_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv, key_first=0)
+        self._eps: float = config.rms_norm_eps
+        self._dtype, self._chunk = dtype, chunk
+        self._rotary = base.model.rotary_emb
+        self._norm, self._head = base.model.norm.weight.detach().float(), base.lm_head.weight.detach()
+        self._layers = [self._taken(layer) for layer in base.model.layers]
+
+    @staticmethod
+    def serves(model: Any) -> bool:
+        """Whether a model's architecture is one that this computes, and its weights are whole numbers of no kind."""
+        base = plain(model)
+        if type(base).__name__ not in _SERVED or not all(parameter.is_floating_point() for parameter in base.parameters()):
+            return False
+        config = base.config
+        rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+        return config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None and rope not in ("dynamic", "longrope")
+
+    def _taken(self, layer: Any) -> _Layer:
+        attention, feed = layer.self_attn, layer.mlp
+        scaled = self._layout.heads * self._layout.width
+        fused, bias = stacked((attention.q_proj, attention.k_proj, attention.v_proj), scale=layer.input_layernorm.weight)
+        norms: tuple[Tensor, ...] = ()
+        if hasattr(attention, "q_norm"):
+            norms = (attention.q_norm.weight.detach().float() * attention.scaling, attention.k_norm.weight.detach().float())
+        else:  # the scale of the scores, once for all
+            fused[:scaled] *= attention.scaling
+            if bias is not None:
+                bias[:scaled] *= attention.scaling
+        gates = stacked((feed.gate_proj, feed.up_proj), scale=layer.post_attention_layernorm.weight)
+        made = [(fused, bias), stacked((attention.o_proj,)), gates, stacked((feed.down_proj,))]
+        rounded = [(weight.to(self._dtype), None if bias is None else bias.to(self._dtype)) for weight, bias in made]
+        return _Layer(rounded[0], rounded[1], rounded[2], rounded[3], norms)
+
+    @torch.inference_mode()
+    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: LayerProgress | None = None) -> Tensor:
+        """Logits of some tokens at the sequences' ends.
+
+        Args:
+            inputs: each node's input vector, (n, d_dec); written over.
+            tree: the nodes' order and paths.
+            ids: the tokens.
+            progress: told of each layer.
+
+        Returns:
+            (b, len(ids)), float32, in the sequences' own order.
+        """
+        x = inputs.float()  # (n, d_dec)
+        stored = torch.empty((len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
+        room = Room(x.device)
+        plan = [
+            chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout, causal=True)
+        ]
+        turns = self._turns(tree.depths, x)
+        for done, layer in enumerate(self._layers[:-1]):
+            for chunk in plan:
+                some = slice(chunk.start, chunk.end)
+                made = self._projected(layer, x[some], [turn[some] for turn in turns], room=room)
+                stored[some] = made[:, -stored.shape[1] :]
+                self._finish(layer, x[some], made, stored, chunk=chunk, layout=self._layout, room=room)
+            if progress is not None:
+                progress(done + 1, len(self._layers))
+        ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
+        states = self._last(x, ends, [stored, *turns], paths=tree.paths, room=room)  # (b, d_dec)
+        found = torch.empty((len(ends), len(ids)), device=x.device)
+        found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
+        if progress is not None:
+            progress(len(self._layers), len(self._layers))
+        return found
+
+    def _last(self, x: Tensor, ends: Tensor, kept: Sequence[Tensor], *, paths: Sequence[Rows], room: Room) -> Tensor:
+        """The last layer's states at the sequences' ends: all other nodes give their keys and values only."""
+        layer, heads = self._layers[-1], self._layout.heads
+        stored, *turns = kept
+        for start in range(0, len(x), self._chunk):
+            some = slice(start, start + self._chunk)
+            stored[some] = self._projected(layer, x[some], [turn[some] for turn in turns], room=room, first=heads)
+        x, turns = x[ends], [turn[ends] for turn in turns]  # (b, d_dec)
+        layout = replace(self._layout, query_row=heads)
+        for chunk in chunks(paths, np.ones(len(ends), dtype=np.int64), nodes=self._chunk, layout=layout, causal=True):
+            some = slice(chunk.start, chunk.end)
+            made = self._projected(layer, x[some], [turn[some] for turn in turns], room=room, end=heads)
+            self._finish(layer, x[some], made, stored, chunk=chunk.to(x.device), layout=layout, room=room)
+        return x
+
+    def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
+        """Cosines and sines of each node's rotary angles, (n, 1, width / 2) each."""
+        positions = torch.arange(int(depths.max()) + 1, device=like.device)
+        half = self._layout.width // 2
+        at = torch.from_numpy(depths).to(like.device)
+        return [table[0, :, None, :half][at].to(self._dtype) for table in self._rotary(like, positions[None])]
+
+    def _scale(self, x: Tensor) -> Tensor:
+        """What root-mean-square normalisation multiplies each row with, (c, 1)."""
+        squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        return squares.div_(x.shape[1]).add_(self._eps).rsqrt_()
+
+    def _normed(self, x: Tensor, room: Room) -> Tensor:
+        return torch.mul(x, self._scale(x), out=room.take("normed", len(x), x.shape[1], self._dtype))
+
+    def _projected(  # noqa: PLR0913 - a part of the heads
+        self, layer: _Layer, x: Tensor, turns: Sequence[Tensor], *, room: Room, first: int = 0, end: int | None = None
+    ) -> Tensor:
+        """Some heads of queries, keys and values, (c, (end - first) * width), turned by their positions."""
+        heads, kv, width = self._layout.heads, self._layout.kv, self._layout.width
+        end = heads + 2 * kv if end is None else end
+        some = slice(first * width, end * width)
+        weight, bias = layer.attention
+        made = product(self._normed(x, room), (weight[some], None if bias is None else bias[some]), room=room, name="attention")
+        split = made.view(len(x), end - first, width)[:, : heads + kv - first]
+        if layer.norms:
+            scales = torch.cat([layer.norms[0].expand(heads, -1), layer.norms[1].expand(kv, -1)])[first:end]
+            split.mul_(torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales)
+        left, right = split.chunk(2, dim=-1)
+        cos, sin = turns
+        turned = (left * cos).addcmul_(right, sin, value=-1)
+        right.mul_(cos).addcmul_(left, sin)
+        left.copy_(turned)
+        return made
+
+    def _finish(  # noqa: PLR0913
+        self, layer: _Layer, x: Tensor, made: Tensor, stored: Tensor, *, chunk: Chunk, layout: Layout, room: Room
+    ) -> None:
+        """Attention, output and feed-forward of a chunk, added to its states `x`, (c, d_dec)."""
+        found = room.take("found", len(x) + 1, layout.heads * layout.width, self._dtype)
+        for group in chunk.groups:
+            group.attend(made, stored, layout=layout, into=found)
+        x.add_(product(found[:-1], layer.output, room=room, name="output"))
+        gates = product(self._normed(x, room), layer.gates, room=room, name="gates")
+        gate, up = gates.chunk(2, dim=-1)
+        x.add_(product(torch.nn.functional.silu(gate, inplace=True).mul_(up), layer.down, room=room, name="output"))
