@@ -194,7 +194,7 @@ def test_bitsandbytes_is_imported_without_a_word(tmp_path, monkeypatch, caplog) 
     for name in [name for name in sys.modules if name.partition(".")[0] == "bitsandbytes"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(tmp_path)
-    assert backbone._import_bitsandbytes()
+    assert backbone.import_bitsandbytes()
     assert sys.modules["bitsandbytes"].__file__ == str(tmp_path / "bitsandbytes.py")
     assert caplog.messages == []
     logging.getLogger("bitsandbytes.backends.cpu.ops").warning("something else")

@@ -152,9 +152,9 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
     Raises:
         ModelError: a target that the model does not have.
     """
+    import_bitsandbytes()
     from peft import LoraConfig, get_peft_model
 
-    _import_bitsandbytes()  # as PEFT does, too, where it is installed
     targets = section.targets or lora_targets(model)
     fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in model.modules())
     config = LoraConfig(
@@ -171,7 +171,7 @@ def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
     """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
     if section.quantize == "none":
         return {}
-    if not _import_bitsandbytes():
+    if not import_bitsandbytes():
         raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
     from transformers import BitsAndBytesConfig
 
@@ -185,8 +185,14 @@ def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
     }
 
 
-def _import_bitsandbytes() -> bool:
-    """Import bitsandbytes where it is installed, before PEFT does and it warns of a kernel that `_settle_quantized` rules out anyway."""
+def import_bitsandbytes() -> bool:
+    """Import bitsandbytes where it is installed, before PEFT does and it warns of a missing kernel.
+
+    That kernel is for 4-bit weights without a backward pass, which LogLLM does not use anyway.
+
+    Returns:
+        Whether it is installed.
+    """
     from importlib.util import find_spec
 
     if find_spec("bitsandbytes") is None:
