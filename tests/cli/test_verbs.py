@@ -170,3 +170,7 @@ def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> N
     done = subprocess.run([sys.executable, "-m", "logllm", "detect", str(tiny_run), "-"], input=log, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 120
+    said = done.stderr.decode().splitlines()  # ours alone: other libraries keep their progress and their warnings to themselves
+    assert len(said) == 2, said
+    assert said[0] == f"{len(log.splitlines()):,} lines read"
+    assert said[1].startswith("120 sessions, ")

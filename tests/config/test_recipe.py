@@ -15,6 +15,29 @@ def test_every_packaged_recipe_reads_back(name, tmp_path) -> None:
     assert Recipe.load(tmp_path / "copy.toml") == recipe
 
 
+def test_brief_and_nano_are_small_asked_in_fewer_words() -> None:
+    small, brief, nano = (Recipe.load(name) for name in ("small", "brief", "nano"))
+    question = {
+        "head": "Is this sequence of system log messages normal or anomalous?",
+        "tail": "",
+        "normal": " normal",
+        "anomalous": " anomalous",
+    }
+    assert brief.model.prompt.model_dump() == nano.model.prompt.model_dump() == question
+    assert (small.model.decoder.layers, brief.model.decoder.layers) == (None, None)
+    assert 1 <= nano.model.decoder.layers < 30
+    assert brief.model.model_copy(update={"prompt": small.model.prompt}) == small.model
+    assert nano.model.model_copy(update={"decoder": brief.model.decoder}) == brief.model
+    assert nano.model.decoder.model_copy(update={"layers": None}) == brief.model.decoder
+    assert {recipe.train.objective for recipe in (small, brief, nano)} == {"verdict"}
+
+
+@pytest.mark.parametrize("layers", ["0", "-1", "1.5", "'all'"])
+def test_layers_are_a_whole_number_from_one(layers) -> None:
+    with pytest.raises(RecipeError, match="model.decoder.layers"):
+        Recipe.load("small", overrides=[f"model.decoder.layers={layers}"])
+
+
 def test_overrides_are_toml_or_text() -> None:
     lora = ["model.decoder.lora.targets=['q', 'v']", "model.encoder.lora.r=16"]
     sets = ["train.seed=7", "model.encoder.pooling=pooler", "train.stages.0.lr=1e-5", *lora]

@@ -1,6 +1,7 @@
 """One contract for every architecture: what LogLLM needs of an encoder and of a decoder, on tiny random models."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens, collate
+from logllm.model.blueprint import outline
 from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM, assemble
+from logllm.model.published import configuration
 from logllm.training.train import train
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
@@ -226,6 +229,29 @@ def test_scoring_equals_the_forward_pass(made, sizes) -> None:
     judged = engine.judge(sessions, vectors, progress=lambda *at: told.append(at))
     torch.testing.assert_close(judged.float(), alone, **CLOSE)
     assert told[-1] == (len(sessions), len(sessions))
+
+
+def test_the_first_layers_are_the_models_own(case) -> None:
+    """One of two layers against the whole model whose second one is taken out by hand."""
+    section, expected = case
+    if expected["part"] == "encoder":
+        return
+    folder = Path(section.decoder.weights)
+    shallow, _ = load_backbone(folder, section.decoder.model_copy(update={"layers": 1}))
+    whole, _ = load_backbone(folder, section.decoder)
+    (layers,) = (module for module in whole.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == 2)
+    ids = torch.tensor([[1, 7, 8, 9, 10]])
+    with torch.no_grad():
+        kept, both = shallow(input_ids=ids, use_cache=False).logits, whole(input_ids=ids, use_cache=False).logits
+        del layers[1]
+        whole.config.num_hidden_layers = 1
+        by_hand = whole(input_ids=ids, use_cache=False).logits
+    torch.testing.assert_close(kept, by_hand, **CLOSE)
+    assert (kept - both).abs().max() > 1e-3
+    drawn = outline(configuration(section.decoder.weights), section.decoder.model_copy(update={"layers": 1}))
+    assert {name: value.shape for name, value in drawn.named_parameters()} == {
+        name: value.shape for name, value in shallow.named_parameters()
+    }
 
 
 @pytest.mark.parametrize("objective", ["answer", "verdict"])

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tests.training.test_train import changed
 
+from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.blueprint import draw
@@ -37,16 +38,23 @@ def test_live_tensors_counts_what_lives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trains", "objective", "checkpointing"),
+    ("trains", "objective", "checkpointing", "like"),
     [
-        (("encoder", "projector", "decoder"), "answer", False),
-        (("encoder", "projector", "decoder"), "verdict", True),
-        (("encoder", "projector"), "answer", True),
-        (("projector", "decoder"), "verdict", False),
-        (("decoder",), "answer", False),
+        (("encoder", "projector", "decoder"), "answer", False, "small"),
+        (("encoder", "projector", "decoder"), "verdict", True, "small"),
+        (("encoder", "projector"), "answer", True, "small"),
+        (("projector", "decoder"), "verdict", False, "small"),
+        (("decoder",), "answer", False, "small"),
+        (("encoder", "projector", "decoder"), "verdict", False, "nano"),
+        (("encoder", "projector", "decoder"), "answer", False, "nano"),
+        (("projector", "decoder"), "verdict", False, "brief"),
     ],
 )
-def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_models, data, trains, objective, checkpointing) -> None:
+def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_models, data, trains, objective, checkpointing, like) -> None:
+    layers = 1 if like == "nano" else None
+    tiny_models = tiny_models.model_copy(
+        update={"prompt": Recipe.load(like).model.prompt, "decoder": tiny_models.decoder.model_copy(update={"layers": layers})}
+    )
     stage = {"trains": trains, "lr": 1e-3, "max_sessions": 32, "message_dropout": 0.1 if len(trains) == 2 else 0}
     section = changed(tiny_recipe, objective=objective, batch=8, micro_batch=8, gradient_checkpointing=checkpointing, stages=[stage]).train
     order = data.orders(section)[0]

@@ -1,6 +1,5 @@
 """The `logllm` command: its verbs, and the one place where errors become an exit code."""
 
-import logging
 import os
 import sys
 import warnings
@@ -50,7 +49,6 @@ def main() -> None:
     if not {"-v", "--verbose"} & set(sys.argv[1:2]):
         os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
         warnings.simplefilter("ignore")
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         app()
     except LogLLMError as exc:

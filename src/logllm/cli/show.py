@@ -96,11 +96,12 @@ def weights(
     name: Annotated[
         str | None, typer.Argument(help="A folder, a model of the small tier or of the Hugging Face hub; without it, the small tier.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the what is found on standard output.")] = False,
+    layers: Annotated[int | None, typer.Option(min=1, help="Only its first layers, as model.decoder.layers keeps them.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is found on standard output.")] = False,
 ) -> None:
     """The models of the small tier and whether they are here, or what a model would bring: sizes, adapters' targets, memory."""
     if name is not None:
-        _candidate(name, as_json=as_json)
+        _candidate(name, layers=layers, as_json=as_json)
         return
     from logllm.data.files import cache
     from logllm.model.weights import SMALL_TIER, available
@@ -113,13 +114,13 @@ def weights(
     note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")
 
 
-def _candidate(name: str, *, as_json: bool) -> None:
+def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
     """Print what a model would bring."""
     from dataclasses import asdict
 
     from logllm.model.candidate import describe
 
-    found = describe(name)
+    found = describe(name, layers=layers)
     if as_json:
         emit(asdict(found))
         return

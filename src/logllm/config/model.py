@@ -73,6 +73,9 @@ class DecoderSection(Section):
 
     weights: str = "SmolLM2-135M-Instruct"
     """A folder, a model of the small tier, or a name on the Hugging Face hub (paper: meta-llama/Meta-Llama-3-8B)."""
+    layers: int | None = Field(default=None, ge=1)
+    """First layers that are kept, beneath the model's own final norm and output head; none: all of them (paper). Time and memory fall with
+    them; adapters belong to the number they were trained with."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Number format of the frozen weights."""
     quantize: Literal["none", "nf4"] = "none"

@@ -2,8 +2,10 @@
 
 import ctypes
 import inspect
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import nn
 
 from logllm.config.model import DecoderSection, EncoderSection, LoraSection
 from logllm.errors import ModelError, first_line
+from logllm.model.depth import first_layers
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
@@ -22,7 +25,7 @@ _FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
 
 
 def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tuple[nn.Module, Any]:
-    """A base model and its tokenizer from a folder.
+    """A base model, as many layers of it as the section keeps, and its tokenizer from a folder.
 
     Returns:
         The model in evaluation mode with frozen weights, and its tokenizer.
@@ -31,14 +34,16 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
             cannot serve as what the section wants it for; the message gives the reason.
     """
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        model, loaded = kind.from_pretrained(
-            folder, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
-        )
+        config = first_layers(AutoConfig.from_pretrained(folder), section)
+        with _unheard("transformers.modeling_utils"):  # it lists the weights of layers that are not kept
+            model, loaded = kind.from_pretrained(
+                folder, config=config, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
+            )
     except (OSError, ValueError, KeyError, RuntimeError) as exc:
         raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
     if section.quantize != "none":
@@ -147,6 +152,7 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
     Raises:
         ModelError: a target that the model does not have.
     """
+    import_bitsandbytes()
     from peft import LoraConfig, get_peft_model
 
     targets = section.targets or lora_targets(model)
@@ -165,9 +171,7 @@ def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
     """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
     if section.quantize == "none":
         return {}
-    from importlib.util import find_spec
-
-    if find_spec("bitsandbytes") is None:
+    if not import_bitsandbytes():
         raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
     from transformers import BitsAndBytesConfig
 
@@ -179,3 +183,36 @@ def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
             bnb_4bit_compute_dtype=getattr(torch, section.compute),
         )
     }
+
+
+def import_bitsandbytes() -> bool:
+    """Import bitsandbytes where it is installed, before PEFT does and it warns of a missing kernel.
+
+    That kernel is for 4-bit weights without a backward pass, which LogLLM does not use anyway.
+
+    Returns:
+        Whether it is installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        return False
+    with _unheard("bitsandbytes.backends.cpu.ops"):
+        import bitsandbytes  # noqa: F401
+    return True
+
+
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Nothing but errors from one logger of a library's, inside a `with` block."""
+
+    def grave(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    # A filter, not a level: transformers takes its logger's level for a wish to hear more.
+    logger = logging.getLogger(name)
+    logger.addFilter(grave)
+    try:
+        yield
+    finally:
+        logger.removeFilter(grave)

@@ -12,6 +12,7 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.errors import ModelError, first_line
 from logllm.model.backbone import refusal
 from logllm.model.decoder import Decoder
+from logllm.model.depth import first_layers
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
@@ -73,16 +74,16 @@ def draw(section: ModelSection) -> Blueprint:
 
 
 def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
-    """A base model on torch's `meta` device: parameters with shape and format, without memory.
+    """A base model, or what the section keeps of it, on torch's `meta` device: parameters with shape and format, without memory.
 
     Raises:
-        ModelError: it cannot serve as what the section asks for.
+        ModelError: it cannot serve as what the section asks for, or has fewer layers than it asks for.
     """
     encoder = isinstance(section, EncoderSection)
     reason = refusal(config, encoder=encoder)
     if reason is not None:
         raise ModelError(f"{section.weights} cannot serve as {'encoder' if encoder else 'decoder'}: {reason}")
-    return bare(config, encoder=encoder, dtype=getattr(torch, section.dtype))
+    return bare(first_layers(config, section), encoder=encoder, dtype=getattr(torch, section.dtype))
 
 
 def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:

@@ -10,6 +10,7 @@ from logllm.errors import ModelError
 from logllm.model.backbone import refusal
 from logllm.model.blueprint import bare, outline, pretend, try_out, weight_bytes
 from logllm.model.decoder import Decoder
+from logllm.model.depth import first_layers
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import render
 from logllm.model.published import configuration
@@ -50,17 +51,20 @@ class Candidate:
     """Of the weights in each number format."""
 
 
-def describe(name: str) -> Candidate:
+def describe(name: str, *, layers: int | None = None) -> Candidate:
     """A model as it would be used.
 
     Args:
         name: a folder, a model of the small tier, or a name on the Hugging Face hub, of which the configuration alone is fetched.
+        layers: of a decoder, the first layers that would be kept; none: all.
 
     Raises:
-        ModelError: no configuration, or transformers cannot read it.
+        ModelError: no configuration, transformers cannot read it, or it has fewer layers.
     """
-    config = configuration(name)
-    encoder, decoder = (_role(config, section) for section in (EncoderSection(weights=name), DecoderSection(weights=name)))
+    section = DecoderSection(weights=name, layers=layers)
+    config = first_layers(configuration(name), section)
+    encoder = _role(config, EncoderSection(weights=name)) if layers is None else Role(refused="an encoder keeps all its layers")
+    decoder = _role(config, section)
     # The half that would be loaded: the whole with its output head where it can serve as decoder.
     base = bare(config, encoder=refusal(config, encoder=False) is not None, dtype=torch.bfloat16)
     pooler = refusal(config, encoder=True) is None and getattr(bare(config, encoder=True, dtype=torch.bfloat16), "pooler", None) is not None

@@ -150,13 +150,15 @@ def _data(manifest: Mapping[str, Any]) -> str:
 def _settings(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """The settings that matter most."""
     model = recipe.model
+    depth = "" if model.decoder.layers is None else f", its first layers: {model.decoder.layers}"
+    words = [f"`{text.encode('unicode_escape').decode()}`" if text else "" for text in (model.prompt.head, model.prompt.tail)]
     rows = [
-        f"| {part} | `{section.weights}`, {section.dtype}, 4 bits: {section.quantize}; LoRA r {section.lora.r}, alpha {section.lora.alpha} |"
-        for part, section in (("encoder", model.encoder), ("decoder", model.decoder))
+        f"| {part} | `{section.weights}`{kept}, {section.dtype}, 4 bits: {section.quantize}; LoRA r {section.lora.r}, alpha {section.lora.alpha} |"
+        for part, section, kept in (("encoder", model.encoder, ""), ("decoder", model.decoder, depth))
     ]
     rows += [
         f"| pooling | {model.encoder.pooling}, {model.encoder.max_tokens} tokens a message |",
-        f"| prompt | `{model.prompt.head}` messages `{model.prompt.tail.encode('unicode_escape').decode()}` |",
+        f"| prompt | {' messages '.join(words).strip()} |",
     ]
     if "imported" not in manifest:  # whatever trained those, it was not this recipe's stages
         stages = "; ".join(f"{' + '.join(stage.trains)} at {stage.lr:g}" for stage in recipe.train.stages)

@@ -121,7 +121,8 @@ def _check_adapter(path: Path, adapted: nn.Module) -> None:
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             shapes = f"found {found.get(name, 'none')}, the base model takes {wanted.get(name, 'none')}"
-            raise ModelError(f"{path}: tensor {name} does not fit: {shapes}; name the base models with --encoder and --decoder")
+            remedy = "name the base models with --encoder and --decoder, and a recipe that keeps as many layers"
+            raise ModelError(f"{path}: tensor {name} does not fit: {shapes}; {remedy}")
 
 
 def _check_projector(released: Released, model: LogLLM) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from logllm.config.model import LoraSection, PromptSection
 from logllm.errors import ModelError, RecipeError, first_line
+from logllm.model.backbone import import_bitsandbytes
 
 FOLDERS = {"encoder": "Bert_ft", "decoder": "Llama_ft"}
 """The authors' names of the two adapters' folders."""
@@ -111,6 +112,7 @@ def _adapter(folder: Path, part: str) -> Adapter:
 
 def _check_features(config: Mapping[str, Any], path: Path) -> None:
     """Refuse what would make the adapter compute something else: all that differs from PEFT's plain LoRA."""
+    import_bitsandbytes()
     from peft import LoraConfig
 
     plain = asdict(LoraConfig())
