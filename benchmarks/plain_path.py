@@ -163,12 +163,16 @@ class PlainModel:
         return self.projector((output.last_hidden_state * weight).sum(1) / weight.sum(1))  # type: ignore[no-any-return]
 
     def inputs(self, sessions: Sequence[list[str]], endings: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """Prompts as embeddings and mask, padded on the left, (b, p, d_dec) and (b, p)."""
+        """Prompts as embeddings and mask, (b, p, d_dec) and (b, p)."""
         flat = self.vectors([message for session in sessions for message in session])
+        return self.spliced(torch.split(flat, [len(session) for session in sessions]), endings)
+
+    def spliced(self, sessions: Sequence[Tensor], endings: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Prompts around sessions of projected vectors, padded on the left."""
         embed = self.decoder.get_input_embeddings()
         prompts = [
             torch.cat([embed(torch.tensor(self.head)), vectors, embed(torch.tensor([*self.tail, *ending], dtype=torch.int64))])
-            for vectors, ending in zip(torch.split(flat, [len(session) for session in sessions]), endings, strict=True)
+            for vectors, ending in zip(sessions, endings, strict=True)
         ]
         longest = max(map(len, prompts))
         padded = torch.stack([nn.functional.pad(prompt, (0, 0, longest - len(prompt), 0)) for prompt in prompts])

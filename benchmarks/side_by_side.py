@@ -62,7 +62,7 @@ def ours(detector: Detector, log: Path) -> tuple[Verdicts, float]:
 def score(run: Path, log: Path, *, plain_run: Path, slices: int, sessions: int) -> dict[str, Any]:
     """Seconds of both for the whole log, slice by slice in turn."""
     detector, plain = Detector.load(run), PlainModel(plain_run)
-    grouped, plain_lines = _read(log, run)
+    grouped, plain_lines = read_plainly(log, run)
     picked = random.Random(0).sample(list(grouped), min(slices * sessions, len(grouped) - len(grouped) % slices))  # noqa: S311 - no secret
     parts = [picked[at::slices] for at in range(slices)]
     plain.answers_of([grouped[name] for name in parts[0][:2]], micro_batch=2)  # warms up
@@ -91,7 +91,7 @@ def score(run: Path, log: Path, *, plain_run: Path, slices: int, sessions: int) 
 
 def verdicts(run: Path, log: Path, *, micro_batch: int) -> dict[str, Any]:
     """Verdicts of both on every distinct session; a distinct session counts as often as it occurs, too."""
-    grouped, _ = _read(log, run)
+    grouped, _ = read_plainly(log, run)
     judged, _ = ours(Detector.load(run), log)
     plain = PlainModel(run)
     distinct = {tuple(messages): name for name, messages in grouped.items()}
@@ -146,7 +146,7 @@ def train(run: Path, data: Path, *, steps: int) -> dict[str, Any]:
     }
 
 
-def _read(log: Path, run: Path) -> tuple[Sessions, float]:
+def read_plainly(log: Path, run: Path) -> tuple[Sessions, float]:
     """A log's sessions by the plain path, and the seconds it took."""
     settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
     started = time.perf_counter()

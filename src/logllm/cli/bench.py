@@ -26,7 +26,7 @@ def bench(
 
 def _draw(report: dict[str, Any]) -> None:
     """The figures as tables, and in a few words."""
-    stages = [(name, duration(stage["seconds"]), _speeds(stage), _share(stage)) for name, stage in report["stages"].items()]
+    stages = [(name, f"{stage['seconds']:,.2f} s", _speeds(stage), _share(stage)) for name, stage in report["stages"].items()]
     table(f"{report['run']} on {', '.join(report['inputs'])}", ("stage", "time", "speed", "of the peak"), stages)
     training = [(" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}") for stage in report.get("training", ())]
     if training:
