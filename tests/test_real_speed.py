@@ -19,8 +19,8 @@ from tests.test_real import simulated
 
 pytestmark = pytest.mark.real
 
-AT_LEAST = 3.0
-"""Times as fast as the published way on the simulator's log, which repeats itself little."""
+AT_LEAST = 2.0
+"""Times as fast as the published way on 500 lines of the simulator, which repeat themselves little; half of what was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -39,23 +39,24 @@ def seconds(detector: Detector, lines: list[str]) -> float:
     return time.perf_counter() - started
 
 
-def test_ours_is_many_times_as_fast_as_the_published_way(run) -> None:
-    log = run.parent / "storage.log"
+def test_ours_is_many_times_as_fast_as_the_published_way(run, tmp_path) -> None:
+    log = tmp_path / "first.log"
+    lines = (run.parent / "storage.log").read_text().splitlines()[:500]
+    log.write_text("\n".join(lines))
     settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="manifest")
     grouped = list(read_sessions(log, settings).values())
     plain, detector = PlainModel(run), Detector.load(run)
-    lines = log.read_text().splitlines()
-    some = random.Random(0).sample(grouped, 12)
+    some = random.Random(0).sample(grouped, 8)
     seconds(detector, lines[:40])
     plain.answers_of(some[:2], micro_batch=2)
-    ratios = [plain.answers_of(some, micro_batch=12)[1] * len(grouped) / len(some) / seconds(detector, lines) for _ in range(2)]
+    ratios = [plain.answers_of(some, micro_batch=8)[1] * len(grouped) / len(some) / seconds(detector, lines) for _ in range(2)]
     assert max(ratios) >= AT_LEAST, ratios
 
 
 def test_what_is_repeated_costs_next_to_nothing(run) -> None:
     """The same sessions four times over, under other names."""
     detector = Detector.load(run)
-    lines = (run.parent / "storage.log").read_text().splitlines()[:300]
+    lines = (run.parent / "storage.log").read_text().splitlines()[:150]
     again = [re.sub(r"op=[0-9a-f]{2}", f"op={copy}{copy}", line) for copy in range(4) for line in lines]
     seconds(detector, lines[:40])
     once = min(seconds(detector, lines) for _ in range(2))
@@ -63,15 +64,14 @@ def test_what_is_repeated_costs_next_to_nothing(run) -> None:
     assert four < 2 * once, (once, four)
 
 
-def test_a_fresh_process_measures_and_starts(run) -> None:
+def test_a_fresh_process_measures_and_starts(run, tmp_path) -> None:
     """The verb as a user calls it; its figures hang together."""
+    log = tmp_path / "first.log"
+    log.write_text("".join((run.parent / "storage.log").read_text().splitlines(keepends=True)[:100]))
     done = subprocess.run(
-        [sys.executable, "-m", "logllm", "bench", str(run), str(run.parent / "storage.log"), "--json"],
-        capture_output=True,
-        text=True,
-        check=True,
+        [sys.executable, "-m", "logllm", "bench", str(run), str(log), "--json"], capture_output=True, text=True, check=True
     )
     report = json.loads(done.stdout)
     assert report["start_seconds"] > report["load_seconds"]
     assert 0 < report["stages"]["decode"]["share"] < 1.5
-    assert report["stages"]["decode"]["seconds"] < 1.5 * report["end_to_end"]["seconds"]
+    assert report["stages"]["decode"]["sessions"] == report["work"]["distinct_sessions"] > 1
