@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-real check docs clean
+.PHONY: help setup demo bench test test-real check docs clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,14 @@ setup: $(READY) ## install everything into .venv, once and again when the requir
 
 demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it (under 10 minutes)
 	@.venv/bin/python demo/run.py
+
+RUN ?= out/demo/run
+LOG ?= out/demo/new.log
+DATA ?= $(if $(filter out/demo/run,$(RUN)),out/demo/data)
+
+bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default what the demo made, which runs first if need be
+	@test -e $(RUN) || test $(RUN) != out/demo/run || $(MAKE) --no-print-directory demo
+	@.venv/bin/logllm bench $(RUN) $(LOG) $(if $(DATA),--data $(DATA))
 
 test: $(READY) ## run the default tests (under 2 minutes)
 	@.venv/bin/python -m pytest --numprocesses logical --dist loadfile
@@ -30,9 +38,11 @@ check: $(READY) ## look for style, format and type errors, and for generated pag
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/python docs/generate.py --check
+	@.venv/bin/python benchmarks/performance.py --check
 
-docs: $(READY) ## make docs/settings.md from the source
+docs: $(READY) ## make docs/settings.md from the source, docs/performance.md and its plots from the measurements
 	@.venv/bin/python docs/generate.py
+	@.venv/bin/python benchmarks/performance.py
 
 clean: ## remove .venv, caches and what the demo wrote
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import detect, evaluate, export, importing, prepare, push, show, train
+from logllm.cli import bench, detect, evaluate, export, importing, prepare, push, show, train
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("detect")(detect.detect)
+app.command("bench")(bench.bench)
 app.command("import")(importing.import_)
 app.command("export")(export.export)
 app.command("push")(push.push)

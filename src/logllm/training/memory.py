@@ -153,11 +153,21 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
 
 def resident() -> int:
     """Bytes of memory that this process holds now; 0 where the system does not say."""
+    return _status("VmRSS")
+
+
+def most_resident() -> int:
+    """Most bytes of memory that this process has held so far; 0 where the system does not say."""
+    return _status("VmHWM")
+
+
+def _status(field: str) -> int:
+    """Bytes that Linux gives for a field of this process's status."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmRSS:")), 0)
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:")), 0)
 
 
 def _peak(blueprint: Blueprint, data: TrainingSet, *, sessions: list[Rows], section: TrainSection, frozen: bool) -> int:

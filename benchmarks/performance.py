@@ -1,0 +1,258 @@
+"""docs/performance.md and its plots from the measurements in docs/performance; with --check, whether the page is current.
+
+    python benchmarks/performance.py [--check]
+
+The measurements are what `logllm bench --json`, side_by_side.py and savings.py wrote; a file's name is what the page calls it.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).resolve().parent.parent / "docs" / "performance"
+PAGE = FOLDER.with_suffix(".md")
+INTRODUCTION = """# Performance
+
+Made by `python benchmarks/performance.py` from the measurements in `docs/performance`. Times depend on the machine; every ratio was taken side
+by side in one process, both sides with the same number of threads.
+"""
+COMMANDS = """## Measuring it yourself
+
+    logllm bench RUN LOG --data DATA --json > docs/performance/bench-NAME.json
+    python benchmarks/side_by_side.py score RUN LOG --out docs/performance/score-NAME.json
+    python benchmarks/side_by_side.py verdicts RUN LOG --out docs/performance/verdicts-NAME.json
+    python benchmarks/side_by_side.py train RUN DATA --out docs/performance/train-NAME.json
+    python benchmarks/savings.py RUN LOG --out docs/performance/savings-NAME.json
+    python benchmarks/performance.py
+
+`logllm bench` alone needs nothing but a run and a log, and `make bench` makes both where there are none.
+"""
+FORMULA = """## What the share of the peak means
+
+The peak is measured in the same run: the median of products of two 2,048 x 2,048 matrices in float32, before and after, with the threads
+that everything else has. A product of square matrices of size n counts 2 n³ operations, a multiplication and an addition as two.
+
+    share = operations of the distinct work / (seconds x peak)
+    operations = 2 x w x positions + 4 x a x l x contexts
+
+`w` are the weights of the linear layers that every position passes: without embeddings, output head, pooler and adapters. `a` is the
+width of attention (heads times their width), `l` the number of layers.
+
+In the decoder `positions` are those of the tree of all distinct prompts: the head once, each distinct beginning of a session once, the
+tail and the answer's beginning once for each distinct session. `contexts` is the sum over them of how many positions each one reads,
+itself included. In the encoder `positions` are the tokens of the distinct messages, special ones included, and `contexts` is
+the sum of the squares of the messages' lengths.
+
+Padding, repetition, norms, activations, softmax, projector and output head are not counted: what a stage spends on them lowers its share. A
+share can pass 1 where the products are of a better shape than the square ones, or the machine's clock changes.
+"""
+
+
+def page(found: dict[str, dict[str, Any]]) -> str:
+    """The whole page from measurements by file name."""
+    kinds: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, figures in found.items():
+        kinds.setdefault(figures.get("kind", "bench"), {})[name.partition("-")[2] or name] = figures
+    makers = {"score": _scores, "verdicts": _verdicts, "train": _trainings, "savings": _savings, "bench": _benches}
+    parts = ["\n".join(makers[kind](kinds[kind])) for kind in makers if kind in kinds]
+    return "\n".join([INTRODUCTION, *(f"{part}\n" for part in parts), FORMULA, COMMANDS]).rstrip() + "\n"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
+    """A Markdown table, all but its first column to the right."""
+    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
+    return [f"| {' | '.join(map(str, line))} |" for line in lines]
+
+
+def _range(spread: dict[str, float]) -> str:
+    """Median and range of ratios."""
+    return f"{spread['median']:.1f}x ({spread['lowest']:.1f}–{spread['highest']:.1f})"
+
+
+def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Files to verdicts next to the published way."""
+    rows = []
+    for name, figures in found.items():
+        plain, own = (sorted(part[side] for part in figures["slices"])[len(figures["slices"]) // 2] for side in ("plain", "ours"))
+        distinct = f"{figures['sessions']:,} ({figures['distinct_sessions']:,})"
+        slices = f"{len(figures['slices'])} of {figures['slice']}, {figures['micro_batch']} a pass"
+        rows.append(
+            (name, figures["recipe"], distinct, f"{plain:,.0f} s", f"{own:,.1f} s", _range(figures["ratio"]), slices, figures["threads"])
+        )
+    columns = (
+        "workload",
+        "recipe",
+        "sessions (distinct)",
+        "published way",
+        "ours",
+        "ratio (range)",
+        "slices of the published way",
+        "threads",
+    )
+    return [
+        "## From file to verdicts", "",
+        "The published way encodes every message of every session, generates six tokens and masks with Python's `re`",
+        "(`benchmarks/plain_path.py`). It is timed on seeded slices, each after a whole log of ours, and scaled by count.", "",
+        *_table(columns, rows), "",
+        "![ratios to the published way](performance/ratios.svg)",
+    ]  # fmt: skip
+
+
+def _verdicts(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Equality with the published way."""
+    rows = [
+        (
+            name,
+            f"{each['sessions']:,}",
+            f"{each['verdicts_equal']:.3%}",
+            f"{each['largest_score_difference']:.1e}",
+            f"{each['words_equal']:.3%}",
+        )
+        for name, figures in found.items()
+        for name, each in ((f"{name}, distinct sessions", figures["distinct"]), (f"{name}, all sessions", figures["all"]))
+    ]
+    columns = ("workload", "sessions", "verdicts equal", "largest difference of a score", "equal to the words generated")
+    return [
+        "## The same verdicts", "",
+        "Verdicts of the published way, from the two verdict logits of its first generated step and the run's threshold, next to ours. The last",
+        "column reads the generated words with a regular expression instead; it says little of a run that was trained to score, not to write.", "",
+        *_table(columns, rows),
+    ]  # fmt: skip
+
+
+def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Training next to the published way."""
+    rows = [
+        (
+            name,
+            " + ".join(each["trains"]),
+            f"{each['plain_sessions_per_second']:.2f}",
+            f"{each['ours_sessions_per_second']:.2f}",
+            _range(each["ratio"]),
+        )
+        for name, each in found.items()
+    ]
+    return ["## Training", "", "Sessions a second over the same sessions, step by step in turn.", "",
+            *_table(("workload", "trains", "published way", "ours", "ratio (range)"), rows)]  # fmt: skip
+
+
+def _savings(found: dict[str, dict[str, Any]]) -> list[str]:
+    """What each step from the published way to ours gains."""
+    lines = ["## What each saving gains", ""]
+    for name, figures in found.items():
+        seconds = list(figures["seconds"].items())
+        rows = [
+            (step, f"{taken:,.1f} s", f"{before / taken:.2f}x", f"{seconds[0][1] / taken:.1f}x")
+            for (step, taken), (_, before) in zip(seconds, [seconds[0], *seconds[:-1]], strict=True)
+        ]
+        lines += [f"{name}: {figures['sessions']:,} sessions, {figures['distinct_sessions']:,} distinct; each step keeps the ones before it.", "",
+                  *_table(("step", "whole log", "gain", "in all"), rows), ""]  # fmt: skip
+        lines += [f"![what each saving gains: {name}](performance/savings-{name}.svg)", ""]
+    return lines[:-1]
+
+
+def _benches(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Stages of each workload."""
+    lines = ["## Stage by stage"]
+    for name, figures in found.items():
+        rows = [(stage, f"{each['seconds']:.2f} s", _speeds(each), _share(each)) for stage, each in figures["stages"].items()]
+        rows += [(f"train {' + '.join(each['trains'])}", "", _speeds(each), "") for each in figures.get("training", ())]
+        lines += ["", f"### {name}", "", _about(figures), "", *_table(("stage", "time", "speed", "share of the peak"), rows)]
+    return lines
+
+
+def _speeds(figures: dict[str, Any]) -> str:
+    """A stage's work a second."""
+    speeds = ((name.removesuffix("_per_second"), value) for name, value in figures.items() if name.endswith("_per_second"))
+    return ", ".join(f"{value:,.{1 if value < 100 else 0}f} {what}/s" for what, value in speeds)
+
+
+def _share(figures: dict[str, Any]) -> str:
+    """A stage's share of the peak, where it has one."""
+    return f"{figures['share']:.2f}" if "share" in figures else ""
+
+
+def _about(figures: dict[str, Any]) -> str:
+    """A workload in a few sentences."""
+    work, whole, memory = figures["work"], figures["end_to_end"], figures["memory"]
+    peaks = " and ".join(f"{figures['gemm'][when] / 1e9:.0f}" for when in ("before", "after"))
+    start = figures["start_seconds"]
+    loading = f"{figures['load_seconds']:.1f} s"
+    peak, loaded = (f"{memory[when] / 1e9:.2f} GB" for when in ("peak", "loaded"))
+    fresh = "" if start is None else f"; {start:.1f} s from the start of a process to its verdicts on ten lines"
+    distinct = ", ".join(f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}" for what in ("sessions", "messages", "positions"))
+    return (
+        f"{whole['lines']:,} lines from file to verdicts in {whole['seconds']:.1f} s (the model loaded before, in {loading}{fresh}). "
+        f"Distinct: {distinct}. Memory {peak} at the peak, {loaded} with the model loaded. The machine's peak before and after: "
+        f"{peaks} GFLOP/s on {figures['threads']} threads; encoder in {figures['formats']['encoder']}, decoder in {figures['formats']['decoder']}."
+    )
+
+
+def plot(found: dict[str, dict[str, Any]]) -> None:
+    """Write the plots: ratios with their range, and what each saving leaves of the time."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "logllm"  # the same figures make the same file
+    names = {"score": "scoring", "train": "training"}
+    ratios = {
+        f"{name.partition('-')[2]}\n{names[figures['kind']]}": figures["ratio"]
+        for name, figures in found.items()
+        if figures.get("kind") in names
+    }
+    if ratios:
+        middle = [spread["median"] for spread in ratios.values()]
+        below = [spread["median"] - spread["lowest"] for spread in ratios.values()]
+        above = [spread["highest"] - spread["median"] for spread in ratios.values()]
+        _bars(
+            FOLDER / "ratios.svg", dict(zip(ratios, middle, strict=True)), around=[below, above], axis="times as fast as the published way"
+        )
+    for name, figures in found.items():
+        if figures.get("kind") == "savings":
+            seconds = figures["seconds"]
+            _bars(
+                FOLDER / f"{name}.svg",
+                seconds,
+                around=None,
+                axis=f"seconds for {figures['sessions']:,} sessions",
+            )
+
+
+def _bars(path: Path, bars_of: dict[str, float], *, around: Any, axis: str) -> None:
+    """Bars with their figures on a logarithmic scale, the first on top."""
+    from matplotlib.figure import Figure
+
+    labels, values = list(bars_of), list(bars_of.values())
+    figure = Figure(figsize=(8, 0.6 + 0.5 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(range(len(labels)), values, xerr=around, color="#3b6ea5", height=0.6, capsize=3)
+    axes.bar_label(bars, labels=[f"{value:,.1f}" for value in values], padding=12 if around else 3)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    axes.set_xlim(min(1.0, *values), max(values) * 3)
+    axes.set_xlabel(axis)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main() -> int:
+    """Write the page and its plots, or compare the page."""
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    if not found:
+        print("docs/performance holds no measurements yet", file=sys.stderr)
+        return 0
+    if "--check" in sys.argv[1:]:
+        current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page(found)
+        if not current:
+            print("docs/performance.md is not current: run python benchmarks/performance.py", file=sys.stderr)
+        return 0 if current else 1
+    PAGE.write_text(page(found), encoding="utf-8")
+    plot(found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,54 @@
+"""`logllm bench`: how fast a run judges a log, and how close to the machine's limit."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from logllm.cli.console import duration, emit, note, shares, size, table
+
+
+def bench(
+    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
+    inputs: Annotated[list[str], typer.Argument(help="Files or globs; they are read several times.")],
+    data: Annotated[Path | None, typer.Option(help="Folder that `logllm prepare` wrote: times training, too.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")] = False,
+) -> None:
+    """Measure every stage from lines to verdicts, memory, and the share of the machine's peak."""
+    from logllm.study.bench import bench as measure
+
+    with shares() as progress:
+        report = measure(run, inputs, data=data, progress=progress)
+    if as_json:
+        emit(report)
+    _draw(report)
+
+
+def _draw(report: dict[str, Any]) -> None:
+    """The figures as tables, and in a few words."""
+    stages = [(name, f"{stage['seconds']:,.2f} s", _speeds(stage), _share(stage)) for name, stage in report["stages"].items()]
+    table(f"{report['run']} on {', '.join(report['inputs'])}", ("stage", "time", "speed", "of the peak"), stages)
+    training = [(" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}") for stage in report.get("training", ())]
+    if training:
+        table("training", ("stage", "sessions/s"), training)
+    whole, work, memory, start = (report[name] for name in ("end_to_end", "work", "memory", "start_seconds"))
+    note(f"from file to verdicts {duration(whole['seconds'])}: {whole['lines']:,} lines, {whole['sessions']:,} sessions")
+    distinct = (f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}" for what in ("sessions", "messages", "positions"))
+    note(f"distinct: {', '.join(distinct)}")
+    starts = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
+    note(f"model loaded in {duration(report['load_seconds'])}{starts}")
+    note(f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded")
+    peaks = " and ".join(f"{report['gemm'][when] / 1e9:,.0f}" for when in ("before", "after"))
+    formats = ", ".join(f"{part} in {kind}" for part, kind in report["formats"].items())
+    note(f"the machine's peak in float32, before and after: {peaks} GFLOP/s on {report['threads']} threads; {formats}")
+
+
+def _speeds(stage: dict[str, Any]) -> str:
+    """A stage's work a second, each kind of it."""
+    found = {name.removesuffix("_per_second"): value for name, value in stage.items() if name.endswith("_per_second")}
+    return ", ".join(f"{value:,.{1 if value < 100 else 0}f} {what}/s" for what, value in found.items())
+
+
+def _share(stage: dict[str, Any]) -> str:
+    """What part of the machine's peak a stage reached on distinct work."""
+    return f"{stage['share']:.2f}" if "share" in stage else ""

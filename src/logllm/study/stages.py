@@ -1,0 +1,140 @@
+"""Each stage from text lines to logits timed by itself."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from logllm.config.detect import DetectSection
+from logllm.config.prepare import PrepareSection
+from logllm.data.lines import read_lines
+from logllm.data.masking import mask
+from logllm.data.reader import Reader
+from logllm.data.records import Parser
+from logllm.data.sessions import sessionizer
+from logllm.model.batch import MessageTokens, Rows, collate, in_passes, rows_of
+from logllm.model.logllm import LogLLM
+from logllm.study.work import decoder_work, encoder_work, share
+
+Made = TypeVar("Made")
+Stage = dict[str, float | int]
+"""Seconds, what was done in them, and how much of it a second."""
+
+
+class Watch:
+    """Adds up the time of several pieces of work."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        """So far."""
+
+    def timed(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        """The result of some work, its time added."""
+        started = time.perf_counter()
+        result = work(*arguments)
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def each(self, items: Iterable[Made]) -> Iterator[Made]:
+        """Items, the time it takes to make each one added."""
+        iterator, end = iter(items), object()
+        while (item := self.timed(next, iterator, end)) is not end:
+            yield item
+
+    def stage(self, **done: int) -> Stage:
+        """What was done in the time."""
+        return {"seconds": self.seconds, **done, **{f"{what}_per_second": count / max(self.seconds, 1e-9) for what, count in done.items()}}
+
+
+def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> dict[str, Stage]:
+    """Reading, parsing and masking, one after the other and each by itself; masking works on every message, repeated ones too."""
+    parser = Parser(settings.format, sessions=settings.sessions, today=datetime.now(UTC).date())
+    reading, parsing, masking = Watch(), Watch(), Watch()
+    lines = messages = 0
+    for batch in reading.each(read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)):
+        records, _ = parsing.timed(parser.parse, batch.frame)
+        masking.timed(mask, records["message"], settings.mask)
+        lines += batch.frame.height
+        messages += records.height
+    return {"read": reading.stage(lines=lines), "parse": parsing.stage(lines=lines), "mask": masking.stage(lines=messages)}
+
+
+def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> tuple[dict[str, Stage], list[Rows], pl.Series]:
+    """Grouping by itself, and all four stages as detection runs them, overlapping as they do.
+
+    Returns:
+        Figures, sessions as rows of the message table, and that table.
+    """
+    reader = Reader(settings, today=datetime.now(UTC).date(), batch_lines=batch_lines)
+    sessions = sessionizer(settings.sessions)
+    everything, grouping = Watch(), Watch()
+    found = [grouping.timed(sessions.push, records) for records in everything.each(reader.read(sources))]
+    found.append(grouping.timed(sessions.flush))
+    everything.seconds += grouping.seconds
+    lines = reader.counts["lines"]
+    rows = rows_of(pl.concat(found)["messages"])
+    return {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}, rows, reader.messages.messages
+
+
+def model_stages(
+    model: LogLLM, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], section: DetectSection, max_tokens: int
+) -> tuple[dict[str, Stage], dict[str, int]]:
+    """Tokenising, encoding and decoding, each distinct thing once.
+
+    Args:
+        model: in evaluation mode.
+        tokenizer: the encoder's.
+        data: sessions and their message table.
+        section: sizes of the passes.
+        max_tokens: of a message.
+
+    Returns:
+        Figures of the stages, and the operations of the distinct work of `encode` and `decode`.
+    """
+    sessions, messages = data
+    distinct = list({session.tobytes(): session for session in sessions}.values())
+    tokenising, encoding, decoding = Watch(), Watch(), Watch()
+    tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
+    vectors = encoding.timed(lambda: model.encode(tokens, positions=section.batch_tokens))
+    decoding.timed(lambda: _judge(model, distinct, vectors=vectors, positions=section.batch_positions))
+    encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
+    stages = {
+        "tokenise": tokenising.stage(messages=len(tokens)),
+        "encode": encoding.stage(tokens=encoder.positions, messages=len(tokens)),
+        "decode": decoding.stage(positions=decoder.positions, sessions=len(distinct)),
+    }
+    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}
+
+
+def shares(stages: dict[str, Stage], flops: dict[str, int], *, peak: Sequence[float]) -> dict[str, Stage]:
+    """The stages with the operations of their distinct work and the share of the machine's peak that they reached."""
+    reached = {name: share(count, seconds=float(stages[name]["seconds"]), peak=peak) for name, count in flops.items()}
+    return {name: {**stage, **({"flops": flops[name], "share": reached[name]} if name in flops else {})} for name, stage in stages.items()}
+
+
+def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM) -> dict[str, int]:
+    """How much there is of everything, and how much of it is distinct."""
+    around = len(model.prompt.head) + len(model.prompt.question)
+    occurrences = int(np.sum([len(session) for session in sessions]))
+    return {
+        "sessions": len(sessions),
+        "distinct_sessions": len({session.tobytes() for session in sessions}),
+        "messages": occurrences,
+        "distinct_messages": len(messages),
+        "positions": occurrences + around * len(sessions),
+        "distinct_positions": decoder_work(sessions, model.prompt).positions,
+    }
+
+
+def _judge(model: LogLLM, sessions: Sequence[Rows], *, vectors: Tensor, positions: int) -> None:
+    """Score distinct sessions, those of like length together."""
+    lengths = np.array([len(session) for session in sessions]) + len(model.prompt.head) + len(model.prompt.question)
+    by_length = np.argsort(lengths, kind="stable")
+    with torch.inference_mode():
+        for rows in in_passes(by_length, lengths[by_length], positions=positions):
+            model(collate([sessions[row] for row in rows], vectors=vectors))

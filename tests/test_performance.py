@@ -1,0 +1,104 @@
+"""The page of measurements is made from them, and what each saving gains is measured on the way."""
+
+import json
+
+import performance
+import pytest
+import savings
+import side_by_side
+from plain_path import masker
+
+from logllm.config.mask import MaskSection
+from tests.cli.test_bench import REPORT
+
+SPREAD = {"median": 40.0, "lowest": 38.5, "highest": 44.0}
+SAME = {"sessions": 300, "verdicts_equal": 0.99967, "words_equal": 0.5, "largest_score_difference": 3e-7}
+FOUND = {
+    "score-hdfs": {
+        "kind": "score",
+        "recipe": "small",
+        "sessions": 11_501,
+        "distinct_sessions": 1532,
+        "slice": 60,
+        "micro_batch": 16,
+        "threads": 2,
+        "ratio": SPREAD,
+        "slices": [{"plain": plain, "ours": own} for plain, own in ((2800.0, 70.0), (3100.0, 71.0), (2890.0, 72.0))],
+    },
+    "verdicts-hdfs": {"kind": "verdicts", "distinct": {**SAME, "sessions": 30}, "all": SAME},
+    "train-hdfs": {
+        "kind": "train",
+        "trains": ["decoder"],
+        "ours_sessions_per_second": 6.1,
+        "plain_sessions_per_second": 1.9,
+        "ratio": {"median": 3.2, "lowest": 3.0, "highest": 3.3},
+    },
+    "savings-hdfs": {
+        "kind": "savings",
+        "sessions": 11_501,
+        "distinct_sessions": 1532,
+        "seconds": {"published": 2890.0, "read": 1445.0, "ours": 72.25},
+    },
+    "bench-hdfs": REPORT,
+}
+
+
+def test_the_page_tells_every_measurement() -> None:
+    page = performance.page(FOUND)
+    for row in (
+        "| hdfs | small | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of 60, 16 a pass | 2 |",
+        "| hdfs, all sessions | 300 | 99.967% | 3.0e-07 | 50.000% |",
+        "| hdfs | decoder | 1.90 | 6.10 | 3.2x (3.0–3.3) |",
+        "| read | 1,445.0 s | 2.00x | 2.0x |",
+        "| ours | 72.2 s | 20.00x | 40.0x |",
+        "| decode | 1.00 s | 1,176 positions/s | 0.88 |",
+        "| train encoder + projector |  | 12.3 sessions/s |  |",
+    ):
+        assert row in page, row
+    assert "operations = 2 x w x positions + 4 x a x l x contexts" in page
+    assert "\n\n\n" not in page
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Measurements in a folder."""
+    (tmp_path / "performance").mkdir()
+    monkeypatch.setattr(performance, "FOLDER", tmp_path / "performance")
+    monkeypatch.setattr(performance, "PAGE", tmp_path / "performance.md")
+    for name, figures in FOUND.items():
+        (tmp_path / "performance" / f"{name}.json").write_text(json.dumps(figures))
+    return tmp_path
+
+
+def test_a_page_that_is_not_current_is_found(folder, monkeypatch) -> None:
+    monkeypatch.setattr("sys.argv", ["performance", "--check"])
+    assert performance.main() == 1
+    (folder / "performance.md").write_text(performance.page(FOUND))
+    assert performance.main() == 0
+    (folder / "performance" / "train-hdfs.json").unlink()
+    assert performance.main() == 1
+
+
+def test_plots(folder, monkeypatch) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra dev")
+    monkeypatch.setattr("sys.argv", ["performance"])
+    assert performance.main() == 0
+    drawn = {path.name: path.read_text() for path in folder.rglob("*.svg")}
+    assert drawn.keys() == {"ratios.svg", "savings-hdfs.svg"}
+    assert performance.main() == 0
+    assert drawn == {path.name: path.read_text() for path in folder.rglob("*.svg")}
+
+
+def test_savings(tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
+    grouped: dict[str, list[str]] = {}
+    for line in map(json.loads, (tiny_data.parent / "app.jsonl").read_text().splitlines()):
+        grouped.setdefault(line["job"], []).append(masker(MaskSection())(line["message"]))
+    monkeypatch.setattr(side_by_side, "read_sessions", lambda log, settings: grouped)
+    log, out = str(tiny_data.parent / "app.jsonl"), tmp_path / "found.json"
+    monkeypatch.setattr("sys.argv", ["savings", str(tiny_run), log, "--sessions", "20", "--out", str(out)])
+    savings.main()
+    found = json.loads(out.read_text())
+    assert (found["kind"], found["sessions"], found["timed"]) == ("savings", 120, 20)
+    assert len(found["seconds"]) == 7
+    assert min(found["seconds"].values()) > 0
+    assert performance.page({"savings-tiny": found}).count("![what each saving gains") == 1
