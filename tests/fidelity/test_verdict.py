@@ -7,7 +7,8 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.metrics import sigmoid
+from logllm.detect.scoring import Scorer
 from logllm.training.loop import Loop, TrainingSet
 from logllm.training.train import accelerate
 from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models

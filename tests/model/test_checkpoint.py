@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from logllm.errors import ModelError
-from logllm.model.checkpoint import load_run, read_manifest
+from logllm.model.checkpoint import load_run
+from logllm.model.run import read_manifest
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ import numpy as np
 
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import Labels, Scores, intervals, measure
-from logllm.detect.scoring import Progress
+from logllm.detect.metrics import Labels, Progress, Scores, intervals, measure
 from logllm.errors import DataError
 from logllm.model.batch import Rows, rows_of
 

@@ -1,6 +1,6 @@
-"""Sessions to logits: each distinct session scored once, each distinct message encoded once."""
+"""Sessions to logits: in a call each distinct session is scored once, and each distinct message encoded once in all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,20 +9,16 @@ import polars as pl
 import torch
 
 from logllm.config.recipe import Recipe
+from logllm.detect.metrics import Progress
 from logllm.model.batch import MessageTokens, Rows, collate, in_passes
 from logllm.model.logllm import LogLLM
 
 Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""
-Progress = Callable[[int, int], None]
-"""Told how many of how many distinct sessions are scored."""
-
-_REMEMBERED = 1_000_000
-"""Distinct sessions whose logits are kept between calls."""
 
 
 class Scorer:
-    """A model that remembers which messages it has encoded and which sessions it has scored.
+    """A model that remembers which messages it has encoded.
 
     One scorer serves one message table, which may grow between calls.
     """
@@ -49,12 +45,10 @@ class Scorer:
             One logit difference a session, in the order given.
         """
         keys = [session.astype(np.int64).tobytes() for session in sessions]
-        if len(self._logits) > _REMEMBERED:
-            self._logits.clear()
-        new = [np.frombuffer(key, dtype=np.int64) for key in dict.fromkeys(keys) if key not in self._logits]
-        if new:
-            self._encode(np.unique(np.concatenate(new)), messages)
-            self._decode(new, progress)
+        self._logits = {}
+        if distinct := [np.frombuffer(key, dtype=np.int64) for key in dict.fromkeys(keys)]:
+            self._encode(np.unique(np.concatenate(distinct)), messages)
+            self._decode(distinct, progress)
         return np.array([self._logits[key] for key in keys], dtype=np.float64)
 
     def _encode(self, rows: Rows, messages: pl.Series) -> None:
@@ -83,12 +77,3 @@ class Scorer:
             done += len(rows)
             if progress is not None:
                 progress(done, len(sessions))
-
-
-def sigmoid(logits: Logits) -> Logits:
-    """P(anomalous) of logit differences, without overflow.
-
-    >>> sigmoid(np.array([0.0, 1000.0])).tolist()
-    [0.5, 1.0]
-    """
-    return np.asarray(torch.from_numpy(np.asarray(logits)).sigmoid())

@@ -15,12 +15,13 @@ from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
-from logllm.detect.metrics import choose_threshold, measure
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.metrics import choose_threshold, measure, sigmoid
+from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.model.batch import MessageTokens, Rows, rows_of
-from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, surroundings, write_manifest, write_recipe
+from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
 from logllm.model.logllm import assemble
+from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
