@@ -3,8 +3,9 @@
     python benchmarks/long_log.py --run RUN --raw HDFS_2pct.log.gz [--copies 50] [--scratch DIR] [--again]
 
 The log (zst) is judged by a process of its own, which prints at its end where its time and memory went: seconds in the scorer, which
-are those of the first copy alone, since the other copies hold no sequence of messages that it does not; memory with the model loaded;
-and the peak. Verdicts go to a file. The cache of scores is an empty one; `--again` judges the log a second time, from the cache.
+are those of the first copy alone, since the other copies hold no sequence of messages that it does not; the memory that the model
+added when it was loaded (less than its size, since it takes what reading has freed); and the peak. Verdicts go to a file. The cache of
+scores is an empty one, unless `--scores` names another; `--again` judges the log a second time, from the cache. Linux only.
 """
 
 import argparse
@@ -40,11 +41,15 @@ def timed(function, name):
                 spent["loaded_gb"] = resident() - before
     return call
 
+import logllm.detect.cache
 from logllm.cli.app import main
 from logllm.detect.detector import Detector
+scores = Path(sys.argv.pop(1))
+logllm.detect.cache.cache = lambda: scores
 from logllm.detect.scoring import Scorer
 Scorer.score = timed(Scorer.score, "scoring")
-Detector.load_model = timed(Detector.load_model, "loading")
+load_model = Detector.load_model
+Detector.load_model = lambda detector: None if detector._network else timed(load_model, "loading")(detector)
 try:
     main()
 finally:
@@ -55,9 +60,9 @@ finally:
 """`logllm` with a clock around the scorer and around the model's loading; of Linux's counters of the peak the one of this process alone."""
 
 
-def judge(run: Path, log: Path, *, verdicts: Path) -> dict[str, Any]:
-    """Judge a log in a process of its own; seconds, and gigabytes of memory."""
-    command = [sys.executable, "-c", DETECT, "detect", str(run), str(log)]
+def judge(run: Path, log: Path, *, verdicts: Path, scores: Path) -> dict[str, Any]:
+    """Judge a log in a process of its own, which keeps scores in a folder; seconds, and gigabytes of memory."""
+    command = [sys.executable, "-c", DETECT, str(scores), "detect", str(run), str(log)]
     started = time.perf_counter()
     with verdicts.open("wb") as out:
         done = subprocess.run(command, check=False, stdout=out, stderr=subprocess.PIPE, text=True)
@@ -84,6 +89,7 @@ def main() -> None:
     parser.add_argument("--raw", type=Path, required=True, help="the HDFS sample, gz")
     parser.add_argument("--copies", type=int, default=50)
     parser.add_argument("--scratch", type=Path, help="where to write, in a folder that is removed afterwards")
+    parser.add_argument("--scores", type=Path, help="folder with scores that are known already, instead of an empty cache")
     parser.add_argument("--again", action="store_true", help="judge the log a second time, from the cache")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
@@ -91,7 +97,7 @@ def main() -> None:
         lines = pl.Series(gzip.decompress(options.raw.read_bytes()).decode("latin-1").splitlines())
         write_over(lines, log, total=len(lines) * options.copies, fresh_times=True)
         for _ in range(1 + options.again):
-            found = judge(options.run, log, verdicts=verdicts)
+            found = judge(options.run, log, verdicts=verdicts, scores=options.scores or Path(scratch))
             with verdicts.open("rb") as file:
                 sessions = sum(1 for _ in file)
             print(json.dumps({"lines": len(lines) * options.copies, "sessions": sessions, **found}))

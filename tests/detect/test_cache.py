@@ -11,9 +11,10 @@ from contextlib import closing
 import pytest
 from tests.detect.test_detector import line
 
+from logllm.data.prepared import Prepared
 from logllm.detect.cache import _ASKED, RUNS, ScoreCache, identity
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
+from logllm.model.batch import rows_of
 from logllm.model.run import read_recipe, verified
 
 
@@ -163,13 +164,17 @@ def test_sessions_are_known_by_their_texts_and_a_score_alone_never_asks(tiny_run
     lines = [line("a", "open file /x"), line("b", "lost replica 1"), line("a", "close file", 1_700_000_009)]
     detector = Detector.load(tiny_run, cache=True)
     honest = {verdict.session: verdict.score for verdict in detector.detect(lines)}
-    report = evaluate(detector, tiny_data)
     assert detector.counts["scores_from_cache"] == 0
+    list(detector.read([tiny_data.parent / "app.jsonl"]))
+    prepared = Prepared.load(tiny_data)
+    test = rows_of(prepared.part("test")["messages"])
+    alone = detector.score(test, prepared.messages)  # what `evaluate` asks for
     path = next(ScoreCache(identity(detector.manifest, read_recipe(tiny_run)), most=9).path.parent.glob("*.sqlite"))
     with closing(sqlite3.connect(path)) as file, file:
-        assert file.execute("UPDATE scores SET logit = 1000").rowcount == 2
+        assert file.execute("UPDATE scores SET logit = 1000").rowcount > 20
     other_way_round = {verdict.session: verdict.score for verdict in detector.detect(lines[::-1])}
     assert (other_way_round["b"], other_way_round["a"] < 1, detector.counts["scores_from_cache"]) == (1.0, True, 1)
     assert [verdict.score for verdict in detector.detect([lines[1], lines[0], lines[2]])] == [1.0, 1.0]
     assert {verdict.session: verdict.score for verdict in Detector.load(tiny_run).detect(lines)} == honest
-    assert evaluate(detector, tiny_data) == report
+    assert detector.score(test, prepared.messages).tolist() == alone.tolist()
+    assert alone.max() < 1

@@ -18,7 +18,7 @@ from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.distinct import Distinct, Score
 from logllm.detect.metrics import Progress, Scores, sigmoid
 from logllm.detect.verdict import Verdict, to_frame, verdicts
-from logllm.model.run import read_recipe, verified
+from logllm.model.run import read_manifest, read_recipe, verified
 from logllm.model.weights import Progress as WeightsProgress
 
 if TYPE_CHECKING:  # torch is imported when a session is to be scored: where all are known it is not needed
@@ -67,11 +67,15 @@ class Detector:
         Raises:
             ModelError: not a finished run, or it or its base models have changed; the message names the field.
         """
-        manifest = verified(Path(run))
-        detector = cls(Path(run), recipe=read_recipe(Path(run)), manifest=manifest, progress=progress)
-        detector._cached = cache and detector._recipe.detect.cache_sessions > 0
-        if not detector._cached:
-            detector.load_model()
+        folder = Path(run)
+        read_manifest(folder)
+        if cache and read_recipe(folder).detect.cache_sessions:
+            detector = cls(folder, recipe=read_recipe(folder), manifest=verified(folder), progress=progress)
+            detector._cached = True
+            return detector
+        network, tokenizer, recipe, manifest = _loaded(folder, progress=progress)
+        detector = cls(folder, recipe=recipe, manifest=manifest)
+        detector._network, detector._tokenizer = network, tokenizer
         return detector
 
     def load_model(self) -> None:
@@ -81,12 +85,7 @@ class Detector:
             ModelError: as `load`.
         """
         if self._network is None:
-            from accelerate import PartialState
-
-            from logllm.model.checkpoint import load_run
-
-            network, self._tokenizer, _, _ = load_run(self._run, progress=self._progress)
-            self._network = network.to(PartialState().device)
+            self._network, self._tokenizer, _, _ = _loaded(self._run, progress=self._progress)
 
     def _scorer(self) -> "Scorer":
         """A scorer for one message table."""
@@ -173,3 +172,13 @@ class Detector:
         if not self._cached:
             return nullcontext()
         return closing(ScoreCache(identity(self.manifest, self._recipe), most=self._recipe.detect.cache_sessions))
+
+
+def _loaded(run: Path, *, progress: WeightsProgress | None) -> "tuple[LogLLM, Any, Recipe, dict[str, Any]]":
+    """A run, verified and loaded onto its device."""
+    from accelerate import PartialState
+
+    from logllm.model.checkpoint import load_run
+
+    network, tokenizer, recipe, manifest = load_run(run, progress=progress)
+    return network.to(PartialState().device), tokenizer, recipe, manifest
