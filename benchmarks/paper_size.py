@@ -26,10 +26,16 @@ MOST = 100
 """Copies that two digits tell apart."""
 AT_ONCE = 2_000
 """Lines of the sample that are written over at once."""
+_STAMP = len("081109 203518")
+_SAMPLE_STARTS = 1_226_262_918
+"""When the log that the sample was drawn from begins: 2008-11-09 20:35:18."""
 
 
-def write_over(lines: pl.Series, path: Path, *, total: int) -> None:
-    """Each line again and again, each time with another block id, until there are so many lines."""
+def write_over(lines: pl.Series, path: Path, *, total: int, fresh_times: bool = False) -> None:
+    """Each line again and again, each time with another block id, until there are so many lines.
+
+    With `fresh_times` the log's clock runs as many times slower as there are copies, and each copy of a line has a second of its own.
+    """
     copies = -(-total // len(lines))
     if copies > MOST:
         raise SystemExit(f"{len(lines):,} lines times {MOST} do not make {total:,}")
@@ -38,10 +44,19 @@ def write_over(lines: pl.Series, path: Path, *, total: int) -> None:
         for start in range(0, len(lines), AT_ONCE):
             some = lines.slice(start, AT_ONCE)
             written = pl.DataFrame({f"{copy}": some.str.replace_all(r"(blk_-?\d+)\d\d\b", f"${{1}}{copy:02}") for copy in range(copies)})
+            if fresh_times:
+                written = written.with_columns(_later(pl.col(f"{copy}"), copy, copies=copies) for copy in range(copies))
             text = written.select(pl.concat_list(pl.all())).to_series().explode().head(left)
             left -= len(text)
             if len(text):
                 sink.write(("\n".join(text) + "\n").encode("latin-1"))
+
+
+def _later(line: pl.Expr, copy: int, *, copies: int) -> pl.Expr:
+    """A line with the time that it has in a copy."""
+    second = line.str.head(_STAMP).str.to_datetime("%y%m%d %H%M%S", time_unit="ms").dt.epoch("s")
+    fresh = pl.from_epoch(_SAMPLE_STARTS + (second - _SAMPLE_STARTS) * copies + copy, time_unit="s").dt.strftime("%y%m%d %H%M%S")
+    return pl.concat_str(fresh, line.str.slice(_STAMP)).alias(f"{copy}")
 
 
 def write_labels(labels: pl.DataFrame, path: Path, *, copies: int) -> None:

@@ -29,7 +29,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.data.lines import read_lines
 from logllm.data.masking import DOTS, PLACEHOLDER, rules
-from logllm.model.checkpoint import read_manifest, read_recipe
+from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import locate
 
 GENERATED = 6

@@ -24,7 +24,8 @@ from torch import Tensor
 from logllm.config.prepare import PrepareSection
 from logllm.data.files import write_atomic
 from logllm.detect.detector import Detector
-from logllm.model.checkpoint import read_manifest, read_recipe, surroundings
+from logllm.model.checkpoint import surroundings
+from logllm.model.run import read_manifest, read_recipe
 from logllm.study.stages import session_stages
 
 MICRO_BATCH = 16

@@ -34,8 +34,9 @@ from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
 from logllm.model.batch import MessageTokens
-from logllm.model.checkpoint import read_manifest, read_recipe, surroundings
+from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
+from logllm.model.run import read_manifest, read_recipe
 from logllm.study.work import gemm_peak
 from logllm.training.loop import Loop, Step, TrainingSet
 from logllm.training.train import accelerate, deterministic, training_set

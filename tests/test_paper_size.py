@@ -18,3 +18,14 @@ def test_the_sample_is_written_over_with_fresh_blocks(tmp_path) -> None:
     labelled = pl.read_csv(tmp_path / "labels.csv")
     assert set(blocks) <= set(labelled["BlockId"])
     assert labelled["Label"].to_list() == ["Normal", "Anomaly", "Normal"] * 3
+
+
+def test_each_copy_of_a_line_may_have_a_time_of_its_own(tmp_path) -> None:
+    sample = ["081109 203518", "081109 203518", "081109 203520", "081111 000000"]
+    lines = pl.Series([f"{stamp} 143 INFO dfs.DataNode: Served blk_-16089{place}11" for place, stamp in enumerate(sample)])
+    write_over(lines, tmp_path / "log.zst", total=12, fresh_times=True)
+    with zstandard.open(tmp_path / "log.zst", "rt") as file:
+        written = [line[:13] for line in file.read().splitlines()]
+    assert written[:3] == ["081109 203518", "081109 203519", "081109 203520"] == written[3:6]
+    assert written[6:9] == ["081109 203524", "081109 203525", "081109 203526"]
+    assert written[9:] == ["081113 064924", "081113 064925", "081113 064926"]

@@ -16,8 +16,9 @@ class Outcome:
 
 
 @pytest.fixture
-def logllm(monkeypatch, capfd):
-    """Run the command with arguments; its exit code and what it wrote."""
+def logllm(monkeypatch, capfd, tmp_path):
+    """Run the command with arguments; its exit code and what it wrote. Scores are cached for one test alone."""
+    monkeypatch.setattr("logllm.detect.cache.cache", lambda: tmp_path / "cached")
 
     def run(*arguments: object) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["logllm", *map(str, arguments)])

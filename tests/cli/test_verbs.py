@@ -1,6 +1,7 @@
 """The verbs, from a raw log to verdicts, with tiny models."""
 
 import json
+import re
 import resource
 import shutil
 import subprocess
@@ -74,6 +75,27 @@ def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
     assert {session: found[session] for session in scores} == pytest.approx(scores, abs=1e-6)
 
 
+def test_a_second_detect_takes_every_score_from_the_cache(logllm, tiny_run, tiny_data, monkeypatch, tmp_path) -> None:
+    log = tiny_data.parent / "app.jsonl"
+    first = logllm("detect", tiny_run, log)
+    assert first.code == 0, first.err
+    assert "from cache" not in first.err
+    monkeypatch.setattr("logllm.detect.detector.Detector.load_model", None)  # there is nothing to load it for
+    second = logllm("detect", shutil.copytree(tiny_run, tmp_path / "elsewhere"), log)
+    assert second.code == 0, second.err
+    assert second.out == first.out
+    assert re.search(r"\b[1-9]\d* scores from cache", second.err)
+
+
+def test_no_cache_neither_reads_nor_keeps_scores(logllm, tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
+    log = tiny_data.parent / "app.jsonl"
+    first = logllm("detect", tiny_run, log, "--no-cache")
+    assert not (tmp_path / "cached").exists()
+    assert logllm("detect", tiny_run, log).out == first.out  # what the cache will hold is what it would not have held
+    monkeypatch.setattr("logllm.detect.cache.ScoreCache", None)
+    assert logllm("detect", tiny_run, log, "--no-cache").out == first.out
+
+
 @pytest.mark.parametrize(("threshold", "code"), [(0.0, 1), (1.1, 0)])
 def test_fail_on_anomaly(logllm, tiny_run, tiny_data, tmp_path, threshold, code) -> None:
     run = shutil.copytree(tiny_run, tmp_path / "run")
@@ -122,8 +144,6 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, arguments, said) -> None:
-    import re
-
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").write_text("- 1 2 3\n")
     outcome = logllm(*arguments)
@@ -167,7 +187,8 @@ def test_help_is_quick() -> None:
 
 def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> None:
     log = (tiny_data.parent / "app.jsonl").read_bytes()
-    done = subprocess.run([sys.executable, "-m", "logllm", "detect", str(tiny_run), "-"], input=log, capture_output=True, check=False)
+    command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(tiny_run), "-"]
+    done = subprocess.run(command, input=log, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode()
     assert len(done.stdout.splitlines()) == 120
     said = done.stderr.decode().splitlines()  # ours alone: other libraries keep their progress and their warnings to themselves

@@ -8,7 +8,7 @@ import pytest
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import known, load_format, suggestions
+from logllm.data.formats import known, load_format, read_fields, suggestions
 from logllm.data.records import Parser
 from logllm.errors import RecipeError
 
@@ -232,3 +232,25 @@ def test_real_lines(file, name, records, alerts, shared):
     text = pl.Series(lines[:500])
     assert suggestions(text, instead_of="plain")[0] == name
     assert suggestions(text, instead_of=name) == []
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"(?<time>\d+) +(?<host>[a-z]*): +(?<message>[^ ].*)",
+        r"(?<time>\d+) +(?<host>[a-z]*): +(?<message>.*)",
+        r"(?<time>\d+) (?:[a-z]+ )*(?<message>[\S].*)",
+        r"(?<time>\d+)[^\]]*\] (?<message>[^\]\\].*)",
+        r"(?i)(?<time>\d+) +(?<host>[a-z]*): +(?<message>.*)",
+        r"(?<time>\d+) +(?<host>[a-z]*): +(?<message>.*)|(?<other>\d+)",
+    ],
+)
+def test_a_message_that_ends_the_line_is_what_the_whole_pattern_finds(pattern):
+    lines = ["1 abc: def  ghi ", "12  ä: b: c", "3 : ", "4 a b c d", "5 x] y] z", "6", "", "7 q:  ü 中", "8 a: a: b", "9 A: \ufffd"]
+    form = FormatSection(name="own", pattern=pattern, time="time", time_format=("epoch",))
+    whole = pl.Series("text", lines).str.strip_chars().str.extract_groups(f"^(?:{pattern})$").struct
+    found = read_fields(pl.Series("text", lines), form)
+    message = whole.field("message").str.strip_chars().replace(["", "\ufffd"], None)
+    assert found.message.to_list() == message.to_list()
+    assert found.time.to_list() == whole.field("time").to_list()
+    assert found.message.null_count() < len(lines)

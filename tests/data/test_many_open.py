@@ -40,3 +40,19 @@ def test_none_is_placed_while_there_is_room(monkeypatch) -> None:
     for place in range(5):
         assert sessions.push(frame(range(100), first=place * 100 + 1)).height == 0
     assert sessions.flush()["session"].to_list() == [f"{key}" for key in range(100)]
+
+
+def test_what_stays_open_long_is_not_looked_through_each_time() -> None:
+    """900 keys that go on and on, and each round 100 others that close early: the old rows stay in the frame where they are."""
+    sessions, first, frames = KeySessions(section(1_000)), 1, []
+    for place in range(25):
+        for keys in (range(900), range(place * 100 + 1_000, place * 100 + 1_100) if place > 20 else range(0)):
+            early = sessions.push(frame(keys, first=first))
+            first += len(keys)
+        if place > 21:
+            assert early["session"].to_list() == [f"{key}" for key in range(place * 100 + 900, place * 100 + 1_000)]
+            frames.append(sessions._held[0])
+    assert frames[0].height > 15_000
+    assert all(kept is frames[0] for kept in frames)
+    assert sum(rows.height for rows in sessions._held) == 25 * 900 + 100
+    assert sessions.flush().height == 1_000

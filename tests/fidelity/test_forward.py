@@ -10,6 +10,7 @@ import torch
 from logllm.config.recipe import Recipe
 from logllm.detect.scoring import Scorer
 from logllm.model.batch import collate
+from logllm.model.engine import Engine
 from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
 from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 
@@ -113,5 +114,7 @@ def test_long_sessions_are_cut(folder, tmp_path, messages) -> None:
     recipe = Recipe.load("bgl")
     with torch.no_grad():
         expected = plain.answer_logits(Session(log, anomalous=False))[len(plain.words(FORCED)), list(ours.prompt.verdict_ids)]
-    (logit,) = Scorer(ours, plain.encoder_tokenizer, recipe=recipe).score([np.array(rows[0])], pl.Series(data.messages))
+    (logit,) = Scorer(Engine(ours, section=recipe.detect), plain.encoder_tokenizer, max_tokens=recipe.model.encoder.max_tokens).score(
+        [np.array(rows[0])], pl.Series(data.messages)
+    )
     assert logit == pytest.approx(float(expected[1] - expected[0]), abs=1e-5)

@@ -7,7 +7,9 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.metrics import sigmoid
+from logllm.detect.scoring import Scorer
+from logllm.model.engine import Engine
 from logllm.training.loop import Loop, TrainingSet
 from logllm.training.train import accelerate
 from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models
@@ -28,7 +30,11 @@ def test_the_verdict_at_one_half_is_the_word_generated(tmp_path) -> None:
     copy_weights(pair)
 
     judged = [*sessions, *make_sessions(40, seed=7)[0]]
-    scores = sigmoid(Scorer(pair.ours, pair.plain.encoder_tokenizer, recipe=recipe).score(judged, pl.Series(MESSAGES)))
+    scores = sigmoid(
+        Scorer(Engine(pair.ours, section=recipe.detect), pair.plain.encoder_tokenizer, max_tokens=recipe.model.encoder.max_tokens).score(
+            judged, pl.Series(MESSAGES)
+        )
+    )
     words = [WORD.search(pair.plain.says(session)) for session in plainly(judged, [False] * len(judged))]
     read = [(word[1], float(score)) for word, score in zip(words, scores, strict=True) if word]
     assert [(word, score) for word, score in read if (word == "anomalous") != (score >= 0.5)] == []

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from logllm.errors import ModelError
-from logllm.model.checkpoint import load_run, read_manifest
+from logllm.model.checkpoint import load_run
+from logllm.model.run import read_manifest
 
 
 @pytest.fixture
@@ -32,13 +33,16 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     from logllm.data.prepared import Prepared
     from logllm.detect.scoring import Scorer
     from logllm.model.batch import rows_of
+    from logllm.model.engine import Engine
     from logllm.model.logllm import assemble
 
     prepared = Prepared.load(tiny_data)
     sessions = rows_of(prepared.part("test")["messages"])
 
     def logits(model, tokenizer, recipe):
-        return Scorer(model, tokenizer, recipe=recipe).score(sessions, prepared.messages)
+        return Scorer(Engine(model, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens).score(
+            sessions, prepared.messages
+        )
 
     model, tokenizer, recipe, _ = load_run(tiny_run)
     again = load_run(tiny_run)

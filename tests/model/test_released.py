@@ -14,12 +14,14 @@ from safetensors.torch import load_file, save_file
 from logllm.config.recipe import Recipe
 from logllm.data.choice import choose
 from logllm.detect.detector import Detector
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.metrics import sigmoid
+from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError
-from logllm.model.checkpoint import read_manifest, read_recipe
+from logllm.model.engine import Engine
 from logllm.model.imported import Terms, import_released
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.released import read_released
+from logllm.model.run import read_manifest, read_recipe
 
 SESSIONS = [np.array(session) for session in ([0, 1, 2], [3, 3], [2, 0], [1])]
 MESSAGES = pl.Series(["disk full", "block <*> served", "ok", "lost replica <*>, giving up"])
@@ -53,7 +55,9 @@ def test_an_imported_run_scores_as_the_model_it_came_from(folder, original, tiny
     detector = Detector.load(tmp_path / "run")
     recipe = read_recipe(tmp_path / "run")
     _, tokenizer = assemble(recipe.model)
-    wanted = sigmoid(Scorer(original, tokenizer, recipe=recipe).score(SESSIONS, MESSAGES))
+    wanted = sigmoid(
+        Scorer(Engine(original, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens).score(SESSIONS, MESSAGES)
+    )
     np.testing.assert_allclose(detector.score(SESSIONS, MESSAGES), wanted, atol=1e-6, rtol=0)
     assert np.ptp(wanted) > 1e-4  # sessions differ, so that agreement says something
     assert recipe.model.prompt.tail.endswith("anomalous? \\n")
@@ -229,7 +233,11 @@ def test_real_small_models_imported_exported_and_merged(tmp_path) -> None:
     original = make_released(layout, small)
     take(layout, tmp_path / "run", small)
     recipe = read_recipe(tmp_path / "run")
-    wanted = sigmoid(Scorer(original, assemble(recipe.model)[1], recipe=recipe).score(SESSIONS, MESSAGES))
+    wanted = sigmoid(
+        Scorer(Engine(original, section=recipe.detect), assemble(recipe.model)[1], max_tokens=recipe.model.encoder.max_tokens).score(
+            SESSIONS, MESSAGES
+        )
+    )
     assert np.ptp(wanted) > 1e-4
     np.testing.assert_allclose(Detector.load(tmp_path / "run").score(SESSIONS, MESSAGES), wanted, atol=1e-6, rtol=0)
     export_run(tmp_path / "run", tmp_path / "whole", bundle=Bundle(merged=True))

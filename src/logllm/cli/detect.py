@@ -7,24 +7,24 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli.console import counts, duration, note, shares, tell_counts
+from logllm.cli.console import counts, duration, note, tell_counts
 
 
 def detect(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files, globs, or - for standard input; gz, bz2, xz and zst are read as they are.")],
     fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
 ) -> None:
     """Judge every session of one or more logs."""
     from logllm.detect.detector import Detector
     from logllm.detect.verdict import json_lines
 
-    with shares() as progress:
-        detector = Detector.load(run, progress=progress)
     sessions, anomalies, started = 0, 0, time.perf_counter()
     with counts("reading and scoring") as bar:
+        detector = Detector.load(run, progress=lambda doing, share: bar(round(100 * share), 100, f"({doing})"), cache=not no_cache)
         for frame in detector.read(inputs, progress=bar):
-            sys.stdout.write(json_lines(frame))
+            sys.stdout.writelines(json_lines(frame))
             sessions += len(frame)
             anomalies += int(frame["anomalous"].sum())
     sys.stdout.flush()

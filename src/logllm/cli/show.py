@@ -27,7 +27,7 @@ def recipe(
 @app.command()
 def run(folder: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]) -> None:
     """A run's manifest, as JSON on standard output."""
-    from logllm.model.checkpoint import read_manifest
+    from logllm.model.run import read_manifest
 
     emit(read_manifest(folder))
 

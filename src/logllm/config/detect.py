@@ -8,7 +8,7 @@ from logllm.config.section import Section
 
 
 class DetectSection(Section):
-    """Sizes of the passes that score."""
+    """Sizes of the passes that score, and what is remembered."""
 
     engine: Literal["exact", "bf16"] = "exact"
     """`exact`: in the weights' own number format. `bf16`: matrix products in bfloat16, and sessions that this leaves in doubt once more exactly;
@@ -21,3 +21,5 @@ class DetectSection(Section):
     """Most positions (messages times the longest one's tokens) an encoder pass holds."""
     read_lines: int = Field(default=100_000, ge=1)
     """Lines read at once."""
+    cache_sessions: int = Field(default=1_000_000, ge=0)
+    """Distinct sessions whose scores `detect` keeps on disk for later calls of the same run, those last in use (about 70 bytes each); 0: none."""

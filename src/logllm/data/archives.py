@@ -84,7 +84,8 @@ class _Archive:
             if not self._plain:
                 raise
         size = len(self._plain) if size < 0 else size
-        block = bytes(self._plain[:size])
+        with memoryview(self._plain) as plain:
+            block = bytes(plain[:size])
         del self._plain[:size]
         return block
 

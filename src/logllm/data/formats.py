@@ -16,6 +16,9 @@ from logllm.data.times import check_time_format
 from logllm.errors import RecipeError
 
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
+_REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
+_FLAGS = re.compile(r"\(\?[A-Za-z-]+[:)]")
+_BEFORE = "logllm_before"
 _TO_SUGGEST = ("hdfs", "bgl", "thunderbird", "json", "syslog")  # the narrow ones before the wide
 _GARBLED = 4  # a line of which one character in so many is no text is a reject
 
@@ -109,10 +112,16 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     elif described.kind == "json":
         fields = Fields(*(None if name is None else _json_field(text, name) for name in _names(described, key_field)))  # type: ignore[arg-type]
     else:
-        groups = text.str.strip_chars().str.extract_groups(_thinned(described, key_field)).struct
-        fields = Fields(*(None if name is None else groups.field(name) for name in _names(described, key_field)))  # type: ignore[arg-type]
+        text = text.str.strip_chars()
+        thinned = _thinned(described, key_field)
+        groups = text.str.extract_groups(_up_to_message(thinned, described.message)).struct
+        found = {name: groups.field(name) for name in groups.fields}
+        if _BEFORE in found:
+            found[described.message] = text.str.strip_prefix(found[_BEFORE])
+        fields = Fields(*(None if name is None else found[name] for name in _names(described, key_field)))  # type: ignore[arg-type]
     message = fields.message.str.strip_chars()
-    return fields._replace(message=message.set(_empty_or_garbled(message), None))
+    unfit = _empty_or_garbled(message)
+    return fields._replace(message=message.set(unfit, None)) if unfit.any() else fields._replace(message=message)
 
 
 def suggestions(text: pl.Series, *, instead_of: str) -> list[str]:
@@ -140,6 +149,24 @@ def _thinned(described: FormatSection, key_field: str | None) -> str:
     return f"^(?:{thinned})$"
 
 
+@cache
+def _up_to_message(thinned: str, message: str) -> str:
+    r"""A whole line's pattern, or where the message is simply all that is left of a line, the pattern of what comes before it.
+
+    Which spares the regular expression the longest part of each line.
+
+    >>> _up_to_message(r"^(?:(?:[a-z]+): +(?<message>[^ ].*))$", "message")
+    '^(?<logllm_before>(?:[a-z]+): +)[^ ]'
+    >>> _up_to_message(r"^(?:a|b(?<message>.*))$", "message")
+    '^(?:a|b(?<message>.*))$'
+    """
+    inner = thinned.removeprefix("^(?:").removesuffix(")$")
+    rest = _REST.search(inner)
+    if rest is None or rest["name"] != message or "|" in inner or _FLAGS.search(inner):
+        return thinned
+    return f"^(?<{_BEFORE}>{inner[: rest.start()]}){rest['first']}"
+
+
 def _json_field(text: pl.Series, name: str) -> pl.Series:
     """A field by its dotted path, or by its whole name where that itself holds dots."""
     paths = ["$" + "".join(f"[{json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
@@ -151,5 +178,8 @@ def _json_field(text: pl.Series, name: str) -> pl.Series:
 
 def _empty_or_garbled(message: pl.Series) -> pl.Series:
     """Which messages hold nothing, or mostly characters that stand for bytes that are no text."""
+    empty = message == ""
+    if not message.str.contains("\ufffd", literal=True).any():
+        return empty
     garbled = message.str.count_matches("\ufffd", literal=True)
-    return (message == "") | (garbled * _GARBLED > message.str.len_chars())
+    return empty | (garbled * _GARBLED > message.str.len_chars())

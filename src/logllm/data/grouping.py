@@ -57,31 +57,19 @@ class Grouping:
         """One session a group, in the order in which groups first appear; a session's records stay in the order of the rows.
 
         Args:
-            rows: Columns of compact records, `group` (any type) and `session` (str, the same throughout a group).
+            rows: Columns of compact records, `group` (any type) and `session` (text, the same throughout a group).
             closed: What the sessions' `closed` says.
         """
         if not rows.height:
             return no_sessions()
-        lengths = rows.group_by("group").len().filter(pl.col("len") > self._most)["len"]
-        self.long += len(lengths)
-        keys = ["group"]
-        if len(lengths) and self._split:
-            rows = rows.with_columns(part=pl.int_range(pl.len()).over("group") // self._most + 1)
-            keys.append("part")
-        frame = rows.group_by(keys, maintain_order=True).agg(
-            pl.col("session").first(),
-            pl.col("message").alias("messages"),
-            pl.col("line").alias("lines"),
-            pl.col("file").alias("files"),
-            pl.col("time").min().alias("start"),
-            pl.col("time").max().alias("end"),
-            pl.col("anomalous").max().alias("any_anomalous"),
-            pl.col("anomalous").alias("item_anomalous"),
-            pl.col("record").first().alias("first"),
-            pl.col("record").last().alias("last"),
-        )
-        if len(lengths) and not self._split:
-            self.messages_cut += int(lengths.sum()) - self._most * len(lengths)
+        frame = _aggregated(rows, ["group"])
+        lengths = frame["messages"].list.len()
+        long = lengths.filter(lengths > self._most)
+        self.long += len(long)
+        if len(long) and self._split:
+            frame = _aggregated(rows.with_columns(part=pl.int_range(pl.len()).over("group") // self._most + 1), ["group", "part"])
+        elif len(long):
+            self.messages_cut += int(long.sum()) - self._most * len(long)
             frame = frame.with_columns(pl.col("messages", "lines", "files", "item_anomalous").list.head(self._most))
         part = pl.col("part") if "part" in frame.columns else pl.lit(1)
         return frame.select(
@@ -98,3 +86,19 @@ class Grouping:
             first="first",
             last="last",
         ).cast(SESSIONS)  # type: ignore[arg-type]
+
+
+def _aggregated(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """One row a group."""
+    return rows.group_by(keys, maintain_order=True).agg(
+        pl.col("session").first().cast(pl.String),
+        pl.col("message").alias("messages"),
+        pl.col("line").alias("lines"),
+        pl.col("file").alias("files"),
+        pl.col("time").min().alias("start"),
+        pl.col("time").max().alias("end"),
+        pl.col("anomalous").max().alias("any_anomalous"),
+        pl.col("anomalous").alias("item_anomalous"),
+        pl.col("record").first().alias("first"),
+        pl.col("record").last().alias("last"),
+    )

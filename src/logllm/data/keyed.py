@@ -37,8 +37,9 @@ class KeySessions:
         self.counts = {"keyless": 0, "closed_early": 0}
         self._idle = None if settings.idle is None else settings.idle * _SECOND
         self._most_open = settings.max_open_sessions
-        self._new: list[pl.DataFrame] = []  # rows that are in no session yet
-        self._held: list[pl.DataFrame] = []  # rows of open sessions; `group` is the session's first row
+        self._new: list[pl.DataFrame] = []  # rows that are in no session yet; a key is a number of four bytes there
+        self._names = pl.Categorical(pl.Categories.random())
+        self._held: list[pl.DataFrame] = []  # rows of open sessions, in their order; `group` is the session's first row
         self._open = pl.DataFrame(schema=_OPEN)  # the open sessions of held rows and where they last were
         self._open_at_most = 0
         self._row = 0
@@ -56,9 +57,8 @@ class KeySessions:
     def flush(self, before: datetime | None = None) -> pl.DataFrame:
         """All open sessions, by their first record; with `before`, those whose last time is older close early."""
         if before is None and not self._open.height and self._idle is None and self._few_open():
-            rows = pl.concat(self._new) if self._new else pl.DataFrame(schema=_ROWS)
-            self._new, self._open_at_most = [], 0
-            return self.grouping.sessions(rows.with_columns(group="session"))
+            self._open_at_most = 0
+            return self.grouping.sessions(self._taken().with_columns(group="session"))
         settled = self._settle()
         older = pl.repeat(True, self._open.height, eager=True) if before is None else (self._open["time"] < before).fill_null(False)
         closing = self._open.filter(older)
@@ -69,30 +69,41 @@ class KeySessions:
     def _few_open(self) -> bool:
         """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
         if self._open_at_most > self._most_open:
-            self._open_at_most = pl.concat([self._open["session"], *(rows["session"] for rows in self._new)]).n_unique()
+            names = [self._open["session"].cast(self._names), *(rows["session"] for rows in self._new)]
+            self._open_at_most = pl.concat(names).n_unique()
         return self._open_at_most <= self._most_open
 
     def _rows(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Records once a key, with the row's number and the log's clock."""
-        named = records.filter(pl.col("keys").list.len() > 0)
-        self.counts["keyless"] += records.height - named.height
-        clock = records["time"].cast(pl.Int64).cum_max().forward_fill()
+        """Records once a key, with the log's clock where sessions may be idle."""
+        rows = records if self._idle is None else records.with_columns(clock=self._clocks(records["time"]))
+        named = rows.filter(pl.col("keys").list.len() > 0)
+        self.counts["keyless"] += rows.height - named.height
+        return named.explode("keys").rename({"keys": "session"}).with_columns(pl.col("session").cast(self._names))
+
+    def _clocks(self, times: pl.Series) -> pl.Series:
+        """The latest time read up to each record."""
+        clock = times.cast(pl.Int64).cum_max().forward_fill()
         if self._clock is not None:
             clock = clock.clip(lower_bound=self._clock).fill_null(self._clock)
         elif clock.null_count() < len(clock):  # the first time of all holds for what came before it, too
             clock = clock.backward_fill()
             self._open = self._open.with_columns(pl.col("clock").fill_null(clock[0]))
         self._clock = clock[-1] if len(clock) else self._clock
-        rows = records.with_columns(clock=clock).filter(pl.col("keys").list.len() > 0).explode("keys").rename({"keys": "session"})
-        rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
-        self._row += rows.height
-        return rows.select(_ROWS.keys()).cast(_ROWS)  # type: ignore[arg-type]
+        return clock
+
+    def _taken(self) -> pl.DataFrame:
+        """The new rows, which are new no longer."""
+        new, self._new = self._new, []
+        self._names = pl.Categorical(pl.Categories.random())  # lets go of the keys so far
+        return pl.concat(new) if new else pl.DataFrame(schema=_ROWS)
 
     def _settle(self) -> pl.DataFrame:
         """Put the new rows into sessions, and close what is idle or too much."""
-        rows = pl.concat(self._new) if self._new else pl.DataFrame(schema=_ROWS)
-        self._new = []
-        closed = self._place(rows) if rows.height else []
+        rows = self._taken()
+        rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
+        rows = rows if "clock" in rows.columns else rows.with_columns(clock=None)
+        self._row += rows.height
+        closed = self._place(rows.select(_ROWS.keys()).cast(_ROWS)) if rows.height else []  # type: ignore[arg-type]
         if self._idle is not None and self._clock is not None:
             idle = pl.col("clock") < self._clock - self._idle
             closed.append(self._open.filter(idle)["group"])
@@ -135,9 +146,26 @@ class KeySessions:
         """Sessions of some groups: those that close early by their last row, the others by their first."""
         if not len(groups):
             return no_sessions()
-        held = pl.concat(self._held)
-        closing = held["group"].is_in(groups.implode())
-        rows = held.filter(closing)
-        self._held = [held.filter(~closing)]
+        first: int = groups.min()  # type: ignore[assignment]
+        rows, held = [], []
+        for frame in self._held:
+            if frame["row"][-1] < first:  # older than all that close: what stays open long is not looked through each time
+                held.append(frame)
+                continue
+            closing = frame["group"].is_in(groups.implode())
+            rows.append(frame.filter(closing))
+            held.append(frame.filter(~closing))
+        self._held = _merged(held)
         order = pl.col("row").last().over("group") if early else pl.col("group")
-        return self.grouping.sessions(rows.sort(order, maintain_order=True), closed="early" if early else None)
+        return self.grouping.sessions(pl.concat(rows).sort(order, maintain_order=True), closed="early" if early else None)
+
+
+def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The same rows in few frames, each more than twice as long as the next."""
+    merged: list[pl.DataFrame] = []
+    for frame in frames:
+        if frame.height:
+            merged.append(frame)
+        while len(merged) > 1 and merged[-2].height <= 2 * merged[-1].height:
+            merged[-2:] = [pl.concat(merged[-2:], rechunk=True)]
+    return merged

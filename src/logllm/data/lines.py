@@ -193,9 +193,9 @@ def _blocks(plain: Bytes) -> Iterator[bytes]:
 
 def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
     """Text of a block, and how many of its characters replace something that is none."""
-    if b"\r\n" in block:
+    if b"\r" in block:  # one byte is found far faster than two
         block = block.replace(b"\r\n", b"\n")
-    nuls = block.count(b"\0")
+    nuls = block.count(b"\0") if b"\0" in block else 0
     text = block.decode(encoding, errors="replace")
     replaced = nuls
     if encoding == "utf-8" and "\ufffd" in text:

@@ -95,7 +95,7 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
         RecipeError: see `rules`.
     """
     table = rules(settings)
-    if settings.rules == "paper":
+    if settings.rules == "paper" and messages.str.contains("...", literal=True).any():
         messages = messages.str.replace_all(DOTS.pattern, ".. ")
     if not table:
         return messages

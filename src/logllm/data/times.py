@@ -62,7 +62,8 @@ def _parsed(values: pl.Series, form: str, *, today: date) -> pl.Series:
     if form in ("epoch", "epoch_ms"):
         return _epoch(values, milliseconds=form == "epoch_ms")
     form = form.replace(".%f", "%.f")  # as Python writes it
-    values = values.str.replace_all(r"\s+", " ")
+    if values.str.contains(r"\s\s|[^\S ]").any():
+        values = values.str.replace_all(r"\s+", " ")
     if _YEAR.search(form):
         return _strftime(values, form)
     this_year, last_year = (_strftime(f"{year} " + values, f"%Y {form}") for year in (today.year, today.year - 1))

@@ -1,26 +1,33 @@
 """A run at work: sessions to scores, logs to verdicts."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
+from logllm.config.detect import DetectSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.data.lines import STDIN, input_bytes, named_files
 from logllm.data.reader import Reader
 from logllm.data.sessions import sessionizer
-from logllm.detect.metrics import Scores
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.cache import ScoreCache, identity
+from logllm.detect.distinct import Distinct, Score
+from logllm.detect.guard import check_admitted
+from logllm.detect.metrics import Progress, Scores, sigmoid
 from logllm.detect.verdict import Verdict, to_frame, verdicts
-from logllm.model.batch import Rows, rows_of
-from logllm.model.checkpoint import load_run
-from logllm.model.engine import Progress
-from logllm.model.logllm import LogLLM
+from logllm.model.run import read_recipe, verified
 from logllm.model.weights import Progress as WeightsProgress
+
+if TYPE_CHECKING:  # torch is imported when a session is to be scored: where all are known it is not needed
+    from logllm.detect.scoring import Scorer
+    from logllm.model.batch import Rows
+    from logllm.model.engine import Engine
+    from logllm.model.logllm import LogLLM
 
 
 class Detector:
@@ -34,8 +41,8 @@ class Detector:
         first_rejects: the first three lines it could not parse.
     """
 
-    def __init__(self, model: LogLLM, tokenizer: Any, *, recipe: Recipe, manifest: dict[str, Any]) -> None:
-        """Use a loaded model; `Detector.load` is the way from a run directory."""
+    def __init__(self, run: Path, *, recipe: Recipe, manifest: dict[str, Any], progress: WeightsProgress | None = None) -> None:
+        """A verified run whose model is not loaded; `Detector.load` is the way from a run directory."""
         self.manifest = manifest
         self.threshold: float = manifest["threshold"]["value"]
         self.model = f"{manifest['name']}@{manifest['files']['projector.safetensors'][:8]}"
@@ -43,25 +50,65 @@ class Detector:
         self.first_rejects: list[dict[str, object]] = []
         self._settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
         self._recipe = recipe
-        self._network, self._tokenizer = model, tokenizer
+        self._run = run
+        self._progress = progress
+        self._cached = False
+        self._engine: Engine | None = None
+        self._tokenizer: Any = None
 
     @classmethod
-    def load(cls, run: str | Path, *, progress: WeightsProgress | None = None) -> Self:
+    def load(
+        cls, run: str | Path, *, progress: WeightsProgress | None = None, cache: bool = False, engine: str | None = None
+    ) -> Self:  # fmt: skip
         """Load a run, verified against its manifest, onto the device that Accelerate chooses: a GPU where there is one.
 
         Args:
             run: a folder that `train` wrote.
             progress: told of fetches and conversions of base models.
+            cache: `detect` and `read` take what they can from the scores that earlier calls of the same run kept on this machine, and
+                keep what they score (`detect.cache_sessions`). The model is then loaded, and its base models verified, when a session
+                comes that is not known. A score is that of the device which first computed it. `score` never reads the cache.
+            engine: another engine than the recipe's `detect.engine`.
 
         Raises:
-            ModelError: not a finished run, or it or its base models have changed; the message names the field.
+            ModelError: not a finished run, it or its base models have changed (the message names the field), or the engine is not
+                admitted to it.
+            RecipeError: there is no such engine.
         """
-        from accelerate import PartialState
+        folder = Path(run)
+        manifest = verified(folder)
+        recipe = read_recipe(folder)
+        if engine is not None:
+            detect = DetectSection.read({**recipe.detect.model_dump(), "engine": engine}, source="engine")
+            recipe = recipe.model_copy(update={"detect": detect})
+        check_admitted(manifest, recipe.detect.engine)
+        detector = cls(folder, recipe=recipe, manifest=manifest, progress=progress)
+        detector._cached = cache and recipe.detect.cache_sessions > 0
+        if not detector._cached:
+            detector.load_model()
+        return detector
 
-        model, tokenizer, recipe, manifest = load_run(Path(run), progress=progress)
-        return cls(model.to(PartialState().device), tokenizer, recipe=recipe, manifest=manifest)
+    def load_model(self) -> None:
+        """Load the model, if it is not here yet.
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        Raises:
+            ModelError: as `load`.
+        """
+        if self._engine is None:
+            from logllm.model.engine import Engine
+
+            network, self._tokenizer = _loaded(self._run, progress=self._progress)
+            self._engine = Engine(network, section=self._recipe.detect, threshold=self.threshold)
+
+    def _scorer(self) -> "Scorer":
+        """A scorer for one message table."""
+        from logllm.detect.scoring import Scorer
+
+        self.load_model()
+        assert self._engine is not None  # noqa: S101 - for the type checker
+        return Scorer(self._engine, self._tokenizer, max_tokens=self._recipe.model.encoder.max_tokens)
+
+    def score(self, sessions: "Sequence[Rows]", messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """P(anomalous) of sessions over a table of masked messages.
 
         Args:
@@ -69,7 +116,7 @@ class Detector:
             messages: distinct masked messages, such as `Prepared.messages`.
             progress: told of the distinct sessions scored.
         """
-        return sigmoid(Scorer(self._network, self._tokenizer, recipe=self._recipe).score(sessions, messages, progress=progress))
+        return sigmoid(self._scorer().score(sessions, messages, progress=progress))
 
     def detect(self, lines: Iterable[str]) -> Iterator[Verdict]:
         """Verdicts on the sessions of a log's lines, read and grouped as the run's data was.
@@ -99,22 +146,52 @@ class Detector:
         today = datetime.now(UTC).date()
         reader = Reader(self._settings, today=today, batch_lines=self._recipe.detect.read_lines, stdin=stdin)
         grouping = sessionizer(self._settings.sessions)
-        scorer = Scorer(self._network, self._tokenizer, recipe=self._recipe)
         total = 0 if STDIN in names else input_bytes(names)
-
-        def judged(sessions: pl.DataFrame, told: Progress | None = None) -> pl.DataFrame:
-            scores = sigmoid(scorer.score(rows_of(sessions["messages"]), reader.messages.messages, progress=told))
-            return to_frame(sessions, scores, threshold=self.threshold, model=self.model, files=reader.files)
-
         self.counts, self.first_rejects = reader.counts, reader.first_rejects
-        for records in reader.read(names):
-            sessions = grouping.push(records)
-            if progress is not None:
-                progress(reader.bytes_read, total)
-            if sessions.height:
-                yield judged(sessions)
-        last = grouping.flush()
-        for name, count in grouping.counts.items():
-            self.counts[name] = self.counts.get(name, 0) + count
-        if last.height:
-            yield judged(last, progress)
+        with self._cache() as cache:
+            distinct = Distinct(self._scoring(), cache=cache)
+
+            def judged(sessions: pl.DataFrame, told: Progress | None = None) -> pl.DataFrame:
+                scores = sigmoid(distinct.logits(sessions["messages"], reader.messages.messages, progress=told))
+                if cache is not None:
+                    self.counts["scores_from_cache"] = distinct.from_cache
+                return to_frame(sessions, scores, threshold=self.threshold, model=self.model, files=reader.files)
+
+            for records in reader.read(names):
+                sessions = grouping.push(records)
+                if progress is not None:
+                    progress(reader.bytes_read, total)
+                if sessions.height:
+                    yield judged(sessions)
+            last = grouping.flush()
+            for name, count in grouping.counts.items():
+                self.counts[name] = self.counts.get(name, 0) + count
+            if last.height:
+                yield judged(last, progress)
+
+    def _scoring(self) -> Score:
+        """Scores sessions over one message table; the model is loaded with the first ones."""
+        scorer: Scorer | None = None
+
+        def score(sessions: "list[Rows]", messages: pl.Series, *, progress: Progress | None) -> Scores:
+            nonlocal scorer
+            scorer = scorer or self._scorer()
+            return scorer.score(sessions, messages, progress=progress)
+
+        return score
+
+    def _cache(self) -> AbstractContextManager[ScoreCache | None]:
+        """The scores on disk, where they are asked for."""
+        if not self._cached:
+            return nullcontext()
+        return closing(ScoreCache(identity(self.manifest, self._recipe), most=self._recipe.detect.cache_sessions))
+
+
+def _loaded(run: Path, *, progress: WeightsProgress | None) -> "tuple[LogLLM, Any]":
+    """A run's model on its device, and its tokenizer."""
+    from accelerate import PartialState
+
+    from logllm.model.checkpoint import load_run
+
+    network, tokenizer, _, _ = load_run(run, progress=progress)
+    return network.to(PartialState().device), tokenizer

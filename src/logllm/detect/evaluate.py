@@ -7,10 +7,9 @@ import numpy as np
 
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import Labels, Scores, intervals, measure
+from logllm.detect.metrics import Labels, Progress, Scores, intervals, measure
 from logllm.errors import DataError
 from logllm.model.batch import Rows, rows_of
-from logllm.model.engine import Progress
 
 
 def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:

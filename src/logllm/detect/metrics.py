@@ -1,5 +1,6 @@
-"""How good scores are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
+"""Scores, and how good they are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -9,9 +10,20 @@ import numpy.typing as npt
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
+Progress = Callable[[int, int], None]
+"""Told how many of how many distinct sessions are scored."""
 
 FEW_ANOMALIES = 10
 """With fewer anomalies than this no threshold is chosen."""
+
+
+def sigmoid(logits: Scores) -> Scores:
+    """P(anomalous) of logit differences, without overflow.
+
+    >>> sigmoid(np.array([0.0, 1000.0])).tolist()
+    [0.5, 1.0]
+    """
+    return np.exp(-np.logaddexp(0.0, -logits))
 
 
 @dataclass(frozen=True)

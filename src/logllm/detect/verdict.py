@@ -12,6 +12,9 @@ FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
 OPTIONAL = ("files", "closed")
 """Added where they say something: several inputs; a session closed before its end."""
 
+_AT_ONCE = 5_000
+"""Verdicts written out at once; for Polars a string of more is also more work."""
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -42,10 +45,10 @@ def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
     return (Verdict(**row) for row in frame.iter_rows(named=True))
 
 
-def json_lines(frame: pl.DataFrame) -> str:
-    """A verdict frame as one JSON object a line; times in ISO 8601, UTC."""
+def json_lines(frame: pl.DataFrame) -> Iterator[str]:
+    """A verdict frame as one JSON object a line, some thousand lines a piece; times in ISO 8601, UTC."""
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("start", "end")]
-    return frame.with_columns(times).write_ndjson()
+    return (some.with_columns(times).write_ndjson() for some in frame.iter_slices(_AT_ONCE))
 
 
 def to_frame(sessions: pl.DataFrame, scores: Any, *, threshold: float, model: str, files: Sequence[str]) -> pl.DataFrame:

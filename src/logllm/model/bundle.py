@@ -14,7 +14,8 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
 from logllm.model.card import model_card
-from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, write_manifest, write_recipe
+from logllm.model.run import read_manifest, read_recipe, verified
 from logllm.model.weights import SMALL_TIER, Progress, locate
 
 CARD = "README.md"

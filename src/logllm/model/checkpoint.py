@@ -16,15 +16,13 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import MANIFEST, sha256, write_atomic
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM, assemble
+from logllm.model.run import RECIPE, VERSION, read_recipe, verified
 from logllm.model.weights import Progress, fingerprint, locate
 
-VERSION = 1
-"""Version of the run directory's layout."""
 PROJECTOR = "projector.safetensors"
 """File of the projector's weight and bias."""
 MERGED = "merged"
 """A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
-_RECIPE = "recipe.toml"
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", "adapter_model.safetensors")),
@@ -46,12 +44,7 @@ def base_models(section: ModelSection, *, progress: Progress | None = None) -> d
 
 def write_recipe(run: Path, recipe: Recipe) -> None:
     """Write the resolved recipe."""
-    write_atomic(run / _RECIPE, recipe.toml().encode())
-
-
-def read_recipe(run: Path) -> Recipe:
-    """A run's resolved recipe."""
-    return Recipe.load(run / _RECIPE)
+    write_atomic(run / RECIPE, recipe.toml().encode())
 
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
@@ -90,41 +83,6 @@ def hashes(run: Path) -> dict[str, str]:
 def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest; last, since it vouches for everything else."""
     write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
-
-
-def read_manifest(run: Path) -> dict[str, Any]:
-    """A run's manifest.
-
-    Raises:
-        ModelError: the folder is no run, or one of another layout.
-    """
-    path = run / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ModelError(f"{run} is no run: it has no {MANIFEST}; name the folder that `logllm train --out` wrote") from exc
-    except (OSError, ValueError) as exc:
-        raise ModelError(f"{path} cannot be read: {exc}") from exc
-    if not isinstance(manifest, dict) or manifest.get("kind") != "run":
-        raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; name the folder that `logllm train --out` wrote")
-    if manifest.get("version") != VERSION:
-        raise ModelError(f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {VERSION}: train again")
-    return manifest
-
-
-def verified(run: Path) -> dict[str, Any]:
-    """The manifest of a finished run whose files are what it says.
-
-    Raises:
-        ModelError: unfinished, or a file that is missing or changed; the message names the field.
-    """
-    manifest = read_manifest(run)
-    if manifest["state"] != "done":
-        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
-    for name, wanted in manifest["files"].items():
-        if not (run / name).is_file() or sha256(run / name) != wanted:
-            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
-    return manifest
 
 
 def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:

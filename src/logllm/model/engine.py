@@ -15,7 +15,7 @@ from logllm.model.logllm import LogLLM
 from logllm.model.tree import Tree, grow
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many distinct sessions are scored."""
+"""Told how many of how many sessions are scored."""
 
 DOUBT = 1.0
 """A logit that may be wrong by so much (measured for bf16: .4 to .8 at most) and would then matter is computed again, exactly."""
@@ -117,6 +117,15 @@ class Engine:
             logits[torch.from_numpy(some)] = decoder.logits(inputs, tree, ids=self.model.prompt.verdict_ids, progress=told).double()
             done += len(some)
         return logits
+
+
+def rounds_fast(model: LogLLM) -> bool:
+    """Whether engine `bf16` can run a model and its device multiplies matrices of bfloat16 faster than others."""
+    if not Llama.serves(model.decoder.model):
+        return False
+    if model.device.type == "cpu":
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    return model.device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _trees(prompts: Sequence[Rows], *, positions: int) -> list[tuple[Rows, Tree]]:

@@ -20,8 +20,10 @@ from logllm.detect.scoring import Scorer
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError
 from logllm.model.batch import MessageTokens
-from logllm.model.checkpoint import load_run, read_manifest, read_recipe, surroundings
+from logllm.model.checkpoint import load_run, surroundings
+from logllm.model.engine import Engine
 from logllm.model.logllm import assemble
+from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress
 from logllm.study.stages import Watch, line_stages, model_stages, saved, session_stages, shares
 from logllm.study.work import gemm_peak, number_format
@@ -103,7 +105,9 @@ def _stages(run: Path, sources: Sequence[str], *, settings: PrepareSection, befo
     after = gemm_peak()
     told("scoring", 0.65)
     scoring = Watch()
-    scoring.timed(Scorer(model, tokenizer, recipe=recipe).score, sessions, messages)
+    scoring.timed(
+        Scorer(Engine(model, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens).score, sessions, messages
+    )
     stages = {**lines, **grouped, **shares(modelled, flops, peak=before + after), "score": scoring.stage(sessions=len(sessions))}
     return {
         "gemm": {"before": statistics.median(before), "after": statistics.median(after)},

@@ -15,12 +15,15 @@ from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
-from logllm.detect.metrics import choose_threshold, measure
-from logllm.detect.scoring import Scorer, sigmoid
+from logllm.detect.guard import EXACT, compare
+from logllm.detect.metrics import choose_threshold, measure, sigmoid
+from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.model.batch import MessageTokens, Rows, rows_of
-from logllm.model.checkpoint import base_models, read_manifest, read_recipe, save_model, surroundings, write_manifest, write_recipe
-from logllm.model.logllm import assemble
+from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
+from logllm.model.engine import Engine, rounds_fast
+from logllm.model.logllm import LogLLM, assemble
+from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
@@ -65,7 +68,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
-        judged = _judge(Scorer(model, tokenizer, recipe=recipe), prepared, progress=progress)
+        judged = _judge(model, tokenizer, prepared, recipe=recipe, progress=progress)
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
         manifest["files"] = save_model(out, model, section=recipe.model)
@@ -173,12 +176,24 @@ def start_over(out: Path) -> None:
         shutil.rmtree(out)
 
 
-def _judge(scorer: Scorer, prepared: Prepared, *, progress: Progress | None) -> dict[str, Any]:
-    """Threshold and metrics on the validation part."""
+def _judge(model: LogLLM, tokenizer: Any, prepared: Prepared, *, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
+    """Threshold and metrics on the validation part, and whether an engine that rounds is near enough there."""
     part = prepared.part("validation")
     labels = part["anomalous"].to_numpy().astype(bool)
     report = None if progress is None else lambda done, total: progress("scoring the validation part", done / total)
-    logits = scorer.score(rows_of(part["messages"]), prepared.messages, progress=report)
+    sessions = rows_of(part["messages"])
+
+    def scored(engine: str, threshold: float) -> Any:
+        section = recipe.detect.model_copy(update={"engine": engine})
+        scorer = Scorer(Engine(model, section=section, threshold=threshold), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        return scorer.score(sessions, prepared.messages, progress=report)
+
+    logits = scored(EXACT, 0.5)
     threshold = choose_threshold(logits, labels)
-    metrics = measure(sigmoid(logits), labels, threshold=threshold.value).to_dict() if len(labels) else None
-    return {"threshold": asdict(threshold), "metrics": {"validation": metrics}}
+    judged: dict[str, Any] = {"threshold": asdict(threshold), "metrics": {"validation": None}}
+    if len(labels):
+        judged["metrics"]["validation"] = measure(sigmoid(logits), labels, threshold=threshold.value).to_dict()
+        if rounds_fast(model):
+            rounded = sigmoid(scored("bf16", threshold.value))
+            judged["engines"] = {"bf16": compare(sigmoid(logits), rounded, threshold=threshold.value)}
+    return judged

@@ -1,0 +1,170 @@
+"""Scores on disk: what an earlier call of the same run found out about a session is not computed again."""
+
+import hashlib
+import json
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from math import isfinite
+from pathlib import Path
+from typing import Any, TypeVar
+
+from logllm import __version__
+from logllm.config.recipe import Recipe
+from logllm.data.files import cache
+
+RUNS = 8
+"""Most runs whose scores are kept; the one longest out of use goes first."""
+
+_LAYOUT = 1
+_PATIENCE = 30.0  # seconds that another process may hold the file
+_TABLE = """
+CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, logit REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_use ON scores (used);
+"""
+_ASKED = """
+PRAGMA temp_store = MEMORY;
+CREATE TEMP TABLE asked (key BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+def identity(manifest: Mapping[str, Any], recipe: Recipe) -> str:
+    """What determines a run's scores, as 32 hexadecimal digits: its weights and how they are used, not where it lies or what it is called.
+
+    Of the settings of detection only the sizes do not count: they alter scores by less than 1e-5.
+    """
+    detect = recipe.detect.model_dump(
+        mode="json", exclude={"batch_positions", "batch_tokens", "tree_positions", "read_lines", "cache_sessions"}
+    )
+    model = recipe.model.model_dump(mode="json")
+    for part in ("encoder", "decoder"):
+        model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
+    bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
+    said = [_LAYOUT, __version__, manifest["files"], bases, model, detect]
+    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+class ScoreCache:
+    """Verdict logits by a session's digest, in one SQLite file a run, shared by all processes of a user.
+
+    Nothing depends on it: a file that is damaged is made anew, and where it cannot be read or written detection goes on without it; both
+    are said once, as a warning of this module's logger.
+    """
+
+    def __init__(self, run: str, *, most: int) -> None:
+        """Open the scores of a run.
+
+        Args:
+            run: its `identity`.
+            most: sessions to keep; beyond it the ones longest out of use go.
+        """
+        self.path = cache() / "scores" / f"{run}.sqlite"
+        """The file."""
+        self._most = most
+        self._turn = 0  # of this call among the file's; what it reads or writes counts as used then
+        self._kept = 0
+        self._file: sqlite3.Connection | None = None
+        try:
+            self._open()
+        except sqlite3.DatabaseError as exc:
+            if isinstance(exc, sqlite3.OperationalError):
+                self._without(exc)
+            else:
+                self._afresh(exc)
+        except OSError as exc:
+            self._without(exc)
+
+    def known(self, keys: Iterable[bytes]) -> dict[bytes, float]:
+        """The logits of those sessions that are known."""
+        return self._tried(lambda file: self._known(file, keys)) or {}
+
+    def keep(self, logits: Mapping[bytes, float]) -> None:
+        """Keep the logits of some sessions, and let go what is too much."""
+        self._tried(lambda file: self._keep(file, logits))
+
+    def close(self) -> None:
+        """Leave the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _known(self, file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, float]:
+        """Look up, and note the use."""
+        file.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((key,) for key in keys))
+        found: dict[bytes, float] = dict(file.execute("SELECT key, logit FROM scores JOIN asked USING (key)"))
+        with suppress(sqlite3.OperationalError):  # in a file that can only be read no use is noted
+            file.execute("UPDATE scores SET used = ? WHERE used < ? AND key IN (SELECT key FROM asked)", (self._turn, self._turn))
+        file.execute("DELETE FROM asked")
+        file.commit()
+        return found
+
+    def _keep(self, file: sqlite3.Connection, logits: Mapping[bytes, float]) -> None:
+        """Write, and remove what is longest out of use."""
+        rows = [(key, logit, self._turn) for key, logit in logits.items() if isfinite(logit)]
+        file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
+        self._kept += len(rows)
+        if self._kept > self._most:  # others may have written or removed, too
+            (self._kept,) = file.execute("SELECT count(*) FROM scores").fetchone()
+        if (excess := self._kept - self._most) > 0:
+            file.execute("DELETE FROM scores WHERE key IN (SELECT key FROM scores ORDER BY used LIMIT ?)", (excess,))
+            self._kept -= excess
+        file.commit()
+
+    def _open(self) -> sqlite3.Connection:
+        """The file, made where there is none."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        new = not self.path.exists()
+        # One call uses it at a time, but verdicts may be read by another thread than the one that began it.
+        self._file = file = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
+        with suppress(sqlite3.OperationalError):  # one that can only be read has its table
+            file.executescript(_TABLE)
+        file.executescript(_ASKED)
+        self._kept, last = file.execute("SELECT count(*), coalesce(max(used), 0) FROM scores").fetchone()
+        self._turn = last + 1
+        if new:
+            _let_go(self.path)
+        return file
+
+    def _tried(self, work: Callable[[sqlite3.Connection], _Result]) -> _Result | None:
+        """What some work on the file gives; none, now and from now on, where the file does not serve."""
+        if self._file is None:
+            return None
+        try:
+            return work(self._file)
+        except sqlite3.OperationalError as exc:  # no room, no right, no answer
+            self._without(exc)
+        except sqlite3.DatabaseError as exc:
+            self._afresh(exc)
+        return None
+
+    def _afresh(self, fault: Exception) -> None:
+        """Replace a damaged file by an empty one."""
+        _log.warning("scores are cached anew: %s was damaged (%s)", self.path, fault)
+        self.close()
+        try:
+            _remove(self.path)
+            self._open()
+        except (OSError, sqlite3.Error) as exc:
+            self._without(exc)
+
+    def _without(self, fault: Exception) -> None:
+        """Go on without the file."""
+        _log.warning("going on without the cache of scores: %s (%s)", self.path, fault)
+        self.close()
+
+
+def _let_go(newest: Path) -> None:
+    """Remove the scores of runs that are longest out of use."""
+    with suppress(OSError):  # another process may be doing the same
+        others = sorted((path for path in newest.parent.glob("*.sqlite") if path != newest), key=lambda path: path.stat().st_mtime)
+        for path in others[: max(0, len(others) - RUNS + 1)]:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file of scores, and what an interrupted write left beside it."""
+    path.unlink(missing_ok=True)
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)

@@ -1,0 +1,98 @@
+"""Sessions in columns to logits: each distinct sequence of messages is looked up, or scored, once."""
+
+from hashlib import blake2b
+from itertools import islice, pairwise
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm.detect.cache import ScoreCache
+from logllm.detect.metrics import Progress, Scores
+
+Rows = npt.NDArray[np.int64]
+"""Row numbers in a message table."""
+
+_DIGEST = 16
+_REMEMBERED = 200_000
+"""Distinct sessions whose logits are kept between calls."""
+_AT_ONCE = 16_384
+"""Distinct sessions that are scored, and then kept, at once."""
+
+
+class Score(Protocol):
+    """What gives logits."""
+
+    def __call__(self, sessions: list[Rows], messages: pl.Series, *, progress: Progress | None) -> Scores:
+        """Logits of some sessions, each the rows of its messages in the table."""
+
+
+class Distinct:
+    """What is known of the sessions of one log.
+
+    One serves one message table, which may grow between calls. Repeated sessions stay in columns: what a call costs in Python grows with
+    the distinct ones. What is held between calls does not grow with their number, nor with that of the sessions.
+    """
+
+    def __init__(self, score: Score, *, cache: ScoreCache | None = None) -> None:
+        """Score with a function, or take from a cache what it knows."""
+        self.from_cache = 0
+        """Distinct sessions so far whose scores the cache knew."""
+        self._score = score
+        self._cache = cache
+        self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
+        self._logits: dict[bytes, float] = {}
+
+    def logits(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """Logits of sessions, in their order.
+
+        Args:
+            sessions: lists of rows of the message table, none of them empty.
+            messages: the message table: that of earlier calls, or one that continues it.
+            progress: told of the distinct sessions scored.
+        """
+        rows = sessions.alias("messages").to_frame().with_row_index("row").group_by("messages", maintain_order=True).agg("row")
+        known = self._known(rows["messages"], messages, progress=progress)
+        logits = np.empty(len(sessions))
+        logits[rows["row"].explode().to_numpy()] = np.repeat(known, rows["row"].list.len().to_numpy())
+        return logits
+
+    def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> Scores:
+        """Logits of distinct sessions."""
+        ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
+        flat = distinct.explode().to_numpy().astype(np.int64)
+        keys = self._keys(flat, ends, messages=messages)
+        found = {key: self._logits[key] for key in keys if key in self._logits}
+        if self._cache is not None and len(found) < len(keys):
+            cached = self._cache.known(key for key in keys if key not in found)
+            self.from_cache += len(cached)
+            found |= cached
+        new = [place for place, key in enumerate(keys) if key not in found]
+        for start in range(0, len(new), _AT_ONCE):
+            some = new[start : start + _AT_ONCE]
+            sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in some]
+            scored = self._score(sessions, messages, progress=_further(progress, start, total=len(new)))
+            fresh = dict(zip((keys[place] for place in some), scored.tolist(), strict=True))
+            found |= fresh
+            if self._cache is not None:
+                self._cache.keep(fresh)
+        self._logits |= found
+        for key in list(islice(self._logits, max(0, len(self._logits) - _REMEMBERED))):
+            del self._logits[key]
+        return np.array([found[key] for key in keys], dtype=np.float64)
+
+    def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
+        """A digest of each session's messages, by their texts: rows are others in another call."""
+        new = messages[len(self._digests) :]
+        if len(new):
+            digests = b"".join(blake2b(message.encode(), digest_size=_DIGEST).digest() for message in new)
+            self._digests = np.concatenate([self._digests, np.frombuffer(digests, dtype=np.uint8).reshape(-1, _DIGEST)])
+        texts = memoryview(self._digests[flat].tobytes())
+        bounds = [0, *(ends * _DIGEST).tolist()]
+        return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
+
+
+def _further(progress: Progress | None, done: int, *, total: int) -> Progress | None:
+    """The same progress, of which so much was told before."""
+    return None if progress is None else lambda more, _: progress(done + more, total)

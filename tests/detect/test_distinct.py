@@ -1,0 +1,83 @@
+"""Sessions in columns: the same logits as one by one, each distinct session asked for once, memory that does not grow."""
+
+from functools import partial
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logllm.config.sessions import SessionSection
+from logllm.data.grouping import RECORDS
+from logllm.data.messages import MessageTable
+from logllm.data.sessions import sessionizer
+from logllm.detect import distinct as module
+from logllm.detect.distinct import Distinct
+
+
+class Asked:
+    """A scorer that depends on texts and their order, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.sessions: list[tuple[str, ...]] = []
+
+    def __call__(self, sessions, messages, *, progress):
+        texts = [tuple(messages.gather(rows).to_list()) for rows in sessions]
+        self.sessions += texts
+        if progress is not None:
+            progress(len(texts), len(texts))
+        return np.array([logit(text) for text in texts])
+
+
+def logit(texts) -> float:
+    return sum((place + 1.5) * len(text) for place, text in enumerate(texts))
+
+
+def tell(told, done, total) -> None:
+    told.append((done, total))
+
+
+def column(sessions) -> pl.Series:
+    return pl.Series("messages", sessions, dtype=pl.List(pl.UInt32))
+
+
+SESSIONS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=30)
+
+
+@given(calls=st.lists(SESSIONS, min_size=1, max_size=4), at_once=st.integers(1, 5))
+def test_logits_are_those_of_each_session_alone(calls, at_once) -> None:
+    asked = Asked()
+    distinct, largest = Distinct(asked), 0
+    texts = pl.Series(["a", "bb", "ccc", "dddd"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_AT_ONCE", at_once)
+        for sessions in calls:
+            largest = max(largest, *map(max, sessions))  # the table grows with what is read
+            told: list[tuple[int, int]] = []
+            found = distinct.logits(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
+            assert found.tolist() == [logit([texts[row] for row in session]) for session in sessions]
+            assert not told or told[-1][0] == told[-1][1]
+    assert len(asked.sessions) == len(set(asked.sessions)) == len({tuple(session) for sessions in calls for session in sessions})
+
+
+def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -> None:
+    """A hundred frames of ever new windows: what is held after twenty is what is held after a hundred."""
+    monkeypatch.setattr(module, "_REMEMBERED", 50)
+    table, rng = MessageTable(), np.random.default_rng(0)
+    table.push(pl.Series([f"m{number}" for number in range(200)]))
+    held = []
+    for section in (SessionSection(by="count", size=20, step=10), SessionSection(by="time", size=20)):
+        grouping, distinct, sessions = sessionizer(section), Distinct(Asked()), 0
+        for frame in range(100):
+            number = pl.int_range(frame * 1_000 + 1, frame * 1_000 + 1_001, dtype=pl.UInt64, eager=True)
+            columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 1_000)}
+            records = pl.DataFrame(columns).with_columns(time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String)))
+            closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(RECORDS.keys()).cast(RECORDS))
+            sessions += len(distinct.logits(closed["messages"], table.messages))
+            if frame in (19, 99):
+                held.append((grouping._rows.estimated_size(), len(distinct._logits), len(distinct._digests)))
+        assert sessions > 4_900
+    assert held[0] == held[1]
+    assert held[2] == held[3]
+    assert held[0][1] == 50
