@@ -48,8 +48,7 @@ scores = Path(sys.argv.pop(1))
 logllm.detect.cache.cache = lambda: scores
 from logllm.detect.scoring import Scorer
 Scorer.score = timed(Scorer.score, "scoring")
-load_model = Detector.load_model
-Detector.load_model = lambda detector: None if detector._network else timed(load_model, "loading")(detector)
+Detector._loaded.func = timed(Detector._loaded.func, "loading")
 try:
     main()
 finally:

@@ -13,7 +13,7 @@ from plain_path import PlainModel, read_sessions
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
-from logllm.model.checkpoint import read_manifest
+from logllm.model.run import read_manifest
 from logllm.training.train import train
 from tests.test_real import simulated
 

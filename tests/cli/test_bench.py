@@ -25,6 +25,7 @@ REPORT = {
     "training": [{"trains": ["encoder", "projector"], "steps": 5, "sessions_per_second": 12.34}],
     "start_seconds": 6.2,
     "threads": 2,
+    "engine": "exact",
 }
 
 

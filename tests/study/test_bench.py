@@ -105,7 +105,16 @@ def test_positions_are_those_of_a_tree(tiny) -> None:
     head = tuple(range(100, 100 + len(model.prompt.head)))
     paths = [(*head, *session.tolist(), *question) for session in sessions]
     nodes = {path[: length + 1] for path in paths for length in range(len(path))}
-    assert decoder_work(sessions, model.prompt) == Work(len(nodes), sum(map(len, nodes)))
+    ends = set(paths)
+    assert decoder_work(sessions, model.prompt) == Work(len(nodes), sum(map(len, nodes)), len(ends), sum(map(len, ends)))
+
+
+def test_the_last_layer_is_wanted_at_the_ends_alone(tiny) -> None:
+    """What is left out of a layer: queries, output, feed-forward and attention of all but the last position."""
+    model, _ = tiny
+    length = 10
+    everything, wanted = (Work(length, 55, ends, 10 * ends).flops(model.decoder.model) for ends in (0, 1))
+    assert everything - wanted == 9 * 2 * (64 * 64 * 2 + 3 * 64 * 96) + 4 * 64 * (55 - 10)
 
 
 def test_the_peak_is_that_of_a_product(monkeypatch) -> None:

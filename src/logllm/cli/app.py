@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import bench, detect, evaluate, export, importing, prepare, push, show, train
+from logllm.cli import admit, bench, detect, evaluate, export, importing, prepare, push, show, train
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("admit")(admit.admit)
 app.command("detect")(detect.detect)
 app.command("bench")(bench.bench)
 app.command("import")(importing.import_)

@@ -12,13 +12,14 @@ def bench(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files or globs; they are read several times.")],
     data: Annotated[Path | None, typer.Option(help="Folder that `logllm prepare` wrote: times training, too.")] = None,
+    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")] = False,
 ) -> None:
     """Measure every stage from lines to verdicts, memory, and the share of the machine's peak."""
     from logllm.study.bench import bench as measure
 
     with shares() as progress:
-        report = measure(run, inputs, data=data, progress=progress)
+        report = measure(run, inputs, data=data, engine=engine, progress=progress)
     if as_json:
         emit(report)
     _draw(report)
@@ -40,7 +41,9 @@ def _draw(report: dict[str, Any]) -> None:
     note(f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded")
     peaks = " and ".join(f"{report['gemm'][when] / 1e9:,.0f}" for when in ("before", "after"))
     formats = ", ".join(f"{part} in {kind}" for part, kind in report["formats"].items())
-    note(f"the machine's peak in float32, before and after: {peaks} GFLOP/s on {report['threads']} threads; {formats}")
+    note(
+        f"the machine's peak in float32, before and after: {peaks} GFLOP/s on {report['threads']} threads; {formats}; engine {report['engine']}"
+    )
 
 
 def _speeds(stage: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ def detect(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files, globs, or - for standard input; gz, bz2, xz and zst are read as they are.")],
     fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
+    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
 ) -> None:
     """Judge every session of one or more logs."""
@@ -22,7 +23,8 @@ def detect(
 
     sessions, anomalies, started = 0, 0, time.perf_counter()
     with counts("reading and scoring") as bar:
-        detector = Detector.load(run, progress=lambda doing, share: bar(round(100 * share), 100, f"({doing})"), cache=not no_cache)
+        told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
+        detector = Detector.load(run, progress=told, cache=not no_cache, engine=engine)
         for frame in detector.read(inputs, progress=bar):
             sys.stdout.writelines(json_lines(frame))
             sessions += len(frame)

@@ -14,6 +14,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
     """Judge a run on a labelled part of prepared data, at the run's own threshold."""
@@ -21,7 +22,7 @@ def evaluate(
     from logllm.detect.evaluate import evaluate as judge
 
     with shares() as progress:
-        detector = Detector.load(run, progress=progress)
+        detector = Detector.load(run, progress=progress, engine=engine)
     with counts("scoring") as bar:
         report = judge(detector, data, split=split, progress=bar)
     if as_json:

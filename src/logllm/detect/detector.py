@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from datetime import UTC, datetime
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -27,7 +28,6 @@ if TYPE_CHECKING:  # torch is imported when a session is to be scored: where all
     from logllm.detect.scoring import Scorer
     from logllm.model.batch import Rows
     from logllm.model.engine import Engine
-    from logllm.model.logllm import LogLLM
 
 
 class Detector:
@@ -39,6 +39,7 @@ class Detector:
         model: what verdicts call the run: its name and the first digits of its projector's hash.
         counts: what the last `read` or `detect` read so far: `lines`, `rejected`, and everything else worth knowing.
         first_rejects: the first three lines it could not parse.
+        recipe: the run's.
     """
 
     def __init__(self, run: Path, *, recipe: Recipe, manifest: dict[str, Any], progress: WeightsProgress | None = None) -> None:
@@ -49,12 +50,10 @@ class Detector:
         self.counts: dict[str, int] = {}
         self.first_rejects: list[dict[str, object]] = []
         self._settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
-        self._recipe = recipe
+        self.recipe = recipe
         self._run = run
         self._progress = progress
         self._cached = False
-        self._engine: Engine | None = None
-        self._tokenizer: Any = None
 
     @classmethod
     def load(
@@ -85,28 +84,40 @@ class Detector:
         detector = cls(folder, recipe=recipe, manifest=manifest, progress=progress)
         detector._cached = cache and recipe.detect.cache_sessions > 0
         if not detector._cached:
-            detector.load_model()
+            detector.engine  # noqa: B018 - loads it
         return detector
 
-    def load_model(self) -> None:
-        """Load the model, if it is not here yet.
+    @cached_property
+    def _loaded(self) -> "tuple[Engine, Any]":
+        """The engine and the encoder's tokenizer, on the first call or before it."""
+        from accelerate import PartialState
+
+        from logllm.model.checkpoint import load_run
+        from logllm.model.engine import Engine
+
+        network, tokenizer, _, _ = load_run(self._run, progress=self._progress)
+        network = network.to(PartialState().device)
+        return Engine(network, section=self.recipe.detect, threshold=self.threshold), tokenizer
+
+    @property
+    def engine(self) -> "Engine":
+        """What scores; loaded now if it is not here yet.
 
         Raises:
             ModelError: as `load`.
         """
-        if self._engine is None:
-            from logllm.model.engine import Engine
+        return self._loaded[0]
 
-            network, self._tokenizer = _loaded(self._run, progress=self._progress)
-            self._engine = Engine(network, section=self._recipe.detect, threshold=self.threshold)
+    @property
+    def tokenizer(self) -> Any:
+        """The encoder's."""
+        return self._loaded[1]
 
     def _scorer(self) -> "Scorer":
         """A scorer for one message table."""
         from logllm.detect.scoring import Scorer
 
-        self.load_model()
-        assert self._engine is not None  # noqa: S101 - for the type checker
-        return Scorer(self._engine, self._tokenizer, max_tokens=self._recipe.model.encoder.max_tokens)
+        return Scorer(self.engine, self.tokenizer, max_tokens=self.recipe.model.encoder.max_tokens)
 
     def score(self, sessions: "Sequence[Rows]", messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """P(anomalous) of sessions over a table of masked messages.
@@ -144,7 +155,7 @@ class Detector:
     def _read(self, sources: Sequence[str | Path], *, stdin: Any = None, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
         names = named_files(sources)
         today = datetime.now(UTC).date()
-        reader = Reader(self._settings, today=today, batch_lines=self._recipe.detect.read_lines, stdin=stdin)
+        reader = Reader(self._settings, today=today, batch_lines=self.recipe.detect.read_lines, stdin=stdin)
         grouping = sessionizer(self._settings.sessions)
         total = 0 if STDIN in names else input_bytes(names)
         self.counts, self.first_rejects = reader.counts, reader.first_rejects
@@ -184,14 +195,4 @@ class Detector:
         """The scores on disk, where they are asked for."""
         if not self._cached:
             return nullcontext()
-        return closing(ScoreCache(identity(self.manifest, self._recipe), most=self._recipe.detect.cache_sessions))
-
-
-def _loaded(run: Path, *, progress: WeightsProgress | None) -> "tuple[LogLLM, Any]":
-    """A run's model on its device, and its tokenizer."""
-    from accelerate import PartialState
-
-    from logllm.model.checkpoint import load_run
-
-    network, tokenizer, _, _ = load_run(run, progress=progress)
-    return network.to(PartialState().device), tokenizer
+        return closing(ScoreCache(identity(self.manifest, self.recipe), most=self.recipe.detect.cache_sessions))

@@ -16,6 +16,7 @@ EXACT = "exact"
 def compare(exact: Scores, rounded: Scores, *, threshold: float) -> dict[str, Any]:
     """How far an engine's scores are from exact ones, and whether that is near enough.
 
+    >>> import numpy as np
     >>> compare(np.array([0.2, 0.9]), np.array([0.205, 0.9]), threshold=0.5)["admitted"]
     True
     """

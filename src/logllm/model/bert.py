@@ -68,17 +68,17 @@ class Bert:
             moved = chunk.to(device)
             x = self._embed(input_ids=given[0], position_ids=given[1])[0].float()  # (c, d_enc)
             for matrices, norms in self._layers:
-                x = self._pass(x, matrices, norms, chunk=moved, room=room)
+                x = self._pass(x, matrices, norms=norms, chunk=moved, room=room)
             last = int(np.searchsorted(starts, chunk.end))
             pooled[done:last] = self._pool(x, torch.from_numpy(own[done:last]).to(device))
             done = last
         return pooled
 
-    def _pass(self, x: Tensor, matrices: tuple[Linear, ...], norms: tuple[nn.LayerNorm, ...], *, chunk: Chunk, room: Room) -> Tensor:
+    def _pass(self, x: Tensor, matrices: tuple[Linear, ...], *, norms: tuple[nn.LayerNorm, ...], chunk: Chunk, room: Room) -> Tensor:
         """One layer over a chunk, (c, d_enc)."""
         fused, output, inner, outer = matrices
         made = product(x.to(self._dtype), fused, room=room, name="attention")
-        found = room.take("found", len(x) + 1, x.shape[1], self._dtype)
+        found = room.take("found", rows=len(x) + 1, columns=x.shape[1], dtype=self._dtype)
         for group in chunk.groups:
             group.attend(made, made, layout=self._layout, into=found)
         x = norms[0](product(found[:-1], output, room=room, name="output").float().add_(x)).float()

@@ -80,17 +80,17 @@ class Engine:
             ModelError: a session that is longer than the decoder can read.
         """
         if self._rounding is None:
-            return self._exact(sessions, vectors, progress)
-        logits = self._through(self._rounding, sessions, vectors, progress)
+            return self._exact(sessions, vectors, progress=progress)
+        logits = self._through(self._rounding, sessions, vectors=vectors, progress=progress)
         again = torch.nonzero(_doubtful(logits[:, 1] - logits[:, 0], threshold=self._threshold))[:, 0].cpu()
         self.doubted += len(again)
         if len(again):
-            logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors, None)
+            logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
         return logits
 
-    def _exact(self, sessions: Sequence[Rows], vectors: Tensor, progress: Progress | None) -> Tensor:
+    def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
         if self._decoder is not None:
-            return self._through(self._decoder, sessions, vectors, progress)
+            return self._through(self._decoder, sessions, vectors=vectors, progress=progress)
         around = len(self.model.prompt.head) + len(self.model.prompt.question)
         lengths = np.array([len(session) + around for session in sessions])
         by_length = np.argsort(lengths, kind="stable")
@@ -103,7 +103,7 @@ class Engine:
                 progress(done, len(sessions))
         return logits
 
-    def _through(self, decoder: Llama, sessions: Sequence[Rows], vectors: Tensor, progress: Progress | None) -> Tensor:
+    def _through(self, decoder: Llama, sessions: Sequence[Rows], *, vectors: Tensor, progress: Progress | None) -> Tensor:
         """Logits by a tree of the sessions' prompts, or several where one would be too large."""
         table, prompts = self.model.prompts(sessions, vectors)  # (rows, d_dec)
         logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=table.device)

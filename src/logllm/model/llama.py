@@ -28,8 +28,8 @@ class _Layer:
     gates: Linear
     """The feed-forward part's gate and what it is multiplied with."""
     down: Linear
-    norms: tuple[Tensor, ...]
-    """Of each head's queries and keys, where the architecture has them (Qwen3)."""
+    norms: Tensor | None
+    """Weights of the norms of each head's queries and keys, where the architecture has them (Qwen3), (heads + kv, width)."""
 
 
 class Llama:
@@ -73,9 +73,13 @@ class Llama:
         attention, feed = layer.self_attn, layer.mlp
         scaled = self._layout.heads * self._layout.width
         fused, bias = stacked((attention.q_proj, attention.k_proj, attention.v_proj), scale=layer.input_layernorm.weight)
-        norms: tuple[Tensor, ...] = ()
+        norms = None
         if hasattr(attention, "q_norm"):
-            norms = (attention.q_norm.weight.detach().float() * attention.scaling, attention.k_norm.weight.detach().float())
+            each = (
+                (attention.q_norm.weight * attention.scaling).expand(self._layout.heads, -1),
+                attention.k_norm.weight.expand(self._layout.kv, -1),
+            )
+            norms = torch.cat(each).detach().float()
         else:  # the scale of the scores, once for all
             fused[:scaled] *= attention.scaling
             if bias is not None:
@@ -104,36 +108,36 @@ class Llama:
         plan = [
             chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout, causal=True)
         ]
-        turns = self._turns(tree.depths, x)
+        turns, every = self._turns(tree.depths, x), slice(0, self._layout.query_row)
         for done, layer in enumerate(self._layers[:-1]):
             for chunk in plan:
                 some = slice(chunk.start, chunk.end)
-                made = self._projected(layer, x[some], [turn[some] for turn in turns], room=room)
+                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=every)
                 stored[some] = made[:, -stored.shape[1] :]
-                self._finish(layer, x[some], made, stored, chunk=chunk, layout=self._layout, room=room)
+                self._finish(layer, x[some], chunk=chunk, seen=(made, stored, self._layout), room=room)
             if progress is not None:
                 progress(done + 1, len(self._layers))
         ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
-        states = self._last(x, ends, [stored, *turns], paths=tree.paths, room=room)  # (b, d_dec)
+        states = self._last(x, ends, kept=[stored, *turns], paths=tree.paths, room=room)  # (b, d_dec)
         found = torch.empty((len(ends), len(ids)), device=x.device)
         found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
         if progress is not None:
             progress(len(self._layers), len(self._layers))
         return found
 
-    def _last(self, x: Tensor, ends: Tensor, kept: Sequence[Tensor], *, paths: Sequence[Rows], room: Room) -> Tensor:
+    def _last(self, x: Tensor, ends: Tensor, *, kept: Sequence[Tensor], paths: Sequence[Rows], room: Room) -> Tensor:
         """The last layer's states at the sequences' ends: all other nodes give their keys and values only."""
-        layer, heads = self._layers[-1], self._layout.heads
+        layer, heads, every = self._layers[-1], self._layout.heads, self._layout.query_row
         stored, *turns = kept
         for start in range(0, len(x), self._chunk):
             some = slice(start, start + self._chunk)
-            stored[some] = self._projected(layer, x[some], [turn[some] for turn in turns], room=room, first=heads)
+            stored[some] = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(heads, every))
         x, turns = x[ends], [turn[ends] for turn in turns]  # (b, d_dec)
         layout = replace(self._layout, query_row=heads)
         for chunk in chunks(paths, np.ones(len(ends), dtype=np.int64), nodes=self._chunk, layout=layout, causal=True):
             some = slice(chunk.start, chunk.end)
-            made = self._projected(layer, x[some], [turn[some] for turn in turns], room=room, end=heads)
-            self._finish(layer, x[some], made, stored, chunk=chunk.to(x.device), layout=layout, room=room)
+            made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
+            self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
         return x
 
     def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
@@ -149,20 +153,17 @@ class Llama:
         return squares.div_(x.shape[1]).add_(self._eps).rsqrt_()
 
     def _normed(self, x: Tensor, room: Room) -> Tensor:
-        return torch.mul(x, self._scale(x), out=room.take("normed", len(x), x.shape[1], self._dtype))
+        return torch.mul(x, self._scale(x), out=room.take("normed", rows=len(x), columns=x.shape[1], dtype=self._dtype))
 
-    def _projected(  # noqa: PLR0913 - a part of the heads
-        self, layer: _Layer, x: Tensor, turns: Sequence[Tensor], *, room: Room, first: int = 0, end: int | None = None
-    ) -> Tensor:
-        """Some heads of queries, keys and values, (c, (end - first) * width), turned by their positions."""
-        heads, kv, width = self._layout.heads, self._layout.kv, self._layout.width
-        end = heads + 2 * kv if end is None else end
-        some = slice(first * width, end * width)
+    def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
+        """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
+        width, turning = self._layout.width, self._layout.heads + self._layout.kv
+        some = slice(heads.start * width, heads.stop * width)
         weight, bias = layer.attention
         made = product(self._normed(x, room), (weight[some], None if bias is None else bias[some]), room=room, name="attention")
-        split = made.view(len(x), end - first, width)[:, : heads + kv - first]
-        if layer.norms:
-            scales = torch.cat([layer.norms[0].expand(heads, -1), layer.norms[1].expand(kv, -1)])[first:end]
+        split = made.view(len(x), -1, width)[:, : turning - heads.start]
+        if layer.norms is not None:
+            scales = layer.norms[heads.start : min(heads.stop, turning)]
             split.mul_(torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales)
         left, right = split.chunk(2, dim=-1)
         cos, sin = turns
@@ -171,13 +172,15 @@ class Llama:
         left.copy_(turned)
         return made
 
-    def _finish(  # noqa: PLR0913
-        self, layer: _Layer, x: Tensor, made: Tensor, stored: Tensor, *, chunk: Chunk, layout: Layout, room: Room
-    ) -> None:
-        """Attention, output and feed-forward of a chunk, added to its states `x`, (c, d_dec)."""
-        found = room.take("found", len(x) + 1, layout.heads * layout.width, self._dtype)
+    def _finish(self, layer: _Layer, x: Tensor, *, chunk: Chunk, seen: tuple[Tensor, Tensor, Layout], room: Room) -> None:
+        """Attention, output and feed-forward of a chunk, added to its states `x`, (c, d_dec).
+
+        `seen` holds the chunk's queries, all nodes' keys and values, and where heads stand in both.
+        """
+        query, stored, layout = seen
+        found = room.take("found", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
         for group in chunk.groups:
-            group.attend(made, stored, layout=layout, into=found)
+            group.attend(query, stored, layout=layout, into=found)
         x.add_(product(found[:-1], layer.output, room=room, name="output"))
         gates = product(self._normed(x, room), layer.gates, room=room, name="gates")
         gate, up = gates.chunk(2, dim=-1)

@@ -157,7 +157,7 @@ class Room:
         self._device = device
         self._taken: dict[str, Tensor] = {}
 
-    def take(self, name: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+    def take(self, name: str, *, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """A tensor of any content, (rows, columns); the same memory again for the same name."""
         held = self._taken.get(name)
         if held is None or len(held) < rows * columns:
@@ -168,7 +168,7 @@ class Room:
 def product(x: Tensor, linear: Linear, *, room: Room, name: str) -> Tensor:
     """A linear layer's output, (c, d_out), in the room's memory of that name."""
     weight, bias = linear
-    out = room.take(name, len(x), len(weight), weight.dtype)
+    out = room.take(name, rows=len(x), columns=len(weight), dtype=weight.dtype)
     return torch.mm(x, weight.T, out=out) if bias is None else torch.addmm(bias, x, weight.T, out=out)
 
 

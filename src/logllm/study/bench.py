@@ -1,6 +1,5 @@
 """How fast a run judges a log, stage by stage and end to end, next to what the machine can do."""
 
-import gc
 import statistics
 import subprocess
 import sys
@@ -20,8 +19,7 @@ from logllm.detect.scoring import Scorer
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError
 from logllm.model.batch import MessageTokens
-from logllm.model.checkpoint import load_run, surroundings
-from logllm.model.engine import Engine
+from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
 from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress
@@ -38,7 +36,9 @@ STEPS = 5
 _WARM_UP = 1
 
 
-def bench(run: Path, sources: Sequence[str], *, data: Path | None = None, progress: Progress | None = None) -> dict[str, Any]:
+def bench(
+    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Measure a run on a log.
 
     First the whole way from files to verdicts as `detect` goes it, the model loaded before; then every stage by itself;
@@ -48,6 +48,7 @@ def bench(run: Path, sources: Sequence[str], *, data: Path | None = None, progre
         run: a folder that `train` wrote.
         sources: files and globs; not standard input, which can be read only once.
         data: prepared data to time training on.
+        engine: another engine than the run's own.
         progress: told what is being measured and the share of all that is done.
 
     Returns:
@@ -65,9 +66,9 @@ def bench(run: Path, sources: Sequence[str], *, data: Path | None = None, progre
     told("measuring the machine", 0.0)
     before = gemm_peak()
     told("from files to verdicts", 0.05)
-    report = _end_to_end(run, sources)
+    detector, report = _end_to_end(run, sources, engine=engine)
     told("reading, parsing, masking, grouping", 0.4)
-    report |= _stages(run, sources, settings=settings, before=before, told=told)
+    report |= _stages(detector, sources, settings=settings, before=before, told=told)
     if data is not None:
         told("training", 0.85)
         report["training"] = training_speed(read_recipe(run), data)
@@ -77,42 +78,40 @@ def bench(run: Path, sources: Sequence[str], *, data: Path | None = None, progre
     return {"run": run.resolve().name, "inputs": [Path(source).name for source in sources], **report, **surroundings()}
 
 
-def _end_to_end(run: Path, sources: Sequence[str]) -> dict[str, Any]:
+def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tuple[Detector, dict[str, Any]]:
     """From files to verdicts as lines of JSON, the model loaded before."""
     loading, judging = Watch(), Watch()
-    detector = loading.timed(Detector.load, run)
+    detector = loading.timed(lambda: Detector.load(run, engine=engine))
     loaded = resident()
     sessions = 0
     for frame in judging.each(detector.read(sources)):
         judging.timed(json_lines, frame)
         sessions += frame.height
-    return {
+    return detector, {
         "load_seconds": loading.seconds,
         "end_to_end": judging.stage(lines=detector.counts["lines"], sessions=sessions),
         "memory": {"loaded": loaded, "peak": most_resident()},
     }
 
 
-def _stages(run: Path, sources: Sequence[str], *, settings: PrepareSection, before: list[float], told: Progress) -> dict[str, Any]:
+def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, before: list[float], told: Progress) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak again."""
-    gc.collect()  # the detector's model, before there is another one
-    model, tokenizer, recipe, _ = load_run(run)
+    recipe, engine, tokenizer = detector.recipe, detector.engine, detector.tokenizer
     lines = line_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     grouped, sessions, messages = session_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     told("encoding and decoding", 0.45)
     data, longest = (sessions, messages), recipe.model.encoder.max_tokens
-    modelled, flops = model_stages(model, tokenizer, data=data, section=recipe.detect, max_tokens=longest)
+    modelled, flops = model_stages(engine, tokenizer, data=data, max_tokens=longest)
     after = gemm_peak()
     told("scoring", 0.65)
     scoring = Watch()
-    scoring.timed(
-        Scorer(Engine(model, section=recipe.detect), tokenizer, max_tokens=recipe.model.encoder.max_tokens).score, sessions, messages
-    )
+    scoring.timed(Scorer(engine, tokenizer, max_tokens=longest).score, sessions, messages)
     stages = {**lines, **grouped, **shares(modelled, flops, peak=before + after), "score": scoring.stage(sessions=len(sessions))}
     return {
         "gemm": {"before": statistics.median(before), "after": statistics.median(after)},
-        "formats": {"encoder": number_format(model.encoder), "decoder": number_format(model.decoder)},
-        "work": saved(sessions, messages, model=model),
+        "engine": recipe.detect.engine,
+        "formats": {"encoder": number_format(engine.model.encoder), "decoder": number_format(engine.model.decoder)},
+        "work": saved(sessions, messages, model=engine.model),
         "stages": stages,
     }
 
@@ -158,6 +157,6 @@ def _start_seconds(run: Path, sources: Sequence[str], *, encoding: Literal["utf-
         first = Path(scratch) / "first.log"
         first.write_text("\n".join(batch.frame["text"]) + "\n", encoding=encoding)
         started = time.perf_counter()
-        command = [sys.executable, "-m", "logllm", "detect", str(run), str(first)]
+        command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), str(first)]
         done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return time.perf_counter() - started if done.returncode == 0 else None

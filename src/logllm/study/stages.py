@@ -7,17 +7,15 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
-import torch
-from torch import Tensor
 
-from logllm.config.detect import DetectSection
 from logllm.config.prepare import PrepareSection
 from logllm.data.lines import read_lines
 from logllm.data.masking import mask
 from logllm.data.reader import Reader
 from logllm.data.records import Parser
 from logllm.data.sessions import sessionizer
-from logllm.model.batch import MessageTokens, Rows, collate, in_passes, rows_of
+from logllm.model.batch import MessageTokens, Rows, rows_of
+from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM
 from logllm.study.work import decoder_work, encoder_work, share
 
@@ -82,15 +80,14 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
 
 
 def model_stages(
-    model: LogLLM, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], section: DetectSection, max_tokens: int
+    engine: Engine, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], max_tokens: int
 ) -> tuple[dict[str, Stage], dict[str, int]]:
     """Tokenising, encoding and decoding, each distinct thing once.
 
     Args:
-        model: in evaluation mode.
+        engine: what scores.
         tokenizer: the encoder's.
         data: sessions and their message table.
-        section: sizes of the passes.
         max_tokens: of a message.
 
     Returns:
@@ -100,8 +97,9 @@ def model_stages(
     distinct = list({session.tobytes(): session for session in sessions}.values())
     tokenising, encoding, decoding = Watch(), Watch(), Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
-    vectors = encoding.timed(lambda: model.encode(tokens, positions=section.batch_tokens))
-    decoding.timed(lambda: _judge(model, distinct, vectors=vectors, positions=section.batch_positions))
+    vectors = encoding.timed(engine.encode, tokens)
+    decoding.timed(engine.judge, distinct, vectors)
+    model = engine.model
     encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
@@ -129,12 +127,3 @@ def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM) -> di
         "positions": occurrences + around * len(sessions),
         "distinct_positions": decoder_work(sessions, model.prompt).positions,
     }
-
-
-def _judge(model: LogLLM, sessions: Sequence[Rows], *, vectors: Tensor, positions: int) -> None:
-    """Score distinct sessions, those of like length together."""
-    lengths = np.array([len(session) for session in sessions]) + len(model.prompt.head) + len(model.prompt.question)
-    by_length = np.argsort(lengths, kind="stable")
-    with torch.inference_mode():
-        for rows in in_passes(by_length, lengths[by_length], positions=positions):
-            model(collate([sessions[row] for row in rows], vectors=vectors))

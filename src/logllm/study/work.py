@@ -27,13 +27,19 @@ class Work:
     """Distinct positions (decoder) or real tokens of distinct messages (encoder); padding does not count."""
     contexts: int
     """Sum over these positions of how many positions each one reads: in the decoder all up to itself, in the encoder the whole message."""
+    ends: int = 0
+    """Of the positions those at which a verdict is read; 0 where all are wanted."""
+    end_contexts: int = 0
+    """Sum over the ends of how many positions each one reads."""
 
     def flops(self, model: Any) -> int:
         """Floating-point operations, a multiplication and an addition counted as two.
 
         `2 * w * positions + 4 * a * l * contexts`: w are the weights of all linear layers but the output head, adapters
         not counted; a is the width of attention (heads times their width); l is the number of layers. A token's scores cost
-        2 * a a position it reads, and so does the weighted sum of the values. Embeddings, norms and activations are not counted;
+        2 * a a position it reads, and so does the weighted sum of the values. Where verdicts are read at some positions only,
+        the others are wanted in the last layer for their keys and values, and the rest of it is not counted there. Embeddings,
+        norms and activations are not counted;
         of a mixture of experts all experts would be.
 
         Args:
@@ -41,8 +47,14 @@ class Work:
         """
         config = model.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        attention: int = width * config.num_attention_heads * config.num_hidden_layers
-        return 2 * linear_weights(model) * self.positions + 4 * attention * self.contexts
+        attention, layers = width * config.num_attention_heads, config.num_hidden_layers
+        weights = linear_weights(model)
+        whole: int = 2 * weights * self.positions + 4 * attention * layers * self.contexts
+        if not self.ends:
+            return whole
+        kept = 2 * width * getattr(config, "num_key_value_heads", config.num_attention_heads) * config.hidden_size
+        unwanted: int = 2 * (weights // layers - kept) * (self.positions - self.ends) + 4 * attention * (self.contexts - self.end_contexts)
+        return whole - unwanted
 
 
 def linear_weights(model: Any) -> int:
@@ -67,12 +79,12 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     >>> import numpy as np
     >>> prompt = Prompt(head=(1, 2), tail=(3,), normal=(4, 5), anomalous=(4, 6), shared=1)
     >>> decoder_work([np.array([7, 8]), np.array([7]), np.array([7, 8])], prompt)
-    Work(positions=8, contexts=30)
+    Work(positions=8, contexts=30, ends=2, end_contexts=11)
     """
     question = [-1 - place for place in range(len(prompt.question))]
     whole = sorted({(*session.tolist(), *question) for session in sessions})
     head = len(prompt.head)
-    positions, contexts = head, _up_to(head)
+    positions, contexts, ends = head, _up_to(head), sum(head + len(path) for path in whole)
     before: tuple[int, ...] = ()
     for path in whole:
         pairs = enumerate(zip(before, path, strict=False))
@@ -80,7 +92,7 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
         positions += len(path) - shared
         contexts += _up_to(head + len(path)) - _up_to(head + shared)
         before = path
-    return Work(positions, contexts)
+    return Work(positions, contexts, len(whole), ends)
 
 
 def encoder_work(tokens: MessageTokens) -> Work:

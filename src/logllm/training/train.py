@@ -68,7 +68,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
-        judged = _judge(model, tokenizer, prepared, recipe=recipe, progress=progress)
+        judged = _judge(model, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
         manifest["files"] = save_model(out, model, section=recipe.model)
@@ -176,7 +176,7 @@ def start_over(out: Path) -> None:
         shutil.rmtree(out)
 
 
-def _judge(model: LogLLM, tokenizer: Any, prepared: Prepared, *, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
+def _judge(model: LogLLM, tokenizer: Any, *, prepared: Prepared, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
     """Threshold and metrics on the validation part, and whether an engine that rounds is near enough there."""
     part = prepared.part("validation")
     labels = part["anomalous"].to_numpy().astype(bool)
