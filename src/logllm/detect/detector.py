@@ -59,7 +59,7 @@ class Detector:
     def load(
         cls, run: str | Path, *, progress: WeightsProgress | None = None, cache: bool = False, engine: str | None = None
     ) -> Self:  # fmt: skip
-        """Load a run, verified against its manifest, onto the device that Accelerate chooses: a GPU where there is one.
+        """Load a run, verified against its manifest, onto a GPU where there is one.
 
         Args:
             run: a folder that `train` wrote.
@@ -90,13 +90,13 @@ class Detector:
     @cached_property
     def _loaded(self) -> "tuple[Engine, Any]":
         """The engine and the encoder's tokenizer, on the first call or before it."""
-        from accelerate import PartialState
+        from torch.accelerator import current_accelerator
 
         from logllm.model.checkpoint import load_run
         from logllm.model.engine import Engine
 
-        network, tokenizer, _, _ = load_run(self._run, progress=self._progress)
-        network = network.to(PartialState().device)
+        network, tokenizer, _, _ = load_run(self._run, merged=True, progress=self._progress)
+        network = network.to(current_accelerator() or "cpu")
         return Engine(network, section=self.recipe.detect, threshold=self.threshold), tokenizer
 
     @property

@@ -16,16 +16,19 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import MANIFEST, sha256, write_atomic
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM, assemble
+from logllm.model.merging import merge
 from logllm.model.run import RECIPE, VERSION, read_recipe, verified
 from logllm.model.weights import Progress, fingerprint, locate
 
+ADAPTERS = "adapter_model.safetensors"
+"""File of a part's adapters, in its folder."""
 PROJECTOR = "projector.safetensors"
 """File of the projector's weight and bias."""
 MERGED = "merged"
 """A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
-    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", "adapter_model.safetensors")),
+    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
     PROJECTOR,
 )
 
@@ -85,8 +88,13 @@ def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
 
 
-def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
+def load_run(run: Path, *, merged: bool = False, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
     """Load a finished run, after checking that it and its base models are what its manifest says.
+
+    Args:
+        run: a folder that `train` wrote.
+        merged: add the adapters to the base weights where those are float32, which takes less time and memory, to score and nothing else.
+        progress: told of fetches and conversions of base models.
 
     Returns:
         The model in evaluation mode, the encoder's tokenizer, the recipe, and the manifest.
@@ -107,21 +115,31 @@ def load_run(run: Path, *, progress: Progress | None = None) -> tuple[LogLLM, An
                 f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found}; "
                 "restore those weights or train again"
             )
-    model, tokenizer = assemble(recipe.model, progress=progress)
-    _restore(run, model)
+    merged = merged and all(part.dtype == "float32" and part.quantize == "none" for part in (recipe.model.encoder, recipe.model.decoder))
+    model, tokenizer = assemble(recipe.model, adapters=not merged, progress=progress)
+    if merged:
+        _merge(run, model, section=recipe.model)
+    else:
+        _restore(run, model)
+    _restore_projector(run, model)
     return model, tokenizer, recipe, manifest
 
 
+def _merge(run: Path, model: LogLLM, *, section: ModelSection) -> None:
+    """Add a run's adapters to freshly loaded base models."""
+    merge(model.encoder.model, load_file(run / "encoder" / ADAPTERS), section=section.encoder.lora, source=f"{run}/encoder")
+    merge(model.decoder.model, load_file(run / "decoder" / ADAPTERS), section=section.decoder.lora, source=f"{run}/decoder")
+
+
 def _restore(run: Path, model: LogLLM) -> None:
-    """Put a run's adapters and projector into a freshly assembled model."""
+    """Put a run's adapters into those of a freshly assembled model."""
     from peft import set_peft_model_state_dict
 
     for part, adapted in (("encoder", model.encoder.model), ("decoder", model.decoder.model)):
-        outcome: Any = set_peft_model_state_dict(adapted, load_file(run / part / "adapter_model.safetensors"))
+        outcome: Any = set_peft_model_state_dict(adapted, load_file(run / part / ADAPTERS))
         missing = [name for name in outcome.missing_keys if "lora_" in name]
         if outcome.unexpected_keys or missing:
             raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
-    _restore_projector(run, model)
 
 
 def _restore_projector(run: Path, model: LogLLM) -> None:
