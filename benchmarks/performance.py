@@ -35,7 +35,7 @@ The peak is measured in the same run: the median of products of two 2,048 x 2,04
 that everything else has. A product of square matrices of size n counts 2 n³ operations, a multiplication and an addition as two.
 
     share = operations of the distinct work / (seconds x peak)
-    operations = 2 x w x positions + 4 x a x l x contexts
+    operations = 2 x w x positions + 4 x a x l x contexts - what the last layer is spared
 
 `w` are the weights of the linear layers that every position passes: without embeddings, output head, pooler and adapters. `a` is the
 width of attention (heads times their width), `l` the number of layers.
@@ -44,6 +44,9 @@ In the decoder `positions` are those of the tree of all distinct prompts: the he
 tail and the answer's beginning once for each distinct session. `contexts` is the sum over them of how many positions each one reads,
 itself included. In the encoder `positions` are the tokens of the distinct messages, special ones included, and `contexts` is
 the sum of the squares of the messages' lengths.
+
+A verdict is read at a prompt's last position. All that the others give it in the decoder's last layer are their keys and values: that layer's
+queries, output, feed-forward part and attention are counted at the last positions alone.
 
 Padding, repetition, norms, activations, softmax, projector and output head are not counted: what a stage spends on them lowers its share. A
 share can pass 1 where the products are of a better shape than the square ones, or the machine's clock changes.
@@ -79,11 +82,20 @@ def _scores(found: dict[str, dict[str, Any]]) -> list[str]:
         distinct = f"{figures['sessions']:,} ({figures['distinct_sessions']:,})"
         slices = f"{len(figures['slices'])} of {figures['slice']}, {figures['micro_batch']} a pass"
         rows.append(
-            (name, figures["recipe"], distinct, f"{plain:,.0f} s", f"{own:,.1f} s", _range(figures["ratio"]), slices, figures["threads"])
+            (
+                name,
+                f"{figures['recipe']}, {figures['engine']}",
+                distinct,
+                f"{plain:,.0f} s",
+                f"{own:,.1f} s",
+                _range(figures["ratio"]),
+                slices,
+                figures["threads"],
+            )
         )
     columns = (
         "workload",
-        "recipe",
+        "recipe, engine",
         "sessions (distinct)",
         "published way",
         "ours",
@@ -127,7 +139,7 @@ def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
     rows = [
         (
             name,
-            " + ".join(each["trains"]),
+            f"{' + '.join(each['trains'])}{', bfloat16' if each['precision'] == 'bf16' else ''}",
             f"{each['plain_sessions_per_second']:.2f}",
             f"{each['ours_sessions_per_second']:.2f}",
             _range(each["ratio"]),

@@ -60,10 +60,10 @@ def ours(detector: Detector, log: Path) -> tuple[Verdicts, float]:
     return found, time.perf_counter() - started
 
 
-def score(run: Path, log: Path, *, plain_run: Path, slices: int, sessions: int) -> dict[str, Any]:
+def score(detector: Detector, log: Path, *, plain_run: Path, slices: int, sessions: int) -> dict[str, Any]:
     """Seconds of both for the whole log, slice by slice in turn."""
-    detector, plain = Detector.load(run), PlainModel(plain_run)
-    grouped, plain_lines = read_plainly(log, run)
+    plain = PlainModel(plain_run)
+    grouped, plain_lines = read_plainly(log, plain_run)
     picked = random.Random(0).sample(list(grouped), min(slices * sessions, len(grouped) - len(grouped) % slices))  # noqa: S311 - no secret
     parts = [picked[at::slices] for at in range(slices)]
     plain.answers_of([grouped[name] for name in parts[0][:2]], micro_batch=2)  # warms up
@@ -90,10 +90,10 @@ def score(run: Path, log: Path, *, plain_run: Path, slices: int, sessions: int) 
     }
 
 
-def verdicts(run: Path, log: Path, *, micro_batch: int) -> dict[str, Any]:
+def verdicts(run: Path, log: Path, *, engine: str, micro_batch: int) -> dict[str, Any]:
     """Verdicts of both on every distinct session; a distinct session counts as often as it occurs, too."""
     grouped, _ = read_plainly(log, run)
-    judged, _ = ours(Detector.load(run), log)
+    judged, _ = ours(Detector.load(run, engine=engine), log)
     plain = PlainModel(run)
     distinct = {tuple(messages): name for name, messages in grouped.items()}
     by_length = sorted(distinct, key=len)
@@ -108,9 +108,10 @@ def verdicts(run: Path, log: Path, *, micro_batch: int) -> dict[str, Any]:
     return {"distinct": alone, "all": _compared(judged, each, threshold=plain.threshold)}
 
 
-def train(run: Path, data: Path, *, steps: int) -> dict[str, Any]:
+def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any]:
     """Sessions a second of both in the last stage."""
-    recipe, prepared = read_recipe(run), Prepared.load(data)
+    prepared, recipe = Prepared.load(data), read_recipe(run)
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"precision": precision})})
     batch = recipe.train.batch
     stage = recipe.train.stages[-1].model_copy(update={"max_sessions": batch * (steps + WARM_UP), "epochs": None})
     section = recipe.train.model_copy(update={"stages": (stage,)})
@@ -187,15 +188,19 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=60, help="score: sessions of a slice")
     parser.add_argument("--micro-batch", type=int, default=16, help="verdicts: sessions a pass")
     parser.add_argument("--steps", type=int, default=8, help="train: optimiser steps that count")
+    parser.add_argument("--engine", default="exact", help="score, verdicts: ours scores by it")
+    parser.add_argument("--precision", default="no", help="train: ours trains in it (bf16)")
     parser.add_argument("--out", type=Path, required=True, help="where to write")
     given = parser.parse_args()
     if given.what == "score":
-        found = score(given.run, given.input, plain_run=given.plain or given.run, slices=given.slices, sessions=given.sessions)
+        detector = Detector.load(given.run, engine=given.engine)
+        found = score(detector, given.input, plain_run=given.plain or given.run, slices=given.slices, sessions=given.sessions)
     elif given.what == "verdicts":
-        found = verdicts(given.run, given.input, micro_batch=given.micro_batch)
+        found = verdicts(given.run, given.input, engine=given.engine, micro_batch=given.micro_batch)
     else:
-        found = train(given.run, given.input, steps=given.steps)
+        found = train(given.run, given.input, steps=given.steps, precision=given.precision)
     about = {"kind": given.what, "run": given.run.resolve().name, "recipe": read_recipe(given.run).name, "input": given.input.name}
+    about |= {"precision": given.precision} if given.what == "train" else {"engine": given.engine}
     write_atomic(given.out, (json.dumps({**about, **found, **surroundings()}, indent=2) + "\n").encode())
 
 
