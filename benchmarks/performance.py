@@ -57,10 +57,24 @@ def page(found: dict[str, dict[str, Any]]) -> str:
     """The whole page from measurements by file name."""
     kinds: dict[str, dict[str, dict[str, Any]]] = {}
     for name, figures in found.items():
-        kinds.setdefault(figures.get("kind", "bench"), {})[name.partition("-")[2] or name] = figures
-    makers = {"score": _scores, "verdicts": _verdicts, "train": _trainings, "savings": _savings, "bench": _benches}
+        kinds.setdefault(_kind(figures), {})[name.partition("-")[2] or name] = figures
+    makers = {
+        "score": _scores,
+        "verdicts": _verdicts,
+        "evaluate": _tiers,
+        "train": _trainings,
+        "savings": _savings,
+        "engines": _engines,
+        "bench": _benches,
+    }
     parts = ["\n".join(makers[kind](kinds[kind])) for kind in makers if kind in kinds]
     return "\n".join([INTRODUCTION, *(f"{part}\n" for part in parts), FORMULA, COMMANDS]).rstrip() + "\n"
+
+
+def _kind(figures: dict[str, Any]) -> str:
+    """What made some figures; `logllm evaluate` and `logllm bench` do not say."""
+    kind: str = figures.get("kind", "evaluate" if "average_precision" in figures else "bench")
+    return kind
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
@@ -148,6 +162,42 @@ def _trainings(found: dict[str, dict[str, Any]]) -> list[str]:
     ]
     return ["## Training", "", "Sessions a second over the same sessions, step by step in turn.", "",
             *_table(("workload", "trains", "published way", "ours", "ratio (range)"), rows)]  # fmt: skip
+
+
+def _tiers(found: dict[str, dict[str, Any]]) -> list[str]:
+    """How good each tier is."""
+    rows = [
+        (
+            name,
+            figures["model"].partition("@")[0],
+            f"{figures['average_precision']:.3f} ({'–'.join(f'{end:.3f}' for end in figures['intervals']['average_precision'])})",
+            f"{figures['f1']:.3f}",
+            f"{figures['unseen']['f1']:.3f}",
+        )
+        for name, figures in found.items()
+    ]
+    columns = ("workload and recipe", "run", "average precision (95 % interval)", "F1", "F1 on sessions not in train")
+    return ["## How good the tiers are", "", "`logllm evaluate RUN --data DATA --json` on the test part, at the run's own threshold.", "",
+            *_table(columns, rows)]  # fmt: skip
+
+
+def _engines(found: dict[str, dict[str, Any]]) -> list[str]:
+    """Ways to score, the ones left out, too."""
+    lines = [
+        "## Engines, and what was left out", "",
+        "Distinct test sessions scored in several ways (`benchmarks/engines.py`); differences and flips are to the exact scores.",
+    ]  # fmt: skip
+    for name, figures in found.items():
+        rows = [
+            (way, "failed: " + each["failed"], "", "")
+            if "failed" in each
+            else (way, f"{each['sessions_per_second']:.1f}", f"{each['largest_difference']:.1e}", each["flips"])
+            for way, each in figures["ways"].items()
+        ]
+        lines += ["", f"{name}, {figures['sessions']} sessions:", "", *_table(("way", "sessions/s", "largest difference", "flips"), rows)]
+        spent = ", ".join(f"`{operation}` {share:.1%}" for operation, share in figures["operations"].items())
+        lines += ["", f"Where the exact engine's time goes: {spent}. `mm` is the products of the linear layers, at the machine's peak."]
+    return lines
 
 
 def _savings(found: dict[str, dict[str, Any]]) -> list[str]:

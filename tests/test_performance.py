@@ -17,6 +17,7 @@ FOUND = {
     "score-hdfs": {
         "kind": "score",
         "recipe": "small",
+        "engine": "exact",
         "sessions": 11_501,
         "distinct_sessions": 1532,
         "slice": 60,
@@ -29,6 +30,7 @@ FOUND = {
     "train-hdfs": {
         "kind": "train",
         "trains": ["decoder"],
+        "precision": "bf16",
         "ours_sessions_per_second": 6.1,
         "plain_sessions_per_second": 1.9,
         "ratio": {"median": 3.2, "lowest": 3.0, "highest": 3.3},
@@ -39,6 +41,22 @@ FOUND = {
         "distinct_sessions": 1532,
         "seconds": {"published": 2890.0, "read": 1445.0, "ours": 72.25},
     },
+    "engines-hdfs": {
+        "kind": "engines",
+        "sessions": 200,
+        "ways": {
+            "exact": {"sessions_per_second": 50.04, "largest_difference": 0.0, "flips": 0},
+            "int8": {"failed": "RuntimeError: no engine"},
+        },
+        "operations": {"mm": 0.815, "bmm": 0.03},
+    },
+    "evaluate-hdfs-nano": {
+        "model": "app@12345678",
+        "average_precision": 0.9996,
+        "f1": 0.98,
+        "intervals": {"average_precision": [0.99, 1.0]},
+        "unseen": {"f1": 0.97},
+    },
     "bench-hdfs": REPORT,
 }
 
@@ -46,9 +64,13 @@ FOUND = {
 def test_the_page_tells_every_measurement() -> None:
     page = performance.page(FOUND)
     for row in (
-        "| hdfs | small | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of 60, 16 a pass | 2 |",
+        "| hdfs | small, exact | 11,501 (1,532) | 2,890 s | 71.0 s | 40.0x (38.5–44.0) | 3 of 60, 16 a pass | 2 |",
         "| hdfs, all sessions | 300 | 99.967% | 3.0e-07 | 50.000% |",
-        "| hdfs | decoder | 1.90 | 6.10 | 3.2x (3.0–3.3) |",
+        "| exact | 50.0 | 0.0e+00 | 0 |",
+        "| int8 | failed: RuntimeError: no engine |  |  |",
+        "goes: `mm` 81.5%, `bmm` 3.0%.",
+        "| hdfs-nano | app | 1.000 (0.990–1.000) | 0.980 | 0.970 |",
+        "| hdfs | decoder, bfloat16 | 1.90 | 6.10 | 3.2x (3.0–3.3) |",
         "| read | 1,445.0 s | 2.00x | 2.0x |",
         "| ours | 72.2 s | 20.00x | 40.0x |",
         "| decode | 1.00 s | 1,176 positions/s | 0.88 |",

@@ -10,6 +10,7 @@ from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.blueprint import draw
 from logllm.model.logllm import assemble
+from logllm.model.tree import grow
 from logllm.training.loop import TrainingSet
 from logllm.training.memory import LiveTensors, stage_memory, worst_batches
 from logllm.training.train import training_set
@@ -97,13 +98,14 @@ def test_gradient_checkpointing_is_predicted_to_need_less(tiny_recipe, tiny_mode
 def test_the_worst_batches_are_found(data, tiny_recipe) -> None:
     section = changed(tiny_recipe, stages=[{"trains": ["encoder", "projector"], "lr": 1e-3, "epochs": 1}]).train
     order = data.orders(section)[0]
-    decoder, encoder = worst_batches(order, data, section=section, stage=0)
+    decoder, tree, encoder = worst_batches(order, data, section=section, stage=0)
     every = [
         sessions
         for step, start in enumerate(range(0, len(order), section.batch))
         for _, sessions in data.micro_batches(order[start : start + section.batch], section, stage=0, step=step)
     ]
     assert len(decoder) * max(map(len, decoder)) == max(len(some) * max(map(len, some)) for some in every)
+    assert len(grow(tree)) == max(len(grow(some)) for some in every)
 
     def tokens(sessions) -> int:
         distinct = np.unique(np.concatenate(sessions))

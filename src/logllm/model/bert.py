@@ -48,7 +48,7 @@ class Bert:
         scaled = self._layout.heads * self._layout.width
         for tensor in made[0]:
             assert tensor is not None  # noqa: S101 - BERT's projections have biases
-            tensor[:scaled] *= attention.scaling
+            tensor[..., :scaled] *= attention.scaling
         matrices = tuple((weight.to(self._dtype), None if bias is None else bias.to(self._dtype)) for weight, bias in made)
         return matrices, (layer.attention.output.LayerNorm, layer.output.LayerNorm)
 

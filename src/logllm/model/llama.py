@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from logllm.model.batch import Rows
-from logllm.model.packing import Chunk, Layout, Linear, Room, chunks, plain, product, stacked
+from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, plain, product, stacked
 from logllm.model.tree import Tree
 
 LayerProgress = Callable[[int, int], None]
@@ -20,7 +20,7 @@ _SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3F
 
 @dataclass(frozen=True)
 class _Layer:
-    """One layer's matrices, (d_out, d_in) each, and biases where there are any."""
+    """One layer's matrices, (d_in, d_out) each, and biases where there are any."""
 
     attention: Linear
     """Queries, keys and values."""
@@ -81,7 +81,7 @@ class Llama:
             )
             norms = torch.cat(each).detach().float()
         else:  # the scale of the scores, once for all
-            fused[:scaled] *= attention.scaling
+            fused[:, :scaled] *= attention.scaling
             if bias is not None:
                 bias[:scaled] *= attention.scaling
         gates = stacked((feed.gate_proj, feed.up_proj), scale=layer.post_attention_layernorm.weight)
@@ -160,7 +160,7 @@ class Llama:
         width, turning = self._layout.width, self._layout.heads + self._layout.kv
         some = slice(heads.start * width, heads.stop * width)
         weight, bias = layer.attention
-        made = product(self._normed(x, room), (weight[some], None if bias is None else bias[some]), room=room, name="attention")
+        made = product(self._normed(x, room), (weight[:, some], None if bias is None else bias[some]), room=room, name="attention")
         split = made.view(len(x), -1, width)[:, : turning - heads.start]
         if layer.norms is not None:
             scales = layer.norms[heads.start : min(heads.stop, turning)]
@@ -181,7 +181,7 @@ class Llama:
         found = room.take("found", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
         for group in chunk.groups:
             group.attend(query, stored, layout=layout, into=found)
-        x.add_(product(found[:-1], layer.output, room=room, name="output"))
+        add_product(x, found[:-1], linear=layer.output, room=room)
         gates = product(self._normed(x, room), layer.gates, room=room, name="gates")
         gate, up = gates.chunk(2, dim=-1)
-        x.add_(product(torch.nn.functional.silu(gate, inplace=True).mul_(up), layer.down, room=room, name="output"))
+        add_product(x, torch.nn.functional.silu(gate, inplace=True).mul_(up), linear=layer.down, room=room)

@@ -11,7 +11,7 @@ from torch import Tensor
 from logllm.model.batch import Rows
 
 Linear = tuple[Tensor, Tensor | None]
-"""A linear layer's weight, (d_out, d_in), and bias."""
+"""A linear layer's weight, (d_in, d_out), and bias."""
 
 _PADDING = 1.25
 """A group of sequences goes on while its padded queries are at most so many times the real ones."""
@@ -168,8 +168,16 @@ class Room:
 def product(x: Tensor, linear: Linear, *, room: Room, name: str) -> Tensor:
     """A linear layer's output, (c, d_out), in the room's memory of that name."""
     weight, bias = linear
-    out = room.take(name, rows=len(x), columns=len(weight), dtype=weight.dtype)
-    return torch.mm(x, weight.T, out=out) if bias is None else torch.addmm(bias, x, weight.T, out=out)
+    out = room.take(name, rows=len(x), columns=weight.shape[1], dtype=weight.dtype)
+    return torch.mm(x, weight, out=out) if bias is None else torch.addmm(bias, x, weight, out=out)
+
+
+def add_product(onto: Tensor, x: Tensor, *, linear: Linear, room: Room) -> None:
+    """Add a linear layer's output to states, (c, d_out)."""
+    if linear[1] is None and onto.dtype == x.dtype:
+        onto.addmm_(x, linear[0])
+    else:
+        onto.add_(product(x, linear, room=room, name="added"))
 
 
 def plain(model: Any) -> Any:
@@ -178,11 +186,11 @@ def plain(model: Any) -> Any:
 
 
 def stacked(linears: Sequence[Any], *, scale: Tensor | None = None) -> Linear:
-    """Linear layers of one input as one, adapters added: weight (d_out, d_in), the input's scale multiplied in, and bias."""
+    """Linear layers of one input as one, adapters added: weight (d_in, d_out), the input's scale multiplied in, and bias."""
     weight = torch.cat([_merged(linear) for linear in linears])  # (d_out, d_in)
     biases = [getattr(linear, "base_layer", linear).bias for linear in linears]
     bias = None if biases[0] is None else torch.cat([each.detach().float() for each in biases])
-    return (weight if scale is None else weight * scale.detach()), bias
+    return (weight if scale is None else weight * scale.detach()).T.contiguous(), bias
 
 
 def _merged(linear: Any) -> Tensor:

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from logllm.config.train import TrainSection
 from logllm.model.batch import Rows, collate
 from logllm.model.blueprint import Blueprint
+from logllm.model.tree import grow
 from logllm.training.loop import TrainingSet
 from logllm.training.sampler import Order
 
@@ -130,16 +131,19 @@ def _activations(
 
 
 def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[list[Rows]]:
-    """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, and in the encoder."""
+    """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, padded or as a tree, and in the encoder."""
 
-    def decoder(sessions: list[Rows]) -> tuple[int, int]:
+    def padded(sessions: list[Rows]) -> tuple[int, int]:
         return len(sessions) * max(map(len, sessions)), sum(map(len, sessions))
 
     def encoder(sessions: list[Rows]) -> int:
         distinct = np.unique(np.concatenate(sessions))
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
-    costs: list[Callable[[list[Rows]], Any]] = [decoder, *([encoder] if "encoder" in section.stages[stage].trains else [])]
+    def distinct(sessions: list[Rows]) -> tuple[int, int]:
+        return len(grow(sessions)), sum(map(len, sessions))
+
+    costs: list[Callable[[list[Rows]], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
     worst: list[tuple[Any, list[Rows]]] = [(-math.inf, [])] * len(costs)
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
