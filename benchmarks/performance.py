@@ -196,7 +196,7 @@ def _engines(found: dict[str, dict[str, Any]]) -> list[str]:
         ]
         lines += ["", f"{name}, {figures['sessions']} sessions:", "", *_table(("way", "sessions/s", "largest difference", "flips"), rows)]
         spent = ", ".join(f"`{operation}` {share:.1%}" for operation, share in figures["operations"].items())
-        lines += ["", f"Where the exact engine's time goes: {spent}. `mm` is the products of the linear layers, at the machine's peak."]
+        lines += ["", f"Where the exact engine's time goes: {spent}. `mm` and `addmm_` are the products of the linear layers."]
     return lines
 
 
