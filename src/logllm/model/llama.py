@@ -61,13 +61,14 @@ class Llama:
 
     @staticmethod
     def serves(model: Any) -> bool:
-        """Whether a model's architecture is one that this computes, and its weights are whole numbers of no kind."""
+        """Whether a model's architecture is one that this computes, and its weights are not packed into few bits."""
         base = plain(model)
         if type(base).__name__ not in _SERVED or not all(parameter.is_floating_point() for parameter in base.parameters()):
             return False
         config = base.config
-        rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-        return config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None and rope not in ("dynamic", "longrope")
+        rope = getattr(config, "rope_parameters", None) or {}
+        turned_whole = rope.get("rope_type", "default") not in ("dynamic", "longrope") and rope.get("partial_rotary_factor", 1) == 1
+        return turned_whole and config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None
 
     def _taken(self, layer: Any) -> _Layer:
         attention, feed = layer.self_attn, layer.mlp
