@@ -36,7 +36,7 @@ def test_one_object_for_programs_and_tables_for_people(logllm, monkeypatch) -> N
     assert done.code == 0, done.err
     assert asked == [("runs/a", ["a.log", "b.log"])]
     assert json.loads(done.out) == REPORT
-    for words in ("100,000 lines/s", "0.88", "160 and 150 GFLOP/s on 2 threads", "encoder + projector", "12.3", "decoder in bfloat16",
+    for words in ("100,000 lines/s", "0.88", "160, 150 GFLOP/s on 2 threads", "encoder + projector", "12.3", "decoder in bfloat16",
                   "88 of 120 sessions", "1.20 GB at the peak", "ten lines in 6.2 s"):  # fmt: skip
         assert words in done.err, words
     assert logllm("bench", "runs/a", "a.log").out == ""

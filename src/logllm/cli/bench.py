@@ -39,10 +39,10 @@ def _draw(report: dict[str, Any]) -> None:
     starts = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
     note(f"model loaded in {duration(report['load_seconds'])}{starts}")
     note(f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded")
-    peaks = " and ".join(f"{report['gemm'][when] / 1e9:,.0f}" for when in ("before", "after"))
+    peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
     formats = ", ".join(f"{part} in {kind}" for part, kind in report["formats"].items())
     note(
-        f"the machine's peak in float32, before and after: {peaks} GFLOP/s on {report['threads']} threads; {formats}; engine {report['engine']}"
+        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on {report['threads']} threads; {formats}; engine {report['engine']}"
     )
 
 

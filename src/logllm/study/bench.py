@@ -42,7 +42,8 @@ def bench(
     """Measure a run on a log.
 
     First the whole way from files to verdicts as `detect` goes it, the model loaded before; then every stage by itself;
-    the machine's peak right before and after the models' stages. A log is read four times and its distinct sessions are scored three times.
+    the machine's peak right before, after and between the layers of the models' stages. A log is read four times and its
+    distinct sessions are scored three times.
 
     Args:
         run: a folder that `train` wrote.
@@ -100,14 +101,18 @@ def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSect
     told("encoding and decoding", 0.45)
     data, longest = (sessions, messages), recipe.model.encoder.max_tokens
     before = gemm_peak()  # the clock of a shared machine wanders: right before and right after
-    modelled, flops = model_stages(engine, tokenizer, data=data, max_tokens=longest)
+    modelled, flops, during = model_stages(engine, tokenizer, data=data, max_tokens=longest)
     after = gemm_peak()
     told("scoring", 0.65)
     scoring = Watch()
     scoring.timed(Scorer(engine, tokenizer, max_tokens=longest).score, sessions, messages)
-    stages = {**lines, **grouped, **shares(modelled, flops, peak=before + after), "score": scoring.stage(sessions=len(sessions))}
+    stages = {**lines, **grouped, **shares(modelled, flops, peak=before + during + after), "score": scoring.stage(sessions=len(sessions))}
     return {
-        "gemm": {"before": statistics.median(before), "after": statistics.median(after)},
+        "gemm": {
+            "before": statistics.median(before),
+            "during": statistics.median(during or before + after),
+            "after": statistics.median(after),
+        },
         "engine": recipe.detect.engine,
         "formats": {"encoder": number_format(engine.model.encoder), "decoder": number_format(engine.model.decoder)},
         "work": saved(sessions, messages, model=engine.model),

@@ -17,7 +17,7 @@ from logllm.data.sessions import sessionizer
 from logllm.model.batch import MessageTokens, Rows, rows_of
 from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM
-from logllm.study.work import decoder_work, encoder_work, share
+from logllm.study.work import decoder_work, encoder_work, gemm_peak, share
 
 Made = TypeVar("Made")
 Stage = dict[str, float | int]
@@ -81,7 +81,7 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
 
 def model_stages(
     engine: Engine, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], max_tokens: int
-) -> tuple[dict[str, Stage], dict[str, int]]:
+) -> tuple[dict[str, Stage], dict[str, int], list[float]]:
     """Tokenising, encoding and decoding, each distinct thing once.
 
     Args:
@@ -91,14 +91,23 @@ def model_stages(
         max_tokens: of a message.
 
     Returns:
-        Figures of the stages, and the operations of the distinct work of `encode` and `decode`.
+        Figures of the stages, the operations of the distinct work of `encode` and `decode`, and the machine's peak while decoding.
     """
     sessions, messages = data
     distinct = list({session.tobytes(): session for session in sessions}.values())
     tokenising, encoding, decoding = Watch(), Watch(), Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
     vectors = encoding.timed(engine.encode, tokens)
-    decoding.timed(engine.judge, distinct, vectors)
+    rates: list[float] = []
+    pauses = Watch()
+
+    def pause(done: int, total: int) -> None:
+        """Between two layers: what the machine can do at this moment, for its clock wanders."""
+        if done < total:
+            rates.extend(pauses.timed(gemm_peak))
+
+    decoding.timed(lambda: engine.judge(distinct, vectors, progress=pause))
+    decoding.seconds -= pauses.seconds
     model = engine.model
     encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
     stages = {
@@ -106,7 +115,7 @@ def model_stages(
         "encode": encoding.stage(tokens=encoder.positions, messages=len(tokens)),
         "decode": decoding.stage(positions=decoder.positions, sessions=len(distinct)),
     }
-    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}
+    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}, rates
 
 
 def shares(stages: dict[str, Stage], flops: dict[str, int], *, peak: Sequence[float]) -> dict[str, Stage]:
