@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from logllm.model.batch import MessageTokens, Rows
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import Prompt
+from logllm.model.tree import grow
 
 GEMM_SIZE = 2048
 """Rows and columns of the matrices whose product shows the machine's peak."""
@@ -76,23 +78,15 @@ def linear_weights(model: Any) -> int:
 def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     """Distinct positions of whole prompts over some sessions: prompts that begin alike share their beginning.
 
-    >>> import numpy as np
     >>> prompt = Prompt(head=(1, 2), tail=(3,), normal=(4, 5), anomalous=(4, 6), shared=1)
     >>> decoder_work([np.array([7, 8]), np.array([7]), np.array([7, 8])], prompt)
     Work(positions=8, contexts=30, ends=2, end_contexts=11)
     """
-    question = [-1 - place for place in range(len(prompt.question))]
-    whole = sorted({(*session.tolist(), *question) for session in sessions})
-    head = len(prompt.head)
-    positions, contexts, ends = head, _up_to(head), sum(head + len(path) for path in whole)
-    before: tuple[int, ...] = ()
-    for path in whole:
-        pairs = enumerate(zip(before, path, strict=False))
-        shared = next((at for at, (one, other) in pairs if one != other), min(len(before), len(path)))
-        positions += len(path) - shared
-        contexts += _up_to(head + len(path)) - _up_to(head + shared)
-        before = path
-    return Work(positions, contexts, len(whole), ends)
+    head, question = np.arange(-len(prompt.head), 0), np.arange(len(prompt.question)) - len(prompt.head) - len(prompt.question)
+    distinct = {session.tobytes(): session for session in sessions}
+    tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
+    ends = sum(map(len, tree.paths))
+    return Work(len(tree), int((tree.depths + 1).sum()), len(tree.paths), ends)
 
 
 def encoder_work(tokens: MessageTokens) -> Work:
@@ -130,8 +124,3 @@ def number_format(part: Encoder | Decoder) -> str:
     kinds = {parameter.dtype for name, parameter in part.named_parameters() if "lora_" not in name and parameter.dim() > 1}
     kinds |= {torch.uint8} if any(not kind.is_floating_point for kind in kinds) else set()
     return "4-bit" if torch.uint8 in kinds else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
-
-
-def _up_to(length: int) -> int:
-    """Positions that the first so many positions read together: 1 + 2 + ... + length."""
-    return length * (length + 1) // 2
