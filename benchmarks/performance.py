@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from logllm.cli.bench import share_of_peak, speeds
+
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "performance"
 PAGE = FOLDER.with_suffix(".md")
 INTRODUCTION = """# Performance
@@ -220,21 +222,10 @@ def _benches(found: dict[str, dict[str, Any]]) -> list[str]:
     """Stages of each workload."""
     lines = ["## Stage by stage"]
     for name, figures in found.items():
-        rows = [(stage, f"{each['seconds']:.2f} s", _speeds(each), _share(each)) for stage, each in figures["stages"].items()]
-        rows += [(f"train {' + '.join(each['trains'])}", "", _speeds(each), "") for each in figures.get("training", ())]
+        rows = [(stage, f"{each['seconds']:.2f} s", speeds(each), share_of_peak(each)) for stage, each in figures["stages"].items()]
+        rows += [(f"train {' + '.join(each['trains'])}", "", speeds(each), "") for each in figures.get("training", ())]
         lines += ["", f"### {name}", "", _about(figures), "", *_table(("stage", "time", "speed", "share of the peak"), rows)]
     return lines
-
-
-def _speeds(figures: dict[str, Any]) -> str:
-    """A stage's work a second."""
-    speeds = ((name.removesuffix("_per_second"), value) for name, value in figures.items() if name.endswith("_per_second"))
-    return ", ".join(f"{value:,.{1 if value < 100 else 0}f} {what}/s" for what, value in speeds)
-
-
-def _share(figures: dict[str, Any]) -> str:
-    """A stage's share of the peak, where it has one."""
-    return f"{figures['share']:.2f}" if "share" in figures else ""
 
 
 def _about(figures: dict[str, Any]) -> str:

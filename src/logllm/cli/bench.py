@@ -6,13 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from logllm.cli.console import duration, emit, note, shares, size, table
+from logllm.cli.detect import EngineOption
 
 
 def bench(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files or globs; they are read several times.")],
     data: Annotated[Path | None, typer.Option(help="Folder that `logllm prepare` wrote: times training, too.")] = None,
-    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
+    engine: EngineOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")] = False,
 ) -> None:
     """Measure every stage from lines to verdicts, memory, and the share of the machine's peak."""
@@ -27,7 +28,7 @@ def bench(
 
 def _draw(report: dict[str, Any]) -> None:
     """The figures as tables, and in a few words."""
-    stages = [(name, f"{stage['seconds']:,.2f} s", _speeds(stage), _share(stage)) for name, stage in report["stages"].items()]
+    stages = [(name, f"{stage['seconds']:,.2f} s", speeds(stage), share_of_peak(stage)) for name, stage in report["stages"].items()]
     table(f"{report['run']} on {', '.join(report['inputs'])}", ("stage", "time", "speed", "of the peak"), stages)
     training = [(" + ".join(stage["trains"]), f"{stage['sessions_per_second']:,.1f}") for stage in report.get("training", ())]
     if training:
@@ -46,12 +47,12 @@ def _draw(report: dict[str, Any]) -> None:
     )
 
 
-def _speeds(stage: dict[str, Any]) -> str:
+def speeds(stage: dict[str, Any]) -> str:
     """A stage's work a second, each kind of it."""
     found = {name.removesuffix("_per_second"): value for name, value in stage.items() if name.endswith("_per_second")}
     return ", ".join(f"{value:,.{1 if value < 100 else 0}f} {what}/s" for what, value in found.items())
 
 
-def _share(stage: dict[str, Any]) -> str:
+def share_of_peak(stage: dict[str, Any]) -> str:
     """What part of the machine's peak a stage reached on distinct work."""
     return f"{stage['share']:.2f}" if "share" in stage else ""

@@ -9,12 +9,15 @@ import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
 
+EngineOption = Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")]
+"""Which engine scores; for every verb that scores."""
+
 
 def detect(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files, globs, or - for standard input; gz, bz2, xz and zst are read as they are.")],
     fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
-    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
+    engine: EngineOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
 ) -> None:
     """Judge every session of one or more logs."""

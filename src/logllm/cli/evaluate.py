@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
+from logllm.cli.detect import EngineOption
 
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 
@@ -14,7 +15,7 @@ def evaluate(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
-    engine: Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")] = None,
+    engine: EngineOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
     """Judge a run on a labelled part of prepared data, at the run's own threshold."""
