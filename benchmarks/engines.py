@@ -51,7 +51,7 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
         "ours, exact": lambda: lambda: exactly.judge(some, vectors),
         "ours, bfloat16, doubtful sessions exactly": lambda: lambda: rounded.judge(some, vectors),
         "ours, bfloat16 alone": lambda: lambda: _undoubting(rounded, some, vectors=vectors),
-        "transformers, padded": lambda: lambda: _padded(model, some, vectors=vectors),
+        "transformers, padded": lambda: lambda: _padded(_changed(model, model.decoder.model), some, vectors=vectors),
         "transformers, padded, compiled": lambda: _compiled(model, some, vectors=vectors),
         "transformers, padded, dynamic int8": lambda: _in_int8(model, some, vectors=vectors),
     }
