@@ -105,7 +105,10 @@ def test_bytes_are_never_of_two_files(site, transfer) -> None:
     """A server without ranges and versions sends another file of the same length after the break."""
     site.plan = [{"until": 20_000, "ranges": False}, {"ranges": False}]
     stream = transfer()
-    assert stream.read(20_000) == CONTENT[:20_000]
+    given = b""
+    while len(given) < 20_000:  # a read gives what is there yet
+        given += stream.read(20_000 - len(given))
+    assert given == CONTENT[:20_000]
     site.content = CONTENT[::-1]
     with pytest.raises(DataError, match="changed while it was fetched: its first 20,000 bytes are others now"):
         stream.read()
