@@ -1,5 +1,7 @@
 """Trees of sequences, and engines that round."""
 
+from contextlib import closing
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from logllm.config.detect import DetectSection
 from logllm.errors import ModelError
 from logllm.model.batch import MessageTokens
 from logllm.model.engine import DOUBT, TOLERANCE, Engine
+from logllm.model.lanes import Lanes
 from logllm.model.packing import Layout, chunks
 from logllm.model.tree import grow
 
@@ -74,6 +77,44 @@ def test_doubt_is_settled_exactly(tiny) -> None:
     assert not torch.equal(wanted, found)
     assert (wanted.sigmoid() - found.sigmoid()).abs().max() < TOLERANCE
     assert torch.equal(wanted.sigmoid() >= threshold, found.sigmoid() >= threshold)
+
+
+@pytest.fixture
+def two_threads():
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(1)
+
+
+def test_lanes_give_what_one_thread_gives(tiny, two_threads) -> None:
+    """Chunks that pass a layer side by side read what those before them left there."""
+    model, tokenizer = tiny
+    tokens = MessageTokens(MESSAGES, tokenizer, max_tokens=100)
+    rng = np.random.default_rng(0)
+    sessions = [np.array(each) for each in {tuple(rng.integers(0, 4, size=rng.integers(1, 9)).tolist()) for _ in range(200)}]
+    engine = Engine(model, section=DetectSection(batch_positions=64))
+    side_by_side = [(engine.encode(tokens), engine.judge(sessions, engine.encode(tokens))) for _ in range(5)]
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(1)
+    vectors = engine.encode(tokens)
+    wanted = engine.judge(sessions, vectors)
+    for encoded, judged in side_by_side:
+        torch.testing.assert_close(encoded, vectors, rtol=0, atol=1e-6)
+        torch.testing.assert_close(judged, wanted, rtol=0, atol=1e-6)
+
+
+def test_a_failure_in_a_lane_reaches_the_caller(two_threads) -> None:
+    done = []
+
+    def work(item: int) -> None:
+        if item == 3:
+            raise ValueError("the third")
+        done.append((item, torch.get_num_threads()))
+
+    with closing(Lanes(torch.device("cpu"), chunks=8)) as lanes, pytest.raises(ValueError, match="the third"):
+        lanes.each(work, range(8))
+    assert sorted(done) == [(item, 1) for item in (0, 1, 2, 4, 5, 6, 7)]
+    assert torch.get_num_threads() == 2
 
 
 def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny, monkeypatch) -> None:

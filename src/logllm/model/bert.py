@@ -1,5 +1,6 @@
 """BERT encoders for scoring: messages side by side without padding."""
 
+from contextlib import closing
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -8,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from logllm.model.batch import MessageTokens
+from logllm.model.lanes import Lanes
 from logllm.model.packing import Chunk, Layout, Linear, Room, chunks, plain, product, stacked
 
 
@@ -59,19 +61,21 @@ class Bert:
         own = np.diff(starts)
         paths = [np.arange(first, last) for first, last in pairwise(starts)]
         depths = np.arange(len(ids)) - np.repeat(starts[:-1], own)
-        room = Room(device)
         pooled = torch.zeros((len(own), self._layout.heads * self._layout.width), device=device)
-        done = 0
-        for chunk in chunks(paths, own, nodes=self._chunk, layout=self._layout, causal=False):
+        plan = list(chunks(paths, own, nodes=self._chunk, layout=self._layout, causal=False))
+
+        def through(chunk: Chunk) -> None:
             some = slice(chunk.start, chunk.end)
             given = [torch.from_numpy(each[some].astype(np.int64)).to(device)[None] for each in (ids, depths)]
-            moved = chunk.to(device)
             x = self._embed(input_ids=given[0], position_ids=given[1])[0].float()  # (c, d_enc)
+            moved = chunk.to(device)
             for matrices, norms in self._layers:
-                x = self._pass(x, matrices, norms=norms, chunk=moved, room=room)
-            last = int(np.searchsorted(starts, chunk.end))
-            pooled[done:last] = self._pool(x, torch.from_numpy(own[done:last]).to(device))
-            done = last
+                x = self._pass(x, matrices, norms=norms, chunk=moved, room=lanes.room)
+            first, last = np.searchsorted(starts, (chunk.start, chunk.end))
+            pooled[first:last] = self._pool(x, torch.from_numpy(own[first:last]).to(device))
+
+        with closing(Lanes(device, chunks=len(plan))) as lanes:
+            lanes.each(through, plan)
         return pooled
 
     def _pass(self, x: Tensor, matrices: tuple[Linear, ...], *, norms: tuple[nn.LayerNorm, ...], chunk: Chunk, room: Room) -> Tensor:

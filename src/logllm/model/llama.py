@@ -1,7 +1,9 @@
 """Llama-family decoders for scoring: one pass over a tree of sequences, layer by layer."""
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import torch
 from torch import Tensor
 
 from logllm.model.batch import Rows
+from logllm.model.lanes import Lanes
 from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, plain, product, stacked
 from logllm.model.tree import Tree
 
@@ -36,7 +39,7 @@ class Llama:
     """A decoder's layers: adapters merged, projections of one input fused, norms' weights folded into them.
 
     All nodes of a tree pass a layer before the next one begins, so that one layer's keys and values are all that is
-    kept. Within a layer, chunks of nodes pass from norm to norm while their states are in the processor's cache.
+    kept. Within a layer, chunks of nodes pass from norm to norm while their states are in the processor's cache, on each core another one.
     Only the sequences' ends pass the last layer's query, output and feed-forward parts.
     """
 
@@ -105,29 +108,46 @@ class Llama:
         """
         x = inputs.float()  # (n, d_dec)
         stored = torch.empty((len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
-        room = Room(x.device)
         plan = [
             chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout, causal=True)
         ]
-        turns, every = self._turns(tree.depths, x), slice(0, self._layout.query_row)
-        for done, layer in enumerate(self._layers[:-1]):
-            for chunk in plan:
-                some = slice(chunk.start, chunk.end)
-                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=every)
-                stored[some] = made[:, -stored.shape[1] :]
-                self._finish(layer, x[some], chunk=chunk, seen=(made, stored, self._layout), room=room)
-            if progress is not None:
-                progress(done + 1, len(self._layers))
+        kept = [stored, *self._turns(tree.depths, x)]
+        with closing(Lanes(x.device, chunks=len(plan))) as lanes:
+            for done, layer in enumerate(self._layers[:-1]):
+                self._pass(layer, x, kept=kept, plan=plan, lanes=lanes)
+                if progress is not None:
+                    progress(done + 1, len(self._layers))
         ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
-        states = self._last(x, ends, kept=[stored, *turns], paths=tree.paths, room=room)  # (b, d_dec)
+        states = self._last(x, ends, kept=kept, paths=tree.paths)  # (b, d_dec)
         found = torch.empty((len(ends), len(ids)), device=x.device)
         found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
         if progress is not None:
             progress(len(self._layers), len(self._layers))
         return found
 
-    def _last(self, x: Tensor, ends: Tensor, *, kept: Sequence[Tensor], paths: Sequence[Rows], room: Room) -> Tensor:
+    def _pass(self, layer: _Layer, x: Tensor, *, kept: Sequence[Tensor], plan: Sequence[Chunk], lanes: Lanes) -> None:
+        """One layer over all nodes, (n, d_dec); a chunk's paths lead through chunks before it."""
+        stored, *turns = kept
+        ready = [Event() for _ in plan]
+
+        def through(at: int) -> None:
+            chunk = plan[at]
+            some = slice(chunk.start, chunk.end)
+            try:
+                heads = slice(0, self._layout.query_row)
+                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=lanes.room, heads=heads)
+                stored[some] = made[:, -stored.shape[1] :]
+            finally:  # nobody waits for what has failed
+                ready[at].set()
+            for earlier in ready[:at]:
+                earlier.wait()
+            self._finish(layer, x[some], chunk=chunk, seen=(made, stored, self._layout), room=lanes.room)
+
+        lanes.each(through, range(len(plan)))
+
+    def _last(self, x: Tensor, ends: Tensor, *, kept: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
         """The last layer's states at the sequences' ends: all other nodes give their keys and values only."""
+        room = Room(x.device)
         layer, heads, every = self._layers[-1], self._layout.heads, self._layout.query_row
         stored, *turns = kept
         for start in range(0, len(x), self._chunk):
