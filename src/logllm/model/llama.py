@@ -89,6 +89,8 @@ class Llama:
             if bias is not None:
                 bias[:scaled] *= attention.scaling
         gates = stacked((feed.gate_proj, feed.up_proj), scale=layer.post_attention_layernorm.weight)
+        fused, bias = self._paired(fused).contiguous(), None if bias is None else self._paired(bias)
+        norms = None if norms is None else self._paired(norms)
         made = [(fused, bias), stacked((attention.o_proj,)), gates, stacked((feed.down_proj,))]
         rounded = [(weight.to(self._dtype), None if bias is None else bias.to(self._dtype)) for weight, bias in made]
         return _Layer(rounded[0], rounded[1], rounded[2], rounded[3], norms)
@@ -161,12 +163,24 @@ class Llama:
             self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
         return x
 
+    def _paired(self, columns: Tensor) -> Tensor:
+        """Columns of queries' and keys' heads with what is turned together side by side, as in complex numbers; scores stay as they are.
+
+        Not in 16 bits, for which there are no complex numbers.
+        """
+        if self._dtype != torch.float32:
+            return columns
+        width, turning = self._layout.width, (self._layout.heads + self._layout.kv) * self._layout.width
+        woven = columns[..., :turning].view(*columns.shape[:-1], -1, 2, width // 2).transpose(-1, -2).flatten(-3)
+        return torch.cat([woven, columns[..., turning:]], dim=-1)
+
     def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
-        """Cosines and sines of each node's rotary angles, (n, 1, width / 2) each."""
+        """What turns each node's heads: cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each."""
         positions = torch.arange(int(depths.max()) + 1, device=like.device)
         half = self._layout.width // 2
         at = torch.from_numpy(depths).to(like.device)
-        return [table[0, :, None, :half][at].to(self._dtype) for table in self._rotary(like, positions[None])]
+        tables = [table[0, :, None, :half].to(self._dtype) for table in self._rotary(like, positions[None])]
+        return [table[at] for table in ([torch.complex(*tables)] if self._dtype == torch.float32 else tables)]
 
     def _scale(self, x: Tensor) -> Tensor:
         """What root-mean-square normalisation multiplies each row with, (c, 1)."""
@@ -186,6 +200,9 @@ class Llama:
         if layer.norms is not None:
             scales = layer.norms[heads.start : min(heads.stop, turning)]
             split.mul_(torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales)
+        if len(turns) == 1:
+            torch.view_as_complex(split.view(*split.shape[:-1], -1, 2)).mul_(turns[0])
+            return made
         left, right = split.chunk(2, dim=-1)
         cos, sin = turns
         turned = (left * cos).addcmul_(right, sin, value=-1)
