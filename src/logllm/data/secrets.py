@@ -104,8 +104,9 @@ _NAMES = (
     r"[ _.-]?key(?:[ _-]?id)?|apikey|client[_-]?secret|token|credentials?|(?:csrf|xsrf)\w*|shared[_-]?access[_-]?signature|signature|"
     r"(?:php|j|asp\.net_)?sess(?:ion)?_?id|session[ .-](?:id|key|token)|otp|cvv2?|cvc2?|one[_-]time[_-]code"
 )
-_NAME = rf"(?i:(?:{_NAMES})|(?:\b|_)(?:pass|pw|psk|sid|auth))(?:[_.-]?(?:hash|value|text|digest|b64|old|new)|\d)?"
+_NAME = rf"(?i:(?:{_NAMES})|(?:\b|_)pass)(?:[_.-]?(?:hash|value|text|digest|b64|old|new)|\d)?"
 _QUOTED = r"""\\+"[^"\\]*|"(?:[^"\\]|\\.)*(?:"|$)|'(?:[^'\\]|\\.|'')*(?:'|$)"""  # also inside another quoted text, and cut off
+_SHORT = r"""(?:\b|_)(?i:pw|psk|sid|auth)(?:=|\\*["'][ \t]*(?:=>|[:=])[ \t]*)"""  # as words, or before a colon, they mean other things
 _SHOWN = "<(?:secret|token|cookie|key|card|phone|email|ip)>"  # what is redacted stays so
 _SIGN = r"""\\*["'\]]?[ \t]*(?:=>|:=|[:=])[ \t]*"""
 _FINGERED = (
@@ -174,7 +175,7 @@ SECRETS: tuple[Secret, ...] = (
     ),
     Secret(
         "pair",
-        rf"""({_NAME}{_SIGN})(?:{_SHOWN}|{_QUOTED}|\{{[^}}]*\}}|[^\s"']+)""",
+        rf"""({_NAME}{_SIGN}|{_SHORT})(?:{_SHOWN}|{_QUOTED}|\{{[^}}]*\}}|[^\s"']+)""",
         "<secret>",
         '`password=...`, `"api_key": ...` and the like, the value with or without quotes',
     ),
@@ -209,7 +210,7 @@ SECRETS: tuple[Secret, ...] = (
         _ipv6,
     ),
     Secret("ipv4", r"(^|[^0-9A-Za-z.])[0-9]{1,3}(?:\.[0-9]+){3,}", "<ip>", "an IPv4 address", _ipv4),
-    Secret("ip-name", r"\bip-[0-9]{1,3}(?:-[0-9]{1,3}){3}", "<ip>", "an address in a host's name (`ip-10-0-0-3`)"),
+    Secret("ip-name", r"(\b[A-Za-z]\w*-)[0-9]{1,3}(?:-[0-9]{1,3}){3}\b", "<ip>", "an address in a host's name (`ip-10-0-0-3`)"),
     Secret("iban", r"\b[A-Z]{2}[0-9]{2} ?(?:[A-Z0-9]{4} ?){2,7}[A-Z0-9]{1,4}\b", "<iban>", "an account number", _iban),
     Secret(
         "card",
