@@ -17,6 +17,7 @@ def detect(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
     inputs: Annotated[list[str], typer.Argument(help="Files, globs, or - for standard input; gz, bz2, xz and zst are read as they are.")],
     fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in what is written.")] = False,
     engine: EngineOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
 ) -> None:
@@ -28,7 +29,7 @@ def detect(
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
         detector = Detector.load(run, progress=told, cache=not no_cache, engine=engine)
-        for frame in detector.read(inputs, progress=bar):
+        for frame in detector.read(inputs, progress=bar, redact=redact):
             sys.stdout.writelines(json_lines(frame))
             sessions += len(frame)
             anomalies += int(frame["anomalous"].sum())

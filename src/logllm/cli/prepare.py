@@ -51,6 +51,9 @@ def prepare(
     encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
     mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
     mask_rule: Annotated[list[str] | None, typer.Option(help="A masking rule of one's own: NAME=REGEX. Repeatable.")] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Replace addresses, tokens, passwords and other secrets in all that is written.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Fetch gigabytes without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
@@ -59,6 +62,7 @@ def prepare(
     from logllm.data.catalog import CATALOG
     from logllm.data.choice import choose, grouping, mask_rules
     from logllm.data.prepare import prepare as run
+    from logllm.data.redaction import redacted_errors
 
     described = {"message": message, "time": time, "time_format": time_format and [time_format]}
     overrides = {
@@ -66,12 +70,13 @@ def prepare(
         "sessions": {**grouping(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
+        "prepare": {"redact": redact},
     }
     advised = recipe or (dataset if dataset in CATALOG and not raw else None)
     settings = choose(format or dataset, recipe=advised, overrides=overrides)
     inputs = {"raw": raw, "labels": labels} if raw else _fetched(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
     started = clock.perf_counter()
-    with counts("preparing") as bar:
+    with redacted_errors(on=redact), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
     if as_json:
         emit(manifest)

@@ -34,3 +34,6 @@ class PrepareSection(Section):
     """How records become sessions."""
     split: SplitSection = SplitSection()
     """How sessions are divided."""
+    redact: bool = False
+    """Secrets (e-mail and IP addresses, tokens, keys, passwords, card and telephone numbers and the like) are replaced in messages before they
+    are masked, and in all that is written: names of sessions and files, lines that did not parse, errors. Detection with a run does the same."""

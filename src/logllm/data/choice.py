@@ -23,7 +23,7 @@ def choose(name: str | None, *, recipe: str | None = None, overrides: Mapping[st
     Args:
         name: a built-in format, or a TOML file that describes one.
         recipe: a recipe whose data settings to use.
-        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`.
+        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`; `prepare` holds those of none, such as `redact`.
 
     Raises:
         RecipeError: no format named, or settings that do not fit.
@@ -42,6 +42,7 @@ def choose(name: str | None, *, recipe: str | None = None, overrides: Mapping[st
         mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
         sessions=_sessions(sessions, _said(overrides["sessions"])),
         split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
+        **_said(overrides.get("prepare", {})),
     )
 
 

@@ -77,6 +77,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     if 2 * counts.get("late", 0) > reader.counts["lines"] - reader.counts["rejected"]:
         raise DataError(f"{counts['late']:,} records come after their window has closed: sort the log by time, or use windows by count")
     if table is not None and labels is not None:
+        table = table.with_columns(reader.keyed(table["name"]))
         sessions, counts["labels_unused"] = with_labels(sessions, table, source=labels)
     counts["unlabelled"] = sessions["anomalous"].null_count()
     if counts["unlabelled"] == sessions.height:
@@ -96,8 +97,8 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "first_rejects": reader.first_rejects,
         "warnings": _warnings(parts, counts, settings=settings),
         "settings": settings.model_dump(mode="json"),
-        "raw": [_named(name) for name in names],
-        "labels": None if labels is None else _named(str(labels)),
+        "raw": [_named(name, shown=reader.named(Path(name).name)) for name in names],
+        "labels": None if labels is None else _named(str(labels), shown=reader.named(labels.name)),
     }
     if source := options.get("source"):
         manifest["source"] = dict(source)
@@ -208,9 +209,9 @@ def _why_no_sessions(settings: PrepareSection, *, sessions: Sessionizer, records
     return f"none of the {records:,} records has a time: windows by count (--window), or a format that says where times are"
 
 
-def _named(name: str) -> dict[str, Any]:
+def _named(name: str, *, shown: str) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere."""
-    return {"name": Path(name).name, "bytes": None if name == STDIN else Path(name).stat().st_size}
+    return {"name": shown, "bytes": None if name == STDIN else Path(name).stat().st_size}
 
 
 def _write(out: Path, frames: dict[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:

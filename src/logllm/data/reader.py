@@ -16,6 +16,7 @@ from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
 from logllm.data.records import Parser, Records
+from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
 from logllm.errors import DataError
 
 _SHOWN_REJECTS = 3
@@ -27,7 +28,9 @@ _AT_ONCE = 2
 class Reader:
     """Lines parsed, masked and numbered, and everything counted that a person should know of."""
 
-    def __init__(self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None) -> None:
+    def __init__(
+        self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None, redact: bool = False
+    ) -> None:
         """Check the settings.
 
         Args:
@@ -35,6 +38,8 @@ class Reader:
             today: Gives times without a year theirs.
             batch_lines: Most lines read at once.
             stdin: What `-` reads; none: the process's standard input.
+            redact: Nothing secret in keys, rejects, names of files and errors, though the settings do not ask for it; messages stay
+                as they are, since a model must read what it was trained on.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
@@ -46,13 +51,14 @@ class Reader:
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self.files: list[str] = []
-        """Names of the inputs; a record's `file` is an index into them."""
+        """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.bytes_read = 0
         """Bytes read so far of all inputs, compressed ones counted compressed."""
         self._settings = settings
         self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
         self._batch_lines = batch_lines
         self._stdin = stdin
+        self._redactor = Redactor() if redact or settings.redact else None
         self._record = 0
         self._sample = pl.Series("text", [], dtype=pl.String)
         rules(settings.mask)
@@ -63,13 +69,22 @@ class Reader:
         Raises:
             DataError: an input cannot be read, holds no lines, or is mostly not in the format.
         """
-        earlier = len(self.files)
-        names = named_files(sources)
-        self.files += names
-        batches = read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
-        for lines, parsed in ahead(self._parsed, batches):
-            yield self._records(lines, parsed, file=earlier + lines.index)
-        self._check_rejects()
+        with redacted_errors(on=self._redactor is not None):
+            earlier = len(self.files)
+            names = named_files(sources)
+            self.files += map(self.named, names)
+            batches = read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
+            for lines, parsed in ahead(self._parsed, batches):
+                yield self._records(lines, parsed, file=earlier + lines.index)
+            self._check_rejects()
+
+    def named(self, name: str) -> str:
+        """A name, such as a file's, as it may be written."""
+        return self._redactor.name(name) if self._redactor else name
+
+    def keyed(self, keys: pl.Series) -> pl.Series:
+        """Keys of sessions, or lists of them, as they may be written: the same key always gives the same."""
+        return self._redactor.names(keys, field=self._settings.sessions.key_field) if self._redactor else keys
 
     def _parsed(self, lines: Lines) -> Records:
         """One batch parsed and masked; may run beside others."""
@@ -90,7 +105,8 @@ class Reader:
         if self._settings.format.time is not None:
             self.counts["timeless"] += records["time"].null_count()
         for line, text, _ in rejects.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
-            self.first_rejects.append({"file": Path(lines.file).name, "line": line, "text": shortened(text)})
+            text = redact_text(text) if self._redactor else text  # before it is cut: half a secret is not recognised
+            self.first_rejects.append({"file": self.named(Path(lines.file).name), "line": line, "text": shortened(text)})
         numbers = pl.int_range(self._record + 1, self._record + 1 + records.height, dtype=pl.UInt64, eager=True)
         self._record += records.height
         return records.select(
@@ -98,18 +114,19 @@ class Reader:
             file=pl.lit(file, dtype=pl.UInt32),
             line="line",
             time="time",
-            keys="keys",
+            keys=self.keyed(records["keys"]),
             message=self.messages.push(records["message"]),
             anomalous="anomalous",
         ).select(RECORDS.keys())
 
     def _masked(self, messages: pl.Series) -> pl.Series:
-        """Masked messages; where few are distinct only those are masked."""
+        """Masked messages, redacted before; where few are distinct only those are worked on."""
         if messages.head(_SAMPLE).n_unique() * 2 > min(_SAMPLE, len(messages)):
-            return mask(messages, self._settings.mask)
+            return mask(redact(messages) if self._settings.redact else messages, self._settings.mask)
         rows = messages.alias("message").to_frame()
         distinct = rows.unique(maintain_order=True)
-        distinct = distinct.with_columns(masked=mask(distinct["message"], self._settings.mask))
+        shown = redact(distinct["message"]) if self._settings.redact else distinct["message"]
+        distinct = distinct.with_columns(masked=mask(shown, self._settings.mask))
         return rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
 
     def _check_rejects(self) -> None:

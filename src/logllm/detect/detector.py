@@ -140,22 +140,26 @@ class Detector:
         for frame in self._read([STDIN], stdin=stream):
             yield from verdicts(frame)
 
-    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None, redact: bool = False) -> Iterator[pl.DataFrame]:
         """Verdict frames on the sessions of files, globs, or `-` for standard input, as sessions close.
 
         Args:
             sources: read one after the other as one log.
             progress: told the bytes read and all there are (0: not known), then sessions scored and all there are.
+            redact: no secrets in verdicts, rejects and errors, though the run's data was prepared without redaction; the model still
+                reads the messages as in training. A run prepared with it needs no telling.
 
         Raises:
             DataError: an input cannot be read, is empty, or most of its lines are not in the run's format.
         """
-        yield from self._read(sources, progress=progress)
+        yield from self._read(sources, progress=progress, redact=redact)
 
-    def _read(self, sources: Sequence[str | Path], *, stdin: Any = None, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+    def _read(
+        self, sources: Sequence[str | Path], *, stdin: Any = None, progress: Progress | None = None, redact: bool = False
+    ) -> Iterator[pl.DataFrame]:
         names = named_files(sources)
         today = datetime.now(UTC).date()
-        reader = Reader(self._settings, today=today, batch_lines=self.recipe.detect.read_lines, stdin=stdin)
+        reader = Reader(self._settings, today=today, batch_lines=self.recipe.detect.read_lines, stdin=stdin, redact=redact)
         grouping = sessionizer(self._settings.sessions)
         total = 0 if STDIN in names else input_bytes(names)
         self.counts, self.first_rejects = reader.counts, reader.first_rejects

@@ -14,6 +14,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.data.lines import read_lines
 from logllm.data.prepared import Prepared
+from logllm.data.redaction import redact_text
 from logllm.detect.detector import Detector
 from logllm.detect.scoring import Scorer
 from logllm.detect.verdict import json_lines
@@ -74,7 +75,13 @@ def bench(
     told("starting afresh", 0.95)
     report["start_seconds"] = _start_seconds(run, sources, encoding=settings.format.encoding)
     told("done", 1.0)
-    return {"run": run.resolve().name, "inputs": [Path(source).name for source in sources], **report, **surroundings()}
+    names = [Path(source).name for source in sources]
+    return {
+        "run": run.resolve().name,
+        "inputs": [redact_text(name) for name in names] if settings.redact else names,
+        **report,
+        **surroundings(),
+    }
 
 
 def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tuple[Detector, dict[str, Any]]:
@@ -157,10 +164,8 @@ def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[di
 def _start_seconds(run: Path, sources: Sequence[str], *, encoding: Literal["utf-8", "latin-1"]) -> float | None:
     """Seconds from the start of a process to its verdict on the log's first lines; none where those alone are no log."""
     batch = next(islice(read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES), 1))
-    with tempfile.TemporaryDirectory() as scratch:
-        first = Path(scratch) / "first.log"
-        first.write_text("\n".join(batch.frame["text"]) + "\n", encoding=encoding)
-        started = time.perf_counter()
-        command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), str(first)]
-        done = subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return time.perf_counter() - started if done.returncode == 0 else None
+    first = "\n".join(batch.frame["text"]) + "\n"
+    command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), "-"]  # a pipe: no copy of a log is left anywhere
+    started = time.perf_counter()
+    done = subprocess.run(command, input=first.encode(encoding), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started if done.returncode == 0 else None
