@@ -1,6 +1,8 @@
 """The built-in formats: for each some lines as its program writes them, what is read from them, and which other formats fit them too."""
 
 import gzip
+import io
+import logging
 import re
 from datetime import UTC, date, datetime, timedelta
 
@@ -82,7 +84,7 @@ nova-api.log.1.2024-02-29_13:53:08 2024-02-29 00:00:00.008 25746 INFO nova.wsgi 
 2024-02-29 10:48:46.123 UTC [1234] LOG:  database system is ready to accept connections
 2024-02-29 11:48:46.123 CET [1240] shop@orders ERROR:  duplicate key value violates unique constraint "a"
 2024-02-29 11:48:46 +01 [1240] shop@orders DETAIL:  Key (id)=(7) already exists.
-2024-02-29 11:48:46.123 CET [1241] [unknown]@[unknown] ANWEISUNG:  SELECT 1;
+2024-02-29 11:48:46.123 CET [1241] [unknown]@[unknown] ANWEISUNG:\x20\x20
 """,
     "proxifier": """
 [02.29 16:49:06] chrome.exe - proxy.example.org:5070 open through proxy proxy.example.org:5070 HTTPS
@@ -123,6 +125,7 @@ Mar  1 09:01:05 mac --- last message repeated 1 time ---
 2024-02-29 10:48:46 something happened
 [2024-02-29T10:48:46.5Z] GET /a
 2024-02-29 10:48:46,5: now
+2024/02/29 10:48:46.000250 main.go:7: listening
 """,
     "windows": """
 2024-02-29 04:30:30, Info                  CBS    Loaded Servicing Stack v6.1 with Core: C:\\Windows\\cbscore.dll
@@ -188,7 +191,7 @@ FOUND = {
         ("2024-02-29T10:48:46.123000+00:00", "LOG:  database system is ready to accept connections"),
         ("2024-02-29T10:48:46.123000+00:00", 'ERROR:  duplicate key value violates unique constraint "a"'),
         ("2024-02-29T10:48:46+00:00", "DETAIL:  Key (id)=(7) already exists."),
-        ("2024-02-29T10:48:46.123000+00:00", "ANWEISUNG:  SELECT 1;"),
+        ("2024-02-29T10:48:46.123000+00:00", "ANWEISUNG:"),
     ],
     "proxifier": [
         ("2024-02-29T16:49:06+00:00", "proxy.example.org:5070 open through proxy proxy.example.org:5070 HTTPS"),
@@ -217,6 +220,7 @@ FOUND = {
         ("2024-02-29T10:48:46+00:00", "something happened"),
         ("2024-02-29T10:48:46.500000+00:00", "GET /a"),
         ("2024-02-29T10:48:46.500000+00:00", "now"),
+        ("2024-02-29T10:48:46.000250+00:00", "main.go:7: listening"),
     ],
     "windows": [
         ("2024-02-29T04:30:30+00:00", "Loaded Servicing Stack v6.1 with Core: C:\\Windows\\cbscore.dll"),
@@ -233,6 +237,7 @@ WIDER = {  # formats that by their nature fit such lines too
     "hadoop": {"log4j", "timed"},
     "log4j": {"timed"},
     "logback": {"timed"},
+    "nginx-error": {"timed"},
     "openssh": {"syslog"},
     "openstack": {"timed"},
     "postgresql": {"timed"},
@@ -333,6 +338,26 @@ def test_formats_of_json_lines(name, line, time, message):
     assert records.select("time", "message").rows()[0][1] == message
     assert records["time"][0].isoformat() == f"2024-02-29T{time}+00:00"
     assert rejects["line"].to_list() == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("name", "form"), [("python", "%(asctime)s - %(name)s - %(levelname)s - %(message)s"), ("python-basic", logging.BASIC_FORMAT)]
+)
+def test_what_python_writes(name, form):
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter(form))
+    logger = logging.Logger("shop.cart")
+    logger.addHandler(handler)
+    logger.warning("low on %s", "stock")
+    try:
+        raise ValueError("no such order")
+    except ValueError:
+        logger.exception("failed")
+    records, rejects = parse(name, written.getvalue().splitlines())
+    assert records["message"].to_list() == ["low on stock", "failed"]
+    assert rejects["text"].to_list()[0] == "Traceback (most recent call last):"
+    assert rejects["text"].str.contains(load_format(name).continuation).all()
 
 
 @pytest.mark.parametrize("name", ["hadoop", "log4j", "logback", "postgresql", "python", "spark", "spring-boot", "zookeeper"])

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,8 +117,13 @@ def window_size(lines: int | None) -> int:
     return next((size for size in _SIZES if lines is None or lines > size * (_WINDOWS - 1)), _SIZES[-1])
 
 
-def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
+def sample_fields(text: pl.Series, described: FormatSection, *, names: Sequence[str] | None = None) -> pl.DataFrame:
     """Messages of some lines and the fields beside them that may be keys, as columns named as `key_field` names them.
+
+    Args:
+        text: Successive lines, or what else `read_fields` reads.
+        described: Their format.
+        names: The fields there are; none: the groups of a pattern, or the fields of JSON objects.
 
     >>> lines = pl.Series(['{"message": "up", "http": {"request_id": "a1"}, "n": 1}'])
     >>> sample_fields(lines, FormatSection(name="own", kind="json")).rows(named=True)
@@ -126,7 +131,7 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     """
     columns = {"message": read_fields(text, described).message}
     own = described.sessions.key_field
-    for name in _field_names(text, described):
+    for name in _field_names(text, described) if names is None else names:
         if (name == own or _rank(name) is not None) and name not in ("message", described.message, described.time, described.label):
             columns[name] = read_fields(text, described, key_field=name).key  # type: ignore[assignment]
     return pl.DataFrame(columns)
