@@ -102,7 +102,7 @@ ERROR:shop.cart:no such order: 7
     "rfc5424": """
 <34>1 2024-02-29T22:14:15.003Z gate su - ID47 - 'su root' failed for ann
 <165>1 2024-02-29T22:14:15.000003-07:00 10.0.0.1 app 8710 - [a@32473 iut="3" t="\\"x]\\""][b c="d"] An application event
-1 - gate app 7 ID1 - no time
+1 - gate app 7 ID1 - \ufeffno time
 """,
     "spark": """
 24/02/29 20:10:40 INFO executor.CoarseGrainedExecutorBackend: Registered signal handlers for [TERM, HUP, INT]

@@ -62,10 +62,10 @@ def test_a_pattern_in_the_message(form, key):
 @pytest.mark.parametrize(
     ("ids", "why"),
     [
-        ([str(line % 3) for line in range(400)], "not by the field session: there are only 3"),
-        ([str(line) for line in range(400)], "half of the 400 have only one line"),
-        (["0"] * 250 + [str(1 + line // 3) for line in range(150)], "one has 62 % of the lines"),
-        ([str(line % 20) for line in range(400)], "most go on from the log's beginning to its end"),
+        ([str(line % 3) for line in range(400)], "the field session is no key, it has only 3 values"),
+        ([str(line) for line in range(400)], "half of its 400 values have one line"),
+        (["0"] * 250 + [str(1 + line // 3) for line in range(150)], "one value has 62 % of the lines"),
+        ([str(line % 20) for line in range(400)], "most lines are of values that go on through the whole log"),
         ([str(line // 4) if line % 10 else "" for line in range(400)], "no field or pattern that nearly all lines have groups them"),
     ],
 )

@@ -102,7 +102,7 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
         unfit = None if sessions is own else _unfit(grouped)
         if unfit is None:
             return Proposal(sessions, f"sessions by {what}: {_told(grouped, fields.height)}")
-        seen.append(f"not by {what}: {unfit}")
+        seen.append(f"{what} is no key, {unfit}")
     size = window_size(lines)
     found = seen[0] if seen else "no field or pattern that nearly all lines have groups them"
     return Proposal(SessionSection(size=size), f"windows of {size} lines: {found}")
@@ -197,13 +197,15 @@ def _grouped(keys: pl.Series) -> _Grouped:
 def _unfit(grouped: _Grouped) -> str | None:
     """Why a key does not group lines well; none where it does."""
     if grouped.sessions < _FEWEST:
-        return f"there are only {grouped.sessions}"
+        return f"it has only {grouped.sessions} value{'s' if grouped.sessions > 1 else ''}"
     if not _LINES[0] <= grouped.median <= _LINES[1]:
-        return f"half of the {grouped.sessions:,} have {'only one line' if grouped.median < _LINES[0] else f'more than {_LINES[1]} lines'}"
+        return (
+            f"half of its {grouped.sessions:,} values have {'one line' if grouped.median < _LINES[0] else f'more than {_LINES[1]} lines'}"
+        )
     if grouped.largest > _LARGEST:
-        return f"one has {grouped.largest:.0%} of the lines".replace("%", " %")
+        return f"one value has {100 * grouped.largest:.0f} % of the lines"
     if grouped.near < _NEAR:
-        return "most go on from the log's beginning to its end"
+        return "most lines are of values that go on through the whole log"
     return None
 
 
