@@ -37,8 +37,12 @@ class FormatSection(Section):
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     time_format: tuple[str, ...] = ("iso",)
-    """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes;
-    where those say no year it is this one, or the last for a date that lies ahead."""
+    """How the time is written, first match wins: `iso` (RFC 3339; its zone a name where that is a usual one such as CET, else UTC), `epoch`
+    (seconds), `epoch_ms`, `epoch_us`, or strftime codes (`:%f` at the end: milliseconds as a number); where those say no year it is this one,
+    or the last for a date that lies ahead."""
+    continuation: str | None = None
+    """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
+    none: such lines are rejects."""
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
