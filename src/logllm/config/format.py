@@ -28,6 +28,8 @@ class FormatSection(Section):
     """What the format is called on the command line."""
     title: str = ""
     """One line for people."""
+    twin: str | None = None
+    """Another built-in format whose lines look the same, and which is meant where nothing but lines can tell."""
     kind: Literal["pattern", "json", "csv", "logfmt", "export", "plain"] = "pattern"
     """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `csv`: rows of fields, quoted ones may hold line breaks;
     `logfmt`: `key=value` pairs; `export`: blocks of `KEY=value` lines and an empty line, as journald exports; `plain`: the line is the message."""

@@ -12,12 +12,12 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
-from logllm.data.formats import suggestions
 from logllm.data.grouping import RECORDS
 from logllm.data.joining import Blocks, Continuations, by_file
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
+from logllm.data.recognition import fitting
 from logllm.data.records import Parser, Records
 from logllm.data.structured import header
 from logllm.errors import DataError
@@ -153,7 +153,7 @@ class Reader:
         if 2 * rejected <= lines:
             return
         first = self.first_rejects[0]
-        others = suggestions(self._sample, instead_of=self._settings.format.name)
+        others = fitting(self._sample, instead_of=self._settings.format.name, today=self._today)[:2]
         remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
         raise DataError(
             f"{rejected:,} of {lines:,} lines are not in the format {self._settings.format.name}, such as line {first['line']} of "

@@ -18,11 +18,11 @@ _PAIR = r'[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?'
 _ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\"", '"'))
 
 
-def read_columns(text: pl.Series, described: FormatSection, names: Sequence[str]) -> dict[str, pl.Series]:
+def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
     r"""Fields of lines of a structured kind as text, null where a line has none.
 
     >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
-    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), ["at", "msg", "y"])
+    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
     >>> [found[name].item() for name in ("at", "msg", "y")]
     ['7', 'a "b" at=8', None]
 
@@ -37,7 +37,7 @@ def read_columns(text: pl.Series, described: FormatSection, names: Sequence[str]
         return found | {name: _logfmt(text, name) for name in wanted}
     if described.kind == "export":
         return found | {name: _filled(text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")) for name in wanted}
-    return found | _csv(text, described, wanted)
+    return found | _csv(text, described, names=wanted)
 
 
 def header(text: str, separator: str) -> tuple[str, ...]:
@@ -46,7 +46,7 @@ def header(text: str, separator: str) -> tuple[str, ...]:
     >>> header("at;'log' text;x", ";")
     ('at', "'log' text", 'x')
     """
-    return tuple(cell.strip() for cell in next(csv.reader([text.removeprefix("\ufeff")], delimiter=separator), []))
+    return tuple(cell.strip() for cell in next(csv.reader([text.removeprefix("\ufeff").replace("\r", " ")], delimiter=separator), []))
 
 
 def _json(text: pl.Series, name: str) -> pl.Series:
@@ -70,19 +70,19 @@ def _logfmt(text: pl.Series, name: str) -> pl.Series:
     return _filled(inner.str.replace_all("\\\\", "\\", literal=True).zip_with(quoted, found))
 
 
-def _csv(text: pl.Series, described: FormatSection, names: Sequence[str]) -> dict[str, pl.Series]:
+def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
     """Cells of rows that have at least as many as there are columns."""
     columns = described.columns
     if missing := [name for name in names if name not in columns]:
         raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
     places = sorted({columns.index(name) for name in names})
-    groups = text.str.extract_groups(_row(described.separator, len(columns), tuple(places))).struct
+    groups = text.str.extract_groups(_row(described.separator, len(columns), places=tuple(places))).struct
     cells = dict(zip(places, (groups.field(f"c{place}") for place in places), strict=True))
     return {name: _filled(_unquoted(cells[columns.index(name)])).alias(name) for name in names}
 
 
 @cache
-def _row(separator: str, columns: int, places: tuple[int, ...]) -> str:
+def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     """Pattern of a row with a group for each cell that is wanted."""
     cell, between = _cell(separator), re.escape(separator)
     pieces: list[str] = []
