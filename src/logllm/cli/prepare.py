@@ -94,8 +94,8 @@ def _settings(
 
     if raw is None or name not in (None, AUTO):
         return choose(name, recipe=recipe, overrides=overrides), None
-    text, stdin = sample(raw)
-    found = recognise(text, today=datetime.now(UTC).date())
+    text, stdin, lines = sample(raw)
+    found = recognise(text, today=datetime.now(UTC).date(), lines=lines)
     asked = recipe or any(value is not None for value in overrides["sessions"].values())
     for said in (*found.notes, *([] if asked else [found.sessions])):
         note(said)

@@ -43,13 +43,16 @@ class FormatSection(Section):
     """Group or field (in JSON a dotted path) that holds the message; `$` in a structured kind: the whole line."""
     severity: str | None = None
     """Group or field that holds a severity, which is put before the message as `ERROR:  message`; none: messages stay as they are."""
+    tail: tuple[tuple[str, str], ...] = ()
+    """Pairs of words and a field, such as `[" at character ", "position"]`, which follow the message where a line has the field."""
     parts: tuple[tuple[str, str], ...] = ()
     """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives a record of its own, `HINT:  text`."""
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     time_format: tuple[str, ...] = ("iso",)
-    """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes;
-    where those say no year it is this one, or the last for a date that lies ahead."""
+    """How the time is written, first match wins: `iso` (RFC 3339; its zone a name where that is a usual one such as CET, else UTC), `epoch`
+    (seconds), `epoch_ms`, `epoch_us`, or strftime codes (`:%f` at the end: milliseconds as a number); where those say no year it is this one,
+    or the last for a date that lies ahead."""
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
     none: such lines are rejects."""

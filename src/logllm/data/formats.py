@@ -27,7 +27,7 @@ class Fields(NamedTuple):
     """Columns as they were written, one row a line; null where a line has no such thing."""
 
     message: pl.Series
-    """Messages, without white space around; null in a reject."""
+    """Messages behind their severity, where the format names one; without white space around; null in a reject."""
     time: pl.Series | None
     """Times as text."""
     label: pl.Series | None
@@ -37,7 +37,7 @@ class Fields(NamedTuple):
     severity: pl.Series | None = None
     """Severities as text."""
     parts: tuple[pl.Series, ...] = ()
-    """Fields that give records of their own, as `FormatSection.parts` names them."""
+    """Further messages, as `FormatSection.parts` names them."""
 
 
 def known() -> list[str]:
@@ -126,16 +126,26 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
             found[described.message] = text.str.strip_prefix(found[_BEFORE])
     optional = (described.time, described.label, key_field, described.severity)
     time, label, key, severity = (None if name is None else found[name] for name in optional)
-    parts = tuple(_tidy(found[name]) for _, name in described.parts)
-    message = _tidy(found[described.message])
+    parts = tuple(_tidy(word + ":  " + found[name]) for word, name in described.parts)
+    message = found[described.message]
+    for words, name in described.tail:
+        message = pl.select(message + (pl.lit(words) + found[name]).fill_null("")).to_series()
+    message = _tidy(message if severity is None else _graded(message, severity))
     unfit = _empty_or_garbled(message)
     return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
 
 
 def _names(described: FormatSection, key_field: str | None) -> list[str]:
     """Names of the fields to read."""
-    named = (described.message, described.time, described.label, key_field, described.severity, *(name for _, name in described.parts))
+    named: tuple[str | None, ...] = (described.message, described.time, described.label, key_field, described.severity)
+    named = (*named, *(name for _, name in (*described.tail, *described.parts)))
     return [name for name in named if name is not None]
+
+
+def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
+    """Messages behind their severities, as PostgreSQL and other programs write them; those without one as they are."""
+    before = pl.when(severity.is_not_null() & (message.str.strip_chars() != "")).then(severity + ":  ").otherwise(pl.lit(""))
+    return pl.select(before + message).to_series()
 
 
 def _tidy(texts: pl.Series) -> pl.Series:

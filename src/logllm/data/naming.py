@@ -72,10 +72,10 @@ def _message(rows: Sequence[Row]) -> str:
     """The field that is called a message, else the one with most words, else the whole line."""
     columns = _columns(rows)
     filled = {name: sum(1 for value in values if value.strip()) >= len(values) / 2 for name, values in columns.items()}
-    for wanted in _MESSAGES:
-        for name, values in columns.items():
-            if _plain(name) == wanted and filled[name] and not all(value.startswith(("{", "[")) for value in values if value):
-                return name
+    named = [name for name in columns if _plain(name) in _MESSAGES and filled[name]]
+    for name in sorted(named, key=lambda name: (name.count("."), _MESSAGES.index(_plain(name)))):
+        if not all(value.startswith(("{", "[")) for value in columns[name] if value):
+            return name
     blanks = {name: sum(value.count(" ") for value in values) / len(values) for name, values in columns.items() if filled[name]}
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
     return best if blanks.get(best, 0) >= _WORDS else WHOLE

@@ -47,12 +47,13 @@ _TIMES = (
 )
 _PIDS = (  # what stands before a process's number, the number, and what stands after it
     (r"\[", r"\d+", r"(?:-\d+)?\]"),
-    (r"\bpid[ =:]+", r"\d+", r"\b"),
+    (r"\bpid[ =:]+", r"\d+", ""),
     (r"\b", r"[0-9a-f]{7,8}\.[0-9a-f]+", r"\b"),
     (r"\((?:\d+[:/-])?", r"\d+", r"\)"),
-    (r"(?:^|[ :,;|<-])", r"\d+", r"(?:$|[ :,;|>-])"),
+    (r"(?:^|[ :,;|<-])", r"\d+", r"[ :,;|>-]"),
+    (r"(?:^|[ :,;|<-])", r"\d+", "$"),  # the severity follows at once
 )
-_ENOUGH = 0.95
+_ENOUGH = 0.85
 _FEWEST = 3  # lines
 
 
@@ -84,7 +85,7 @@ def _described(prefixes: pl.Series, time: str, *, form: str, pid: tuple[str, str
         pieces.append((_first(prefixes, time), f"(?<time>{time})"))
     if pid is not None:
         before, number, after = pid
-        pieces.append((_first(prefixes, "".join(pid), besides=time), f"{before}(?<pid>{number}){after}"))
+        pieces.append((_first(prefixes, "".join(pid), besides=time), f"{before}(?<pid>{number}){after.removesuffix('$')}"))
     rest, pattern = prefixes, ""
     for _, piece in sorted(pieces):
         bare = re.sub(r"\(\?<\w+>", "(?:", piece)

@@ -1,18 +1,19 @@
 """Which format a log is in, told from some of its lines."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
+from functools import cache
 from typing import NamedTuple
 
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.config.sessions import SessionSection
 from logllm.data.formats import known, load_format, read_fields
 from logllm.data.joining import Blocks
 from logllm.data.naming import structured_formats
 from logllm.data.prefix import postgres_format
+from logllm.data.proposal import propose, sample_fields
 from logllm.data.structured import header
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
@@ -58,7 +59,7 @@ class Recognition(NamedTuple):
     """Why the format's sessions are what they are."""
 
 
-def recognise(text: pl.Series, *, today: date) -> Recognition:
+def recognise(text: pl.Series, *, today: date, lines: int | None = None) -> Recognition:
     """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
 
     >>> found = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
@@ -68,11 +69,15 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
     Args:
         text: Successive lines, some thousand.
         today: Gives times without a year theirs.
+        lines: How many the whole log has, where that is known: short logs get shorter windows.
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
     notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format)]
-    return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes), _grouped(best.format.sessions))
+    rows, described = _rows(text, best.format)
+    proposed = propose(sample_fields(rows, described), described, lines=lines)
+    found = best.format.model_copy(update={"sessions": proposed.sessions})
+    return Recognition(found, best.share, len(text), tuple(others), tuple(notes), f"{proposed.reason}{_OTHERWISE}")
 
 
 def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
@@ -83,28 +88,45 @@ def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
 def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     """Formats that fit, the best first."""
     glance = pl.concat([text.head(_GLANCE), text.tail(min(_GLANCE, max(0, len(text) - _GLANCE)))])
-    likely = (described for described in _candidates(text, today=today) if fit_of(glance, described, today=today).matched)
-    fits = [fit_of(text, described, today=today) for described in likely]
-    fits = [fit for fit in fits if fit.share > _ENOUGH and fit.matched > _MATCHED]
+    built_in = _fitting(_built_in(), text, glance=glance, today=today)
+    told = _fitting(_told(text, today=today), text, glance=glance, today=today)
+    fits = built_in + [fit for fit in told if not any(_same_kind(fit, other) for other in built_in)]
     most = max((fit.matched for fit in fits), default=0.0)
     return sorted(fits, key=lambda fit: (fit.matched < most - _AS_GOOD, -fit.explained))
 
 
-def _candidates(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
-    """Every format to try; of equals the first is taken."""
+def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Series, today: date) -> list[Fit]:
+    """The formats that fit, tried on some lines before they are on all."""
+    likely = (described for described in formats if fit_of(glance, described, today=today).matched)
+    fits = [fit_of(text, described, today=today) for described in likely]
+    return [fit for fit in fits if fit.share > _ENOUGH and fit.matched > _MATCHED]
+
+
+@cache
+def _built_in() -> tuple[FormatSection, ...]:
+    """Built-in formats that lines can tell."""
     formats = (load_format(name) for name in known() if name != _PLAIN)
-    yield from (described for described in formats if described.twin is None)
+    return tuple(described for described in formats if described.twin is None)
+
+
+def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
+    """Formats that the lines themselves tell."""
     if (postgres := postgres_format(text)) is not None:
         yield postgres
     yield from structured_formats(text, today=today)
 
 
+def _same_kind(told: Fit, other: Fit) -> bool:
+    """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
+    same = told.format.name == other.format.name if told.format.kind == "pattern" else told.format.kind == other.format.kind
+    return same and other.matched >= told.matched - _AS_GOOD
+
+
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     """How well one format fits some lines."""
-    if described.kind in ("csv", "export"):
-        text, described = _rows(text, described)
+    text, read = _rows(text, described)
     try:
-        fields = read_fields(text, described)
+        fields = read_fields(text, read)
     except RecipeError:  # a CSV file without such a column
         return Fit(described, 0.0, 0.0, 0.0)
     good = fields.message.is_not_null()
@@ -120,7 +142,9 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
 
 
 def _rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Lines joined to rows or blocks, and a format that knows its columns."""
+    """Lines joined to rows or blocks where a format has those, and the format with its columns."""
+    if described.kind not in ("csv", "export"):
+        return text, described
     blocks = Blocks("csv" if described.kind == "csv" else "export", Counter())
     lines = pl.DataFrame({"line": pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True), "text": text})
     rows = blocks.push(lines)["text"]
@@ -147,20 +171,12 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
 
 
-def _grouped(sessions: SessionSection) -> str:
-    """How lines are grouped."""
-    if sessions.by == "key":
-        return f"sessions by {sessions.key_field or sessions.key_pattern}, as the format has it{_OTHERWISE}"
-    return f"windows of {sessions.size} {'lines' if sessions.by == 'count' else 'seconds'}{_OTHERWISE}"
-
-
 def _of_times(text: pl.Series, described: FormatSection) -> Iterator[str]:
     """What is assumed of times."""
     if described.time is None:
         yield "no time was found: sessions and parts go by the order of the lines"
         return
-    if described.kind in ("csv", "export"):
-        text, described = _rows(text, described)
+    text, described = _rows(text, described)
     written = read_fields(text, described).time
     some = [] if written is None else written.drop_nulls().head(1).str.strip_chars().to_list()
     first = str(some[0]) if some else ""

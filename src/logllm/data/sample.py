@@ -22,6 +22,8 @@ class Sample(NamedTuple):
     """Its first lines."""
     stdin: Bytes | None
     """What `-` reads from now on, these lines included; none: it was not read."""
+    lines: int | None
+    """How many lines the whole log has; none: more than these, or not known."""
 
 
 def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Sample:
@@ -36,9 +38,11 @@ def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Samp
     """
     names = named_files(sources)
     if names[0] != STDIN:
-        return Sample(_first(names[0], None), stdin)
+        text = _first(names[0], None)
+        return Sample(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
     ahead = Counted(stdin or sys.stdin.buffer)
-    return Sample(_first(STDIN, BytesIO(ahead.peek(_AHEAD))), ahead)
+    text = _first(STDIN, BytesIO(ahead.peek(_AHEAD)))
+    return Sample(text, ahead, len(text) if len(ahead.peek(_AHEAD)) < _AHEAD and len(text) < _LINES else None)
 
 
 def _first(name: str, stdin: Bytes | None) -> pl.Series:

@@ -71,8 +71,10 @@ def _logfmt(text: pl.Series, name: str) -> pl.Series:
 
 
 def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    """Cells of rows that have at least as many as there are columns."""
+    """Cells of rows that have at least as many as there are columns; none where no header has been seen."""
     columns = described.columns
+    if not columns:
+        return {name: pl.repeat(None, len(text), dtype=pl.String, eager=True) for name in names}
     if missing := [name for name in names if name not in columns]:
         raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
     places = sorted({columns.index(name) for name in names})
