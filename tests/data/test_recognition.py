@@ -169,7 +169,7 @@ def test_what_is_said():
     assert recognition.notes[0].startswith("format: syslog (")
     assert "100.0 % of the first 50 lines fit" in recognition.notes[0]
     assert "--format NAME" in recognition.notes[0]
-    assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: this year is taken")
+    assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: 2023 is taken for it")
     assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC"
     assert recognition.sessions.startswith("windows of ")
     assert recognition.sessions.endswith("another grouping: --key, --key-field or --window")
@@ -226,3 +226,17 @@ def test_real_logs(system: str, name: str, shared: Path):
     recognition = recognise(sample([shared / "loghub_2k" / f"{system}_2k.log.gz"]).text, today=TODAY)
     assert recognition.format.name == name
     assert recognition.share >= 0.99
+
+
+def test_the_page_s_own_format_reads(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    toml = page.partition("```toml\n")[2].partition("```")[0]
+    assert toml.count("\n") == 5
+    (tmp_path / "shop.toml").write_text(toml)
+    frame, counts = records(
+        load_format(tmp_path / "shop.toml"), ["2024-01-02 03:04:05 [17] ERROR broke", "  at a.b", "2024-01-02 03:04:06 [18] INFO up"]
+    )
+    assert (frame["text"].to_list(), counts["rejected"]) == (["broke\nat a.b", "up"], 0)
+    assert frame["keys"].to_list() == [["17"], ["18"]]
+    for name in known():
+        assert f"| `{name}` | {load_format(name).kind} |" in page

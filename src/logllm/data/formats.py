@@ -50,6 +50,30 @@ def known() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
 
 
+def fields_of(described: FormatSection) -> list[str]:
+    """Names of the fields of a format that `--key-field` and `--label` may name; of a kind whose lines name their fields, those the format uses.
+
+    >>> fields_of(load_format("openssh")), fields_of(load_format("docker"))
+    (['time', 'host', 'pid', 'message'], ['time', 'log'])
+    """
+    if described.kind == "plain":
+        return []
+    if described.kind == "pattern":
+        return [match[2] for match in _GROUP.finditer(described.pattern or "")]
+    used = [described.time, described.label, described.sessions.key_field, described.severity, described.message]
+    return list(described.columns) or list(dict.fromkeys(name for name in used if name is not None))
+
+
+def sessions_of(described: FormatSection) -> str:
+    """A format's own grouping in a few words.
+
+    >>> sessions_of(load_format("openssh")), sessions_of(load_format("plain"))
+    ('by pid', 'windows of 100')
+    """
+    sessions = described.sessions
+    return f"by {sessions.key_field or sessions.key_pattern}" if sessions.by == "key" else f"windows of {sessions.size}"
+
+
 def load_format(name: str | Path) -> FormatSection:
     """A built-in format, or one described in a TOML file.
 

@@ -186,6 +186,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
     told = {
+        "overlapping": "sessions of the train part reach into the validation part and are in no part: is the log in the order of time?",
         "rejected_alerts": "lines with an alert label did not parse and are in no session",
         "unlabelled": "sessions have no label and are in no part",
         "keyless": "records name no key and are in no session",

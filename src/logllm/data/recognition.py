@@ -73,7 +73,7 @@ def recognise(text: pl.Series, *, today: date, lines: int | None = None) -> Reco
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
-    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format)]
+    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
     rows, described = _rows(text, best.format)
     proposed = propose(sample_fields(rows, described), described, lines=lines)
     found = best.format.model_copy(update={"sessions": proposed.sessions})
@@ -171,7 +171,7 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
 
 
-def _of_times(text: pl.Series, described: FormatSection) -> Iterator[str]:
+def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iterator[str]:
     """What is assumed of times."""
     if described.time is None:
         yield "no time was found: sessions and parts go by the order of the lines"
@@ -183,9 +183,10 @@ def _of_times(text: pl.Series, described: FormatSection) -> Iterator[str]:
     if not first or all(form.startswith("epoch") for form in described.time_format):
         return
     forms = [form for form in described.time_format if "%" in form]
-    iso = parse_times(pl.Series([first]), ["iso"], today=date(2000, 1, 1)).item() is not None
+    iso = parse_times(pl.Series([first]), ["iso"], today=today).item() is not None
+    read = parse_times(pl.Series([first]), described.time_format, today=today).item()
     if not iso and forms and not any("%y" in form.lower() or "%s" in form for form in forms):
-        yield f"times have no year, such as {first}: this year is taken, or the last for dates that lie ahead"
+        yield f"times have no year, such as {first}: {read:%Y} is taken for it, as for every date this year's, or last year's where that lies ahead"
     if (iso and not _zoned(first)) or (not iso and not any("%z" in form.lower() for form in forms)):
         yield f"times have no zone, such as {first}: taken as UTC"
 
