@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings' own docstrings; with --check, say whether it is current."""
+"""Write docs/settings.md from the settings' own docstrings and the table in docs/formats.md; with --check, say whether they are current."""
 
 import sys
 from collections.abc import Iterator
@@ -12,8 +12,11 @@ from pydantic.fields import FieldInfo
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
+from logllm.data.formats import known, load_format, sessions_of
 
 PAGE = Path(__file__).with_name("settings.md")
+FORMATS = Path(__file__).with_name("formats.md")
+TABLE = "## The built-in formats\n"
 INTRODUCTION = """# Settings
 
 Every setting there is, made from the source by `make docs`. A recipe is a TOML file with these tables; `--set train.seed=7` overrides one;
@@ -92,15 +95,23 @@ def page() -> str:
     return "\n".join(parts)
 
 
+def formats() -> str:
+    """The page on formats with its table of the built-in ones anew."""
+    text = FORMATS.read_text(encoding="utf-8").partition(TABLE)[0]
+    rows = [f"| `{each.name}` | {each.kind} | {sessions_of(each)} | {each.title} |" for each in map(load_format, known())]
+    return text + "\n".join([TABLE, "| name | kind | sessions | for |", "| --- | --- | --- | --- |", *rows, ""])
+
+
 def main() -> int:
-    """Write the page, or compare it."""
-    if "--check" not in sys.argv[1:]:
-        PAGE.write_text(page(), encoding="utf-8")
-        return 0
-    current = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == page()
-    if not current:
-        sys.stderr.write("docs/settings.md is not current: run make docs\n")
-    return 0 if current else 1
+    """Write the pages, or compare them."""
+    stale = 0
+    for path, text in ((PAGE, page()), (FORMATS, formats())):
+        if "--check" not in sys.argv[1:]:
+            path.write_text(text, encoding="utf-8")
+        elif not path.is_file() or path.read_text(encoding="utf-8") != text:
+            sys.stderr.write(f"docs/{path.name} is not current: run make docs\n")
+            stale = 1
+    return stale
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """The verbs, from a raw log to verdicts, with tiny models."""
 
+import io
 import json
 import re
 import resource
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from tests.tiny import make_log
@@ -133,7 +135,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
         (["detect", "x", "x"], "x is no run.*name the folder"),
         (["detect", "nowhere", "x"], "nowhere is no run.*logllm train"),
-        (["prepare", "--raw", "x", "--out", "y"], "name a format"),
+        (["prepare", "--out", "y"], "name a format"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),
@@ -152,6 +154,31 @@ def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, a
     assert outcome.err.count("\n") == 1
     assert re.search(said, outcome.err), outcome.err
     assert not (tmp_path / "y").exists()
+
+
+def test_prepare_finds_the_format_and_says_so(logllm, tmp_path, monkeypatch) -> None:
+    rows = "".join(f'{{"ts": {1_700_000_000 + place}, "msg": "step {place % 3} done", "bad": {place % 5 == 0}}}\n' for place in range(200))
+    rows = rows.replace("True", "true").replace("False", "false")
+    (tmp_path / "app.log").write_text(rows)
+    done = logllm("prepare", "--raw", tmp_path / "app.log", "--out", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert "format: json (JSON lines, message in msg, time in ts); 100.0 % of the first 200 lines fit" in done.err
+    assert "windows of 10 lines" in done.err
+    assert "no session has a label" in done.err
+    assert "next: logllm train" not in done.err
+    manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
+    assert (manifest["settings"]["format"]["message"], manifest["sessions"], manifest["rejected"]) == ("msg", 20, 0)
+    trained = logllm("train", "tiny", "--data", tmp_path / "data", "--out", tmp_path / "run")
+    assert trained.code == 2
+    assert "was prepared without labels: prepare it again with --labels" in trained.err
+
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(rows.encode()), isatty=lambda: False))
+    own = ["--format", "auto", "--label", "bad", "--normal", "false", "--window", "20", "--json"]
+    done = logllm("prepare", "--raw", "-", "--out", tmp_path / "piped", *own)
+    assert done.code == 0, done.err
+    manifest = json.loads(done.out)
+    assert (manifest["lines"], manifest["sessions"], manifest["anomalous"], manifest["unlabelled"]) == (200, 10, 10, 0)
+    assert "windows of" not in done.err
 
 
 @pytest.mark.parametrize("what", [["recipe"], ["formats"], ["datasets"], ["mask"], ["weights"]])

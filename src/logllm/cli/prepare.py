@@ -12,6 +12,7 @@ from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
     from logllm.config.prepare import PrepareSection
+    from logllm.data.archives import Bytes
     from logllm.data.catalog import Dataset
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
@@ -30,7 +31,9 @@ def prepare(
             "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper."
         ),
     ] = None,
-    format: Annotated[str | None, typer.Option(help="A built-in format or a TOML file that describes one.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto, the default: the one that fits.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
@@ -58,9 +61,9 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
-    """Read, mask, group and split a labelled log."""
+    """Read, mask, group and split a log; its format is found unless it is named."""
     from logllm.data.catalog import CATALOG
-    from logllm.data.choice import choose, grouping, mask_rules
+    from logllm.data.choice import grouping, mask_rules
     from logllm.data.prepare import prepare as run
     from logllm.data.redaction import redacted_errors
 
@@ -73,14 +76,35 @@ def prepare(
         "prepare": {"redact": redact},
     }
     advised = recipe or (dataset if dataset in CATALOG and not raw else None)
-    settings = choose(format or dataset, recipe=advised, overrides=overrides)
-    inputs = {"raw": raw, "labels": labels} if raw else _fetched(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
+    settings, stdin = _settings(format or dataset, raw, recipe=advised, overrides=overrides)
+    own = {"raw": raw, "labels": labels, "stdin": stdin}
+    inputs = own if raw else _fetched(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
     started = clock.perf_counter()
     with redacted_errors(on=redact), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
     if as_json:
         emit(manifest)
     _summary(manifest, out, seconds=clock.perf_counter() - started)
+
+
+def _settings(
+    name: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
+) -> "tuple[PrepareSection, Bytes | None]":  # fmt: skip
+    """How to prepare, and standard input where some of it had to be read to find the format."""
+    from datetime import UTC, datetime
+
+    from logllm.data.choice import choose
+    from logllm.data.recognition import AUTO, recognise
+    from logllm.data.sample import sample
+
+    if raw is None or name not in (None, AUTO):
+        return choose(name, recipe=recipe, overrides=overrides), None
+    text, stdin, lines = sample(raw)
+    found = recognise(text, today=datetime.now(UTC).date(), lines=lines)
+    asked = recipe or any(value is not None for value in overrides["sessions"].values())
+    for said in (*found.notes, *([] if asked else [found.sessions])):
+        note(said)
+    return choose(found.format, recipe=recipe, overrides=overrides), stdin
 
 
 def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
@@ -130,7 +154,8 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-    note(f"next: logllm train small --data {out} --out RUN")
+    if manifest["unlabelled"] < manifest["sessions"]:
+        note(f"next: logllm train small --data {out} --out RUN")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

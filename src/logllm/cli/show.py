@@ -39,10 +39,12 @@ def formats(
     """A format's description, as the TOML that you would write for your own."""
     import tomli_w
 
-    from logllm.data.formats import known, load_format
+    from logllm.data.formats import fields_of, known, load_format, sessions_of
 
     if name is None:
-        table("formats", ("name", "for"), [(each, load_format(each).title) for each in known()])
+        rows = [(each.name, each.kind, ", ".join(fields_of(each)), sessions_of(each), each.title) for each in map(load_format, known())]
+        table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
+        note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
     else:
         typer.echo(tomli_w.dumps(load_format(name).model_dump(mode="json", exclude_none=True)), nl=False)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from logllm import __version__
 from logllm.config.prepare import PrepareSection
+from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
 from logllm.data.labels import read_labels, with_labels
@@ -40,6 +41,8 @@ class Options(TypedDict, total=False):
     """Told the bytes read so far and those there are (0: not known)."""
     source: Mapping[str, Any] | None
     """Where the raw log was fetched from, for the manifest."""
+    stdin: Bytes | None
+    """What `-` reads; none: the process's standard input."""
     paper: Mapping[str, int] | None
     """The paper's counts of this data set, to compare with (`logllm.data.catalog.compared`)."""
 
@@ -51,7 +54,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        options: `labels`, `force`, `progress`, `source`, `paper`; see `Options`.
+        options: `labels`, `force`, `progress`, `source`, `stdin`, `paper`; see `Options`.
 
     Returns:
         The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
@@ -66,7 +69,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     check_replaceable(out, force=force)
     names = named_files(raw)
     table = None if labels is None else read_labels(labels, settings.format.label_file)
-    reader = Reader(settings, today=datetime.now(UTC).date())
+    reader = Reader(settings, today=datetime.now(UTC).date(), stdin=options.get("stdin"))
     batches = _reported(reader, names, progress=options.get("progress"))
     by_records = settings.split.by == "time" and settings.sessions.by != "key"
     sessionizers, pieces = _cut_then_windowed(batches, settings) if by_records else _grouped(batches, settings)
@@ -80,12 +83,9 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         table = table.with_columns(reader.keyed(table["name"]))
         sessions, counts["labels_unused"] = with_labels(sessions, table, source=labels)
     counts["unlabelled"] = sessions["anomalous"].null_count()
-    if counts["unlabelled"] == sessions.height:
-        raise DataError(
-            f"format {settings.format.name} gives no labels: name a file with --labels, or the field that holds them with --label"
-        )
     parts = _parts(sessions, settings, cut=pieces[0].height if by_records else None)
-    counts["overlapping"] = sessions.height - counts["unlabelled"] - sum(part.height for part in parts.values())
+    divided = sessions.height if counts["unlabelled"] == sessions.height else sessions.height - counts["unlabelled"]
+    counts["overlapping"] = divided - sum(part.height for part in parts.values())
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
@@ -145,8 +145,10 @@ def _cut_then_windowed(batches: Iterator[pl.DataFrame], settings: PrepareSection
 
 
 def _parts(sessions: pl.DataFrame, settings: PrepareSection, *, cut: int | None) -> dict[str, pl.DataFrame]:
-    """Labelled sessions divided; `cut` is where a division that is already made lies."""
-    labelled = sessions.with_row_index("place").filter(pl.col("anomalous").is_not_null())
+    """Labelled sessions divided, or all where none is labelled; `cut` is where a division that is already made lies."""
+    labelled = sessions.with_row_index("place")
+    if sessions["anomalous"].null_count() < sessions.height:
+        labelled = labelled.filter(pl.col("anomalous").is_not_null())
     split = settings.split
     generator = np.random.default_rng(split.seed)
     if cut is not None:
@@ -162,9 +164,7 @@ def _parts(sessions: pl.DataFrame, settings: PrepareSection, *, cut: int | None)
     if cut is not None:
         train = without_overlap(train, validation)
     if not train.height:
-        raise DataError(
-            f"{labelled.height} labelled sessions are too few to divide: none is left to train on; give more lines or smaller windows"
-        )
+        raise DataError(f"{labelled.height} sessions are too few to divide: none is left to train on; give more lines or smaller windows")
     return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
@@ -181,12 +181,13 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     """What a person should know before training on this."""
     warnings = []
     for name, share in (("train", 1.0), ("validation", settings.split.validation), ("test", settings.split.test)):
-        kinds = parts[name]["anomalous"].unique().to_list()
-        if not kinds and share:
+        kinds = parts[name]["anomalous"].unique().drop_nulls().to_list()
+        if not parts[name].height and share:
             warnings.append(f"the {name} part is empty")
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
     told = {
+        "overlapping": "sessions of the train part reach into the validation part and are in no part: is the log in the order of time?",
         "rejected_alerts": "lines with an alert label did not parse and are in no session",
         "unlabelled": "sessions have no label and are in no part",
         "keyless": "records name no key and are in no session",
@@ -195,6 +196,9 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "replaced_characters": "characters were no text and have been replaced",
         "cut_lines": "lines were too long and have been cut",
     }
+    if all(part["anomalous"].null_count() == part.height for part in parts.values()):
+        warnings.append("no session has a label, which training needs: --labels FILE.csv, or --label FIELD where lines carry them")
+        del told["unlabelled"]
     warnings += [f"{counts[name]:,} {text}" for name, text in told.items() if counts.get(name)]
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
         warnings.append("windows overlap and are divided at random: parts share lines")

@@ -21,6 +21,7 @@ _NEAR = 0.5  # of all lines at least that many are in sessions that end within h
 _SIZES = (100, 50, 20, 10, 5)
 _WINDOWS = 20  # that a short log should give at least
 _TO_NAME = 200  # lines looked at for the names of their fields
+_PAIR = r"(?:^|[ \n])[A-Za-z_@][\w.@/-]*="
 _GROUP = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")
 
 _FIELDS = tuple(
@@ -141,6 +142,10 @@ def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
     """Names of the fields that lines of a format have, in their order."""
     if described.kind == "pattern":
         return _GROUP.findall(described.pattern or "")
+    if described.kind == "csv":
+        return list(described.columns)
+    if described.kind in ("logfmt", "export"):
+        return list(dict.fromkeys(text.head(_TO_NAME).str.extract_all(_PAIR).explode().drop_nulls().str.strip_chars("\n =")))
     if described.kind != "json":
         return []
     names: dict[str, None] = {}

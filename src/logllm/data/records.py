@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import check_format, check_pattern, read_fields
+from logllm.data.formats import Fields, check_format, check_pattern, read_fields
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
 
@@ -61,11 +61,17 @@ class Parser:
         )
         parsed = frame["message"].is_not_null()
         rejects = pl.DataFrame({"line": lines["line"], "text": lines["text"], "anomalous": frame["anomalous"]}).filter(~parsed)
-        frame = frame.filter(parsed) if rejects.height else frame
+        frame = self._with_parts(frame, fields) if fields.parts else frame
+        frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
         formats = () if self._format.time is None else self._format.time_format
         time = parse_times(frame["time"], formats, today=self._today)
         records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
         return Records(records, rejects)
+
+    def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
+        """Each line's message, and after it a message for each further part that the line has."""
+        found = pl.when(frame["message"].is_not_null()).then(pl.concat_list(frame["message"], *fields.parts).list.drop_nulls())
+        return frame.with_columns(message=found).explode("message")
 
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
         """Each record's keys, every one once, in the order they are named."""

@@ -26,10 +26,10 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
         figures of the sessions whose messages occur in no train session, None where there is none), and counts.
 
     Raises:
-        DataError: data that are not prepared, or a part without sessions.
+        DataError: data that are not prepared, without labels, or a part without sessions.
     """
     prepared = Prepared.load(data)
-    part = prepared.part(split)
+    part = prepared.labelled(split)
     if not len(part):
         raise DataError(f"{data} holds no {split} sessions: name another --split, or prepare with a share for it")
     sessions = rows_of(part["messages"])
