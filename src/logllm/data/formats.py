@@ -40,7 +40,7 @@ def known() -> list[str]:
     """Names of the built-in formats.
 
     >>> known()
-    ['bgl', 'hdfs', 'json', 'liberty', 'plain', 'spirit', 'syslog', 'thunderbird']
+    ['bgl', 'hdfs', 'json', 'liberty', 'plain', 'postgresql', 'spirit', 'syslog', 'thunderbird']
     """
     entries = files("logllm.data").joinpath("known").iterdir()
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))

@@ -27,7 +27,15 @@ _AT_ONCE = 2
 class Reader:
     """Lines parsed, masked and numbered, and everything counted that a person should know of."""
 
-    def __init__(self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None) -> None:
+    def __init__(
+        self,
+        settings: PrepareSection,
+        *,
+        today: date,
+        batch_lines: int = 100_000,
+        stdin: Bytes | None = None,
+        messages: MessageTable | None = None,
+    ) -> None:
         """Check the settings.
 
         Args:
@@ -35,11 +43,12 @@ class Reader:
             today: Gives times without a year theirs.
             batch_lines: Most lines read at once.
             stdin: What `-` reads; none: the process's standard input.
+            messages: The table to enter messages into; none: a new one.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
         """
-        self.messages = MessageTable()
+        self.messages = MessageTable() if messages is None else messages
         """Every distinct masked message so far."""
         self.counts = {"lines": 0, "rejected": 0, "rejected_alerts": 0, "replaced_characters": 0, "cut_lines": 0, "timeless": 0}
         """Plain counts so far; `timeless` are records of a format with times that have none."""
@@ -47,6 +56,8 @@ class Reader:
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self.files: list[str] = []
         """Names of the inputs; a record's `file` is an index into them."""
+        self.rejects = pl.Series("line", [], dtype=pl.UInt64)
+        """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
         self.bytes_read = 0
         """Bytes read so far of all inputs, compressed ones counted compressed."""
         self._settings = settings
@@ -85,6 +96,7 @@ class Reader:
         self.counts["lines"] += lines.frame.height
         self.counts["replaced_characters"] += lines.replaced
         self.counts["cut_lines"] += lines.cut
+        self.rejects = rejects["line"]
         self.counts["rejected"] += rejects.height
         self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
         if self._settings.format.time is not None:
