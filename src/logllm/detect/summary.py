@@ -43,8 +43,9 @@ def summarise(verdicts: pl.DataFrame, messages: pl.Series, *, shown: int = _SHOW
     """The incidents of one log, in the order of time.
 
     Which messages tell is found without labels: those over-represented in anomalous sessions against the normal ones of the same log. A
-    session stands where its telling messages stand, so that one that lasts as long as the log joins nothing that is apart. Lines have
-    the time of the nearest line before them that begins or ends a session.
+    session stands where its telling messages stand, so that one that lasts as long as the log joins nothing that is apart. A line has
+    the time of the nearest line before it that begins or ends a session. Incidents are as far apart as one per cent of the log's time, but
+    at least 5 s and at most 15 min.
 
     Args:
         verdicts: A verdict frame with `messages` (`Detector.read`).
@@ -61,7 +62,7 @@ def summarise(verdicts: pl.DataFrame, messages: pl.Series, *, shown: int = _SHOW
     gap = _LEAST_GAP if span is None else min(max(span * _GAP, _LEAST_GAP), _MOST_GAP)
     points = points.sort("time", "place", nulls_last=True, maintain_order=True)
     apart = (pl.col("time").diff() > gap).fill_null(False)
-    points = points.with_columns(incident=apart.cum_sum())
+    points = _worth_telling(points.with_columns(incident=apart.cum_sum()))
     return [_incident(part, normal, messages=messages, others=total, shown=shown) for part in points.partition_by("incident")]
 
 
@@ -84,6 +85,13 @@ def _points(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Data
     """The rows of anomalous sessions that tell, and of a session without such its most telling ones."""
     weighed = rows.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
     return weighed.filter((pl.col("weight") > _TELLING) | (pl.col("weight") == pl.col("weight").max().over("row")))
+
+
+def _worth_telling(points: pl.DataFrame) -> pl.DataFrame:
+    """Without incidents all sessions of which are in a larger one: what such a session alone says, as when it began, belongs to that."""
+    points = points.with_columns(size=pl.col("row").n_unique().over("incident"))
+    points = points.with_columns(foremost=pl.col("size") == pl.col("size").max().over("row"))
+    return points.filter(pl.col("foremost").any().over("incident"))
 
 
 def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.DataFrame:

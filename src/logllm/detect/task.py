@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from logllm.config.format import FormatSection
 from logllm.data.archives import Bytes
+from logllm.data.fitting import log_format
 from logllm.data.formats import load_format
 from logllm.data.lines import STDIN
-from logllm.data.sample import log_format, sample
+from logllm.data.sample import sample
 from logllm.errors import DataError
 from logllm.model.run import read_manifest, shipped_run
 
