@@ -66,6 +66,18 @@ def test_prepare_takes_the_set_by_name(logllm, packaged, tmp_path) -> None:
     assert Prepared.load(tmp_path / "out").part("test")["session"][0] == "test:100"
 
 
+def test_evaluate_judges_the_test_log(logllm, packaged, tiny_run, tmp_path) -> None:
+    assert logllm("prepare", "postgres", "--test-raw", "changed", "--out", tmp_path / "out").code == 0
+    evaluated = logllm("evaluate", tiny_run, "--data", tmp_path / "out", "--json")
+    assert evaluated.code == 0, evaluated.err
+    report = json.loads(evaluated.out)
+    assert (report["log"], report["sessions"], report["tp"] + report["fn"]) == ("changed.log.xz", 15, 3)
+    assert report["sessions_seen_in_train"] == 15  # the same messages, whatever the sessions are called
+    assert report["unseen"] is None
+    validated = logllm("evaluate", tiny_run, "--data", tmp_path / "out", "--split", "validation", "--json")
+    assert json.loads(validated.out)["log"] == ""
+
+
 def test_another_of_its_logs_by_name(logllm, packaged, tmp_path) -> None:
     outcome = logllm("prepare", "postgres", "--test-raw", "changed", "--out", tmp_path / "out", "--json")
     assert outcome.code == 0, outcome.err
