@@ -118,6 +118,15 @@ def test_detect_without_a_run(logllm, shipped, postgres) -> None:
     assert logllm("detect", shipped, postgres, "--format", "auto").out == outcome.out
 
 
+def test_standard_input_is_recognised_and_read_whole(logllm, shipped, postgres, monkeypatch) -> None:
+    wanted = logllm("detect", postgres).out
+    with postgres.open(encoding="utf-8") as file:
+        monkeypatch.setattr("sys.stdin", file)
+        outcome = logllm("detect", "-")
+    assert outcome.code == 0, outcome.err
+    assert outcome.out == wanted
+
+
 def test_detect_refuses_another_kind_in_one_line(logllm, shipped, tiny_data) -> None:
     outcome = logllm("detect", tiny_data.parent / "app.jsonl")
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)

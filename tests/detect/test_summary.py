@@ -97,3 +97,13 @@ def test_without_anomalies_there_is_nothing_to_tell(log) -> None:
 
 def test_where_all_is_anomalous_it_is_told_too(log) -> None:
     assert sum(incident.sessions for incident in summarise(log.frame().filter("anomalous"), pl.Series(MESSAGES))) == 7
+
+
+def test_messages_that_differ_in_quoted_words_are_one(log) -> None:
+    for number in range(4):
+        log.add(f"guess{number}", [0, 6 + number], score=0.95)
+    messages = pl.Series(
+        [*MESSAGES, *(f'FATAL: password authentication failed for user "{name}"' for name in ("root", "admin", "oracle", "x"))]
+    )
+    *_, last = summarise(log.frame(), messages)
+    assert [(telling.message, telling.sessions) for telling in last.messages] == [('FATAL: password authentication failed for user "…"', 4)]

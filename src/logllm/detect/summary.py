@@ -1,10 +1,14 @@
 """What was wrong, when, and in which sessions: anomalous sessions told to a person as incidents."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
+from logllm.data.messages import MessageTable
+
+_QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 _LEAST_GAP, _MOST_GAP = timedelta(seconds=5), timedelta(minutes=15)
 _GAP = 0.01  # of the log's time
 _TELLING = 2.0  # standard errors
@@ -16,7 +20,7 @@ class Telling:
     """A message that anomalous sessions have more often than normal ones."""
 
     message: str
-    """It, masked."""
+    """It, masked; `"…"` stands for quoted words in which messages of the incident differ."""
     sessions: int
     """Anomalous sessions of the incident that have it."""
     weight: float
@@ -42,17 +46,19 @@ class Incident:
 def summarise(verdicts: pl.DataFrame, messages: pl.Series, *, shown: int = _SHOWN) -> list[Incident]:
     """The incidents of one log, in the order of time.
 
-    Which messages tell is found without labels: those over-represented in anomalous sessions against the normal ones of the same log. A
-    session stands where its telling messages stand, so that one that lasts as long as the log joins nothing that is apart. A line has
-    the time of the nearest line before it that begins or ends a session. Incidents are as far apart as one per cent of the log's time, but
-    at least 5 s and at most 15 min.
+    Which messages tell is found without labels: those over-represented in anomalous sessions against the normal ones of the same log,
+    where messages that differ in quoted words alone are one. A session stands where its telling messages stand, so that one that lasts
+    as long as the log joins nothing that is apart. A line has the time of the nearest line before it that begins or ends a session.
+    Incidents are as far apart as one per cent of the log's time, but at least 5 s and at most 15 min.
 
     Args:
         verdicts: A verdict frame with `messages` (`Detector.read`).
         messages: What these are places in.
         shown: Most messages and most sessions of an incident.
     """
-    rows = _rows(verdicts)
+    shapes = MessageTable()
+    rows = _rows(verdicts).with_columns(original="message")
+    rows = rows.with_columns(message=shapes.push(messages.str.replace_all(_QUOTED, '"…"')).gather(rows["message"]))
     normal = rows.filter(~pl.col("anomalous")).group_by("message").agg(normal=pl.col("row").n_unique())
     total = verdicts.height - int(verdicts["anomalous"].sum())
     points = _points(rows.filter("anomalous"), normal, others=total)
@@ -107,11 +113,21 @@ def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Dat
 def _incident(points: pl.DataFrame, normal: pl.DataFrame, *, messages: pl.Series, others: int, shown: int) -> Incident:
     """One incident of its telling rows."""
     weights = _weights(points, normal, others=others).sort("weight", descending=True, maintain_order=True).head(shown)
+    originals = points.group_by("message").agg(pl.col("original").first(), alike=pl.col("original").n_unique() == 1)
+    weights = weights.join(originals, on="message", maintain_order="left")
     sessions = points.unique("row", maintain_order=True).sort("score", descending=True, maintain_order=True)
     return Incident(
         start=points["time"].min(),  # type: ignore[arg-type]
         end=points["time"].max(),  # type: ignore[arg-type]
         sessions=sessions.height,
-        messages=tuple(Telling(messages[place], count, weight) for place, count, weight in weights.iter_rows()),
+        messages=tuple(
+            Telling(messages[original] if alike else _shape(messages[original]), count, weight)
+            for _, count, weight, original, alike in weights.iter_rows()
+        ),
         top=tuple(sessions.head(shown).select("session", "score").iter_rows()),
     )
+
+
+def _shape(message: str) -> str:
+    """A message without its quoted words."""
+    return re.sub(_QUOTED, '"…"', message)
