@@ -134,7 +134,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["evaluate", "x", "--data", "x"], "x is no run.*name the folder"),
         (["detect", "nowhere", "x"], "there is no nowhere: name a run .*logllm train"),
         (["detect", "empty", "x"], "empty is no run: it has no manifest.json"),
-        (["prepare", "--raw", "x", "--out", "y"], "name a format"),
+        (["prepare", "--out", "y"], "name a format"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),

@@ -8,7 +8,7 @@ import pytest
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import known, load_format, read_fields, suggestions
+from logllm.data.formats import known, load_format, read_fields
 from logllm.data.records import Parser
 from logllm.errors import RecipeError
 
@@ -229,9 +229,6 @@ def test_real_lines(file, name, records, alerts, shared):
     assert (parsed.height, rejects.height) == (records, 0)
     assert (parsed["anomalous"].sum() or 0) == alerts
     assert not parsed["time"].null_count()
-    text = pl.Series(lines[:500])
-    assert suggestions(text, instead_of="plain")[0] == name
-    assert suggestions(text, instead_of=name) == []
 
 
 @pytest.mark.parametrize(

@@ -186,9 +186,18 @@ def test_label_files_that_cannot_be_read(hdfs, tmp_path):
     assert prepare([raw], tmp_path / "out", settings=section(), labels=packed)["unlabelled"] == 0
 
 
-def test_without_labels_the_error_says_where_they_can_come_from(hdfs, tmp_path):
-    with pytest.raises(DataError, match="gives no labels: name a file with --labels"):
-        prepare([hdfs[0]], tmp_path / "out", settings=section())
+@pytest.mark.parametrize("by", ["time", "random"])
+def test_without_labels_all_sessions_are_divided_and_that_is_said(hdfs, tmp_path, by):
+    manifest = prepare([hdfs[0]], tmp_path / "out", settings=section(split=SplitSection(by=by)))
+    assert [part["sessions"] for part in manifest["parts"].values()] == [28, 4, 8]
+    assert (manifest["unlabelled"], manifest["anomalous"], manifest["overlapping"]) == (40, 0, 0)
+    assert manifest["warnings"] == [
+        "no session has a label, which training needs: --labels FILE.csv, or --label FIELD where lines carry them"
+    ]
+    prepared = Prepared.load(tmp_path / "out")
+    assert prepared.part("train")["anomalous"].null_count() == 28
+    with pytest.raises(DataError, match="was prepared without labels: prepare it again with --labels FILE.csv"):
+        prepared.labelled("train")
 
 
 def test_one_class_is_said(tmp_path):
@@ -199,7 +208,7 @@ def test_one_class_is_said(tmp_path):
 
 def test_too_few_sessions(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal"] * 10)
-    with pytest.raises(DataError, match="1 labelled sessions are too few to divide"):
+    with pytest.raises(DataError, match="1 sessions are too few to divide"):
         prepare([raw], tmp_path / "out", settings=json_section(split=SplitSection(by="random")))
 
 

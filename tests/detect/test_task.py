@@ -4,12 +4,11 @@ import gzip
 from datetime import date
 from io import BytesIO
 
-import polars as pl
 import pytest
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.fitting import log_format
 from logllm.data.reader import Reader
+from logllm.data.recognition import recognise
 from logllm.data.sample import sample
 from logllm.detect.task import task
 from logllm.errors import DataError, ModelError, RecipeError
@@ -38,7 +37,7 @@ def test_a_folder_is_the_run(tiny_run, postgres) -> None:
 def test_without_one_the_shipped_run_reads_what_the_log_shows(shipped, postgres) -> None:
     found = task([str(postgres)])
     assert (found.run, found.logs, found.format.name) == (shipped, [str(postgres)], "postgresql")
-    assert "100.0% of its first 80 lines" in found.said
+    assert "100.0 % of the first 80 lines" in found.said
     assert task([str(postgres.parent / "post*.log")]).format == found.format
 
 
@@ -47,7 +46,7 @@ def test_a_log_of_another_kind_is_refused_with_what_to_do(shipped, tmp_path) -> 
     other.write_text('{"message": "up"}\n' * 5)
     with pytest.raises(DataError) as caught:
         task([str(other)])
-    for part in ("recognised as json", "PostgreSQL's logs only", f"`logllm prepare --raw {other} ", "`logllm train small "):
+    for part in ("format: json", "PostgreSQL's logs only", f"`logllm prepare --raw {other} ", "`logllm train small "):
         assert part in str(caught.value)
     with pytest.raises(DataError, match="read as plain; the model that comes with logllm knows PostgreSQL's"):
         task([str(other)], format="plain")
@@ -82,11 +81,7 @@ def test_no_shipped_run(postgres, monkeypatch, tmp_path) -> None:
 def test_standard_input_loses_no_line_by_being_looked_at(postgres, pack) -> None:
     whole = postgres.read_bytes() * 600  # more than is looked at
     text, stdin = sample(["-"], stdin=BytesIO(pack(whole)))
-    described, share = log_format(text)
-    assert (described.name, share, len(text)) == ("postgresql", 1.0, 5_000)
+    described = recognise(text, today=date(2026, 12, 1)).format
+    assert (described.name, len(text)) == ("postgresql", 5_000)
     reader = Reader(PrepareSection(format=described, sessions=described.sessions), today=date(2026, 1, 1), stdin=stdin)
     assert sum(frame.height for frame in reader.read(["-"])) == 48_000
-
-
-def test_what_fits_nothing_else_is_plain() -> None:
-    assert log_format(pl.Series(["what", "is this"])).format.name == "plain"

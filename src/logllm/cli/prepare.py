@@ -12,6 +12,7 @@ from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
     from logllm.config.prepare import PrepareSection
+    from logllm.data.archives import Bytes
     from logllm.data.catalog import Dataset
     from logllm.data.packaged import PackagedSet
 
@@ -36,7 +37,9 @@ def prepare(
         typer.Option(help="Another log that is the test part, whole; of postgres also test, changed or german. Repeatable."),
     ] = None,
     test_labels: Annotated[Path | None, typer.Option(help="The labels of --test-raw.")] = None,
-    format: Annotated[str | None, typer.Option(help="A built-in format or a TOML file that describes one.")] = None,
+    format: Annotated[
+        str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto, the default: the one that fits.")
+    ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session, or for lines: line,label.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
@@ -61,9 +64,9 @@ def prepare(
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
-    """Read, mask, group and split a labelled log."""
+    """Read, mask, group and split a log; its format is found unless it is named."""
     from logllm.data.catalog import CATALOG
-    from logllm.data.choice import choose, grouping, mask_rules
+    from logllm.data.choice import grouping, mask_rules
     from logllm.data.prepare import prepare as run
 
     described = {"message": message, "time": time, "time_format": time_format and [time_format]}
@@ -74,15 +77,35 @@ def prepare(
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
     }
     advised = recipe or (dataset if dataset in CATALOG and not raw else None)
-    settings = choose(format or _format(dataset), recipe=advised, overrides=overrides)
-    inputs = {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
-    inputs |= _test(test_raw or [], dataset, labels=test_labels, settings=settings)
+    settings, stdin = _settings(format or _format(dataset), raw, recipe=advised, overrides=overrides)
+    inputs = {"raw": raw} if raw else _by_name(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
+    inputs = {"labels": labels, "stdin": stdin} | inputs | _test(test_raw or [], dataset, labels=test_labels, settings=settings)
     started = clock.perf_counter()
     with counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
     if as_json:
         emit(manifest)
     _summary(manifest, out, seconds=clock.perf_counter() - started)
+
+
+def _settings(
+    name: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
+) -> "tuple[PrepareSection, Bytes | None]":  # fmt: skip
+    """How to prepare, and standard input where some of it had to be read to find the format."""
+    from datetime import UTC, datetime
+
+    from logllm.data.choice import choose
+    from logllm.data.recognition import AUTO, recognise
+    from logllm.data.sample import sample
+
+    if raw is None or name not in (None, AUTO):
+        return choose(name, recipe=recipe, overrides=overrides), None
+    text, stdin = sample(raw)
+    found = recognise(text, today=datetime.now(UTC).date())
+    asked = recipe or any(value is not None for value in overrides["sessions"].values())
+    for said in (*found.notes, *([] if asked else [found.sessions])):
+        note(said)
+    return choose(found.format, recipe=recipe, overrides=overrides), stdin
 
 
 def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
@@ -133,6 +156,8 @@ def _packaged(ours: "PackagedSet", *, labels: Path | None, settings: "PrepareSec
 
 def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
     """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
+    from datetime import UTC, datetime
+
     from logllm.data.fitting import fitting_format
     from logllm.data.lines import STDIN
     from logllm.data.packaged import PACKAGED
@@ -147,7 +172,7 @@ def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings
         raw, labels = [str(ours.log(logs[0]))], labels or ours.labels(logs[0])
     else:
         raw = logs
-    described = None if STDIN in raw else fitting_format(sample(raw).text, settings.format)
+    described = None if STDIN in raw else fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
     return {"test_raw": raw, "test_labels": labels, "test_format": described}
 
 
@@ -178,7 +203,8 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-    note(f"next: logllm train small --data {out} --out RUN")
+    if manifest["unlabelled"] < manifest["sessions"]:
+        note(f"next: logllm train small --data {out} --out RUN")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

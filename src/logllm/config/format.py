@@ -30,17 +30,31 @@ class FormatSection(Section):
     """What the format is called on the command line."""
     title: str = ""
     """One line for people."""
-    kind: Literal["pattern", "json", "plain"] = "pattern"
-    """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `plain`: the line is the message."""
+    twin: str | None = None
+    """Another built-in format whose lines look the same, and which is meant where nothing but lines can tell."""
+    kind: Literal["pattern", "json", "csv", "logfmt", "export", "plain"] = "pattern"
+    """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `csv`: rows of fields, quoted ones may hold line breaks;
+    `logfmt`: `key=value` pairs; `export`: blocks of `KEY=value` lines and an empty line, as journald exports; `plain`: the line is the message."""
     pattern: str | None = None
     """Regular expression (Rust syntax) that a whole line must match, with a group `(?<message>...)`. A line that does not match is a reject."""
+    columns: tuple[str, ...] = ()
+    """Names of a CSV file's columns, further ones are ignored; none: the first row of each file names them."""
+    separator: str = Field(default=",", min_length=1, max_length=1)
+    """What stands between the fields of a CSV file."""
     message: str = "message"
-    """Group or JSON field (dotted path) that holds the message."""
+    """Group or field (in JSON a dotted path) that holds the message; `$` in a structured kind: the whole line."""
+    severity: str | None = None
+    """Group or field that holds a severity, which is put before the message as `ERROR:  message`; none: messages stay as they are."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives a record of its own, `HINT:  text`."""
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     time_format: tuple[str, ...] = ("iso",)
     """How the time is written, first match wins: `iso` (RFC 3339, UTC where no zone is given), `epoch` (seconds), `epoch_ms`, or strftime codes;
     where those say no year it is this one, or the last for a date that lies ahead."""
+    continuation: str | None = None
+    """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
+    none: such lines are rejects."""
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
@@ -58,4 +72,6 @@ class FormatSection(Section):
     def _pattern_when_needed(self) -> Self:
         if (self.kind == "pattern") != (self.pattern is not None):
             raise ValueError(f"a format of kind {self.kind!r} {'needs a' if self.kind == 'pattern' else 'takes no'} pattern")
+        if self.columns and self.kind != "csv":
+            raise ValueError(f"a format of kind {self.kind!r} takes no columns")
         return self

@@ -17,11 +17,11 @@ Options = Mapping[str, Any]
 """Settings by name; None where the user said nothing."""
 
 
-def choose(name: str | None, *, recipe: str | None = None, overrides: Mapping[str, Options]) -> PrepareSection:
+def choose(name: str | FormatSection | None, *, recipe: str | None = None, overrides: Mapping[str, Options]) -> PrepareSection:
     """Settings for one log.
 
     Args:
-        name: a built-in format, or a TOML file that describes one.
+        name: a built-in format, a TOML file that describes one, or a format that was recognised (`logllm.data.recognition`).
         recipe: a recipe whose data settings to use.
         overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`.
 
@@ -32,9 +32,9 @@ def choose(name: str | None, *, recipe: str | None = None, overrides: Mapping[st
         raise RecipeError(
             "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML file (`logllm show formats`)"
         )
-    described = load_format(name)
+    described = name if isinstance(name, FormatSection) else load_format(name)
     advised = Recipe.load(recipe).data if recipe is not None else None
-    described = FormatSection.read({**described.model_dump(), **_said(overrides["format"])}, source=f"format {name}")
+    described = FormatSection.read({**described.model_dump(), **_said(overrides["format"])}, source=f"format {described.name}")
     sessions = advised.sessions if advised and advised.sessions else described.sessions
     split = advised.split if advised and advised.split else SplitSection(by=described.split)
     return PrepareSection(

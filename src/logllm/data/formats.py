@@ -1,6 +1,5 @@
 """Lines to records, as a format's description says; the built-in descriptions are `known/*.toml`."""
 
-import json
 import re
 import tomllib
 from difflib import get_close_matches
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.data.structured import read_columns
 from logllm.data.times import check_time_format
 from logllm.errors import RecipeError
 
@@ -19,7 +19,7 @@ _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
 _REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
 _FLAGS = re.compile(r"\(\?[A-Za-z-]+[:)]")
 _BEFORE = "logllm_before"
-_TO_SUGGEST = ("hdfs", "bgl", "thunderbird", "json", "syslog")  # the narrow ones before the wide
+_AROUND_BREAK = r"\s*\n\s*"
 _GARBLED = 4  # a line of which one character in so many is no text is a reject
 
 
@@ -34,13 +34,17 @@ class Fields(NamedTuple):
     """Labels as text; a reject may have one."""
     key: pl.Series | None
     """Key fields as text; a JSON list is its JSON text."""
+    severity: pl.Series | None = None
+    """Severities as text."""
+    parts: tuple[pl.Series, ...] = ()
+    """Fields that give records of their own, as `FormatSection.parts` names them."""
 
 
 def known() -> list[str]:
     """Names of the built-in formats.
 
-    >>> known()
-    ['bgl', 'hdfs', 'json', 'liberty', 'plain', 'postgresql', 'spirit', 'syslog', 'thunderbird']
+    >>> {"bgl", "hdfs", "json", "plain", "syslog"} <= set(known())
+    True
     """
     entries = files("logllm.data").joinpath("known").iterdir()
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
@@ -79,7 +83,9 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     """
     for form in described.time_format:
         check_time_format(form, what=f"format {described.name}")
-    if described.kind == "plain" and (described.time or described.label or key_field):
+    if described.continuation is not None:
+        check_pattern(described.continuation, what=f"format {described.name}: continuation")
+    if described.kind == "plain" and len(_names(described, key_field)) > 1:
         raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
     if described.kind == "pattern":
         read_fields(pl.Series("text", [""]), described, key_field=key_field)
@@ -107,32 +113,35 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     Raises:
         RecipeError: the pattern is no regular expression or lacks a group.
     """
+    names = _names(described, key_field)
     if described.kind == "plain":
-        fields = Fields(text, None, None, None)
-    elif described.kind == "json":
-        fields = Fields(*(None if name is None else _json_field(text, name) for name in _names(described, key_field)))  # type: ignore[arg-type]
+        found = {described.message: text}
+    elif described.kind != "pattern":
+        found = read_columns(text, described, names=names)
     else:
         text = text.str.strip_chars()
-        thinned = _thinned(described, key_field)
-        groups = text.str.extract_groups(_up_to_message(thinned, described.message)).struct
+        groups = text.str.extract_groups(_up_to_message(_thinned(described, key_field), described.message)).struct
         found = {name: groups.field(name) for name in groups.fields}
         if _BEFORE in found:
             found[described.message] = text.str.strip_prefix(found[_BEFORE])
-        fields = Fields(*(None if name is None else found[name] for name in _names(described, key_field)))  # type: ignore[arg-type]
-    message = fields.message.str.strip_chars()
+    optional = (described.time, described.label, key_field, described.severity)
+    time, label, key, severity = (None if name is None else found[name] for name in optional)
+    parts = tuple(_tidy(found[name]) for _, name in described.parts)
+    message = _tidy(found[described.message])
     unfit = _empty_or_garbled(message)
-    return fields._replace(message=message.set(unfit, None)) if unfit.any() else fields._replace(message=message)
+    return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
 
 
-def suggestions(text: pl.Series, *, instead_of: str) -> list[str]:
-    """Built-in formats that fit more than half of some lines, the closest fit first."""
-    fits = {name: read_fields(text, load_format(name)).message.is_not_null().mean() or 0.0 for name in _TO_SUGGEST if name != instead_of}
-    return sorted((name for name, share in fits.items() if share > 0.5), key=lambda name: -fits[name])  # type: ignore[operator]
+def _names(described: FormatSection, key_field: str | None) -> list[str]:
+    """Names of the fields to read."""
+    named = (described.message, described.time, described.label, key_field, described.severity, *(name for _, name in described.parts))
+    return [name for name in named if name is not None]
 
 
-def _names(described: FormatSection, key_field: str | None) -> tuple[str | None, ...]:
-    """Names of the fields to read, in the order of `Fields`."""
-    return described.message, described.time, described.label, key_field
+def _tidy(texts: pl.Series) -> pl.Series:
+    """Texts without white space around them and around their line breaks, which other programs indent."""
+    texts = texts.str.strip_chars()
+    return texts.str.replace_all(_AROUND_BREAK, "\n") if texts.str.contains("\n", literal=True).any() else texts
 
 
 @cache
@@ -141,7 +150,7 @@ def _thinned(described: FormatSection, key_field: str | None) -> str:
     pattern = described.pattern or ""
     what = f"format {described.name}"
     check_pattern(pattern, what=what)
-    names = {name for name in _names(described, key_field) if name is not None}
+    names = set(_names(described, key_field))
     groups = {match[2] for match in _GROUP.finditer(pattern)}
     if missing := sorted(names - groups):
         raise RecipeError(f"{what}: its pattern has no group {missing[0]!r} (it has {', '.join(sorted(groups)) or 'none'})")
@@ -165,15 +174,6 @@ def _up_to_message(thinned: str, message: str) -> str:
     if rest is None or rest["name"] != message or "|" in inner or _FLAGS.search(inner):
         return thinned
     return f"^(?<{_BEFORE}>{inner[: rest.start()]}){rest['first']}"
-
-
-def _json_field(text: pl.Series, name: str) -> pl.Series:
-    """A field by its dotted path, or by its whole name where that itself holds dots."""
-    paths = ["$" + "".join(f"[{json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
-    found = text.str.json_path_match(paths[0])
-    if paths[1] != paths[0] and found.null_count():
-        found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))
-    return found
 
 
 def _empty_or_garbled(message: pl.Series) -> pl.Series:

@@ -12,6 +12,7 @@ import polars as pl
 from logllm import __version__
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
+from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
 from logllm.data.choice import reading
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
@@ -47,6 +48,8 @@ class Options(TypedDict, total=False):
     """Told the bytes read so far and those there are (0: not known)."""
     source: Mapping[str, Any] | None
     """Where the raw log was fetched from, for the manifest."""
+    stdin: Bytes | None
+    """What `-` reads; none: the process's standard input."""
     paper: Mapping[str, int] | None
     """The paper's counts of this data set, to compare with (`logllm.data.catalog.compared`)."""
 
@@ -58,7 +61,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        options: `labels`, `test_raw`, `test_labels`, `test_format`, `force`, `progress`, `source`, `paper`; see `Options`.
+        options: `labels`, `test_raw`, `test_labels`, `test_format`, `force`, `progress`, `source`, `stdin`, `paper`; see `Options`.
 
     Returns:
         The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
@@ -73,22 +76,17 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     check_replaceable(out, force=force)
     logs = _logs(raw, options, settings=settings)
     messages = MessageTable()
-    readers = [Reader(how, today=today, messages=messages) for _, how in logs]
+    readers = [Reader(how, today=today, stdin=options.get("stdin"), messages=messages) for _, how in logs]
     cut = len(logs) == 1 and _by_records(settings)
     groups = [
         grouped(log, reader, settings=how, cut=cut, progress=options.get("progress"))
         for (log, how), reader in zip(logs, readers, strict=True)
     ]
-    for group in groups:
-        if group.counts["unlabelled"] == group.sessions.height:
-            raise DataError(
-                f"format {settings.format.name} gives no labels: name a file with --labels, or the field that holds them with --label"
-            )
     groups[1:] = [group._replace(sessions=group.sessions.with_columns(session=pl.format(_TEST, "session"))) for group in groups[1:]]
     parts = _parts(groups, settings)
     sessions = pl.concat([group.sessions for group in groups])
     counts = {name: sum(group.counts.get(name, 0) for group in groups) for group in groups for name in group.counts}
-    counts["overlapping"] = sessions.height - counts["unlabelled"] - sum(part.height for part in parts.values())
+    counts["overlapping"] = sum(_to_divide(group).height for group in groups) - sum(part.height for part in parts.values())
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
@@ -129,9 +127,16 @@ def _by_records(settings: PrepareSection) -> bool:
     return settings.split.by == "time" and settings.sessions.by != "key"
 
 
+def _to_divide(group: Grouped) -> pl.DataFrame:
+    """A log's labelled sessions, or all where none is labelled."""
+    sessions = group.sessions.with_row_index("place")
+    labelled = sessions.filter(pl.col("anomalous").is_not_null())
+    return labelled if labelled.height else sessions
+
+
 def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.DataFrame]:
-    """Labelled sessions divided; those of a second log are the test part."""
-    labelled, *others = (group.sessions.with_row_index("place").filter(pl.col("anomalous").is_not_null()) for group in groups)
+    """Sessions divided; those of a second log are the test part."""
+    labelled, *others = map(_to_divide, groups)
     split, cut = settings.split, groups[0].cut
     generator = np.random.default_rng(split.seed)
     if others:
@@ -149,9 +154,7 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     if _by_records(settings):
         train = without_overlap(train, validation)
     if not train.height:
-        raise DataError(
-            f"{labelled.height} labelled sessions are too few to divide: none is left to train on; give more lines or smaller windows"
-        )
+        raise DataError(f"{labelled.height} sessions are too few to divide: none is left to train on; give more lines or smaller windows")
     return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
@@ -168,8 +171,8 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     """What a person should know before training on this."""
     warnings = []
     for name, share in (("train", 1.0), ("validation", settings.split.validation), ("test", settings.split.test)):
-        kinds = parts[name]["anomalous"].unique().to_list()
-        if not kinds and share:
+        kinds = parts[name]["anomalous"].unique().drop_nulls().to_list()
+        if not parts[name].height and share:
             warnings.append(f"the {name} part is empty")
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
@@ -184,6 +187,9 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "replaced_characters": "characters were no text and have been replaced",
         "cut_lines": "lines were too long and have been cut",
     }
+    if all(part["anomalous"].null_count() == part.height for part in parts.values()):
+        warnings.append("no session has a label, which training needs: --labels FILE.csv, or --label FIELD where lines carry them")
+        del told["unlabelled"]
     warnings += [f"{counts[name]:,} {text}" for name, text in told.items() if counts.get(name)]
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
         warnings.append("windows overlap and are divided at random: parts share lines")

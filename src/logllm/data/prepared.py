@@ -69,6 +69,20 @@ class Prepared:
             raise DataError(f"there is no part {name!r}: the parts are {', '.join(PARTS)}")
         return pl.read_parquet(self.folder / f"{name}.parquet")
 
+    def labelled(self, name: str) -> pl.DataFrame:
+        """As `part`, for those who need labels.
+
+        Raises:
+            DataError: there is no such part, or its sessions have no labels.
+        """
+        part = self.part(name)
+        if part["anomalous"].null_count():
+            raise DataError(
+                f"{self.folder} was prepared without labels: prepare it again with --labels FILE.csv, a label for each session, "
+                "or --label FIELD where the log's lines carry them"
+            )
+        return part
+
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
     """SHA-256 over what frames hold: the same for the same sessions, however Parquet lays them out.

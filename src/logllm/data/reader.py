@@ -3,19 +3,23 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
-from logllm.data.formats import suggestions
 from logllm.data.grouping import RECORDS
+from logllm.data.joining import Blocks, Continuations, by_file
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
+from logllm.data.recognition import fitting
 from logllm.data.records import Parser, Records
+from logllm.data.structured import header
 from logllm.errors import DataError
 
 _SHOWN_REJECTS = 3
@@ -50,8 +54,9 @@ class Reader:
         """
         self.messages = MessageTable() if messages is None else messages
         """Every distinct masked message so far."""
-        self.counts = {"lines": 0, "rejected": 0, "rejected_alerts": 0, "replaced_characters": 0, "cut_lines": 0, "timeless": 0}
-        """Plain counts so far; `timeless` are records of a format with times that have none."""
+        names = ("lines", "rejected", "rejected_alerts", "replaced_characters", "cut_lines", "timeless", "continued")
+        self.counts = dict.fromkeys(names, 0)
+        """Plain counts so far; `timeless` are records of a format with times that have none, `continued` lines that joined the one before."""
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self.files: list[str] = []
@@ -61,7 +66,9 @@ class Reader:
         self.bytes_read = 0
         """Bytes read so far of all inputs, compressed ones counted compressed."""
         self._settings = settings
+        self._today = today
         self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
+        self._parsers: dict[int, Parser] = {}  # of files that name their columns themselves
         self._batch_lines = batch_lines
         self._stdin = stdin
         self._record = 0
@@ -77,15 +84,34 @@ class Reader:
         earlier = len(self.files)
         names = named_files(sources)
         self.files += names
-        batches = read_lines(names, encoding=self._settings.format.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
-        for lines, parsed in ahead(self._parsed, batches):
-            yield self._records(lines, parsed, file=earlier + lines.index)
+        described = self._settings.format
+        batches = read_lines(names, encoding=described.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
+        if described.kind in ("csv", "export"):
+            batches = self._whole(batches)
+        if (pattern := described.continuation) is None:
+            parsed = ahead(lambda lines: self._masked(self._parsed(lines)), batches)
+        else:
+            apart = ahead(self._parsed, batches)
+            joined = by_file(lambda: Continuations(pattern, self.counts), apart)
+            parsed = ((lines, self._masked(records)) for lines, records in joined)
+        for lines, records in parsed:
+            yield self._records(lines, records, file=earlier + lines.index)
         self._check_rejects()
 
-    def _parsed(self, lines: Lines) -> Records:
-        """One batch parsed and masked; may run beside others."""
-        records, rejects = self._parser.parse(lines.frame)
-        return Records(records.with_columns(self._masked(records["message"]).alias("message")), rejects)
+    def _whole(self, batches: Iterable[Lines]) -> Iterator[Lines]:
+        """Lines joined to rows or blocks; a file's first row names its columns unless the format does."""
+        kind: Literal["csv", "export"] = "csv" if self._settings.format.kind == "csv" else "export"
+        headless = kind == "export" or self._settings.format.columns
+        last = None
+        for lines, rows in by_file(lambda: Blocks(kind, self.counts), ((lines, lines.frame) for lines in batches)):
+            if not headless and rows.height and lines.index != last:
+                last = lines.index
+                columns = header(rows["text"][0], self._settings.format.separator)
+                described = self._settings.format.model_copy(update={"columns": columns})
+                self._parsers[last] = Parser(described, sessions=self._settings.sessions, today=self._today)
+                self.counts["lines"] += 1
+                rows = rows.slice(1)
+            yield replace(lines, frame=rows)
 
     def _records(self, lines: Lines, parsed: Records, *, file: int) -> pl.DataFrame:
         """Compact records of one batch, counted."""
@@ -115,7 +141,16 @@ class Reader:
             anomalous="anomalous",
         ).select(RECORDS.keys())
 
-    def _masked(self, messages: pl.Series) -> pl.Series:
+    def _parsed(self, lines: Lines) -> Records:
+        """One batch's records and rejects; may run beside others."""
+        return self._parsers.get(lines.index, self._parser).parse(lines.frame)
+
+    def _masked(self, parsed: Records) -> Records:
+        """Records with their messages masked; may run beside others."""
+        records, rejects = parsed
+        return Records(records.with_columns(self._mask(records["message"]).alias("message")), rejects)
+
+    def _mask(self, messages: pl.Series) -> pl.Series:
         """Masked messages; where few are distinct only those are masked."""
         if messages.head(_SAMPLE).n_unique() * 2 > min(_SAMPLE, len(messages)):
             return mask(messages, self._settings.mask)
@@ -126,11 +161,11 @@ class Reader:
 
     def _check_rejects(self) -> None:
         """More than half rejected means the wrong format, or no log at all."""
-        lines, rejected = self.counts["lines"], self.counts["rejected"]
+        lines, rejected = self.counts["lines"] - self.counts["continued"], self.counts["rejected"]
         if 2 * rejected <= lines:
             return
         first = self.first_rejects[0]
-        others = suggestions(self._sample, instead_of=self._settings.format.name)
+        others = fitting(self._sample, instead_of=self._settings.format.name, today=self._today)[:2]
         remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
         raise DataError(
             f"{rejected:,} of {lines:,} lines are not in the format {self._settings.format.name}, such as line {first['line']} of "

@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import check_format, check_pattern, read_fields
+from logllm.data.formats import Fields, check_format, check_pattern, read_fields
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
 
@@ -53,7 +53,7 @@ class Parser:
         frame = pl.DataFrame(
             {
                 "line": lines["line"],
-                "message": fields.message,
+                "message": _graded(fields.message, fields.severity),
                 "time": _nulls(lines, pl.String) if fields.time is None else fields.time,
                 "anomalous": _nulls(lines, pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
                 "key": _nulls(lines, pl.String) if fields.key is None else fields.key,
@@ -61,11 +61,21 @@ class Parser:
         )
         parsed = frame["message"].is_not_null()
         rejects = pl.DataFrame({"line": lines["line"], "text": lines["text"], "anomalous": frame["anomalous"]}).filter(~parsed)
-        frame = frame.filter(parsed) if rejects.height else frame
+        frame = self._with_parts(frame, fields) if fields.parts else frame
+        frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
         formats = () if self._format.time is None else self._format.time_format
         time = parse_times(frame["time"], formats, today=self._today)
         records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
         return Records(records, rejects)
+
+    def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
+        """Each line's message, and after it a message for each further part that the line has."""
+        named = [
+            _graded(part, pl.repeat(word, frame.height, eager=True))
+            for (word, _), part in zip(self._format.parts, fields.parts, strict=True)
+        ]
+        found = pl.when(frame["message"].is_not_null()).then(pl.concat_list(frame["message"], *named).list.drop_nulls())
+        return frame.with_columns(message=found).explode("message")
 
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
         """Each record's keys, every one once, in the order they are named."""
@@ -79,6 +89,13 @@ class Parser:
             several = pl.when(listed).then(one).otherwise(pl.lit("[]")).str.json_decode(pl.List(pl.String))
             listing = pl.when(listed).then(several.list.drop_nulls().list.unique(maintain_order=True)).otherwise(listing)
         return frame.select(listing).to_series()
+
+
+def _graded(messages: pl.Series, severities: pl.Series | None) -> pl.Series:
+    """Messages behind their severities, as programs such as PostgreSQL write them; where there is no severity, as they are."""
+    if severities is None:
+        return messages
+    return pl.select(pl.when(severities.is_null()).then(messages).otherwise(severities + ":  " + messages)).to_series()
 
 
 def _nulls(lines: pl.DataFrame, kind: type[pl.DataType]) -> pl.Series:

@@ -47,7 +47,9 @@ def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame
 def _units(sessions: pl.DataFrame) -> pl.DataFrame:
     """Sessions with their parts as one: `name`, `start`, `first`, `anomalous`."""
     named = sessions.select("start", "first", "anomalous", name=base_name())
-    return named.group_by("name", maintain_order=True).agg(pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max())
+    return named.group_by("name", maintain_order=True).agg(
+        pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False)
+    )
 
 
 def _counts(classes: list[pl.Series], share: float) -> list[int]:

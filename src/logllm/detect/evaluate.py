@@ -27,10 +27,10 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
         test part's log where that is another one than the train part's, else empty.
 
     Raises:
-        DataError: data that are not prepared, or a part without sessions.
+        DataError: data that are not prepared, without labels, or a part without sessions.
     """
     prepared = Prepared.load(data)
-    part = prepared.part(split)
+    part = prepared.labelled(split)
     if not len(part):
         raise DataError(f"{data} holds no {split} sessions: name another --split, or prepare with a share for it")
     sessions = rows_of(part["messages"])

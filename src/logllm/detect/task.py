@@ -1,21 +1,20 @@
 """What detection is asked to do: which run judges which logs, and by which format they are read."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
 from logllm.config.format import FormatSection
 from logllm.data.archives import Bytes
-from logllm.data.fitting import log_format
 from logllm.data.formats import load_format
 from logllm.data.lines import STDIN
+from logllm.data.recognition import AUTO, recognise
 from logllm.data.sample import sample
 from logllm.errors import DataError
 from logllm.model.run import read_manifest, shipped_run
 
-AUTO = "auto"
-"""In place of a format's name: the one that the log itself shows."""
 _READABLE = "postgres"  # how the names of the formats begin that the shipped run can judge
 
 
@@ -60,10 +59,10 @@ def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
     asked = _asked(format, logs)
     if not own and not asked.format.name.startswith(_READABLE):
         raise DataError(
-            f"{logs[0]}: {asked.said}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
+            f"{logs[0]}: {asked.said.splitlines()[0]}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
             f"`logllm prepare --raw {logs[0]} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`"
         )
-    return Task(run, logs, asked.format, asked.stdin, f"{asked.said}, judged by {'the run' if own else 'the model that comes with logllm'}")
+    return Task(run, logs, asked.format, asked.stdin, f"{asked.said}\njudged by {'the run' if own else 'the model that comes with logllm'}")
 
 
 class _Asked(NamedTuple):
@@ -79,6 +78,5 @@ def _asked(format: str | None, logs: Sequence[str]) -> _Asked:
     if format is not None and format != AUTO:
         return _Asked(load_format(format), None, f"read as {format}")
     text, stdin = sample(logs)
-    described, share = log_format(text)
-    said = f"recognised as {described.name}, which {share:.1%} of its first {len(text):,} lines fit (--format names another)"
-    return _Asked(described, stdin, said)
+    found = recognise(text, today=datetime.now(UTC).date())
+    return _Asked(found.format, stdin, "\n".join(found.notes))

@@ -85,9 +85,9 @@ def training_set(prepared: Prepared) -> tuple[list[Rows], Labels, list[Alerts] |
     """Sessions of the train part, their labels, and their lines' labels where there are any.
 
     Raises:
-        DataError: one class is missing: LogLLM learns from both.
+        DataError: there are no labels, or one class is missing: LogLLM learns from both.
     """
-    part = prepared.part("train")
+    part = prepared.labelled("train")
     labels = part["anomalous"].to_numpy().astype(bool)
     if labels.all() or not labels.any():
         kind = "normal" if labels.all() else "anomalous"

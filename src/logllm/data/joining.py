@@ -1,0 +1,153 @@
+"""Several lines that are one record: rows with quoted line breaks, blocks, and lines that go on with the record before them."""
+
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import replace
+from typing import Literal, Protocol, TypeVar
+
+import polars as pl
+
+from logllm.data.lines import LONGEST_LINE, Lines
+from logllm.data.records import Records
+
+Piece = TypeVar("Piece")
+Counts = MutableMapping[str, int]
+
+
+class Joining(Protocol[Piece]):
+    """Joins what comes in pieces; what may go on is held back."""
+
+    def push(self, piece: Piece) -> Piece:
+        """The piece with its lines joined, without its last record where that may go on, after what was held back."""
+
+    def flush(self) -> Piece | None:
+        """What is held back, if anything is."""
+
+
+def by_file(new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]) -> Iterator[tuple[Lines, Piece]]:
+    """Pieces joined, each file by itself: no record reaches over a file's end."""
+    joining, last = new(), None
+    for lines, piece in pieces:
+        if last is not None and lines.index != last.index:
+            yield from _rest(joining, last)
+            joining = new()
+        yield lines, joining.push(piece)
+        last = lines
+    if last is not None:
+        yield from _rest(joining, last)
+
+
+def _rest(joining: Joining[Piece], last: Lines) -> Iterator[tuple[Lines, Piece]]:
+    """What is held back at a file's end, as lines that bring nothing else to count."""
+    rest = joining.flush()
+    if rest is not None:
+        yield replace(last, frame=last.frame.clear(), replaced=0, cut=0), rest
+
+
+class Blocks:
+    """Lines to whole rows of CSV, or to blocks that an empty line ends."""
+
+    def __init__(self, kind: Literal["csv", "export"], counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            kind: Says what goes on: an open quote, or all up to an empty line.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and `cut_lines` are counted.
+        """
+        self._kind = kind
+        self._counts = counts
+        self._inside = False
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """Whole rows or blocks, each with its first line's number."""
+        goes_on = self._goes_on(piece["text"])
+        if self._held is None and not self._inside and not goes_on.any():
+            return self._whole(piece)
+        held = piece.clear() if self._held is None else self._held
+        start = pl.concat([pl.repeat(True, held.height, eager=True), ~goes_on])
+        frame = pl.concat([held, piece]).group_by(start.cum_sum().alias("row"), maintain_order=True)
+        rows = frame.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
+        self._count(held.height + piece.height - rows.height)
+        self._held = rows.tail(1).with_columns(pl.col("text").str.head(LONGEST_LINE + 1)) if self._inside else None
+        return self._whole(rows.head(-1) if self._inside else rows)
+
+    def flush(self) -> pl.DataFrame | None:
+        """The row or block that never ended."""
+        held, self._held, self._inside = self._held, None, False
+        return None if held is None else self._whole(held)
+
+    def _goes_on(self, text: pl.Series) -> pl.Series:
+        """Which lines go on with the one before; and whether the next piece's first will."""
+        quotes = text.str.count_matches('"', literal=True).cum_sum() + int(self._inside)
+        open_after = quotes % 2 == 1 if self._kind == "csv" else text != ""
+        goes_on = open_after.shift(1, fill_value=self._inside)
+        self._inside = bool(open_after[-1])
+        return goes_on
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without empty blocks, none too long."""
+        if self._kind == "export":
+            some = rows.filter(pl.col("text") != "")
+            self._count(rows.height - some.height)
+            rows = some
+        return rows.with_columns(bounded(rows["text"], self._counts))
+
+    def _count(self, joined: int) -> None:
+        self._counts["continued"] += joined
+        self._counts["lines"] += joined
+
+
+class Continuations:
+    """Rejects that match a pattern join the record before them."""
+
+    def __init__(self, pattern: str, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            pattern: What a line must match to join.
+            counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`) are counted.
+        """
+        self._pattern = pattern
+        self._counts = counts
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: Records) -> Records:
+        """Records with the messages of their further lines, but for the last record, and the rejects that join none."""
+        records, rejects = piece
+        if self._held is not None:
+            records = pl.concat([self._held, records])
+        if not records.height:
+            return piece
+        records = records.with_row_index("place")
+        going_on = pl.col("place").is_not_null() & pl.col("text").str.contains(self._pattern)
+        near = rejects.join_asof(records.select("line", "place"), on="line", strategy="backward", check_sortedness=False)
+        near = near.with_columns(going_on.alias("going_on"))
+        more = near.filter("going_on").group_by("place", maintain_order=True).agg(pl.col("text").str.strip_chars())
+        self._counts["continued"] += int(near["going_on"].sum())
+        further = pl.concat_list("message", pl.col("text").list.eval(pl.element().filter(pl.element() != ""))).list.join("\n")
+        if more.height:
+            joined = records.join(more, on="place", how="left", maintain_order="left")
+            grown = pl.when(pl.col("text").is_null()).then("message").otherwise(further.str.head(LONGEST_LINE + 1))
+            records = joined.with_columns(message=grown).drop("text")
+        records = records.drop("place")
+        self._held = records.tail(1)
+        return Records(self._short(records.head(-1)), near.filter(~pl.col("going_on")).select(rejects.columns))
+
+    def flush(self) -> Records | None:
+        """The last record."""
+        held, self._held = self._held, None
+        if held is None:
+            return None
+        nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean})
+        return Records(self._short(held), nothing)
+
+    def _short(self, records: pl.DataFrame) -> pl.DataFrame:
+        return records.with_columns(bounded(records["message"], self._counts))
+
+
+def bounded(text: pl.Series, counts: Counts) -> pl.Series:
+    """Texts no longer than a line may be; those cut are counted as `cut_lines`."""
+    if int(text.str.len_bytes().max() or 0) <= LONGEST_LINE:  # type: ignore[arg-type]
+        return text
+    counts["cut_lines"] += int((text.str.len_chars() > LONGEST_LINE).sum())
+    return text.str.head(LONGEST_LINE)

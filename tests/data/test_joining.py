@@ -1,0 +1,163 @@
+"""Several lines that are one record, and the structured kinds: blocks of lines in, records out, whatever the size of the batches."""
+
+import io
+from datetime import date
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
+
+from logllm.config.format import FormatSection
+from logllm.config.mask import MaskSection
+from logllm.config.prepare import PrepareSection
+from logllm.config.sessions import SessionSection
+from logllm.data.formats import check_format
+from logllm.data.reader import Reader
+from logllm.errors import DataError, RecipeError
+
+OFF = MaskSection(rules="off")
+JAVA = FormatSection(name="java", pattern="(?<level>[A-Z]+): (?<message>.*)", continuation=r"^\s+at |^Caused by|^$")
+TABLE = FormatSection(name="table", kind="csv", time="at", message="text")
+PAIRS = FormatSection(name="pairs", kind="logfmt", time="at", time_format=("epoch",), message="msg", label="level", normal=("info",))
+JOURNAL = FormatSection(name="journal", kind="export", message="MESSAGE", time="AT", time_format=("epoch",))
+SERVER = FormatSection(
+    name="server",
+    kind="csv",
+    columns=("at", "pid", "severity", "text", "detail", "query"),
+    message="text",
+    time="at",
+    severity="severity",
+    parts=(("DETAIL", "detail"), ("STATEMENT", "query")),
+    sessions=SessionSection(by="key", key_field="pid"),
+)
+
+
+def reader(form, raw, **more):
+    section = PrepareSection(format=form, mask=OFF, sessions=form.sessions)
+    return Reader(section, today=date(2024, 3, 1), stdin=io.BytesIO(raw), **more)
+
+
+def read(form, raw, *sources, **more):
+    """The reading, and rows of line and message."""
+    reading = reader(form, raw.encode() if isinstance(raw, str) else raw, **more)
+    records = pl.concat(list(reading.read(sources or ["-"])))
+    return reading, list(zip(records["line"], reading.messages.messages.gather(records["message"]), strict=True))
+
+
+def test_a_stack_trace_joins_its_record():
+    reading, rows = read(JAVA, "  at nothing\nE: broke\n\tat a.b(1)\nnoise\n\n  at c.d\nCaused by: x\nI: fine\n")
+    assert rows == [(2, "broke\nat a.b(1)\nat c.d\nCaused by: x"), (8, "fine")]
+    assert [reading.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")] == [8, 2, 4, 0]
+    assert [reject["line"] for reject in reading.first_rejects] == [1, 4]
+
+
+def test_without_a_continuation_such_lines_are_rejects():
+    reading, rows = read(JAVA.model_copy(update={"continuation": None}), "E: broke\n\tat a.b(1)\nI: fine\n")
+    assert rows == [(1, "broke"), (3, "fine")]
+    assert (reading.counts["rejected"], reading.counts["continued"]) == (1, 0)
+
+
+def test_no_record_reaches_over_the_end_of_a_file(tmp_path):
+    (tmp_path / "a").write_text("E: one\n at x\n")
+    (tmp_path / "b").write_text(" at y\nE: two\n at z\n")
+    reading, rows = read(JAVA, "", tmp_path / "a", tmp_path / "b")
+    assert rows == [(1, "one\nat x"), (2, "two\nat z")]
+    assert [(reject["file"], reject["line"]) for reject in reading.first_rejects] == [("b", 1)]
+
+
+def test_mostly_continuations_are_no_wrong_format_but_mostly_rejects_are():
+    assert len(read(JAVA, "E: x\n" + " at y\n" * 50 + "noise\n")[1]) == 1
+    with pytest.raises(DataError, match="3 of 4 lines are not in the format java"):
+        read(JAVA, "E: x\n" + " at y\n" * 50 + "noise\n" * 3)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_what_grows_too_long_is_cut_and_counted(monkeypatch, batch):
+    monkeypatch.setattr("logllm.data.joining.LONGEST_LINE", 20)
+    reading, rows = read(JAVA, "E: x\n" + " at y\n" * 50 + "I: fine\nE: 12345678901234567890\n", batch_lines=batch)
+    assert rows == [(1, "x\nat y\nat y\nat y\nat "), (52, "fine"), (53, "12345678901234567890")]
+    assert (reading.counts["cut_lines"], reading.counts["continued"]) == (1, 50)
+    reading, rows = read(TABLE, 'at,text\n,"' + "a\n" * 50 + '"\n,b\n', batch_lines=batch)
+    assert (rows, reading.counts["cut_lines"], reading.counts["rejected"]) == ([(53, "b")], 1, 1)
+
+
+ANY = st.lists(
+    st.sampled_from(
+        ["E: one", "I: two", " at x", "Caused by: ", "noise", "", '2,"a', 'b","c"', "3,ok,d", 'x""y"', "MESSAGE=m 1", "AT=5", "K"]
+    ),
+    min_size=1,
+    max_size=20,
+)
+
+
+@settings(max_examples=12)
+@pytest.mark.parametrize(
+    "form", [JAVA, TABLE.model_copy(update={"columns": ("at", "text")}), TABLE, JOURNAL, SERVER], ids=lambda form: form.name
+)
+@given(lines=ANY, batch=st.integers(1, 9))
+def test_no_size_of_batch_changes_the_records(form, lines, batch):
+    good = {"java": "E: x", "table": "at,text\n" + "\n".join(["1,x"] * 20), "journal": "MESSAGE=x\n", "server": "1,2,LOG,x,,"}[form.name]
+    raw = "\n".join([*[good] * (1 if form.name == "table" else 20), *lines, ""]).encode()
+    whole, pieces = reader(form, raw), reader(form, raw, batch_lines=batch)
+    frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
+    assert_frame_equal(*frames)
+    assert whole.messages.messages.equals(pieces.messages.messages)
+    assert (whole.counts, whole.first_rejects) == (pieces.counts, pieces.first_rejects)
+    assert whole.counts["lines"] == raw.count(b"\n")
+
+
+def test_csv_with_a_header_in_each_file(tmp_path):
+    (tmp_path / "a").write_text('\ufeffat,"the ""id""",text\n2024-01-02T03:04:05Z,7,"two\n  lines, ""quoted"""\n,,x\nodd\n')
+    (tmp_path / "b").write_text("text;at\n")
+    (tmp_path / "c").write_text("text,at\nthird,2024-01-02T03:04:06Z\n")
+    form = TABLE.model_copy(update={"sessions": SessionSection(by="key", key_field="at")})
+    reading, rows = read(form, "", tmp_path / "a", tmp_path / "c")
+    assert rows == [(2, 'two\nlines, "quoted"'), (4, "x"), (2, "third")]
+    assert [reading.counts[name] for name in ("lines", "rejected", "continued")] == [7, 1, 1]
+    with pytest.raises(RecipeError, match=r"format table: there is no column 'text' \(there are text;at\)"):
+        read(TABLE, "", tmp_path / "b")
+
+
+def test_severity_and_parts_are_data():
+    raw = '2024-01-02 03:04:05 UTC,7,ERROR,"no ""t""","it\nis not","select\n\t1",more\n2024-01-02 03:04:06 UTC,8,LOG,fine,,\n'
+    section = PrepareSection(format=SERVER, mask=OFF, sessions=SERVER.sessions)
+    reading = Reader(section, today=date(2024, 3, 1), stdin=io.BytesIO(raw.encode()))
+    records = pl.concat(list(reading.read(["-"])))
+    assert reading.messages.messages.to_list() == ['ERROR:  no "t"', "DETAIL:  it\nis not", "STATEMENT:  select\n1", "LOG:  fine"]
+    assert records["line"].to_list() == [1, 1, 1, 4]
+    assert records["keys"].to_list() == [["7"], ["7"], ["7"], ["8"]]
+    assert records["record"].to_list() == [1, 2, 3, 4]
+
+
+def test_logfmt():
+    raw = 'at=5 level=info msg="a \\"b\\"\\n level=bad" x\nlevel=warn msg=plain at=6.5\nat=7 nomsg="msg=1"\nmsg= at=7\n'
+    reading, rows = read(PAIRS, raw)
+    assert rows == [(1, 'a "b"\nlevel=bad'), (2, "plain")]
+    assert reading.counts["rejected"] == 2
+
+
+def test_a_whole_line_can_be_the_message():
+    assert read(PAIRS.model_copy(update={"message": "$", "label": None}), "at=5 x=1\n")[1] == [(1, "at=5 x=1")]
+
+
+def test_journald_export():
+    raw = b"__CURSOR=a\nAT=5\nMESSAGE=one=1\n\n\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nAT=5\n\nMESSAGE=two\nAT=6"
+    reading, rows = read(JOURNAL, raw)
+    assert rows == [(1, "one=1"), (11, "two")]
+    assert (reading.counts["rejected"], reading.first_rejects[0]["line"]) == (1, 6)  # a binary field
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"pattern": "(?<message>.*)", "continuation": "("}, "format x: continuation: .* no regular expression"),
+        ({"kind": "json", "columns": ["a"]}, "'json' takes no columns"),
+        ({"kind": "plain", "severity": "a"}, "is plain"),
+        ({"pattern": "(?<message>.*)", "severity": "grade"}, "no group 'grade'"),
+    ],
+)
+def test_descriptions_that_are_wrong(settings, said):
+    with pytest.raises(RecipeError, match=said):
+        check_format(FormatSection.read({"name": "x", **settings}, source="x"))
