@@ -73,6 +73,14 @@ def test_a_session_without_a_telling_message_is_told_by_its_foremost(log) -> Non
     assert last.messages[0].message in MESSAGES[:3]
 
 
+def test_everyday_messages_are_not_told_beside_telling_ones(log) -> None:
+    log.add("disk", [0, 4], score=0.9)
+    log.add("odd", [0, 1, 2], score=0.7)
+    *_, last = summarise(log.frame(), pl.Series(MESSAGES))
+    assert last.sessions == 2
+    assert [telling.message for telling in last.messages] == ["ERROR: disk full"]
+
+
 def test_a_log_without_times_is_one_incident(log) -> None:
     frame = log.frame().with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(name) for name in ("start", "end"))
     (only,) = summarise(frame, pl.Series(MESSAGES))

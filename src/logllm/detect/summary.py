@@ -112,7 +112,8 @@ def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Dat
 
 def _incident(points: pl.DataFrame, normal: pl.DataFrame, *, messages: pl.Series, others: int, shown: int) -> Incident:
     """One incident of its telling rows."""
-    weights = _weights(points, normal, others=others).sort("weight", descending=True, maintain_order=True).head(shown)
+    weights = _weights(points, normal, others=others).sort("weight", descending=True, maintain_order=True)
+    weights = weights.filter((pl.col("weight") > 0) | (pl.int_range(pl.len()) == 0)).head(shown)
     originals = points.group_by("message").agg(pl.col("original").first(), alike=pl.col("original").n_unique() == 1)
     weights = weights.join(originals, on="message", maintain_order="left")
     sessions = points.unique("row", maintain_order=True).sort("score", descending=True, maintain_order=True)
