@@ -133,8 +133,9 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["train", "small", "--set", "nonsense", "--data", "x", "--out", "y"], "write key.path=value"),
         (["train", "small", "--data", "nowhere", "--out", "y"], "nowhere is not prepared data.*logllm prepare"),
         (["evaluate", "nowhere", "--data", "x"], "nowhere is no run"),
-        (["detect", "x", "x"], "x is no run.*name the folder"),
-        (["detect", "nowhere", "x"], "nowhere is no run.*logllm train"),
+        (["evaluate", "x", "--data", "x"], "x is no run.*name the folder"),
+        (["detect", "nowhere", "x"], "there is no nowhere: name a run .*logllm train"),
+        (["detect", "empty", "x"], "empty is no run: it has no manifest.json"),
         (["prepare", "--out", "y"], "name a format"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
@@ -148,6 +149,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
 def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, arguments, said) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x").write_text("- 1 2 3\n")
+    (tmp_path / "empty").mkdir()
     outcome = logllm(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""

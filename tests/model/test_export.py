@@ -173,3 +173,21 @@ def test_a_bundle_is_not_exported_again_and_not_overwritten(run, tmp_path) -> No
     with pytest.raises(ModelError, match="is the run itself: name another folder"):
         export_run(run, run, bundle=Bundle(), force=True)
     assert export_run(run, tmp_path / "bundle", bundle=Bundle(merged=True), force=True)["bundle"] == "merged"
+
+
+def test_the_card_of_the_run_that_comes_with_logllm(run, report, tmp_path) -> None:
+    """It is used without being fetched, and its figures are of several logs."""
+    shutil.copytree(run, tmp_path / "postgres")
+    manifest = {**read_manifest(run), "name": "postgres"}
+    write_manifest(tmp_path / "postgres", manifest)
+    reports = []
+    for name in ("test.log.xz", "changed.log.xz"):
+        reports.append(tmp_path / f"{name}.json")
+        model = f"postgres@{manifest['files']['projector.safetensors'][:8]}"
+        reports[-1].write_text(json.dumps({**report, "model": model, "log": name}))
+    export_run(tmp_path / "postgres", tmp_path / "bundle", bundle=Bundle(license="apache-2.0", reports=tuple(reports)))
+    card = (tmp_path / "bundle" / "README.md").read_text()
+    assert "    logllm detect postgresql.log\n" in card
+    assert "hf download" not in card
+    assert "data set `postgres` that comes with logllm" in card
+    assert f"| test (changed.log.xz): all {report['sessions']:,} |" in card

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from logllm.config.prepare import PrepareSection
     from logllm.data.archives import Bytes
     from logllm.data.catalog import Dataset
+    from logllm.data.packaged import PackagedSet
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
@@ -22,19 +23,24 @@ _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "d
 def prepare(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     dataset: Annotated[
-        str | None, typer.Argument(help="A built-in format (`logllm show formats`), or without --raw a public data set (`show datasets`).")
+        str | None, typer.Argument(help="A built-in format (`logllm show formats`), or without --raw a data set (`show datasets`).")
     ] = None,
     raw: Annotated[
         list[str] | None,
         typer.Option(
             help="Log file, glob, or - for standard input. Repeatable; gz, bz2, xz and zst are read as they are. "
-            "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper."
+            "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper; postgres comes with logllm."
         ),
     ] = None,
+    test_raw: Annotated[
+        list[str] | None,
+        typer.Option(help="Another log that is the test part, whole; of postgres also test, changed or german. Repeatable."),
+    ] = None,
+    test_labels: Annotated[Path | None, typer.Option(help="The labels of --test-raw.")] = None,
     format: Annotated[
         str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto, the default: the one that fits.")
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session, or for lines: line,label.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
     time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
@@ -67,18 +73,19 @@ def prepare(
     from logllm.data.prepare import prepare as run
     from logllm.data.redaction import redacted_errors
 
-    described = {"message": message, "time": time, "time_format": time_format and [time_format]}
+    fields = {"message": message, "time": time, "time_format": time_format and [time_format], "label": label}
     overrides = {
-        "format": {**described, "label": label, "normal": normal, "encoding": encoding},
+        "format": {**fields, "normal": normal, "encoding": encoding},
         "sessions": {**grouping(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
         "prepare": {"redact": redact},
     }
-    advised = recipe or (dataset if dataset in CATALOG and not raw else None)
-    settings, stdin = _settings(format or dataset, raw, recipe=advised, overrides=overrides)
-    own = {"raw": raw, "labels": labels, "stdin": stdin}
-    inputs = own if raw else _fetched(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
+    settings, stdin = _settings(
+        format or _format(dataset), raw, recipe=recipe or (dataset if dataset in CATALOG and not raw else None), overrides=overrides
+    )
+    named = {"raw": raw} if raw else _by_name(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
+    inputs = {"labels": labels, "stdin": stdin} | named | _test(test_raw or [], dataset, labels=test_labels, settings=settings)
     started = clock.perf_counter()
     with redacted_errors(on=redact), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
@@ -95,6 +102,7 @@ def _settings(
 
     from logllm.data.choice import choose
     from logllm.data.recognition import AUTO, recognise
+    from logllm.data.redaction import redact_text
     from logllm.data.sample import sample
 
     if raw is None or name not in (None, AUTO):
@@ -103,7 +111,7 @@ def _settings(
     found = recognise(text, today=datetime.now(UTC).date(), lines=lines)
     asked = recipe or any(value is not None for value in overrides["sessions"].values())
     for said in (*found.notes, *([] if asked else [found.sessions])):
-        note(said)
+        note(redact_text(said) if overrides["prepare"]["redact"] else said)
     return choose(found.format, recipe=recipe, overrides=overrides), stdin
 
 
@@ -113,7 +121,9 @@ def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels:
     from logllm.data.files import check_replaceable
 
     if name not in catalog.CATALOG:
-        raise RecipeError(f"name the log with --raw; without it {', '.join(catalog.CATALOG)} are fetched (`logllm show datasets`)")
+        raise RecipeError(
+            f"name the log with --raw; without it {', '.join(catalog.CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
+        )
     public = catalog.CATALOG[name]
     check_replaceable(out, force=force)
     source = sources.here(public)
@@ -125,6 +135,52 @@ def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels:
     note(f"{name}: {source.about['lines']:,} lines, fetched {source.about['date']}, in {source.log}")
     paper = public.paper if settings == catalog.paper_settings(public) else None
     return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
+
+
+def _format(dataset: str | None) -> str | None:
+    """The format of a data set that comes with logllm; the others' formats have their names."""
+    from logllm.data.packaged import PACKAGED
+
+    return PACKAGED[dataset].format if dataset in PACKAGED else dataset
+
+
+def _by_name(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
+    """What to prepare where no log is named: a data set that comes with logllm, or one that is fetched."""
+    from logllm.data.packaged import PACKAGED
+
+    if name in PACKAGED:
+        return _packaged(PACKAGED[name], labels=labels, settings=settings)
+    return _fetched(name, out, settings=settings, labels=labels, yes=yes, force=force)
+
+
+def _packaged(ours: "PackagedSet", *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
+    """What to prepare: the first two logs of a data set that comes with logllm."""
+    note(f"terms: {ours.terms}\ncite: {ours.cite}")
+    train, test, *_ = ours.logs
+    inputs = {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about()}
+    return inputs | _test([test], ours.name, labels=None, settings=settings)
+
+
+def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
+    """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
+    from datetime import UTC, datetime
+
+    from logllm.data.fitting import fitting_format
+    from logllm.data.lines import STDIN
+    from logllm.data.packaged import PACKAGED
+    from logllm.data.sample import sample
+
+    if not logs:
+        if labels is not None:
+            raise RecipeError("--test-labels are the labels of --test-raw: name that log, too")
+        return {}
+    ours = PACKAGED.get(dataset or "")
+    if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
+        raw, labels = [str(ours.log(logs[0]))], labels or ours.labels(logs[0])
+    else:
+        raw = logs
+    described = None if STDIN in raw else fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
+    return {"test_raw": raw, "test_labels": labels, "test_format": described}
 
 
 def _ask(public: "Dataset", *, yes: bool) -> None:

@@ -25,11 +25,15 @@ def recipe(
 
 
 @app.command()
-def run(folder: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]) -> None:
+def run(
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder that `logllm train` wrote; without it, the run that comes with logllm.")
+    ] = None,
+) -> None:
     """A run's manifest, as JSON on standard output."""
-    from logllm.model.run import read_manifest
+    from logllm.model.run import read_manifest, shipped_run
 
-    emit(read_manifest(folder))
+    emit(read_manifest(folder or shipped_run()))
 
 
 @app.command()
@@ -51,8 +55,9 @@ def formats(
 
 @app.command()
 def datasets() -> None:
-    """The public data sets that `prepare` fetches, with licence and whom to cite."""
+    """The data sets that `prepare` fetches or that come with logllm, with licence and whom to cite."""
     from logllm.data.catalog import CATALOG
+    from logllm.data.packaged import PACKAGED
     from logllm.data.sources import address, here
 
     rows = [
@@ -63,9 +68,12 @@ def datasets() -> None:
         )
         for each in CATALOG.values()
     ]
-    table("public data sets", ("name", "state", "lines kept"), rows)
+    rows += [(each.name, "comes with logllm", f"logs: {', '.join(each.logs)}") for each in PACKAGED.values()]
+    table("data sets", ("name", "state", "lines kept"), rows)
     for each in CATALOG.values():
         note(f"{each.name}: {address(each)}\n  terms: {each.terms}\n  cite: {each.cite}")
+    for ours in PACKAGED.values():
+        note(f"{ours.name}: {ours.title}\n  terms: {ours.terms}\n  cite: {ours.cite}")
 
 
 @app.command()

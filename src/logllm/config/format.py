@@ -9,10 +9,12 @@ from logllm.config.sessions import SessionSection
 
 
 class LabelFileSection(Section):
-    """A CSV file with one label a session."""
+    """A CSV file with one label a session, or one a line where it has a column of line numbers and none of sessions."""
 
     session: str = "session"
     """Column that holds the session's key."""
+    line: str = "line"
+    """Column that holds the line's number, from 1; lines that the file does not name are normal."""
     label: str = "label"
     """Column that holds its label."""
     normal: tuple[str, ...] = Field(default=("normal",), min_length=1)

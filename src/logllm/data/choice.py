@@ -46,6 +46,20 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
     )
 
 
+def reading(settings: PrepareSection, described: FormatSection) -> PrepareSection:
+    r"""Settings for a log of another format: the same masks, and the same grouping with the key where the other format has it.
+
+    >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
+    >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
+    >>> reading(run, other).sessions.key_field, reading(run, other).sessions.long, reading(run, load_format("plain")).sessions.key_pattern
+    ('block', 'cut', 'blk_-?\\d+')
+    """
+    sessions, theirs = settings.sessions, described.sessions
+    if sessions.by == theirs.by == "key":
+        sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
+    return settings.model_copy(update={"format": described, "sessions": sessions})
+
+
 def grouping(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
     """Session settings from the way people say them: `100` records, `5m` of time, a key.
 

@@ -1,4 +1,4 @@
-"""Labels of sessions from a CSV file."""
+"""Labels of sessions or of lines from a CSV file."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -22,26 +22,21 @@ class Labelled(NamedTuple):
 
 
 def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
-    """Labels as a frame `name` (str, the session's), `anomalous` (bool); each session once.
+    """Labels as a frame `name` (str, the session's) or `line` (u64), and `anomalous` (bool); each session or line once.
 
     Raises:
-        DataError: the file cannot be read, has other columns, a label of a third kind, or two labels for one session.
+        DataError: the file cannot be read, has other columns, a label of a third kind, no number where a line's should be, or two labels
+            for one session or line.
     """
-    try:
-        with path.open("rb") as file:
-            table = pl.read_csv(unpack(Counted(file))[0].read(), infer_schema=False, encoding="utf8-lossy")
-    except FAULTS as exc:
-        raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
-    except pl.exceptions.PolarsError as exc:
-        raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
-    table = table.rename(lambda column: column.strip().removeprefix("\ufeff"))
-    wanted = (settings.session, settings.label)
+    table = _read(path)
+    by = settings.line if settings.line in table.columns and settings.session not in table.columns else settings.session
+    wanted = (by, settings.label)
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
             f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
             f"expected are {' and '.join(wanted)} (label_file in the format's TOML names others)"
         )
-    table = table.select(name=pl.col(settings.session).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
+    table = table.select(name=pl.col(by).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
     if settings.anomalous:
         third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
         if len(third):
@@ -50,10 +45,38 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     labels = table.select("name", anomalous=~pl.col("label").is_in(list(settings.normal))).unique(maintain_order=True)
     twice = labels.filter(pl.col("name").is_duplicated())
     if twice.height:
-        raise DataError(f"labels {path} gives session {twice['name'][0]} both kinds of label")
+        raise DataError(f"labels {path} gives {'line' if by == settings.line else 'session'} {twice['name'][0]} both kinds of label")
+    if by == settings.line:
+        return _numbered(labels, path)
     if not labels.height:
         raise DataError(f"labels {path} holds no labels")
     return labels
+
+
+def by_line(labels: pl.DataFrame) -> bool:
+    """Whether labels are of lines."""
+    return "line" in labels.columns
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """All columns of a CSV file, as text."""
+    try:
+        with path.open("rb") as file:
+            table = pl.read_csv(unpack(Counted(file))[0].read(), infer_schema=False, encoding="utf8-lossy")
+    except FAULTS as exc:
+        raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    except pl.exceptions.PolarsError as exc:
+        raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
+    return table.rename(lambda column: column.strip().removeprefix("\ufeff"))
+
+
+def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Labels of lines, in their order; a file without any says that all lines are normal."""
+    numbered = labels.select("name", "anomalous", line=pl.col("name").cast(pl.UInt64, strict=False))
+    wrong = numbered.filter((pl.col("line") > 0).fill_null(False).not_())
+    if wrong.height:
+        raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are numbered from 1")
+    return numbered.select("line", "anomalous").sort("line")
 
 
 def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> Labelled:

@@ -1,8 +1,7 @@
 """A raw log and its labels to train, validation and test parts."""
 
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -11,30 +10,38 @@ import numpy as np
 import polars as pl
 
 from logllm import __version__
+from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
+from logllm.data.choice import reading
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
-from logllm.data.labels import read_labels, with_labels
-from logllm.data.lines import STDIN, input_bytes, named_files
+from logllm.data.lines import named_files
+from logllm.data.messages import MessageTable
 from logllm.data.prepared import DATA_VERSION, PARTS, fingerprint
+from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
 from logllm.data.reader import Reader
-from logllm.data.sessions import Sessionizer, sessionizer
-from logllm.data.splits import last_share, number_of, random_share, without_overlap
+from logllm.data.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 
-Progress = Callable[[int, int], None]
 Manifest = dict[str, Any]
 """What `manifest.json` says: see `prepare`."""
 
 _ROW_GROUP = 100_000
+_TEST = "test:{}"  # a test log may have sessions of the same names
 
 
 class Options(TypedDict, total=False):
     """What `prepare` can be told beside what it needs."""
 
     labels: Path | None
-    """A CSV file with a label a session; none: the lines carry labels."""
+    """A CSV file with a label a session or a line; none: the lines carry labels."""
+    test_raw: Sequence[str | Path]
+    """Another log, the whole of which is the test part: files, globs or `-`, oldest first."""
+    test_labels: Path | None
+    """The labels of that log."""
+    test_format: FormatSection | None
+    """Its format; none: that of the settings."""
     force: bool
     """Replace prepared data that is there."""
     progress: Progress | None
@@ -54,104 +61,90 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         raw: Files, globs or `-`, oldest first.
         out: The folder to make.
         settings: Format, masks, sessions and split.
-        options: `labels`, `force`, `progress`, `source`, `stdin`, `paper`; see `Options`.
+        options: `labels`, `test_raw`, `test_labels`, `test_format`, `force`, `progress`, `source`, `stdin`, `paper`; see `Options`.
 
     Returns:
         The manifest: `lines, rejected, sessions, anomalous, distinct_messages, distinct_sessions` of the whole data, further counts,
         `parts` with `sessions, anomalous, distinct_sessions` each, `first_rejects`, `warnings`, `settings`, `raw`, `labels`, `files`,
-        `fingerprint`, `logllm`, `version`; `source` and `paper` where they were given.
+        `fingerprint`, `logllm`, `version`; `test_raw`, `test_labels`, `test_format`, `source` and `paper` where they were given.
 
     Raises:
         DataError: the log, the labels or the place to write to are not as they must be.
         RecipeError: a pattern in the settings is no regular expression.
     """
-    labels, force = options.get("labels"), options.get("force", False)
+    force, today = options.get("force", False), datetime.now(UTC).date()
     check_replaceable(out, force=force)
-    names = named_files(raw)
-    table = None if labels is None else read_labels(labels, settings.format.label_file)
-    reader = Reader(settings, today=datetime.now(UTC).date(), stdin=options.get("stdin"))
-    batches = _reported(reader, names, progress=options.get("progress"))
-    by_records = settings.split.by == "time" and settings.sessions.by != "key"
-    sessionizers, pieces = _cut_then_windowed(batches, settings) if by_records else _grouped(batches, settings)
-    sessions = pl.concat(pieces)
-    if not sessions.height:
-        raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=reader.counts["lines"] - reader.counts["rejected"]))
-    counts = _counts(reader, sessionizers)
-    if 2 * counts.get("late", 0) > reader.counts["lines"] - reader.counts["rejected"]:
-        raise DataError(f"{counts['late']:,} records come after their window has closed: sort the log by time, or use windows by count")
-    if table is not None and labels is not None:
-        table = table.with_columns(reader.keyed(table["name"]))
-        sessions, counts["labels_unused"] = with_labels(sessions, table, source=labels)
-    counts["unlabelled"] = sessions["anomalous"].null_count()
-    parts = _parts(sessions, settings, cut=pieces[0].height if by_records else None)
-    divided = sessions.height if counts["unlabelled"] == sessions.height else sessions.height - counts["unlabelled"]
-    counts["overlapping"] = divided - sum(part.height for part in parts.values())
+    logs = _logs(raw, options, settings=settings)
+    messages = MessageTable()
+    readers = [Reader(how, today=today, stdin=options.get("stdin")) for _, how in logs]
+    for reader in readers:
+        reader.messages = messages
+    cut = len(logs) == 1 and _by_records(settings)
+    groups = [
+        grouped(log, reader, settings=how, cut=cut, progress=options.get("progress"))
+        for (log, how), reader in zip(logs, readers, strict=True)
+    ]
+    groups[1:] = [group._replace(sessions=group.sessions.with_columns(session=pl.format(_TEST, "session"))) for group in groups[1:]]
+    parts = _parts(groups, settings)
+    sessions = pl.concat([group.sessions for group in groups])
+    counts = {name: sum(group.counts.get(name, 0) for group in groups) for group in groups for name in group.counts}
+    counts["overlapping"] = sum(_to_divide(group).height for group in groups) - sum(part.height for part in parts.values())
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
         "logllm": __version__,
         **counts,
         **_figures(sessions),
-        "distinct_messages": len(reader.messages),
+        "distinct_messages": len(messages),
         "parts": {name: _figures(part) for name, part in parts.items()},
-        "first_rejects": reader.first_rejects,
+        "first_rejects": [reject for reader in readers for reject in reader.first_rejects][:3],
         "warnings": _warnings(parts, counts, settings=settings),
         "settings": settings.model_dump(mode="json"),
-        "raw": [_named(name, shown=reader.named(Path(name).name)) for name in names],
-        "labels": None if labels is None else _named(str(labels), shown=reader.named(labels.name)),
     }
+    for name, (log, _), reader in zip(("", "test_"), logs, readers, strict=False):
+        files = [described(each, reader) for each in (*log.names, *([str(log.labels)] if log.labels else []))]
+        manifest |= {f"{name}raw": files[: len(log.names)], f"{name}labels": files[-1] if log.labels else None}
+    if len(logs) > 1:
+        manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
+        manifest["warnings"].insert(0, f"the test part is another log, whole: the share of {settings.split.test:g} for testing is not used")
     if source := options.get("source"):
         manifest["source"] = dict(source)
     if paper := options.get("paper"):
         manifest["paper"] = compared(manifest, paper)
         manifest["warnings"] += differences(manifest["paper"])
-    _write(out, {**parts, "messages": reader.messages.messages.to_frame("message")}, manifest=manifest, force=force)
+    _write(out, {**parts, "messages": messages.messages.to_frame("message")}, manifest=manifest, force=force)
     return manifest
 
 
-def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
-    """The reader's records, with its progress told."""
-    total = 0 if STDIN in names else input_bytes(names)
-    for records in reader.read(names):
-        if progress is not None:
-            progress(reader.bytes_read, total)
-        yield records
+def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSection) -> list[tuple[RawLog, PrepareSection]]:
+    """The log, the test log where there is one, and how each is read."""
+    logs = [(RawLog(named_files(raw), options.get("labels")), settings)]
+    if test := options.get("test_raw"):
+        described = options.get("test_format") or settings.format
+        logs.append((RawLog(named_files(test), options.get("test_labels")), reading(settings, described)))
+    return logs
 
 
-def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
-    """What reader and sessionizers counted, in one."""
-    total = Counter(reader.counts)
-    for each in sessionizers:
-        total.update(each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut})
-    return dict(total)
+def _by_records(settings: PrepareSection) -> bool:
+    """Whether parts are divided between records, not between sessions."""
+    return settings.split.by == "time" and settings.sessions.by != "key"
 
 
-def _grouped(batches: Iterator[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
-    """All sessions of the records."""
-    grouping = sessionizer(settings.sessions)
-    pieces = [grouping.push(records) for records in batches]
-    return [grouping], [*pieces, grouping.flush()]
+def _to_divide(group: Grouped) -> pl.DataFrame:
+    """A log's labelled sessions, or all where none is labelled."""
+    sessions = group.sessions.with_row_index("place")
+    labelled = sessions.filter(pl.col("anomalous").is_not_null())
+    return labelled if labelled.height else sessions
 
 
-def _cut_then_windowed(batches: Iterator[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
-    """Windows of the first records and windows of the last, so that none reaches across the split."""
-    records = pl.concat(list(batches))
-    cut = records.height - number_of(records.height, settings.split.test)
-    sessionizers = [sessionizer(settings.sessions), sessionizer(settings.sessions, first=cut + 1)]
-    pieces = []
-    for grouping, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
-        pieces.append(pl.concat([grouping.push(piece), grouping.flush()]))
-    return sessionizers, pieces
-
-
-def _parts(sessions: pl.DataFrame, settings: PrepareSection, *, cut: int | None) -> dict[str, pl.DataFrame]:
-    """Labelled sessions divided, or all where none is labelled; `cut` is where a division that is already made lies."""
-    labelled = sessions.with_row_index("place")
-    if sessions["anomalous"].null_count() < sessions.height:
-        labelled = labelled.filter(pl.col("anomalous").is_not_null())
-    split = settings.split
+def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.DataFrame]:
+    """Sessions divided; those of a second log are the test part."""
+    labelled, *others = map(_to_divide, groups)
+    split, cut = settings.split, groups[0].cut
     generator = np.random.default_rng(split.seed)
-    if cut is not None:
+    if others:
+        train, test = labelled, others[0]
+    elif cut is not None:
         train, test = labelled.filter(pl.col("place") < cut), labelled.filter(pl.col("place") >= cut)
     elif split.by == "time":
         train, test = last_share(labelled, split.test)
@@ -161,7 +154,7 @@ def _parts(sessions: pl.DataFrame, settings: PrepareSection, *, cut: int | None)
         train, validation = last_share(train, split.validation)
     else:
         train, validation = random_share(train, split.validation, generator=generator)
-    if cut is not None:
+    if _by_records(settings):
         train = without_overlap(train, validation)
     if not train.height:
         raise DataError(f"{labelled.height} sessions are too few to divide: none is left to train on; give more lines or smaller windows")
@@ -188,6 +181,8 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
     told = {
         "overlapping": "sessions of the train part reach into the validation part and are in no part: is the log in the order of time?",
+        "labels_beyond": "labels are of lines that the log does not have",
+        "labels_joined": "labels are of lines that go on a record, and count for it",
         "rejected_alerts": "lines with an alert label did not parse and are in no session",
         "unlabelled": "sessions have no label and are in no part",
         "keyless": "records name no key and are in no session",
@@ -203,19 +198,6 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
         warnings.append("windows overlap and are divided at random: parts share lines")
     return warnings
-
-
-def _why_no_sessions(settings: PrepareSection, *, sessions: Sessionizer, records: int) -> str:
-    """The error for records of which not one is in a session."""
-    if sessions.counts.get("keyless"):
-        sought = settings.sessions.key_pattern or settings.sessions.key_field
-        return f"none of the {records:,} records names a key ({sought}): another key, or windows (--window)"
-    return f"none of the {records:,} records has a time: windows by count (--window), or a format that says where times are"
-
-
-def _named(name: str, *, shown: str) -> dict[str, Any]:
-    """A file as the manifest names it: without its folder, which may be anywhere."""
-    return {"name": shown, "bytes": None if name == STDIN else Path(name).stat().st_size}
 
 
 def _write(out: Path, frames: dict[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:

@@ -49,7 +49,7 @@ class Reader:
             RecipeError: a pattern is no regular expression, or a group is missing.
         """
         self.messages = MessageTable()
-        """Every distinct masked message so far."""
+        """Every distinct masked message so far; several readers may share one."""
         names = ("lines", "rejected", "rejected_alerts", "replaced_characters", "cut_lines", "timeless", "continued")
         self.counts = dict.fromkeys(names, 0)
         """Plain counts so far; `timeless` are records of a format with times that have none, `continued` lines that joined the one before."""
@@ -57,6 +57,8 @@ class Reader:
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
+        self.rejects = pl.Series("line", [], dtype=pl.UInt64)
+        """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
         self.bytes_read = 0
         """Bytes read so far of all inputs, compressed ones counted compressed."""
         self._settings = settings
@@ -129,6 +131,7 @@ class Reader:
         self.counts["lines"] += lines.frame.height
         self.counts["replaced_characters"] += lines.replaced
         self.counts["cut_lines"] += lines.cut
+        self.rejects = rejects["line"]
         self.counts["rejected"] += rejects.height
         self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
         if self._settings.format.time is not None:

@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any, Self
 import polars as pl
 
 from logllm.config.detect import DetectSection
+from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
+from logllm.data.archives import Bytes
+from logllm.data.choice import reading
 from logllm.data.lines import STDIN, input_bytes, named_files
+from logllm.data.messages import MessageTable
 from logllm.data.reader import Reader
 from logllm.data.sessions import sessionizer
 from logllm.detect.cache import ScoreCache, identity
@@ -40,6 +44,7 @@ class Detector:
         counts: what the last `read` or `detect` read so far: `lines`, `rejected`, and everything else worth knowing.
         first_rejects: the first three lines it could not parse.
         recipe: the run's.
+        table: the distinct masked messages of what the last `read` or `detect` read so far.
     """
 
     def __init__(self, run: Path, *, recipe: Recipe, manifest: dict[str, Any], progress: WeightsProgress | None = None) -> None:
@@ -51,14 +56,21 @@ class Detector:
         self.first_rejects: list[dict[str, object]] = []
         self._settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
         self.recipe = recipe
+        self.table = MessageTable()
         self._run = run
         self._progress = progress
         self._cached = False
 
     @classmethod
     def load(
-        cls, run: str | Path, *, progress: WeightsProgress | None = None, cache: bool = False, engine: str | None = None
-    ) -> Self:  # fmt: skip
+        cls,
+        run: str | Path,
+        *,
+        progress: WeightsProgress | None = None,
+        cache: bool = False,
+        engine: str | None = None,
+        format: FormatSection | None = None,
+    ) -> Self:
         """Load a run, verified against its manifest, onto a GPU where there is one.
 
         Args:
@@ -68,6 +80,7 @@ class Detector:
                 keep what they score (`detect.cache_sessions`). The model is then loaded, and its base models verified, when a session
                 comes that is not known. A score is that of the device which first computed it. `score` never reads the cache.
             engine: another engine than the recipe's `detect.engine`.
+            format: another format to read logs by than that of the run's data (`logllm.data.choice.reading`).
 
         Raises:
             ModelError: not a finished run, it or its base models have changed (the message names the field), or the engine is not
@@ -82,6 +95,8 @@ class Detector:
             recipe = recipe.model_copy(update={"detect": detect})
         check_admitted(manifest, recipe.detect.engine)
         detector = cls(folder, recipe=recipe, manifest=manifest, progress=progress)
+        if format is not None:
+            detector._settings = reading(detector._settings, format)
         detector._cached = cache and recipe.detect.cache_sessions > 0
         if not detector._cached:
             detector.engine  # noqa: B018 - loads it
@@ -137,32 +152,37 @@ class Detector:
         """
         text = "".join(line.rstrip("\n") + "\n" for line in lines)
         stream = BytesIO(text.encode(self._settings.format.encoding, errors="replace"))
-        for frame in self._read([STDIN], stdin=stream):
+        for frame in self.read([STDIN], stdin=stream):
             yield from verdicts(frame)
 
-    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None, redact: bool = False) -> Iterator[pl.DataFrame]:
+    def read(
+        self,
+        sources: Sequence[str | Path],
+        *,
+        progress: Progress | None = None,
+        stdin: Bytes | None = None,
+        messages: bool = False,
+        redact: bool = False,
+    ) -> Iterator[pl.DataFrame]:
         """Verdict frames on the sessions of files, globs, or `-` for standard input, as sessions close.
 
         Args:
             sources: read one after the other as one log.
             progress: told the bytes read and all there are (0: not known), then sessions scored and all there are.
+            stdin: what `-` reads; none: the process's standard input.
+            messages: add a column `messages` (list[u32]), which goes with `lines`: places in `table`.
             redact: no secrets in verdicts, rejects and errors, though the run's data was prepared without redaction; the model still
                 reads the messages as in training. A run prepared with it needs no telling.
 
         Raises:
             DataError: an input cannot be read, is empty, or most of its lines are not in the run's format.
         """
-        yield from self._read(sources, progress=progress, redact=redact)
-
-    def _read(
-        self, sources: Sequence[str | Path], *, stdin: Any = None, progress: Progress | None = None, redact: bool = False
-    ) -> Iterator[pl.DataFrame]:
         names = named_files(sources)
         today = datetime.now(UTC).date()
         reader = Reader(self._settings, today=today, batch_lines=self.recipe.detect.read_lines, stdin=stdin, redact=redact)
         grouping = sessionizer(self._settings.sessions)
         total = 0 if STDIN in names else input_bytes(names)
-        self.counts, self.first_rejects = reader.counts, reader.first_rejects
+        self.counts, self.first_rejects, self.table = reader.counts, reader.first_rejects, reader.messages
         with self._cache() as cache:
             distinct = Distinct(self._scoring(), cache=cache)
 
@@ -170,7 +190,8 @@ class Detector:
                 scores = sigmoid(distinct.logits(sessions["messages"], reader.messages.messages, progress=told))
                 if cache is not None:
                     self.counts["scores_from_cache"] = distinct.from_cache
-                return to_frame(sessions, scores, threshold=self.threshold, model=self.model, files=reader.files)
+                frame = to_frame(sessions, scores, threshold=self.threshold, model=self.model, files=reader.files)
+                return frame.with_columns(sessions["messages"]) if messages else frame
 
             for records in reader.read(names):
                 sessions = grouping.push(records)

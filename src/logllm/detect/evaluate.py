@@ -23,7 +23,8 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
 
     Returns:
         The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
-        figures of the sessions whose messages occur in no train session, None where there is none), and counts.
+        figures of the sessions whose messages occur in no train session, None where there is none), counts, and `log`, the name of the
+        test part's log where that is another one than the train part's, else empty.
 
     Raises:
         DataError: data that are not prepared, without labels, or a part without sessions.
@@ -45,6 +46,7 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": len({session.tobytes() for session in sessions}),
         "split": split,
+        "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
         # An imported run does not know its data.

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logllm.config.recipe import Recipe
+from logllm.model.run import SHIPPED
 
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 _LIMITS = """## Limits
@@ -87,6 +88,9 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
 
 def _use(manifest: Mapping[str, Any], hub: Mapping[str, str | None]) -> str:
     """How to fetch and run it."""
+    if manifest["name"] == SHIPPED:
+        lines = ["## Use", "", "It comes with logllm and judges logs of PostgreSQL, whatever their prefix, where no run is named:", ""]
+        return "\n".join([*lines, "    logllm detect postgresql.log"])
     lines = ["## Use", "", "With logllm installed, `NAME` being this model's name on the hub:", ""]
     lines += ["    hf download NAME --local-dir RUN", "    logllm detect RUN app.log"]
     for part, base in manifest["base_models"].items():
@@ -115,9 +119,10 @@ def _quality(manifest: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) 
 
 def _report_rows(report: Mapping[str, Any]) -> Iterator[str]:
     """All sessions of a part, and those that do not occur in training."""
-    yield _row(f"{report['split']}: all {report['sessions']:,}", report)
+    part = f"{report['split']} ({report['log']})" if report.get("log") else report["split"]
+    yield _row(f"{part}: all {report['sessions']:,}", report)
     if report.get("unseen"):
-        yield _row(f"{report['split']}: not in the train part", report["unseen"])
+        yield _row(f"{part}: not in the train part", report["unseen"])
 
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
@@ -138,6 +143,10 @@ def _data(manifest: Mapping[str, Any]) -> str:
         sessions["by"]
     ]
     lines = ["## Training data", "", f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}."]
+    if manifest["name"] == SHIPPED:
+        lines.append(
+            f"They are the data set `{SHIPPED}` that comes with logllm, whose data card says how it was made (`logllm show datasets`)."
+        )
     if manifest["data"]["fingerprint"] is None:
         return "\n".join([*lines, "What the adapters were trained on is not recorded in them."])
     counts = [

@@ -1,6 +1,7 @@
 """What a run directory says of itself: its recipe and its manifest, verified; to read them takes no torch."""
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,23 @@ VERSION = 1
 """Version of the run directory's layout."""
 RECIPE = "recipe.toml"
 """File of the resolved recipe."""
+SHIPPED = "postgres"
+"""Name of the run that comes with the package."""
+
+
+def shipped_run() -> Path:
+    """The run that comes with the package: trained on the data set `postgres`, it knows PostgreSQL's logs.
+
+    Raises:
+        ModelError: this installation has none.
+    """
+    folder = Path(str(files("logllm"))) / "runs" / SHIPPED
+    if not (folder / MANIFEST).is_file():
+        raise ModelError(
+            "this installation comes without a trained run: name your own first, or make one with `logllm prepare postgres --out DATA` "
+            "and `logllm train small --data DATA --out RUN`"
+        )
+    return folder
 
 
 def read_recipe(run: Path) -> Recipe:

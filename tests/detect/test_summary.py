@@ -1,0 +1,117 @@
+"""Incidents out of verdicts."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+
+from logllm.detect.summary import summarise
+
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+MESSAGES = ["connected", "select", "bye", "FATAL: too many clients", "ERROR: disk full", "started"]
+
+
+class Log:
+    """Sessions laid out in a log: one line a second and message, sessions in a row unless placed."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+        self.line = 1
+
+    def add(self, name, messages, *, score=0.1, at=None, lines=None, file=None) -> None:
+        at = self.line if at is None else at
+        lines = lines or list(range(self.line, self.line + len(messages)))
+        self.line = max(self.line, lines[-1] + 1)
+        start = NOON + timedelta(seconds=at)
+        row = {"session": name, "score": score, "anomalous": score > 0.5, "lines": lines, "messages": messages}
+        row |= {"start": start, "end": start + timedelta(seconds=lines[-1] - lines[0])}
+        self.rows.append(row | ({} if file is None else {"files": [file] * len(lines)}))
+
+    def frame(self) -> pl.DataFrame:
+        return pl.DataFrame(self.rows)
+
+
+@pytest.fixture
+def log():
+    """Two thousand lines of normal sessions, and two faults: one over five sessions, 1,000 s later one over two."""
+    made = Log()
+    for number in range(300):
+        made.add(f"n{number}", [0, 1, 2])
+        if number in {100, 101, 102, 103, 104}:
+            made.add(f"clients{number}", [0, 3], score=0.9 + number / 10_000)
+        if number in {200, 201}:
+            made.add(f"disk{number}", [0, 1, 4, 2], score=0.8)
+    return made
+
+
+def test_incidents_are_told_apart_by_time(log) -> None:
+    first, second = summarise(log.frame(), pl.Series(MESSAGES))
+    assert (first.sessions, second.sessions) == (5, 2)
+    assert [telling.message for telling in first.messages] == ["FATAL: too many clients"]
+    assert [telling.message for telling in second.messages] == ["ERROR: disk full"]
+    assert (first.messages[0].sessions, second.messages[0].sessions) == (5, 2)
+    assert first.messages[0].weight > 3
+    assert first.top == (("clients104", 0.9104), ("clients103", 0.9103), ("clients102", 0.9102))
+    rows = log.frame().filter(pl.col("session").str.starts_with("clients"))
+    assert (first.start, first.end) == (rows["end"].min(), rows["end"].max())
+
+
+def test_a_session_as_long_as_the_log_joins_nothing(log) -> None:
+    """The server's own session has a telling line in each fault and everyday ones between; it is part of both."""
+    lines = [row["lines"][1] for row in log.frame().filter("anomalous").to_dicts()]
+    log.add("server", [5, 3, 4, 5], score=0.99, at=0, lines=[1, lines[0], lines[-1], log.line + 5])
+    first, second = summarise(log.frame(), pl.Series(MESSAGES))
+    assert (first.sessions, second.sessions) == (6, 3)
+    assert first.top[0] == second.top[0] == ("server", 0.99)
+    assert first.end < second.start
+
+
+def test_a_session_without_a_telling_message_is_told_by_its_foremost(log) -> None:
+    log.add("odd", [0, 1, 2], score=0.7)
+    *_, last = summarise(log.frame(), pl.Series(MESSAGES))
+    assert (last.sessions, last.top) == (1, (("odd", 0.7),))
+    assert last.messages[0].message in MESSAGES[:3]
+
+
+def test_everyday_messages_are_not_told_beside_telling_ones(log) -> None:
+    log.add("disk", [0, 4], score=0.9)
+    log.add("odd", [0, 1, 2], score=0.7)
+    *_, last = summarise(log.frame(), pl.Series(MESSAGES))
+    assert last.sessions == 2
+    assert [telling.message for telling in last.messages] == ["ERROR: disk full"]
+
+
+def test_a_log_without_times_is_one_incident(log) -> None:
+    frame = log.frame().with_columns(pl.lit(None, dtype=pl.Datetime("us", "UTC")).alias(name) for name in ("start", "end"))
+    (only,) = summarise(frame, pl.Series(MESSAGES))
+    assert (only.start, only.end, only.sessions) == (None, None, 7)
+    assert [telling.message for telling in only.messages] == MESSAGES[3:5]
+
+
+def test_lines_of_several_files_have_the_times_of_their_own() -> None:
+    made = Log()
+    for file, at in (("a.log", 0), ("b.log", 10_000)):
+        for number in range(50):
+            made.add(f"{file}{number}", [0, 1, 2], at=at + 3 * number, lines=[3 * number + step + 1 for step in range(3)], file=file)
+        made.add(f"{file} fails", [0, 3], score=0.9, at=at + 150, lines=[151, 152], file=file)
+    first, second = summarise(made.frame(), pl.Series(MESSAGES))
+    assert (first.top[0][0], second.top[0][0]) == ("a.log fails", "b.log fails")
+    assert second.start - first.start == timedelta(seconds=10_000)
+
+
+def test_without_anomalies_there_is_nothing_to_tell(log) -> None:
+    assert summarise(log.frame().filter(~pl.col("anomalous")), pl.Series(MESSAGES)) == []
+
+
+def test_where_all_is_anomalous_it_is_told_too(log) -> None:
+    assert sum(incident.sessions for incident in summarise(log.frame().filter("anomalous"), pl.Series(MESSAGES))) == 7
+
+
+def test_messages_that_differ_in_quoted_words_are_one(log) -> None:
+    for number in range(4):
+        log.add(f"guess{number}", [0, 6 + number], score=0.95)
+    messages = pl.Series(
+        [*MESSAGES, *(f'FATAL: password authentication failed for user "{name}"' for name in ("root", "admin", "oracle", "x"))]
+    )
+    *_, last = summarise(log.frame(), messages)
+    assert [(telling.message, telling.sessions) for telling in last.messages] == [('FATAL: password authentication failed for user "…"', 4)]
