@@ -177,6 +177,19 @@ def test_what_is_said():
     assert len(zoned.notes) == 1
 
 
+def test_stack_traces_belong_to_records_but_a_stray_line_makes_no_log():
+    trace = [
+        "2024-01-02 03:04:05,678 ERROR [main] com.example.Shop: broke",
+        "java.io.IOException: x",
+        "\tat com.example.Shop.run(Shop.java:7)",
+    ]
+    recognition = found(trace * 20)
+    assert recognition.format.name in ("log4j", "hadoop")
+    assert "100.0 % of the first 60 lines fit (33.3 % begin a record, others go on with one)" in recognition.notes[0]
+    assert records(recognition.format, trace * 20)[0]["text"].unique().to_list() == ["broke\n" + "\n".join(map(str.strip, trace[1:]))]
+    assert found([*trace, *["just some words"] * 40]).format.name == "plain"
+
+
 def test_times_must_parse():
     lines = [f"0811{place} 203518 143 INFO dfs.DataNode: Receiving block blk_{place}" for place in range(40, 90)]  # no day is so late
     text = pl.Series(lines)

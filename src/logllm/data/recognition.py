@@ -23,8 +23,9 @@ AUTO = "auto"
 
 _GLANCE = 300  # lines that all formats are tried on
 _ENOUGH = 0.5  # of the lines must belong to a record
-_MATCHED = 0.02  # and begin one
+_MATCHED = 0.1  # and begin one, or lines that are no log would all go on with a stray one
 _AS_GOOD = 0.05  # of the lines less make a format no worse, when it explains more of them
+_FEW = 0.01
 _PLAIN = "plain"
 _OTHERWISE = "; another grouping: --key, --key-field or --window"
 
@@ -165,7 +166,9 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     if described.name == _PLAIN:
         said = "format: plain, each line is a message; no known format fits"
     else:
-        said = f"format: {described.name} ({described.title}); {best.share:.1%} of the first {lines:,} lines fit".replace("%", " %")
+        said = f"format: {described.name} ({described.title}); {best.share:.1%} of the first {lines:,} lines fit"
+        begun = f" ({best.matched:.1%} begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
+        said = f"{said}{begun}".replace("%", " %")
     names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
     also = f", {' and '.join(names)} would fit too" if names else ""
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
