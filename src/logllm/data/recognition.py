@@ -166,9 +166,9 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     if described.name == _PLAIN:
         said = "format: plain, each line is a message; no known format fits"
     else:
-        said = f"format: {described.name} ({described.title}); {best.share:.1%} of the first {lines:,} lines fit"
-        begun = f" ({best.matched:.1%} begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
-        said = f"{said}{begun}".replace("%", " %")
+        said = f"format: {described.name} ({described.title}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
+        begun = f" ({100 * best.matched:.1f} % begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
+        said += begun
     names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
     also = f", {' and '.join(names)} would fit too" if names else ""
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
