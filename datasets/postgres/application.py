@@ -111,7 +111,7 @@ class Application:
             f"CREATE TABLESPACE {say('attic')} LOCATION '{self.server.root}/full-attic'",
             f"CREATE TABLESPACE scratch LOCATION '{self.server.root}/full-scratch'",
         )
-        rule("GRANT CREATE ON TABLESPACE scratch TO PUBLIC")
+        rule("GRANT CREATE ON TABLESPACE scratch TO PUBLIC", say("GRANT CREATE ON TABLESPACE attic TO PUBLIC"))
         rule(f"CREATE DATABASE {self.database}", "CREATE DATABASE bench OWNER bench")
         services = say("shop_web, shop_worker, shop_api")
         rule(

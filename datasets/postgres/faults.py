@@ -81,6 +81,8 @@ class Case:
     """Backends whose lines count; with `users` empty too, those of all."""
     users: list[str] = field(default_factory=list)
     """Users whose sessions' lines count."""
+    naming: str = ""
+    """What a message must name to count, such as the table that a release has changed."""
     at_least: int = 1
     """How many of the messages a session must hold for any of them to count."""
 
@@ -136,6 +138,7 @@ def inject(stage: Stage, kind: str, variant: str) -> str:
         "end": end.isoformat(timespec="milliseconds"),
         "pids": sorted(set(case.pids)),
         "users": sorted({words.catalogue.get(user, case.app.say(user)) if user else "" for user in case.users}),
+        "naming": case.naming,
         "at_least": case.at_least,
         "messages": patterns,
     }

@@ -107,7 +107,7 @@ def connections_exhausted(case: Case) -> None:
             while not reserved and len(held) < 64:
                 held.append(case.server.connect("postgres", "postgres", local=True, application_name="psql"))
     case.visits(
-        case.dice.randint(4, 7),
+        case.dice.randint(3, 5),
         "account",
         user=case.dice.choice(["shop_web", "shop_web", "shop_worker"]) if case.variant != "role" else "shop_web",
     )

@@ -1,9 +1,10 @@
 """Labels from the record of the injections.
 
 A line is anomalous if an injection's window holds its time, its session is one that the injection names (by process id or by
-user; the record's empty lists name all), it matches one of the injection's messages, and its session holds at least as many such
-lines as the record asks for. DETAIL, HINT, CONTEXT, QUERY and STATEMENT follow the line they explain, and so do lines
-that go on. All other lines are normal. A session is anomalous if one of its lines is.
+user; where both lists are empty it names all), the line is one of the injection's messages and names what the injection says it
+must name, and its session holds at least as many such lines as the injection asks for. DETAIL, HINT, CONTEXT, QUERY and STATEMENT
+follow the line they explain, and so do lines that go on. All other lines are normal. A session (a process id) is anomalous if one
+of its lines is.
 """
 
 import csv
@@ -69,7 +70,12 @@ def labels(lines: Sequence[Line], record: Sequence[dict[str, Any]]) -> dict[int,
             continue
         leading[line.pid] = line
         for place, (start, end, case, patterns) in enumerate(cases):
-            if start <= line.time <= end and concerned(line, case) and any(pattern.search(line.text) for pattern in patterns):
+            if (
+                start <= line.time <= end
+                and concerned(line, case)
+                and case["naming"] in line.text
+                and any(pattern.search(line.text) for pattern in patterns)
+            ):
                 matched.append((place, line.pid, line))
                 break
     times = Counter((place, pid) for place, pid, _ in matched)
@@ -83,8 +89,9 @@ def labels(lines: Sequence[Line], record: Sequence[dict[str, Any]]) -> dict[int,
 
 
 def concerned(line: Line, case: dict[str, Any]) -> bool:
-    """Whether the injection names the line's session."""
-    return not (case["pids"] or case["users"]) or line.pid in case["pids"] or line.user in case["users"]
+    """Whether the injection names the line's session, and the line what it must name."""
+    named = not (case["pids"] or case["users"]) or line.pid in case["pids"] or line.user in case["users"]
+    return named and case["naming"] in line.text
 
 
 def sessions(lines: Sequence[Line]) -> dict[str, list[Line]]:

@@ -110,7 +110,8 @@ PAGES = {
         "INSERT INTO searches (customer_id, words, hits) VALUES (%(customer)s, %(word)s, %(n)s)",
         "SELECT id, title FROM products WHERE title LIKE %(word)s LIMIT 10",
     ),
-    "cart": ("UPDATE carts SET content = '[1]', touched = now() WHERE customer_id = %(customer)s",),
+    "catalogue": ("SELECT title, price FROM products ORDER BY price, title", "SELECT name, city FROM customers ORDER BY name OFFSET 3995"),
+    "cart": ("UPDATE carts SET content = '[1]', touched = now() WHERE customer_id = 1 + %(customer)s %% 1500",),
     "order": (
         "BEGIN",
         "INSERT INTO orders (customer_id) VALUES (%(customer)s)",

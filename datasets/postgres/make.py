@@ -27,7 +27,7 @@ from faults import FAULTS, Stage, inject
 from load import Load
 from people import CLIENTS, planned_restart
 from replica import Replica
-from server import BINARIES, Mounts, Server, free_port, workshop
+from server import BINARIES, Mounts, Server, apart, free_port, workshop
 from server import run as run_program
 
 LOGGING = {
@@ -84,8 +84,8 @@ CHANGED = {
 }
 RUNS = {
     "train": Run("shop", 4, 10, 1, pace=1.5),
-    "test": Run("shop", 2, 5, 2, pace=1.4),
-    "changed": Run("library", 2, 4.5, 3, settings=CHANGED, pace=1.6),
+    "test": Run("shop", 2, 6, 2, pace=1.4),
+    "changed": Run("library", 2, 5.5, 3, settings=CHANGED, pace=1.6),
     "german": Run("bakery", 1, 2.5, 4, language="de", pace=1.8),
 }
 
@@ -99,17 +99,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--kinds", default="", help="only these kinds of fault, with commas")
+    parser.add_argument("--root", type=Path, help="the folder to work in; made, and cleared away, where it is not given")
     chosen = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     chosen.out.mkdir(parents=True, exist_ok=True)
+    if chosen.root:
+        make(chosen, chosen.root)
+        return 0
     root, watcher = workshop()
     try:
-        make(chosen, root)
+        return apart([sys.executable, *sys.argv, "--root", str(root)])
     finally:
         if watcher.stdin:
             watcher.stdin.close()
         watcher.wait()
-    return 0
 
 
 def make(chosen: argparse.Namespace, root: Path) -> None:
