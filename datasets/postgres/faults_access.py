@@ -3,6 +3,7 @@
 import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 from faults import ERRORS, Case, fault
@@ -61,7 +62,7 @@ def password_guessing(case: Case) -> None:
     }[case.variant]
     case.users = ["[unknown]", *{name for name in names}]
     database = case.dice.choice([case.app.database, "postgres"])
-    options = {"replication": "database"} if case.variant == "replication" else {}
+    options: dict[str, Any] = {"replication": "database"} if case.variant == "replication" else {}
     for name in names:
         with contextlib.suppress(psycopg.Error):
             case.server.connect(name, database, password=f"{name}123", **options).close()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 
 import psycopg
 from application import ANALYSTS
@@ -140,14 +141,14 @@ def bench(load: Load, dice: random.Random) -> None:
     """Transactions of pgbench, each in a session of its own."""
     where = ["-h", str(load.server.root), "-p", str(load.server.port), "-U", "bench", "bench"]
     kind = dice.choice(["tpcb-like", "simple-update", "select-only"])
-    command = [BINARIES / "pgbench", "-n", "-C", "-c", "1", "-t", str(dice.randint(1, 4)), "-b", kind, *where]
+    command = [str(BINARIES / "pgbench"), "-n", "-C", "-c", "1", "-t", str(dice.randint(1, 4)), "-b", kind, *where]
     subprocess.run(command, check=False, capture_output=True, user=OWNER, timeout=30)
 
 
 def upkeep(load: Load, dice: random.Random) -> None:
     """The administrator: maintenance, a setting changed, an idle session sent away, a base backup."""
     table, app = load.app.say(dice.choice(list(COLUMNS))), load.app
-    works = [
+    works: list[Callable[[], object]] = [
         lambda: load.server.rule(f"VACUUM (ANALYZE) {table}", f"REINDEX TABLE CONCURRENTLY {table}", database=app.database),
         lambda: load.server.rule(f"ALTER SYSTEM SET checkpoint_timeout = '{dice.randint(30, 90)}s'", "SELECT pg_reload_conf()"),
         lambda: load.server.rule(f"ALTER SYSTEM SET random_page_cost = '{dice.randint(11, 40) / 10}'", "SELECT pg_reload_conf()"),

@@ -1,6 +1,7 @@
 """A PostgreSQL server of our own: made in a temporary folder, on loopback, and gone without a trace."""
 
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -169,6 +170,8 @@ APART = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--for
 def apart(command: Sequence[str]) -> int:
     """Run a command in a world of its own where the machine allows that, else as it is; its exit code."""
     allowed = subprocess.run([*APART, "true"], check=False, capture_output=True).returncode == 0
+    # a killed backend would write its memory to disk, and the server wait for it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with subprocess.Popen([*APART, *command] if allowed else command) as process:
         try:
             return process.wait()
