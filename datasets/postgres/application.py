@@ -137,7 +137,7 @@ LIMITS = {
     "shop_web": ("statement_timeout = '700ms'", "lock_timeout = '500ms'"),
     "shop_api": ("statement_timeout = '700ms'", "lock_timeout = '500ms'"),
     "shop_worker": ("statement_timeout = '1500ms'",),
-    "shop_report": ("statement_timeout = '900ms'", "work_mem = '1MB'", "temp_file_limit = '40MB'"),
+    "shop_report": ("statement_timeout = '900ms'", "work_mem = '1MB'", "temp_file_limit = '12MB'"),
     "deploy": ("log_statement = 'ddl'", "lock_timeout = '300ms'"),
     "anna": ("log_statement = 'all'", "statement_timeout = '2s'"),
     "boris": ("log_statement = 'all'", "statement_timeout = '2s'"),

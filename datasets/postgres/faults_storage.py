@@ -10,7 +10,7 @@ from faults import Case, fault
 from statements import ALIASES
 
 HEAVY = (
-    "SELECT a.page FROM visits a JOIN visits b ON a.seconds = b.seconds WHERE a.id < 9000 AND b.id < 9000 ORDER BY a.page, b.at",
+    "SELECT a.page FROM visits a JOIN visits b ON a.seconds = b.seconds WHERE a.id < 20000 AND b.id < 20000 ORDER BY a.page, b.at",
     "SELECT s.words, v.page FROM searches s CROSS JOIN visits v WHERE s.id < 900 AND v.id < 900 ORDER BY md5(s.words || v.page)",
     "SELECT DISTINCT a.words, b.words FROM searches a JOIN searches b ON a.hits = b.hits WHERE a.id < 6000 AND b.id < 6000",
 )
@@ -157,7 +157,7 @@ def temp_files(case: Case) -> None:
     """Sorting spills to files: a report without bounds, or small queries with memory taken from them."""
     if case.variant in {"report", "hash"}:
         case.at_least = 2
-        small = "SET work_mem = '64kB'; " if case.variant == "hash" else "SET work_mem = '256kB'; "
+        small = "SET statement_timeout = 0; SET work_mem = " + ("'64kB'; " if case.variant == "hash" else "'256kB'; ")
         reports(case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6))))
         return
     role = "ROLE shop_web SET work_mem" if case.variant == "role" else "SYSTEM SET work_mem"
