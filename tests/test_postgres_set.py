@@ -61,7 +61,7 @@ def injections(run: str) -> list[dict[str, Any]]:
 
 
 @cache
-def sessions(run: str) -> dict[str, tuple[str, list[str]]]:
+def sessions(run: str) -> dict[int, tuple[str, list[str]]]:
     """Kind of fault (empty: normal) and masked messages of every session."""
     masked = mask(pl.Series([record.text for record in records(run)]), MaskSection()).to_list()
     found = {}
@@ -134,13 +134,7 @@ def test_saying_error_is_not_the_answer() -> None:
 
 
 def test_test_holds_faults_that_train_does_not() -> None:
-    variants = {
-        run: {
-            (entry["kind"], entry["variant"])
-            for entry in map(json.loads, (SET / f"{run}.injections.jsonl").read_text(encoding="utf-8").splitlines())
-        }
-        for run in RUNS
-    }
+    variants = {run: {(entry["kind"], entry["variant"]) for entry in injections(run)} for run in RUNS}
     assert len(variants["test"] - variants["train"]) >= 10
     assert len(variants["test"] & variants["train"]) >= 10
 

@@ -94,14 +94,12 @@ def concerned(line: Line, case: dict[str, Any]) -> bool:
     return named and case["naming"] in line.text
 
 
-def sessions(lines: Sequence[Line]) -> dict[str, list[Line]]:
-    """The records of each backend process; a process id that is used again begins a new session."""
-    found: defaultdict[int, list[list[Line]]] = defaultdict(list)
+def sessions(lines: Sequence[Line]) -> dict[int, list[Line]]:
+    """The records of each process: a run is too short for its ids to come round."""
+    found: defaultdict[int, list[Line]] = defaultdict(list)
     for line in lines:
-        if not found[line.pid] or found[line.pid][-1][-1].time + timedelta(minutes=10) < line.time:
-            found[line.pid].append([])
-        found[line.pid][-1].append(line)
-    return {f"{pid}-{turn}": part for pid, parts in found.items() for turn, part in enumerate(parts)}
+        found[line.pid].append(line)
+    return dict(found)
 
 
 def write(log: Path, record: Path, target: Path) -> dict[int, str]:

@@ -141,7 +141,9 @@ class Server:
 
     def rule(self, *statements: str, database: str = "postgres") -> list[Any]:
         """Statements of the superuser, who is an administrator at the server itself; what the last one gave."""
-        with self.connect("postgres", database, local=True, application_name="psql", options="-c statement_timeout=0") as connection:
+        # what a fault sets for all must not keep it from being undone
+        options = "-c statement_timeout=0 -c default_transaction_read_only=off"
+        with self.connect("postgres", database, local=True, application_name="psql", options=options) as connection:
             for statement in statements:
                 cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
