@@ -1,0 +1,116 @@
+"""What a made run holds, and what simple methods make of it: counts, contradictions, a tree, the rule "never seen".
+
+    PYTHONPATH=src python datasets/postgres/check.py FOLDER [train] [test] [changed]
+
+The first run is what the methods learn from. Needs logllm and scikit-learn.
+"""
+
+import csv
+import lzma
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import label
+import polars as pl
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import average_precision_score, f1_score
+from sklearn.tree import DecisionTreeClassifier
+
+from logllm.config.mask import MaskSection
+from logllm.data.masking import mask
+
+
+class Part(NamedTuple):
+    """The sessions of one run: their masked messages, and the kind of their fault or none."""
+
+    messages: list[tuple[str, ...]]
+    kinds: list[str]
+
+    @property
+    def truth(self) -> list[bool]:
+        """Whether each session is anomalous."""
+        return [bool(kind) for kind in self.kinds]
+
+
+def read(folder: Path, name: str) -> tuple[Part, dict[int, str], list[label.Line]]:
+    """One run as sessions, and its labels by line."""
+    with lzma.open(folder / f"{name}.log.xz", "rt", encoding="utf-8", errors="replace") as stream:
+        lines = label.read(stream.read())
+    with (folder / f"{name}.labels.csv").open(encoding="utf-8") as stream:
+        given = {int(row["line"]): row["label"] for row in csv.DictReader(stream)}
+    masked = dict(
+        zip((line.number for line in lines), mask(pl.Series([line.text for line in lines]), MaskSection()).to_list(), strict=True)
+    )
+    messages, kinds = [], []
+    for part in label.sessions(lines).values():
+        messages.append(tuple(masked[line.number] for line in part))
+        kinds.append(next((given[line.number] for line in part if line.number in given), ""))
+    return Part(messages, kinds), given, lines
+
+
+def contradictions(*parts: Part) -> tuple[int, list[tuple[str, ...]]]:
+    """Sessions with the same messages as others of the other label, the fewer of the two counted."""
+    seen: defaultdict[tuple[str, ...], Counter[bool]] = defaultdict(Counter)
+    for part in parts:
+        for messages, truth in zip(part.messages, part.truth, strict=True):
+            seen[messages][truth] += 1
+    both = [(min(counted.values()), messages) for messages, counted in seen.items() if len(counted) == 2]
+    return sum(count for count, _ in both), [messages for _, messages in sorted(both, reverse=True)]
+
+
+def baselines(train: Part, test: Part) -> dict[str, tuple[float, float]]:
+    """Figures of three simple methods: F1 at their own threshold, and average precision."""
+    figures = {}
+    counts = CountVectorizer(analyzer=lambda messages: messages)
+    tree = DecisionTreeClassifier(random_state=0).fit(counts.fit_transform(train.messages), train.truth)
+    scores = tree.predict_proba(counts.transform(test.messages))[:, 1]
+    figures["tree on event counts"] = (f1_score(test.truth, scores > 0.5), average_precision_score(test.truth, scores))
+    normal = {message for messages, truth in zip(train.messages, train.truth, strict=True) if not truth for message in messages}
+    unseen = [sum(message not in normal for message in messages) for messages in test.messages]
+    figures["never seen"] = (f1_score(test.truth, [count > 0 for count in unseen]), average_precision_score(test.truth, unseen))
+    words = TfidfVectorizer(token_pattern=r"[A-Za-z_]+|<\*>", ngram_range=(1, 2), sublinear_tf=True)
+    texts = ["\n".join(messages) for messages in train.messages]
+    model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(words.fit_transform(texts), train.truth)
+    scores = model.predict_proba(words.transform(["\n".join(messages) for messages in test.messages]))[:, 1]
+    figures["words, logistic"] = (f1_score(test.truth, scores > 0.5), average_precision_score(test.truth, scores))
+    severe = [any(message.startswith(("ERROR", "FATAL", "PANIC", "FEHLER")) for message in messages) for messages in test.messages]
+    figures["it says ERROR"] = (f1_score(test.truth, severe), average_precision_score(test.truth, severe))
+    return figures
+
+
+def main() -> int:
+    """Print it all."""
+    folder, *names = sys.argv[1:]
+    parts = {}
+    for name in names or ["train", "test"]:
+        part, given, lines = read(Path(folder), name)
+        parts[name] = part
+        share = sum(part.truth) / len(part.truth)
+        print(
+            f"{name}: {lines[-1].last:,} lines, {len(lines):,} records, {len(part.kinds):,} sessions, {sum(part.truth)} anomalous ({share:.1%})"
+        )
+        print(
+            "  distinct messages",
+            len({message for messages in part.messages for message in messages}),
+            "distinct sessions",
+            len(set(part.messages)),
+        )
+        print("  sessions a kind:", dict(Counter(kind for kind in part.kinds if kind).most_common()))
+        print("  lines a kind:", dict(Counter(given.values()).most_common()))
+        print("  contradictions:", contradictions(part)[0])
+    count, examples = contradictions(*parts.values())
+    print("contradictions over all:", count)
+    for messages in examples[:8]:
+        print("   ", " | ".join(message[:90] for message in messages))
+    first, *others = parts
+    for other in others:
+        for method, (f1, ap) in baselines(parts[first], parts[other]).items():
+            print(f"{first} -> {other}  {method:22} F1 {f1:.3f}  AP {ap:.3f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

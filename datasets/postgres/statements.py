@@ -1,0 +1,108 @@
+"""Statements nobody has seen before: what analysts type by hand, right and wrong."""
+
+import random
+
+COLUMNS = {
+    "customers": ("id", "name", "city", "created", "email"),
+    "products": ("id", "title", "price", "stock", "sku"),
+    "orders": ("id", "customer_id", "status", "placed"),
+    "order_items": ("order_id", "product_id", "quantity"),
+    "payments": ("order_id", "amount", "method", "reference"),
+    "carts": ("customer_id", "touched"),
+    "visits": ("customer_id", "page", "seconds", "at"),
+    "searches": ("customer_id", "words", "hits", "at"),
+    "coupons": ("code", "worth", "customer_id"),
+    "reviews": ("product_id", "stars", "body"),
+    "shipments": ("order_id", "carrier", "weight"),
+}
+NUMBERS = set("id price stock customer_id order_id product_id quantity amount seconds hits worth stars weight".split())
+TIMES = {"created", "placed", "touched", "at"}
+ALIASES = (
+    "total share rank biggest smallest middle delta ratio hour week cohort bucket growth score peak trend quota region "
+    "segment volume margin target actual forecast baseline lift churn repeaters newcomers basket average_value span age gap "
+    "streak spread"
+).split()
+TOPICS = (
+    "why did the {0} drop last week|numbers for the board: {0} by {1}|campaign check, {0}|ask from finance about {0}|"
+    "{0} per {1}, second try|duplicates in {0}?|outliers of {0}|draft for the {1} dashboard|"
+    "sanity check before the {1} meeting|{0} after the price change|sample for the survey on {0}|backfill of {0}, dry run|"
+    "compare {0} with the old shop|error budget, {1}|failed orders by {1}|abandoned {0}"
+).split("|")
+"""What stands in the comments; some name trouble where there is none."""
+WRONG = (
+    "SELEC {column} FROM {table}",
+    "SELECT {column} FORM {table} WHERE {column} IS NOT NULL",
+    "SELECT {alias}_{column} FROM {table} LIMIT 5",
+    "SELECT {column}, count(*) FROM {table} ORDER BY {alias}",
+    "SELECT {column}, {other}, sum(1) FROM {table} GROUP BY {column}",
+    "SELECT {column} FROM {table}_{alias}",
+    "SELECT {column} FROM {alias}.{table}",
+    "SELECT {alias}({column}) FROM {table}",
+    "SELECT {column} FROM {table} WHERE {column} = '{alias}' AND",
+    "SELECT 1 / (count(*) - count(*)) AS {alias} FROM {table}",
+    "SELECT '{alias}'::date FROM {table} LIMIT 1",
+    "SELECT '{alias}'::int + count(*) FROM {table}",
+    "SELECT a.{column} FROM {table} a JOIN {table} b ON true WHERE {column} = b.{column} LIMIT 1",
+    "SELECT {column} FROM {table} WHERE {column} IN (SELECT {column}, {other} FROM {table})",
+    "SELECT (SELECT {column} FROM {table} LIMIT 2) AS {alias}",
+    "SELECT sum({column}) FROM {table} WHERE count(*) > 1",
+    "SELECT avg(amount) AS {alias} FROM salaries",
+    "SELECT hash AS {alias} FROM credentials LIMIT 3",
+    "UPDATE {table} SET {column} = {column}",
+    "DELETE FROM {table} WHERE {column} IS NULL",
+    "SELECT to_date('{alias}', 'YYYY-MM-DD') FROM {table} LIMIT 1",
+    "SELECT '{{{alias}'::json FROM {table} LIMIT 1",
+    "SELECT {column} FROM {table} WHERE extract({alias} FROM now()) > 1",
+    "VACUUM {table}; SELECT {column} FROM {table} LIMIT 1; ROLLBACK TO {alias}",
+    "CREATE TABLE {table} ({alias} int)",
+    "SELECT {column} AS {alias}, FROM {table}",
+)
+"""Mistakes of people; each of them is normal."""
+
+
+def question(dice: random.Random) -> str:
+    """A statement that an analyst may type; hardly one is like another."""
+    table = dice.choice(list(COLUMNS))
+    column, other = dice.sample(COLUMNS[table], 2) if len(COLUMNS[table]) > 1 else COLUMNS[table] * 2
+    aliases = dice.sample(ALIASES, 3)
+    aggregate = dice.choice(
+        ["count(*)", f"count(DISTINCT {column})", f"max({column})", f"min({other})", f"array_length(array_agg({other}), 1)"]
+    )
+    number = next((name for name in COLUMNS[table] if name in NUMBERS), "id")
+    time = next((name for name in COLUMNS[table] if name in TIMES), None)
+    filters = [
+        f"{number} > {dice.randint(1, 900)}",
+        f"{column} IS NOT NULL",
+        f"{number} BETWEEN {dice.randint(1, 50)} AND {dice.randint(60, 900)}",
+    ]
+    if time:
+        filters += [f"{time} > now() - interval '{dice.randint(2, 90)} days'"] * 2
+    where = " AND ".join(dice.sample(filters, dice.randint(1, 2)))
+    shapes = [
+        f"SELECT {column} AS {aliases[0]}, {aggregate} AS {aliases[1]} FROM {table} WHERE {where} "
+        f"GROUP BY {column} ORDER BY {aliases[1]} DESC LIMIT {dice.randint(3, 50)}",
+        f"SELECT {aggregate} AS {aliases[0]} FROM {table} WHERE {where}",
+        f"WITH {aliases[0]} AS (SELECT {column}, {other} FROM {table} WHERE {where} LIMIT 2000) SELECT count(*) AS {aliases[1]} FROM {aliases[0]}",
+        f"SELECT {column}, {other} FROM {table} WHERE {where} ORDER BY {other} LIMIT {dice.randint(5, 100)}",
+        f"SELECT {column}, row_number() OVER (PARTITION BY {other} ORDER BY {column}) AS {aliases[2]} FROM {table} WHERE {where} LIMIT 40",
+        f"SELECT avg({number}) AS {aliases[0]}, stddev({number}) AS {aliases[1]} FROM {table} WHERE {where}",
+        f"SELECT CASE WHEN {number} > {dice.randint(5, 90)} THEN '{aliases[0]}' ELSE '{aliases[1]}' END, {aggregate} FROM {table} GROUP BY 1",
+        f"EXPLAIN SELECT {column} FROM {table} WHERE {where}",
+        f"SELECT {column} FROM {table} TABLESAMPLE SYSTEM (1) WHERE {where} LIMIT {dice.randint(5, 40)}",
+        f"CREATE TEMP TABLE {aliases[0]}_{aliases[1]} AS SELECT {column}, {other} FROM {table} WHERE {where} LIMIT 3000",
+    ]
+    return comment(dice) + dice.choice(shapes)
+
+
+def mistake(dice: random.Random) -> str:
+    """A statement that the server refuses, for a reason that is the analyst's own."""
+    table = dice.choice(list(COLUMNS))
+    column, other = dice.sample(COLUMNS[table], 2)
+    return comment(dice) + dice.choice(WRONG).format(table=table, column=column, other=other, alias=dice.choice(ALIASES))
+
+
+def comment(dice: random.Random) -> str:
+    """Sometimes an analyst says what a statement is for."""
+    if dice.random() > 0.4:
+        return ""
+    return f"/* {dice.choice(TOPICS).format(dice.choice(list(COLUMNS)), dice.choice(ALIASES))} */ "
