@@ -44,7 +44,13 @@ def check_plain(train) -> None:
     assert (train.base_dropout, train.precision) == (False, "no")
     for stage in train.stages:
         assert (stage.schedule, stage.weight_decay, stage.clip) == ("tenths", 0.01, None)
-        assert (stage.shuffle_messages, stage.replace_normal, stage.crop, stage.message_dropout) == (False, 0, False, 0)
+        assert (stage.shuffle_messages, stage.replace_normal, stage.crop, stage.transplant, stage.message_dropout) == (
+            False,
+            0,
+            False,
+            0,
+            0,
+        )
 
 
 def test_the_scripts_stages_and_tail() -> None:

@@ -8,7 +8,7 @@ from tests.training.test_train import changed
 
 from logllm.config.train import StageSection
 from logllm.errors import DataError
-from logllm.training.augment import augmented, normal_messages
+from logllm.training.augment import NOTHING, Normal, augmented, normal_part
 from logllm.training.train import train
 
 
@@ -23,7 +23,7 @@ def test_alerts_stay_and_nothing_else_becomes_one(items, seed, share, shuffle) -
     session, alerts = np.array([message for message, _ in items]), np.array([alert for _, alert in items])
     pool = np.array([100, 101, 102])
     section = stage(replace_normal=share, shuffle_messages=shuffle)
-    seen = augmented(session, alerts, section=section, pool=pool, rng=np.random.default_rng(seed))
+    seen = augmented(session, alerts, section=section, normal=Normal(pool, ()), rng=np.random.default_rng(seed))
     assert len(seen) == len(session)
     kept = seen[~np.isin(seen, pool)].tolist()
     for message in session[alerts]:
@@ -38,15 +38,15 @@ def test_alerts_stay_and_nothing_else_becomes_one(items, seed, share, shuffle) -
 def test_off_means_untouched_and_all_means_all() -> None:
     session, alerts, pool = np.arange(1000), np.arange(1000) == 3, np.array([5000])
     rng = np.random.default_rng(0)
-    assert augmented(session, alerts, section=stage(), pool=pool, rng=rng) is session
-    assert (augmented(session, alerts, section=stage(replace_normal=1.0), pool=pool, rng=rng) == 5000).sum() == 999
-    assert 350 < (augmented(session, alerts, section=stage(replace_normal=0.4), pool=pool, rng=rng) == 5000).sum() < 450
+    assert augmented(session, alerts, section=stage(), normal=Normal(pool, ()), rng=rng) is session
+    assert (augmented(session, alerts, section=stage(replace_normal=1.0), normal=Normal(pool, ()), rng=rng) == 5000).sum() == 999
+    assert 350 < (augmented(session, alerts, section=stage(replace_normal=0.4), normal=Normal(pool, ()), rng=rng) == 5000).sum() < 450
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 1000))
 def test_a_crop_keeps_order_and_label(alerts, seed) -> None:
     session, alerts = np.arange(len(alerts)), np.array(alerts)
-    seen = augmented(session, alerts, section=stage(crop=True), pool=session, rng=np.random.default_rng(seed))
+    seen = augmented(session, alerts, section=stage(crop=True), normal=NOTHING, rng=np.random.default_rng(seed))
     assert 1 <= len(seen) <= len(session)
     assert (np.diff(seen) > 0).all()
     assert alerts[seen].any() == alerts.any()
@@ -54,15 +54,35 @@ def test_a_crop_keeps_order_and_label(alerts, seed) -> None:
 
 def test_crops_are_of_all_lengths() -> None:
     rng = np.random.default_rng(0)
-    lengths = {
-        len(augmented(np.arange(5), np.zeros(5, dtype=bool), section=stage(crop=True), pool=np.arange(5), rng=rng)) for _ in range(200)
-    }
+    lengths = {len(augmented(np.arange(5), np.zeros(5, dtype=bool), section=stage(crop=True), normal=NOTHING, rng=rng)) for _ in range(200)}
     assert lengths == {1, 2, 3, 4, 5}
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 60), st.integers(0, 1000))
+def test_transplanted_alerts_keep_their_order_in_a_normal_session(alerts, length, seed) -> None:
+    session, alerts, host = np.arange(len(alerts)), np.array(alerts), np.arange(1000, 1000 + length)
+    normal = Normal(np.zeros(0, dtype=np.int64), [host])
+    seen = augmented(session, alerts, section=stage(transplant=1.0), normal=normal, rng=np.random.default_rng(seed))
+    if not alerts.any():
+        assert seen is session
+        return
+    assert seen[seen < 1000].tolist() == session[alerts].tolist()
+    assert seen[seen >= 1000].tolist() == host[: max(len(session), length) - alerts.sum()].tolist()
+    assert (np.diff(np.flatnonzero(seen < 1000)) == 1).all()
+
+
+def test_a_share_is_transplanted_to_all_places() -> None:
+    rng, normal = np.random.default_rng(0), Normal(np.zeros(0, dtype=np.int64), [np.arange(10, 14)])
+    session, alerts = np.array([1, 2]), np.array([True, False])
+    seen = [augmented(session, alerts, section=stage(transplant=0.5), normal=normal, rng=rng).tolist() for _ in range(400)]
+    moved = [each for each in seen if each != [1, 2]]
+    assert 160 < len(moved) < 240
+    assert {each.index(1) for each in moved} == {0, 1, 2, 3}
+
+
 def test_labels_of_sessions_are_not_enough(tiny_recipe, tiny_data, tmp_path) -> None:
-    with pytest.raises(DataError, match="crop and replace_normal need a label for each line"):
-        normal_messages([np.array([1])], None)
+    with pytest.raises(DataError, match="crop, replace_normal and transplant need a label for each line"):
+        normal_part([np.array([1])], None)
     recipe = changed(tiny_recipe, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 1, "replace_normal": 0.5}])
-    with pytest.raises(DataError, match="crop and replace_normal need a label for each line"):
+    with pytest.raises(DataError, match="crop, replace_normal and transplant need a label for each line"):
         train(recipe, tiny_data, out=tmp_path / "run")

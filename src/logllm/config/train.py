@@ -36,6 +36,9 @@ class StageSection(Section):
     crop: bool = False
     """A random number of a session's messages, another each time; of an anomalous one at least one alert stays, so that the label stays true and
     it is the alert that is learnt. Needs labels per line (paper: off)."""
+    transplant: float = Field(default=0.0, ge=0, le=1)
+    """Share of the anomalous sessions whose alerts, all of them and in order, are set into a random normal session instead, another each time:
+    the label stays true, and no company is learnt for the alert. Needs labels per line (paper: 0)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 

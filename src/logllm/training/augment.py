@@ -1,6 +1,7 @@
 """The same session seen anew each time: settings of a stage that keep a small set from being learnt by heart."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,38 +14,65 @@ Alerts = npt.NDArray[np.bool_]
 """For each message of a session whether its line is an alert."""
 
 
-def normal_messages(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> Rows:
-    """The distinct messages that are never an alert.
+class Normal(NamedTuple):
+    """What is normal in a training part."""
 
-    >>> normal_messages([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])]).tolist()
-    [1, 3]
+    messages: Rows
+    """Distinct messages that are never an alert."""
+    sessions: Sequence[Rows]
+    """Sessions without an alert."""
+
+
+NOTHING = Normal(np.zeros(0, dtype=np.int64), ())
+"""Of a part in which nothing is looked for."""
+
+
+def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> Normal:
+    """What augmentation draws from.
+
+    >>> normal_part([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])])
+    Normal(messages=array([1, 3]), sessions=[array([1, 2])])
 
     Raises:
         DataError: labels are not per line.
     """
     if alerts is None:
-        raise DataError("crop and replace_normal need a label for each line, and these data have them for sessions: leave them off")
+        raise DataError(
+            "crop, replace_normal and transplant need a label for each line, and these data have them for sessions: leave them off"
+        )
     messages, bad = np.concatenate(sessions), np.concatenate(alerts)
-    return np.setdiff1d(messages[~bad], messages[bad])
+    sound = [session for session, marked in zip(sessions, alerts, strict=True) if not marked.any()]
+    return Normal(np.setdiff1d(messages[~bad], messages[bad]), sound)
 
 
-def augmented(session: Rows, alerts: Alerts | None, *, section: StageSection, pool: Rows, rng: np.random.Generator) -> Rows:
+def augmented(session: Rows, alerts: Alerts | None, *, section: StageSection, normal: Normal, rng: np.random.Generator) -> Rows:
     """One session as a stage is to see it this time.
 
     Args:
         session: rows of its messages.
         alerts: which of them are alerts, where that is known.
-        section: the stage: `crop`, `replace_normal` and `shuffle_messages`.
-        pool: what normal messages are replaced with (`normal_messages`).
+        section: the stage: `transplant`, `crop`, `replace_normal` and `shuffle_messages`.
+        normal: what messages are replaced with and alerts are set into (`normal_part`).
         rng: decides.
     """
+    if section.transplant and alerts is not None and alerts.any() and normal.sessions and rng.random() < section.transplant:
+        session, alerts = _transplanted(session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng)
     if section.crop and alerts is not None:
         kept = _crop(alerts, rng)
         session, alerts = session[kept], alerts[kept]
-    if section.replace_normal and alerts is not None and len(pool):
+    if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
-        session = np.where(replaced, rng.choice(pool, size=len(session)), session)
+        session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
     return rng.permutation(session) if section.shuffle_messages else session
+
+
+def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:
+    """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
+    bad = session[alerts]
+    kept = host[: max(len(host), len(session)) - len(bad)]
+    place = rng.integers(len(kept) + 1)
+    marks = np.zeros(len(kept), dtype=np.bool_)
+    return np.insert(kept, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
 
 
 def _crop(alerts: Alerts, rng: np.random.Generator) -> Rows:

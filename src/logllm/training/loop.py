@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from logllm.config.train import TrainSection
+from logllm.config.train import StageSection, TrainSection
 from logllm.errors import ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
-from logllm.training.augment import Alerts, augmented, normal_messages
+from logllm.training.augment import NOTHING, Alerts, Normal, augmented, normal_part
 from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
@@ -35,10 +35,10 @@ class TrainingSet:
         """For each stage the rows of the sessions it trains on, in order.
 
         Raises:
-            DataError: a stage crops or replaces, and labels are not per line.
+            DataError: a stage crops, replaces or transplants, and labels are not per line.
         """
-        if any(stage.crop or stage.replace_normal for stage in section.stages):
-            _ = self._normal_messages  # told before the first stage, not before the one that needs them
+        if any(map(_by_line, section.stages)):
+            _ = self._normal  # told before the first stage, not before the one that needs them
         drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
         return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
 
@@ -47,16 +47,21 @@ class TrainingSet:
         rng = np.random.default_rng([section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
         chosen = section.stages[stage]
-        pool = self._normal_messages if chosen.crop or chosen.replace_normal else np.zeros(0, dtype=np.int64)
+        normal = self._normal if _by_line(chosen) else NOTHING
         for start in range(0, len(rows), section.micro_batch):
             some = rows[start : start + section.micro_batch]
             alerts = [None if self.alerts is None else self.alerts[row] for row in some]
             paired = zip((self.sessions[row] for row in some), alerts, strict=True)
-            yield some, [augmented(session, bad, section=chosen, pool=pool, rng=rng) for session, bad in paired]
+            yield some, [augmented(session, bad, section=chosen, normal=normal, rng=rng) for session, bad in paired]
 
     @cached_property
-    def _normal_messages(self) -> Rows:
-        return normal_messages(self.sessions, self.alerts)
+    def _normal(self) -> Normal:
+        return normal_part(self.sessions, self.alerts)
+
+
+def _by_line(stage: StageSection) -> bool:
+    """Whether a stage's sessions are altered in a way that takes labels per line."""
+    return bool(stage.crop or stage.replace_normal or stage.transplant)
 
 
 @dataclass(frozen=True)
