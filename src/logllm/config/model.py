@@ -66,6 +66,9 @@ class ProjectorSection(Section):
 
     output: Literal["decoder", "float16"] = "decoder"
     """`float16`: rounded to float16 before the decoder reads it (the paper's scripts); `decoder`: straight to the decoder's number format."""
+    start: Literal["random", "words"] = "random"
+    """What training begins with: `random` (paper), or `words`: fitted, without labels, to the decoder's own embeddings of the training messages'
+    words, so that a message's vector means to the decoder from the start what its text would."""
 
 
 class DecoderSection(Section):

@@ -24,10 +24,11 @@ from logllm.model.checkpoint import base_models, save_model, surroundings, write
 from logllm.model.engine import Engine, rounds_fast
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.run import read_manifest, read_recipe
-from logllm.model.weights import Progress
+from logllm.model.weights import Progress, locate
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
+from logllm.training.start import start_with_words
 from logllm.training.state import remove_states
 
 
@@ -65,6 +66,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         started = time.monotonic()
+        if recipe.model.projector.start == "words":
+            _start(model, prepared, tokens=tokens, recipe=recipe)
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
@@ -130,6 +133,17 @@ def deterministic(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+
+
+def _start(model: LogLLM, prepared: Prepared, *, tokens: MessageTokens, recipe: Recipe) -> None:
+    """Fit the projector to the words of the training part's messages."""
+    from transformers import AutoTokenizer
+
+    vectors = model.encode(tokens, positions=recipe.detect.batch_tokens)
+    rows = np.unique(np.concatenate(rows_of(prepared.labelled("train")["messages"])))
+    words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
+    messages = prepared.messages.gather(rows).to_list()
+    start_with_words(model, messages, vectors=vectors[torch.from_numpy(rows).to(vectors.device)], tokenizer=words)
 
 
 def _begin(recipe: Recipe, prepared: Prepared, *, out: Path, resume: bool, progress: Progress | None) -> dict[str, Any]:
