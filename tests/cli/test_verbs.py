@@ -136,7 +136,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["evaluate", "x", "--data", "x"], "x is no run.*name the folder"),
         (["detect", "nowhere", "x"], "there is no nowhere: name a run .*logllm train"),
         (["detect", "empty", "x"], "empty is no run: it has no manifest.json"),
-        (["prepare", "--out", "y"], "name a format"),
+        (["prepare", "--out", "y"], "name your log with --raw FILE"),
         (["prepare", "hdsf", "--raw", "x", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),
@@ -164,7 +164,7 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path, monkeypatch) -> 
     (tmp_path / "app.log").write_text(rows)
     done = logllm("prepare", "--raw", tmp_path / "app.log", "--out", tmp_path / "data")
     assert done.code == 0, done.err
-    assert "format: json (JSON lines, message in msg, time in ts); 100.0 % of the first 200 lines fit" in done.err
+    assert "format: json (JSON lines: message in msg, time in ts); 100.0 % of the first 200 lines fit" in done.err
     assert "windows of 10 lines" in done.err
     assert "no session has a label" in done.err
     assert "next: logllm train" not in done.err
@@ -224,3 +224,12 @@ def test_detect_reads_standard_input_in_a_real_process(tiny_run, tiny_data) -> N
     assert len(said) == 2, said
     assert said[0] == f"{len(log.splitlines()):,} lines read"
     assert said[1].startswith("120 sessions, ")
+
+
+def test_a_test_log_of_another_format_is_said(logllm, tmp_path) -> None:
+    one, other = tmp_path / "one.log", tmp_path / "other.jsonl"
+    one.write_text("".join(f"2024-01-02 03:{place // 60:02d}:{place % 60:02d} INFO up {place}\n" for place in range(120)))
+    other.write_text("".join(f'{{"ts": {1_704_164_645 + place}, "msg": "up"}}\n' for place in range(120)))
+    done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "out")
+    assert done.code == 0, done.err
+    assert "--test-raw is read by another format than --raw: json, its message in msg" in done.err

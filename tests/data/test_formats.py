@@ -160,7 +160,7 @@ normal = ["ok", "fine"]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name = 'x'\npattern = '('", "format x: .*no regular expression"),
+        ("name = 'x'\npattern = '('", "format x: .*no regular expression: unclosed group"),
         ("name = 'x'\npattern = '(?<msg>.*)'", "no group 'message' .it has msg"),
         ("name = 'x'\npattern = '(?<message>.*)'\ntime = 'at'", "no group 'at'"),
         ("name = 'x'\nkind = 'plain'\ntime = 'at'", "is plain"),

@@ -79,7 +79,7 @@ def test_a_file_that_names_sessions_is_of_sessions(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        (["0,lock"], "names line '0': lines are numbered from 1"),
+        (["0,lock"], "names line '0': lines are whole numbers from 1"),
         (["2,lock", "x7,lock"], "names line 'x7'"),
         (["2,lock", "2,normal"], "gives line 2 both kinds of label"),
     ],
@@ -132,3 +132,10 @@ def test_any_batches_give_the_labels_that_looking_line_by_line_gives(kinds, data
     found = pl.concat([frame.select("line", "anomalous") for frame in marks.given(batches, batches)])
     assert dict(found.iter_rows()) == wanted
     assert marks.counts == counts
+
+
+@pytest.mark.parametrize("normal", ["normal", "Normal", "0", "false", "-"])
+def test_the_usual_words_for_normal_mean_it(tmp_path, normal) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(f"line,label\n1,{normal}\n2,1\n")
+    assert read_labels(path, LabelFileSection())["anomalous"].to_list() == [False, True]

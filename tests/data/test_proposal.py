@@ -66,7 +66,10 @@ def test_a_pattern_in_the_message(form, key):
         ([str(line) for line in range(400)], "half of its 400 values have one line"),
         (["0"] * 250 + [str(1 + line // 3) for line in range(150)], "one value has 62 % of the lines"),
         ([str(line % 20) for line in range(400)], "most lines are of values that go on through the whole log"),
-        ([str(line // 4) if line % 10 else "" for line in range(400)], "no field or pattern that nearly all lines have groups them"),
+        (
+            [str(line // 4) if line % 10 else "" for line in range(400)],
+            "no id of a request, a process or the like is in nearly all lines",
+        ),
     ],
 )
 def test_why_a_field_is_no_key(ids, why):

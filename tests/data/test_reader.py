@@ -1,6 +1,7 @@
 """Raw logs to compact records, as `prepare` and `detect` read them."""
 
 import io
+import json
 from datetime import date
 
 import polars as pl
@@ -90,3 +91,36 @@ def test_half_the_lines_may_be_rejects_but_not_more():
     assert records(reader(stdin=io.BytesIO(b"ok: a\nx\n")), "-").height == 1
     with pytest.raises(DataError, match="2 of 3 lines are not in the format graded, such as line 2 of -: x; "):
         records(reader(stdin=io.BytesIO(b"ok: a\nx\ny\n")), "-")
+
+
+def test_empty_lines_say_nothing_of_the_format():
+    reading = reader(stdin=io.BytesIO(b"ok: a\n\n \n\nok: b\nx\n"))
+    assert records(reading, "-").height == 2
+    assert (reading.counts["rejected"], reading.counts["empty"]) == (4, 3)
+    assert [reject["text"] for reject in reading.first_rejects] == ["x"]
+    with pytest.raises(DataError, match="- holds empty lines only"):
+        records(reader(stdin=io.BytesIO(b"\n\n")), "-")
+
+
+def test_a_row_that_never_ends_is_as_many_rejects_as_it_has_lines():
+    reading = reader(FormatSection(name="table", kind="csv"), stdin=io.BytesIO(b"at,message\n" + b"1,up\n" * 5 + b'2,"down\n3,up\n4,up\n'))
+    assert records(reading, "-").height == 5
+    assert (reading.counts["lines"], reading.counts["rejected"], reading.counts["continued"]) == (9, 3, 0)
+
+
+def test_a_file_of_another_format_is_counted(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_text("ok: a\n" * 5)
+    other.write_text('{"a": 1}\n' * 3)
+    reading = reader()
+    assert records(reading, one, other).height == 5
+    assert (reading.counts["files_without_records"], reading.counts["rejected"]) == (1, 3)
+
+
+def test_a_key_that_begins_like_a_list_is_a_key():
+    keys = ["[main", "[main]", ["a", 7, "a", None], "x"]
+    lines = "\n".join(json.dumps({"message": "up", "id": key}) for key in keys)
+    reading = reader(
+        FormatSection(name="json", kind="json"), stdin=io.BytesIO(lines.encode()), sessions=SessionSection(by="key", key_field="id")
+    )
+    assert records(reading, "-")["keys"].to_list() == [["[main"], ["[main]"], ["a", "7"], ["x"]]

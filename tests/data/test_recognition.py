@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import time
 from datetime import date
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from logllm.data.formats import known, load_format
 from logllm.data.reader import Reader
 from logllm.data.recognition import fit_of, fitting, recognise
 from logllm.data.sample import sample
+from logllm.data.structured import header
 
 TODAY = date(2024, 3, 1)
 SERVER = [
@@ -253,3 +255,56 @@ def test_the_page_s_own_format_reads(tmp_path):
     assert frame["keys"].to_list() == [["17"], ["18"]]
     for name in known():
         assert f"| `{name}` | {load_format(name).kind} |" in page
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\x1b[32m{}-01-02 03:04:{:02d}\x1b[0m INFO up",
+        "{}-01-02\t03:04:{:02d}\tINFO\tup",
+        "02.01.{} 03:04:{:02d},123 up",
+        "{}-01-02 03:04:{:02d} up\n\n",
+    ],
+    ids=["colours", "tabs", "days first", "empty lines between"],
+)
+def test_dated_lines_as_consoles_and_editors_have_them(line):
+    lines = "\n".join(line.format(2024, second) for second in range(50)).split("\n")
+    recognition = found(lines)
+    assert (recognition.format.name, recognition.share) == ("timed", 1.0)
+    frame, counts = records(recognition.format, lines)
+    assert (frame.height, counts["rejected"], counts["timeless"]) == (50, 0, 0)
+    assert {each.date() for each in frame["time"]} == {date(2024, 1, 2)}
+
+
+def test_seconds_since_1970_have_a_zone():
+    assert len(found([f"{1_704_164_645 + second}.123 INFO up" for second in range(9)]).notes) == 1
+
+
+def test_an_endless_word_takes_no_time():
+    lines = [f"2024-01-02 03:04:{second:02d} INFO up" for second in range(9)] + ["2024-01-02 03:05:00 " + "x" * 1_000_000]
+    started = time.perf_counter()
+    assert found(lines).format.name == "timed"
+    assert time.perf_counter() - started < 10  # it was a quarter of an hour
+
+
+def test_a_quote_that_never_ends_makes_no_table():
+    assert found(['he said "up', 'x"y and so on', "down"] * 9).format.name == "plain"
+    assert header('a "b\nc"d', ",") == ()
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_one_json_text_is_told_from_a_log(indent):
+    said = "this looks like one JSON text"
+    text = json.dumps([{"time": "2024-01-02T03:04:05Z", "message": "up", "ids": [1, "a"]}] * 9, indent=indent)
+    assert any(note.startswith(said) for note in found(text.split("\n")).notes)
+    assert not any(note.startswith(said) for note in found(["connection closed", "up", "down"] * 9).notes)
+
+
+def test_fields_of_structured_kinds_are_said_and_how_to_name_a_time():
+    recognition = found(["id;day;text", *(f"{place};{place};the thing {place} is up" for place in range(20))])
+    assert "csv (CSV with a header: message in text, time in no field)" in recognition.notes[0]
+    assert recognition.notes[1].endswith("--time FIELD --time-format says where one is")
+
+
+def test_a_server_that_writes_times_alone_is_told_from_dated_lines():
+    assert found(server_lines("2024-01-02 03:04:{s}.678 UTC ")).format.name == "postgresql"

@@ -11,6 +11,7 @@ from logllm.cli.console import counts, duration, emit, note, table
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection
     from logllm.data.archives import Bytes
     from logllm.data.catalog import Dataset
@@ -105,6 +106,8 @@ def _settings(
     from logllm.data.redaction import redact_text
     from logllm.data.sample import sample
 
+    if raw is None and name in (None, AUTO):
+        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
     if raw is None or name not in (None, AUTO):
         return choose(name, recipe=recipe, overrides=overrides), None
     text, stdin, lines = sample(raw)
@@ -163,12 +166,7 @@ def _packaged(ours: "PackagedSet", *, labels: Path | None, settings: "PrepareSec
 
 def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
     """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
-    from datetime import UTC, datetime
-
-    from logllm.data.fitting import fitting_format
-    from logllm.data.lines import STDIN
     from logllm.data.packaged import PACKAGED
-    from logllm.data.sample import sample
 
     if not logs:
         if labels is not None:
@@ -179,8 +177,23 @@ def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings
         raw, labels = [str(ours.log(logs[0]))], labels or ours.labels(logs[0])
     else:
         raw = logs
-    described = None if STDIN in raw else fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
-    return {"test_raw": raw, "test_labels": labels, "test_format": described}
+    return {"test_raw": raw, "test_labels": labels, "test_format": _test_format(raw, settings)}
+
+
+def _test_format(raw: list[str], settings: "PrepareSection") -> "FormatSection | None":
+    """The format to read a test log by, said where it is another; standard input is read by the settings'."""
+    from datetime import UTC, datetime
+
+    from logllm.data.fitting import fitting_format
+    from logllm.data.lines import STDIN
+    from logllm.data.sample import sample
+
+    if STDIN in raw:
+        return None
+    described = fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
+    if described != settings.format:
+        note(f"--test-raw is read by another format than --raw: {described.name}, its message in {described.message}")
+    return described
 
 
 def _ask(public: "Dataset", *, yes: bool) -> None:

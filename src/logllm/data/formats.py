@@ -124,7 +124,8 @@ def check_pattern(pattern: str, *, what: str) -> None:
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.ComputeError as exc:
-        reason = str(exc).strip().splitlines()[-1].removeprefix("error: ")
+        lines = [line.strip() for line in str(exc).splitlines()]
+        reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
         raise RecipeError(f"{what}: {pattern!r} is no regular expression: {reason}") from exc
 
 

@@ -34,7 +34,7 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
             f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
-            f"expected are {' and '.join(wanted)} (label_file in the format's TOML names others)"
+            f"expected are {settings.session} (or {settings.line}) and {settings.label} (label_file in the format's TOML names others)"
         )
     table = table.select(name=pl.col(by).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
     if settings.anomalous:
@@ -75,7 +75,7 @@ def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
     numbered = labels.select("name", "anomalous", line=pl.col("name").cast(pl.UInt64, strict=False))
     wrong = numbered.filter((pl.col("line") > 0).fill_null(False).not_())
     if wrong.height:
-        raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are numbered from 1")
+        raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are whole numbers from 1")
     return numbered.select("line", "anomalous").sort("line")
 
 

@@ -16,10 +16,10 @@ from logllm.data.times import parse_times
 _LOOKED_AT = 200  # rows
 _MOST = 0.8  # of the rows have what a kind has in all
 _SEPARATORS = ",;\t|"
-_PAIR = re.compile(r'([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
+_PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 _MESSAGES = (
     *("message", "msg", "logmessage", "shortmessage", "text", "log", "textpayload", "body", "event"),
-    *("description", "content", "detail"),
+    *("description", "content", "detail", "mt", "m"),
 )
 _TIMES = re.compile(
     r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso)?|at|t|when|asctime|created(?:at)?"
@@ -43,24 +43,23 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
         return
     rows = [row for row in map(_json_row, lines) if row]
     if len(rows) >= _MOST * len(lines):
-        yield _described("json", rows, title="JSON lines", today=today)
+        yield _described("json", rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
     if len(rows) >= _MOST * len(lines):
-        yield _described("logfmt", rows, title="logfmt", today=today)
+        yield _described("logfmt", rows, today=today)
     for separator in _SEPARATORS:
         rows = _csv_rows(lines, separator)
         if rows:
-            described = _described("csv", rows, title="CSV with a header", today=today)
+            described = _described("csv", rows, today=today)
             yield described.model_copy(update={"separator": separator})
 
 
-def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, title: str, today: date) -> FormatSection:
+def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, today: date) -> FormatSection:
     """The format of rows of a kind."""
     message = _message(rows)
     time, form = _time(rows, today=today, besides=message)
     return FormatSection(
         name=kind,
-        title=f"{title}, message in {'the whole line' if message == WHOLE else message}, time in {time or 'no field'}",
         kind=kind,
         message=message,
         time=time,

@@ -157,7 +157,7 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     if _by_records(settings):
         train = without_overlap(train, validation)
     if not train.height:
-        raise DataError(f"{labelled.height} sessions are too few to divide: none is left to train on; give more lines or smaller windows")
+        raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
     return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
@@ -184,6 +184,8 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "labels_beyond": "labels are of lines that the log does not have",
         "labels_joined": "labels are of lines that go on a record, and count for it",
         "rejected_alerts": "lines with an alert label did not parse and are in no session",
+        "files_without_records": "files hold no record in the format: prepare logs of another format by themselves",
+        "empty": "of the rejected lines are empty",
         "unlabelled": "sessions have no label and are in no part",
         "keyless": "records name no key and are in no session",
         "timeless": "records have no time that could be read",
@@ -192,7 +194,9 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "cut_lines": "lines were too long and have been cut",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
-        warnings.append("no session has a label, which training needs: --labels FILE.csv, or --label FIELD where lines carry them")
+        warnings.append(
+            "no session has a label, which training needs: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
+        )
         del told["unlabelled"]
     warnings += [f"{counts[name]:,} {text}" for name, text in told.items() if counts.get(name)]
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:

@@ -105,7 +105,7 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
             return Proposal(sessions, f"sessions by {what}: {_told(grouped, fields.height)}")
         seen.append(f"{what} is no key, {unfit}")
     size = window_size(lines)
-    found = seen[0] if seen else "no field or pattern that nearly all lines have groups them"
+    found = seen[0] if seen else "no id of a request, a process or the like is in nearly all lines"
     return Proposal(SessionSection(size=size), f"windows of {size} lines: {found}")
 
 

@@ -50,9 +50,20 @@ class Reader:
         """
         self.messages = MessageTable()
         """Every distinct masked message so far; several readers may share one."""
-        names = ("lines", "rejected", "rejected_alerts", "replaced_characters", "cut_lines", "timeless", "continued")
+        names = (
+            "lines",
+            "rejected",
+            "empty",
+            "files_without_records",
+            "rejected_alerts",
+            "replaced_characters",
+            "cut_lines",
+            "timeless",
+            "continued",
+        )
         self.counts = dict.fromkeys(names, 0)
-        """Plain counts so far; `timeless` are records of a format with times that have none, `continued` lines that joined the one before."""
+        """Plain counts so far; `timeless` are records of a format with times that have none, `empty` rejects that hold nothing, `continued`
+        lines that joined the one before."""
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self.files: list[str] = []
@@ -69,6 +80,7 @@ class Reader:
         self._stdin = stdin
         self._redactor = Redactor() if redact or settings.redact else None
         self._record = 0
+        self._with_records: set[int] = set()
         self._sample = pl.Series("text", [], dtype=pl.String)
         rules(settings.mask)
 
@@ -85,6 +97,7 @@ class Reader:
             for lines, records in self._all(names):
                 yield self._records(lines, records, file=earlier + lines.index)
             self._check_rejects()
+            self.counts["files_without_records"] = len(self.files) - len(self._with_records)
 
     def named(self, name: str) -> str:
         """A name, such as a file's, as it may be written."""
@@ -132,15 +145,20 @@ class Reader:
         self.counts["replaced_characters"] += lines.replaced
         self.counts["cut_lines"] += lines.cut
         self.rejects = rejects["line"]
-        self.counts["rejected"] += rejects.height
+        joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0) if self._settings.format.kind == "csv" else 0
+        self.counts["rejected"] += rejects.height + joined
+        self.counts["continued"] -= joined
+        some = rejects.filter(pl.col("text").str.contains(r"\S"))
+        self.counts["empty"] += rejects.height - some.height
         self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
         if self._settings.format.time is not None:
             self.counts["timeless"] += records["time"].null_count()
-        for line, text, _ in rejects.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
+        for line, text, _ in some.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
             text = redact_text(text) if self._redactor else text  # before it is cut: half a secret is not recognised
             self.first_rejects.append({"file": self.named(Path(lines.file).name), "line": line, "text": shortened(text)})
         numbers = pl.int_range(self._record + 1, self._record + 1 + records.height, dtype=pl.UInt64, eager=True)
         self._record += records.height
+        self._with_records |= {file} if records.height else set()
         return records.select(
             record=numbers,
             file=pl.lit(file, dtype=pl.UInt32),
@@ -172,12 +190,17 @@ class Reader:
 
     def _check_rejects(self) -> None:
         """More than half rejected means the wrong format, or no log at all."""
-        lines, rejected = self.counts["lines"] - self.counts["continued"], self.counts["rejected"]
+        lines = self.counts["lines"] - self.counts["continued"] - self.counts["empty"]  # which say nothing of the format
+        rejected = self.counts["rejected"] - self.counts["empty"]
+        if not lines:
+            raise DataError(f"{', '.join(self.files)} holds empty lines only")
         if 2 * rejected <= lines:
             return
         first = self.first_rejects[0]
         others = fitting(self._sample, instead_of=self._settings.format.name, today=self._today)[:2]
         remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+        if self._settings.format.kind == "plain":
+            remedy = "this is no text: unpack or convert it first, or name its --encoding"
         raise DataError(
             f"{rejected:,} of {lines:,} lines are not in the format {self._settings.format.name}, such as line {first['line']} of "
             f"{first['file']}: {first['text']}; {remedy}"

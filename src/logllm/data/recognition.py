@@ -14,7 +14,7 @@ from logllm.data.joining import Blocks
 from logllm.data.naming import structured_formats
 from logllm.data.prefix import postgres_format
 from logllm.data.proposal import propose, sample_fields
-from logllm.data.structured import header
+from logllm.data.structured import WHOLE, header
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
 
@@ -27,6 +27,9 @@ _MATCHED = 0.1  # and begin one, or lines that are no log would all go on with a
 _AS_GOOD = 0.05  # of the lines less make a format no worse, when it explains more of them
 _FEW = 0.01
 _PLAIN = "plain"
+_STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
+_OF_JSON = r'^\s*(?:[\[{]|[\]}],?\s*$|"[^"]*"\s*:|"[^"]*",?\s*$)'  # a line of JSON that is laid out for people, or all of it in one
+_ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
 _OTHERWISE = "; another grouping: --key, --key-field or --window"
 
 
@@ -75,6 +78,8 @@ def recognise(text: pl.Series, *, today: date, lines: int | None = None) -> Reco
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
     notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
+    if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
+        notes.insert(1, _ONE_A_LINE)
     rows, described = _rows(text, best.format)
     proposed = propose(sample_fields(rows, described), described, lines=lines)
     found = best.format.model_copy(update={"sessions": proposed.sessions})
@@ -91,7 +96,9 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     glance = pl.concat([text.head(_GLANCE), text.tail(min(_GLANCE, max(0, len(text) - _GLANCE)))])
     built_in = _fitting(_built_in(), text, glance=glance, today=today)
     told = _fitting(_told(text, today=today), text, glance=glance, today=today)
-    fits = built_in + [fit for fit in told if not any(_same_kind(fit, other) for other in built_in)]
+    fits = [
+        fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
+    ] + built_in  # the first of those that explain as much
     most = max((fit.matched for fit in fits), default=0.0)
     return sorted(fits, key=lambda fit: (fit.matched < most - _AS_GOOD, -fit.explained))
 
@@ -145,7 +152,7 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
 def _rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
     """Lines joined to rows or blocks where a format has those, and the format with its columns."""
     if described.kind not in ("csv", "export"):
-        return text, described
+        return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     blocks = Blocks("csv" if described.kind == "csv" else "export", Counter())
     lines = pl.DataFrame({"line": pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True), "text": text})
     rows = blocks.push(lines)["text"]
@@ -166,7 +173,7 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     if described.name == _PLAIN:
         said = "format: plain, each line is a message; no known format fits"
     else:
-        said = f"format: {described.name} ({described.title}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
+        said = f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
         begun = f" ({100 * best.matched:.1f} % begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
         said += begun
     names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
@@ -174,16 +181,30 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
 
 
+def _titled(described: FormatSection) -> str:
+    """A format's title; of a structured kind with the fields that were found in the lines.
+
+    >>> _titled(load_format("json")), _titled(load_format("postgresql-csv"))[:18]
+    ('JSON lines: message in message, time in timestamp', "PostgreSQL's csvlog")
+    """
+    if described.name not in _STRUCTURED:
+        return described.title
+    message = "the whole line" if described.message == WHOLE else described.message
+    return f"{_STRUCTURED[described.name]}: message in {message}, time in {described.time or 'no field'}"
+
+
 def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iterator[str]:
     """What is assumed of times."""
     if described.time is None:
-        yield "no time was found: sessions and parts go by the order of the lines"
+        remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
+        yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
         return
     text, described = _rows(text, described)
     written = read_fields(text, described).time
     some = [] if written is None else written.drop_nulls().head(1).str.strip_chars().to_list()
     first = str(some[0]) if some else ""
-    if not first or all(form.startswith("epoch") for form in described.time_format):
+    epochs = [form for form in described.time_format if form.startswith("epoch")]
+    if not first or parse_times(pl.Series([first]), epochs, today=today).item() is not None:
         return
     forms = [form for form in described.time_format if "%" in form]
     iso = parse_times(pl.Series([first]), ["iso"], today=today).item() is not None

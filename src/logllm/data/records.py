@@ -1,5 +1,6 @@
 """Fields to records: times read, keys found, labels judged; what does not parse is kept apart."""
 
+import json
 from datetime import date
 from typing import NamedTuple
 
@@ -80,11 +81,25 @@ class Parser:
             return keys.list.unique(maintain_order=True) if int(keys.list.len().max() or 0) > 1 else keys  # type: ignore[arg-type]
         one = pl.col("key").str.strip_chars()
         listing = pl.when(one.is_null() | (one == "")).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
-        if self._key_field is not None and self._format.kind == "json":
-            listed = one.str.starts_with("[")
-            several = pl.when(listed).then(one).otherwise(pl.lit("[]")).str.json_decode(pl.List(pl.String))
-            listing = pl.when(listed).then(several.list.drop_nulls().list.unique(maintain_order=True)).otherwise(listing)
+        if self._key_field is not None and self._format.kind == "json" and frame.select(one.str.starts_with("[").any()).item():
+            several = pl.Series([_listed(text) for text in frame.select(one).to_series()], dtype=pl.List(pl.String))
+            listing = pl.when(several.is_not_null()).then(several).otherwise(listing)
         return frame.select(listing).to_series()
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """What a JSON list names, every one once; nothing where the text is none, such as `[main]`.
+
+    >>> _listed('["a", 7, "a", null]'), _listed("[main]")
+    (['a', '7'], None)
+    """
+    if text is None or not text.startswith("["):
+        return None
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return None
+    return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
 
 
 def _nulls(lines: pl.DataFrame, kind: type[pl.DataType]) -> pl.Series:

@@ -41,12 +41,16 @@ def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[s
 
 
 def header(text: str, separator: str) -> tuple[str, ...]:
-    """Column names of a CSV file's first row.
+    """Column names of a CSV file's first row; none where it is no row.
 
     >>> header("at;'log' text;x", ";")
     ('at', "'log' text", 'x')
     """
-    return tuple(cell.strip() for cell in next(csv.reader([text.removeprefix("\ufeff").replace("\r", " ")], delimiter=separator), []))
+    try:
+        cells = next(csv.reader([text.removeprefix("\ufeff").replace("\r", " ")], delimiter=separator), [])
+    except csv.Error:  # a quote within a cell that is not quoted, or a cell of megabytes
+        return ()
+    return tuple(cell.strip() for cell in cells)
 
 
 def _json(text: pl.Series, name: str) -> pl.Series:

@@ -11,7 +11,7 @@ from logllm.errors import RecipeError
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 """The type of every time in a frame."""
 
-_ISO = r"^(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([A-Za-z]{1,5})|([+-])(\d\d):?(\d\d)?)?$"
+_ISO = r"^(\d{4}-\d\d-\d\d)[Tt \t](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([A-Za-z]{1,5})|([+-])(\d\d):?(\d\d)?)?$"
 _EPOCHS = {"epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6}
 _ZONES = {  # by their hours, as RFC 5322 and PostgreSQL read them where a name has several; UTC, GMT and unknown ones are 0
     **{1: "WEST BST CET", 2: "CEST EET", 3: "EEST MSK", 9: "JST KST", 10: "AEST", 11: "AEDT", 12: "NZST", 13: "NZDT"},
@@ -70,6 +70,8 @@ def _parsed(values: pl.Series, form: str, *, today: date) -> pl.Series:
     if form.endswith(":%f"):  # milliseconds as a number of their own: `1:2:35:7` is 35.007 seconds
         values = values.str.replace(r":(\d)$", ":0$1").str.replace(r":(\d\d)$", ":0$1").str.replace(r":(\d{3})$", ".$1")
         form = form.removesuffix(":%f") + ".%f"
+    if form.endswith(",%f"):
+        values, form = values.str.replace(r",(\d+)$", ".$1"), form.removesuffix(",%f") + ".%f"
     form = form.replace(".%f", "%.f")  # as Python writes it
     if values.str.contains(r"\s\s|[^\S ]").any():
         values = values.str.replace_all(r"\s+", " ")
