@@ -16,15 +16,14 @@ help: ## say what there is to make
 
 setup: $(READY) ## install everything into .venv, once and again when the requirements change
 
-demo: $(READY) ## simulate a log, then prepare, train, evaluate and detect on it (under 10 minutes)
+demo: $(READY) ## what was wrong with a PostgreSQL server, found in its log by the model that comes with logllm (under 3 minutes)
 	@.venv/bin/python demo/run.py
 
-RUN ?= out/demo/run
-LOG ?= out/demo/new.log
-DATA ?= $(if $(filter out/demo/run,$(RUN)),out/demo/data)
+RUN ?= src/logllm/runs/postgres
+LOG ?= src/logllm/data/sets/postgres/test.log.xz
+DATA ?=
 
-bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default what the demo made, which runs first if need be
-	@test -e $(RUN) || test $(RUN) != out/demo/run || $(MAKE) --no-print-directory demo
+bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default the model and the log that come with logllm
 	@.venv/bin/logllm bench $(RUN) $(LOG) $(if $(DATA),--data $(DATA))
 
 test: $(READY) ## run the default tests (under 2 minutes)

@@ -56,9 +56,9 @@ def test_sessions_are_ours(shared, name, sessions) -> None:
 
 
 def test_keys_that_are_a_field(tmp_path) -> None:
-    log = tmp_path / "storage.log"
-    log.write_text("".join(f"2026-01-01T00:00:0{at}Z host INFO disk[7]: op=0000000{at % 2} step {at}\n" for at in range(6)))
-    settings = choose("demo/storage.toml", recipe=None, overrides=NOTHING)
+    log = tmp_path / "postgres.log"
+    log.write_text("".join(f"2026-01-01 00:00:0{at}.000 UTC [{7 + at % 2}] LOG:  step {at}\n" for at in range(6)))
+    settings = choose("postgresql", recipe=None, overrides=NOTHING)
     assert read_sessions(log, settings) == ours(log, settings)
 
 

@@ -15,12 +15,12 @@ from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.model.run import read_manifest
 from logllm.training.train import train
-from tests.test_real import simulated
+from tests.test_real import a_part
 
 pytestmark = pytest.mark.real
 
 AT_LEAST = 2.0
-"""Times as fast as the published way on 500 lines of the simulator, which repeat themselves little; half of what was measured."""
+"""Times as fast as the published way on 500 lines of PostgreSQL's, which repeat themselves little; half of what was measured."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     """A run of the small tier that has learnt next to nothing: speed does not depend on it."""
     folder = tmp_path_factory.mktemp("speed")
     lengths = [f"train.stages.{stage}.max_sessions=16" for stage in range(3)]
-    data = simulated(folder, sessions=120)
+    data = a_part(folder, lines=1500)
     train(Recipe.load("small", overrides=lengths), data, out=folder / "run")
     return folder / "run"
 
@@ -41,7 +41,7 @@ def seconds(detector: Detector, lines: list[str]) -> float:
 
 def test_ours_is_many_times_as_fast_as_the_published_way(run, tmp_path) -> None:
     log = tmp_path / "first.log"
-    lines = (run.parent / "storage.log").read_text().splitlines()[:500]
+    lines = (run.parent / "part.log").read_text().splitlines()[:500]
     log.write_text("\n".join(lines))
     settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="manifest")
     grouped = list(read_sessions(log, settings).values())
@@ -56,8 +56,8 @@ def test_ours_is_many_times_as_fast_as_the_published_way(run, tmp_path) -> None:
 def test_what_is_repeated_costs_next_to_nothing(run) -> None:
     """The same sessions four times over, under other names."""
     detector = Detector.load(run)
-    lines = (run.parent / "storage.log").read_text().splitlines()[:150]
-    again = [re.sub(r"op=[0-9a-f]{2}", f"op={copy}{copy}", line) for copy in range(4) for line in lines]
+    lines = (run.parent / "part.log").read_text().splitlines()[:150]
+    again = [re.sub(r"\[(\d+)\]", rf"[{copy}\1]", line) for copy in range(4) for line in lines]
     seconds(detector, lines[:40])
     once = min(seconds(detector, lines) for _ in range(2))
     four = min(seconds(detector, again) for _ in range(2))
@@ -67,7 +67,7 @@ def test_what_is_repeated_costs_next_to_nothing(run) -> None:
 def test_a_fresh_process_measures_and_starts(run, tmp_path) -> None:
     """The verb as a user calls it; its figures hang together."""
     log = tmp_path / "first.log"
-    log.write_text("".join((run.parent / "storage.log").read_text().splitlines(keepends=True)[:100]))
+    log.write_text("".join((run.parent / "part.log").read_text().splitlines(keepends=True)[:100]))
     done = subprocess.run(
         [sys.executable, "-m", "logllm", "bench", str(run), str(log), "--json"], capture_output=True, text=True, check=True
     )

@@ -27,7 +27,7 @@ def shipped_run() -> Path:
     if not (folder / MANIFEST).is_file():
         raise ModelError(
             "this installation comes without a trained run: name your own first, or make one with `logllm prepare postgres --out DATA` "
-            "and `logllm train small --data DATA --out RUN`"
+            "and `logllm train postgres --data DATA --out RUN`"
         )
     return folder
 
