@@ -85,7 +85,7 @@ def show_faults(verdicts: list[Json]) -> None:
     table = Table(title="What was wrong with the server", expand=True)
     for column, width in (("fault", None), ("times", 17), ("sessions", None), ("found", None)):
         table.add_column(column, no_wrap=True, width=width, justify="right" if width is None and column != "fault" else "left")
-    table.add_column("such as", ratio=1, no_wrap=True, overflow="ellipsis")
+    table.add_column("such as", ratio=1)
     for fault in sorted(hit, key=lambda fault: min(times[fault])):
         said = foremost[fault][1].split("] ", 1)[-1].split("  ", 1)[-1]
         span = f"{min(times[fault])}-{max(times[fault])}"

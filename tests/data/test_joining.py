@@ -92,7 +92,7 @@ ANY = st.lists(
 )
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @pytest.mark.parametrize(
     "form", [JAVA, TABLE.model_copy(update={"columns": ("at", "text")}), TABLE, JOURNAL, SERVER], ids=lambda form: form.name
 )

@@ -51,7 +51,7 @@ def test_records_count_on_over_files_and_skip_rejects(tmp_path):
     assert more.select("record", "file").rows() == [(4, 2), (5, 2)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     lines=st.lists(st.sampled_from(["ok: one", "bad: two 2", "odd", "ok: 3 three", ""]), min_size=1, max_size=30), batch=st.integers(1, 9)
 )

@@ -184,8 +184,8 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
 def _titled(described: FormatSection) -> str:
     """A format's title; of a structured kind with the fields that were found in the lines.
 
-    >>> _titled(load_format("json")), _titled(load_format("postgresql-csv"))[:18]
-    ('JSON lines: message in message, time in timestamp', "PostgreSQL's csvlog")
+    >>> _titled(load_format("json")), _titled(load_format("postgresql-csv"))[:19]
+    ('JSON lines: message in message, time in time', "PostgreSQL's csvlog")
     """
     if described.name not in _STRUCTURED:
         return described.title
