@@ -109,7 +109,7 @@ def test_a_drawn_model_has_the_same_prompt(section) -> None:
     assert draw(section).model.prompt == assemble(section)[0].prompt
 
 
-@pytest.mark.parametrize("objective", ["answer", "verdict"])
+@pytest.mark.parametrize("objective", [pytest.param("answer", marks=pytest.mark.real), "verdict"])
 def test_from_training_to_a_bundle(section, tiny_recipe, tiny_data, tmp_path, objective) -> None:
     shared = tiny_recipe.train.model_copy(update={"objective": objective})
     train(tiny_recipe.model_copy(update={"model": section, "train": shared}), tiny_data, out=tmp_path / "run")
