@@ -96,6 +96,7 @@ class Loop:
             model.checkpoint_gradients()
         self.orders = data.orders(section)
         self._log = run / "steps.jsonl"
+        self._vectors: torch.Tensor | None = None
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
         """Run all stages, or those that a checkpoint leaves.
@@ -120,6 +121,12 @@ class Loop:
             resumed = checkpoint if stage == start.stage else None
             self._run_stage(stage, resumed, encode_positions=encode_positions, watch=watch)
 
+    def vectors(self, *, positions: int) -> torch.Tensor:
+        """Vectors of all messages, (len(tokens), d_enc), computed once for as long as the encoder learns nothing."""
+        if self._vectors is None:
+            self._vectors = self.model.encode(self.data.tokens, positions=positions)
+        return self._vectors
+
     def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
         section = self.section.stages[stage]
         parameters = self.model.trains(section.trains, message_dropout=section.message_dropout, base_dropout=self.section.base_dropout)
@@ -133,9 +140,10 @@ class Loop:
         steps = -(-len(order) // self.section.batch)
         if first == steps:
             return
-        vectors = None
-        if "encoder" not in section.trains:
-            vectors = self.model.encode(self.data.tokens, positions=encode_positions)
+        if "encoder" in section.trains:
+            self._vectors = vectors = None
+        else:
+            vectors = self.vectors(positions=encode_positions)
         before = sum(len(done) for done in self.orders[:stage])
         for step in range(first, steps):
             rows = order[step * self.section.batch : (step + 1) * self.section.batch]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 from safetensors import SafetensorError
 
@@ -29,7 +30,7 @@ from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
 from logllm.training.start import start_with_words
-from logllm.training.state import remove_states
+from logllm.training.state import find_state, remove_states
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and three ways to watch it
@@ -66,9 +67,9 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         started = time.monotonic()
-        if recipe.model.projector.start == "words":
-            _start(model, prepared, tokens=tokens, recipe=recipe)
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
+        if recipe.model.projector.start == "words" and find_state(out) is None:
+            _start(loop, prepared.messages, recipe=recipe)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = time.monotonic() - started
         judged = _judge(model, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
@@ -135,15 +136,15 @@ def deterministic(seed: int) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def _start(model: LogLLM, prepared: Prepared, *, tokens: MessageTokens, recipe: Recipe) -> None:
+def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
     """Fit the projector to the words of the training part's messages."""
     from transformers import AutoTokenizer
 
-    vectors = model.encode(tokens, positions=recipe.detect.batch_tokens)
-    rows = np.unique(np.concatenate(rows_of(prepared.labelled("train")["messages"])))
+    vectors = loop.vectors(positions=recipe.detect.batch_tokens)
+    rows = np.unique(np.concatenate(loop.data.sessions))
     words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
-    messages = prepared.messages.gather(rows).to_list()
-    start_with_words(model, messages, vectors=vectors[torch.from_numpy(rows).to(vectors.device)], tokenizer=words)
+    some = vectors[torch.from_numpy(rows).to(vectors.device)]
+    start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
 
 
 def _begin(recipe: Recipe, prepared: Prepared, *, out: Path, resume: bool, progress: Progress | None) -> dict[str, Any]:
