@@ -184,8 +184,8 @@ def _test_format(raw: list[str], settings: "PrepareSection") -> "FormatSection |
     """The format to read a test log by, said where it is another; standard input is read by the settings'."""
     from datetime import UTC, datetime
 
-    from logllm.data.fitting import fitting_format
     from logllm.data.lines import STDIN
+    from logllm.data.recognition import fitting_format
     from logllm.data.sample import sample
 
     if STDIN in raw:

@@ -1,16 +1,15 @@
 """Which fields of structured lines hold the message and the time: told by their names and by what is in them."""
 
 import csv
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.data.structured import WHOLE
+from logllm.data.structured import WHOLE, bare_name, json_fields
 from logllm.data.times import parse_times
 
 _LOOKED_AT = 200  # rows
@@ -41,7 +40,7 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
     lines = text.filter(text.str.contains(r"\S")).head(_LOOKED_AT).to_list()
     if not lines:
         return
-    rows = [row for row in map(_json_row, lines) if row]
+    rows = [row for row in map(json_fields, lines) if row]
     if len(rows) >= _MOST * len(lines):
         yield _described("json", rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
@@ -71,8 +70,8 @@ def _message(rows: Sequence[Row]) -> str:
     """The field that is called a message, else the one with most words, else the whole line."""
     columns = _columns(rows)
     filled = {name: sum(1 for value in values if value.strip()) >= len(values) / 2 for name, values in columns.items()}
-    named = [name for name in columns if _plain(name) in _MESSAGES and filled[name]]
-    for name in sorted(named, key=lambda name: (name.count("."), _MESSAGES.index(_plain(name)))):
+    named = [name for name in columns if bare_name(name) in _MESSAGES and filled[name]]
+    for name in sorted(named, key=lambda name: (name.count("."), _MESSAGES.index(bare_name(name)))):
         if not all(value.startswith(("{", "[")) for value in columns[name] if value):
             return name
     blanks = {name: sum(value.count(" ") for value in values) / len(values) for name, values in columns.items() if filled[name]}
@@ -83,7 +82,7 @@ def _message(rows: Sequence[Row]) -> str:
 def _time(rows: Sequence[Row], *, today: date, besides: str) -> tuple[str | None, str]:
     """The field that is called a time and is one, else the first that is one as ISO 8601 writes it; and how it is written."""
     columns = {name: pl.Series(values) for name, values in _columns(rows).items() if name != besides}
-    named = [name for name in columns if _TIMES.fullmatch(_plain(name))]
+    named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
     for name, forms in [(name, _FORMS) for name in named] + [(name, ("iso",)) for name in columns]:
         for form in forms:
             times = parse_times(columns[name], [form], today=today)
@@ -97,29 +96,6 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
     """Values by field, in the fields' order; nothing where a row has none."""
     names = dict.fromkeys(name for row in rows for name in row)
     return {name: [row.get(name, "") for row in rows] for name in names}
-
-
-def _plain(name: str) -> str:
-    """A field's last name in letters and digits."""
-    return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
-
-
-def _json_row(line: str) -> Row:
-    """Fields of a JSON object by their dotted paths; nothing where the line is none."""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        return {}
-    return dict(_leaves(value)) if isinstance(value, dict) else {}
-
-
-def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
-    """Paths and values of what is no object in an object."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _leaves(each, f"{before}.{name}" if before else name)
-    elif value is not None:
-        yield before, value if isinstance(value, str) else json.dumps(value)
 
 
 def _logfmt_row(line: str) -> Row:

@@ -1,16 +1,16 @@
 """Which sessions suit a log that nobody has said anything about: by a key that groups its lines well, else windows."""
 
-import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import read_fields
+from logllm.data.formats import fields_of, read_fields
+from logllm.data.structured import bare_name, json_fields
 
 _NAMED = 0.95  # of all lines at least that many name the key
 _OWN_NAMED = 0.5  # and where the format itself says which key
@@ -22,7 +22,6 @@ _SIZES = (100, 50, 20, 10, 5)
 _WINDOWS = 20  # that a short log should give at least
 _TO_NAME = 200  # lines looked at for the names of their fields
 _PAIR = r"(?:^|[ \n])[A-Za-z_@][\w.@/-]*="
-_GROUP = re.compile(r"\(\?P?<([A-Za-z_]\w*)>")
 
 _FIELDS = tuple(
     re.compile(name)
@@ -141,35 +140,19 @@ def sample_fields(text: pl.Series, described: FormatSection, *, names: Sequence[
 def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
     """Names of the fields that lines of a format have, in their order."""
     if described.kind == "pattern":
-        return _GROUP.findall(described.pattern or "")
+        return fields_of(described)
     if described.kind == "csv":
         return list(described.columns)
     if described.kind in ("logfmt", "export"):
         return list(dict.fromkeys(text.head(_TO_NAME).str.extract_all(_PAIR).explode().drop_nulls().str.strip_chars("\n =")))
     if described.kind != "json":
         return []
-    names: dict[str, None] = {}
-    for line in text.head(_TO_NAME):
-        try:
-            names |= dict.fromkeys(_paths(json.loads(line)))
-        except ValueError:
-            continue
-    return list(names)
-
-
-def _paths(value: Any, before: str = "") -> Iterator[str]:
-    """Dotted paths of what is no object in an object."""
-    if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _paths(each, f"{before}.{name}" if before else name)
-    elif before:
-        yield before
+    return list(dict.fromkeys(name for line in text.head(_TO_NAME) for name in json_fields(line)))
 
 
 def _rank(name: str) -> int | None:
     """A field's place among those that may be keys; none: by its name it is no key."""
-    plain = re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
-    return next((place for place, pattern in enumerate(_FIELDS) if pattern.fullmatch(plain)), None)
+    return next((place for place, pattern in enumerate(_FIELDS) if pattern.fullmatch(bare_name(name))), None)
 
 
 def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[tuple[SessionSection, float]]:

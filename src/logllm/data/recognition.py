@@ -91,6 +91,11 @@ def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
     return list(dict.fromkeys(fit.format.name for fit in _fits(text, today=today) if fit.format.name != instead_of))
 
 
+def fitting_format(text: pl.Series, described: FormatSection, *, today: date) -> FormatSection:
+    """A format where it fits more than half of some lines, else the one that fits them best."""
+    return described if fit_of(text, described, today=today).share > _ENOUGH else recognise(text, today=today).format
+
+
 def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     """Formats that fit, the best first."""
     glance = pl.concat([text.head(_GLANCE), text.tail(min(_GLANCE, max(0, len(text) - _GLANCE)))])

@@ -3,8 +3,9 @@
 import csv
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from typing import Any
 
 import polars as pl
 
@@ -51,6 +52,37 @@ def header(text: str, separator: str) -> tuple[str, ...]:
     except csv.Error:  # a quote within a cell that is not quoted, or a cell of megabytes
         return ()
     return tuple(cell.strip() for cell in cells)
+
+
+def bare_name(name: str) -> str:
+    """A field's last name in small letters and digits.
+
+    >>> bare_name("http.Request-ID")
+    'requestid'
+    """
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
+
+
+def json_fields(line: str) -> Mapping[str, str]:
+    """Fields of a JSON object by their dotted paths; nothing where the line is none.
+
+    >>> json_fields('{"a": {"b": 1, "c": null}, "d": "x"}'), json_fields("[1]")
+    ({'a.b': '1', 'd': 'x'}, {})
+    """
+    try:
+        value = json.loads(line)
+    except ValueError:
+        return {}
+    return dict(_leaves(value)) if isinstance(value, dict) else {}
+
+
+def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    """Paths and values of what is no object in an object."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _leaves(each, f"{before}.{name}" if before else name)
+    elif value is not None:
+        yield before, value if isinstance(value, str) else json.dumps(value)
 
 
 def _json(text: pl.Series, name: str) -> pl.Series:
