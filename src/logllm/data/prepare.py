@@ -1,6 +1,5 @@
 """A raw log and its labels to train, validation and test parts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,19 +14,15 @@ from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
 from logllm.data.choice import reading
-from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
+from logllm.data.files import check_replaceable
 from logllm.data.lines import named_files
 from logllm.data.messages import MessageTable
-from logllm.data.prepared import DATA_VERSION, PARTS, fingerprint
+from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
 from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
 from logllm.data.reader import Reader
 from logllm.data.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 
-Manifest = dict[str, Any]
-"""What `manifest.json` says: see `prepare`."""
-
-_ROW_GROUP = 100_000
 _TEST = "test:{}"  # a test log may have sessions of the same names
 
 
@@ -94,9 +89,9 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "version": DATA_VERSION,
         "logllm": __version__,
         **counts,
-        **_figures(sessions),
+        **part_figures(sessions),
         "distinct_messages": len(messages),
-        "parts": {name: _figures(part) for name, part in parts.items()},
+        "parts": {name: part_figures(part) for name, part in parts.items()},
         "first_rejects": [reject for reader in readers for reject in reader.first_rejects][:3],
         "warnings": _warnings(parts, counts, settings=settings),
         "settings": settings.model_dump(mode="json"),
@@ -112,7 +107,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     if paper := options.get("paper"):
         manifest["paper"] = compared(manifest, paper)
         manifest["warnings"] += differences(manifest["paper"])
-    _write(out, {**parts, "messages": messages.messages.to_frame("message")}, manifest=manifest, force=force)
+    write_prepared(out, {**parts, "messages": messages.messages.to_frame("message")}, manifest=manifest, force=force)
     return manifest
 
 
@@ -161,15 +156,6 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
-def _figures(sessions: pl.DataFrame) -> dict[str, int]:
-    """Counts of some sessions."""
-    return {
-        "sessions": sessions.height,
-        "anomalous": int(sessions["anomalous"].sum() or 0),
-        "distinct_sessions": sessions["messages"].n_unique() if sessions.height else 0,
-    }
-
-
 def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
     """What a person should know before training on this."""
     warnings = []
@@ -202,15 +188,3 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
         warnings.append("windows overlap and are divided at random: parts share lines")
     return warnings
-
-
-def _write(out: Path, frames: dict[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:
-    """Write the folder; the manifest, which gains the files' hashes, is last."""
-    with new_folder(out, force=force) as folder:
-        manifest["files"] = {}
-        for name, frame in frames.items():
-            path = folder / f"{name}.parquet"
-            write_atomic(path, lambda place, frame=frame: frame.write_parquet(place, row_group_size=_ROW_GROUP))  # type: ignore[misc]
-            manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
-        manifest["fingerprint"] = fingerprint(frames)
-        write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())

@@ -9,19 +9,23 @@ from typing import Any, Self
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.files import MANIFEST, sha256
+from logllm.data.files import MANIFEST, new_folder, sha256, write_atomic
 from logllm.errors import DataError
+
+Manifest = dict[str, Any]
+"""What `manifest.json` says: see `logllm.data.prepare.prepare`."""
 
 DATA_VERSION = 1
 """Version of the folder's layout."""
 PARTS = ("train", "validation", "test")
 """Names of the parts."""
+_ROW_GROUP = 100_000
 
 
 class Prepared:
     """Train, validation and test sessions, the message table they refer to, and how they came about."""
 
-    def __init__(self, folder: Path, *, manifest: dict[str, Any], settings: PrepareSection) -> None:
+    def __init__(self, folder: Path, *, manifest: Manifest, settings: PrepareSection) -> None:
         self.folder = folder
         """Where the data lies."""
         self.manifest = manifest
@@ -82,6 +86,37 @@ class Prepared:
                 "or --label FIELD where the log's lines carry them"
             )
         return part
+
+
+def part_figures(sessions: pl.DataFrame) -> dict[str, int]:
+    """Counts of some sessions, as a manifest has them."""
+    return {
+        "sessions": sessions.height,
+        "anomalous": int(sessions["anomalous"].sum() or 0),
+        "distinct_sessions": sessions["messages"].n_unique() if sessions.height else 0,
+    }
+
+
+def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: Manifest, force: bool) -> None:
+    """Write a folder of prepared data; the manifest, which gains the files' hashes and the fingerprint, is last.
+
+    Args:
+        out: the folder to make.
+        frames: `train`, `validation`, `test`, and `messages` with the column `message`.
+        manifest: what is said of them.
+        force: replace prepared data that is there.
+
+    Raises:
+        DataError: the folder exists, or cannot be written.
+    """
+    with new_folder(out, force=force) as folder:
+        manifest["files"] = {}
+        for name, frame in frames.items():
+            path = folder / f"{name}.parquet"
+            write_atomic(path, lambda place, frame=frame: frame.write_parquet(place, row_group_size=_ROW_GROUP))  # type: ignore[misc]
+            manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        manifest["fingerprint"] = fingerprint(frames)
+        write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:

@@ -31,26 +31,46 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
     """
     prepared = Prepared.load(data)
     part = prepared.labelled(split)
-    if not len(part):
-        raise DataError(f"{data} holds no {split} sessions: name another --split, or prepare with a share for it")
-    sessions = rows_of(part["messages"])
-    labels = part["anomalous"].to_numpy().astype(bool)
-    scores = detector.score(sessions, prepared.messages, progress=progress)
-    in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
-    report = _figures(scores, labels, threshold=detector.threshold)
+    scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
     trained_on = detector.manifest["data"]["fingerprint"]
     return {
-        **report,
-        "unseen": _figures(scores[~in_train], labels[~in_train], threshold=detector.threshold) if (~in_train).any() else None,
+        **judge(scores, prepared, split=split, threshold=detector.threshold),
+        "model": detector.model,
+        "threshold_chosen": detector.manifest["threshold"]["how"],
+        # An imported run does not know its data.
+        "data_of_training": None if trained_on is None else trained_on == prepared.manifest["fingerprint"],
+    }
+
+
+def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -> dict[str, Any]:
+    """What scores are worth, whatever gave them: a run, or a baseline on the same data.
+
+    Args:
+        scores: of the part's sessions, in their order; from `threshold` on they mean anomalous.
+        prepared: whose part they are of.
+        split: `test`, `validation` or `train`.
+        threshold: chosen elsewhere than on this part.
+
+    Returns:
+        As `evaluate`, without what only a run has.
+
+    Raises:
+        DataError: the part is without labels or sessions.
+    """
+    part = prepared.labelled(split)
+    if not len(part):
+        raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
+    sessions = rows_of(part["messages"])
+    labels = part["anomalous"].to_numpy().astype(bool)
+    in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
+    return {
+        **_figures(scores, labels, threshold=threshold),
+        "unseen": _figures(scores[~in_train], labels[~in_train], threshold=threshold) if (~in_train).any() else None,
         "sessions": len(sessions),
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": len({session.tobytes() for session in sessions}),
         "split": split,
         "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
-        "model": detector.model,
-        "threshold_chosen": detector.manifest["threshold"]["how"],
-        # An imported run does not know its data.
-        "data_of_training": None if trained_on is None else trained_on == prepared.manifest["fingerprint"],
     }
 
 
