@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from logllm.model.batch import MessageTokens
 from logllm.model.lanes import Lanes
-from logllm.model.packing import Chunk, Layout, Linear, Room, chunks, plain, product, stacked
+from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, plain, product, stacked
 
 
 class Bert:
@@ -79,15 +79,16 @@ class Bert:
         return pooled
 
     def _pass(self, x: Tensor, matrices: tuple[Linear, ...], *, norms: tuple[nn.LayerNorm, ...], chunk: Chunk, room: Room) -> Tensor:
-        """One layer over a chunk, (c, d_enc)."""
+        """One layer over a chunk, (c, d_enc), whose states are written over."""
         fused, output, inner, outer = matrices
         made = product(x.to(self._dtype), fused, room=room, name="attention")
         found = room.take("found", rows=len(x) + 1, columns=x.shape[1], dtype=self._dtype)
         for group in chunk.groups:
             group.attend(made, made, layout=self._layout, into=found)
-        x = norms[0](product(found[:-1], output, room=room, name="output").float().add_(x)).float()
-        active = torch.ops.aten.gelu_(product(x.to(self._dtype), inner, room=room, name="inner"))
-        states: Tensor = norms[1](product(active, outer, room=room, name="output").float().add_(x)).float()
+        add_product(x, found[:-1], linear=output, room=room)
+        x = norms[0](x).float()
+        add_product(x, torch.ops.aten.gelu_(product(x.to(self._dtype), inner, room=room, name="inner")), linear=outer, room=room)
+        states: Tensor = norms[1](x).float()
         return states
 
     def _pool(self, states: Tensor, lengths: Tensor) -> Tensor:

@@ -18,8 +18,8 @@ _AHEAD = 2
 class Lanes:
     """As many threads as torch has, each with kernels of one thread and memory of its own.
 
-    A chunk's states then stay in one core's cache, cores wait for each other once a layer instead of once a kernel, and what
-    is no matrix product runs beside products. On other devices than processors there is one lane, the caller's thread.
+    A chunk's states then stay in one core's cache, cores wait only for what another one's chunk gives theirs instead of once a kernel,
+    and what is no matrix product runs beside products. On other devices than processors there is one lane, the caller's thread.
     """
 
     def __init__(self, device: torch.device, *, chunks: int) -> None:
@@ -43,17 +43,24 @@ class Lanes:
         held: Room = self._own.room
         return held
 
-    def each(self, work: Callable[[Item], None], items: Sequence[Item]) -> None:
-        """Do some work for every item; items are begun in their order.
+    def each(self, work: Callable[[Item], None], items: Sequence[Item], *, told: Callable[[int], None] | None = None) -> None:
+        """Do some work for every item; items are begun in their order, so that one may wait for those before it.
 
         Meanwhile torch has one thread a kernel in the whole process, as its matrix library knows one number only; it is set back after.
+
+        Args:
+            work: what is done with an item.
+            items: what there is.
+            told: in the caller's thread, how many items are done, those before them too.
 
         Raises:
             Exception: whatever the work raised first, by the items' order.
         """
+        told = told or (lambda count: None)
         if self._threads == 1:
-            for item in items:
+            for count, item in enumerate(items, 1):
                 work(item)
+                told(count)
             return
 
         def alone(item: Item) -> None:
@@ -62,10 +69,15 @@ class Lanes:
                 work(item)
 
         begun = [self._pool.submit(alone, item) for item in items]
-        wait(begun)
-        torch.set_num_threads(self._threads)
-        for each in begun:
-            each.result()
+        try:
+            for count, each in enumerate(begun, 1):
+                each.result()
+                told(count)
+        finally:
+            for each in begun:
+                each.cancel()
+            wait(begun)
+            torch.set_num_threads(self._threads)
 
     def close(self) -> None:
         """End the threads."""

@@ -20,6 +20,9 @@ LayerProgress = Callable[[int, int], None]
 
 _SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
+_CACHED = 64
+"""Rows of the feed-forward part that stay in a core's nearest cache between two passes over them."""
+
 
 @dataclass(frozen=True)
 class _Layer:
@@ -38,8 +41,8 @@ class _Layer:
 class Llama:
     """A decoder's layers: adapters merged, projections of one input fused, norms' weights folded into them.
 
-    All nodes of a tree pass a layer before the next one begins, so that one layer's keys and values are all that is
-    kept. Within a layer, chunks of nodes pass from norm to norm while their states are in the processor's cache, on each core another one.
+    Nodes of a tree pass a layer in chunks, from norm to norm while a chunk's states are in the processor's cache, on each core
+    another one; keys and values are kept of two layers, the one that is read and the one that follows.
     Only the sequences' ends pass the last layer's query, output and feed-forward parts.
     """
 
@@ -109,55 +112,60 @@ class Llama:
             (b, len(ids)), float32, in the sequences' own order.
         """
         x = inputs.float()  # (n, d_dec)
-        stored = torch.empty((len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
+        stored = torch.empty((2, len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
         plan = [
             chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout, causal=True)
         ]
-        kept = [stored, *self._turns(tree.depths, x)]
-        with closing(Lanes(x.device, chunks=len(plan))) as lanes:
-            for done, layer in enumerate(self._layers[:-1]):
-                self._pass(layer, x, kept=kept, plan=plan, lanes=lanes)
-                if progress is not None:
-                    progress(done + 1, len(self._layers))
+        turns = self._turns(tree.depths, x)
+        self._pass(x, stored, turns=turns, plan=plan, progress=progress)
         ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
-        states = self._last(x, ends, kept=kept, paths=tree.paths)  # (b, d_dec)
+        seen = stored[(len(self._layers) - 1) % 2]
+        states = self._last(x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths)  # (b, d_dec)
         found = torch.empty((len(ends), len(ids)), device=x.device)
         found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
-        if progress is not None:
-            progress(len(self._layers), len(self._layers))
         return found
 
-    def _pass(self, layer: _Layer, x: Tensor, *, kept: Sequence[Tensor], plan: Sequence[Chunk], lanes: Lanes) -> None:
-        """One layer over all nodes, (n, d_dec); a chunk's paths lead through chunks before it."""
-        stored, *turns = kept
-        ready = [Event() for _ in plan]
+    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: LayerProgress | None) -> None:
+        """All layers over all nodes, (n, d_dec), of the last one the keys and values only; a chunk's paths lead through chunks before it.
 
-        def through(at: int) -> None:
-            chunk = plan[at]
+        A lane that has done its part of a layer begins the next one: it waits for what it reads, and no more. Keys and values of
+        two layers are therefore kept, (2, n, ...), in turn.
+        """
+        last = len(self._layers) - 1
+        known, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
+
+        def through(step: tuple[int, int]) -> None:
+            depth, at = step
+            chunk, layer, kept = plan[at], self._layers[depth], stored[depth % 2]
             some = slice(chunk.start, chunk.end)
             try:
-                heads = slice(0, self._layout.query_row)
+                # The chunk's own states, and whoever still reads the keys and values that are written over.
+                needed = [done[depth - 1][at]] if depth else []
+                for before in needed + (done[depth - 2] if depth > 1 else []):
+                    before.wait()
+                heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
                 made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=lanes.room, heads=heads)
-                stored[some] = made[:, -stored.shape[1] :]
+                kept[some] = made[:, -kept.shape[1] :]
+                known[depth][at].set()
+                if depth < last:
+                    for earlier in known[depth][:at]:
+                        earlier.wait()
+                    self._finish(layer, x[some], chunk=chunk, seen=(made, kept, self._layout), room=lanes.room)
             finally:  # nobody waits for what has failed
-                ready[at].set()
-            for earlier in ready[:at]:
-                earlier.wait()
-            self._finish(layer, x[some], chunk=chunk, seen=(made, stored, self._layout), room=lanes.room)
+                known[depth][at].set()
+                done[depth][at].set()
 
-        lanes.each(through, range(len(plan)))
+        steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
+        told = None if progress is None else lambda count: progress(count // len(plan), last + 1)
+        with closing(Lanes(x.device, chunks=len(plan))) as lanes:
+            lanes.each(through, steps, told=told)
 
-    def _last(self, x: Tensor, ends: Tensor, *, kept: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
-        """The last layer's states at the sequences' ends: all other nodes give their keys and values only."""
+    def _last(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
+        """The last layer's states at the sequences' ends, (b, d_dec), which see all nodes' keys and values."""
         room = Room(x.device)
-        layer, heads, every = self._layers[-1], self._layout.heads, self._layout.query_row
-        stored, *turns = kept
-        for start in range(0, len(x), self._chunk):
-            some = slice(start, start + self._chunk)
-            stored[some] = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(heads, every))
-        x, turns = x[ends], [turn[ends] for turn in turns]  # (b, d_dec)
+        layer, heads = self._layers[-1], self._layout.heads
         layout = replace(self._layout, query_row=heads)
-        for chunk in chunks(paths, np.ones(len(ends), dtype=np.int64), nodes=self._chunk, layout=layout, causal=True):
+        for chunk in chunks(paths, np.ones(len(x), dtype=np.int64), nodes=self._chunk, layout=layout, causal=True):
             some = slice(chunk.start, chunk.end)
             made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
             self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
@@ -222,4 +230,6 @@ class Llama:
         add_product(x, found[:-1], linear=layer.output, room=room)
         gates = product(self._normed(x, room), layer.gates, room=room, name="gates")
         gate, up = gates.chunk(2, dim=-1)
-        add_product(x, torch.nn.functional.silu(gate, inplace=True).mul_(up), linear=layer.down, room=room)
+        for some, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
+            torch.nn.functional.silu(some, inplace=True).mul_(factor)
+        add_product(x, gate, linear=layer.down, room=room)

@@ -174,8 +174,9 @@ def product(x: Tensor, linear: Linear, *, room: Room, name: str) -> Tensor:
 
 def add_product(onto: Tensor, x: Tensor, *, linear: Linear, room: Room) -> None:
     """Add a linear layer's output to states, (c, d_out)."""
-    if linear[1] is None and onto.dtype == x.dtype:
-        onto.addmm_(x, linear[0])
+    weight, bias = linear
+    if onto.dtype == x.dtype:
+        (onto if bias is None else onto.add_(bias)).addmm_(x, weight)
     else:
         onto.add_(product(x, linear, room=room, name="added"))
 

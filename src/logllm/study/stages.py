@@ -1,5 +1,6 @@
 """Each stage from text lines to logits timed by itself."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from logllm.study.work import decoder_work, encoder_work, gemm_peak, share
 Made = TypeVar("Made")
 Stage = dict[str, float | int]
 """Seconds, what was done in them, and how much of it a second."""
+PIECES = 6
+"""Parts in which sessions are decoded, and messages encoded so many times, the machine's peak measured in between: its clock wanders."""
 
 
 class Watch:
@@ -95,27 +98,30 @@ def model_stages(
     """
     sessions, messages = data
     distinct = list({session.tobytes(): session for session in sessions}.values())
+    distinct.sort(key=bytes)  # those that begin alike side by side: each piece shares what it can
+    size = -(-len(distinct) // PIECES)
     tokenising, encoding, decoding = Watch(), Watch(), Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
-    vectors = encoding.timed(engine.encode, tokens)
-    rates: list[float] = []
-    pauses = Watch()
-
-    def pause(done: int, total: int) -> None:
-        """Between two layers: what the machine can do at this moment, for its clock wanders."""
-        if done < total:
-            rates.extend(pauses.timed(gemm_peak))
-
-    decoding.timed(lambda: engine.judge(distinct, vectors, progress=pause))
-    decoding.seconds -= pauses.seconds
-    model = engine.model
-    encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
+    model, rates = engine.model, gemm_peak()
+    encodings: list[float] = []
+    positions = operations = 0
+    for at in range(0, len(distinct), size):
+        vectors = encoding.timed(engine.encode, tokens)
+        encodings.append(encoding.seconds - sum(encodings))
+        piece = distinct[at : at + size]
+        decoding.timed(engine.judge, piece, vectors)
+        rates += gemm_peak()
+        work = decoder_work(piece, model.prompt)
+        positions += work.positions
+        operations += work.flops(model.decoder.model)
+    encoding.seconds = statistics.median(encodings)
+    encoder = encoder_work(tokens)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
         "encode": encoding.stage(tokens=encoder.positions, messages=len(tokens)),
-        "decode": decoding.stage(positions=decoder.positions, sessions=len(distinct)),
+        "decode": decoding.stage(positions=positions, sessions=len(distinct)),
     }
-    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}, rates
+    return stages, {"encode": encoder.flops(model.encoder.model), "decode": operations}, rates
 
 
 def shares(stages: dict[str, Stage], flops: dict[str, int], *, peak: Sequence[float]) -> dict[str, Stage]:
