@@ -42,6 +42,9 @@ class StageSection(Section):
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 
+    average: float = Field(default=0.0, ge=0, le=1)
+    """Share of the stage's steps, its last ones, whose weights' mean is the stage's result: steadier than the last step's (paper: 0)."""
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.epochs is None) == (self.max_sessions is None):
