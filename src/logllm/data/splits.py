@@ -21,7 +21,7 @@ def number_of(total: int, share: float) -> int:
 
 def last_share(sessions: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All but the last share of the sessions in order of their start, and that share; the parts of a session stay together."""
-    units = _units(sessions).sort("start", "first", nulls_last=True, maintain_order=True)
+    units = in_time(sessions)
     return _divided(sessions, units, chosen=units["name"].tail(number_of(units.height, share)))
 
 
@@ -37,6 +37,11 @@ def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.G
         for members, count in zip(classes, _counts(classes, share), strict=True)
     ]
     return _divided(sessions, units, chosen=pl.concat(drawn))
+
+
+def in_time(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Sessions in order of their start, then of their first record, their parts as one: `name`, `start`, `first`, `anomalous`."""
+    return _units(sessions).sort("start", "first", nulls_last=True, maintain_order=True)
 
 
 def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,38 @@
+"""`logllm folds`: prepared data cut for training on the past and testing on the next part."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from logllm.cli.console import emit, note, table
+
+
+def folds(
+    data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote of one log.")],
+    out: Annotated[Path, typer.Option(help="Folder to write: fold-1, fold-2, ... in it are prepared data.")],
+    parts: Annotated[int, typer.Option(help="Parts to cut the sessions in, in the order of time; there is a fold less.")] = 5,
+    validation: Annotated[float | None, typer.Option(help="Share of train, its last sessions, kept for validation.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace folds in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the folds' counts on standard output.")] = False,
+) -> None:
+    """Cut all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on both and tests on part 3, ..."""
+    import json
+
+    from logllm.study.folds import folds as cut
+
+    paths = cut(data, parts=parts, out=out, validation=validation, force=force)
+    about = json.loads((out / "manifest.json").read_bytes())
+    if as_json:
+        emit(about)
+    rows = [
+        (path.name, *map(_counts, fold["parts"].values()), fold["overlapping"]) for path, fold in zip(paths, about["folds"], strict=True)
+    ]
+    table(f"{out}: sessions (anomalous)", ("", "train", "validation", "test", "overlapping"), rows)
+    for path, fold in zip(paths, about["folds"], strict=True):
+        for warning in fold["warnings"]:
+            note(f"note: {path.name}: {warning}")
+
+
+def _counts(part: dict[str, int]) -> str:
+    return f"{part['sessions']:,} ({part['anomalous']:,})"

@@ -1,0 +1,133 @@
+"""Two methods on the same sessions: is one better, or was it chance?"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.detect.metrics import Labels, Scores, Weights
+
+RESAMPLES = 2000
+"""Draws of a bootstrap."""
+_AT_ONCE = 100
+
+
+class Pooled(NamedTuple):
+    """Sessions of several folds as one set."""
+
+    scores: Scores
+    """A row a seed, a column a session."""
+    labels: Labels
+    """The sessions' labels."""
+    groups: npt.NDArray[np.int64]
+    """Which fold, from 0, each is of."""
+
+    @property
+    def average_precision(self) -> float:
+        """Over all folds' sessions together, the mean over seeds."""
+        return mean_average_precision(self.scores, self.labels)
+
+
+class Difference(NamedTuple):
+    """How much higher one method's average precision is than another's."""
+
+    estimate: float
+    """On the sessions as they are."""
+    lower: float
+    """Lower end of the 95 % interval."""
+    upper: float
+    """Upper end."""
+    share_above: float
+    """In what share of the resamples it is above zero."""
+
+
+def pooled(folds: Sequence[tuple[Scores | Sequence[Scores], Labels]]) -> Pooled:
+    """Scores and labels of folds, each judged by its own model, as one set.
+
+    >>> pooled([(np.array([0.1, 0.9]), np.array([False, True])), (np.array([0.8]), np.array([False]))]).average_precision
+    1.0
+    """
+    return Pooled(
+        np.concatenate([_rows(scores) for scores, _ in folds], axis=1),
+        np.concatenate([labels for _, labels in folds]),
+        np.repeat(np.arange(len(folds)), [len(labels) for _, labels in folds]),
+    )
+
+
+def mean_average_precision(scores: Scores | Sequence[Scores], labels: Labels) -> float:
+    """Average precision as scikit-learn defines it, the mean over seeds; not a number without an anomaly.
+
+    >>> mean_average_precision([np.array([0.1, 0.4, 0.35, 0.8])], np.array([False, False, True, True]))
+    0.8333333333333333
+    """
+    return float(_weighted(_rows(scores), labels, weights=np.ones((1, len(labels)), dtype=np.int64))[0])
+
+
+def paired_difference(
+    scores_a: Scores | Sequence[Scores],
+    scores_b: Scores | Sequence[Scores],
+    *,
+    labels: Labels,
+    groups: npt.NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> Difference:
+    """Average precision of a method less that of another, with a paired bootstrap over sessions (Efron and Tibshirani 1993).
+
+    Each resample draws sessions with replacement, the same ones for both methods, within each group as many as it has; a resample without an
+    anomaly is left out. The interval is that of percentiles, and holds for these seeds and models: it does not tell how another training
+    would have gone.
+
+    Args:
+        scores_a: a score a session, or a list of such over seeds: in every resample their mean counts.
+        scores_b: the other method's; it may have another number of seeds.
+        labels: which sessions are anomalous.
+        groups: which group, such as the fold, each session is of; none: all are of one.
+        seed: decides the draws.
+
+    >>> labels = np.array([True, False] * 20)
+    >>> paired_difference(np.where(labels, 0.9, 0.1), np.full(40, 0.5), labels=labels).share_above
+    1.0
+    """
+    first, second = _rows(scores_a), _rows(scores_b)
+    of = np.zeros(len(labels)) if groups is None else groups
+    # Equal sessions weigh alike: a resample is a draw of counts over the distinct ones.
+    distinct, counts = np.unique(np.vstack([of, labels, first, second]).astype(np.float64), axis=1, return_counts=True)
+    label, a, b = distinct[1].astype(np.bool_), distinct[2 : 2 + len(first)], distinct[2 + len(first) :]
+    ones = counts[None]
+    estimate = float((_weighted(a, label, weights=ones) - _weighted(b, label, weights=ones))[0])
+    draws = _draws(distinct[0], counts, rng=np.random.default_rng(seed))
+    found = np.concatenate([_weighted(a, label, weights=weights) - _weighted(b, label, weights=weights) for weights in draws])
+    found = found[~np.isnan(found)]
+    lower, upper = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
+    return Difference(estimate, float(lower), float(upper), float((found > 0).mean()) if len(found) else float("nan"))
+
+
+def _rows(scores: Scores | Sequence[Scores]) -> Scores:
+    """Scores with a row a seed."""
+    return np.atleast_2d(np.asarray(scores, dtype=np.float64))
+
+
+def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iterator[Weights]:
+    """How often each distinct session is drawn, a row a resample, some rows at once."""
+    for _ in range(RESAMPLES // _AT_ONCE):
+        weights = np.zeros((_AT_ONCE, len(counts)), dtype=np.int64)
+        for group in np.unique(groups):
+            members = groups == group
+            total = int(counts[members].sum())
+            weights[:, members] = rng.multinomial(total, counts[members] / total, size=_AT_ONCE)
+        yield weights
+
+
+def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
+    """Average precision for each row of weights, the mean over the rows of scores; not a number where no anomaly weighs."""
+    means = np.zeros(len(weights))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for row in scores:
+            order = np.argsort(-row, kind="stable")
+            ends = np.append(np.flatnonzero(np.diff(row[order])), len(row) - 1)  # where a run of equal scores ends
+            found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
+            called = np.cumsum(weights[:, order], axis=1)[:, ends]
+            precision = np.nan_to_num(found / called)
+            means += (precision * np.diff(found, axis=1, prepend=0)).sum(axis=1) / found[:, -1] / len(scores)
+    return means
