@@ -2,7 +2,9 @@
 
 import json
 import re
+import shutil
 import sys
+from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 
 from logllm.data.prepared import Prepared
 from logllm.detect.evaluate import judge, score_frame
+from logllm.detect.metrics import intervals
 from logllm.errors import DataError, RecipeError
 from logllm.study.mistakes import worst
 from logllm.study.report import check_report, trivial, write_report
@@ -26,7 +29,14 @@ def judged(prepared: Prepared, *, seed: int) -> tuple[dict, pl.DataFrame]:
     return judge(scores, prepared, split="test", threshold=0.5), score_frame(scores, prepared, split="test")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module", autouse=True)
+def _few_resamples():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
+        yield
+
+
+@pytest.fixture(scope="module")
 def prepared(tiny_data):
     """Prepared data one message of which is a script."""
     found = Prepared.load(tiny_data)
@@ -34,9 +44,10 @@ def prepared(tiny_data):
     return found
 
 
-@pytest.fixture
-def written(prepared, tmp_path):
+@pytest.fixture(scope="module")
+def written(prepared, tmp_path_factory):
     """A report and its folder."""
+    folder = tmp_path_factory.mktemp("written") / "report"
     report, scores = judged(prepared, seed=0)
     report |= {
         "model": "made@0",
@@ -44,7 +55,7 @@ def written(prepared, tmp_path):
         "run": {"seed": 7, "versions": {"torch": "2.x"}, "seconds": None},
     }
     report["baselines"] = {name: judged(prepared, seed=seed)[0] for seed, name in enumerate(RIVALS, start=1)}
-    return write_report(tmp_path / "report", report=report, scores=scores, prepared=prepared, force=False), tmp_path / "report"
+    return write_report(folder, report=report, scores=scores, prepared=prepared, force=False), folder
 
 
 class Reader(HTMLParser):
@@ -140,7 +151,8 @@ def test_messages_are_text(written, prepared) -> None:
     assert prepared.messages[0] in Reader(text).text
 
 
-def test_a_page_without_anomalies_baselines_or_others_than_in_train(prepared, tmp_path) -> None:
+def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, tmp_path) -> None:
+    prepared = Prepared.load(tiny_data)
     train = prepared.labelled("train")
     none = pl.Series("anomalous", [False] * train.height)
     prepared.labelled = prepared.part = lambda name: train.with_columns(none)  # every session is also in train
@@ -156,7 +168,7 @@ def test_a_page_without_anomalies_baselines_or_others_than_in_train(prepared, tm
 
 
 def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> None:
-    _, folder = written
+    folder = shutil.copytree(written[1], tmp_path / "copy")
     with pytest.raises(DataError, match="exists.*--force"):
         check_report(folder, force=False)
     report, scores = judged(prepared, seed=3)

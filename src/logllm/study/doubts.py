@@ -41,7 +41,7 @@ def _about_data(report: Report) -> Iterator[str]:
         alone = "there are no others" if report["unseen"] is None else "the figures on the others count"
         yield f"{share:.0%} of the sessions occur in train message for message, where a memory of them would do: {alone}"
     early = report["leakage"].get("early")
-    if report["split"] == "test" and early is not None and early > MUCH_SEEN:
+    if report["split"] == "test" and not report.get("log") and early is not None and early > MUCH_SEEN:
         yield f"{early:.0%} of the sessions begin before the last train session ends: how it does on what comes later is not measured"
 
 
@@ -55,7 +55,8 @@ def _about_rivals(report: Report) -> Iterator[str]:
             if ends and rival[figure] is not None and rival[figure] >= ends[0]:
                 (above if rival[figure] > report[figure] else within).append(f"{said} {rival[figure]:.3f} against {report[figure]:.3f}")
         if above:
-            yield f"the trivial baseline {name} is better: {', '.join(above + within)}"
+            besides = f"; within the model's interval: {', '.join(within)}" if within else ""
+            yield f"the trivial baseline {name} is better: {', '.join(above)}{besides}"
         elif within:
             yield f"the trivial baseline {name} is within the model's interval: {', '.join(within)}"
 

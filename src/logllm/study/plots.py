@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _INK = "#808080"  # readable on white and on black; a page replaces it by its own colour
 _NORMAL, _ANOMALOUS = "#4c8bd0", "#e0693a"
 _END = 9.5
-_TICKS = (0.0001, 0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 0.9999)
+_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _POINTS = 400
 
 
@@ -94,7 +94,7 @@ def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labe
     point = f"at the threshold {report['threshold']:.3g}"
     axes.plot(report["recall"], report["precision"], "o", color=_NORMAL, clip_on=False, label=point)
     axes.set(xlim=(0, 1), ylim=(0, 1.03))
-    axes.legend(loc="lower left", frameon=False, labelcolor=_INK)
+    _legend(figure)
     return figure
 
 
@@ -109,7 +109,7 @@ def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figur
     axes.set_yscale("log")
     axes.set_ylim(bottom=0.7)
     axes.minorticks_off()
-    axes.legend(loc="upper center", frameon=False, labelcolor=_INK)
+    _legend(figure)
     return figure
 
 
@@ -126,10 +126,15 @@ def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Label
 def _score_axes(y: str, *, threshold: float) -> tuple["Figure", "Axes"]:
     """A plot over scores on a logit axis, the threshold marked; its ends hold what lies beyond."""
     figure, axes = _axes("score (logit scale)", y)
-    axes.set_xticks(_logits(np.array(_TICKS)), ["", ".001", ".01", ".1", ".5", ".9", ".99", ".999", ""])
+    axes.set_xticks(_logits(np.array(_TICKS)), [f"{tick:g}".removeprefix("0") for tick in _TICKS])
     axes.set_xlim(-_END - 0.2, _END + 0.2)
     axes.axvline(float(_logits(np.array([threshold]))[0]), color=_INK, linestyle="--", linewidth=1)
     return figure, axes
+
+
+def _legend(figure: "Figure") -> None:
+    """Names above the plot, where they cover nothing."""
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, labelcolor=_INK)
 
 
 def _logits(scores: Scores) -> npt.NDArray[np.float64]:
