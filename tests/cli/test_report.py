@@ -1,10 +1,18 @@
 """`logllm evaluate --report`: what is printed is what is written."""
 
 import json
+from functools import partial
 
 import pytest
 
+from logllm.detect.metrics import intervals
+
 pytest.importorskip("matplotlib", reason="needs the extra report")
+
+
+@pytest.fixture(autouse=True)
+def _few_resamples(monkeypatch):
+    monkeypatch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
 
 
 @pytest.fixture

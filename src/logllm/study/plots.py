@@ -56,7 +56,6 @@ def svg(figure: "Figure") -> str:
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"([^>]*?) width="[^"]*"', r"\1\2", text, count=1)
     text = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", text)
     return text.replace(_INK, "currentColor").replace("\n", " ")
 
@@ -107,6 +106,7 @@ def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figur
         axes.hist(logits, edges, histtype="stepfilled", alpha=0.35, facecolor=colour)
         axes.hist(logits, edges, histtype="step", color=colour, label=f"{name} ({len(logits):,})")
     axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0.7)
     axes.minorticks_off()
     _legend(figure)
