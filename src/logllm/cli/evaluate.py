@@ -1,12 +1,15 @@
 """`logllm evaluate`: a run's figures on a labelled part."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
 from logllm.cli.detect import EngineOption
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 
@@ -16,34 +19,56 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     engine: EngineOption = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--report", help="Folder to write: an HTML page, plots, scores and JSON, with trivial baselines to compare with."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a report in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
     """Judge a run on a labelled part of prepared data, at the run's own threshold."""
     from logllm.detect.detector import Detector
-    from logllm.detect.evaluate import evaluate as judge
+    from logllm.detect.evaluate import scored
+    from logllm.study.report import check_report, complete
 
+    if folder is not None:
+        check_report(folder, force=force)
     with shares() as progress:
         detector = Detector.load(run, progress=progress, engine=engine)
     with counts("scoring") as bar:
-        report = judge(detector, data, split=split, progress=bar)
+        report, scores = scored(detector, data, split=split, progress=bar)
+    report = complete(report) if folder is None else _written(folder, data, report=report, scores=scores, force=force)
     if as_json:
         emit(report)
     _draw(report)
 
 
+def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
+    """The report with the trivial baselines, on disk."""
+    from logllm.data.prepared import Prepared
+    from logllm.study.report import PAGE, trivial, write_report
+
+    report["baselines"] = trivial(data) if report["split"] == "test" else {}
+    full = write_report(folder, report=report, scores=scores, prepared=Prepared.load(data), force=force)
+    note(f"open {folder / PAGE}")
+    return full
+
+
 def _draw(report: dict[str, Any]) -> None:
-    """The report as a table."""
+    """The report as tables, and what to doubt in it."""
     unseen = report["unseen"]
     rows = [(name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)) for name in _FIGURES]
     rows += [(name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")]
     title = f"{report['model']} on {report['sessions']:,} {report['split']} sessions"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
+    if rivals := report.get("baselines"):
+        named = [(name, *(_with_interval(rival, figure) for figure in _FIGURES[:2])) for name, rival in rivals.items()]
+        table("trivial baselines on the same sessions", ("", *(figure.replace("_", " ") for figure in _FIGURES[:2])), named)
     note(
         f"{report['sessions_seen_in_train']:,} sessions also occur in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
-    if not report["data_of_training"]:
-        unknown = report["data_of_training"] is None
-        note("what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on")
+    for doubt in report["warnings"]:
+        note(f"doubt: {doubt}")
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

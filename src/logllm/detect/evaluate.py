@@ -3,16 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import polars as pl
 
+from logllm.data.leakage import leakage, seen
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.metrics import Labels, Progress, Scores, intervals, measure
 from logllm.errors import DataError
-from logllm.model.batch import Rows, rows_of
+from logllm.model.batch import rows_of
+
+_FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 
 
 def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+    """Judge a part of prepared data with the run's own threshold: the report of `scored`."""
+    return scored(detector, data, split=split, progress=progress)[0]
+
+
+def scored(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> tuple[dict[str, Any], pl.DataFrame]:
     """Judge a part of prepared data with the run's own threshold.
 
     Args:
@@ -22,9 +30,8 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
         progress: told of the distinct sessions scored.
 
     Returns:
-        The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
-        figures of the sessions whose messages occur in no train session, None where there is none), counts, and `log`, the name of the
-        test part's log where that is another one than the train part's, else empty.
+        The report: that of `judge`, `model`, how the threshold was chosen, whether these are the data of training, and the facts of
+        the run's manifest; and the sessions' scores (`score_frame`).
 
     Raises:
         DataError: data that are not prepared, without labels, or a part without sessions.
@@ -33,13 +40,15 @@ def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: P
     part = prepared.labelled(split)
     scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
     trained_on = detector.manifest["data"]["fingerprint"]
-    return {
+    report = {
         **judge(scores, prepared, split=split, threshold=detector.threshold),
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
         # An imported run does not know its data.
         "data_of_training": None if trained_on is None else trained_on == prepared.manifest["fingerprint"],
+        "run": {name: detector.manifest.get(name) for name in _FACTS} | {"engine": detector.recipe.detect.engine},
     }
+    return report, score_frame(scores, prepared, split=split)
 
 
 def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -> dict[str, Any]:
@@ -52,7 +61,10 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         threshold: chosen elsewhere than on this part.
 
     Returns:
-        As `evaluate`, without what only a run has.
+        The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
+        figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each sequence counted
+        once for each label it has), counts, `leakage`, the data's `fingerprint`, and `log`, the name of the test part's log where that
+        is another one than the train part's, else empty.
 
     Raises:
         DataError: the part is without labels or sessions.
@@ -60,26 +72,31 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
     part = prepared.labelled(split)
     if not len(part):
         raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
-    sessions = rows_of(part["messages"])
+    train = prepared.part("train")
     labels = part["anomalous"].to_numpy().astype(bool)
-    in_train = _occurs(sessions, rows_of(prepared.part("train")["messages"]))
+    in_train = seen(part, train).to_numpy()
+    first = part.with_row_index("row").unique(["messages", "anomalous"], keep="first", maintain_order=True)["row"].to_numpy()
     return {
         **_figures(scores, labels, threshold=threshold),
         "unseen": _figures(scores[~in_train], labels[~in_train], threshold=threshold) if (~in_train).any() else None,
-        "sessions": len(sessions),
+        "distinct": _figures(scores[first], labels[first], threshold=threshold),
+        "sessions": part.height,
         "sessions_seen_in_train": int(in_train.sum()),
-        "distinct_sessions": len({session.tobytes() for session in sessions}),
+        "distinct_sessions": part["messages"].n_unique(),
+        "leakage": leakage(part, train),
+        "fingerprint": prepared.manifest["fingerprint"],
         "split": split,
         "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
     }
 
 
+def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFrame:
+    """A part's sessions in their order with their scores: `session, anomalous, score, in_train, lines, start, end`."""
+    part = prepared.labelled(split)
+    columns = ("session", "anomalous", pl.Series("score", scores), seen(part, prepared.part("train")), "lines", "start", "end")
+    return part.select(columns)
+
+
 def _figures(scores: Scores, labels: Labels, *, threshold: float) -> dict[str, Any]:
     """Metrics and their intervals."""
     return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}
-
-
-def _occurs(sessions: list[Rows], among: list[Rows]) -> Labels:
-    """For each session whether its exact sequence is among others."""
-    known = {session.tobytes() for session in among}
-    return np.array([session.tobytes() in known for session in sessions], dtype=np.bool_)

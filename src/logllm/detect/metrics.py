@@ -122,6 +122,19 @@ class Threshold:
     f1: float | None = None
 
 
+def f1_by_threshold(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
+    """Each distinct score, ascending, and F1 when all sessions from it on are called anomalous.
+
+    >>> values, f1 = f1_by_threshold(np.array([0.2, 0.9, 0.9]), np.array([False, True, True]))
+    >>> values.tolist(), f1.tolist()
+    ([0.2, 0.9], [0.8, 1.0])
+    """
+    values, of = np.unique(scores, return_inverse=True)
+    positives = np.bincount(of, weights=labels, minlength=len(values))[::-1].cumsum()[::-1]
+    called = np.bincount(of, minlength=len(values))[::-1].cumsum()[::-1]
+    return values, 2 * positives / (called + labels.sum())
+
+
 def choose_threshold(logits: Scores, labels: Labels) -> Threshold:
     """The threshold of best F1 on a validation part: the middle, in logits, of the best interval.
 
@@ -131,10 +144,7 @@ def choose_threshold(logits: Scores, labels: Labels) -> Threshold:
     anomalous = int(labels.sum())
     if anomalous < FEW_ANOMALIES:
         return Threshold(0.5, f"default: {anomalous} anomalies in validation, {FEW_ANOMALIES} needed to choose", len(labels), anomalous)
-    values, of = np.unique(logits, return_inverse=True)
-    positives = np.bincount(of, weights=labels, minlength=len(values))[::-1].cumsum()[::-1]
-    called = np.bincount(of, minlength=len(values))[::-1].cumsum()[::-1]
-    f1 = 2 * positives / (called + anomalous)  # calling everything from values[i] on anomalous
+    values, f1 = f1_by_threshold(logits, labels)
     below = np.concatenate([[values[0] - 2.0], values[:-1]])
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     chosen = best[np.argmax((values - below)[best])]

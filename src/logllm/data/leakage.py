@@ -1,0 +1,51 @@
+"""What a part shares with the train part: how far figures on it can be those of learning by heart."""
+
+from typing import Any
+
+import polars as pl
+
+
+def seen(part: pl.DataFrame, train: pl.DataFrame) -> pl.Series:
+    """For each session of a part whether its exact sequence of messages is a train session's.
+
+    >>> sequences = pl.Series([[1, 2], [2, 1]], dtype=pl.List(pl.UInt32))
+    >>> seen(pl.DataFrame({"messages": sequences}), pl.DataFrame({"messages": sequences.head(1)})).to_list()
+    [True, False]
+    """
+    known = train.select(pl.col("messages").unique(), in_train=True)
+    return part.select("messages").join(known, on="messages", how="left", maintain_order="left")["in_train"].fill_null(False)
+
+
+def leakage(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, Any]:
+    """How much of a labelled part the train part gives away, in shares.
+
+    Args:
+        part: labelled sessions that a model is judged on.
+        train: the sessions that it learned from.
+
+    Returns:
+        `seen`, `seen_normal`, `seen_anomalous`: sessions of the part (with that label) whose exact sequence is in train; `repeated`: sessions
+        whose sequence came before within the part; `new_messages`: distinct messages of the part that train does not hold, and
+        `new_occurrences`: how much of the part's messages they are; `early`: sessions that start before the last train session ends.
+        None where there is nothing to take a share of, and for `early` without times.
+    """
+    sessions = part.select("anomalous", start=pl.col("start"), in_train=seen(part, train))
+    known = train["messages"].explode().unique().implode()
+    messages = part["messages"].explode().drop_nulls()
+    distinct = messages.unique()
+    ends: Any = train["end"].max()
+    starts = sessions["start"].drop_nulls()
+    return {
+        "seen": _share(sessions["in_train"]),
+        "seen_normal": _share(sessions.filter(~pl.col("anomalous"))["in_train"]),
+        "seen_anomalous": _share(sessions.filter("anomalous")["in_train"]),
+        "repeated": 1 - part["messages"].n_unique() / part.height if part.height else None,
+        "new_messages": _share(~distinct.is_in(known)),
+        "new_occurrences": _share(~messages.is_in(known)),
+        "early": None if ends is None else _share(starts < ends),
+    }
+
+
+def _share(which: pl.Series) -> float | None:
+    """How much of a column is true."""
+    return float(which.sum() / len(which)) if len(which) else None

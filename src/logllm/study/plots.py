@@ -1,0 +1,150 @@
+"""Curves and distributions, each drawn once: as a PNG for documents, and as SVG that lives inside a page."""
+
+import re
+from collections.abc import Mapping
+from importlib.util import find_spec
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.detect.metrics import Labels, Scores, f1_by_threshold
+from logllm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_INK = "#808080"  # readable on white and on black; a page replaces it by its own colour
+_NORMAL, _ANOMALOUS = "#4c8bd0", "#e0693a"
+_END = 9.5
+_TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
+_POINTS = 400
+
+
+def check_plots() -> None:
+    """Whether plots can be drawn here, asked before minutes of scoring.
+
+    Raises:
+        RecipeError: matplotlib is missing.
+    """
+    if find_spec("matplotlib") is None:
+        raise RecipeError("a report's plots need matplotlib: pip install 'logllm[report]'")
+
+
+def draw(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> dict[str, "Figure"]:
+    """The figures of a report: `precision_recall`, `scores`, `threshold`; those of precision and recall only where there is an anomaly."""
+    figures = {"scores": _distribution(scores, labels, threshold=report["threshold"])}
+    if labels.any():
+        figures["precision_recall"] = _precision_recall(report, scores=scores, labels=labels)
+        figures["threshold"] = _f1_by_threshold(report, scores=scores, labels=labels)
+    return figures
+
+
+def png(figure: "Figure") -> bytes:
+    """A figure on white, as PNG."""
+    return _saved(figure, "png", dpi=160, facecolor="white")
+
+
+def svg(figure: "Figure") -> str:
+    """A figure as an element for a page: transparent, in the page's own text colour and fonts, without names of any other place."""
+    import matplotlib as mpl
+
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "logllm", "font.family": "sans-serif"}):
+        text = _saved(figure, "svg", transparent=True, metadata={"Date": None}).decode()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
+    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
+    text = re.sub(r"font: ([0-9.]+)px [^;\"]*", r"font-size: \1px", text)
+    return text.replace(_INK, "currentColor").replace("\n", " ")
+
+
+def _saved(figure: "Figure", format: Literal["png", "svg"], **options: Any) -> bytes:
+    """A figure's bytes."""
+    out = BytesIO()
+    figure.savefig(out, format=format, **options)
+    return out.getvalue()
+
+
+def _axes(x: str, y: str) -> tuple["Figure", "Axes"]:
+    """An empty plot."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x, color=_INK)
+    axes.set_ylabel(y, color=_INK)
+    axes.tick_params(colors=_INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(_INK)
+    return figure, axes
+
+
+def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> "Figure":
+    """Precision over recall as steps, and where the threshold lies."""
+    from sklearn.metrics import precision_recall_curve
+
+    figure, axes = _axes("recall", "precision")
+    precision, recall, _ = precision_recall_curve(labels, scores, drop_intermediate=True)
+    kept = _thinned(len(recall))
+    axes.step(recall[kept], precision[kept], where="post", color=_ANOMALOUS, clip_on=False)
+    axes.axhline(labels.mean(), color=_INK, linestyle=":", label=f"chance {labels.mean():.3f}")
+    point = f"at the threshold {report['threshold']:.3g}"
+    axes.plot(report["recall"], report["precision"], "o", color=_NORMAL, clip_on=False, label=point)
+    axes.set(xlim=(0, 1), ylim=(0, 1.03))
+    _legend(figure)
+    return figure
+
+
+def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figure":
+    """How many sessions of each label have which score."""
+    figure, axes = _score_axes("sessions", threshold=threshold)
+    parts = {"normal": (_logits(scores[~labels]), _NORMAL), "anomalous": (_logits(scores[labels]), _ANOMALOUS)}
+    edges = np.linspace(-_END, _END, 39).tolist()
+    for name, (logits, colour) in parts.items():
+        axes.hist(logits, edges, histtype="stepfilled", alpha=0.35, facecolor=colour)
+        axes.hist(logits, edges, histtype="step", color=colour, label=f"{name} ({len(logits):,})")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set_ylim(bottom=0.7)
+    axes.minorticks_off()
+    _legend(figure)
+    return figure
+
+
+def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> "Figure":
+    """F1 if another threshold had been chosen: how much hangs on the choice."""
+    figure, axes = _score_axes("F1", threshold=report["threshold"])
+    values, f1 = f1_by_threshold(_logits(scores), labels)
+    kept = _thinned(len(values))
+    axes.step(values[kept], f1[kept], where="pre", color=_ANOMALOUS)
+    axes.set_ylim(0, 1.03)
+    return figure
+
+
+def _score_axes(y: str, *, threshold: float) -> tuple["Figure", "Axes"]:
+    """A plot over scores on a logit axis, the threshold marked; its ends hold what lies beyond."""
+    figure, axes = _axes("score (logit scale)", y)
+    axes.set_xticks(_logits(np.array(_TICKS)), [f"{tick:g}".removeprefix("0") for tick in _TICKS])
+    axes.set_xlim(-_END - 0.2, _END + 0.2)
+    axes.axvline(float(_logits(np.array([threshold]))[0]), color=_INK, linestyle="--", linewidth=1)
+    return figure, axes
+
+
+def _legend(figure: "Figure") -> None:
+    """Names above the plot, where they cover nothing."""
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, labelcolor=_INK)
+
+
+def _logits(scores: Scores) -> npt.NDArray[np.float64]:
+    """Scores on the logit scale, what lies beyond its ends at them."""
+    least = 1 / (1 + np.exp(_END))
+    inside = scores.clip(least, 1 - least)
+    logits: npt.NDArray[np.float64] = np.log(inside) - np.log1p(-inside)
+    return logits
+
+
+def _thinned(count: int) -> npt.NDArray[np.int64]:
+    """Places of some of the points of a long curve, both ends among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(np.int64))

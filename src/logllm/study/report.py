@@ -1,0 +1,133 @@
+"""A report that can be believed at a glance: figures, what to compare them with, and why to doubt them, in one folder."""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
+from logllm.data.prepared import Prepared
+from logllm.detect.metrics import Labels, Scores
+from logllm.errors import DataError
+from logllm.study.doubts import doubts
+from logllm.study.mistakes import worst
+from logllm.study.page import page
+from logllm.study.plots import check_plots, draw, png, svg
+
+TRIVIAL = ("tree-counts", "logistic-words", "unseen")
+"""Baselines that take seconds: every model should do better."""
+PAGE = "report.html"
+"""File of the page."""
+KIND = "report"
+"""What the folder's manifest says it is."""
+_BANDS = 10
+
+
+def check_report(folder: Path, *, force: bool) -> None:
+    """Whether a report can be written here, asked before minutes of scoring.
+
+    Raises:
+        DataError: something else is here, or a report and `force` is off.
+        RecipeError: matplotlib is missing.
+    """
+    check_replaceable(folder, force=force)
+    if (folder / MANIFEST).is_file() and _kind(folder / MANIFEST) != KIND:
+        raise DataError(f"{folder} holds something else than a report, and --force does not replace it: choose another place")
+    check_plots()
+
+
+def trivial(data: Path, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Reports of the trivial baselines on the test part; without those that cannot learn from these data."""
+    from logllm.study.baselines.run import judged  # type: ignore[import-not-found]
+
+    found = {}
+    for name in TRIVIAL:
+        try:
+            found[name] = judged(name, data, seed=seed, progress=None).report
+        except DataError:  # such as one label only in train: a run from elsewhere can be judged all the same
+            continue
+    return found
+
+
+def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
+    """Write `report.json`, `scores.parquet`, the plots as PNG, and all of it as `report.html`.
+
+    Args:
+        folder: to make.
+        report: of `logllm.detect.evaluate`, for a run or for anything else that gives scores; `baselines` in it are
+            reports by name to set beside it.
+        scores: `logllm.detect.evaluate.score_frame` of the same sessions.
+        prepared: whose part they are of.
+        force: replace a report that is there.
+
+    Returns:
+        What `report.json` holds: the report, with `calibration` and `warnings`.
+
+    Raises:
+        DataError: the folder holds something else, or cannot be written.
+        RecipeError: matplotlib is missing.
+    """
+    check_report(folder, force=force)
+    score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)
+    full = complete({**report, "calibration": calibration(score, labels), "logllm": version("logllm")})
+    figures = draw(full, scores=score, labels=labels)
+    mistakes = worst(
+        scores,
+        prepared.part(full["split"])["messages"],
+        messages=prepared.messages,
+        known=prepared.part("train")["messages"].explode().unique(),
+        threshold=full["threshold"],
+    )
+    text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
+    with new_folder(folder, force=force) as place:
+        _write_json(place / "report.json", full)
+        write_atomic(place / "scores.parquet", lambda path: scores.write_parquet(path))
+        for name, figure in figures.items():
+            write_atomic(place / f"{name}.png", png(figure))
+        write_atomic(place / PAGE, text.encode())
+        _write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": {path.name: sha256(path) for path in sorted(place.iterdir())}})
+    return full
+
+
+def complete(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report with `warnings`: all that should make a reader careful."""
+    return {**report, "warnings": doubts(report)}
+
+
+def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
+    """How far scores are from probabilities: in ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
+
+    >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
+    0.25
+    """
+    band = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
+    bands = [
+        {
+            "from": at / _BANDS,
+            "to": (at + 1) / _BANDS,
+            "sessions": int((band == at).sum()),
+            "mean": float(scores[band == at].mean()),
+            "anomalous": float(labels[band == at].mean()),
+        }
+        for at in np.unique(band).tolist()
+    ]
+    error = sum(each["sessions"] * abs(each["mean"] - each["anomalous"]) for each in bands) / len(scores)
+    return {"error": float(error), "bands": bands}
+
+
+def _kind(manifest: Path) -> object:
+    """What a manifest says a folder is; nothing where it cannot be read."""
+    try:
+        found = json.loads(manifest.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found.get("kind") if isinstance(found, dict) else None
+
+
+def _write_json(path: Path, value: object) -> None:
+    """Write one JSON object."""
+    write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())
