@@ -28,10 +28,10 @@ def evaluate(
         report = judge(detector, data, split=split, progress=bar)
     if as_json:
         emit(report)
-    _draw(report)
+    draw(report)
 
 
-def _draw(report: dict[str, Any]) -> None:
+def draw(report: dict[str, Any]) -> None:
     """The report as a table."""
     unseen = report["unseen"]
     rows = [(name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)) for name in _FIGURES]

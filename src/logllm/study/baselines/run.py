@@ -1,0 +1,133 @@
+"""A baseline on prepared data: fitted on train, its threshold chosen on validation, judged on test as a run of LogLLM is."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm import __version__
+from logllm.config.model import EncoderSection
+from logllm.data.files import MANIFEST, new_folder, write_atomic
+from logllm.data.prepared import Prepared
+from logllm.detect.evaluate import judge
+from logllm.detect.metrics import Scores, choose_threshold
+from logllm.model.weights import Progress
+from logllm.study.baselines.baseline import Baseline, Labelled
+from logllm.study.baselines.registry import entry
+from logllm.study.baselines.vectors import FrozenVectors
+
+VERSION = 1
+"""Version of the folder's layout."""
+_ENCODER = {"weights", "pooling", "max_tokens", "dtype", "quantize", "compute"}
+"""What a frozen encoder's vectors depend on."""
+_CLIP = 1e-9
+"""Scores are kept this far from 0 and 1 where their logits are taken."""
+
+
+class Judged(NamedTuple):
+    """What a baseline is worth."""
+
+    report: dict[str, Any]
+    """As `logllm.detect.evaluate.evaluate` gives, and: seed, seconds, the choice of the threshold, the data's fingerprint, settings."""
+    scores: pl.DataFrame
+    """`session, anomalous, score, split` of validation and test."""
+
+
+def judged(
+    name: str, data: Path, *, seed: int = 0, encoder: EncoderSection | FrozenVectors | None = None, progress: Progress | None = None
+) -> Judged:
+    """Fit a baseline on the train part and judge it on the test part.
+
+    It sees what LogLLM's training sees: the train part to learn from, the validation part for the threshold and nothing else. With
+    fewer than ten anomalies in validation the threshold is .5.
+
+    Args:
+        name: of the baseline (`logllm.study.baselines.registry.BASELINES`).
+        data: a folder that `prepare` wrote, labelled.
+        seed: of all that it draws.
+        encoder: whose frozen vectors are read; without it the small tier's; vectors already at hand serve several baselines.
+        progress: told what is being done.
+
+    Raises:
+        RecipeError: there is no such baseline.
+        DataError: data that are not prepared, without labels or test sessions, or that the baseline cannot learn from.
+        ModelError: the encoder is missing.
+    """
+    tell = progress or (lambda _what, _share: None)
+    chosen = entry(name)
+    prepared = Prepared.load(data)
+    train, validation, test = (Labelled.of(prepared, part) for part in ("train", "validation", "test"))
+    vectors = encoder if isinstance(encoder, FrozenVectors) else FrozenVectors(encoder or EncoderSection(), progress=progress)
+    baseline = chosen.make(vectors)
+    tell(f"fitting {name}", 0.0)
+    started = time.perf_counter()
+    baseline.fit(train, seed=seed)
+    fitted = time.perf_counter()
+    tell(f"fitting {name}", 1.0)
+    before, scores = (_scores(baseline, part.sessions, prepared.messages) for part in (validation, test))
+    seconds = {"fit": fitted - started, "score": time.perf_counter() - fitted}
+    clipped = before.clip(_CLIP, 1 - _CLIP)
+    threshold = choose_threshold(np.log(clipped / (1 - clipped)), validation.labels)
+    report = {
+        **judge(scores, prepared, split="test", threshold=threshold.value),
+        "model": name,
+        "threshold_chosen": threshold.how,
+        "data_of_training": True,
+        "seed": seed,
+        "seconds": seconds,
+        "threshold_choice": asdict(threshold),
+        "data": prepared.manifest["fingerprint"],
+        "settings": {"what": chosen.what, "source": chosen.source, "encoder": vectors.section.model_dump(mode="json", include=_ENCODER)},
+    }
+    return Judged(report, pl.concat([_frame(prepared, "validation", before), _frame(prepared, "test", scores)]))
+
+
+def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
+    """Write down what came of a baseline: `manifest.json`, `report.json`, `scores.parquet`.
+
+    The fitted baseline itself is not kept: those of scikit-learn can only be pickled, which logllm never does, and fitting again with
+    the same seed gives the same one.
+
+    Args:
+        out: the folder to make.
+        found: what `judged` gave.
+        force: replace a folder that is there.
+
+    Raises:
+        DataError: the folder exists, or cannot be written.
+    """
+    report = found.report
+    manifest = {
+        "kind": "baseline",
+        "version": VERSION,
+        "logllm": __version__,
+        "name": report["model"],
+        "seed": report["seed"],
+        "data": {"fingerprint": report["data"]},
+        "threshold": report["threshold_choice"],
+        "settings": report["settings"],
+    }
+    with new_folder(out, force=force) as folder:
+        write_atomic(folder / "scores.parquet", found.scores.write_parquet)
+        write_atomic(folder / "report.json", _json(report))
+        write_atomic(folder / MANIFEST, _json(manifest))
+
+
+def _scores(baseline: Baseline, sessions: Sequence[Any], messages: pl.Series) -> Scores:
+    """Scores of a part, which may have no sessions."""
+    return baseline.score(sessions, messages) if len(sessions) else np.zeros(0)
+
+
+def _frame(prepared: Prepared, split: str, scores: Scores) -> pl.DataFrame:
+    """One part's scores as a frame."""
+    part = prepared.part(split)
+    return part.select("session", "anomalous", score=pl.Series(scores, dtype=pl.Float64), split=pl.lit(split))
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
