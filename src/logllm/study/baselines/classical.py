@@ -56,9 +56,11 @@ class Classified:
 
 
 class Isolated:
-    """An isolation forest on features of normal sessions (Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008).
+    """An isolation forest on features of all sessions, their labels not looked at (Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008).
 
-    The score is the paper's: near 1 where few random cuts set a session apart, below .5 where it takes many.
+    The score is the paper's: near 1 where few random cuts set a session apart, below .5 where it takes many. Not fitted on
+    normal sessions alone: a forest cuts only where its sessions differ, so that what never or always occurs in normal ones
+    it would not see at all (on the HDFS sample, average precision .05 on counts instead of .73).
     """
 
     def __init__(self, features: Features) -> None:
@@ -66,14 +68,14 @@ class Isolated:
         self._features = features
 
     def fit(self, train: Labelled, *, seed: int) -> None:
-        """Learn from the normal sessions.
+        """Learn, without labels.
 
         Raises:
-            DataError: there is none.
+            DataError: the messages hold no words, where those are the features.
         """
-        normal = train.normal()
-        self._features.fit(normal, train.messages)
-        self._forest = IsolationForest(n_estimators=100, random_state=seed).fit(self._features.matrix(normal, train.messages))
+        self._features.fit(train.sessions, train.messages)
+        matrix = self._features.matrix(train.sessions, train.messages)
+        self._forest = IsolationForest(n_estimators=100, random_state=seed).fit(matrix)
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
         """The paper's anomaly score."""

@@ -14,7 +14,7 @@ from logllm.detect.metrics import Labels, Scores, sigmoid
 from logllm.model.batch import Rows
 from logllm.study.baselines.baseline import Labelled, distinct
 from logllm.study.baselines.vectors import FrozenVectors
-from logllm.study.baselines.vocabulary import Vocabulary, lengths
+from logllm.study.baselines.vocabulary import Vocabulary, lengths, occurring
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")
@@ -53,7 +53,11 @@ class EventNumbers:
 
 
 class MessageVectors:
-    """A message's vector of the frozen encoder; every message has one."""
+    """A message's vector of the frozen encoder; every message has one.
+
+    Encoders' vectors lie close together, which small networks learn from slowly: the messages to learn from are moved to mean 0 and
+    scaled, all components alike, to a mean square of 1, and every other message as they are.
+    """
 
     def __init__(self, vectors: FrozenVectors) -> None:
         """Read an encoder's vectors."""
@@ -61,11 +65,14 @@ class MessageVectors:
 
     def fit(self, train: Labelled) -> int:
         """Encode the messages that occur."""
-        return int(self._vectors.table(train.sessions, train.messages).shape[1])
+        found = self._vectors.table(train.sessions, train.messages)[occurring(train.sessions)]
+        self._centre = found.mean(0)
+        self._scale = float(np.sqrt(np.square(found - self._centre).mean())) or 1.0  # one message alone has no spread
+        return int(found.shape[1])
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
         """Vectors, (len(messages), d_enc)."""
-        return torch.from_numpy(self._vectors.table(sessions, messages))
+        return torch.from_numpy((self._vectors.table(sessions, messages) - self._centre) / self._scale)
 
 
 class Classifier:

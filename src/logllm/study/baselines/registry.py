@@ -32,13 +32,11 @@ class Entry(NamedTuple):
 BASELINES: dict[str, Entry] = {
     "tree-counts": Entry("decision tree on event counts", "", lambda _: Classified(EventCounts(), tree)),
     "logistic-counts": Entry("logistic regression on event counts", "", lambda _: Classified(EventCounts(), logistic)),
-    "forest-counts": Entry("isolation forest on event counts of normal sessions", "Liu et al. 2008", lambda _: Isolated(EventCounts())),
+    "forest-counts": Entry("isolation forest on event counts, without labels", "Liu et al. 2008", lambda _: Isolated(EventCounts())),
     "random-forest-counts": Entry("random forest on event counts", "Breiman 2001", lambda _: Classified(EventCounts(), random_forest)),
     "tree-words": Entry("decision tree on which words occur", "", lambda _: Classified(WordPresence(), tree)),
     "logistic-words": Entry("logistic regression on which words occur", "", lambda _: Classified(WordPresence(), logistic)),
-    "forest-words": Entry(
-        "isolation forest on which words occur in normal sessions", "Liu et al. 2008", lambda _: Isolated(WordPresence())
-    ),
+    "forest-words": Entry("isolation forest on which words occur, without labels", "Liu et al. 2008", lambda _: Isolated(WordPresence())),
     "unseen": Entry("share of messages that no normal session to learn from holds", "", lambda _: Unseen()),
     "logistic-vectors": Entry(
         "logistic regression on mean, maximum and minimum of the messages' frozen vectors",

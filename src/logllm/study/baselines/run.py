@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +14,8 @@ from logllm.config.model import EncoderSection
 from logllm.data.files import MANIFEST, new_folder, write_atomic
 from logllm.data.prepared import Prepared
 from logllm.detect.evaluate import judge
-from logllm.detect.metrics import Scores, choose_threshold
+from logllm.detect.metrics import Labels, Scores, Threshold, choose_threshold
+from logllm.errors import DataError
 from logllm.model.weights import Progress
 from logllm.study.baselines.baseline import Baseline, Labelled
 from logllm.study.baselines.registry import entry
@@ -25,8 +25,6 @@ VERSION = 1
 """Version of the folder's layout."""
 _ENCODER = {"weights", "pooling", "max_tokens", "dtype", "quantize", "compute"}
 """What a frozen encoder's vectors depend on."""
-_CLIP = 1e-9
-"""Scores are kept this far from 0 and 1 where their logits are taken."""
 
 
 class Judged(NamedTuple):
@@ -62,6 +60,8 @@ def judged(
     chosen = entry(name)
     prepared = Prepared.load(data)
     train, validation, test = (Labelled.of(prepared, part) for part in ("train", "validation", "test"))
+    if not train.sessions:
+        raise DataError(f"{data} holds no train sessions: prepare it with a smaller share for test")
     vectors = encoder if isinstance(encoder, FrozenVectors) else FrozenVectors(encoder or EncoderSection(), progress=progress)
     baseline = chosen.make(vectors)
     tell(f"fitting {name}", 0.0)
@@ -69,10 +69,9 @@ def judged(
     baseline.fit(train, seed=seed)
     fitted = time.perf_counter()
     tell(f"fitting {name}", 1.0)
-    before, scores = (_scores(baseline, part.sessions, prepared.messages) for part in (validation, test))
+    before, scores = (_scores(baseline, part) for part in (validation, test))
     seconds = {"fit": fitted - started, "score": time.perf_counter() - fitted}
-    clipped = before.clip(_CLIP, 1 - _CLIP)
-    threshold = choose_threshold(np.log(clipped / (1 - clipped)), validation.labels)
+    threshold = _threshold(before, validation.labels)
     report = {
         **judge(scores, prepared, split="test", threshold=threshold.value),
         "model": name,
@@ -84,7 +83,11 @@ def judged(
         "data": prepared.manifest["fingerprint"],
         "settings": {"what": chosen.what, "source": chosen.source, "encoder": vectors.section.model_dump(mode="json", include=_ENCODER)},
     }
-    return Judged(report, pl.concat([_frame(prepared, "validation", before), _frame(prepared, "test", scores)]))
+    frames = [
+        prepared.part(split).select("session", "anomalous", score=pl.Series(found, dtype=pl.Float64), split=pl.lit(split))
+        for split, found in (("validation", before), ("test", scores))
+    ]
+    return Judged(report, pl.concat(frames))
 
 
 def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
@@ -118,15 +121,21 @@ def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
         write_atomic(folder / MANIFEST, _json(manifest))
 
 
-def _scores(baseline: Baseline, sessions: Sequence[Any], messages: pl.Series) -> Scores:
+def _scores(baseline: Baseline, part: Labelled) -> Scores:
     """Scores of a part, which may have no sessions."""
-    return baseline.score(sessions, messages) if len(sessions) else np.zeros(0)
+    return baseline.score(part.sessions, part.messages) if part.sessions else np.zeros(0)
 
 
-def _frame(prepared: Prepared, split: str, scores: Scores) -> pl.DataFrame:
-    """One part's scores as a frame."""
-    part = prepared.part(split)
-    return part.select("session", "anomalous", score=pl.Series(scores, dtype=pl.Float64), split=pl.lit(split))
+def _threshold(scores: Scores, labels: Labels) -> Threshold:
+    """The threshold of best F1 as a run chooses it, but the middle between scores and not between their logits.
+
+    Many baselines give scores of exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
+    """
+    chosen = choose_threshold(scores, labels)
+    if chosen.f1 is None:
+        return chosen
+    middle = np.log(chosen.value) - np.log1p(-chosen.value)  # what `choose_threshold` takes for a logit
+    return replace(chosen, value=float(np.clip(middle, 0, 1)))
 
 
 def _json(value: dict[str, Any]) -> bytes:
