@@ -3,9 +3,9 @@
 import json
 import re
 import shutil
-import sys
 from functools import partial
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -94,7 +94,7 @@ def test_the_folder_holds_all_of_it(written) -> None:
     assert json.loads((folder / "report.json").read_text()) == report
     assert report["warnings"]
     scores = pl.read_parquet(folder / "scores.parquet")
-    assert scores.columns == ["session", "anomalous", "score", "in_train", "lines", "start", "end"]
+    assert scores.columns == ["session", "split", "anomalous", "score", "in_train", "lines", "start", "end"]
     assert scores.height == report["sessions"]
     assert scores["in_train"].sum() == report["sessions_seen_in_train"]
     called = scores["score"] >= report["threshold"]
@@ -215,15 +215,10 @@ def test_the_worst_mistakes_once_each() -> None:
 
 
 def test_trivial_baselines_that_cannot_learn_are_left_out(monkeypatch, tiny_data) -> None:
-    from types import ModuleType, SimpleNamespace
-
     def judged(name, data, *, seed, progress):
         if name != "unseen":
             raise DataError("one label only")
         return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": seed})
 
-    module = ModuleType("logllm.study.baselines.run")
-    module.judged = judged
-    monkeypatch.setitem(sys.modules, "logllm.study.baselines", ModuleType("logllm.study.baselines"))
-    monkeypatch.setitem(sys.modules, "logllm.study.baselines.run", module)
+    monkeypatch.setattr("logllm.study.report.judged", judged)
     assert trivial(tiny_data) == {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}

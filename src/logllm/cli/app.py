@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import admit, bench, detect, evaluate, export, folds, importing, perturb, prepare, push, show, train
+from logllm.cli import admit, baseline, bench, detect, evaluate, export, folds, importing, perturb, prepare, push, show, train
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("admit")(admit.admit)
 app.command("detect")(detect.detect)
+app.command("baseline")(baseline.baseline)
 app.command("perturb")(perturb.perturb)
 app.command("folds")(folds.folds)
 app.command("bench")(bench.bench)

@@ -40,7 +40,7 @@ def evaluate(
     report = complete(report) if folder is None else _written(folder, data, report=report, scores=scores, force=force)
     if as_json:
         emit(report)
-    _draw(report)
+    draw(report)
 
 
 def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.Da
     return full
 
 
-def _draw(report: dict[str, Any]) -> None:
+def draw(report: dict[str, Any]) -> None:
     """The report as tables, and what to doubt in it."""
     unseen = report["unseen"]
     rows = [(name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)) for name in _FIGURES]
@@ -67,7 +67,7 @@ def _draw(report: dict[str, Any]) -> None:
     note(
         f"{report['sessions_seen_in_train']:,} sessions also occur in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
-    for doubt in report["warnings"]:
+    for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
 
 

@@ -91,9 +91,18 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
 
 
 def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFrame:
-    """A part's sessions in their order with their scores: `session, anomalous, score, in_train, lines, start, end`."""
+    """A part's sessions in their order with their scores: `session, split, anomalous, score, in_train, lines, start, end`."""
     part = prepared.labelled(split)
-    columns = ("session", "anomalous", pl.Series("score", scores), seen(part, prepared.part("train")), "lines", "start", "end")
+    columns = (
+        "session",
+        pl.lit(split).alias("split"),
+        "anomalous",
+        pl.Series("score", scores, dtype=pl.Float64),
+        seen(part, prepared.part("train")),
+        "lines",
+        "start",
+        "end",
+    )
     return part.select(columns)
 
 

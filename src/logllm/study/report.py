@@ -13,6 +13,7 @@ from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, w
 from logllm.data.prepared import Prepared
 from logllm.detect.metrics import Labels, Scores
 from logllm.errors import DataError
+from logllm.study.baselines.run import judged
 from logllm.study.doubts import doubts
 from logllm.study.mistakes import worst
 from logllm.study.page import page
@@ -42,8 +43,6 @@ def check_report(folder: Path, *, force: bool) -> None:
 
 def trivial(data: Path, *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Reports of the trivial baselines on the test part; without those that cannot learn from these data."""
-    from logllm.study.baselines.run import judged  # type: ignore[import-not-found]
-
     found = {}
     for name in TRIVIAL:
         try:

@@ -1,0 +1,1 @@
+"""What other methods reach on the same prepared data, judged by the same measures."""

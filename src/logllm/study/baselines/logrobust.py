@@ -1,0 +1,29 @@
+"""A recurrent network over messages' vectors, forwards and backwards, with attention."""
+
+import torch
+from torch import Tensor, nn
+
+
+class LogRobust(nn.Module):
+    """Attention BiLSTM (Zhang et al.: *Robust Log-Based Anomaly Detection on Unstable Log Data*, ESEC/FSE 2019).
+
+    Ours differs: messages' vectors come from the frozen sentence encoder, where theirs are sums of FastText's word vectors
+    weighted by TF-IDF; one layer of 64 units each way instead of two of 128; attention weights are a softmax.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Read vectors of some width."""
+        super().__init__()
+        self.lstm = nn.LSTM(width, 64, batch_first=True, bidirectional=True)
+        self.attention = nn.Linear(128, 1)
+        self.head = nn.Linear(128, 1)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Logits, (b,), of sessions, (b, s, d_enc)."""
+        # Packed, or the way back would begin in the padding and a score depend on what else is in its batch.
+        sizes = mask.sum(1).clamp(min=1)
+        packed = nn.utils.rnn.pack_padded_sequence(vectors, sizes, batch_first=True, enforce_sorted=False)
+        states, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=mask.shape[1])  # (b, s, 128)
+        weights = self.attention(torch.tanh(states)).masked_fill(~mask.unsqueeze(-1), -1e9).softmax(1)  # (b, s, 1)
+        logits: Tensor = self.head((weights * states).sum(1)).squeeze(-1)  # (b,)
+        return logits

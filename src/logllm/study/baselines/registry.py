@@ -1,0 +1,77 @@
+"""The baselines by name."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import NamedTuple
+
+from logllm.errors import RecipeError
+from logllm.study.baselines.baseline import Baseline
+from logllm.study.baselines.classical import Classified, Isolated, logistic, random_forest, standardised_logistic, tree
+from logllm.study.baselines.cnn import Cnn
+from logllm.study.baselines.deeplog import DeepLog
+from logllm.study.baselines.features import EventCounts, VectorSummary, WordPresence
+from logllm.study.baselines.logrobust import LogRobust
+from logllm.study.baselines.network import Classifier, EventNumbers, MessageVectors
+from logllm.study.baselines.neurallog import NeuralLog
+from logllm.study.baselines.rapid import Rapid
+from logllm.study.baselines.unseen import Unseen
+from logllm.study.baselines.vectors import FrozenVectors
+
+
+class Entry(NamedTuple):
+    """One baseline."""
+
+    what: str
+    """What it is, in one line."""
+    source: str
+    """Where it comes from; empty for what everybody knows."""
+    make: Callable[[FrozenVectors], Baseline]
+    """A new one; the frozen encoder is loaded only by those that read vectors, and may be shared."""
+
+
+BASELINES: dict[str, Entry] = {
+    "tree-counts": Entry("decision tree on event counts", "", lambda _: Classified(EventCounts(), tree)),
+    "logistic-counts": Entry("logistic regression on event counts", "", lambda _: Classified(EventCounts(), logistic)),
+    "forest-counts": Entry("isolation forest on event counts, without labels", "Liu et al. 2008", lambda _: Isolated(EventCounts())),
+    "random-forest-counts": Entry("random forest on event counts", "Breiman 2001", lambda _: Classified(EventCounts(), random_forest)),
+    "tree-words": Entry("decision tree on which words occur", "", lambda _: Classified(WordPresence(), tree)),
+    "logistic-words": Entry("logistic regression on which words occur", "", lambda _: Classified(WordPresence(), logistic)),
+    "forest-words": Entry("isolation forest on which words occur, without labels", "Liu et al. 2008", lambda _: Isolated(WordPresence())),
+    "unseen": Entry("share of messages that no normal session to learn from holds", "", lambda _: Unseen()),
+    "logistic-vectors": Entry(
+        "logistic regression on mean, maximum and minimum of the messages' frozen vectors",
+        "",
+        lambda vectors: Classified(VectorSummary(vectors), standardised_logistic),
+    ),
+    "logistic-extremes": Entry(
+        "logistic regression on maximum and minimum of the messages' frozen vectors",
+        "",
+        lambda vectors: Classified(VectorSummary(vectors, parts=("max", "min")), standardised_logistic),
+    ),
+    "rapid": Entry("distance to the nearest normal message's frozen vector, no training", "RAPID, No et al. 2023", Rapid),
+    "deeplog": Entry("LSTM that predicts the next event of normal sessions", "DeepLog, Du et al. 2017", lambda _: DeepLog()),
+    "logrobust": Entry(
+        "attention BiLSTM over frozen vectors",
+        "LogRobust, Zhang et al. 2019",
+        lambda vectors: Classifier(LogRobust, MessageVectors(vectors)),
+    ),
+    "cnn": Entry("convolutions over event numbers", "CNN, Lu et al. 2018", lambda _: Classifier(Cnn, EventNumbers())),
+    "neurallog": Entry(
+        "transformer over frozen vectors",
+        "NeuralLog, Le and Zhang 2021",
+        lambda vectors: Classifier(NeuralLog, MessageVectors(vectors)),
+    ),
+}
+"""Every baseline by its name."""
+
+
+def entry(name: str) -> Entry:
+    """A baseline by its name.
+
+    Raises:
+        RecipeError: there is none; the message names the nearest and all.
+    """
+    if name not in BASELINES:
+        near = get_close_matches(name, BASELINES, n=1, cutoff=0)[0]
+        raise RecipeError(f"no baseline {name!r}: the nearest is {near!r} of {', '.join(BASELINES)}")
+    return BASELINES[name]

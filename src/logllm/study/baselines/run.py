@@ -1,0 +1,138 @@
+"""A baseline on prepared data: fitted on train, its threshold chosen on validation, judged on test as a run of LogLLM is."""
+
+import json
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm import __version__
+from logllm.config.model import EncoderSection
+from logllm.data.files import MANIFEST, new_folder, write_atomic
+from logllm.data.prepared import Prepared
+from logllm.detect.evaluate import judge, score_frame
+from logllm.detect.metrics import Labels, Scores, Threshold, choose_threshold
+from logllm.errors import DataError
+from logllm.model.weights import Progress
+from logllm.study.baselines.baseline import Baseline, Labelled
+from logllm.study.baselines.registry import entry
+from logllm.study.baselines.vectors import FrozenVectors
+
+VERSION = 1
+"""Version of the folder's layout."""
+_ENCODER = {"weights", "pooling", "max_tokens", "dtype", "quantize", "compute"}
+"""What a frozen encoder's vectors depend on."""
+
+
+class Judged(NamedTuple):
+    """What a baseline is worth."""
+
+    report: dict[str, Any]
+    """As `logllm.detect.evaluate.evaluate` gives, and: seed, seconds, the choice of the threshold, settings."""
+    scores: pl.DataFrame
+    """Of validation and test (`logllm.detect.evaluate.score_frame`)."""
+
+
+def judged(
+    name: str, data: Path, *, seed: int = 0, encoder: EncoderSection | FrozenVectors | None = None, progress: Progress | None = None
+) -> Judged:
+    """Fit a baseline on the train part and judge it on the test part.
+
+    It sees what LogLLM's training sees: the train part to learn from, the validation part for the threshold and nothing else. With
+    fewer than ten anomalies in validation the threshold is .5.
+
+    Args:
+        name: of the baseline (`logllm.study.baselines.registry.BASELINES`).
+        data: a folder that `prepare` wrote, labelled.
+        seed: of all that it draws.
+        encoder: whose frozen vectors are read; without it the small tier's; vectors already at hand serve several baselines.
+        progress: told what is being done.
+
+    Raises:
+        RecipeError: there is no such baseline.
+        DataError: data that are not prepared, without labels or test sessions, or that the baseline cannot learn from.
+        ModelError: the encoder is missing.
+    """
+    tell = progress or (lambda _what, _share: None)
+    chosen = entry(name)
+    prepared = Prepared.load(data)
+    train, validation, test = (Labelled.of(prepared, part) for part in ("train", "validation", "test"))
+    if not train.sessions:
+        raise DataError(f"{data} holds no train sessions: prepare it with a smaller share for test")
+    vectors = encoder if isinstance(encoder, FrozenVectors) else FrozenVectors(encoder or EncoderSection(), progress=progress)
+    baseline = chosen.make(vectors)
+    tell(f"fitting {name}", 0.0)
+    started = time.perf_counter()
+    baseline.fit(train, seed=seed)
+    fitted = time.perf_counter()
+    tell(f"fitting {name}", 1.0)
+    before, scores = (_scores(baseline, part) for part in (validation, test))
+    seconds = {"fit": fitted - started, "score": time.perf_counter() - fitted}
+    threshold = _threshold(before, validation.labels)
+    report = {
+        **judge(scores, prepared, split="test", threshold=threshold.value),
+        "model": name,
+        "threshold_chosen": threshold.how,
+        "data_of_training": True,
+        "seed": seed,
+        "seconds": seconds,
+        "threshold_choice": asdict(threshold),
+        "settings": {"what": chosen.what, "source": chosen.source, "encoder": vectors.section.model_dump(mode="json", include=_ENCODER)},
+    }
+    frames = [score_frame(found, prepared, split=split) for split, found in (("validation", before), ("test", scores))]
+    return Judged(report, pl.concat(frames))
+
+
+def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
+    """Write down what came of a baseline: `manifest.json`, `report.json`, `scores.parquet`.
+
+    The fitted baseline itself is not kept: those of scikit-learn can only be pickled, which logllm never does, and fitting again with
+    the same seed gives the same one.
+
+    Args:
+        out: the folder to make.
+        found: what `judged` gave.
+        force: replace a folder that is there.
+
+    Raises:
+        DataError: the folder exists, or cannot be written.
+    """
+    report = found.report
+    manifest = {
+        "kind": "baseline",
+        "version": VERSION,
+        "logllm": __version__,
+        "name": report["model"],
+        "seed": report["seed"],
+        "data": {"fingerprint": report["fingerprint"]},
+        "threshold": report["threshold_choice"],
+        "settings": report["settings"],
+    }
+    with new_folder(out, force=force) as folder:
+        write_atomic(folder / "scores.parquet", found.scores.write_parquet)
+        write_atomic(folder / "report.json", _json(report))
+        write_atomic(folder / MANIFEST, _json(manifest))
+
+
+def _scores(baseline: Baseline, part: Labelled) -> Scores:
+    """Scores of a part, which may have no sessions."""
+    return baseline.score(part.sessions, part.messages) if part.sessions else np.zeros(0)
+
+
+def _threshold(scores: Scores, labels: Labels) -> Threshold:
+    """The threshold of best F1 as a run chooses it, but the middle between scores and not between their logits.
+
+    Many baselines give scores of exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
+    """
+    chosen = choose_threshold(scores, labels)
+    if chosen.f1 is None:
+        return chosen
+    middle = np.log(chosen.value) - np.log1p(-chosen.value)  # what `choose_threshold` takes for a logit
+    return replace(chosen, value=float(np.clip(middle, 0, 1)))
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,67 @@
+"""Messages as vectors of an encoder that is not trained."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import torch
+
+from logllm.config.model import EncoderSection
+from logllm.model.backbone import load_backbone
+from logllm.model.batch import MessageTokens, Rows
+from logllm.model.encoder import Encoder
+from logllm.model.weights import Progress, locate
+from logllm.study.baselines.vocabulary import occurring
+
+Vectors = npt.NDArray[np.float32]
+
+_POSITIONS = 4096
+"""Token positions of one pass."""
+
+
+class FrozenVectors:
+    """A frozen encoder's vectors, each message encoded once however often it is asked for."""
+
+    def __init__(self, section: EncoderSection, *, progress: Progress | None = None) -> None:
+        """Use an encoder as it comes, without adapters; it is loaded when the first message needs it."""
+        self.section = section
+        self._progress = progress
+        self._places: dict[str, int] = {}
+        self._known: list[Vectors] = []
+        self._encoder: tuple[Encoder, object] | None = None
+
+    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
+        """Vectors of a table's messages that occur in sessions, zeros for the others, (len(messages), d_enc).
+
+        Raises:
+            ModelError: the encoder is missing or does not serve.
+        """
+        rows = occurring(sessions)
+        texts = messages.gather(rows).to_list()
+        self._encode([text for text in texts if text not in self._places])
+        width = self._known[0].shape[1] if self._known else self._loaded()[0].width
+        table = np.zeros((len(messages), width), dtype=np.float32)
+        if len(rows):
+            table[rows] = np.stack([self._known[self._places[text]][0] for text in texts])
+        return table
+
+    def _loaded(self) -> tuple[Encoder, object]:
+        """The encoder and its tokenizer."""
+        if self._encoder is None:
+            model, tokenizer = load_backbone(locate(self.section.weights, progress=self._progress), self.section)
+            self._encoder = Encoder(model, self.section, adapters=False).eval(), tokenizer
+        return self._encoder
+
+    def _encode(self, texts: list[str]) -> None:
+        """Make sure that some messages are known."""
+        if not texts:
+            return
+        encoder, tokenizer = self._loaded()
+        tokens = MessageTokens(texts, tokenizer, max_tokens=self.section.max_tokens)
+        with torch.inference_mode():
+            for rows in tokens.passes(positions=_POSITIONS):
+                found = encoder(*tokens.tensors(rows)).numpy()
+                for row, vector in zip(rows.tolist(), np.split(found, len(rows)), strict=True):
+                    self._places[texts[row]] = len(self._known)
+                    self._known.append(vector)
