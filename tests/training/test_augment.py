@@ -23,7 +23,7 @@ def test_alerts_stay_and_nothing_else_becomes_one(items, seed, share, shuffle) -
     session, alerts = np.array([message for message, _ in items]), np.array([alert for _, alert in items])
     pool = np.array([100, 101, 102])
     section = stage(replace_normal=share, shuffle_messages=shuffle)
-    seen = augmented(session, alerts, section=section, normal=Normal(pool, ()), rng=np.random.default_rng(seed))
+    seen = augmented(session, alerts, section=section, normal=Normal(pool, ()), rng=np.random.default_rng(seed))[0]
     assert len(seen) == len(session)
     kept = seen[~np.isin(seen, pool)].tolist()
     for message in session[alerts]:
@@ -38,15 +38,15 @@ def test_alerts_stay_and_nothing_else_becomes_one(items, seed, share, shuffle) -
 def test_off_means_untouched_and_all_means_all() -> None:
     session, alerts, pool = np.arange(1000), np.arange(1000) == 3, np.array([5000])
     rng = np.random.default_rng(0)
-    assert augmented(session, alerts, section=stage(), normal=Normal(pool, ()), rng=rng) is session
-    assert (augmented(session, alerts, section=stage(replace_normal=1.0), normal=Normal(pool, ()), rng=rng) == 5000).sum() == 999
-    assert 350 < (augmented(session, alerts, section=stage(replace_normal=0.4), normal=Normal(pool, ()), rng=rng) == 5000).sum() < 450
+    assert augmented(session, alerts, section=stage(), normal=Normal(pool, ()), rng=rng)[0] is session
+    assert (augmented(session, alerts, section=stage(replace_normal=1.0), normal=Normal(pool, ()), rng=rng)[0] == 5000).sum() == 999
+    assert 350 < (augmented(session, alerts, section=stage(replace_normal=0.4), normal=Normal(pool, ()), rng=rng)[0] == 5000).sum() < 450
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(0, 1000))
 def test_a_crop_keeps_order_and_label(alerts, seed) -> None:
     session, alerts = np.arange(len(alerts)), np.array(alerts)
-    seen = augmented(session, alerts, section=stage(crop=True), normal=NOTHING, rng=np.random.default_rng(seed))
+    seen = augmented(session, alerts, section=stage(crop=True), normal=NOTHING, rng=np.random.default_rng(seed))[0]
     assert 1 <= len(seen) <= len(session)
     assert (np.diff(seen) > 0).all()
     assert alerts[seen].any() == alerts.any()
@@ -54,7 +54,9 @@ def test_a_crop_keeps_order_and_label(alerts, seed) -> None:
 
 def test_crops_are_of_all_lengths() -> None:
     rng = np.random.default_rng(0)
-    lengths = {len(augmented(np.arange(5), np.zeros(5, dtype=bool), section=stage(crop=True), normal=NOTHING, rng=rng)) for _ in range(200)}
+    lengths = {
+        len(augmented(np.arange(5), np.zeros(5, dtype=bool), section=stage(crop=True), normal=NOTHING, rng=rng)[0]) for _ in range(200)
+    }
     assert lengths == {1, 2, 3, 4, 5}
 
 
@@ -62,7 +64,7 @@ def test_crops_are_of_all_lengths() -> None:
 def test_transplanted_alerts_keep_their_order_in_a_normal_session(alerts, length, seed) -> None:
     session, alerts, host = np.arange(len(alerts)), np.array(alerts), np.arange(1000, 1000 + length)
     normal = Normal(np.zeros(0, dtype=np.int64), [host])
-    seen = augmented(session, alerts, section=stage(transplant=1.0), normal=normal, rng=np.random.default_rng(seed))
+    seen = augmented(session, alerts, section=stage(transplant=1.0), normal=normal, rng=np.random.default_rng(seed))[0]
     if not alerts.any():
         assert seen is session
         return
@@ -74,7 +76,7 @@ def test_transplanted_alerts_keep_their_order_in_a_normal_session(alerts, length
 def test_a_share_is_transplanted_to_all_places() -> None:
     rng, normal = np.random.default_rng(0), Normal(np.zeros(0, dtype=np.int64), [np.arange(10, 14)])
     session, alerts = np.array([1, 2]), np.array([True, False])
-    seen = [augmented(session, alerts, section=stage(transplant=0.5), normal=normal, rng=rng).tolist() for _ in range(400)]
+    seen = [augmented(session, alerts, section=stage(transplant=0.5), normal=normal, rng=rng)[0].tolist() for _ in range(400)]
     moved = [each for each in seen if each != [1, 2]]
     assert 160 < len(moved) < 240
     assert {each.index(1) for each in moved} == {0, 1, 2, 3}

@@ -100,9 +100,9 @@ def test_the_worst_batches_are_found(data, tiny_recipe) -> None:
     order = data.orders(section)[0]
     decoder, tree, encoder = worst_batches(order, data, section=section, stage=0)
     every = [
-        sessions
+        each.sessions
         for step, start in enumerate(range(0, len(order), section.batch))
-        for _, sessions in data.micro_batches(order[start : start + section.batch], section, stage=0, step=step)
+        for each in data.micro_batches(order[start : start + section.batch], section, stage=0, step=step)
     ]
     assert len(decoder) * max(map(len, decoder)) == max(len(some) * max(map(len, some)) for some in every)
     assert len(grow(tree)) == max(len(grow(some)) for some in every)

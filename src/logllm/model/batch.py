@@ -1,7 +1,7 @@
 """Sessions to tensors; each distinct message once."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,8 @@ class Batch:
         vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not read.
         places: for each session the row of each of its messages.
         labels: 1 for anomalous, (b,); none when scoring.
+        beginnings: sessions of which a beginning is judged too, as if it were one more session at the end of the batch, and its length;
+            `labels` has theirs as well.
     """
 
     ids: Tensor
@@ -31,6 +33,7 @@ class Batch:
     vectors: Tensor | None
     places: tuple[Rows, ...]
     labels: Tensor | None = None
+    beginnings: tuple[tuple[int, int], ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
@@ -38,7 +41,7 @@ class Batch:
         ids, mask, vectors, labels = moved
         assert ids is not None  # noqa: S101 - for the type checker
         assert mask is not None  # noqa: S101
-        return Batch(ids=ids, mask=mask, vectors=vectors, places=self.places, labels=labels)
+        return replace(self, ids=ids, mask=mask, vectors=vectors, labels=labels)
 
 
 class MessageTokens:

@@ -116,9 +116,10 @@ class LogLLM(nn.Module):
             # Each occurrence of a message loses other parts of its vector: one mask for all of them would be no noise within a batch.
             vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
             places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
+        places = [*places, *(places[at][:length] for at, length in batch.beginnings)]
         messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
-            logits = self._read(messages, places, endings=[self._normal[: self.prompt.shared]] * len(batch.places), keep=1)
+            logits = self._read(messages, places, endings=[self._normal[: self.prompt.shared]] * len(places), keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
         return self._read(messages, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)

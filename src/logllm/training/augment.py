@@ -45,8 +45,10 @@ def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> No
     return Normal(np.setdiff1d(messages[~bad], messages[bad]), sound)
 
 
-def augmented(session: Rows, alerts: Alerts | None, *, section: StageSection, normal: Normal, rng: np.random.Generator) -> Rows:
-    """One session as a stage is to see it this time.
+def augmented(
+    session: Rows, alerts: Alerts | None, *, section: StageSection, normal: Normal, rng: np.random.Generator
+) -> tuple[Rows, Alerts | None]:
+    """One session, and which of its messages are alerts, as a stage is to see it this time.
 
     Args:
         session: rows of its messages.
@@ -63,7 +65,20 @@ def augmented(session: Rows, alerts: Alerts | None, *, section: StageSection, no
     if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
         session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
-    return rng.permutation(session) if section.shuffle_messages else session
+    if not section.shuffle_messages:
+        return session, alerts
+    order = rng.permutation(len(session))
+    return session[order], None if alerts is None else alerts[order]
+
+
+def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[tuple[int, bool]]:
+    """Lengths of some beginnings of a session, all different and shorter than it, and whether an alert is among them.
+
+    >>> beginnings(np.array([False, False, True, False]), count=9, rng=np.random.default_rng(0))
+    [(1, False), (2, False), (3, True)]
+    """
+    lengths = 1 + np.sort(rng.permutation(len(alerts) - 1)[:count])
+    return [(int(length), bool(alerts[:length].any())) for length in lengths]
 
 
 def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:

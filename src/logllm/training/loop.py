@@ -3,23 +3,34 @@
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from logllm.config.train import StageSection, TrainSection
 from logllm.errors import ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
-from logllm.training.augment import NOTHING, Alerts, Normal, augmented, normal_part
+from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
 from logllm.training.averaging import Average
 from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, learned, position_of, restore_model, restore_optimizer, save_state
+
+
+class MicroBatch(NamedTuple):
+    """Sessions of one forward pass as the stage sees them this time."""
+
+    sessions: list[Rows]
+    beginnings: tuple[tuple[int, int], ...]
+    """Which sessions are judged after how many messages too."""
+    labels: npt.NDArray[np.int64]
+    """1 for anomalous: of the sessions, then of the beginnings."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +47,15 @@ class TrainingSet:
         """For each stage the rows of the sessions it trains on, in order.
 
         Raises:
-            DataError: a stage crops, replaces or transplants, and labels are not per line.
+            DataError: a stage crops, replaces, transplants or judges beginnings, and labels are not per line.
         """
         if any(map(_by_line, section.stages)):
             _ = self._normal  # told before the first stage, not before the one that needs them
         drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
         return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
 
-    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[tuple[Order, list[Rows]]]:
-        """A step's micro-batches, sessions of like length together: their rows, and the sessions as the stage sees them this time."""
+    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[MicroBatch]:
+        """A step's micro-batches, sessions of like length together."""
         rng = np.random.default_rng([section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
         chosen = section.stages[stage]
@@ -53,7 +64,15 @@ class TrainingSet:
             some = rows[start : start + section.micro_batch]
             alerts = [None if self.alerts is None else self.alerts[row] for row in some]
             paired = zip((self.sessions[row] for row in some), alerts, strict=True)
-            yield some, [augmented(session, bad, section=chosen, normal=normal, rng=rng) for session, bad in paired]
+            seen = [augmented(session, bad, section=chosen, normal=normal, rng=rng) for session, bad in paired]
+            parts = [
+                ((at, length), anomalous)
+                for at, (_, bad) in enumerate(seen)
+                if bad is not None and chosen.beginnings
+                for length, anomalous in beginnings(bad, count=chosen.beginnings, rng=rng)
+            ]
+            labels = np.concatenate([self.labels[some], [anomalous for _, anomalous in parts]]).astype(np.int64)
+            yield MicroBatch([session for session, _ in seen], tuple(part for part, _ in parts), labels)
 
     @cached_property
     def _normal(self) -> Normal:
@@ -61,8 +80,8 @@ class TrainingSet:
 
 
 def _by_line(stage: StageSection) -> bool:
-    """Whether a stage's sessions are altered in a way that takes labels per line."""
-    return bool(stage.crop or stage.replace_normal or stage.transplant)
+    """Whether a stage alters or judges sessions in a way that takes labels per line."""
+    return bool(stage.crop or stage.replace_normal or stage.transplant or stage.beginnings)
 
 
 @dataclass(frozen=True)
@@ -187,9 +206,9 @@ class Loop:
 
     def _batches(self, rows: Order, vectors: torch.Tensor | None, *, stage: int, step: int) -> Iterator[Batch]:
         """A step's micro-batches as tensors."""
-        for some, sessions in self.data.micro_batches(rows, self.section, stage=stage, step=step):
-            labels = torch.from_numpy(self.data.labels[some].astype(np.int64))
-            yield collate(sessions, tokens=self.data.tokens, vectors=vectors, labels=labels)
+        for each in self.data.micro_batches(rows, self.section, stage=stage, step=step):
+            batch = collate(each.sessions, tokens=self.data.tokens, vectors=vectors, labels=torch.from_numpy(each.labels))
+            yield replace(batch, beginnings=each.beginnings)
 
     def _record(self, entry: Step, sessions: int) -> None:
         line = {"stage": entry.stage + 1, "step": entry.step, "loss": entry.loss, "lr": entry.lr, "sessions": sessions, "at": time.time()}

@@ -147,7 +147,8 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
     worst: list[tuple[Any, list[Rows]]] = [(-math.inf, [])] * len(costs)
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
-        for _, sessions in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+        for each in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+            sessions = each.sessions
             for at, cost in enumerate(costs):
                 found = cost(sessions)
                 if not worst[at][1] or found > worst[at][0]:
