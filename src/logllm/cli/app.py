@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import admit, bench, detect, evaluate, export, importing, prepare, push, show, train
+from logllm.cli import admit, bench, detect, evaluate, export, importing, prepare, push, reproduce, show, train
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("admit")(admit.admit)
 app.command("detect")(detect.detect)
 app.command("bench")(bench.bench)
+app.command("reproduce")(reproduce.reproduce)
 app.command("import")(importing.import_)
 app.command("export")(export.export)
 app.command("push")(push.push)
