@@ -15,6 +15,7 @@ from logllm.study.reproduce.budget import scaled, stage_of
 from logllm.study.reproduce.cell import Cell
 from logllm.study.reproduce.grid import Asked, grid
 from logllm.study.reproduce.markdown import markdown
+from logllm.study.reproduce.page import page
 from logllm.study.reproduce.place import place
 from logllm.study.reproduce.process import Processes, Spent
 from logllm.study.reproduce.published import NAMES, SETS, published
@@ -298,6 +299,24 @@ def test_an_empty_table_is_text_too(asked, tmp_path) -> None:
     table = opened(asked("beta"), tmp_path, command="logllm reproduce beta")
     assert "Not one cell is done." in markdown(table.write())
     assert not (tmp_path / "beta.png").exists()
+
+
+def test_the_page_of_results_has_every_table(asked, tmp_path, stand) -> None:
+    empty = page({})
+    assert "No results are kept here yet" in empty
+    assert "logllm reproduce main" in empty
+    kept = {}
+    for name in ("unstable", "main"):
+        more = {"kinds": ("reword",), "ratios": (0.2,)} if name == "unstable" else {}
+        kept[f"{name}-made"] = run(
+            opened(asked(name, baselines=(), **more), tmp_path, command=f"logllm reproduce {name}"), watch=told, runner=stand
+        )
+    text = page(kept)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    assert headings == ["## LogLLM and other methods", "## Altered logs", "## Doing it yourself"]
+    assert "(results/main-made.png)" in text
+    assert "a missing event may itself be the anomaly" in text
+    assert "No results" not in text
 
 
 def test_processes_tell_time_memory_and_last_words(tmp_path) -> None:

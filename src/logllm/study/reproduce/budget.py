@@ -43,12 +43,16 @@ def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
 
 
 def _shares(lengths: Sequence[int], total: int) -> list[int]:
-    """Whole numbers in proportion that make up a total, each at least 1.
+    """Whole numbers in proportion that make up a total, each at least 1; what rounding leaves goes to the largest remainders.
 
-    >>> _shares([160, 320, 5600], 150), _shares([1, 1, 1000], 4)
-    ([4, 8, 138], [1, 1, 2])
+    >>> _shares([160, 320, 5600], 150), _shares([1, 1, 1000], 4), _shares([16, 16, 16], 5)
+    ([4, 8, 138], [1, 1, 2], [2, 2, 1])
     """
-    shares = [max(1, round(length * total / sum(lengths))) for length in lengths]
-    longest = shares.index(max(shares))
-    shares[longest] += total - sum(shares)
+    exact = [length * total / sum(lengths) for length in lengths]
+    shares = [max(1, int(part)) for part in exact]
+    while sum(shares) > total:
+        shares[shares.index(max(shares))] -= 1
+    by_remainder = sorted(range(len(exact)), key=lambda at: int(exact[at]) - exact[at])
+    for at in by_remainder[: total - sum(shares)]:
+        shares[at] += 1
     return shares

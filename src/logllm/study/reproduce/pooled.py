@@ -31,21 +31,21 @@ class Pooled(NamedTuple):
     """Whether the score reaches its own fold's threshold."""
 
 
-def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, first: int, difference: Difference) -> list[dict[str, Any]]:
+def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference: Difference, resamples: int = 1000) -> list[dict[str, Any]]:
     """Figures of the methods whose folds are all done, for each data set; LogLLM first.
 
     Scores of different folds come from different models and are compared as they are, as a person would who reads one list of them.
 
     Args:
-        cells: of a table with folds.
+        cells: of a table with folds, those that count.
         folder: where their folders are.
         reports: of the finished ones.
-        first: the first fold to count; those before it may have served to choose settings.
         difference: compares two methods on the same sessions.
+        resamples: of the bootstrap for the intervals.
     """
     rows = []
     for data in dict.fromkeys(cell.place.name for cell in cells):
-        here = [cell for cell in cells if cell.place.name == data and cell.facts["fold"] >= first]
+        here = [cell for cell in cells if cell.place.name == data]
         seeds: dict[str, list[Pooled]] = {}
         for method in sorted({cell.method for cell in here}, key=lambda name: (name != LOGLLM, name)):
             of = [cell for cell in here if cell.method == method]
@@ -53,7 +53,7 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, first: int,
                 numbers = sorted({cell.seed for cell in of})
                 seeds[method] = [_pool([cell for cell in of if cell.seed == number], folder, reports=reports) for number in numbers]
         folds = sorted({cell.facts["fold"] for cell in here})
-        rows += [{"data": data, "method": method, "folds": folds, **_figures(each)} for method, each in seeds.items()]
+        rows += [{"data": data, "method": method, "folds": folds, **_figures(each, resamples=resamples)} for method, each in seeds.items()]
         for row in rows:
             if row["data"] == data and row["method"] != LOGLLM and LOGLLM in seeds:
                 ours, theirs = ([each.scores for each in seeds[name]] for name in (LOGLLM, row["method"]))
@@ -82,9 +82,9 @@ def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
     return frame.filter(pl.col("split") == "test") if "split" in frame.columns else frame
 
 
-def _figures(seeds: Sequence[Pooled]) -> dict[str, Any]:
+def _figures(seeds: Sequence[Pooled], *, resamples: int) -> dict[str, Any]:
     """Figures over all folds, spread over seeds."""
-    found = [_measured(each) for each in seeds]
+    found = [_measured(each, resamples=resamples) for each in seeds]
     return {
         "seeds": len(seeds),
         "sessions": len(seeds[0].labels),
@@ -94,15 +94,14 @@ def _figures(seeds: Sequence[Pooled]) -> dict[str, Any]:
     }
 
 
-def _measured(each: Pooled) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def _measured(each: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Figures and intervals: verdicts by each fold's own threshold, average precision by the scores."""
     verdicts = each.called.astype(np.float64)
     figures = measure(verdicts, each.labels, threshold=0.5).to_dict()
-    ends = intervals(verdicts, each.labels, threshold=0.5)
     figures["average_precision"] = average_precision(each.scores, each.labels)
-    if ends:
-        ends["average_precision"] = intervals(each.scores, each.labels, threshold=0.5)["average_precision"]
-    return figures, ends
+    by_verdict = intervals(verdicts, each.labels, threshold=0.5, resamples=resamples)
+    by_score = intervals(each.scores, each.labels, threshold=0.5, resamples=resamples)
+    return figures, {name: (by_score if name == "average_precision" else by_verdict)[name] for name in by_verdict}
 
 
 def difference(ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels) -> dict[str, float]:

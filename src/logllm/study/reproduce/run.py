@@ -54,10 +54,10 @@ class Table:
         for cell in self.grid:
             yield cell, "done" if cell.slug in done else "begun" if (self.cells / cell.slug).is_dir() else "open"
 
-    def write(self) -> dict[str, Any]:
-        """Write the table as JSON, Markdown and PNG, as far as it is done."""
+    def write(self, *, final: bool = True) -> dict[str, Any]:
+        """Write the table as JSON, Markdown and PNG, as far as it is done; what takes long only where nothing more comes for now."""
         found = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
-        if self.finish is not None:
+        if final and self.finish is not None:
             found = self.finish(found, self)
         self.out.mkdir(parents=True, exist_ok=True)
         write_atomic(self.out / f"{self.name}.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
@@ -78,7 +78,8 @@ def opened(asked: Asked, out: Path, *, command: str) -> Table:
 
 def _with_pooled(found: dict[str, Any], table: Table, *, first: int) -> dict[str, Any]:
     """Results with the figures over all folds."""
-    rows = pooled(table.grid, table.cells, reports=table.reports(), first=first, difference=difference)
+    cells = [cell for cell in table.grid if cell.facts["fold"] >= first]
+    rows = pooled(cells, table.cells, reports=table.reports(), difference=difference)
     return {**found, "pooled": rows}
 
 
@@ -123,7 +124,7 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
                 processes.stop()
                 for future in pending:
                     future.cancel()
-                table.write()
+                table.write(final=False)
                 raise
     found = table.write()
     if table.failed:
@@ -147,7 +148,7 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, 
                 watch(f"failed: {exc}")
             else:
                 watch(f"{cell.label}: F1 {figures['f1']:.4f}, AP {_said(figures['average_precision'])}")
-        table.write()
+        table.write(final=False)
 
 
 def _said(value: float | None) -> str:
