@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from logllm.detect.metrics import Labels, Scores, average_precision, intervals, measure
@@ -14,10 +15,14 @@ from logllm.study.reproduce.cell import LOGLLM, Cell
 from logllm.study.reproduce.results import FIGURES, Reports, spread, widest
 
 
+Folds = npt.NDArray[np.int64]
+"""The number of each session's fold."""
+
+
 class Difference(Protocol):
     """Compares two methods on the same sessions."""
 
-    def __call__(self, ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels) -> dict[str, float]:
+    def __call__(self, ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels, groups: Folds) -> dict[str, float]:
         """From the scores of both, each a seed's, to `estimate`, `lower` and `upper` of the difference of their average precision."""
         ...
 
@@ -29,6 +34,8 @@ class Pooled(NamedTuple):
     labels: Labels
     called: Labels
     """Whether the score reaches its own fold's threshold."""
+    folds: Folds
+    """The fold that each is of."""
 
 
 def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference: Difference, resamples: int = 1000) -> list[dict[str, Any]]:
@@ -57,7 +64,7 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference:
         for row in rows:
             if row["data"] == data and row["method"] != LOGLLM and LOGLLM in seeds:
                 ours, theirs = ([each.scores for each in seeds[name]] for name in (LOGLLM, row["method"]))
-                row["difference"] = difference(ours, theirs, labels=seeds[LOGLLM][0].labels)
+                row["difference"] = difference(ours, theirs, labels=seeds[LOGLLM][0].labels, groups=seeds[LOGLLM][0].folds)
     return rows
 
 
@@ -67,9 +74,11 @@ def _pool(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> Pooled:
     for cell in sorted(cells, key=lambda cell: int(cell.facts["fold"])):
         frame = _scores(cell, folder)
         called = pl.col("score") >= reports[cell.slug]["figures"]["threshold"]
-        frames.append(frame.select("session", "score", "anomalous", called=called).sort("session"))
+        frames.append(
+            frame.select("session", "score", "anomalous", called=called, fold=pl.lit(int(cell.facts["fold"]), pl.Int64)).sort("session")
+        )
     every = pl.concat(frames)
-    return Pooled(*(every[name].to_numpy() for name in ("score", "anomalous", "called")))
+    return Pooled(*(every[name].to_numpy() for name in ("score", "anomalous", "called", "fold")))
 
 
 def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
@@ -104,7 +113,7 @@ def _measured(each: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str
     return figures, {name: (by_score if name == "average_precision" else by_verdict)[name] for name in by_verdict}
 
 
-def difference(ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels) -> dict[str, float]:
+def difference(ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels, groups: Folds) -> dict[str, float]:
     """Average precision of one method less another's, with a paired bootstrap interval (`logllm.study.paired`)."""
-    found = import_module("logllm.study.paired").paired_difference(ours, theirs, labels)
+    found = import_module("logllm.study.paired").paired_difference(ours, theirs, labels=labels, groups=groups)
     return {name: float(getattr(found, name)) for name in ("estimate", "lower", "upper", "share_above")}
