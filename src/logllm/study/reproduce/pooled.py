@@ -14,7 +14,6 @@ from logllm.errors import DataError
 from logllm.study.reproduce.cell import LOGLLM, Cell
 from logllm.study.reproduce.results import FIGURES, Reports, spread, widest
 
-
 Folds = npt.NDArray[np.int64]
 """The number of each session's fold."""
 
