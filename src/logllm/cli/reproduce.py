@@ -80,7 +80,7 @@ def _draw(found: dict[str, Any], out: Path) -> None:
             row["seeds"],
             *(_figure(row, name) for name in ("f1", "average_precision")),
         )
-        for row in found["rows"]
+        for row in (*found["rows"], *found.get("pooled", ()))
     ]
     table(found["table"], ("", "seeds", "F1", "AP"), rows)
     note(f"written: {', '.join(str(out / found['table']) + ending for ending in ('.md', '.json', '.png'))}")

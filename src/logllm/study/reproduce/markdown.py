@@ -12,6 +12,7 @@ TITLES = {
 }
 """A heading for each table."""
 _VARIANT = {"main": "", "preprocessing": "messages", "stages": "stages", "beta": "share"}
+_NAMES = ("data", "method", "alteration", "of", "part", *_VARIANT.values())
 Row = Mapping[str, Any]
 
 
@@ -28,8 +29,8 @@ def markdown(found: Mapping[str, Any]) -> str:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]:
-    """A Markdown table, all but its first two columns to the right."""
-    lines = [columns, ["---", "---", *["---:"] * (len(columns) - 2)], *rows]
+    """A Markdown table, its columns of names to the left, the others to the right."""
+    lines = [columns, ["---" if column in _NAMES else "---:" for column in columns], *rows]
     return [f"| {' | '.join(map(str, line))} |" for line in lines]
 
 
@@ -60,7 +61,10 @@ def _line(row: Row, *, variants: bool) -> list[str]:
         *(_figure(row[name]) for name in ("precision", "recall")),
         *(_figure(row[name], row["intervals"][name]) for name in ("f1", "average_precision")),
         _figure(row["unseen"]["f1"]),
-        *("-" if seconds is None else f"{seconds:,.0f}" for seconds in (row["seconds"]["train"], row["seconds"]["score"])),
+        *(
+            "-" if seconds is None else f"{seconds:,.{0 if seconds >= 10 else 1}f}"
+            for seconds in (row["seconds"]["train"], row["seconds"]["score"])
+        ),
         "-" if memory is None else f"{memory / 1e6:,.0f}",
         ", ".join(map(str, row.get("stages", ()))),
         "" if paper is None else f"{paper['f1']:.3f}",
@@ -115,7 +119,7 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     threads = sorted({count for row in rows for count in row["threads"]})
     return [
         f"Figures are {counts}; in brackets 95 % intervals ({interval}). Test sessions: {sessions}. "
-        f"Times and memory are of one process each{f' with {_or(threads)} threads' if threads else ''}, starting included."
+        f"Times and memory are of one process each{f' with {_or(threads)} thread(s)' if threads else ''}, starting included."
     ]
 
 

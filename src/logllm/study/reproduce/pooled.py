@@ -59,7 +59,10 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference:
                 numbers = sorted({cell.seed for cell in of})
                 seeds[method] = [_pool([cell for cell in of if cell.seed == number], folder, reports=reports) for number in numbers]
         folds = sorted({cell.facts["fold"] for cell in here})
-        rows += [{"data": data, "method": method, "folds": folds, **_figures(each, resamples=resamples)} for method, each in seeds.items()]
+        rows += [
+            {"data": data, "variant": "pooled", "method": method, "folds": folds, **_figures(each, resamples=resamples)}
+            for method, each in seeds.items()
+        ]
         for row in rows:
             if row["data"] == data and row["method"] != LOGLLM and LOGLLM in seeds:
                 ours, theirs = ([each.scores for each in seeds[name]] for name in (LOGLLM, row["method"]))
