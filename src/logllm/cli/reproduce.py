@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -59,6 +60,7 @@ def reproduce(
     if list_:
         _list(grid)
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Ctrl-C does: the processes end, the table is written
     found = work(grid, jobs=jobs, only=only, watch=note)
     if as_json:
         emit(found)

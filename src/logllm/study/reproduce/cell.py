@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -131,12 +132,16 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any]:
 
 @contextmanager
 def _claimed(home: Path) -> Iterator[None]:
-    """Hold a cell's folder, so that no second process works in it."""
+    """Hold a cell's folder, so that no second process works in it.
+
+    The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
+    """
     with (home / ".lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as exc:
             raise ModelError(f"{home} is being worked on by another process") from exc
+        os.set_inheritable(lock.fileno(), True)
         yield
 
 

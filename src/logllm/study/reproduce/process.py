@@ -51,6 +51,7 @@ class Processes:
                     stdout=output,
                     stderr=errors,
                     env=self._environment,
+                    close_fds=False,  # the holds on cells' folders go along
                 )
                 self._running.add(process)
                 if self._stopped:

@@ -20,6 +20,8 @@ from logllm.study.reproduce.pooled import difference, pooled
 from logllm.study.reproduce.process import Processes, Runner
 from logllm.study.reproduce.results import results
 
+_PATIENCE = 0.5
+"""Seconds."""
 Watch = Callable[[str], None]
 """Told in words what begins and what has ended."""
 
@@ -138,7 +140,8 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, 
     """Take what is done as it comes."""
     left = set(pending)
     while left:
-        done, left = wait(left, return_when=FIRST_COMPLETED)
+        # Without a timeout Ctrl-C would not be heard here: Polars has the wait restarted after an interrupt.
+        done, left = wait(left, timeout=_PATIENCE, return_when=FIRST_COMPLETED)
         for future in done:
             cell = pending[future]
             try:
@@ -148,7 +151,8 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, 
                 watch(f"failed: {exc}")
             else:
                 watch(f"{cell.label}: F1 {figures['f1']:.4f}, AP {_said(figures['average_precision'])}")
-        table.write(final=False)
+        if done:
+            table.write(final=False)
 
 
 def _said(value: float | None) -> str:
