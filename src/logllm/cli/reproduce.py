@@ -62,9 +62,7 @@ def reproduce(
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Ctrl-C does: the processes end, the table is written
     found = work(grid, jobs=jobs, only=only, watch=note)
-    if as_json:
-        emit(found)
-    _draw(found, out)
+    _draw(found, out, as_json=as_json)
 
 
 def _list(grid: "Table") -> None:
@@ -74,8 +72,10 @@ def _list(grid: "Table") -> None:
     note(f"{sum(state == 'done' for _, state in states)} of {len(states)} done")
 
 
-def _draw(found: dict[str, Any], out: Path) -> None:
+def _draw(found: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """The rows in short, and where all of it is."""
+    if as_json:
+        emit(found)
     rows = [
         (
             " ".join(filter(None, (row["data"], row["variant"], row["method"]))),
