@@ -39,7 +39,7 @@ check: $(READY) ## look for style, format and type errors, and for generated pag
 	@.venv/bin/python docs/generate.py --check
 	@.venv/bin/python benchmarks/performance.py --check
 
-docs: $(READY) ## make docs/settings.md from the source, docs/performance.md and its plots from the measurements
+docs: $(READY) ## make docs/settings.md from the source, docs/results.md and docs/performance.md with their plots from what was measured
 	@.venv/bin/python docs/generate.py
 	@.venv/bin/python benchmarks/performance.py
 

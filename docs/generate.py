@@ -1,5 +1,9 @@
-"""Write docs/settings.md from the settings' own docstrings and the table in docs/formats.md; with --check, say whether they are current."""
+"""Write docs/settings.md from the settings' own docstrings, the table in docs/formats.md, and docs/results.md from docs/results.
 
+With --check, say whether they are current.
+"""
+
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +17,12 @@ from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.data.formats import known, load_format, sessions_of
+from logllm.study.reproduce.page import page as results_page
+from logllm.study.reproduce.plots import plot
 
 PAGE = Path(__file__).with_name("settings.md")
 FORMATS = Path(__file__).with_name("formats.md")
+RESULTS = Path(__file__).with_name("results.md")
 TABLE = "## The built-in formats\n"
 INTRODUCTION = """# Settings
 
@@ -105,12 +112,16 @@ def formats() -> str:
 def main() -> int:
     """Write the pages, or compare them."""
     stale = 0
-    for path, text in ((PAGE, page()), (FORMATS, formats())):
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.with_suffix("").glob("*.json"))}
+    for path, text in ((PAGE, page()), (FORMATS, formats()), (RESULTS, results_page(found))):
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:
             sys.stderr.write(f"docs/{path.name} is not current: run make docs\n")
             stale = 1
+    if "--check" not in sys.argv[1:]:
+        for name, table in found.items():
+            plot(table, RESULTS.with_suffix("") / f"{name}.png")
     return stale
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import admit, baseline, bench, detect, evaluate, export, folds, importing, perturb, prepare, push, show, train
+from logllm.cli import admit, baseline, bench, detect, evaluate, export, folds, importing, perturb, prepare, push, reproduce, show, train
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.command("baseline")(baseline.baseline)
 app.command("perturb")(perturb.perturb)
 app.command("folds")(folds.folds)
 app.command("bench")(bench.bench)
+app.command("reproduce")(reproduce.reproduce)
 app.command("import")(importing.import_)
 app.command("export")(export.export)
 app.command("push")(push.push)

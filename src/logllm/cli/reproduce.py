@@ -1,0 +1,114 @@
+"""`logllm reproduce`: the paper's tables, cell by cell, beside the paper's figures."""
+
+import re
+import shlex
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from logllm.cli.console import emit, note, table
+from logllm.errors import RecipeError
+
+if TYPE_CHECKING:
+    from logllm.study.reproduce.run import Table
+
+
+def reproduce(
+    name: Annotated[str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")],
+    data: Annotated[list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results; tables in one folder share the cells they have in common.")],
+    recipe: Annotated[str, typer.Option(help="What LogLLM is trained by: a packaged recipe or a TOML file.")] = "small",
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 1,
+    sessions: Annotated[
+        int | None, typer.Option(min=1, help="Sessions a cell trains on. Without it the recipe's own number in main, elsewhere 2,400.")
+    ] = None,
+    baselines: Annotated[str | None, typer.Option(help="Names with commas, or none; without it the table's own.")] = None,
+    folds: Annotated[
+        int | None, typer.Option(help="main: parts in the order of time, each tested after training on all before it.")
+    ] = None,
+    from_fold: Annotated[int, typer.Option(help="main: pool the folds from this one on.")] = 1,
+    raw: Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")] = None,
+    betas: Annotated[str | None, typer.Option(help="beta: shares with commas.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="unstable: alterations with commas.")] = None,
+    ratios: Annotated[str | None, typer.Option(help="unstable: shares of altered sessions with commas.")] = None,
+    strength: Annotated[float, typer.Option(help="unstable: share of a session's messages altered.")] = 0.05,
+    run: Annotated[Path | None, typer.Option(help="unstable: a run that is there already; nothing is trained.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time; they share the cores.")] = 1,
+    only: Annotated[str | None, typer.Option(help="Only cells whose name holds this (* stands for anything).")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="Show the cells and which are done, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table on standard output.")] = False,
+) -> None:
+    """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
+    from logllm.config.recipe import Recipe
+    from logllm.study.reproduce.grid import Asked
+    from logllm.study.reproduce.place import place
+    from logllm.study.reproduce.run import opened
+    from logllm.study.reproduce.run import run as work
+
+    lists: dict[str, Any] = {"baselines": _names(baselines), "kinds": _names(kinds), "betas": _numbers(betas), "ratios": _numbers(ratios)}
+    asked = Asked(
+        name, tuple(map(place, data)), Recipe.load(recipe, overrides=settings or []), seeds=seeds, sessions=sessions,
+        strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
+        **{key: values for key, values in lists.items() if values is not None},
+    )  # fmt: skip
+    grid = opened(asked, out, command=_told(sys.argv[1:]))
+    if list_:
+        _list(grid)
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Ctrl-C does: the processes end, the table is written
+    found = work(grid, jobs=jobs, only=only, watch=note)
+    _draw(found, out, as_json=as_json)
+
+
+def _list(grid: "Table") -> None:
+    """The cells, and how far they are."""
+    states = list(grid.states())
+    table(grid.name, ("cell", "state", "folder"), [(cell.label, state, cell.slug) for cell, state in states])
+    note(f"{sum(state == 'done' for _, state in states)} of {len(states)} done")
+
+
+def _draw(found: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """The rows in short, and where all of it is."""
+    if as_json:
+        emit(found)
+    rows = [
+        (
+            " ".join(filter(None, (row["data"], row["variant"], row["method"]))),
+            row["seeds"],
+            *(_figure(row, name) for name in ("f1", "average_precision")),
+        )
+        for row in (*found["rows"], *found.get("pooled", ()))
+    ]
+    table(found["table"], ("", "seeds", "F1", "AP"), rows)
+    note(f"written: {', '.join(str(out / found['table']) + ending for ending in ('.md', '.json', '.png'))}")
+
+
+def _figure(row: dict[str, Any], name: str) -> str:
+    """A figure's mean over seeds."""
+    mean = row.get(name, {}).get("mean")
+    return "-" if mean is None else f"{mean:.4f}"
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """What stands between commas; nothing for `none`."""
+    if text is None:
+        return None
+    return () if text == "none" else tuple(part.strip() for part in text.split(","))
+
+
+def _numbers(text: str | None) -> tuple[float, ...] | None:
+    """Numbers between commas."""
+    try:
+        return None if text is None else tuple(map(float, text.split(",")))
+    except ValueError as exc:
+        raise RecipeError(f"{text}: {exc}; write numbers with commas, such as 0,0.1,0.3") from exc
+
+
+def _told(arguments: list[str]) -> str:
+    """The command without this machine's folders."""
+    return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])

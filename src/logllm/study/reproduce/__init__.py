@@ -1,0 +1,1 @@
+"""The paper's tables, reproduced cell by cell beside the paper's own figures."""

@@ -1,0 +1,58 @@
+"""How long, and with which stages, a cell trains."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from logllm.config.recipe import Recipe
+from logllm.config.train import StageSection
+
+
+def changed(recipe: Recipe, **train: Any) -> Recipe:
+    """A recipe with other settings of `train`."""
+    settings = recipe.model_dump(mode="json", exclude_none=True)
+    return Recipe.read({**settings, "train": {**settings["train"], **train}}, source=f"recipe {recipe.name}")
+
+
+def stage_of(stage: StageSection) -> int:
+    """Which of the paper's stages one is: 1 trains the decoder alone, 2 does not train it, 3 trains it together with others.
+
+    >>> stage_of(StageSection(trains=("projector",), lr=1e-4, epochs=1))
+    2
+    """
+    if "decoder" not in stage.trains:
+        return 2
+    return 1 if stage.trains == ("decoder",) else 3
+
+
+def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
+    """A recipe that trains on so many sessions in all, its stages in proportion, each a whole number of batches and one at least.
+
+    Args:
+        recipe: whose stages.
+        sessions: of all stages together.
+        available: sessions of the train part, for stages that count in epochs.
+    """
+    train = recipe.train
+    lengths = [stage.max_sessions or (stage.epochs or 1) * max(available, stage.min_epoch_sessions) for stage in train.stages]
+    batches = _shares(lengths, max(sessions // train.batch, len(lengths)))
+    stages = [
+        {**stage.model_dump(mode="json", exclude={"epochs", "max_sessions"}), "max_sessions": count * train.batch}
+        for stage, count in zip(train.stages, batches, strict=True)
+    ]
+    return changed(recipe, stages=stages)
+
+
+def _shares(lengths: Sequence[int], total: int) -> list[int]:
+    """Whole numbers in proportion that make up a total, each at least 1; what rounding leaves goes to the largest remainders.
+
+    >>> _shares([160, 320, 5600], 150), _shares([1, 1, 1000], 4), _shares([16, 16, 16], 5)
+    ([4, 8, 138], [1, 1, 2], [2, 2, 1])
+    """
+    exact = [length * total / sum(lengths) for length in lengths]
+    shares = [max(1, int(part)) for part in exact]
+    while sum(shares) > total:
+        shares[shares.index(max(shares))] -= 1
+    by_remainder = sorted(range(len(exact)), key=lambda at: int(exact[at]) - exact[at])
+    for at in by_remainder[: total - sum(shares)]:
+        shares[at] += 1
+    return shares

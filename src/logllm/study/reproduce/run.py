@@ -1,0 +1,173 @@
+"""A table's cells, worked off one after the other or several at a time; what is done is written after each."""
+
+import fnmatch
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from logllm.data.files import write_atomic
+from logllm.errors import LogLLMError, ModelError
+from logllm.study.reproduce.cell import Cell, finished, work
+from logllm.study.reproduce.grid import Asked, grid
+from logllm.study.reproduce.markdown import markdown
+from logllm.study.reproduce.plots import plot
+from logllm.study.reproduce.pooled import difference, pooled
+from logllm.study.reproduce.process import Processes, Runner
+from logllm.study.reproduce.results import results
+
+_PATIENCE = 0.5
+"""Seconds."""
+Watch = Callable[[str], None]
+"""Told in words what begins and what has ended."""
+
+
+@dataclass
+class Table:
+    """A table in a folder: its cells, which of them are done, and what is written of them."""
+
+    name: str
+    grid: list[Cell]
+    out: Path
+    about: Mapping[str, Any]
+    """What is said of the whole: command, budget."""
+    finish: Callable[[dict[str, Any], "Table"], dict[str, Any]] | None = None
+    """Adds to the results what needs more than the cells' reports."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why cells are not done, by slug."""
+
+    @property
+    def cells(self) -> Path:
+        """The folder of the cells' folders; tables in one folder share it, and so the cells that they have in common."""
+        return self.out / "cells"
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """Reports of the finished cells."""
+        found = {cell.slug: finished(cell, self.cells) for cell in self.grid}
+        return {slug: report for slug, report in found.items() if report is not None}
+
+    def states(self) -> Iterator[tuple[Cell, str]]:
+        """Every cell, and whether it is done, begun or open."""
+        done = self.reports()
+        for cell in self.grid:
+            yield cell, "done" if cell.slug in done else "begun" if (self.cells / cell.slug).is_dir() else "open"
+
+    def write(self, *, final: bool = True) -> dict[str, Any]:
+        """Write the table as JSON, Markdown and PNG, as far as it is done; what takes long only where nothing more comes for now."""
+        found = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
+        if final and self.finish is not None:
+            found = self.finish(found, self)
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.out / f"{self.name}.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+        write_atomic(self.out / f"{self.name}.md", (markdown(found) + "\n").encode())
+        plot(found, self.out / f"{self.name}.png")
+        return found
+
+
+def opened(asked: Asked, out: Path, *, command: str) -> Table:
+    """The table that was asked for, in a folder.
+
+    Raises:
+        RecipeError, DataError: see `logllm.study.reproduce.grid.grid`.
+    """
+    finish = None if asked.folds is None else partial(_with_pooled, first=asked.from_fold)
+    return Table(asked.table, grid(asked, out / "data"), out, {"command": command, "budget": asked.budget}, finish)
+
+
+def _with_pooled(found: dict[str, Any], table: Table, *, first: int) -> dict[str, Any]:
+    """Results with the figures over all folds."""
+    cells = [cell for cell in table.grid if cell.facts["fold"] >= first]
+    rows = pooled(cells, table.cells, reports=table.reports(), difference=difference)
+    return {**found, "pooled": rows}
+
+
+def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
+    """Each piece of work once; with `only` those whose label holds this pattern (`*` for anything)."""
+    distinct = {cell.slug: cell for cell in reversed(cells) if only is None or fnmatch.fnmatch(cell.label, f"*{only}*")}
+    return list(reversed(distinct.values()))
+
+
+def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, runner: Runner | None = None) -> dict[str, Any]:
+    """Do the cells that are not done.
+
+    Args:
+        table: which ones.
+        jobs: how many at a time, each with its share of the cores.
+        only: of these cells alone (`wanted`).
+        watch: told what goes on.
+        runner: runs commands; by default in processes of their own.
+
+    Returns:
+        The table (`logllm.study.reproduce.results.results`).
+
+    Raises:
+        ModelError: cells failed; all others are done, and the table is written.
+        KeyboardInterrupt: as it came, the processes ended and the table written.
+    """
+    processes = Processes(jobs=jobs)
+    do = runner or processes.run
+    cells = wanted(table.grid, only)
+    for cell in cells:
+        cell.place.provide(do, watch=watch)
+    todo = [cell for cell in cells if finished(cell, table.cells) is None]
+    watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
+    counting = _counting(watch, len(todo))
+    # What judges the run of another cell comes after all that train.
+    for phase in ([cell for cell in todo if not isinstance(cell.trained, Cell)], [cell for cell in todo if isinstance(cell.trained, Cell)]):
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            pending = {pool.submit(work, cell, table.cells, runner=do): cell for cell in phase}
+            try:
+                _collect(table, pending, watch=counting)
+            except BaseException:
+                processes.stop()
+                for future in pending:
+                    future.cancel()
+                table.write(final=False)
+                raise
+    found = table.write()
+    if table.failed:
+        raise ModelError(
+            f"{len(table.failed)} cells failed, the first: {next(iter(table.failed.values()))}; the same command tries them again"
+        )
+    return found
+
+
+def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, watch: Watch) -> None:
+    """Take what is done as it comes."""
+    left = set(pending)
+    while left:
+        # Without a timeout Ctrl-C would not be heard here: Polars has the wait restarted after an interrupt.
+        done, left = wait(left, timeout=_PATIENCE, return_when=FIRST_COMPLETED)
+        for future in done:
+            cell = pending[future]
+            try:
+                figures = future.result()["figures"]
+            except LogLLMError as exc:
+                table.failed[cell.slug] = str(exc)
+                watch(f"failed: {exc}")
+            else:
+                watch(f"{cell.label}: F1 {figures['f1']:.4f}, AP {_said(figures['average_precision'])}")
+        if done:
+            table.write(final=False)
+
+
+def _said(value: float | None) -> str:
+    """A figure, where there is one."""
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _counting(watch: Watch, count: int) -> Watch:
+    """Say with each ended cell how many are done, and how long the others may take, each as long as those so far."""
+    began, done = time.monotonic(), 0
+
+    def told(text: str) -> None:
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - began) / done * (count - done)
+        watch(f"[{done}/{count}] {text}" + (f"; about {left / 60:,.0f} min left" if done < count else ""))
+
+    return told

@@ -1,0 +1,94 @@
+"""Drain's templates in the place of messages (He et al., ICWS 2017), for comparing ways to preprocess."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.data.prepared import PARTS, Prepared, part_figures, write_prepared
+from logllm.errors import DataError, RecipeError
+
+
+class Templates(NamedTuple):
+    """What became of some messages."""
+
+    texts: list[str]
+    """For each message its template's text, or the template's id as `E7`."""
+    learnt: int
+    """Templates learnt."""
+    unmatched: int
+    """Messages, not learnt from, that no template fits: they stay as they are, or are `E0`."""
+
+
+def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> Templates:
+    """Learn templates from some messages, and give every message its own.
+
+    Drain with the settings of Drain3 (depth 4, similarity .4, words with a digit are variable), without masks of its own. It learns
+    from each distinct message once, in order, and is frozen then. What it learnt from has the template of its group as it is in the end.
+
+    >>> found = templates(["send 1 to a", "send 2 to b", "send 3 to c", "stop"], [True, True, False, False], ids=False)
+    >>> found.texts, found.unmatched
+    (['send <*> to <*>', 'send <*> to <*>', 'send <*> to <*>', 'stop'], 1)
+
+    Args:
+        messages: distinct messages.
+        learn: for each whether it is learnt from.
+        ids: give ids, not texts.
+
+    Raises:
+        RecipeError: drain3 is not installed.
+    """
+    try:
+        from drain3.drain import Drain
+    except ImportError as exc:
+        raise RecipeError("Drain's templates need drain3: pip install 'logllm[study]'") from exc
+    drain = Drain()
+    known = {text: drain.add_log_message(text)[0] for text, wanted in zip(messages, learn, strict=True) if wanted}
+    groups = [known.get(text) or drain.match(text, full_search_strategy="fallback") for text in messages]
+    texts = [
+        (f"E{group.cluster_id}" if group else "E0") if ids else (group.get_template() if group else text)
+        for text, group in zip(messages, groups, strict=True)
+    ]
+    return Templates(texts, len(drain.clusters), sum(group is None for group in groups))
+
+
+def write_templates(data: Path, out: Path, *, ids: bool) -> None:
+    """Prepared data once more, with templates in the place of messages, learnt from the train part alone.
+
+    Args:
+        data: data prepared without masks.
+        out: the folder to make.
+        ids: the template's id takes the message's place, not its text.
+
+    Raises:
+        DataError: data that are not prepared, or are masked, or the place to write to is not free.
+    """
+    prepared = Prepared.load(data)
+    if prepared.settings.mask.rules != "off" or prepared.settings.mask.own:
+        raise DataError(f"{data} is masked: templates are learnt from messages as they are (prepare with --mask off)")
+    parts = {name: prepared.part(name) for name in PARTS}
+    learn = np.zeros(len(prepared.messages), dtype=np.bool_)
+    learn[parts["train"]["messages"].explode().to_numpy()] = True
+    found = templates(prepared.messages.to_list(), learn.tolist(), ids=ids)
+    texts = pl.Series("message", found.texts)
+    distinct = texts.unique(maintain_order=True).to_frame().with_row_index("place")
+    places = texts.to_frame().join(distinct, on="message", maintain_order="left")["place"]
+    frames = {name: part.with_columns(messages=_renumbered(part["messages"], places)) for name, part in parts.items()}
+    every = pl.concat(list(frames.values()))
+    manifest = {
+        **prepared.manifest,
+        "parts": {name: part_figures(frame) for name, frame in frames.items()},
+        "distinct_messages": distinct.height,
+        "distinct_sessions": part_figures(every)["distinct_sessions"],
+        "templates": {"learnt": found.learnt, "unmatched_messages": found.unmatched, "ids": ids, "of": prepared.manifest["fingerprint"]},
+    }
+    write_prepared(out, {**frames, "messages": distinct.select("message")}, manifest=manifest, force=True)
+
+
+def _renumbered(messages: pl.Series, places: pl.Series) -> pl.Series:
+    """Sessions' messages under their new numbers."""
+    flat = pl.DataFrame({"row": np.repeat(np.arange(len(messages)), messages.list.len().to_numpy()), "message": messages.explode()})
+    flat = flat.with_columns(message=places.gather(flat["message"]).cast(pl.UInt32))
+    return flat.group_by("row", maintain_order=True).agg("message")["message"]
