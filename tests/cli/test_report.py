@@ -5,7 +5,7 @@ from functools import partial
 
 import pytest
 
-from logllm.detect.metrics import intervals
+from logllm.detect.bootstrap import intervals
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from logllm.detect.metrics import intervals
+from logllm.detect.bootstrap import intervals
 from logllm.study.reproduce.process import Spent
 
 

@@ -12,8 +12,8 @@ import polars as pl
 import pytest
 
 from logllm.data.prepared import Prepared
+from logllm.detect.bootstrap import intervals
 from logllm.detect.evaluate import judge, score_frame
-from logllm.detect.metrics import intervals
 from logllm.errors import DataError, RecipeError
 from logllm.study.mistakes import worst
 from logllm.study.report import check_report, trivial, write_report

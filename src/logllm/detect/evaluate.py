@@ -7,8 +7,9 @@ import polars as pl
 
 from logllm.data.leakage import leakage, seen
 from logllm.data.prepared import Prepared
+from logllm.detect.bootstrap import intervals
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import Labels, Progress, Scores, intervals, measure
+from logllm.detect.metrics import Labels, Progress, Scores, measure
 from logllm.errors import DataError
 from logllm.model.batch import rows_of
 

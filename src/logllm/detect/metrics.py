@@ -83,34 +83,6 @@ def average_precision(scores: Scores, labels: Labels, *, weights: Weights | None
     return min(1.0, float(average_precision_score(labels, scores, sample_weight=weights)))
 
 
-def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: int = 1000, seed: int = 0) -> dict[str, list[float]]:
-    """95 % bootstrap intervals over sessions, by percentiles (Efron and Tibshirani 1993, chapter 13).
-
-    Each resample draws as many sessions with replacement; one without anomalies is drawn again, at most as often as
-    there are resamples.
-
-    Returns:
-        For precision, recall, f1 and average_precision the lower and the upper end; empty without an anomaly.
-    """
-    names = ("precision", "recall", "f1", "average_precision")
-    if not labels.any():
-        return {}
-    rng = np.random.default_rng(seed)
-    # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label) pairs.
-    pairs, counts = np.unique(np.stack([scores, labels.astype(float)]), axis=1, return_counts=True)
-    score, label = pairs[0], pairs[1].astype(bool)
-    figures = []
-    for _ in range(2 * resamples):
-        weights = rng.multinomial(len(scores), counts / counts.sum())
-        if weights[label].any():
-            metrics = measure(score, label, threshold=threshold, weights=weights)
-            figures.append([getattr(metrics, name) for name in names])
-        if len(figures) == resamples:
-            break
-    ends = np.percentile(np.array(figures), [2.5, 97.5], axis=0)
-    return {name: ends[:, at].clip(0, 1).tolist() for at, name in enumerate(names)}
-
-
 @dataclass(frozen=True)
 class Threshold:
     """Where normal ends, and how that was decided."""

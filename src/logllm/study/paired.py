@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from logllm.detect.bootstrap import weighted_average_precision
 from logllm.detect.metrics import Labels, Scores, Weights
 
 RESAMPLES = 2000
@@ -121,13 +122,5 @@ def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iter
 
 def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
     """Average precision for each row of weights, the mean over the rows of scores; not a number where no anomaly weighs."""
-    means = np.zeros(len(weights))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for row in scores:
-            order = np.argsort(-row, kind="stable")
-            ends = np.append(np.flatnonzero(np.diff(row[order])), len(row) - 1)  # where a run of equal scores ends
-            found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
-            called = np.cumsum(weights[:, order], axis=1)[:, ends]
-            precision = np.nan_to_num(found / called)
-            means += (precision * np.diff(found, axis=1, prepend=0)).sum(axis=1) / found[:, -1] / len(scores)
+    means: Scores = np.mean([weighted_average_precision(row, labels, weights=weights) for row in scores], axis=0)
     return means

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from logllm.detect.metrics import Labels, Scores, average_precision, intervals, measure
+from logllm.detect.bootstrap import intervals
+from logllm.detect.metrics import Labels, Scores, average_precision, measure
 from logllm.errors import DataError
 from logllm.study.paired import paired_difference
 from logllm.study.reproduce.cell import LOGLLM, Cell
