@@ -13,7 +13,10 @@ from logllm.config.recipe import packaged
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-NAMED = re.compile(r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|admit|bench|show|import|export|push)[^`\n]*)", re.MULTILINE)
+NAMED = re.compile(
+    r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|admit|bench|show|import|export|push)[^`\n]*)",
+    re.MULTILINE,
+)
 COMMANDS = sorted({found.strip() for found in NAMED.findall(README)})
 
 

@@ -1,6 +1,7 @@
 """The one forward pass: parity, gradients, objectives."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -56,6 +57,22 @@ def test_any_left_padding(parts, longer: int) -> None:
     filler = np.zeros(len(SESSIONS[2]) + longer, dtype=np.int64)
     padded = scored(model, [SESSIONS[0], filler], tokens=tokens)[:1]
     torch.testing.assert_close(padded, scored(model, SESSIONS[:1], tokens=tokens), **CLOSE)
+
+
+def test_a_beginning_is_judged_as_a_session_of_its_own(parts, monkeypatch) -> None:
+    model, tokens = parts
+    parts_of_them = ((0, 2), (2, 6), (4, 1))
+    batch = replace(collate(SESSIONS, tokens=tokens), beginnings=parts_of_them)
+    apart = [*SESSIONS, *(SESSIONS[at][:length] for at, length in parts_of_them)]
+    with torch.no_grad():
+        torch.testing.assert_close(model(batch), scored(model, apart, tokens=tokens), **CLOSE)
+    monkeypatch.setattr(model.message_dropout, "p", 0.5)
+    monkeypatch.setattr(model.message_dropout, "training", True)
+    alone = collate([SESSIONS[2]], tokens=tokens)
+    with torch.no_grad():
+        # What a message has lost it has lost in the beginning, too: judged at its whole length, a session is judged alike.
+        whole, same = model(replace(alone, beginnings=((0, len(SESSIONS[2])),)))
+    torch.testing.assert_close(whole, same, **CLOSE)
 
 
 def test_order_of_messages_matters(parts) -> None:

@@ -6,9 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.training.test_train import changed
 
-from logllm.config.train import StageSection
+from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError
-from logllm.training.augment import NOTHING, Normal, augmented, normal_part
+from logllm.model.batch import MessageTokens
+from logllm.training.augment import NOTHING, Normal, augmented, beginnings, normal_part
+from logllm.training.loop import TrainingSet
 from logllm.training.train import train
 
 
@@ -82,9 +84,30 @@ def test_a_share_is_transplanted_to_all_places() -> None:
     assert {each.index(1) for each in moved} == {0, 1, 2, 3}
 
 
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 1000))
+def test_beginnings_are_anomalous_from_the_first_alert_on(alerts, count, seed) -> None:
+    found = beginnings(np.array(alerts), count=count, rng=np.random.default_rng(seed))
+    assert len(found) == min(count, len(alerts) - 1)
+    assert len({length for length, _ in found}) == len(found)
+    assert all(0 < length < len(alerts) and anomalous == any(alerts[:length]) for length, anomalous in found)
+
+
+def test_a_micro_batch_has_labels_of_sessions_and_beginnings(tiny) -> None:
+    _, tokenizer = tiny
+    sessions = [np.array([0, 1, 2]), np.array([1, 0, 1, 1])]
+    alerts = [np.array([False, True, False]), np.zeros(4, dtype=bool)]
+    data = TrainingSet(sessions, np.array([True, False]), MessageTokens(["a", "b", "c"], tokenizer, max_tokens=9), alerts)
+    section = TrainSection(stages=(stage(beginnings=2),), batch=2, micro_batch=2)
+    (found,) = data.micro_batches(np.array([1, 0]), section, stage=0, step=0)
+    assert [session.tolist() for session in found.sessions] == [[0, 1, 2], [1, 0, 1, 1]]
+    assert [at for at, _ in found.beginnings] == [0, 0, 1, 1]
+    assert found.beginnings[:2] == ((0, 1), (0, 2))
+    assert found.labels.tolist() == [1, 0, 0, 1, 0, 0]
+
+
 def test_labels_of_sessions_are_not_enough(tiny_recipe, tiny_data, tmp_path) -> None:
-    with pytest.raises(DataError, match="crop, replace_normal and transplant need a label for each line"):
+    with pytest.raises(DataError, match="crop, replace_normal, transplant and beginnings need a label for each line"):
         normal_part([np.array([1])], None)
     recipe = changed(tiny_recipe, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 1, "replace_normal": 0.5}])
-    with pytest.raises(DataError, match="crop, replace_normal and transplant need a label for each line"):
+    with pytest.raises(DataError, match="crop, replace_normal, transplant and beginnings need a label for each line"):
         train(recipe, tiny_data, out=tmp_path / "run")

@@ -38,7 +38,7 @@ def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> No
     """
     if alerts is None:
         raise DataError(
-            "crop, replace_normal and transplant need a label for each line, and these data have them for sessions: leave them off"
+            "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: leave them off"
         )
     messages, bad = np.concatenate(sessions), np.concatenate(alerts)
     sound = [session for session, marked in zip(sessions, alerts, strict=True) if not marked.any()]
