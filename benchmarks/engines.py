@@ -4,7 +4,7 @@
 
 The same distinct sessions of prepared data are scored by transformers' padded passes (plainly, compiled by torch.compile, with its linear
 layers in dynamic int8), and by ours: exact, in bfloat16, and in bfloat16 with doubtful sessions exactly. Each is warmed up once and timed
-by the median of three; message vectors are the same for all. Besides, where the exact engine's time goes, operation by operation.
+by the median of three; message vectors are the same for all.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
     """Of each way sessions a second, and its scores' largest difference and flips at .5 from the exact ones, or why it did not run.
 
     Returns:
-        `ways` by name, and `operations`: each one's share of the exact engine's time.
+        `ways` by name.
     """
     model, tokenizer, recipe, _ = load_run(run, merged=True)
     prepared = Prepared.load(data)
@@ -70,16 +70,7 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
             "flips": int(((scores >= 0.5) != (exact >= 0.5)).sum()),
         }
         print(name, found[name], flush=True)
-    return {"ways": found, "operations": _operations(exactly, some, vectors=vectors)}
-
-
-def _operations(exact: Engine, some: list[Any], *, vectors: Tensor) -> dict[str, float]:
-    """The ten operations that take most of an engine's time, and their shares of it."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        exact.judge(some, vectors)
-    spent = {event.key.removeprefix("aten::"): event.self_cpu_time_total for event in profile.key_averages()}
-    most = sorted(spent, key=lambda name: -spent[name])[:10]
-    return {name: spent[name] / sum(spent.values()) for name in most}
+    return {"ways": found}
 
 
 def _timed(score: Callable[[], Tensor]) -> tuple[Tensor, float]:

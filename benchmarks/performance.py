@@ -27,6 +27,7 @@ COMMANDS = """## Measuring it yourself
     python benchmarks/side_by_side.py verdicts RUN LOG --out docs/performance/verdicts-NAME.json
     python benchmarks/side_by_side.py train RUN DATA --out docs/performance/train-NAME.json
     python benchmarks/savings.py RUN LOG --out docs/performance/savings-NAME.json
+    python benchmarks/kernels.py RUN DATA --out docs/performance/kernels-NAME.json
     python benchmarks/performance.py
 
 `logllm bench` alone needs nothing but a run and a log, and `make bench` makes both where there are none.
@@ -70,6 +71,7 @@ def page(found: dict[str, dict[str, Any]]) -> str:
         "savings": _savings,
         "engines": _engines,
         "bench": _benches,
+        "kernels": _kernels,
     }
     parts = ["\n".join(makers[kind](kinds[kind])) for kind in makers if kind in kinds]
     return "\n".join([INTRODUCTION, *(f"{part}\n" for part in parts), FORMULA, COMMANDS]).rstrip() + "\n"
@@ -199,8 +201,6 @@ def _engines(found: dict[str, dict[str, Any]]) -> list[str]:
             for way, each in figures["ways"].items()
         ]
         lines += ["", f"{name}, {figures['sessions']} sessions:", "", *_table(("way", "sessions/s", "largest difference", "flips"), rows)]
-        spent = ", ".join(f"`{operation}` {share:.1%}" for operation, share in figures["operations"].items())
-        lines += ["", f"Where the exact engine's time goes: {spent}. `mm` and `addmm_` are the products of the linear layers."]
     return lines
 
 
@@ -226,6 +226,20 @@ def _benches(found: dict[str, dict[str, Any]]) -> list[str]:
         rows = [(stage, f"{each['seconds']:.2f} s", speeds(each), share_of_peak(each)) for stage, each in figures["stages"].items()]
         rows += [(f"train {' + '.join(each['trains'])}", "", speeds(each), "") for each in figures.get("training", ())]
         lines += ["", f"### {name}", "", _about(figures), "", *_table(("stage", "time", "speed", "share of the peak"), rows)]
+    return lines
+
+
+def _kernels(found: dict[str, dict[str, Any]]) -> list[str]:
+    """What keeps the shares of the peak below one."""
+    lines = ["## Where the encoder's and the decoder's time goes", ""]
+    for name, figures in found.items():
+        parts = [part for part in ("encoder", "decoder") if part in figures]
+        kinds = figures[parts[0]]["kernels"]
+        rows = [(kind, *(f"{figures[part]['kernels'][kind]:.1%}" for part in parts)) for kind in kinds]
+        alone = ", ".join(f"{figures[part]['products']:.2f} ({part})" for part in parts)
+        lines += [f"{name}, {figures['messages']:,} messages and {figures['sessions']} sessions, on one thread:", "",
+                  *_table(("kernels", *parts), rows), "",
+                  f"The linear layers alone, in the same chunks and lanes, reach {alone} of the peak."]  # fmt: skip
     return lines
 
 
