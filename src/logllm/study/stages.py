@@ -1,6 +1,5 @@
 """Each stage from text lines to logits timed by itself."""
 
-import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
@@ -23,8 +22,8 @@ from logllm.study.work import decoder_work, encoder_work, gemm_peak, share
 Made = TypeVar("Made")
 Stage = dict[str, float | int]
 """Seconds, what was done in them, and how much of it a second."""
-PIECES = 6
-"""Parts in which sessions are decoded, and messages encoded so many times, the machine's peak measured in between: its clock wanders."""
+PASSES = 3
+"""How often messages are encoded and sessions decoded, the machine's peak measured in between: its clock wanders."""
 
 
 class Watch:
@@ -98,30 +97,26 @@ def model_stages(
     """
     sessions, messages = data
     distinct = list({session.tobytes(): session for session in sessions}.values())
-    distinct.sort(key=bytes)  # those that begin alike side by side: each piece shares what it can
-    size = -(-len(distinct) // PIECES)
-    tokenising, encoding, decoding = Watch(), Watch(), Watch()
+    tokenising = Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
     model, rates = engine.model, gemm_peak()
-    encodings: list[float] = []
-    positions = operations = 0
-    for at in range(0, len(distinct), size):
+    encodings, decodings = [Watch() for _ in range(PASSES)], [Watch() for _ in range(PASSES)]
+    for encoding, decoding in zip(encodings, decodings, strict=True):
         vectors = encoding.timed(engine.encode, tokens)
-        encodings.append(encoding.seconds - sum(encodings))
-        piece = distinct[at : at + size]
-        decoding.timed(engine.judge, piece, vectors)
+        decoding.timed(engine.judge, distinct, vectors)
         rates += gemm_peak()
-        work = decoder_work(piece, model.prompt)
-        positions += work.positions
-        operations += work.flops(model.decoder.model)
-    encoding.seconds = statistics.median(encodings)
-    encoder = encoder_work(tokens)
+    encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
-        "encode": encoding.stage(tokens=encoder.positions, messages=len(tokens)),
-        "decode": decoding.stage(positions=positions, sessions=len(distinct)),
+        "encode": _middling(encodings).stage(tokens=encoder.positions, messages=len(tokens)),
+        "decode": _middling(decodings).stage(positions=decoder.positions, sessions=len(distinct)),
     }
-    return stages, {"encode": encoder.flops(model.encoder.model), "decode": operations}, rates
+    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}, rates
+
+
+def _middling(watches: Sequence[Watch]) -> Watch:
+    """The one of middling time."""
+    return sorted(watches, key=lambda watch: watch.seconds)[len(watches) // 2]
 
 
 def shares(stages: dict[str, Stage], flops: dict[str, int], *, peak: Sequence[float]) -> dict[str, Stage]:
