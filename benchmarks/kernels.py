@@ -31,8 +31,7 @@ from logllm.study.work import gemm_peak
 REPEATS = 7
 KINDS = {
     "linear layers": ("mm", "addmm", "addmm_"),
-    "attention's products": ("bmm",),
-    "softmax": ("_softmax",),
+    "attention": ("bmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
     "activation": ("silu_", "gelu_"),
     "norms": ("native_layer_norm", "linalg_vector_norm", "rsqrt_", "square_"),
     "gathering and putting back": ("index_select", "index_copy_", "copy_"),

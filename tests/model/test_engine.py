@@ -36,9 +36,9 @@ def test_a_tree_holds_each_beginning_once(lists) -> None:
 @given(SEQUENCES, st.integers(1, 9))
 def test_chunks_hold_every_node_once_and_their_masks_its_path(lists, nodes) -> None:
     tree = grow([np.array(each) for each in lists])
-    layout = Layout(heads=1, kv=1, width=1, query_row=1, key_row=2, key_first=0)
+    layout = Layout(heads=1, kv=1, width=1, query_row=1, key_row=2)
     seen: dict[int, list[int]] = {}
-    for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout, causal=True):
+    for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout):
         for group in chunk.groups:
             g, _, q, k = group.mask.shape
             keys = group.keys.view(2, g, k)

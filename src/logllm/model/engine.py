@@ -48,7 +48,7 @@ class Engine:
         chunk = section.batch_positions
         self._encoder = None
         if whole["encoder"] and Bert.serves(encoder):
-            self._encoder = Bert(encoder, pooling=model.encoder.pooling, dtype=torch.float32, chunk=chunk)
+            self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=chunk)
         served = Llama.serves(decoder)
         self._decoder = Llama(decoder, dtype=torch.float32, chunk=chunk) if whole["decoder"] and served else None
         self._rounding: Llama | None = None

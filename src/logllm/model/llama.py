@@ -58,7 +58,7 @@ class Llama:
         config = base.config
         heads, kv = config.num_attention_heads, config.num_key_value_heads
         width = getattr(config, "head_dim", None) or config.hidden_size // heads
-        self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv, key_first=0)
+        self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
         self._eps: float = config.rms_norm_eps
         self._dtype, self._chunk = dtype, chunk
         self._rotary = base.model.rotary_emb
@@ -113,9 +113,7 @@ class Llama:
         """
         x = inputs.float()  # (n, d_dec)
         stored = torch.empty((2, len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
-        plan = [
-            chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout, causal=True)
-        ]
+        plan = [chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout)]
         turns = self._turns(tree.depths, x)
         self._pass(x, stored, turns=turns, plan=plan, progress=progress)
         ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
@@ -165,7 +163,7 @@ class Llama:
         room = Room(x.device)
         layer, heads = self._layers[-1], self._layout.heads
         layout = replace(self._layout, query_row=heads)
-        for chunk in chunks(paths, np.ones(len(x), dtype=np.int64), nodes=self._chunk, layout=layout, causal=True):
+        for chunk in chunks(paths, np.ones(len(x), dtype=np.int64), nodes=self._chunk, layout=layout):
             some = slice(chunk.start, chunk.end)
             made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
             self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)

@@ -26,8 +26,7 @@ class Layout:
         kv: the keys' heads: as many, or fewer that several queries' heads share (grouped-query attention).
         width: of a head.
         query_row: heads in a row of what holds the queries, which come first.
-        key_row: heads in a row of what holds keys and values.
-        key_first: the first key's place there; values follow the keys.
+        key_row: heads in a row of what holds the keys, and values after them.
     """
 
     heads: int
@@ -35,7 +34,6 @@ class Layout:
     width: int
     query_row: int
     key_row: int
-    key_first: int
 
 
 @dataclass(frozen=True)
@@ -87,16 +85,14 @@ class Chunk:
         return type(self)(self.start, self.end, tuple(groups))
 
 
-def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, causal: bool) -> Iterator[Chunk]:
+def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout) -> Iterator[Chunk]:
     """Cut sequences into chunks.
 
     Args:
-        paths: for each sequence the nodes that it sees.
+        paths: for each sequence the nodes that it sees: of them each own node those before it and itself.
         own: for how many of them, its last ones, something is computed, (b,); these nodes of all sequences follow each other in a chunk.
         nodes: own nodes that a chunk holds at most; a longer sequence is a chunk for itself.
         layout: where heads stand.
-        causal: a node sees those before it in its path and itself. Otherwise it sees all of the path, which is its sequence's own
-            nodes alone, and a group's keys count from the chunk's start.
     """
     starts = np.concatenate([[0], np.cumsum(own)])
     first = 0
@@ -106,8 +102,7 @@ def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, caus
         start, end = int(starts[first]), int(starts[last])
         groups = []
         for some in _alike(members, own):
-            seen = [paths[at] if causal else paths[at] - start for at in some]
-            groups.append(_group(seen, (starts[some] - start, own[some]), beyond=end - start, layout=layout, causal=causal))
+            groups.append(_group([paths[at] for at in some], (starts[some] - start, own[some]), beyond=end - start, layout=layout))
         if groups:
             yield Chunk(start, end, tuple(groups))
         first = last
@@ -126,7 +121,7 @@ def _alike(members: Rows, own: Rows) -> Iterator[Rows]:
         yield ordered[start:]
 
 
-def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, layout: Layout, causal: bool) -> Group:
+def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, layout: Layout) -> Group:
     """A group from its sequences' paths, and the first places and counts of their queries."""
     first, count = queries
     g, q, k = len(paths), int(count.max()), max(map(len, paths))
@@ -135,12 +130,12 @@ def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, la
     mask[..., 0] = 0  # padding sees something, for a softmax of nothing is no number
     for at, (path, mine) in enumerate(zip(paths, count, strict=True)):
         keys[at, : len(path)] = path
-        mask[at, 0, :mine, : len(path)] = np.where(np.tri(mine, len(path), len(path) - mine) if causal else True, 0, -np.inf)
+        mask[at, 0, :mine, : len(path)] = np.where(np.tri(mine, len(path), len(path) - mine), 0, -np.inf)
     steps = np.arange(q)
     real = steps < count[:, None]  # (g, q)
     places = np.where(real, first[:, None] + steps, 0)
     head = np.arange(layout.heads).reshape(layout.kv, 1, -1, 1)  # (kv, 1, r, 1)
-    both = layout.key_first + np.arange(2 * layout.kv)[:, None, None]  # (2 * kv, 1, 1)
+    both = np.arange(2 * layout.kv)[:, None, None]  # (2 * kv, 1, 1)
     return Group(
         queries=torch.from_numpy((places[:, None] * layout.query_row + head).ravel()),
         keys=torch.from_numpy((keys * layout.key_row + both).ravel()),
