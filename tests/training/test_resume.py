@@ -60,25 +60,12 @@ def trained(recipe: Recipe, data: Path, out: Path, **how) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def tiny_recipe(tiny_recipe) -> Recipe:
-    """The recipe `tiny`, two stages of which end with the mean of their last weights."""
-    stages = [stage.model_copy(update={"average": 0.9 if at % 2 else 0.0}) for at, stage in enumerate(tiny_recipe.train.stages)]
-    return tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"stages": tuple(stages)})})
-
-
-@pytest.fixture(scope="module")
 def uninterrupted(tiny_recipe, tiny_data, tmp_path_factory) -> dict[str, bytes]:
     return trained(tiny_recipe, tiny_data, tmp_path_factory.mktemp("whole") / "run")
 
 
 def test_the_same_command_twice_gives_the_same_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
     assert trained(tiny_recipe, tiny_data, tmp_path / "run") == uninterrupted
-
-
-def test_the_mean_of_the_last_weights_is_another_result(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:
-    stages = tuple(stage.model_copy(update={"average": 0.0}) for stage in tiny_recipe.train.stages)
-    last = tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"stages": stages})})
-    assert trained(last, tiny_data, tmp_path / "run")["projector.safetensors"] != uninterrupted["projector.safetensors"]
 
 
 def test_another_seed_gives_other_bytes(tiny_recipe, tiny_data, tmp_path, uninterrupted) -> None:

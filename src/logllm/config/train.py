@@ -40,13 +40,10 @@ class StageSection(Section):
     """Share of the anomalous sessions whose alerts, all of them and in order, are set into a random normal session instead, another each time:
     the label stays true, and no company is learnt for the alert. Needs labels per line (paper: 0)."""
     beginnings: int = Field(default=0, ge=0)
-    """How many beginnings of each session, drawn anew each time, are judged beside the whole one: anomalous from the first alert on. Many
-    verdicts at hardly any cost, and what is learnt is the alert instead of its company. Needs labels per line (paper: 0)."""
+    """How many beginnings of each session, drawn anew each time, are judged beside the whole one: anomalous from the first alert on. They
+    share their positions with it, so that there are more verdicts at hardly any cost. Needs labels per line (paper: 0)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
-
-    average: float = Field(default=0.0, ge=0, le=1)
-    """Share of the stage's steps, its last ones, whose weights' mean is the stage's result: steadier than the last step's (paper: 0)."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

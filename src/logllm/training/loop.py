@@ -17,10 +17,9 @@ from logllm.errors import ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
-from logllm.training.averaging import Average
 from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
-from logllm.training.state import Position, find_state, learned, position_of, restore_model, restore_optimizer, save_state
+from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
 
 
 class MicroBatch(NamedTuple):
@@ -152,11 +151,10 @@ class Loop:
         parameters = self.model.trains(section.trains, message_dropout=section.message_dropout, base_dropout=self.section.base_dropout)
         optimizer = torch.optim.AdamW(parameters, lr=section.lr, weight_decay=section.weight_decay)
         optimizer = self.accelerator.prepare(optimizer)
-        average = Average({name: value for name, value in learned(self.model).items() if value.requires_grad})
         first = 0
         if resumed is not None:
             first = position_of(resumed).step
-            restore_optimizer(resumed, optimizer, average=average)
+            restore_optimizer(resumed, optimizer)
         order = self.orders[stage]
         steps = -(-len(order) // self.section.batch)
         if first == steps:
@@ -173,15 +171,12 @@ class Loop:
             done = before + step * self.section.batch + len(rows)
             entry = Step(stage, step + 1, steps, loss, lr, done, sum(map(len, self.orders)))
             self._record(entry, len(rows))
-            if step >= steps * (1 - section.average):
-                average.update()
             if watch is not None:
                 watch(entry)
             if (step + 1) % self.section.checkpoint_steps == 0 and step + 1 < steps:
-                self._checkpoint(optimizer, average, stage=stage, step=step + 1)
-        average.apply()
+                self._checkpoint(optimizer, stage=stage, step=step + 1)
         # A stage's end is the next stage's beginning with a new optimiser; the last one's end keeps its own.
-        self._checkpoint(optimizer, average, stage=stage, step=steps)
+        self._checkpoint(optimizer, stage=stage, step=steps)
 
     def _step(self, rows: Order, batches: Iterator[Batch], *, optimizer: Any, stage: int, step: int) -> tuple[float, float]:
         """One optimiser step; its loss and learning rate."""
@@ -215,5 +210,5 @@ class Loop:
         with self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
-    def _checkpoint(self, optimizer: Any, average: Average, *, stage: int, step: int) -> None:
-        save_state(self.run, self.model, optimizer=optimizer, average=average, position=Position(stage, step, self._log.stat().st_size))
+    def _checkpoint(self, optimizer: Any, *, stage: int, step: int) -> None:
+        save_state(self.run, self.model, optimizer=optimizer, position=Position(stage, step, self._log.stat().st_size))

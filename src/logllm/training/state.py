@@ -13,7 +13,6 @@ from torch import Tensor
 from logllm.data.files import new_folder, write_atomic
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM
-from logllm.training.averaging import Average
 
 _FOLDER = "checkpoints"
 
@@ -32,7 +31,7 @@ def learned(model: LogLLM) -> dict[str, Tensor]:
     return {name: value for name, value in model.named_parameters() if "lora_" in name or name.startswith("projector.")}
 
 
-def save_state(run: Path, model: LogLLM, *, optimizer: Any, average: Average, position: Position) -> None:
+def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) -> None:
     """Write a checkpoint, then remove the one before it.
 
     The folder appears under its name only when it is whole, so that a kill at any moment leaves a usable one.
@@ -44,7 +43,6 @@ def save_state(run: Path, model: LogLLM, *, optimizer: Any, average: Average, po
     with new_folder(run / _FOLDER / f"{position.stage:03d}-{position.step:08d}", force=False) as folder:
         write_atomic(folder / "parameters.safetensors", lambda path: save_file(parameters, path))
         write_atomic(folder / "optimizer.safetensors", lambda path: save_file(_flat(optimizer), path))
-        write_atomic(folder / "average.safetensors", lambda path: save_file(average.state(), path))
         write_atomic(folder / "position.json", json.dumps(asdict(position)).encode())
     for older in _checkpoints(run)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
@@ -75,9 +73,8 @@ def restore_model(checkpoint: Path, model: LogLLM) -> None:
             own[name].copy_(value)
 
 
-def restore_optimizer(checkpoint: Path, optimizer: Any, *, average: Average) -> None:
-    """Put a checkpoint's optimiser state, its weights' mean and random generators back."""
-    average.restore(load_file(checkpoint / "average.safetensors"))
+def restore_optimizer(checkpoint: Path, optimizer: Any) -> None:
+    """Put a checkpoint's optimiser state and random generators back."""
     flat = load_file(checkpoint / "optimizer.safetensors")
     torch.set_rng_state(flat.pop("generator"))
     if torch.cuda.is_available() and "generator.cuda" in flat:
