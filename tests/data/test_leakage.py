@@ -43,7 +43,9 @@ def sessions(text: str) -> pl.DataFrame:
     ],
 )
 def test_leakage(train, part, name, share) -> None:
-    assert leakage(sessions(part), sessions(train))[name] == (None if share is None else pytest.approx(share))
+    assert leakage(sessions(part), sessions(train), in_train=seen(sessions(part), sessions(train)))[name] == (
+        None if share is None else pytest.approx(share)
+    )
 
 
 def test_seen_keeps_the_order_of_the_part() -> None:

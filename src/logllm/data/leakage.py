@@ -16,12 +16,13 @@ def seen(part: pl.DataFrame, train: pl.DataFrame) -> pl.Series:
     return part.select("messages").join(known, on="messages", how="left", maintain_order="left")["in_train"].fill_null(False)
 
 
-def leakage(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, Any]:
+def leakage(part: pl.DataFrame, train: pl.DataFrame, *, in_train: pl.Series) -> dict[str, Any]:
     """How much of a labelled part the train part gives away, in shares.
 
     Args:
         part: labelled sessions that a model is judged on.
         train: the sessions that it learned from.
+        in_train: which of the part's sessions are among them (`seen`).
 
     Returns:
         `seen`, `seen_normal`, `seen_anomalous`: sessions of the part (with that label) whose exact sequence is in train; `repeated`: sessions
@@ -29,7 +30,7 @@ def leakage(part: pl.DataFrame, train: pl.DataFrame) -> dict[str, Any]:
         `new_occurrences`: how much of the part's messages they are; `early`: sessions that start before the last train session ends.
         None where there is nothing to take a share of, and for `early` without times.
     """
-    sessions = part.select("anomalous", start=pl.col("start"), in_train=seen(part, train))
+    sessions = part.select("anomalous", start=pl.col("start"), in_train=in_train)
     known = train["messages"].explode().unique().implode()
     messages = part["messages"].explode().drop_nulls()
     distinct = messages.unique()

@@ -75,7 +75,8 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
     train = prepared.part("train")
     labels = part["anomalous"].to_numpy().astype(bool)
-    in_train = seen(part, train).to_numpy()
+    known = seen(part, train)
+    in_train = known.to_numpy()
     first = part.with_row_index("row").unique(["messages", "anomalous"], keep="first", maintain_order=True)["row"].to_numpy()
     return {
         **_figures(scores, labels, threshold=threshold),
@@ -84,7 +85,7 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         "sessions": part.height,
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": part["messages"].n_unique(),
-        "leakage": leakage(part, train),
+        "leakage": leakage(part, train, in_train=known),
         "fingerprint": prepared.manifest["fingerprint"],
         "split": split,
         "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",

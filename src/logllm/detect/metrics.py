@@ -107,11 +107,16 @@ def f1_by_threshold(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
     return values, 2 * positives / (called + labels.sum())
 
 
-def choose_threshold(logits: Scores, labels: Labels) -> Threshold:
+def choose_threshold(logits: Scores, labels: Labels, *, score: Callable[[float], float] | None = None) -> Threshold:
     """The threshold of best F1 on a validation part: the middle, in logits, of the best interval.
 
     Between two neighbouring distinct logits every threshold calls the same sessions anomalous. Of several intervals of
     equal F1 the widest is taken. With fewer than ten anomalies the threshold is .5.
+
+    Args:
+        logits: of the sessions, or scores in whatever other scale the middle is to be taken.
+        labels: which sessions are anomalous.
+        score: the score that a value of that scale stands for; none: the logistic function.
     """
     anomalous = int(labels.sum())
     if anomalous < FEW_ANOMALIES:
@@ -121,4 +126,5 @@ def choose_threshold(logits: Scores, labels: Labels) -> Threshold:
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     chosen = best[np.argmax((values - below)[best])]
     middle = (values[chosen] + below[chosen]) / 2
-    return Threshold(float(1 / (1 + np.exp(-middle))), "best F1 on validation", len(labels), anomalous, float(f1[chosen]))
+    value = float(1 / (1 + np.exp(-middle))) if score is None else score(float(middle))
+    return Threshold(value, "best F1 on validation", len(labels), anomalous, float(f1[chosen]))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from logllm.config.model import EncoderSection
 from logllm.errors import ModelError
 from logllm.model.backbone import adapted
+from logllm.model.batch import MessageTokens
 
 
 class Encoder(nn.Module):
@@ -33,6 +34,15 @@ class Encoder(nn.Module):
         self.pooling = section.pooling
         self.width = int(model.config.hidden_size)
         self.model: Any = adapted(model, section.lora, part="encoder") if adapters else model
+
+    def table(self, tokens: MessageTokens, *, positions: int, device: torch.device) -> Tensor:
+        """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
+        vectors = torch.zeros((len(tokens), self.width), device=device)
+        with torch.no_grad():
+            for rows in tokens.passes(positions=positions):
+                ids, mask = tokens.tensors(rows)
+                vectors[torch.from_numpy(rows).to(device)] = self(ids.to(device), mask.to(device))
+        return vectors
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode messages.

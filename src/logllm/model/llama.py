@@ -154,7 +154,11 @@ class Llama:
                 done[depth][at].set()
 
         steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
-        told = None if progress is None else lambda count: progress(count // len(plan), last + 1)
+
+        def told(count: int) -> None:
+            if progress is not None and not count % len(plan):
+                progress(count // len(plan), last + 1)
+
         with closing(Lanes(x.device, chunks=len(plan))) as lanes:
             lanes.each(through, steps, told=told)
 

@@ -86,12 +86,7 @@ class LogLLM(nn.Module):
 
     def encode(self, tokens: MessageTokens, *, positions: int) -> Tensor:
         """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
-        vectors = torch.zeros((len(tokens), self.encoder.width), device=self.device)
-        with torch.no_grad():
-            for rows in tokens.passes(positions=positions):
-                ids, mask = tokens.tensors(rows)
-                vectors[torch.from_numpy(rows).to(self.device)] = self.encoder(ids.to(self.device), mask.to(self.device))
-        return vectors
+        return self.encoder.table(tokens, positions=positions, device=self.device)
 
     @property
     def device(self) -> torch.device:

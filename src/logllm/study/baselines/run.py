@@ -2,7 +2,7 @@
 
 import json
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -127,11 +127,7 @@ def _threshold(scores: Scores, labels: Labels) -> Threshold:
 
     Many baselines give scores of exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
     """
-    chosen = choose_threshold(scores, labels)
-    if chosen.f1 is None:
-        return chosen
-    middle = np.log(chosen.value) - np.log1p(-chosen.value)  # what `choose_threshold` takes for a logit
-    return replace(chosen, value=float(np.clip(middle, 0, 1)))
+    return choose_threshold(scores, labels, score=lambda middle: min(max(middle, 0.0), 1.0))
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -27,8 +27,7 @@ class FrozenVectors:
         """Use an encoder as it comes, without adapters; it is loaded when the first message needs it."""
         self.section = section
         self._progress = progress
-        self._places: dict[str, int] = {}
-        self._known: list[Vectors] = []
+        self._known: dict[str, Vectors] = {}
         self._encoder: tuple[Encoder, object] | None = None
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
@@ -39,11 +38,10 @@ class FrozenVectors:
         """
         rows = occurring(sessions)
         texts = messages.gather(rows).to_list()
-        self._encode([text for text in texts if text not in self._places])
-        width = self._known[0].shape[1] if self._known else self._loaded()[0].width
-        table = np.zeros((len(messages), width), dtype=np.float32)
+        self._encode([text for text in texts if text not in self._known])
+        table = np.zeros((len(messages), self._loaded()[0].width), dtype=np.float32)
         if len(rows):
-            table[rows] = np.stack([self._known[self._places[text]][0] for text in texts])
+            table[rows] = np.stack([self._known[text] for text in texts])
         return table
 
     def _loaded(self) -> tuple[Encoder, object]:
@@ -59,9 +57,5 @@ class FrozenVectors:
             return
         encoder, tokenizer = self._loaded()
         tokens = MessageTokens(texts, tokenizer, max_tokens=self.section.max_tokens)
-        with torch.inference_mode():
-            for rows in tokens.passes(positions=_POSITIONS):
-                found = encoder(*tokens.tensors(rows)).numpy()
-                for row, vector in zip(rows.tolist(), np.split(found, len(rows)), strict=True):
-                    self._places[texts[row]] = len(self._known)
-                    self._known.append(vector)
+        found = encoder.table(tokens, positions=_POSITIONS, device=torch.device("cpu")).numpy()
+        self._known.update(zip(texts, found, strict=True))
