@@ -169,7 +169,7 @@ def test_a_score_does_not_depend_on_what_is_beside_it(kind) -> None:
 
 @pytest.mark.usefixtures("_without_intervals")
 def test_the_report_is_that_of_a_run(tiny_data, tmp_path) -> None:
-    found = judged("tree-counts", tiny_data, seed=0)
+    found = judged("tree-counts", Prepared.load(tiny_data), seed=0)
     report, prepared = found.report, Prepared.load(tiny_data)
     assert (report["model"], report["f1"], report["fingerprint"]) == ("tree-counts", 1.0, prepared.manifest["fingerprint"])
     test = found.scores.filter(split="test")
@@ -186,9 +186,9 @@ def test_the_report_is_that_of_a_run(tiny_data, tmp_path) -> None:
 
 @pytest.mark.usefixtures("_without_intervals")
 def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, monkeypatch) -> None:
-    assert judged("unseen", tiny_data).report["threshold"] == 0.5
+    assert judged("unseen", Prepared.load(tiny_data)).report["threshold"] == 0.5
     monkeypatch.setattr("logllm.detect.metrics.FEW_ANOMALIES", 1)
-    report = judged("unseen", tiny_data).report
+    report = judged("unseen", Prepared.load(tiny_data)).report
     assert report["threshold_chosen"] == "best F1 on validation"
     assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares
     assert report["f1"] == 1

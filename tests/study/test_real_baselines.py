@@ -5,6 +5,7 @@ import pytest
 
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
+from logllm.data.prepared import Prepared
 from logllm.study.baselines.run import judged
 
 pytestmark = pytest.mark.real
@@ -20,7 +21,7 @@ def hdfs(tmp_path_factory, shared):
 
 @pytest.mark.parametrize(("name", "f1"), [("tree-counts", 0.98), ("deeplog", 0.8)])
 def test_known_level(hdfs, name, f1) -> None:
-    found = judged(name, hdfs, seed=0)
+    found = judged(name, Prepared.load(hdfs), seed=0)
     assert found.report["threshold_chosen"] == "best F1 on validation"
     assert found.report["f1"] >= f1, found.report
     assert found.scores.filter(pl.col("split") == "test").height == found.report["sessions"]

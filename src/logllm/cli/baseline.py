@@ -26,11 +26,14 @@ def baseline(
     """
     from logllm.config.model import EncoderSection
     from logllm.data.files import check_replaceable
+    from logllm.data.prepared import Prepared
+    from logllm.study.baselines.registry import entry
     from logllm.study.baselines.run import judged, write_baseline
 
+    entry(name)  # a wrong name is told before the data are read
     check_replaceable(out, force=force)
     with shares() as progress:
-        found = judged(name, data, seed=seed, encoder=EncoderSection(weights=encoder), progress=progress)
+        found = judged(name, Prepared.load(data), seed=seed, encoder=EncoderSection(weights=encoder), progress=progress)
     write_baseline(out, found, force=force)
     if as_json:
         emit(found.report)

@@ -48,8 +48,9 @@ def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.Da
     from logllm.data.prepared import Prepared
     from logllm.study.report import PAGE, trivial, write_report
 
-    report["baselines"] = trivial(data) if report["split"] == "test" else {}
-    full = write_report(folder, report=report, scores=scores, prepared=Prepared.load(data), force=force)
+    prepared = Prepared.load(data)
+    report["baselines"] = trivial(prepared) if report["split"] == "test" else {}
+    full = write_report(folder, report=report, scores=scores, prepared=prepared, force=force)
     note(f"open {folder / PAGE}")
     return full
 

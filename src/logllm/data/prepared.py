@@ -9,7 +9,7 @@ from typing import Any, Self
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.files import MANIFEST, new_folder, sha256, write_atomic
+from logllm.data.files import MANIFEST, new_folder, sha256, write_atomic, write_json
 from logllm.errors import DataError
 
 Manifest = dict[str, Any]
@@ -116,7 +116,7 @@ def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: M
             write_atomic(path, lambda place, frame=frame: frame.write_parquet(place, row_group_size=_ROW_GROUP))  # type: ignore[misc]
             manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
         manifest["fingerprint"] = fingerprint(frames)
-        write_atomic(folder / MANIFEST, (json.dumps(manifest, indent=2, ensure_ascii=False) + "\n").encode())
+        write_json(folder / MANIFEST, manifest)
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:

@@ -19,7 +19,7 @@ import zstandard
 from logllm.data.archives import Bytes, Counted, unpack
 from logllm.data.catalog import Dataset
 from logllm.data.download import check_md5, download, forget
-from logllm.data.files import cache, explained, new_folder, write_atomic
+from logllm.data.files import cache, explained, new_folder, write_json
 from logllm.data.slices import Kept, Slice, keep
 from logllm.data.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
 from logllm.errors import DataError
@@ -97,7 +97,7 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
                     **log._asdict(),
                     "files": {file.name: file.stat().st_size for file in sorted(fresh.iterdir())},
                 }
-                write_atomic(fresh / _ABOUT, (json.dumps(about, indent=2) + "\n").encode())
+                write_json(fresh / _ABOUT, about)
         finally:
             transfer.close()
         forget(_part(dataset))

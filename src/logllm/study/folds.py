@@ -1,6 +1,5 @@
 """Forward chaining: train on the past, test on the next part, for sets too small for one split in time."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +9,7 @@ import polars as pl
 
 from logllm import __version__
 from logllm.config.prepare import SplitSection
-from logllm.data.files import MANIFEST, check_replaceable, new_folder, write_atomic
+from logllm.data.files import MANIFEST, check_replaceable, new_folder, write_json
 from logllm.data.labels import base_name
 from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
 from logllm.data.splits import in_time, last_share, without_overlap
@@ -69,7 +68,7 @@ def folds(data: Path, *, parts: int, out: Path, validation: float | None = None,
         for number, (fold, manifest) in enumerate(zip(found, manifests, strict=True), start=1):
             frames = {**fold.parts, "messages": prepared.messages.to_frame("message")}
             write_prepared(folder / f"fold-{number}", frames, manifest=manifest, force=False)
-        write_atomic(folder / MANIFEST, (json.dumps(about, indent=2) + "\n").encode())
+        write_json(folder / MANIFEST, about)
     return [out / f"fold-{number}" for number in range(1, parts)]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic
+from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 from logllm.data.prepared import Prepared
 from logllm.detect.metrics import Labels, Scores
 from logllm.errors import DataError
@@ -41,12 +41,12 @@ def check_report(folder: Path, *, force: bool) -> None:
     check_plots()
 
 
-def trivial(data: Path, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
     """Reports of the trivial baselines on the test part; without those that cannot learn from these data."""
     found = {}
     for name in TRIVIAL:
         try:
-            found[name] = judged(name, data, seed=seed, progress=None).report
+            found[name] = judged(name, prepared, seed=seed, progress=None).report
         except DataError:  # such as one label only in train: a run from elsewhere can be judged all the same
             continue
     return found
@@ -83,12 +83,12 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
     )
     text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
     with new_folder(folder, force=force) as place:
-        _write_json(place / "report.json", full)
+        write_json(place / "report.json", full)
         write_atomic(place / "scores.parquet", lambda path: scores.write_parquet(path))
         for name, figure in figures.items():
             write_atomic(place / f"{name}.png", png(figure))
         write_atomic(place / PAGE, text.encode())
-        _write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": {path.name: sha256(path) for path in sorted(place.iterdir())}})
+        write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": {path.name: sha256(path) for path in sorted(place.iterdir())}})
     return full
 
 
@@ -125,8 +125,3 @@ def _kind(manifest: Path) -> object:
     except (OSError, ValueError):
         return None
     return found.get("kind") if isinstance(found, dict) else None
-
-
-def _write_json(path: Path, value: object) -> None:
-    """Write one JSON object."""
-    write_atomic(path, (json.dumps(value, indent=2) + "\n").encode())

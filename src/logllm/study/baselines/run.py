@@ -1,6 +1,5 @@
 """A baseline on prepared data: fitted on train, its threshold chosen on validation, judged on test as a run of LogLLM is."""
 
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ import polars as pl
 
 from logllm import __version__
 from logllm.config.model import EncoderSection
-from logllm.data.files import MANIFEST, new_folder, write_atomic
+from logllm.data.files import MANIFEST, new_folder, write_atomic, write_json
 from logllm.data.prepared import Prepared
 from logllm.detect.evaluate import judge, score_frame
 from logllm.detect.metrics import Labels, Scores, Threshold, choose_threshold
@@ -37,7 +36,7 @@ class Judged(NamedTuple):
 
 
 def judged(
-    name: str, data: Path, *, seed: int = 0, encoder: EncoderSection | FrozenVectors | None = None, progress: Progress | None = None
+    name: str, prepared: Prepared, *, seed: int = 0, encoder: EncoderSection | FrozenVectors | None = None, progress: Progress | None = None
 ) -> Judged:
     """Fit a baseline on the train part and judge it on the test part.
 
@@ -46,22 +45,21 @@ def judged(
 
     Args:
         name: of the baseline (`logllm.study.baselines.registry.BASELINES`).
-        data: a folder that `prepare` wrote, labelled.
+        prepared: labelled data.
         seed: of all that it draws.
         encoder: whose frozen vectors are read; without it the small tier's; vectors already at hand serve several baselines.
         progress: told what is being done.
 
     Raises:
         RecipeError: there is no such baseline.
-        DataError: data that are not prepared, without labels or test sessions, or that the baseline cannot learn from.
+        DataError: data without labels or test sessions, or that the baseline cannot learn from.
         ModelError: the encoder is missing.
     """
     tell = progress or (lambda _what, _share: None)
     chosen = entry(name)
-    prepared = Prepared.load(data)
     train, validation, test = (Labelled.of(prepared, part) for part in ("train", "validation", "test"))
     if not train.sessions:
-        raise DataError(f"{data} holds no train sessions: prepare it with a smaller share for test")
+        raise DataError(f"{prepared.folder} holds no train sessions: prepare it with a smaller share for test")
     vectors = encoder if isinstance(encoder, FrozenVectors) else FrozenVectors(encoder or EncoderSection(), progress=progress)
     baseline = chosen.make(vectors)
     tell(f"fitting {name}", 0.0)
@@ -113,8 +111,8 @@ def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
     }
     with new_folder(out, force=force) as folder:
         write_atomic(folder / "scores.parquet", found.scores.write_parquet)
-        write_atomic(folder / "report.json", _json(report))
-        write_atomic(folder / MANIFEST, _json(manifest))
+        write_json(folder / "report.json", report)
+        write_json(folder / MANIFEST, manifest)
 
 
 def _scores(baseline: Baseline, part: Labelled) -> Scores:
@@ -128,7 +126,3 @@ def _threshold(scores: Scores, labels: Labels) -> Threshold:
     Many baselines give scores of exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
     """
     return choose_threshold(scores, labels, score=lambda middle: min(max(middle, 0.0), 1.0))
-
-
-def _json(value: dict[str, Any]) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()

@@ -13,7 +13,7 @@ from typing import Any
 
 from logllm import __version__
 from logllm.config.recipe import Recipe
-from logllm.data.files import MANIFEST, write_atomic
+from logllm.data.files import MANIFEST, write_atomic, write_json
 from logllm.errors import ModelError
 from logllm.study.reproduce.place import Place
 from logllm.study.reproduce.process import Runner
@@ -126,7 +126,7 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any]:
                 _told(command, {str(home): ".", str(cells): "..", str(cell.place.folder): cell.place.name}) for command in commands.values()
             ],
         }
-        write_atomic(home / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        write_json(home / REPORT, report)
     return report
 
 

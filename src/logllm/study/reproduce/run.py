@@ -1,7 +1,6 @@
 """A table's cells, worked off one after the other or several at a time; what is done is written after each."""
 
 import fnmatch
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -10,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from logllm.data.files import write_atomic
+from logllm.data.files import write_atomic, write_json
 from logllm.errors import LogLLMError, ModelError
 from logllm.study.reproduce.cell import Cell, finished, work
 from logllm.study.reproduce.grid import Asked, grid
@@ -62,7 +61,7 @@ class Table:
         if final and self.finish is not None:
             found = self.finish(found, self)
         self.out.mkdir(parents=True, exist_ok=True)
-        write_atomic(self.out / f"{self.name}.json", (json.dumps(found, indent=2, ensure_ascii=False) + "\n").encode())
+        write_json(self.out / f"{self.name}.json", found)
         write_atomic(self.out / f"{self.name}.md", (markdown(found) + "\n").encode())
         plot(found, self.out / f"{self.name}.png")
         return found
