@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from logllm.detect.bootstrap import intervals
+from logllm.detect.bootstrap import intervals, weighted_average_precision
 from logllm.detect.metrics import choose_threshold, measure
 
 SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=2, max_size=60)
@@ -31,6 +31,8 @@ def test_weights_count_like_repetitions(scored, seed) -> None:
     scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
     weights = np.random.default_rng(seed).integers(0, 4, size=len(scores))
     weighted = measure(scores, labels, threshold=0.3, weights=weights)
+    by_row = weighted_average_precision(scores, labels, weights=np.stack([weights, 2 * weights]))
+    assert by_row == pytest.approx([np.nan if weighted.average_precision is None else weighted.average_precision] * 2, nan_ok=True)
     repeated = measure(np.repeat(scores, weights), np.repeat(labels, weights), threshold=0.3)
     assert (weighted.tp, weighted.fp, weighted.tn, weighted.fn) == (repeated.tp, repeated.fp, repeated.tn, repeated.fn)
     assert weighted.average_precision == (None if repeated.average_precision is None else pytest.approx(repeated.average_precision))

@@ -2,11 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from logllm.detect.metrics import average_precision
-from logllm.study.paired import mean_average_precision, paired_difference, pooled
+from logllm.study.paired import paired_difference
 
 LABELS = np.random.default_rng(0).random(300) < 0.2
 
@@ -14,14 +12,6 @@ LABELS = np.random.default_rng(0).random(300) < 0.2
 def noisy(seed, *, noise):
     """Scores that know the labels, more or less, some of them equal."""
     return (LABELS + noise * np.random.default_rng(seed).standard_normal(len(LABELS))).round(1)
-
-
-@settings(max_examples=40)
-@given(st.lists(st.tuples(st.sampled_from([0.0, 0.25, 0.5, 1.0]), st.booleans()), min_size=1, max_size=20))
-def test_it_is_the_average_precision_of_the_reports(pairs):
-    scores, labels = np.array([score for score, _ in pairs]), np.array([label for _, label in pairs])
-    expected = average_precision(scores, labels)
-    assert mean_average_precision(scores, labels) == pytest.approx(np.nan if expected is None else expected, nan_ok=True)
 
 
 def test_a_better_method_is_above_and_equal_ones_are_not():
@@ -61,15 +51,3 @@ def test_groups_keep_their_numbers():
 def test_without_an_anomaly_there_is_no_difference():
     found = paired_difference(np.array([0.1, 0.9]), np.array([0.9, 0.1]), labels=np.array([False, False]))
     assert np.isnan(found).all()
-
-
-def test_pooled_is_one_set_over_folds_and_seeds():
-    folds = [(noisy(seed, noise=0.5)[part], LABELS[part]) for seed, part in ((1, slice(0, 100)), (2, slice(100, 300)))]
-    found = pooled(folds)
-    assert found.scores.shape == (1, 300)
-    assert np.bincount(found.groups).tolist() == [100, 200]
-    whole = np.concatenate([scores for scores, _ in folds])
-    assert found.average_precision == pytest.approx(average_precision(whole, LABELS))
-    seeds = pooled([([scores, scores + 1], labels) for scores, labels in folds])
-    assert seeds.scores.shape == (2, 300)
-    assert seeds.average_precision == pytest.approx(found.average_precision)

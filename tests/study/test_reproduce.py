@@ -150,6 +150,7 @@ def test_tables_share_the_work_they_have_in_common(asked, tmp_path) -> None:
         ("stages", {"baselines": ("cnn",)}, "--baselines"),
         ("beta", {"folds": 3}, "--folds 3 is for the table main"),
         ("main", {"folds": 1}, "at least 2"),
+        ("main", {"folds": 3, "from_fold": 3}, "folds 1 to 2"),
         ("main", {"run": Path("run")}, "--run"),
         ("preprocessing", {}, "--raw"),
     ],

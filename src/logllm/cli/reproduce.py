@@ -30,7 +30,7 @@ def reproduce(
     folds: Annotated[
         int | None, typer.Option(help="main: parts in the order of time, each tested after training on all before it.")
     ] = None,
-    from_fold: Annotated[int, typer.Option(help="main: pool the folds from this one on.")] = 1,
+    from_fold: Annotated[int, typer.Option(help="main: the folds from this one on; earlier ones are left to development.")] = 1,
     raw: Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")] = None,
     labels: Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")] = None,
     betas: Annotated[str | None, typer.Option(help="beta: shares with commas.")] = None,

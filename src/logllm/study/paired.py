@@ -14,22 +14,6 @@ RESAMPLES = 2000
 _AT_ONCE = 100
 
 
-class Pooled(NamedTuple):
-    """Sessions of several folds as one set."""
-
-    scores: Scores
-    """A row a seed, a column a session."""
-    labels: Labels
-    """The sessions' labels."""
-    groups: npt.NDArray[np.int64]
-    """Which fold, from 0, each is of."""
-
-    @property
-    def average_precision(self) -> float:
-        """Over all folds' sessions together, the mean over seeds."""
-        return mean_average_precision(self.scores, self.labels)
-
-
 class Difference(NamedTuple):
     """How much higher one method's average precision is than another's."""
 
@@ -41,28 +25,6 @@ class Difference(NamedTuple):
     """Upper end."""
     share_above: float
     """In what share of the resamples it is above zero."""
-
-
-def pooled(folds: Sequence[tuple[Scores | Sequence[Scores], Labels]]) -> Pooled:
-    """Scores and labels of folds, each judged by its own model, as one set.
-
-    >>> pooled([(np.array([0.1, 0.9]), np.array([False, True])), (np.array([0.8]), np.array([False]))]).average_precision
-    1.0
-    """
-    return Pooled(
-        np.concatenate([_rows(scores) for scores, _ in folds], axis=1),
-        np.concatenate([labels for _, labels in folds]),
-        np.repeat(np.arange(len(folds)), [len(labels) for _, labels in folds]),
-    )
-
-
-def mean_average_precision(scores: Scores | Sequence[Scores], labels: Labels) -> float:
-    """Average precision as scikit-learn defines it, the mean over seeds; not a number without an anomaly.
-
-    >>> mean_average_precision([np.array([0.1, 0.4, 0.35, 0.8])], np.array([False, False, True, True]))
-    0.8333333333333333
-    """
-    return float(_weighted(_rows(scores), labels, weights=np.ones((1, len(labels)), dtype=np.int64))[0])
 
 
 def paired_difference(

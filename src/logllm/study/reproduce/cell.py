@@ -51,17 +51,17 @@ class Cell:
 
     @property
     def slug(self) -> str:
-        """The name of the cell's folder: the same for the same work, whatever table it belongs to."""
+        """The name of the cell's folder: the same for the same work, whatever table it belongs to and whatever settings came since."""
         elsewhere = self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
         what = [
             self.place.identity,
             self.method,
             self.seed,
-            self.recipe and self.recipe.toml(),
+            self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"}),
             elsewhere,
             *(["scores"] if self.scores else []),
         ]
-        digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
         return f"{self.place.name}-{self.method}-{self.seed}-{digest[:10]}"
 
     def run(self, cells: Path) -> Path:

@@ -68,9 +68,8 @@ class Asked:
     """Of `preprocessing`: its labels."""
     folds: int | None = None
     """Of `main`: parts in the order of time, each but the first tested after training on all before it."""
-
     from_fold: int = 1
-    """The first fold that is pooled."""
+    """The first fold that counts."""
 
     @property
     def budget(self) -> str:
@@ -100,6 +99,8 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
     """
     if asked.folds is not None and (asked.table != "main" or asked.folds < 2):
         raise RecipeError(f"--folds {asked.folds} is for the table main, and at least 2")
+    if asked.folds is not None and not 1 <= asked.from_fold < asked.folds:
+        raise RecipeError(f"--from-fold {asked.from_fold}: {asked.folds} parts make folds 1 to {asked.folds - 1}")
     if asked.table not in _TABLES:
         raise RecipeError(f"there is no table {asked.table!r}: {', '.join(_TABLES)}")
     names = [place.name for place in asked.places]
@@ -130,6 +131,7 @@ def _main(asked: Asked, under: Path) -> list[Cell]:
         Row(part, f"fold {number}", {"fold": number})
         for place in asked.places
         for number, part in enumerate(folded(place, under, parts=asked.folds), start=1)
+        if number >= asked.from_fold
     ]
     return [replace(cell, scores=True) for row in parts for cell in _methods(asked, row)]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +19,6 @@ Folds = npt.NDArray[np.int64]
 """The number of each session's fold."""
 
 
-class Difference(Protocol):
-    """Compares two methods on the same sessions."""
-
-    def __call__(self, ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels, groups: Folds) -> dict[str, float]:
-        """From the scores of both, each a seed's, to `estimate`, `lower` and `upper` of the difference of their average precision."""
-        ...
-
-
 class Pooled(NamedTuple):
     """All folds' test sessions, in one order for every method."""
 
@@ -38,7 +30,7 @@ class Pooled(NamedTuple):
     """The fold that each is of."""
 
 
-def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference: Difference, resamples: int = 1000) -> list[dict[str, Any]]:
+def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: int = 1000) -> list[dict[str, Any]]:
     """Figures of the methods whose folds are all done, for each data set; LogLLM first.
 
     Scores of different folds come from different models and are compared as they are, as a person would who reads one list of them.
@@ -47,7 +39,6 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference:
         cells: of a table with folds, those that count.
         folder: where their folders are.
         reports: of the finished ones.
-        difference: compares two methods on the same sessions.
         resamples: of the bootstrap for the intervals.
     """
     rows = []
@@ -67,7 +58,8 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, difference:
         for row in rows:
             if row["data"] == data and row["method"] != LOGLLM and LOGLLM in seeds:
                 ours, theirs = ([each.scores for each in seeds[name]] for name in (LOGLLM, row["method"]))
-                row["difference"] = difference(ours, theirs, labels=seeds[LOGLLM][0].labels, groups=seeds[LOGLLM][0].folds)
+                found = paired_difference(ours, theirs, labels=seeds[LOGLLM][0].labels, groups=seeds[LOGLLM][0].folds)
+                row["difference"] = found._asdict()
     return rows
 
 
@@ -114,9 +106,3 @@ def _measured(each: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str
     by_verdict = intervals(verdicts, each.labels, threshold=0.5, resamples=resamples)
     by_score = intervals(each.scores, each.labels, threshold=0.5, resamples=resamples)
     return figures, {name: (by_score if name == "average_precision" else by_verdict)[name] for name in by_verdict}
-
-
-def difference(ours: Sequence[Scores], theirs: Sequence[Scores], *, labels: Labels, groups: Folds) -> dict[str, float]:
-    """Average precision of one method less another's, with a paired bootstrap interval (`logllm.study.paired`)."""
-    found = paired_difference(ours, theirs, labels=labels, groups=groups)
-    return {name: float(getattr(found, name)) for name in ("estimate", "lower", "upper", "share_above")}

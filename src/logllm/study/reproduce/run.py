@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from logllm.study.reproduce.cell import Cell, finished, work
 from logllm.study.reproduce.grid import Asked, grid
 from logllm.study.reproduce.markdown import markdown
 from logllm.study.reproduce.plots import plot
-from logllm.study.reproduce.pooled import difference, pooled
+from logllm.study.reproduce.pooled import pooled
 from logllm.study.reproduce.process import Processes, Runner
 from logllm.study.reproduce.results import results
 
@@ -73,15 +72,13 @@ def opened(asked: Asked, out: Path, *, command: str) -> Table:
     Raises:
         RecipeError, DataError: see `logllm.study.reproduce.grid.grid`.
     """
-    finish = None if asked.folds is None else partial(_with_pooled, first=asked.from_fold)
+    finish = None if asked.folds is None else _with_pooled
     return Table(asked.table, grid(asked, out / "data"), out, {"command": command, "budget": asked.budget}, finish)
 
 
-def _with_pooled(found: dict[str, Any], table: Table, *, first: int) -> dict[str, Any]:
+def _with_pooled(found: dict[str, Any], table: Table) -> dict[str, Any]:
     """Results with the figures over all folds."""
-    cells = [cell for cell in table.grid if cell.facts["fold"] >= first]
-    rows = pooled(cells, table.cells, reports=table.reports(), difference=difference)
-    return {**found, "pooled": rows}
+    return {**found, "pooled": pooled(table.grid, table.cells, reports=table.reports())}
 
 
 def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
