@@ -35,6 +35,7 @@ def test_a_sound_report_is_not_doubted() -> None:
             {"threshold": 0.5, "threshold_chosen": "default: 3 anomalies"},
             r"threshold of 0.5 was not chosen on data \(default: 3 anomalies\)",
         ),
+        ({"altered": {"sessions": 1200, "kind": "reword"}}, r"1,200 of the sessions were altered \(reword\)"),
         ({"data_of_training": False}, "these data are not the ones the run was trained on"),
         ({"data_of_training": None}, "what the run was trained on is not known"),
         ({"calibration": {"error": 0.2}}, "no probabilities: they lie 0.20"),

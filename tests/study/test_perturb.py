@@ -184,6 +184,7 @@ def test_a_run_judges_altered_data(tiny_run, tiny_data, tmp_path):
     assert result.exit_code == 0
     report = json.loads(result.stdout)
     assert (report["sessions"], report["sessions_seen_in_train"]) == (24, 0)
+    assert (report["data_of_training"], report["altered"]["kind"], report["altered"]["sessions"]) == (True, "reword", 24)
 
 
 def test_the_verb(tiny_data, tmp_path):

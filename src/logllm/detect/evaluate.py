@@ -41,12 +41,14 @@ def scored(detector: Detector, data: Path, *, split: str = "test", progress: Pro
     part = prepared.labelled(split)
     scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
     trained_on = detector.manifest["data"]["fingerprint"]
+    altered = prepared.manifest.get("perturbed")
+    origin = altered["source"] if altered else prepared.manifest["fingerprint"]
     report = {
         **judge(scores, prepared, split=split, threshold=detector.threshold),
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
         # An imported run does not know its data.
-        "data_of_training": None if trained_on is None else trained_on == prepared.manifest["fingerprint"],
+        "data_of_training": None if trained_on is None else trained_on == origin,
         "run": {name: detector.manifest.get(name) for name in _FACTS} | {"engine": detector.recipe.detect.engine},
     }
     return report, score_frame(scores, prepared, split=split)
@@ -65,7 +67,7 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
         figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each sequence counted
         once for each label it has), counts, `leakage`, the data's `fingerprint`, and `log`, the name of the test part's log where that
-        is another one than the train part's, else empty.
+        is another one than the train part's, else empty; `altered`, how the test part was altered (`logllm perturb`), else None.
 
     Raises:
         DataError: the part is without labels or sessions.
@@ -88,6 +90,7 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         "leakage": leakage(part, train, in_train=known),
         "fingerprint": prepared.manifest["fingerprint"],
         "split": split,
+        "altered": prepared.manifest.get("perturbed") if split == "test" else None,
         "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
     }
 

@@ -33,6 +33,11 @@ def _about_data(report: Report) -> Iterator[str]:
     if "data_of_training" in report and not report["data_of_training"]:
         unknown = report["data_of_training"] is None
         yield "what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on"
+    if altered := report.get("altered"):
+        yield (
+            f"{altered['sessions']:,} of the sessions were altered ({altered['kind']}) and kept their labels, rightly or not: "
+            "set beside this the figures of the data as they were"
+        )
     anomalous = report["tp"] + report["fn"]
     if anomalous < FEW_ANOMALIES:
         yield f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the intervals"
