@@ -34,9 +34,9 @@ COMMANDS = """## Measuring it yourself
 """
 FORMULA = """## What the share of the peak means
 
-The peak is measured in the same run: the median of products of two 2,048 x 2,048 matrices in float32, before, after and between three
-passes over all messages and sessions, since the clock of a shared machine wanders, with the threads that everything else has. The
-median pass counts.
+The peak is measured in the same run: the median of products of two 2,048 x 2,048 matrices in float32, before, after and between nine
+passes over all messages and three over all sessions, since the clock of a shared machine wanders, with the threads that everything else
+has. Each pass is set beside the peak right before and right after it, and the median share counts.
 A product of square matrices of size n counts 2 n³ operations, a multiplication and an addition as two.
 
     share = operations of the distinct work / (seconds x peak)

@@ -24,8 +24,8 @@ from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
 from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress
-from logllm.study.stages import Watch, line_stages, model_stages, saved, session_stages, shares
-from logllm.study.work import gemm_peak, number_format
+from logllm.study.stages import Watch, line_stages, model_stages, saved, session_stages
+from logllm.study.work import number_format
 from logllm.training.loop import Loop, Step, TrainingSet
 from logllm.training.memory import most_resident, resident
 from logllm.training.train import accelerate, deterministic, training_set
@@ -43,8 +43,8 @@ def bench(
     """Measure a run on a log.
 
     First the whole way from files to verdicts as `detect` goes it, the model loaded before; then every stage by itself;
-    the machine's peak right before, after and between the layers of the models' stages. A log is read four times and its
-    distinct sessions are scored three times.
+    the machine's peak before, between and after several passes of the models' stages. A log is read four times and its
+    distinct sessions are scored five times.
 
     Args:
         run: a folder that `train` wrote.
@@ -101,25 +101,19 @@ def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tup
 
 
 def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:
-    """Every stage by itself, and the machine's peak again."""
+    """Every stage by itself, and the machine's peak."""
     recipe, engine, tokenizer = detector.recipe, detector.engine, detector.tokenizer
     lines = line_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     grouped, sessions, messages = session_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     told("encoding and decoding", 0.45)
-    data, longest = (sessions, messages), recipe.model.encoder.max_tokens
-    before = gemm_peak()  # the clock of a shared machine wanders: right before and right after
-    modelled, flops, during = model_stages(engine, tokenizer, data=data, max_tokens=longest)
-    after = gemm_peak()
+    longest = recipe.model.encoder.max_tokens
+    modelled, peaks = model_stages(engine, tokenizer, data=(sessions, messages), max_tokens=longest)
     told("scoring", 0.65)
     scoring = Watch()
     scoring.timed(Scorer(engine, tokenizer, max_tokens=longest).score, sessions, messages)
-    stages = {**lines, **grouped, **shares(modelled, flops, peak=before + during + after), "score": scoring.stage(sessions=len(sessions))}
+    stages = {**lines, **grouped, **modelled, "score": scoring.stage(sessions=len(sessions))}
     return {
-        "gemm": {
-            "before": statistics.median(before),
-            "during": statistics.median(during or before + after),
-            "after": statistics.median(after),
-        },
+        "gemm": {"lowest": min(peaks), "median": statistics.median(peaks), "highest": max(peaks)},
         "engine": recipe.detect.engine,
         "formats": {"encoder": number_format(engine.model.encoder), "decoder": number_format(engine.model.decoder)},
         "work": saved(sessions, messages, model=engine.model),

@@ -1,9 +1,10 @@
 """Each stage from text lines to logits timed by itself."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,15 +23,16 @@ from logllm.study.work import decoder_work, encoder_work, gemm_peak, share
 Made = TypeVar("Made")
 Stage = dict[str, float | int]
 """Seconds, what was done in them, and how much of it a second."""
-PASSES = 3
-"""How often messages are encoded and sessions decoded, the machine's peak measured in between: its clock wanders."""
+ENCODINGS, DECODINGS = 9, 3
+"""How often messages are encoded, which may take no more than a moment, and sessions decoded; the machine's peak is measured before,
+between and after, since its clock wanders."""
 
 
 class Watch:
     """Adds up the time of several pieces of work."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
         """So far."""
 
     def timed(self, work: Callable[..., Made], *arguments: Any) -> Made:
@@ -83,7 +85,7 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
 
 def model_stages(
     engine: Engine, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], max_tokens: int
-) -> tuple[dict[str, Stage], dict[str, int], list[float]]:
+) -> tuple[dict[str, Stage], list[float]]:
     """Tokenising, encoding and decoding, each distinct thing once.
 
     Args:
@@ -93,36 +95,50 @@ def model_stages(
         max_tokens: of a message.
 
     Returns:
-        Figures of the stages, the operations of the distinct work of `encode` and `decode`, and the machine's peak while decoding.
+        Figures of the stages, those of `encode` and `decode` with the operations of their distinct work and the share of the machine's
+        peak that they reached, and that peak each time it was measured.
     """
     sessions, messages = data
     distinct = list({session.tobytes(): session for session in sessions}.values())
     tokenising = Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
-    model, rates = engine.model, gemm_peak()
-    encodings, decodings = [Watch() for _ in range(PASSES)], [Watch() for _ in range(PASSES)]
-    for encoding, decoding in zip(encodings, decodings, strict=True):
-        vectors = encoding.timed(engine.encode, tokens)
-        decoding.timed(engine.judge, distinct, vectors)
-        rates += gemm_peak()
+    model, vectors = engine.model, engine.encode(tokens)
     encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
+    encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
+    decoding = _again_and_again(lambda: engine.judge(distinct, vectors), times=DECODINGS)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
-        "encode": _middling(encodings).stage(tokens=encoder.positions, messages=len(tokens)),
-        "decode": _middling(decodings).stage(positions=decoder.positions, sessions=len(distinct)),
+        "encode": encoding.stage(encoder.flops(model.encoder.model), tokens=encoder.positions, messages=len(tokens)),
+        "decode": decoding.stage(decoder.flops(model.decoder.model), positions=decoder.positions, sessions=len(distinct)),
     }
-    return stages, {"encode": encoder.flops(model.encoder.model), "decode": decoder.flops(model.decoder.model)}, rates
+    return stages, [*encoding.peaks, *decoding.peaks]
 
 
-def _middling(watches: Sequence[Watch]) -> Watch:
-    """The one of middling time."""
-    return sorted(watches, key=lambda watch: watch.seconds)[len(watches) // 2]
+class Passes(NamedTuple):
+    """The same work several times over."""
+
+    seconds: tuple[float, ...]
+    """What each pass took."""
+    peaks: tuple[float, ...]
+    """The machine's peak before the first pass and after each, operations a second."""
+
+    def stage(self, flops: int, **done: int) -> Stage:
+        """The pass of middling time, and the middling share of the peak: each pass is set beside the peak right before and right after it."""
+        shares = [
+            share(flops, seconds=taken, peak=around) for taken, *around in zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
+        ]
+        return {**Watch(statistics.median(self.seconds)).stage(**done), "flops": flops, "share": statistics.median(shares)}
 
 
-def shares(stages: dict[str, Stage], flops: dict[str, int], *, peak: Sequence[float]) -> dict[str, Stage]:
-    """The stages with the operations of their distinct work and the share of the machine's peak that they reached."""
-    reached = {name: share(count, seconds=float(stages[name]["seconds"]), peak=peak) for name, count in flops.items()}
-    return {name: {**stage, **({"flops": flops[name], "share": reached[name]} if name in flops else {})} for name, stage in stages.items()}
+def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:
+    """Time some work, the machine's peak measured before, between and after."""
+    seconds, peaks = [], [statistics.median(gemm_peak())]
+    for _ in range(times):
+        watch = Watch()
+        watch.timed(work)
+        seconds.append(watch.seconds)
+        peaks.append(statistics.median(gemm_peak()))
+    return Passes(tuple(seconds), tuple(peaks))
 
 
 def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM) -> dict[str, int]:
