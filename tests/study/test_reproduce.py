@@ -327,7 +327,7 @@ def test_processes_tell_time_memory_and_last_words(tmp_path) -> None:
     assert spent.out.strip().count(".") == 2
     assert spent.seconds > 0
     assert spent.peak > 10**7
-    failed = processes.run(["evaluate", "nowhere", "--data", "nowhere"], tmp_path / "failed.log")
+    failed = processes.run(["folds", "nowhere", "--parts", "2", "--out", "no"], tmp_path / "failed.log")
     assert failed.code == 2
     assert failed.said.startswith("logllm: ")
     processes.stop()
