@@ -94,6 +94,16 @@ def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, e
     assert sum(losses[-10:]) < share * sum(losses[:10])
 
 
+def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
+    import torch
+
+    used, adamw = [], torch.optim.AdamW
+    monkeypatch.setattr(torch.optim, "AdamW", lambda *given, **settings: used.append(adamw(*given, **settings)) or used[-1])
+    stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
+    train(changed(tiny_recipe, stages=[stage, {**stage, "beta2": 0.9}]), tiny_data, out=tmp_path / "run")
+    assert [optimizer.defaults["betas"] for optimizer in used] == [adamw([torch.zeros(1)]).defaults["betas"], (0.9, 0.9)]
+
+
 def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> None:
     """Gradient accumulation: four passes of four end where one pass of sixteen does, dropout off."""
     from safetensors.torch import load_file

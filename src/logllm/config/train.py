@@ -26,6 +26,9 @@ class StageSection(Section):
     """`tenths`: times 0.7 after every tenth of the stage (the paper's scripts); `one-cycle`: up to `lr`, then down to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
     """AdamW's weight decay (PyTorch's default, and so the paper's: .01)."""
+    beta2: float = Field(default=0.999, gt=0, lt=1)
+    """AdamW's decay of the mean of squared gradients (PyTorch's default, and so the paper's: .999). In a stage of a few hundred steps .95, as large
+    language models are trained with, follows a change of the gradient's size soon enough: the loss leaps less."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of a step's gradient; none: no clipping (paper)."""
     shuffle_messages: bool = False

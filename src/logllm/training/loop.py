@@ -21,6 +21,9 @@ from logllm.training.sampler import Labels, Order, first_of_each, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
 
+_BETA1 = 0.9
+"""AdamW's decay of the mean gradient: PyTorch's default."""
+
 
 class MicroBatch(NamedTuple):
     """Sessions of one forward pass as the stage sees them this time."""
@@ -149,7 +152,7 @@ class Loop:
     def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
         section = self.section.stages[stage]
         parameters = self.model.trains(section.trains, message_dropout=section.message_dropout, base_dropout=self.section.base_dropout)
-        optimizer = torch.optim.AdamW(parameters, lr=section.lr, weight_decay=section.weight_decay)
+        optimizer = torch.optim.AdamW(parameters, lr=section.lr, betas=(_BETA1, section.beta2), weight_decay=section.weight_decay)
         optimizer = self.accelerator.prepare(optimizer)
         first = 0
         if resumed is not None:
