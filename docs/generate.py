@@ -76,6 +76,11 @@ def default(field: FieldInfo) -> str:
     return "none" if value is None else f"`{value!r}`" if not isinstance(value, tuple) else f"`{list(value)!r}`"
 
 
+def described(field: FieldInfo) -> str:
+    """A field's docstring as one cell of a table, which no line break may end."""
+    return " ".join((field.description or "").split()).replace("|", chr(92) + "|")
+
+
 def page() -> str:
     """The whole page."""
     parts = [INTRODUCTION]
@@ -90,7 +95,7 @@ def page() -> str:
             continue
         seen.add(section)
         rows = [
-            f"| `{name}` | {kind(field.annotation)} | {default(field)} | {(field.description or '').replace('|', chr(92) + '|')} |"
+            f"| `{name}` | {kind(field.annotation)} | {default(field)} | {described(field)} |"
             for name, field in section.model_fields.items()
         ]
         about = " ".join((section.__doc__ or "").split())

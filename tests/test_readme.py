@@ -45,3 +45,9 @@ def test_the_tree_names_every_module() -> None:
     for path in (ROOT / "src" / "logllm").rglob("*.py"):
         if path.name not in {"__init__.py", "__main__.py"} and path.parent.name not in {"cli", "config"}:
             assert path.name in README, path.name
+
+
+def test_no_row_of_a_table_is_broken_in_two() -> None:
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        broken = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ") != line.endswith(" |")]
+        assert not broken, f"{page.name}: {broken[0]}"
