@@ -94,6 +94,35 @@ def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, e
     assert sum(losses[-10:]) < share * sum(losses[:10])
 
 
+def test_beginnings_choose_the_threshold_too(tiny_recipe, tmp_path, monkeypatch) -> None:
+    from logllm.data.prepared import Prepared
+    from logllm.detect.metrics import choose_threshold
+
+    lines, _ = make_log(sessions=40, seed=3)
+    (tmp_path / "app.jsonl").write_text("\n".join(lines))
+    (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if "retry" in line))
+    overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}
+    settings = choose("json", recipe=None, overrides=overrides)
+    prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+    judged = []
+    monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)
+    monkeypatch.setattr(
+        "logllm.training.train.choose_threshold", lambda logits, labels: judged.append(labels) or choose_threshold(logits, labels)
+    )
+    part = Prepared.load(tmp_path / "data").labelled("validation")
+    stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
+    for count in (0, 2):
+        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), tmp_path / "data", out=tmp_path / str(count))
+        metrics = manifest["metrics"]["validation"]
+        assert sum(metrics[name] for name in ("tp", "fp", "tn", "fn")) == len(part)
+    sessions, all_of_them = judged
+    assert len(sessions) == len(part)
+    assert len(all_of_them) == part["messages"].list.len().sum()
+    first = [any(bad[:length]) for bad in part["item_anomalous"].to_list() for length in range(1, len(bad))]
+    assert all_of_them.tolist() == [*sessions.tolist(), *first]
+    assert "beginnings" in manifest["threshold"]["how"]
+
+
 def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
     import torch
 

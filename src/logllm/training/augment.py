@@ -81,6 +81,18 @@ def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[
     return [(int(length), bool(alerts[:length].any())) for length in lengths]
 
 
+def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]) -> tuple[list[Rows], Alerts]:
+    """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
+
+    >>> found, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
+    >>> [each.tolist() for each in found], bad.tolist()
+    ([[5, 6, 7], [5], [5, 6]], [True, False, True])
+    """
+    every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts]  # all of them, whatever is drawn
+    shorter = [session[:length] for session, parts in zip(sessions, every, strict=True) for length, _ in parts]
+    return [*sessions, *shorter], np.concatenate([labels, [anomalous for parts in every for _, anomalous in parts]]).astype(np.bool_)
+
+
 def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:
     """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
     bad = session[alerts]

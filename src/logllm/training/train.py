@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.detect.guard import EXACT, compare
-from logllm.detect.metrics import choose_threshold, measure, sigmoid
+from logllm.detect.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
 from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.model.batch import MessageTokens, Rows, rows_of
@@ -26,7 +26,7 @@ from logllm.model.engine import Engine, rounds_fast
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress, locate
-from logllm.training.augment import Alerts
+from logllm.training.augment import Alerts, with_beginnings
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
 from logllm.training.start import start_with_words
@@ -194,9 +194,11 @@ def start_over(out: Path) -> None:
 def _judge(model: LogLLM, tokenizer: Any, *, prepared: Prepared, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
     """Threshold and metrics on the validation part, and whether an engine that rounds is near enough there."""
     part = prepared.part("validation")
-    labels = part["anomalous"].to_numpy().astype(bool)
     report = None if progress is None else lambda done, total: progress("scoring the validation part", done / total)
-    sessions = rows_of(part["messages"])
+    sessions, labels = rows_of(part["messages"]), part["anomalous"].to_numpy().astype(bool)
+    own = len(sessions)
+    if any(stage.beginnings for stage in recipe.train.stages) and labels.sum() >= FEW_ANOMALIES:
+        sessions, labels = with_beginnings(sessions, labels, alerts=[row.astype(np.bool_) for row in rows_of(part["item_anomalous"])])
 
     def scored(engine: str, threshold: float) -> Any:
         section = recipe.detect.model_copy(update={"engine": engine})
@@ -205,9 +207,11 @@ def _judge(model: LogLLM, tokenizer: Any, *, prepared: Prepared, recipe: Recipe,
 
     logits = scored(EXACT, 0.5)
     threshold = choose_threshold(logits, labels)
+    if len(sessions) > own:
+        threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
     judged: dict[str, Any] = {"threshold": asdict(threshold), "metrics": {"validation": None}}
-    if len(labels):
-        judged["metrics"]["validation"] = measure(sigmoid(logits), labels, threshold=threshold.value).to_dict()
+    if own:
+        judged["metrics"]["validation"] = measure(sigmoid(logits[:own]), labels[:own], threshold=threshold.value).to_dict()
         if rounds_fast(model):
             rounded = sigmoid(scored("bf16", threshold.value))
             judged["engines"] = {"bf16": compare(sigmoid(logits), rounded, threshold=threshold.value)}
