@@ -86,7 +86,7 @@ def finished(cell: Cell, cells: Path) -> dict[str, Any] | None:
     return json.loads(path.read_bytes()) if path.is_file() else None
 
 
-def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any]:
+def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
     """Do a cell, or go on with one that was cut off.
 
     Args:
@@ -96,14 +96,16 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any]:
 
     Returns:
         The cell's report: `figures` (`logllm evaluate --json`), `seconds` and `peak_memory` of training and scoring, `commands`,
-        `interruptions`, `data`, `versions`.
+        `interruptions`, `data`, `versions`. None where another process is at it.
 
     Raises:
-        ModelError: another process is at it, or a command failed; its last words are in the message.
+        ModelError: a command failed; its last words are in the message.
     """
     home = cells / cell.slug
     home.mkdir(parents=True, exist_ok=True)
-    with _claimed(home):
+    with _claimed(home) as ours:
+        if not ours:
+            return None
         run = cell.run(cells)
         if cell.trained is None and run.is_dir() and not (run / MANIFEST).is_file():  # cut off before it had begun
             shutil.rmtree(run)
@@ -131,18 +133,19 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any]:
 
 
 @contextmanager
-def _claimed(home: Path) -> Iterator[None]:
-    """Hold a cell's folder, so that no second process works in it.
+def _claimed(home: Path) -> Iterator[bool]:
+    """Hold a cell's folder, so that no second process works in it; false where another one holds it.
 
     The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
     """
     with (home / ".lock").open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise ModelError(f"{home} is being worked on by another process") from exc
+        except OSError:
+            yield False
+            return
         os.set_inheritable(lock.fileno(), True)
-        yield
+        yield True
 
 
 def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:

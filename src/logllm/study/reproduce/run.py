@@ -132,7 +132,7 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     return found
 
 
-def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, watch: Watch) -> None:
+def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cell], *, watch: Watch) -> None:
     """Take what is done as it comes."""
     left = set(pending)
     while left:
@@ -141,19 +141,23 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any]]", Cell], *, 
         for future in done:
             cell = pending[future]
             try:
-                figures = future.result()["figures"]
+                report = future.result()
             except LogLLMError as exc:
                 table.failed[cell.slug] = str(exc)
                 watch(f"failed: {exc}")
             else:
-                watch(f"{cell.label}: F1 {figures['f1']:.4f}, AP {_said(figures['average_precision'])}")
+                watch(f"{cell.label}: {_said(report)}")
         if done:
             table.write(final=False)
 
 
-def _said(value: float | None) -> str:
-    """A figure, where there is one."""
-    return "-" if value is None else f"{value:.4f}"
+def _said(report: Mapping[str, Any] | None) -> str:
+    """A cell's figures in short, where it was ours to do."""
+    if report is None:
+        return "left to another process, which is at it"
+    figures = report["figures"]
+    mean = figures["average_precision"]
+    return f"F1 {figures['f1']:.4f}, AP {'-' if mean is None else f'{mean:.4f}'}"
 
 
 def _counting(watch: Watch, count: int) -> Watch:
