@@ -54,14 +54,14 @@ def a_part(folder, *, lines: int):
     return folder / "data"
 
 
-@pytest.mark.parametrize(("log", "f1"), [("test", 0.9), ("changed", 0.85)])
-def test_the_shipped_run_judges_servers_it_has_not_seen(tmp_path, log, f1) -> None:
+@pytest.mark.parametrize(("log", "f1", "mean"), [("test", 0.9, 0.98), ("changed", 0.88, 0.95)])
+def test_the_shipped_run_judges_servers_it_has_not_seen(tmp_path, log, f1, mean) -> None:
     """As the model card says: another run of the server, and one of other settings, prefix and names."""
     command = [sys.executable, "-m", "logllm", "prepare", "postgres", "--test-raw", log, "--out", str(tmp_path / "data")]
     subprocess.run(command, check=True)
     report = evaluate(Detector.load(shipped_run()), tmp_path / "data")
     assert report["f1"] >= f1, report
-    assert report["average_precision"] >= 0.95, report
+    assert report["average_precision"] >= mean, report
 
 
 def test_learns_a_part_of_the_hdfs_sample(tmp_path, shared) -> None:
