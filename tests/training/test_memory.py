@@ -1,5 +1,7 @@
 """The memory predicted on shapes alone is what the real model's passes take."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,8 @@ from logllm.training.train import training_set
 @pytest.fixture
 def data(tiny_data, tiny) -> TrainingSet:
     prepared = Prepared.load(tiny_data)
-    sessions, labels, alerts = training_set(prepared)
+    sessions, labels, _ = training_set(prepared)
+    alerts = [np.arange(len(session)) == (len(session) - 1 if label else -1) for session, label in zip(sessions, labels, strict=True)]
     return TrainingSet(sessions, labels, MessageTokens(prepared.messages.to_list(), tiny[1], max_tokens=100), alerts)
 
 
@@ -57,6 +60,7 @@ def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_mode
         update={"prompt": Recipe.load(like).model.prompt, "decoder": tiny_models.decoder.model_copy(update={"layers": layers})}
     )
     stage = {"trains": trains, "lr": 1e-3, "max_sessions": 32, "message_dropout": 0.1 if len(trains) == 2 else 0}
+    stage["beginnings"] = 3 if like == "brief" else 0
     section = changed(tiny_recipe, objective=objective, batch=8, micro_batch=8, gradient_checkpointing=checkpointing, stages=[stage]).train
     order = data.orders(section)[0]
     blueprint = draw(tiny_models)
@@ -70,12 +74,12 @@ def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_mode
     assert memory.optimiser == 3 * gradients
 
     peaks = []
-    for sessions in worst_batches(order, data, section=section, stage=0):
+    for some in worst_batches(order, data, section=section, stage=0):
         model.zero_grad(set_to_none=True)
         frozen = "encoder" not in trains
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        labels = torch.from_numpy((np.arange(len(sessions)) == len(sessions) - 1).astype(np.int64))
-        batch = collate(sessions, tokens=data.tokens, vectors=vectors, labels=labels)
+        labels = torch.from_numpy((np.arange(len(some.labels)) == len(some.labels) - 1).astype(np.int64))
+        batch = replace(collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels), beginnings=some.beginnings)
         known = [*model.parameters(), *model.buffers(), batch.ids, batch.mask, labels, *([] if vectors is None else [vectors])]
         with LiveTensors(known=known) as watched:
             model.loss(batch, objective=objective).backward()
@@ -98,7 +102,7 @@ def test_gradient_checkpointing_is_predicted_to_need_less(tiny_recipe, tiny_mode
 def test_the_worst_batches_are_found(data, tiny_recipe) -> None:
     section = changed(tiny_recipe, stages=[{"trains": ["encoder", "projector"], "lr": 1e-3, "epochs": 1}]).train
     order = data.orders(section)[0]
-    decoder, tree, encoder = worst_batches(order, data, section=section, stage=0)
+    decoder, tree, encoder = (some.sessions for some in worst_batches(order, data, section=section, stage=0))
     every = [
         each.sessions
         for step, start in enumerate(range(0, len(order), section.batch))

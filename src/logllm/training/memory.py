@@ -1,6 +1,5 @@
 """The memory a training needs, derived: each stage's worst step runs on shapes alone and is watched."""
 
-import math
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
-from logllm.model.batch import Rows, collate
+from logllm.model.batch import collate
 from logllm.model.blueprint import Blueprint
 from logllm.model.tree import grow
-from logllm.training.loop import TrainingSet
+from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
 
 _STEPS = 2000
@@ -123,37 +122,34 @@ def _activations(
     stage, order = planned
     frozen = "encoder" not in section.stages[stage].trains
     batches = worst_batches(order, data, section=section, stage=stage)
-    peak = max(_peak(blueprint, data, sessions=sessions, section=section, frozen=frozen) for sessions in batches)
+    peak = max(_peak(blueprint, data, some=some, section=section, frozen=frozen) for some in batches)
     if not frozen:
         return peak + blueprint.transient
     vectors = len(data.tokens) * blueprint.model.encoder.width * 4
     return vectors + blueprint.transient + max(peak, _peak_of_encoding(blueprint, data, positions=encode_positions))
 
 
-def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[list[Rows]]:
+def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[MicroBatch]:
     """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, padded or as a tree, and in the encoder."""
 
-    def padded(sessions: list[Rows]) -> tuple[int, int]:
-        return len(sessions) * max(map(len, sessions)), sum(map(len, sessions))
+    def padded(some: MicroBatch) -> tuple[int, int]:
+        return len(some.labels) * max(map(len, some.sessions)), sum(map(len, some.sessions))
 
-    def encoder(sessions: list[Rows]) -> int:
-        distinct = np.unique(np.concatenate(sessions))
+    def encoder(some: MicroBatch) -> int:
+        distinct = np.unique(np.concatenate(some.sessions))
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
-    def distinct(sessions: list[Rows]) -> tuple[int, int]:
-        return len(grow(sessions)), sum(map(len, sessions))
+    def distinct(some: MicroBatch) -> tuple[int, int]:
+        return len(grow(some.sessions)) + len(some.beginnings), sum(map(len, some.sessions))
 
-    costs: list[Callable[[list[Rows]], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
-    worst: list[tuple[Any, list[Rows]]] = [(-math.inf, [])] * len(costs)
+    costs: list[Callable[[MicroBatch], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
+    worst: list[tuple[Any, MicroBatch]] = []
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
-        for each in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
-            sessions = each.sessions
-            for at, cost in enumerate(costs):
-                found = cost(sessions)
-                if not worst[at][1] or found > worst[at][0]:
-                    worst[at] = (found, sessions)
-    return [sessions for _, sessions in worst]
+        for some in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+            found = [(cost(some), some) for cost in costs]
+            worst = [max(pair, key=lambda each: each[0]) for pair in zip(worst, found, strict=True)] if worst else found
+    return [some for _, some in worst]
 
 
 def resident() -> int:
@@ -175,15 +171,16 @@ def _status(field: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:")), 0)
 
 
-def _peak(blueprint: Blueprint, data: TrainingSet, *, sessions: list[Rows], section: TrainSection, frozen: bool) -> int:
+def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section: TrainSection, frozen: bool) -> int:
     """Bytes that a micro-batch's passes take beyond what was there and the gradients."""
     model = blueprint.model
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    labels = torch.zeros(len(sessions), dtype=torch.int64)
+    labels = torch.zeros(len(some.labels), dtype=torch.int64)
     labels[-1] = 1  # where the answers differ in length, one of each
     with blueprint.mode:
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        batch = collate(sessions, tokens=data.tokens, vectors=vectors, labels=labels)
+        batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels)
+        batch = replace(batch, beginnings=some.beginnings)
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter) if section.batch > section.micro_batch else None
