@@ -51,3 +51,8 @@ def test_no_row_of_a_table_is_broken_in_two() -> None:
     for page in sorted((ROOT / "docs").glob("*.md")):
         broken = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| ") != line.endswith(" |")]
         assert not broken, f"{page.name}: {broken[0]}"
+
+
+def test_results_name_no_folder_of_a_machine() -> None:
+    for table in sorted((ROOT / "docs" / "results").glob("*.json")):
+        assert not re.search(r"[ =\"]/\w+/", table.read_text(encoding="utf-8")), table.name

@@ -1,7 +1,5 @@
 """`logllm reproduce`: the paper's tables, cell by cell, beside the paper's figures."""
 
-import re
-import shlex
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +43,7 @@ def reproduce(
 ) -> None:
     """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
     from logllm.config.recipe import Recipe
+    from logllm.study.reproduce.cell import told
     from logllm.study.reproduce.grid import Asked
     from logllm.study.reproduce.place import place
     from logllm.study.reproduce.run import opened
@@ -56,7 +55,7 @@ def reproduce(
         strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
         **{key: values for key, values in lists.items() if values is not None},
     )  # fmt: skip
-    grid = opened(asked, out, command=_told(sys.argv[1:]))
+    grid = opened(asked, out, command=told(sys.argv[1:]))
     if list_:
         _list(grid)
         return
@@ -107,8 +106,3 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
         return None if text is None else tuple(map(float, text.split(",")))
     except ValueError as exc:
         raise RecipeError(f"{text}: {exc}; write numbers with commas, such as 0,0.1,0.3") from exc
-
-
-def _told(arguments: list[str]) -> str:
-    """The command without this machine's folders."""
-    return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])

@@ -4,8 +4,10 @@ import fcntl
 import hashlib
 import json
 import os
+import re
+import shlex
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,7 +127,7 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
             "data": cell.place.manifest()["fingerprint"],
             **_surroundings(run),
             "commands": [
-                _told(command, {str(home): ".", str(cells): "..", str(cell.place.folder): cell.place.name}) for command in commands.values()
+                told(command, {str(home): ".", str(cells): "..", str(cell.place.folder): cell.place.name}) for command in commands.values()
             ],
         }
         write_json(home / REPORT, report)
@@ -185,9 +187,16 @@ def _surroundings(run: Path) -> dict[str, Any]:
     return {"logllm": manifest.get("logllm", __version__), **known}
 
 
-def _told(command: list[str], places: Mapping[str, str]) -> str:
-    """A command without this machine's folders."""
-    told = " ".join(["logllm", *command])
-    for place, name in places.items():
-        told = told.replace(place, name)
-    return told
+def told(arguments: Sequence[str], places: Mapping[str, str] | None = None) -> str:
+    """A command without this machine's folders.
+
+    Args:
+        arguments: of `logllm`.
+        places: what some folders are called instead; of any other absolute path the last name is left.
+
+    >>> told(["evaluate", "/data/cells/a/run", "--data", "hdfs=/data/hdfs"], {"/data/cells/a": "."})
+    'logllm evaluate ./run --data hdfs=hdfs'
+    """
+    for place, name in (places or {}).items():
+        arguments = [argument.replace(place, name) for argument in arguments]
+    return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])
