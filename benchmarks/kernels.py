@@ -24,14 +24,13 @@ from logllm.model.batch import MessageTokens, rows_of
 from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.engine import Engine
 from logllm.model.lanes import Lanes
-from logllm.model.packing import Linear
 from logllm.study.stages import Watch
 from logllm.study.work import gemm_peak
 
 REPEATS = 7
 KINDS = {
     "linear layers": ("mm", "addmm", "addmm_"),
-    "attention": ("bmm", "_softmax", "_scaled_dot_product_flash_attention_for_cpu"),
+    "attention": ("bmm", "_softmax", "exp_", "aminmax", "div", "_scaled_dot_product_flash_attention_for_cpu"),
     "activation": ("silu_", "gelu_"),
     "norms": ("native_layer_norm", "linalg_vector_norm", "rsqrt_", "square_"),
     "gathering and putting back": ("index_select", "index_copy_", "copy_"),
@@ -52,8 +51,8 @@ def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str,
     distinct = list({rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values())
     some = [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))[:sessions]]
     chunk = recipe.detect.batch_positions
-    decoder = [each for layer in engine._decoder._layers for each in (layer.attention, layer.output, layer.gates, layer.down)]
-    encoder = [each for matrices, _ in engine._encoder._layers for each in matrices]
+    decoder = [each[0] for layer in engine._decoder._layers for each in (layer.attention, layer.output, layer.gates, layer.down)]
+    encoder = [matrix for layer in engine._encoder.layers for matrix in layer.matrices]
     return {
         "encoder": {"kernels": kernels(lambda: engine.encode(some_tokens)), "products": products(encoder, rows=chunk)},
         "decoder": {"kernels": kernels(lambda: engine.judge(some, vectors)), "products": products(decoder, rows=chunk)},
@@ -74,13 +73,13 @@ def kernels(work: Callable[[], Any]) -> dict[str, float]:
     return {**shares, "the rest": 1 - sum(shares.values())}
 
 
-def products(linears: Sequence[Linear], *, rows: int) -> float:
+def products(matrices: Sequence[torch.Tensor], *, rows: int) -> float:
     """The share of the peak that linear layers reach alone, the median of several passes side by side in lanes."""
-    inputs = {width: torch.randn(rows, width) for width in {weight.shape[0] for weight, _ in linears}}
+    inputs = {width: torch.randn(rows, width) for width in {weight.shape[0] for weight in matrices}}
 
     def passed(lanes: Lanes) -> Callable[[int], None]:
         def through(_: int) -> None:
-            for weight, _bias in linears:
+            for weight in matrices:
                 torch.mm(
                     inputs[weight.shape[0]], weight, out=lanes.room.take("made", rows=rows, columns=weight.shape[1], dtype=torch.float32)
                 )
@@ -88,7 +87,7 @@ def products(linears: Sequence[Linear], *, rows: int) -> float:
         return through
 
     chunks = 2 * torch.get_num_threads()
-    operations = 2 * rows * chunks * sum(weight.numel() for weight, _ in linears)
+    operations = 2 * rows * chunks * sum(weight.numel() for weight in matrices)
     found = []
     lanes = Lanes(torch.device("cpu"), chunks=chunks)
     for _ in range(REPEATS + 1):

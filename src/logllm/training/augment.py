@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from logllm.config.train import StageSection
-from logllm.errors import DataError
 from logllm.model.batch import Rows
+
+_NONE: Rows = np.zeros(0, dtype=np.int64)
+_TWENTY = 20
+"""Messages to one that is inserted."""
 
 Alerts = npt.NDArray[np.bool_]
 """For each message of a session whether its line is an alert."""
@@ -17,32 +20,32 @@ Alerts = npt.NDArray[np.bool_]
 class Normal(NamedTuple):
     """What is normal in a training part."""
 
-    messages: Rows
+    lines: Rows
+    """Each line's message, alerts left out; of all lines where labels are not per line."""
+    longest: int
+    """Messages of the longest session."""
+    messages: Rows = _NONE
     """Distinct messages that are never an alert."""
-    sessions: Sequence[Rows]
+    sessions: Sequence[Rows] = ()
     """Sessions without an alert."""
 
 
-NOTHING = Normal(np.zeros(0, dtype=np.int64), ())
+NOTHING = Normal(_NONE, 0)
 """Of a part in which nothing is looked for."""
 
 
 def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> Normal:
-    """What augmentation draws from.
+    """What augmentation draws from; without labels per line only `lines` and `longest` are known.
 
     >>> normal_part([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])])
-    Normal(messages=array([1, 3]), sessions=[array([1, 2])])
-
-    Raises:
-        DataError: labels are not per line.
+    Normal(lines=array([1, 2, 3]), longest=2, messages=array([1, 3]), sessions=[array([1, 2])])
     """
+    lines, longest = np.concatenate(sessions), max(map(len, sessions))
     if alerts is None:
-        raise DataError(
-            "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: leave them off"
-        )
-    messages, bad = np.concatenate(sessions), np.concatenate(alerts)
+        return Normal(lines, longest)
+    bad = np.concatenate(alerts)
     sound = [session for session, marked in zip(sessions, alerts, strict=True) if not marked.any()]
-    return Normal(np.setdiff1d(messages[~bad], messages[bad]), sound)
+    return Normal(lines[~bad], longest, np.setdiff1d(lines[~bad], lines[bad]), sound)
 
 
 def augmented(
@@ -53,8 +56,8 @@ def augmented(
     Args:
         session: rows of its messages.
         alerts: which of them are alerts, where that is known.
-        section: the stage: `transplant`, `crop`, `replace_normal` and `shuffle_messages`.
-        normal: what messages are replaced with and alerts are set into (`normal_part`).
+        section: the stage: `transplant`, `crop`, `replace_normal`, `insert` and `shuffle_messages`.
+        normal: what is inserted, what messages are replaced with and alerts are set into (`normal_part`).
         rng: decides.
     """
     if section.transplant and alerts is not None and alerts.any() and normal.sessions and rng.random() < section.transplant:
@@ -65,6 +68,8 @@ def augmented(
     if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
         session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
+    if section.insert and rng.random() < section.insert:
+        session, alerts = _inserted(session, alerts, normal=normal, rng=rng)
     if not section.shuffle_messages:
         return session, alerts
     order = rng.permutation(len(session))
@@ -100,6 +105,19 @@ def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.G
     place = rng.integers(len(kept) + 1)
     marks = np.zeros(len(kept), dtype=np.bool_)
     return np.insert(kept, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
+
+
+def _inserted(session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator) -> tuple[Rows, Alerts | None]:
+    """More messages anywhere, each any line's or a copy of the one before it; no session becomes longer than the longest."""
+    count = min(-(-len(session) // _TWENTY), normal.longest - len(session))
+    if count < 1 or not len(normal.lines):
+        return session, alerts
+    places = np.sort(rng.integers(len(session) + 1, size=count))
+    copied = rng.random(count) < 0.5
+    before = np.maximum(places - 1, 0)
+    more = np.where(copied, session[before], rng.choice(normal.lines, size=count))
+    marks = None if alerts is None else np.insert(alerts, places, copied & alerts[before])
+    return np.insert(session, places, more), marks
 
 
 def _crop(alerts: Alerts, rng: np.random.Generator) -> Rows:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 
 from logllm.config.train import StageSection, TrainSection
-from logllm.errors import ModelError
+from logllm.errors import DataError, ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
@@ -51,8 +51,11 @@ class TrainingSet:
         Raises:
             DataError: a stage crops, replaces, transplants or judges beginnings, and labels are not per line.
         """
-        if any(map(_by_line, section.stages)):
-            _ = self._normal  # told before the first stage, not before the one that needs them
+        if self.alerts is None and any(map(_by_line, section.stages)):
+            raise DataError(
+                "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
+                "leave them off"
+            )
         drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
         return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
 
@@ -61,7 +64,7 @@ class TrainingSet:
         rng = np.random.default_rng([section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
         chosen = section.stages[stage]
-        normal = self._normal if _by_line(chosen) else NOTHING
+        normal = self._normal if chosen.insert or _by_line(chosen) else NOTHING
         for start in range(0, len(rows), section.micro_batch):
             some = rows[start : start + section.micro_batch]
             alerts = [None if self.alerts is None else self.alerts[row] for row in some]
