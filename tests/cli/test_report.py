@@ -19,7 +19,10 @@ def _few_resamples(monkeypatch):
 def rivals(monkeypatch):
     """Trivial baselines of known figures."""
     figures = {"f1": 0.7, "average_precision": 0.8, "precision": 0.6, "recall": 0.9, "intervals": {}, "unseen": None, "fp": 1, "fn": 2}
-    monkeypatch.setattr("logllm.study.report.trivial", lambda data: {"tree-counts": figures})
+    monkeypatch.setattr(
+        "logllm.study.report.trivial",
+        lambda data: {"baselines": {"tree-counts": figures}, "not_judged": {"unseen": "no session is normal"}},
+    )
 
 
 @pytest.mark.usefixtures("rivals")
@@ -34,6 +37,8 @@ def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -
     assert report["fingerprint"] == json.loads((tiny_data / "manifest.json").read_text())["fingerprint"]
     assert "tree-counts" in page
     assert "tree-counts" in done.err
+    for said in (page, done.err):
+        assert "the trivial baseline unseen is missing: no session is normal" in said
     assert report["warnings"]
     assert done.err.count("doubt: ") == len(report["warnings"])
 

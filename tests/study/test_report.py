@@ -214,11 +214,12 @@ def test_the_worst_mistakes_once_each() -> None:
     assert [each.session for each in misses] == ["s5", "s4"]
 
 
-def test_trivial_baselines_that_cannot_learn_are_left_out(monkeypatch, tiny_data) -> None:
+def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(monkeypatch, tiny_data) -> None:
     def judged(name, data, *, seed, progress):
         if name != "unseen":
             raise DataError("one label only")
         return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": seed})
 
     monkeypatch.setattr("logllm.study.report.judged", judged)
-    assert trivial(tiny_data) == {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}
+    missing = {"tree-counts": "one label only", "logistic-words": "one label only"}
+    assert trivial(tiny_data) == {"baselines": {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}, "not_judged": missing}

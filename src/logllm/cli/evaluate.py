@@ -49,7 +49,7 @@ def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.Da
     from logllm.study.report import PAGE, trivial, write_report
 
     prepared = Prepared.load(data)
-    report["baselines"] = trivial(prepared) if report["split"] == "test" else {}
+    report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}
     full = write_report(folder, report=report, scores=scores, prepared=prepared, force=force)
     note(f"open {folder / PAGE}")
     return full

@@ -51,7 +51,7 @@ def _about_data(report: Report) -> Iterator[str]:
 
 
 def _about_rivals(report: Report) -> Iterator[str]:
-    """Trivial baselines that do as well."""
+    """Trivial baselines that do as well, and those that are missing."""
     for name, rival in report.get("baselines", {}).items():
         above: list[str] = []
         within: list[str] = []
@@ -64,6 +64,8 @@ def _about_rivals(report: Report) -> Iterator[str]:
             yield f"the trivial baseline {name} is better: {', '.join(above)}{besides}"
         elif within:
             yield f"the trivial baseline {name} is within the model's interval: {', '.join(within)}"
+    for name, reason in report.get("not_judged", {}).items():
+        yield f"the trivial baseline {name} is missing: {reason}"
 
 
 def _about_scores(report: Report) -> Iterator[str]:

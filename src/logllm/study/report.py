@@ -42,14 +42,14 @@ def check_report(folder: Path, *, force: bool) -> None:
 
 
 def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Reports of the trivial baselines on the test part; without those that cannot learn from these data."""
-    found = {}
+    """What a report says of the trivial baselines: `baselines`, their reports on the test part, and `not_judged`, why others have none."""
+    found, missing = {}, {}
     for name in TRIVIAL:
         try:
             found[name] = judged(name, prepared, seed=seed, progress=None).report
-        except DataError:  # such as one label only in train: a run from elsewhere can be judged all the same
-            continue
-    return found
+        except DataError as exc:  # such as one label only in train: a run from elsewhere can be judged all the same
+            missing[name] = str(exc)
+    return {"baselines": found, "not_judged": missing}
 
 
 def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
     Args:
         folder: to make.
         report: of `logllm.detect.evaluate`, for a run or for anything else that gives scores; `baselines` in it are
-            reports by name to set beside it.
+            reports by name to set beside it, `not_judged` the reasons for those that are missing.
         scores: `logllm.detect.evaluate.score_frame` of the same sessions.
         prepared: whose part they are of.
         force: replace a report that is there.
