@@ -227,7 +227,7 @@ SECTIONS = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70)
 @given(section=SECTIONS, rows=ROWS, cuts=CUTS)
 def test_any_chunking_gives_the_same_sessions(section, rows, cuts):
     whole, first = run(section, rows)
@@ -236,7 +236,7 @@ def test_any_chunking_gives_the_same_sessions(section, rows, cuts):
     assert (first.counts, first.grouping.long) == (second.counts, second.grouping.long)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50)
 @given(
     rows=ROWS,
     cuts=CUTS,

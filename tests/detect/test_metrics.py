@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
@@ -61,6 +61,7 @@ def test_threshold_is_the_middle_of_the_best_interval_in_logits() -> None:
     assert chosen.value == pytest.approx(1 / (1 + np.exp(-1.0)))  # halfway between -1 and 3
 
 
+@settings(max_examples=40)
 @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=30, max_size=80))
 def test_no_threshold_does_better(scored) -> None:
     logits, labels = np.array([float(logit) for logit, _ in scored]), np.array([label for _, label in scored])
