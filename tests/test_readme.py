@@ -14,7 +14,8 @@ from logllm.config.recipe import packaged
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 NAMED = re.compile(
-    r"(?:^    |`|\| )(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|admit|bench|show|import|export|push)[^`\n]*)",
+    r"(?:^    |`|\| )"
+    r"(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|threshold|admit|bench|show|import|export|push)[^`\n]*)",
     re.MULTILINE,
 )
 COMMANDS = sorted({found.strip() for found in NAMED.findall(README)})

@@ -1,12 +1,15 @@
 """Which sessions a stage sees, and how fast it learns from them."""
 
+import math
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.train import StageSection, TrainSection
-from logllm.training.sampler import oversampled, stage_order
+from logllm.training.sampler import drawn, oversampled, stage_order
 from logllm.training.schedule import learning_rate
 
 
@@ -76,3 +79,12 @@ def test_one_cycle_is_torchs() -> None:
         assert learning_rate(stage, done=done, total=1000) == pytest.approx(schedule.get_last_lr()[0], rel=0.02, abs=1e-8)
         optimizer.step()
         schedule.step()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=60))
+def test_equal_sessions_are_drawn_as_often_as_the_setting_says(made) -> None:
+    sessions, labels = [np.array([message]) for message, _ in made], np.array([label for _, label in made])
+    for how, times in (("sessions", lambda n: n), ("distinct", lambda n: 1), ("roots", lambda n: math.ceil(math.sqrt(n)))):
+        rows = drawn(sessions, labels, how=how)
+        assert (np.diff(rows) > 0).all()
+        assert Counter(made[row] for row in rows) == {each: times(count) for each, count in Counter(made).items()}

@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from logllm.cli import admit, baseline, bench, detect, evaluate, export, folds, importing, perturb, prepare, push, reproduce, show, train
+from logllm.cli import (
+    admit,
+    baseline,
+    bench,
+    detect,
+    evaluate,
+    export,
+    folds,
+    importing,
+    perturb,
+    prepare,
+    push,
+    reproduce,
+    show,
+    threshold,
+    train,
+)
 from logllm.errors import LogLLMError
 
 app = typer.Typer(
@@ -22,6 +38,7 @@ app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("admit")(admit.admit)
+app.command("threshold")(threshold.threshold)
 app.command("detect")(detect.detect)
 app.command("baseline")(baseline.baseline)
 app.command("perturb")(perturb.perturb)

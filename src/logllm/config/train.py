@@ -65,9 +65,10 @@ class TrainSection(Section):
     """Run one after the other, each with a new optimiser and schedule."""
     objective: Literal["answer", "verdict"] = "answer"
     """`answer`: cross-entropy over the answer's tokens (paper); `verdict`: cross-entropy between the two verdict logits."""
-    draw: Literal["sessions", "distinct"] = "sessions"
+    draw: Literal["sessions", "distinct", "roots"] = "sessions"
     """What an epoch holds: `sessions`, every one (paper); `distinct`, each distinct sequence with its label once, so that rare ones are not
-    lost among thousands of copies of the frequent ones."""
+    lost among thousands of copies of the frequent ones; `roots`, as often as the square root of its copies, so that frequent ones count more
+    than rare ones all the same."""
     oversample: float = Field(default=0.3, ge=0, lt=1)
     """Share up to which the minority class is repeated (paper's beta: .3)."""
     batch: int = Field(default=16, ge=1)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from logllm import __version__
 from logllm.config.recipe import Recipe
 from logllm.data.files import cache
+from logllm.detect.guard import EXACT
 
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""
@@ -43,7 +44,8 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     for part in ("encoder", "decoder"):
         model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
     bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
-    said = [_LAYOUT, __version__, manifest["files"], bases, model, detect]
+    settled = None if recipe.detect.engine == EXACT else manifest["threshold"]["value"]  # around it scores that round are exact
+    said = [_LAYOUT, __version__, manifest["files"], bases, model, detect, settled]
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -17,7 +17,7 @@ from logllm.errors import DataError, ModelError
 from logllm.model.batch import Batch, MessageTokens, Rows, collate
 from logllm.model.logllm import LogLLM
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
-from logllm.training.sampler import Labels, Order, first_of_each, stage_order
+from logllm.training.sampler import Labels, Order, drawn, stage_order
 from logllm.training.schedule import learning_rate
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
 
@@ -56,8 +56,8 @@ class TrainingSet:
                 "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
                 "leave them off"
             )
-        drawn = first_of_each(self.sessions, self.labels) if section.draw == "distinct" else np.arange(len(self.sessions))
-        return [drawn[stage_order(self.labels[drawn], section, stage=stage)] for stage in range(len(section.stages))]
+        rows = drawn(self.sessions, self.labels, how=section.draw)
+        return [rows[stage_order(self.labels[rows], section, stage=stage)] for stage in range(len(section.stages))]
 
     def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[MicroBatch]:
         """A step's micro-batches, sessions of like length together."""

@@ -1,6 +1,8 @@
 """Which sessions a stage sees, in which order: minority oversampling and seeded draws."""
 
 from collections.abc import Sequence
+from math import ceil, sqrt
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -30,16 +32,21 @@ def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Or
     return np.concatenate([majority, np.tile(minority, whole), rng.choice(minority, size=rest, replace=False)])
 
 
-def first_of_each(sessions: Sequence[Rows], labels: Labels) -> Order:
-    """Row numbers of the first session of each distinct sequence and label.
+def drawn(sessions: Sequence[Rows], labels: Labels, *, how: Literal["sessions", "distinct", "roots"]) -> Order:
+    """Row numbers of the sessions that an epoch holds (`train.draw`); of equal ones with the same label the first.
 
-    >>> first_of_each([np.array([1]), np.array([2]), np.array([1]), np.array([1])], np.array([False, False, False, True])).tolist()
-    [0, 1, 3]
+    >>> sessions, labels = [np.array([1]), np.array([2]), np.array([1]), np.array([1]), np.array([1])], np.array([True] + [False] * 4)
+    >>> drawn(sessions, labels, how="distinct").tolist()
+    [0, 1, 2]
+    >>> drawn(sessions, labels, how="roots").tolist()
+    [0, 1, 2, 3]
     """
-    first: dict[tuple[bytes, bool], int] = {}
+    if how == "sessions":
+        return np.arange(len(sessions))
+    alike: dict[tuple[bytes, bool], list[int]] = {}
     for row, session in enumerate(sessions):
-        first.setdefault((session.tobytes(), bool(labels[row])), row)
-    return np.fromiter(first.values(), dtype=np.int64, count=len(first))
+        alike.setdefault((session.tobytes(), bool(labels[row])), []).append(row)
+    return np.sort(np.concatenate([rows[: 1 if how == "distinct" else ceil(sqrt(len(rows)))] for rows in alike.values()]))
 
 
 def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:

@@ -1,0 +1,72 @@
+"""Where a finished run's verdicts begin: chosen anew on other labelled sessions, or said by a person."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logllm.data.prepared import Prepared
+from logllm.detect.detector import Detector
+from logllm.detect.guard import EXACT
+from logllm.detect.metrics import Progress, Threshold, choose_threshold
+from logllm.errors import DataError
+from logllm.model.batch import rows_of
+from logllm.model.checkpoint import write_manifest
+from logllm.model.run import verified
+
+_NEAREST = 1e-12
+"""Scores nearer than this to 0 or 1 count as that far, for their logits."""
+
+
+def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:
+    """The threshold of best F1 on a part of prepared data; the run stays as it is.
+
+    Args:
+        run: a folder that `train` wrote.
+        data: a folder that `prepare` wrote, with labels; not what the run is to be judged on afterwards.
+        split: `validation`, `train` or `test`.
+        progress: told of the distinct sessions scored.
+
+    Raises:
+        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a choice takes.
+        ModelError: not a finished run.
+    """
+    prepared = Prepared.load(data)
+    part = prepared.labelled(split)
+    scores = Detector.load(run, engine=EXACT).score(rows_of(part["messages"]), prepared.messages, progress=progress)
+    kept = np.clip(scores, _NEAREST, 1 - _NEAREST)
+    found = choose_threshold(np.log(kept / (1 - kept)), part["anomalous"].to_numpy().astype(bool))
+    if found.f1 is None:
+        raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
+    return replace(found, how=f"best F1 on the {split} part of {data.resolve().name}")
+
+
+def given(value: float | None, *, because: str) -> Threshold | None:
+    """A person's threshold, if there is one."""
+    return None if value is None else Threshold(value, because, 0, 0)
+
+
+def current(run: Path) -> Threshold:
+    """A run's threshold.
+
+    Raises:
+        ModelError: not a finished run.
+    """
+    return Threshold(**verified(run)["threshold"])
+
+
+def write(run: Path, threshold: Threshold) -> dict[str, Any]:
+    """Give a run another threshold.
+
+    Engines that round were admitted at the one before, and so are admitted no longer.
+
+    Returns:
+        The run's manifest.
+
+    Raises:
+        ModelError: not a finished run.
+    """
+    manifest = {name: value for name, value in verified(run).items() if name != "engines"} | {"threshold": asdict(threshold)}
+    write_manifest(run, manifest)
+    return manifest

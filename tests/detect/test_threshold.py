@@ -1,0 +1,60 @@
+"""Another threshold for a finished run."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from logllm.config.recipe import Recipe
+from logllm.data.prepared import Prepared
+from logllm.detect.cache import identity
+from logllm.detect.detector import Detector
+from logllm.detect.evaluate import evaluate
+from logllm.detect.metrics import Threshold
+from logllm.detect.threshold import choose, write
+from logllm.errors import DataError
+from logllm.model.batch import rows_of
+from logllm.model.run import read_manifest, read_recipe
+
+
+@pytest.fixture
+def copy(tiny_run, tmp_path):
+    return shutil.copytree(tiny_run, tmp_path / "run")
+
+
+def test_no_threshold_has_a_better_f1_on_the_data_it_was_chosen_on(copy, tiny_data) -> None:
+    before = (copy / "manifest.json").read_bytes()
+    chosen = choose(copy, tiny_data, split="train")
+    assert (copy / "manifest.json").read_bytes() == before
+    part = Prepared.load(tiny_data).labelled("train")
+    scores, labels = Detector.load(copy).score(rows_of(part["messages"]), Prepared.load(tiny_data).messages), part["anomalous"].to_numpy()
+    f1 = [2 * (labels & (scores >= value)).sum() / (labels.sum() + (scores >= value).sum()) for value in np.unique(scores)]
+    assert chosen.f1 == pytest.approx(max(f1))
+    write(copy, chosen)
+    report = evaluate(Detector.load(copy), tiny_data, split="train")
+    assert report["f1"] == pytest.approx(chosen.f1)
+    assert report["threshold_chosen"] == f"best F1 on the train part of {tiny_data.name}"
+
+
+def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:
+    with pytest.raises(DataError, match=r"the validation part of .* is too little to choose a threshold on: \d anomalies in validation"):
+        choose(copy, tiny_data, split="validation")
+
+
+def test_engines_that_round_were_admitted_at_the_old_one(copy) -> None:
+    manifest = read_manifest(copy)
+    (copy / "manifest.json").write_text(json.dumps({**manifest, "engines": {"bf16": {"admitted": True}}}))
+    write(copy, Threshold(0.25, "two alarms a day", 0, 0))
+    found = read_manifest(copy)
+    assert "engines" not in found
+    assert (found["threshold"]["value"], found["threshold"]["how"]) == (0.25, "two alarms a day")
+    assert Detector.load(copy).threshold == 0.25
+
+
+def test_scores_that_round_are_cached_by_threshold_and_exact_ones_are_not(copy) -> None:
+    exact, manifest = read_recipe(copy), read_manifest(copy)
+    moved = {**manifest, "threshold": {**manifest["threshold"], "value": 0.125}}
+    rounding = Recipe.model_validate({**exact.model_dump(), "detect": {**exact.detect.model_dump(), "engine": "bf16"}})
+    assert identity(manifest, exact) == identity(moved, exact)
+    assert identity(manifest, rounding) != identity(moved, rounding)
