@@ -8,7 +8,9 @@ from tests.tiny import make_log
 from logllm.config.recipe import Recipe
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
+from logllm.data.prepared import Prepared
 from logllm.errors import DataError, ModelError
+from logllm.model.logllm import LogLLM
 from logllm.training.plan import plan
 from logllm.training.train import train
 
@@ -150,3 +152,21 @@ def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> 
         learned.append(load_file(tmp_path / str(micro) / "decoder" / "adapter_model.safetensors"))
     for name, value in learned[0].items():
         assert_close(value, learned[1][name], rtol=0, atol=2e-5)
+
+
+def test_a_frozen_encoder_reads_only_what_a_stage_can_see(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
+    read: list[list[int]] = []
+    encode = LogLLM.encode
+
+    def noted(model, tokens, *, positions, rows=None):
+        read.append(rows.tolist())
+        return encode(model, tokens, positions=positions, rows=rows)
+
+    monkeypatch.setattr(LogLLM, "encode", noted)
+    few = {"trains": ["decoder"], "lr": 1e-3, "max_sessions": 2}
+    recipe = changed(tiny_recipe, stages=[few, {**few, "insert": 0.5}, {**few, "trains": ["projector"], "insert": 0.5}])
+    train(recipe, tiny_data, out=tmp_path / "run")
+    every = Prepared.load(tiny_data).part("train")["messages"].explode().unique().sort().to_list()
+    assert read[1:] == [every]  # the third stage sees what the second did
+    assert 0 < len(read[0]) < len(every)
+    assert set(read[0]) < set(every)

@@ -73,10 +73,10 @@ class MessageTokens:
         """All ids one after the other, and where each message starts, (len(self) + 1,)."""
         return self._flat, self._starts
 
-    def passes(self, *, positions: int) -> Iterator[Rows]:
-        """All rows in passes of like length with at most about `positions` token positions each."""
-        by_length = np.argsort(self.lengths, kind="stable")
-        yield from in_passes(by_length, self.lengths[by_length], positions=positions)
+    def passes(self, rows: Rows, *, positions: int) -> Iterator[Rows]:
+        """Places in `rows`, in passes of like length with at most about `positions` token positions each."""
+        by_length = np.argsort(self.lengths[rows], kind="stable")
+        yield from in_passes(by_length, self.lengths[rows[by_length]], positions=positions)
 
 
 def in_passes(rows: Rows, lengths: Rows, *, positions: int) -> Iterator[Rows]:

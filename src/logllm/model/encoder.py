@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from logllm.config.model import EncoderSection
 from logllm.errors import ModelError
 from logllm.model.backbone import adapted
-from logllm.model.batch import MessageTokens
+from logllm.model.batch import MessageTokens, Rows
 
 
 class Encoder(nn.Module):
@@ -35,13 +36,15 @@ class Encoder(nn.Module):
         self.width = int(model.config.hidden_size)
         self.model: Any = adapted(model, section.lora, part="encoder") if adapters else model
 
-    def table(self, tokens: MessageTokens, *, positions: int, device: torch.device) -> Tensor:
-        """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
+    def table(self, tokens: MessageTokens, *, positions: int, device: torch.device, rows: Rows | None = None) -> Tensor:
+        """Vectors of a table's messages without gradients, (len(tokens), d_enc), in passes of like length; zeros for those not among `rows`."""
+        wanted = np.arange(len(tokens)) if rows is None else rows
         vectors = torch.zeros((len(tokens), self.width), device=device)
         with torch.no_grad():
-            for rows in tokens.passes(positions=positions):
-                ids, mask = tokens.tensors(rows)
-                vectors[torch.from_numpy(rows).to(device)] = self(ids.to(device), mask.to(device))
+            for places in tokens.passes(wanted, positions=positions):
+                some = wanted[places]
+                ids, mask = tokens.tensors(some)
+                vectors[torch.from_numpy(some).to(device)] = self(ids.to(device), mask.to(device))
         return vectors
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -84,9 +84,9 @@ class LogLLM(nn.Module):
             enable({"use_reentrant": False})
             base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
 
-    def encode(self, tokens: MessageTokens, *, positions: int) -> Tensor:
-        """Vectors of all messages of a table without gradients, (len(tokens), d_enc), in passes of like length."""
-        return self.encoder.table(tokens, positions=positions, device=self.device)
+    def encode(self, tokens: MessageTokens, *, positions: int, rows: Rows | None = None) -> Tensor:
+        """Vectors of a table's messages, all or some, as `Encoder.table` gives them."""
+        return self.encoder.table(tokens, positions=positions, device=self.device, rows=rows)
 
     @property
     def device(self) -> torch.device:

@@ -64,7 +64,7 @@ class TrainingSet:
         rng = np.random.default_rng([section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
         chosen = section.stages[stage]
-        normal = self._normal if chosen.insert or _by_line(chosen) else NOTHING
+        normal = self._normal if _draws(chosen) else NOTHING
         for start in range(0, len(rows), section.micro_batch):
             some = rows[start : start + section.micro_batch]
             alerts = [None if self.alerts is None else self.alerts[row] for row in some]
@@ -79,9 +79,19 @@ class TrainingSet:
             labels = np.concatenate([self.labels[some], [anomalous for _, anomalous in parts]]).astype(np.int64)
             yield MicroBatch([session for session, _ in seen], tuple(part for part, _ in parts), labels)
 
+    def seen(self, order: Order, section: StageSection) -> Rows:
+        """Messages that a stage over some sessions can come to see, ascending."""
+        sessions = self.sessions if _draws(section) else [self.sessions[row] for row in np.unique(order)]
+        return np.unique(np.concatenate(sessions))
+
     @cached_property
     def _normal(self) -> Normal:
         return normal_part(self.sessions, self.alerts)
+
+
+def _draws(stage: StageSection) -> bool:
+    """Whether a stage's sessions can hold messages of others."""
+    return bool(stage.insert or _by_line(stage))
 
 
 def _by_line(stage: StageSection) -> bool:
@@ -122,6 +132,7 @@ class Loop:
         self.orders = data.orders(section)
         self._log = run / "steps.jsonl"
         self._vectors: torch.Tensor | None = None
+        self._encoded: Rows = np.zeros(0, dtype=np.int64)
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
         """Run all stages, or those that a checkpoint leaves.
@@ -146,10 +157,13 @@ class Loop:
             resumed = checkpoint if stage == start.stage else None
             self._run_stage(stage, resumed, encode_positions=encode_positions, watch=watch)
 
-    def vectors(self, *, positions: int) -> torch.Tensor:
-        """Vectors of all messages, (len(tokens), d_enc), computed once for as long as the encoder learns nothing."""
-        if self._vectors is None:
-            self._vectors = self.model.encode(self.data.tokens, positions=positions)
+    def vectors(self, rows: Rows, *, positions: int) -> torch.Tensor:
+        """Vectors of some messages, zeros for the others, (len(tokens), d_enc), kept for as long as the encoder learns nothing.
+
+        They are computed in one go, so that they are the same to the last bit whether or not a stage before has needed some of them.
+        """
+        if self._vectors is None or not np.array_equal(self._encoded, rows):
+            self._vectors, self._encoded = self.model.encode(self.data.tokens, positions=positions, rows=rows), rows
         return self._vectors
 
     def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:
@@ -168,7 +182,7 @@ class Loop:
         if "encoder" in section.trains:
             self._vectors = vectors = None
         else:
-            vectors = self.vectors(positions=encode_positions)
+            vectors = self.vectors(self.data.seen(order, section), positions=encode_positions)
         before = sum(len(done) for done in self.orders[:stage])
         for step in range(first, steps):
             rows = order[step * self.section.batch : (step + 1) * self.section.batch]

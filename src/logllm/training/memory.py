@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
-from logllm.model.batch import collate
+from logllm.model.batch import Rows, collate
 from logllm.model.blueprint import Blueprint
 from logllm.model.tree import grow
 from logllm.training.loop import MicroBatch, TrainingSet
@@ -126,7 +126,8 @@ def _activations(
     if not frozen:
         return peak + blueprint.transient
     vectors = len(data.tokens) * blueprint.model.encoder.width * 4
-    return vectors + blueprint.transient + max(peak, _peak_of_encoding(blueprint, data, positions=encode_positions))
+    encoding = _peak_of_encoding(blueprint, data, rows=data.seen(order, section.stages[stage]), positions=encode_positions)
+    return vectors + blueprint.transient + max(peak, encoding)
 
 
 def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[MicroBatch]:
@@ -193,14 +194,14 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section:
     return max(0, tensors.peak - made)
 
 
-def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, positions: int) -> int:
-    """Bytes that the largest pass of a frozen encoder takes."""
-    lengths = data.tokens.lengths
-    rows = max(data.tokens.passes(positions=positions), key=lambda rows: len(rows) * int(lengths[rows].max()))
+def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int) -> int:
+    """Bytes that the largest pass of a frozen encoder over some messages takes."""
+    lengths = data.tokens.lengths[rows]
+    places = max(data.tokens.passes(rows, positions=positions), key=lambda some: len(some) * int(lengths[some].max()))
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:
-        model.encoder(*data.tokens.tensors(rows))
+        model.encoder(*data.tokens.tensors(rows[places]))
     return tensors.peak
 
 

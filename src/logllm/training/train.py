@@ -140,8 +140,8 @@ def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
     """Fit the projector to the words of the training part's messages."""
     from transformers import AutoTokenizer
 
-    vectors = loop.vectors(positions=recipe.detect.batch_tokens)
     rows = np.unique(np.concatenate(loop.data.sessions))
+    vectors = loop.vectors(rows, positions=recipe.detect.batch_tokens)
     words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
     some = vectors[torch.from_numpy(rows).to(vectors.device)]
     start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
