@@ -119,7 +119,8 @@ def _legend(rows: Sequence[Row]) -> list[str]:
     threads = sorted({count for row in rows for count in row["threads"]})
     return [
         f"Figures are {counts}; in brackets 95 % intervals ({interval}). Test sessions: {sessions}. "
-        f"Times and memory are of one process each{f' with {_or(threads)} thread(s)' if threads else ''}, starting included."
+        f"Times and memory are of one process each{f' with {_or(threads)} thread(s)' if threads else ''}, starting "
+        "included, and what else the machine did meanwhile: a process that was paused waited on the clock."
     ]
 
 
