@@ -43,7 +43,7 @@ def reproduce(
 ) -> None:
     """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
     from logllm.config.recipe import Recipe
-    from logllm.study.reproduce.cell import told
+    from logllm.study.reproduce.cell import told, whole
     from logllm.study.reproduce.grid import Asked
     from logllm.study.reproduce.place import place
     from logllm.study.reproduce.run import opened
@@ -55,7 +55,7 @@ def reproduce(
         strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
         **{key: values for key, values in lists.items() if values is not None},
     )  # fmt: skip
-    grid = opened(asked, out, command=told(sys.argv[1:]))
+    grid = opened(asked, out, command=told(whole(sys.argv[1:])))
     if list_:
         _list(grid)
         return

@@ -187,6 +187,10 @@ def _surroundings(run: Path) -> dict[str, Any]:
     return {"logllm": manifest.get("logllm", __version__), **known}
 
 
+_PARTING = ("--only", "--jobs")
+"""Options that say which cells are worked on, and not what the table is."""
+
+
 def told(arguments: Sequence[str], places: Mapping[str, str] | None = None) -> str:
     """A command without this machine's folders.
 
@@ -200,3 +204,16 @@ def told(arguments: Sequence[str], places: Mapping[str, str] | None = None) -> s
     for place, name in (places or {}).items():
         arguments = [argument.replace(place, name) for argument in arguments]
     return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])
+
+
+def whole(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments for the whole table, which is what it writes however the work was parted: without `--only` and `--jobs`.
+
+    >>> whole(["reproduce", "beta", "--only", "hdfs/*", "--jobs=2", "--seeds", "3"])
+    ['reproduce', 'beta', '--seeds', '3']
+    """
+    kept: list[str] = []
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        if before not in _PARTING and argument.split("=")[0] not in _PARTING:
+            kept.append(argument)
+    return kept
