@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -222,6 +223,7 @@ RULES: tuple[Callable[[Modules], Violations], ...] = (
 )
 
 
+@cache
 def source_of(*folders: str, base: Path) -> Modules:
     paths = sorted(chain.from_iterable((ROOT / base / name).rglob("*.py") for name in folders))
     assert paths

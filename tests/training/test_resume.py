@@ -73,7 +73,7 @@ def test_another_seed_gives_other_bytes(tiny_recipe, tiny_data, tmp_path, uninte
     assert trained(other, tiny_data, tmp_path / "run")["projector.safetensors"] != uninterrupted["projector.safetensors"]
 
 
-KILLS = [("step", 0, 1), ("step", 0, 3), ("step", 1, 2), ("step", 2, 4), ("step", 3, 3), ("write", 1), ("write", 5), ("write", 9), ("end",)]
+KILLS = [("step", 0, 1), ("step", 1, 2), ("step", 2, 4), ("step", 3, 3), ("write", 1), ("write", 9), ("end",)]
 
 
 @pytest.mark.parametrize("kill", KILLS, ids=str)
