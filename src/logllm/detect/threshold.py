@@ -2,21 +2,16 @@
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.guard import EXACT
 from logllm.detect.metrics import Progress, Threshold, choose_threshold
+from logllm.detect.scoring import Scorer
 from logllm.errors import DataError
 from logllm.model.batch import rows_of
 from logllm.model.checkpoint import write_manifest
 from logllm.model.run import verified
-
-_NEAREST = 1e-12
-"""Scores nearer than this to 0 or 1 count as that far, for their logits."""
 
 
 def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:
@@ -34,9 +29,10 @@ def choose(run: Path, data: Path, *, split: str = "validation", progress: Progre
     """
     prepared = Prepared.load(data)
     part = prepared.labelled(split)
-    scores = Detector.load(run, engine=EXACT).score(rows_of(part["messages"]), prepared.messages, progress=progress)
-    kept = np.clip(scores, _NEAREST, 1 - _NEAREST)
-    found = choose_threshold(np.log(kept / (1 - kept)), part["anomalous"].to_numpy().astype(bool))
+    detector = Detector.load(run, engine=EXACT)
+    scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
+    logits = scorer.score(rows_of(part["messages"]), prepared.messages, progress=progress)
+    found = choose_threshold(logits, part["anomalous"].to_numpy().astype(bool))
     if found.f1 is None:
         raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
     return replace(found, how=f"best F1 on the {split} part of {data.resolve().name}")
@@ -56,17 +52,13 @@ def current(run: Path) -> Threshold:
     return Threshold(**verified(run)["threshold"])
 
 
-def write(run: Path, threshold: Threshold) -> dict[str, Any]:
+def write(run: Path, threshold: Threshold) -> None:
     """Give a run another threshold.
 
     Engines that round were admitted at the one before, and so are admitted no longer.
-
-    Returns:
-        The run's manifest.
 
     Raises:
         ModelError: not a finished run.
     """
     manifest = {name: value for name, value in verified(run).items() if name != "engines"} | {"threshold": asdict(threshold)}
     write_manifest(run, manifest)
-    return manifest

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -212,8 +213,6 @@ def whole(arguments: Sequence[str]) -> list[str]:
     >>> whole(["reproduce", "beta", "--only", "hdfs/*", "--jobs=2", "--seeds", "3"])
     ['reproduce', 'beta', '--seeds', '3']
     """
-    kept: list[str] = []
-    for before, argument in zip(["", *arguments], arguments, strict=False):
-        if before not in _PARTING and argument.split("=")[0] not in _PARTING:
-            kept.append(argument)
-    return kept
+    return [
+        argument for before, argument in pairwise(["", *arguments]) if before not in _PARTING and argument.partition("=")[0] not in _PARTING
+    ]
