@@ -239,8 +239,18 @@ def _kernels(found: dict[str, dict[str, Any]]) -> list[str]:
         alone = ", ".join(f"{figures[part]['products']:.2f} ({part})" for part in parts)
         lines += [f"{name}, {figures['messages']:,} messages and {figures['sessions']} sessions, on one thread:", "",
                   *_table(("kernels", *parts), rows), "",
-                  f"The linear layers alone, in the same chunks and lanes, reach {alone} of the peak."]  # fmt: skip
+                  f"The linear layers alone, in the same chunks and lanes, reach {alone} of the peak.",
+                  "Were all but linear layers, attention, activation and norms free, their share of the time would let "
+                  f"{' and '.join(f'the {part} reach {_most(figures[part]):.2f}' for part in parts)}; attention's own products, "
+                  "which count too, add about a hundredth."]  # fmt: skip
     return lines
+
+
+def _most(figures: dict[str, Any]) -> float:
+    """The share of the peak that linear layers leave to models which take no time but for what no model of this kind can do without."""
+    kinds = figures["kernels"]
+    needed = sum(kinds[kind] for kind in ("linear layers", "attention", "activation", "norms"))
+    return float(figures["products"] * kinds["linear layers"] / needed)
 
 
 def _about(figures: dict[str, Any]) -> str:
