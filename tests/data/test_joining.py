@@ -13,7 +13,7 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import check_format
+from logllm.data.formats import check_format, load_format
 from logllm.data.reader import Reader
 from logllm.errors import DataError, RecipeError
 
@@ -108,6 +108,48 @@ def test_no_size_of_batch_changes_the_records(form, lines, batch):
     assert whole.counts["lines"] == raw.count(b"\n")
 
 
+CUT = {
+    "cri": """
+2024-02-29T00:17:09.1Z stdout P {"level":"warn","msg":"half~~
+2024-02-29T00:17:09.2Z stderr P panic:~
+no line at all
+2024-02-29T00:17:09.3Z stdout P  a
+2024-02-29T00:17:09.4Z stdout F  message"}
+2024-02-29T00:17:09.5Z stdout F whole
+2024-02-29T00:17:09.6Z stderr F no
+2024-02-29T00:17:09.7Z stderr P never ended
+""",
+    "docker": r"""
+{"log":"{\"level\":\"warn\",\"msg\":\"half  ","stream":"stdout","time":"2024-02-29T00:17:09.1Z"}
+{"log":"panic: ","stream":"stderr","time":"2024-02-29T00:17:09.2Z"}
+no line at all
+{"log":" a","stream":"stdout","time":"2024-02-29T00:17:09.3Z"}
+{"log":" message\"}\n","stream":"stdout","time":"2024-02-29T00:17:09.4Z"}
+{"log":"whole\n","stream":"stdout","time":"2024-02-29T00:17:09.5Z"}
+{"log":"no\n","stream":"stderr","time":"2024-02-29T00:17:09.6Z"}
+{"log":"never ended\\n","stream":"stderr","time":"2024-02-29T00:17:09.7Z"}
+""",
+}
+
+
+@pytest.mark.parametrize("name", sorted(CUT))
+@pytest.mark.parametrize("batch", [1, 2, 3, 100])
+def test_what_a_container_runtime_cut_is_whole_again(name, batch):
+    reading, rows = read(load_format(name), CUT[name].strip().replace("~", " "), batch_lines=batch)
+    ended = "never ended" if name == "cri" else r"never ended\n"
+    assert rows == [(1, '{"level":"warn","msg":"half   a message"}'), (6, "whole"), (2, "panic: no"), (8, ended)]
+    assert [reading.counts[count] for count in ("lines", "rejected", "continued", "cut_lines")] == [8, 1, 3, 0]
+
+
+def test_pieces_that_make_too_long_a_line_are_left_out_and_counted(monkeypatch):
+    monkeypatch.setattr("logllm.data.joining.LONGEST_LINE", 10)
+    piece = '{"log":"%s","stream":"stdout","time":"2024-02-29T00:17:09Z"}\n'
+    raw = piece % "abcdefgh" + piece % "i" + piece % "jklm" + piece % r"n\n" + piece % r"o\n"
+    reading, rows = read(load_format("docker"), raw, batch_lines=2)
+    assert rows == [(1, "abcdefghi"), (5, "o")]
+    assert [reading.counts[count] for count in ("lines", "continued", "cut_lines")] == [5, 3, 1]
+
+
 def test_csv_with_a_header_in_each_file(tmp_path):
     (tmp_path / "a").write_text('\ufeffat,"the ""id""",text\n2024-01-02T03:04:05Z,7,"two\n  lines, ""quoted"""\n,,x\nodd\n')
     (tmp_path / "b").write_text("text;at\n")
@@ -153,6 +195,11 @@ def test_journald_export():
     ("settings", "said"),
     [
         ({"pattern": "(?<message>.*)", "continuation": "("}, "format x: continuation: .* no regular expression"),
+        (
+            {"kind": "plain", "partial": {"goes_on": "(", "pattern": "(?<before>)(?<part>.*)"}},
+            "format x: partial.goes_on: .* no regular expr",
+        ),
+        ({"kind": "plain", "partial": {"goes_on": "x", "pattern": "(?<before>.*)"}}, "format x: partial.pattern has no group 'part'"),
         ({"kind": "json", "columns": ["a"]}, "'json' takes no columns"),
         ({"kind": "plain", "severity": "a"}, "is plain"),
         ({"pattern": "(?<message>.*)", "severity": "grade"}, "no group 'grade'"),

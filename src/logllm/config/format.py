@@ -23,6 +23,16 @@ class LabelFileSection(Section):
     """Labels that mean anomalous; empty: every label that is not normal. When given, a third kind of label is an error."""
 
 
+class PartialSection(Section):
+    """How lines look that what writes the log cut in pieces, as container runtimes do after 16 KB. Regular expressions in Rust's syntax."""
+
+    goes_on: str
+    """What a line matches that goes on in the next one."""
+    pattern: str
+    """What a whole line matches, with the groups `before` and `part`, and where they are needed `after` and `stream`: the parts of what goes on
+    are put together, lines of different streams apart."""
+
+
 class FormatSection(Section):
     """One log format."""
 
@@ -58,6 +68,8 @@ class FormatSection(Section):
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
     none: such lines are rejects."""
+    partial: PartialSection | None = None
+    """Lines that were cut in pieces; none: every line is whole."""
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)

@@ -109,6 +109,11 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
         check_time_format(form, what=f"format {described.name}")
     if described.continuation is not None:
         check_pattern(described.continuation, what=f"format {described.name}: continuation")
+    if described.partial is not None:
+        check_pattern(described.partial.goes_on, what=f"format {described.name}: partial.goes_on")
+        check_pattern(described.partial.pattern, what=f"format {described.name}: partial.pattern")
+        if missing := sorted({"before", "part"} - {match[2] for match in _GROUP.finditer(described.partial.pattern)}):
+            raise RecipeError(f"format {described.name}: partial.pattern has no group {missing[0]!r}")
     if described.kind == "plain" and len(_names(described, key_field)) > 1:
         raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
     if described.kind == "pattern":

@@ -1,4 +1,4 @@
-"""Several lines that are one record: rows with quoted line breaks, blocks, and lines that go on with the record before them."""
+"""Several lines that are one record: rows with quoted line breaks, blocks, lines cut in pieces, and lines that go on with the record before them."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import replace
@@ -6,6 +6,7 @@ from typing import Literal, Protocol, TypeVar
 
 import polars as pl
 
+from logllm.config.format import PartialSection
 from logllm.data.lines import LONGEST_LINE, Lines
 from logllm.data.records import Records
 
@@ -95,6 +96,64 @@ class Blocks:
     def _count(self, joined: int) -> None:
         self._counts["continued"] += joined
         self._counts["lines"] += joined
+
+
+class Partials:
+    """Lines that were cut in pieces, whole again."""
+
+    def __init__(self, section: PartialSection, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            section: Says which lines are pieces.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and lines that grew too long
+                (`cut_lines`) are counted.
+        """
+        self._section = section
+        self._counts = counts
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """Whole lines with the numbers of their first pieces, each where its last one stands; pieces of another stream may lie between."""
+        if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
+            return piece
+        fresh = piece.with_columns(cut=pl.lit(value=False))
+        lines = fresh if self._held is None else pl.concat([self._held, fresh])
+        rows = self._joined(lines)
+        self._counts["continued"] += lines.height - rows.height
+        self._counts["lines"] += lines.height - rows.height
+        goes_on = rows.drop_in_place("goes_on")
+        self._held = rows.filter(goes_on) if goes_on.any() else None
+        return self._whole(rows.filter(~goes_on))
+
+    def flush(self) -> pl.DataFrame | None:
+        """Pieces that nothing followed."""
+        held, self._held = self._held, None
+        return None if held is None else self._whole(held)
+
+    def _joined(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Lines put together, without the pieces that would make one too long, in the order of their last pieces."""
+        groups = lines["text"].str.extract_groups(self._section.pattern).struct.unnest()
+        known = {name: groups[name] if name in groups.columns else pl.lit("") for name in ("before", "part", "after", "stream")}
+        pieces = lines.with_columns(**known).with_row_index("place")
+        pieces = pieces.with_columns(goes_on=pl.col("part").is_not_null() & pl.col("text").str.contains(self._section.goes_on))
+        whose = ("stream", pl.col("part").is_null().alias("other"))
+        ended = (~pl.col("goes_on")).cum_sum().over(whose)
+        pieces = pieces.with_columns(row=pl.when("goes_on").then(ended).otherwise(ended - 1))
+        fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
+        whole = pl.col("before").first() + pl.col("part").filter(fits).str.join("") + pl.col("after").first()
+        rows = pieces.group_by(*whose, "row", maintain_order=True).agg(
+            pl.col("line").first(),
+            text=pl.when(pl.len() == 1).then(pl.col("text").first()).otherwise(whole),
+            cut=pl.col("cut").any() | ~fits.fill_null(value=True).all(),
+            goes_on=pl.col("goes_on").last(),
+            place=pl.col("place").last(),
+        )
+        return rows.sort("place").select(*lines.columns, "goes_on")
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        self._counts["cut_lines"] += int(rows["cut"].sum())
+        return rows.drop("cut")
 
 
 class Continuations:

@@ -13,7 +13,7 @@ import polars as pl
 from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
 from logllm.data.grouping import RECORDS
-from logllm.data.joining import Blocks, Continuations, by_file
+from logllm.data.joining import Blocks, Continuations, Partials, by_file
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
@@ -113,6 +113,9 @@ class Reader:
         batches = read_lines(names, encoding=described.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
         if described.kind in ("csv", "export"):
             batches = self._whole(batches)
+        if (partial := described.partial) is not None:
+            pieces = by_file(lambda: Partials(partial, self.counts), ((lines, lines.frame) for lines in batches))
+            batches = (replace(lines, frame=whole) for lines, whole in pieces)
         if (pattern := described.continuation) is None:
             yield from ahead(lambda lines: self._masked(self._parsed(lines)), batches)
         else:
