@@ -1,4 +1,4 @@
-"""Every command that the README names exists, with every option it names, and its make targets do too."""
+"""Every command that the README and the pages for users name exists, with every option they name, and the make targets do too."""
 
 import re
 import shlex
@@ -13,16 +13,17 @@ from logllm.config.recipe import packaged
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("guide", "formats", "figures"))
 NAMED = re.compile(
     r"(?:^    |`|\| )"
     r"(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|threshold|admit|bench|show|import|export|push)[^`\n]*)",
     re.MULTILINE,
 )
-COMMANDS = sorted({found.strip() for found in NAMED.findall(README)})
+COMMANDS = sorted({found.strip() for found in NAMED.findall(README + PAGES)})
 
 
-def test_the_readme_names_commands() -> None:
-    assert len(COMMANDS) >= 8
+def test_readme_and_pages_name_commands() -> None:
+    assert len(COMMANDS) >= 40
 
 
 @pytest.mark.parametrize("command", COMMANDS)
