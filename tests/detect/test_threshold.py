@@ -42,12 +42,14 @@ def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:
         choose(copy, tiny_data, split="validation")
 
 
-def test_engines_that_round_were_admitted_at_the_old_one(copy) -> None:
+def test_what_held_at_the_old_one_goes(copy) -> None:
     manifest = read_manifest(copy)
-    (copy / "manifest.json").write_text(json.dumps({**manifest, "engines": {"bf16": {"admitted": True}}}))
-    write(copy, Threshold(0.25, "two alarms a day", 0, 0))
+    before = {"engines": {"bf16": {"admitted": True}}, "metrics": {"validation": {"f1": 1.0}}}
+    (copy / "manifest.json").write_text(json.dumps({**manifest, **before}))
+    assert write(copy, Threshold(0.25, "two alarms a day", 0, 0)) == ["bf16"]
     found = read_manifest(copy)
     assert "engines" not in found
+    assert found["metrics"] == {"validation": None}
     assert (found["threshold"]["value"], found["threshold"]["how"]) == (0.25, "two alarms a day")
     assert Detector.load(copy).threshold == 0.25
 

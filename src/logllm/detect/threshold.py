@@ -52,13 +52,18 @@ def current(run: Path) -> Threshold:
     return Threshold(**verified(run)["threshold"])
 
 
-def write(run: Path, threshold: Threshold) -> None:
+def write(run: Path, threshold: Threshold) -> list[str]:
     """Give a run another threshold.
 
-    Engines that round were admitted at the one before, and so are admitted no longer.
+    Engines that round were admitted at the one before, and so are admitted no longer; the figures of the validation part held for it, and go.
+
+    Returns:
+        The engines that are to be admitted anew.
 
     Raises:
         ModelError: not a finished run.
     """
-    manifest = {name: value for name, value in verified(run).items() if name != "engines"} | {"threshold": asdict(threshold)}
-    write_manifest(run, manifest)
+    manifest = dict(verified(run))
+    engines = manifest.pop("engines", {})
+    write_manifest(run, {**manifest, "threshold": asdict(threshold), "metrics": {"validation": None}})
+    return [name for name, found in engines.items() if found["admitted"]]
