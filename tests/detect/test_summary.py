@@ -56,6 +56,21 @@ def test_incidents_are_told_apart_by_time(log) -> None:
     assert (first.start, first.end) == (rows["end"].min(), rows["end"].max())
 
 
+def test_an_alert_in_a_rotated_log_has_the_time_of_its_own_file() -> None:
+    made = Log()
+    for day, file in enumerate(["app.log.2", "app.log.1", "app.log"]):
+        for hour in range(24):
+            lines = [2 * hour + 2, 2 * hour + 3]
+            made.add(f"{day}-{hour}", [0, 2], at=3600 * (24 * day + hour), lines=lines, file=file)
+    verdicts = made.frame()
+    files = ["app.log.2", "app.log.1", "app.log.1"]
+    spanning = {"session": "bad", "score": 0.9, "anomalous": True, "lines": [9, 1, 60], "messages": [0, 4, 2], "files": files}
+    spanning |= {"start": NOON + timedelta(hours=4), "end": NOON + timedelta(hours=47)}
+    (incident,) = summarise(pl.concat([verdicts, pl.DataFrame([spanning]).select(verdicts.columns)]), pl.Series(MESSAGES))
+    assert incident.messages[0].message == "ERROR: disk full"
+    assert NOON + timedelta(hours=23) <= incident.start <= NOON + timedelta(hours=25)
+
+
 def test_a_session_as_long_as_the_log_joins_nothing(log) -> None:
     """The server's own session has a telling line in each fault and everyday ones between; it is part of both."""
     lines = [row["lines"][1] for row in log.frame().filter("anomalous").to_dicts()]

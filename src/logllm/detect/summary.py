@@ -81,7 +81,11 @@ def _rows(verdicts: pl.DataFrame) -> pl.DataFrame:
     at = pl.int_range(pl.len()).over("row")
     time = pl.when(at == 0).then("start").when(at == pl.col("last")).then("end")
     order = ["files", "lines"] if several else ["lines"]
-    rows = rows.with_columns(time=time).sort(order, maintain_order=True)
+    rows = rows.with_columns(time=time)
+    if several:  # by their times: app.log.1 comes before app.log
+        known = rows.group_by("files", maintain_order=True).agg(pl.col("time").min()).sort("time", nulls_last=True, maintain_order=True)
+        rows = rows.with_columns(pl.col("files").cast(pl.Enum(known["files"])))
+    rows = rows.sort(order, maintain_order=True)
     return rows.with_row_index("place").select(
         "row", "session", "score", "anomalous", "place", message="messages", time=pl.col("time").forward_fill().backward_fill()
     )
