@@ -16,6 +16,7 @@ from logllm.detect.threshold import choose, write
 from logllm.errors import DataError
 from logllm.model.batch import rows_of
 from logllm.model.run import read_manifest, read_recipe
+from logllm.study.doubts import doubts
 
 
 @pytest.fixture
@@ -34,7 +35,8 @@ def test_no_threshold_has_a_better_f1_on_the_data_it_was_chosen_on(copy, tiny_da
     write(copy, chosen)
     report = evaluate(Detector.load(copy), tiny_data, split="train")
     assert report["f1"] == pytest.approx(chosen.f1)
-    assert report["threshold_chosen"] == f"best F1 on the train part of {tiny_data.name}"
+    assert report["threshold_chosen"] == f"best F1 on the train part of {report['fingerprint'][:8]} ({tiny_data.name})"
+    assert "the threshold was chosen on these sessions: judge others" in doubts(report)
 
 
 def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:

@@ -94,6 +94,15 @@ class Threshold:
     f1: float | None = None
 
 
+def chosen_on(split: str, fingerprint: str) -> str:
+    """How a threshold names the sessions it was chosen on, so that a report on the same ones is recognised.
+
+    >>> chosen_on("test", "1205463eec4bc1aa")
+    'the test part of 1205463e'
+    """
+    return f"the {split} part of {fingerprint[:8]}"
+
+
 def f1_by_threshold(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
     """Each distinct score, ascending, and F1 when all sessions from it on are called anomalous.
 

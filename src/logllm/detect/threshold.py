@@ -6,7 +6,7 @@ from pathlib import Path
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.guard import EXACT
-from logllm.detect.metrics import Progress, Threshold, choose_threshold
+from logllm.detect.metrics import Progress, Threshold, choose_threshold, chosen_on
 from logllm.detect.scoring import Scorer
 from logllm.errors import DataError
 from logllm.model.batch import rows_of
@@ -35,7 +35,7 @@ def choose(run: Path, data: Path, *, split: str = "validation", progress: Progre
     found = choose_threshold(logits, part["anomalous"].to_numpy().astype(bool))
     if found.f1 is None:
         raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
-    return replace(found, how=f"best F1 on the {split} part of {data.resolve().name}")
+    return replace(found, how=f"best F1 on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})")
 
 
 def given(value: float | None, *, because: str) -> Threshold | None:

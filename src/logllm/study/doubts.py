@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from logllm.detect.metrics import chosen_on
+
 Report = Mapping[str, Any]
 """What `logllm.detect.evaluate.judge` or `evaluate` gives; `baselines` and `calibration` where they were asked for."""
 
@@ -28,8 +30,10 @@ def _about_data(report: Report) -> Iterator[str]:
     """What the figures were taken on."""
     if report["split"] == "train":
         yield "these are the sessions that the model learned from: the figures say nothing about others"
-    if report["split"] == "validation" and report.get("threshold_chosen", "").startswith("best"):
-        yield "the threshold was chosen on these sessions: judge the test part"
+    how, split = report.get("threshold_chosen", ""), report["split"]
+    own = split == "validation" and how.startswith("best F1 on validation") and report.get("data_of_training", True)
+    if own or ("fingerprint" in report and chosen_on(split, report["fingerprint"]) in how):
+        yield "the threshold was chosen on these sessions: judge others"
     if "data_of_training" in report and not report["data_of_training"]:
         unknown = report["data_of_training"] is None
         yield "what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on"
