@@ -136,6 +136,16 @@ def test_a_wrong_target_is_refused(tiny_models) -> None:
         assemble(section)
 
 
+@pytest.mark.parametrize("table", ["lm_head", "embed_tokens"])
+def test_embeddings_and_output_head_take_no_adapters(tiny_models, table) -> None:
+    from logllm.model.logllm import assemble
+
+    lora = tiny_models.decoder.lora.model_copy(update={"targets": ("q_proj", table)})
+    section = tiny_models.model_copy(update={"decoder": tiny_models.decoder.model_copy(update={"lora": lora})})
+    with pytest.raises(ModelError, match="embeddings and output head take no adapters"):
+        assemble(section)
+
+
 def test_more_tokens_than_the_encoder_reads_are_refused(tiny_models) -> None:
     from transformers import AutoModel
 

@@ -150,7 +150,7 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
     """The model with LoRA adapters, frozen until a stage trains them.
 
     Raises:
-        ModelError: a target that the model does not have.
+        ModelError: a target that the model does not have, or embeddings.
     """
     import_bitsandbytes()
     from peft import LoraConfig, get_peft_model
@@ -164,6 +164,9 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
         model = get_peft_model(model, config)
     except ValueError as exc:
         raise ModelError(f"{part}: {str(exc).splitlines()[0]}; check model.{part}.lora.targets") from exc
+    if any(hasattr(table, "base_layer") for table in (model.get_input_embeddings(), model.get_output_embeddings())):
+        # The head's rows of the two answers are read alone, and often its weights are the input embeddings' too.
+        raise ModelError(f"{part}: embeddings and output head take no adapters; take them out of model.{part}.lora.targets")
     return model.requires_grad_(False)
 
 
