@@ -143,9 +143,14 @@ def test_the_card_of_merged_halves_says_that_merging_rounds(run, tmp_path) -> No
 
 
 def test_a_report_of_another_run_is_refused(run, tmp_path) -> None:
-    report = {"model": "other@12345678", "split": "test", "average_precision": 1.0, "intervals": {}}
+    report = {"model": "other@12345678", "split": "test", "average_precision": 1.0, "intervals": {}, "threshold": 0.5}
     (tmp_path / "test.json").write_text(json.dumps(report))
     with pytest.raises(DataError, match="a report of other@12345678, not of tiny@"):
+        export_run(run, tmp_path / "bundle", bundle=Bundle(reports=(tmp_path / "test.json",)))
+    manifest = read_manifest(run)
+    own = {"model": f"tiny@{manifest['files']['projector.safetensors'][:8]}", "threshold": manifest["threshold"]["value"] / 2}
+    (tmp_path / "test.json").write_text(json.dumps(report | own))
+    with pytest.raises(DataError, match="was made at the threshold .*, and the run's is .*: evaluate it again"):
         export_run(run, tmp_path / "bundle", bundle=Bundle(reports=(tmp_path / "test.json",)))
     (tmp_path / "test.json").write_text("[]")
     with pytest.raises(DataError, match="is no report: write it with logllm evaluate --json"):

@@ -145,15 +145,17 @@ def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     """A report of `logllm evaluate --json`, if it is this run's.
 
     Raises:
-        DataError: not readable, or another run's.
+        DataError: not readable, another run's, or made at another threshold.
     """
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
     ours = f"{manifest['name']}@{manifest['files'][PROJECTOR][:8]}"
-    if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals"} <= report.keys():
+    if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals", "threshold"} <= report.keys():
         raise DataError(f"{path} is no report: write it with logllm evaluate --json")
     if report["model"] != ours:
         raise DataError(f"{path} is a report of {report['model']}, not of {ours}: evaluate this run")
+    if report["threshold"] != (now := manifest["threshold"]["value"]):
+        raise DataError(f"{path} was made at the threshold {report['threshold']:.4g}, and the run's is {now:.4g}: evaluate it again")
     return report
