@@ -96,25 +96,40 @@ def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, e
     assert sum(losses[-10:]) < share * sum(losses[:10])
 
 
-def test_beginnings_choose_the_threshold_too(tiny_recipe, tmp_path, monkeypatch) -> None:
-    from logllm.data.prepared import Prepared
-    from logllm.detect.metrics import choose_threshold
-
+@pytest.fixture
+def labelled_by_line(tmp_path):
+    """Prepared data of 40 small sessions of a made log, their lines labelled."""
     lines, _ = make_log(sessions=40, seed=3)
     (tmp_path / "app.jsonl").write_text("\n".join(lines))
     (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if "retry" in line))
     overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}
     settings = choose("json", recipe=None, overrides=overrides)
     prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+    return tmp_path / "data"
+
+
+def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labelled_by_line, tmp_path) -> None:
+    stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 16, "beginnings": 8}
+    losses = []
+    for micro in (2, 16):
+        train(changed(tiny_recipe, batch=16, micro_batch=micro, stages=[stage]), labelled_by_line, out=tmp_path / str(micro))
+        losses.append(json.loads((tmp_path / str(micro) / "steps.jsonl").read_text())["loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
+    from logllm.data.prepared import Prepared
+    from logllm.detect.metrics import choose_threshold
+
     judged = []
     monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)
     monkeypatch.setattr(
         "logllm.training.train.choose_threshold", lambda logits, labels: judged.append(labels) or choose_threshold(logits, labels)
     )
-    part = Prepared.load(tmp_path / "data").labelled("validation")
+    part = Prepared.load(labelled_by_line).labelled("validation")
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
     for count in (0, 2):
-        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), tmp_path / "data", out=tmp_path / str(count))
+        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), labelled_by_line, out=tmp_path / str(count))
         metrics = manifest["metrics"]["validation"]
         assert sum(metrics[name] for name in ("tp", "fp", "tn", "fn")) == len(part)
     sessions, all_of_them = judged

@@ -34,6 +34,11 @@ class MicroBatch(NamedTuple):
     labels: npt.NDArray[np.int64]
     """1 for anomalous: of the sessions, then of the beginnings."""
 
+    def batch(self, tokens: MessageTokens, *, vectors: torch.Tensor | None) -> Batch:
+        """As tensors; messages' vectors where they are known, else their tokens."""
+        found = collate(self.sessions, tokens=tokens, vectors=vectors, labels=torch.from_numpy(self.labels))
+        return replace(found, beginnings=self.beginnings)
+
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -133,6 +138,7 @@ class Loop:
         self._log = run / "steps.jsonl"
         self._vectors: torch.Tensor | None = None
         self._encoded: Rows = np.zeros(0, dtype=np.int64)
+        self._began = time.monotonic()
 
     def train(self, *, encode_positions: int, watch: Watch | None = None) -> None:
         """Run all stages, or those that a checkpoint leaves.
@@ -150,12 +156,18 @@ class Loop:
         if checkpoint is not None:
             start = position_of(checkpoint)
             restore_model(checkpoint, self.model)
+        self._began -= start.seconds
         # What was logged after the checkpoint is about to happen again.
         with self._log.open("ab") as log:
             log.truncate(start.log)
         for stage in range(start.stage, len(self.section.stages)):
             resumed = checkpoint if stage == start.stage else None
             self._run_stage(stage, resumed, encode_positions=encode_positions, watch=watch)
+
+    @property
+    def seconds(self) -> float:
+        """How long training has taken, the time until the checkpoint it goes on from included."""
+        return time.monotonic() - self._began
 
     def vectors(self, rows: Rows, *, positions: int) -> torch.Tensor:
         """Vectors of some messages, zeros for the others, (len(tokens), d_enc), kept for as long as the encoder learns nothing.
@@ -186,8 +198,8 @@ class Loop:
         before = sum(len(done) for done in self.orders[:stage])
         for step in range(first, steps):
             rows = order[step * self.section.batch : (step + 1) * self.section.batch]
-            batches = self._batches(rows, vectors, stage=stage, step=step)
-            loss, lr = self._step(rows, batches, optimizer=optimizer, stage=stage, step=step)
+            some = list(self.data.micro_batches(rows, self.section, stage=stage, step=step))
+            loss, lr = self._step(some, vectors, optimizer=optimizer, stage=stage, step=step)
             done = before + step * self.section.batch + len(rows)
             entry = Step(stage, step + 1, steps, loss, lr, done, sum(map(len, self.orders)))
             self._record(entry, len(rows))
@@ -198,17 +210,20 @@ class Loop:
         # A stage's end is the next stage's beginning with a new optimiser; the last one's end keeps its own.
         self._checkpoint(optimizer, stage=stage, step=steps)
 
-    def _step(self, rows: Order, batches: Iterator[Batch], *, optimizer: Any, stage: int, step: int) -> tuple[float, float]:
-        """One optimiser step; its loss and learning rate."""
+    def _step(
+        self, some: Sequence[MicroBatch], vectors: torch.Tensor | None, *, optimizer: Any, stage: int, step: int
+    ) -> tuple[float, float]:
+        """One optimiser step, in which every verdict weighs the same; its loss and learning rate."""
         section = self.section.stages[stage]
         micro = self.section.micro_batch
         lr = learning_rate(section, done=step * (self.section.batch // micro), total=-(-len(self.orders[stage]) // micro))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        total = 0.0
-        for batch in batches:
+        total, verdicts = 0.0, sum(len(each.labels) for each in some)
+        for each in some:
+            batch = each.batch(self.data.tokens, vectors=vectors).to(self.model.device)
             with self.accelerator.autocast():
-                loss = self.model.loss(batch.to(self.model.device), objective=self.section.objective) * (len(batch.places) / len(rows))
+                loss = self.model.loss(batch, objective=self.section.objective) * (len(each.labels) / verdicts)
             self.accelerator.backward(loss)
             total += loss.item()
         if not np.isfinite(total):
@@ -219,16 +234,10 @@ class Loop:
         optimizer.zero_grad(set_to_none=True)
         return total, lr
 
-    def _batches(self, rows: Order, vectors: torch.Tensor | None, *, stage: int, step: int) -> Iterator[Batch]:
-        """A step's micro-batches as tensors."""
-        for each in self.data.micro_batches(rows, self.section, stage=stage, step=step):
-            batch = collate(each.sessions, tokens=self.data.tokens, vectors=vectors, labels=torch.from_numpy(each.labels))
-            yield replace(batch, beginnings=each.beginnings)
-
     def _record(self, entry: Step, sessions: int) -> None:
         line = {"stage": entry.stage + 1, "step": entry.step, "loss": entry.loss, "lr": entry.lr, "sessions": sessions, "at": time.time()}
         with self._log.open("a", encoding="utf-8") as log:
             log.write(json.dumps(line) + "\n")
 
     def _checkpoint(self, optimizer: Any, *, stage: int, step: int) -> None:
-        save_state(self.run, self.model, optimizer=optimizer, position=Position(stage, step, self._log.stat().st_size))
+        save_state(self.run, self.model, optimizer=optimizer, position=Position(stage, step, self._log.stat().st_size, self.seconds))

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.config.train import Part, StageSection, TrainSection
+from logllm.config.train import Part, TrainSection
 from logllm.data.prepared import Prepared
-from logllm.model.batch import MessageTokens, collate
+from logllm.model.batch import MessageTokens
 from logllm.model.blueprint import Blueprint, draw
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.weights import SMALL_TIER, Progress, available, locate
@@ -94,10 +94,12 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
         if all(available(part.weights) for part in models):
             model, _ = assemble(recipe.model, progress=progress)
             model.to(accelerator.device)
-            ordered = zip(stages, recipe.train.stages, training.orders(recipe.train), strict=True)
+            if recipe.train.gradient_checkpointing:
+                model.checkpoint_gradients()
+            ordered = zip(stages, enumerate(training.orders(recipe.train)), strict=True)
             stages = [
-                replace(planned, seconds=_seconds(model, training, section=recipe.train, planned=(stage, order), accelerator=accelerator))
-                for planned, stage, order in ordered
+                replace(planned, seconds=_seconds(model, training, section=recipe.train, planned=order, accelerator=accelerator))
+                for planned, order in ordered
             ]
     return Plan(
         stages=tuple(stages),
@@ -141,18 +143,23 @@ def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: 
     ]
 
 
-def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[StageSection, Order], accelerator: Any) -> float:
-    """A stage's time: one micro-batch of its middling sessions timed, times the number of micro-batches."""
-    stage, order = planned
-    model.trains(stage.trains)
-    middling = _middling(order, data, count=section.micro_batch)
-    labels = torch.from_numpy(data.labels[middling].astype(np.int64))
+def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned: tuple[int, Order], accelerator: Any) -> float:
+    """A stage's time: one micro-batch of its middling sessions timed as the stage sees them, times the number of micro-batches."""
+    number, order = planned
+    stage = section.stages[number]
+    model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
     vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    batch = collate([data.sessions[row] for row in middling], tokens=data.tokens, vectors=vectors, labels=labels).to(model.device)
+    some = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
+    batch = some.batch(data.tokens, vectors=vectors).to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up
         started = time.perf_counter()
-        accelerator.backward(model.loss(batch, objective=section.objective))
+        with accelerator.autocast():
+            loss = model.loss(batch, objective=section.objective)
+        accelerator.backward(loss)
+        loss.item()
+        if model.device.type == "cuda":  # which goes on by itself
+            torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     model.zero_grad(set_to_none=True)
     return min(seconds) * -(-len(order) // section.micro_batch)

@@ -19,11 +19,12 @@ _FOLDER = "checkpoints"
 
 @dataclass(frozen=True)
 class Position:
-    """How far training has come: `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written."""
+    """How far training has come: `step` optimiser steps of stage `stage` are done, `log` bytes of steps.jsonl written, in so many seconds."""
 
     stage: int
     step: int
     log: int
+    seconds: float = 0.0
 
 
 def learned(model: LogLLM) -> dict[str, Tensor]:
@@ -77,8 +78,9 @@ def restore_optimizer(checkpoint: Path, optimizer: Any) -> None:
     """Put a checkpoint's optimiser state and random generators back."""
     flat = load_file(checkpoint / "optimizer.safetensors")
     torch.set_rng_state(flat.pop("generator"))
-    if torch.cuda.is_available() and "generator.cuda" in flat:
-        torch.cuda.set_rng_state(flat.pop("generator.cuda"))
+    on_gpu = flat.pop("generator.cuda", None)
+    if on_gpu is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state(on_gpu)
     state = optimizer.state_dict()
     for key, value in flat.items():
         index, _, name = key.partition(".")

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -66,12 +65,11 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-        started = time.monotonic()
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
         if recipe.model.projector.start == "words" and find_state(out) is None:
             _start(loop, prepared.messages, recipe=recipe)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
-        seconds = time.monotonic() - started
+        seconds = loop.seconds
         judged = _judge(model, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
