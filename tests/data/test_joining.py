@@ -14,6 +14,7 @@ from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import check_format, load_format
+from logllm.data.line_labels import LineLabels
 from logllm.data.reader import Reader
 from logllm.errors import DataError, RecipeError
 
@@ -137,8 +138,30 @@ no line at all
 def test_what_a_container_runtime_cut_is_whole_again(name, batch):
     reading, rows = read(load_format(name), CUT[name].strip().replace("~", " "), batch_lines=batch)
     ended = "never ended" if name == "cri" else r"never ended\n"
-    assert rows == [(1, '{"level":"warn","msg":"half   a message"}'), (6, "whole"), (2, "panic: no"), (8, ended)]
+    assert rows == [(1, '{"level":"warn","msg":"half   a message"}'), (2, "panic: no"), (6, "whole"), (8, ended)]
     assert [reading.counts[count] for count in ("lines", "rejected", "continued", "cut_lines")] == [8, 1, 3, 0]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 5000])
+def test_what_never_ends_holds_nothing_back_for_long(monkeypatch, batch):
+    monkeypatch.setattr("logllm.data.joining._MOST_PIECES", 3)
+    monkeypatch.setattr("logllm.data.joining._FAR", 5)
+    rows = ["stdout P a", "stderr F 1", "stdout P b", "stdout P c", "stdout P d"]  # more pieces than a line has
+    rows += [f"stderr F {number}" for number in range(2, 9)] + ["stdout F e"]  # too far to be of the same line
+    raw = "".join(f"2024-02-29T00:17:09.1Z {row}\n" for row in rows)
+    _, found = read(load_format("cri"), raw, batch_lines=batch)
+    assert found == [(1, "abc"), (2, "1"), (5, "d"), *((number + 4, str(number)) for number in range(2, 9)), (13, "e")]
+
+
+def test_a_line_label_belongs_to_the_line_that_begins_there(tmp_path):
+    lines = ["stdout F before", "stdout P alpha", "stderr F beta", "stdout F  ends", "stdout F after"]
+    (tmp_path / "pod.log").write_text("".join(f"2024-02-29T00:17:09.1Z {line}\n" for line in lines))
+    labels = pl.DataFrame({"line": [2], "anomalous": [True]}, schema_overrides={"line": pl.UInt64})
+    for batch in (1, 100):
+        reading = reader(load_format("cri"), b"", batch_lines=batch)
+        records = pl.concat(list(LineLabels(labels).given(reading.read([tmp_path / "pod.log"]), reading)))
+        found = zip(reading.messages.messages.gather(records["message"]), records["anomalous"], strict=True)
+        assert list(found) == [("before", False), ("alpha ends", True), ("beta", False), ("after", False)]
 
 
 def test_pieces_that_make_too_long_a_line_are_left_out_and_counted(monkeypatch):

@@ -13,6 +13,11 @@ from logllm.data.records import Records
 Piece = TypeVar("Piece")
 Counts = MutableMapping[str, int]
 
+_FAR = 1000
+"""Lines of other streams that may lie between two pieces of a line."""
+_MOST_PIECES = 1024
+"""Of a line; what never ends begins anew after so many."""
+
 
 class Joining(Protocol[Piece]):
     """Joins what comes in pieces; what may go on is held back."""
@@ -99,7 +104,7 @@ class Blocks:
 
 
 class Partials:
-    """Lines that were cut in pieces, whole again."""
+    """Lines that were cut in pieces, whole again, each where its first piece stands."""
 
     def __init__(self, section: PartialSection, counts: Counts) -> None:
         """Nothing held back.
@@ -114,46 +119,58 @@ class Partials:
         self._held: pl.DataFrame | None = None
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
-        """Whole lines with the numbers of their first pieces, each where its last one stands; pieces of another stream may lie between."""
+        """Whole lines; one that may go on is held back, and all that come after it."""
         if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
             return piece
-        fresh = piece.with_columns(cut=pl.lit(value=False))
-        lines = fresh if self._held is None else pl.concat([self._held, fresh])
-        rows = self._joined(lines)
-        self._counts["continued"] += lines.height - rows.height
-        self._counts["lines"] += lines.height - rows.height
-        goes_on = rows.drop_in_place("goes_on")
-        self._held = rows.filter(goes_on) if goes_on.any() else None
-        return self._whole(rows.filter(~goes_on))
+        lines = piece if self._held is None else pl.concat([self._held, piece])
+        pieces = self._pieces(lines)
+        rows = self._rows(pieces)
+        near = pl.col("last") + _FAR >= lines["line"][-1]
+        going_on = rows.filter(pl.col("goes_on") & near & (pl.col("pieces") < _MOST_PIECES))["line"].min()
+        if going_on is None:
+            self._held = None
+            return self._whole(rows)
+        self._held = pieces.filter(pl.col("first") >= going_on).select(piece.columns)
+        return self._whole(rows.filter(pl.col("line") < going_on))
 
     def flush(self) -> pl.DataFrame | None:
-        """Pieces that nothing followed."""
+        """What is held back, pieces that nothing followed too."""
         held, self._held = self._held, None
-        return None if held is None else self._whole(held)
+        return None if held is None else self._whole(self._rows(self._pieces(held)))
 
-    def _joined(self, lines: pl.DataFrame) -> pl.DataFrame:
-        """Lines put together, without the pieces that would make one too long, in the order of their last pieces."""
+    def _pieces(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Lines with what of them is joined, and `first`, the number of the line that begins theirs."""
         groups = lines["text"].str.extract_groups(self._section.pattern).struct.unnest()
         known = {name: groups[name] if name in groups.columns else pl.lit("") for name in ("before", "part", "after", "stream")}
-        pieces = lines.with_columns(**known).with_row_index("place")
-        pieces = pieces.with_columns(goes_on=pl.col("part").is_not_null() & pl.col("text").str.contains(self._section.goes_on))
-        whose = ("stream", pl.col("part").is_null().alias("other"))
-        ended = (~pl.col("goes_on")).cum_sum().over(whose)
-        pieces = pieces.with_columns(row=pl.when("goes_on").then(ended).otherwise(ended - 1))
+        pieces = lines.with_columns(**known)
+        goes_on = pl.col("part").is_not_null() & pl.col("text").str.contains(self._section.goes_on)
+        pieces = pieces.with_columns(other=pl.col("part").is_null(), goes_on=goes_on)
+        stream = ("stream", "other")
+        before = pl.col("goes_on").shift(1, fill_value=False) & (pl.col("line") - pl.col("line").shift(1) <= _FAR)
+        pieces = pieces.with_columns(run=(~before.fill_null(value=False)).cum_sum().over(stream))
+        pieces = pieces.with_columns(part_of=pl.int_range(pl.len()).over(*stream, "run") // _MOST_PIECES)
+        return pieces.with_columns(first=pl.col("line").first().over(*stream, "run", "part_of"))
+
+    def _rows(self, pieces: pl.DataFrame) -> pl.DataFrame:
+        """Pieces put together, without those that would make a line too long."""
         fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
         whole = pl.col("before").first() + pl.col("part").filter(fits).str.join("") + pl.col("after").first()
-        rows = pieces.group_by(*whose, "row", maintain_order=True).agg(
-            pl.col("line").first(),
+        rows = pieces.group_by(line="first", maintain_order=True).agg(
             text=pl.when(pl.len() == 1).then(pl.col("text").first()).otherwise(whole),
-            cut=pl.col("cut").any() | ~fits.fill_null(value=True).all(),
+            cut=~fits.fill_null(value=True).all(),
             goes_on=pl.col("goes_on").last(),
-            place=pl.col("place").last(),
+            last=pl.col("line").last(),
+            pieces=pl.len(),
         )
-        return rows.sort("place").select(*lines.columns, "goes_on")
+        return rows.sort("line")
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Lines that have ended, counted."""
+        joined = int(rows["pieces"].sum()) - rows.height
+        self._counts["continued"] += joined
+        self._counts["lines"] += joined
         self._counts["cut_lines"] += int(rows["cut"].sum())
-        return rows.drop("cut")
+        return rows.select("line", "text")
 
 
 class Continuations:

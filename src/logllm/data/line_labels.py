@@ -10,8 +10,8 @@ from logllm.data.reader import Reader
 class LineLabels:
     """Labels by line number on their way into a log of one file.
 
-    A label belongs to the record of its line. On a line that goes on a record (`FormatSection.continuation`) it belongs to that record, on
-    one that did not parse to none. A record is anomalous where one of its labels says so; one without labels is normal.
+    A label belongs to the record of its line. On a line that goes on a record (`FormatSection.continuation`, `partial`) it belongs to the record
+    that began last, on one that did not parse to none. A record is anomalous where one of its labels says so; one without labels is normal.
     """
 
     def __init__(self, labels: pl.DataFrame) -> None:
