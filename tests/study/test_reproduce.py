@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from logllm.study.reproduce.cell import Cell
 from logllm.study.reproduce.grid import Asked, grid
 from logllm.study.reproduce.markdown import markdown
 from logllm.study.reproduce.page import page
-from logllm.study.reproduce.place import place
+from logllm.study.reproduce.place import alone, place
 from logllm.study.reproduce.process import Processes, Spent
 from logllm.study.reproduce.published import NAMES, SETS, published
 from logllm.study.reproduce.run import opened, run, wanted
@@ -349,3 +350,21 @@ def test_a_cells_work_is_told_apart_by_all_that_matters(asked, tmp_path) -> None
     ]
     assert len({cell.slug for cell in (one, *others)}) == 6
     assert Cell(one.place, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug == one.slug
+
+
+def test_two_tables_in_one_folder_make_data_one_after_the_other(tmp_path) -> None:
+    said, order = [], []
+
+    def second() -> None:
+        with alone(tmp_path, watch=said.append):
+            order.append("second")
+
+    with alone(tmp_path, watch=said.append):
+        other = threading.Thread(target=second)
+        other.start()
+        while not said:
+            time.sleep(0.01)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]
+    assert said == ["another process makes data here: waiting for it"]

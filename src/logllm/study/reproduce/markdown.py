@@ -22,7 +22,12 @@ def markdown(found: Mapping[str, Any]) -> str:
     parts = [f"## {TITLES[found['table']]}", "", *_about(found), ""]
     if not rows:
         return "\n".join([*parts, "Not one cell is done."])
-    parts += [*(_altered(rows) if found["table"] == "unstable" else _plain(found["table"], rows)), "", *_legend(rows)]
+    altered = found["table"] == "unstable"
+    parts += [
+        *(_altered(rows) if altered else _plain(found["table"], rows)),
+        "",
+        _legend(rows) + ("" if altered else f" {_spending(rows)}"),
+    ]
     if found.get("pooled"):
         parts += ["", *_pooled(found)]
     return "\n".join(parts)
@@ -110,18 +115,24 @@ def _lost(row: Row) -> str:
     return _figure(row["f1"]) + (f" ({row['f1_lost']:+.3f})" if row["ratio"] and row["f1_lost"] is not None else "")
 
 
-def _legend(rows: Sequence[Row]) -> list[str]:
-    """How to read the table."""
+def _legend(rows: Sequence[Row]) -> str:
+    """How to read the figures."""
     seeds = max(row["seeds"] for row in rows)
     counts = f"means over {seeds} seeds ± their sample deviation" if seeds > 1 else "of one seed"
-    interval = "from the lowest lower to the highest upper end over seeds" if seeds > 1 else "bootstrap over sessions"
     sessions = ", ".join(f"{data}: {count:,}" for data, count in {row["data"]: row["sessions"] for row in rows}.items())
+    return f"Figures are {counts}. Test sessions: {sessions}."
+
+
+def _spending(rows: Sequence[Row]) -> str:
+    """How to read intervals, times and memory."""
+    several = max(row["seeds"] for row in rows) > 1
+    interval = "from the lowest lower to the highest upper end over seeds" if several else "bootstrap over sessions"
     threads = sorted({count for row in rows for count in row["threads"]})
-    return [
-        f"Figures are {counts}; in brackets 95 % intervals ({interval}). Test sessions: {sessions}. "
-        f"Times and memory are of one process each{f' with {_or(threads)} thread(s)' if threads else ''}, starting "
-        "included, and what else the machine did meanwhile: a process that was paused waited on the clock."
-    ]
+    return (
+        f"In brackets 95 % intervals ({interval}). Times and memory are of one process each"
+        f"{f' with {_or(threads)} thread(s)' if threads else ''}, starting included, and what else the machine did meanwhile: "
+        "a process that was paused waited on the clock."
+    )
 
 
 def _or(numbers: Sequence[int]) -> str:

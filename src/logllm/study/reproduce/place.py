@@ -1,7 +1,10 @@
 """Where a cell's data lies, what they are, and how they are made where they are not given."""
 
+import fcntl
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -49,6 +52,20 @@ class Place(NamedTuple):
         """What the data's manifest says."""
         found: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
         return found
+
+
+@contextmanager
+def alone(folder: Path, *, watch: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process makes data for the tables of a folder; commands begun meanwhile go on holding it, should this one be killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".data.lock").open("wb") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            watch("another process makes data here: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def place(text: str) -> Place:

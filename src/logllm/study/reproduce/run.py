@@ -13,6 +13,7 @@ from logllm.errors import LogLLMError, ModelError
 from logllm.study.reproduce.cell import Cell, finished, work
 from logllm.study.reproduce.grid import Asked, grid
 from logllm.study.reproduce.markdown import markdown
+from logllm.study.reproduce.place import alone
 from logllm.study.reproduce.plots import plot
 from logllm.study.reproduce.pooled import pooled
 from logllm.study.reproduce.process import Processes, Runner
@@ -107,8 +108,9 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     processes = Processes(jobs=jobs)
     do = runner or processes.run
     cells = wanted(table.grid, only)
-    for cell in cells:
-        cell.place.provide(do, watch=watch)
+    with alone(table.out, watch=watch):
+        for cell in cells:
+            cell.place.provide(do, watch=watch)
     todo = [cell for cell in cells if finished(cell, table.cells) is None]
     watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
     counting = _counting(watch, len(todo))
