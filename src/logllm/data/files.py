@@ -16,6 +16,15 @@ from logllm.errors import DataError
 
 MANIFEST = "manifest.json"
 """The file that says what a folder holds; written last."""
+KINDS = {
+    "data": "prepared data",
+    "folds": "folds",
+    "run": "a run",
+    "bundle": "an exported run",
+    "baseline": "a baseline",
+    "report": "a report",
+}
+"""What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its run."""
 
 
 def cache() -> Path:
@@ -69,28 +78,37 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
 
 
-def check_replaceable(folder: Path, *, force: bool) -> None:
+def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
     """Whether a folder may be made here.
 
+    Args:
+        folder: The place.
+        force: Replace a folder of the same kind.
+        kind: What is to be made, and the one thing that is replaced (`KINDS`).
+
     Raises:
-        DataError: something is here and `force` is off, or it is no folder of logllm's, which is never replaced.
+        DataError: something is here and `force` is off, or it is of another kind or no folder of logllm's: these are never replaced.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / MANIFEST).is_file():
+    with explained(folder):
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        held = _kind(folder)
+    if held is None:
         raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
+    if held != kind:
+        raise DataError(f"{folder} holds {KINDS[held]}, which is not replaced by {KINDS[kind]}; choose another place")
     if not force:
         raise DataError(f"{folder} exists; choose another place, or replace it with --force")
 
 
 @contextmanager
-def new_folder(folder: Path, *, force: bool) -> Iterator[Path]:
-    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one.
+def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
+    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one of its `kind`.
 
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
     """
-    check_replaceable(folder, force=force)
+    check_replaceable(folder, force=force, kind=kind)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     try:
@@ -98,7 +116,7 @@ def new_folder(folder: Path, *, force: bool) -> Iterator[Path]:
             temporary.mkdir(parents=True)
             yield temporary
             _flush(temporary)
-            check_replaceable(folder, force=force)
+            check_replaceable(folder, force=force, kind=kind)
             if folder.exists():
                 folder.replace(aside)
             temporary.replace(folder)
@@ -124,6 +142,18 @@ def explained(path: Path) -> Iterator[None]:
         if isinstance(exc, OSError):
             raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
         raise
+
+
+def _kind(folder: Path) -> str | None:
+    """What a folder holds (`KINDS`); nothing where it has no manifest of logllm's."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or "version" not in manifest:
+        return None
+    kind = "bundle" if "bundle" in manifest else manifest.get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS else None
 
 
 def _flush(path: Path) -> None:
