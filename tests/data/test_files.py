@@ -113,6 +113,59 @@ def test_only_what_is_of_the_same_kind_is_replaced(tmp_path, manifest, kind, sai
     assert names(tmp_path) == [MANIFEST]
 
 
+def fill(out, content, *, force=False):
+    with new_folder(out, force=force) as folder:
+        (folder / "parts").mkdir()
+        (folder / "parts" / content).touch()
+        (folder / MANIFEST).write_text(written(content))
+
+
+def test_the_folder_one_is_in_can_be_filled(tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for content in ("one", "two"):
+        fill(Path(), content, force=content == "two")
+        assert names(Path()) == names(here) == [MANIFEST, "parts"]
+        assert names(here / "parts") == [content]
+    with pytest.raises(DataError, match=r"^\. exists"):
+        fill(Path(), "three")
+    assert names(tmp_path) == ["here"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link"
+    link.symlink_to(tmp_path / "real")
+    for content in ("one", "two"):
+        fill(link, content, force=content == "two")
+        assert link.readlink() == tmp_path / "real"
+        assert names(tmp_path / "real" / "parts") == [content]
+    with pytest.raises(DataError, match="elsewhere/link exists"):
+        fill(link, "three")
+    assert names(tmp_path) == ["elsewhere", "real"]
+    assert names(tmp_path / "elsewhere") == ["link"]
+
+
+def test_what_cannot_be_replaced_comes_back(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    fill(out, "one")
+    replace = Path.replace
+
+    def fails(self, target):
+        if self.name == MANIFEST and self.parent.name.endswith(".tmp"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(DataError, match="out cannot be written: Input/output error"):
+        fill(out, "two", force=True)
+    assert names(tmp_path) == ["out"]
+    assert names(out / "parts") == ["one"]
+    assert (out / MANIFEST).read_text() == written("one")
+
+
 def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:
     from safetensors import SafetensorError
 

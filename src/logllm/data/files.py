@@ -105,22 +105,26 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
 def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
     """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one of its `kind`.
 
+    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is replaced.
+
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
     """
     check_replaceable(folder, force=force, kind=kind)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    with explained(folder):
+        place = folder.resolve()
+    temporary, aside = (place.with_name(f".{place.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
     try:
         with explained(folder):
             temporary.mkdir(parents=True)
             yield temporary
             _flush(temporary)
             check_replaceable(folder, force=force, kind=kind)
-            if folder.exists():
-                folder.replace(aside)
-            temporary.replace(folder)
-            _flush(folder.parent)
+            if place.exists():
+                _refill(place, temporary, aside=aside)
+            else:
+                temporary.replace(place)
+            _flush(place.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
@@ -154,6 +158,30 @@ def _kind(folder: Path) -> str | None:
         return None
     kind = "bundle" if "bundle" in manifest else manifest.get("kind")
     return kind if isinstance(kind, str) and kind in KINDS else None
+
+
+def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
+    """Put what a fresh folder holds in place of what a folder holds, which goes aside; where that fails, it comes back."""
+    aside.mkdir()
+    _move(folder, aside)
+    try:
+        _move(fresh, folder)
+    except OSError:
+        _move(aside, folder)
+        raise
+    _flush(folder)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the last to come."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path in sorted(source.iterdir(), key=lambda path: path.name == MANIFEST):
+            moved.append((path, path.replace(target / path.name)))
+    except OSError:
+        for before, after in moved:
+            after.replace(before)
+        raise
 
 
 def _flush(path: Path) -> None:
