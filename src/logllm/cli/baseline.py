@@ -13,7 +13,7 @@ def baseline(
     name: Annotated[str, typer.Argument(help="One of the names above.")],
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote, with labels.")],
     out: Annotated[Path, typer.Option(help="Folder to write manifest, report and scores into.")],
-    seed: Annotated[int, typer.Option(help="Seed of all that the method draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that the method draws.")] = 0,
     encoder: Annotated[str, typer.Option(help="Encoder of the methods that read vectors: see `logllm show weights`.")] = "all-MiniLM-L6-v2",
     force: Annotated[bool, typer.Option("--force", help="Replace a baseline in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
