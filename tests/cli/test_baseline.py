@@ -41,6 +41,8 @@ def test_help_and_errors_name_them_all(logllm, tmp_path) -> None:
     helped = logllm("baseline", "--help").out
     refused = logllm("baseline", "tree", "--data", tmp_path, "--out", tmp_path / "run")
     assert refused.code == 2
+    seeded = logllm("baseline", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--seed", "-1")
+    assert (seeded.code, "Invalid value for '--seed'" in seeded.err) == (2, True)
     for name in BASELINES:
         assert name in helped, name
         assert name in refused.err, name

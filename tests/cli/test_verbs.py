@@ -144,6 +144,8 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "ten"], "--window ten: write a number of records"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "10", "--step", "5m"], "not of one kind"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--mask-rule", "a=("], "mask rule a.*no regular expression"),
+        (["prepare", "bgl", "--raw", "x", "--out", "y", "--split", "random", "--seed", "-1"], r"seed: .*or equal to 0 \(found -1\)"),
+        (["train", "small", "--set", "train.seed=-1", "--data", "x", "--out", "y"], r"train.seed: .*or equal to 0 \(found -1\)"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, arguments, said) -> None:

@@ -67,6 +67,8 @@ def test_own_recipe_extends_a_packaged_one(tmp_path) -> None:
         ('extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encodr"]\nlr = 1.0\nepochs = 1', "encodr"),
         ('extends = "small"\nname = "x"\n[[train.stages]]\ntrains = ["encoder"]\nlr = 1.0', "one of epochs and max_sessions"),
         ('extends = "small"\nname = "x"\n[train]\nseed = "seven"', "train.seed: .*found 'seven'"),
+        ('extends = "small"\nname = "x"\n[train]\nseed = -1', r"train.seed: .*greater than or equal to 0 \(found -1\)"),
+        ('extends = "small"\nname = "x"\n[train]\nseed = 18446744073709551616', "train.seed: .*less than 18446744073709551616"),
     ],
 )
 def test_a_mistake_in_a_recipe_is_named(tmp_path, monkeypatch, text, said) -> None:

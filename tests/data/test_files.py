@@ -1,6 +1,7 @@
 """Files and folders that are whole or not there."""
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from logllm.errors import DataError
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+def written(text="", kind="data", **further):
+    """A manifest of logllm's."""
+    return json.dumps({"kind": kind, "version": 1, "text": text, **further})
 
 
 def test_a_file_is_replaced_in_one_step(tmp_path):
@@ -57,26 +63,26 @@ def test_places_that_cannot_be_written(tmp_path):
 def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     out = tmp_path / "deep" / "out"
     with new_folder(out, force=False) as folder:
-        (folder / MANIFEST).write_text("1")
+        (folder / MANIFEST).write_text(written("1"))
         assert not out.exists()
     assert names(out) == [MANIFEST]
 
     def fill(content):
         with new_folder(out, force=True) as folder:
-            (folder / MANIFEST).write_text(content)
+            (folder / MANIFEST).write_text(written(content))
             if content == "3":
                 raise OSError(errno.ENOSPC, "No space left on device")
 
     fill("2")
     with pytest.raises(DataError, match="is full"):
         fill("3")
-    assert (out / MANIFEST).read_text() == "2"
+    assert (out / MANIFEST).read_text() == written("2")
     assert names(out.parent) == ["out"]
 
 
 def test_nothing_is_overwritten_unasked(tmp_path):
     with new_folder(tmp_path, force=False) as folder:  # an empty folder is nothing
-        (folder / MANIFEST).touch()
+        (folder / MANIFEST).write_text(written())
     with pytest.raises(DataError, match="exists; choose another place, or replace it with --force"), new_folder(tmp_path, force=False):
         pass
     (tmp_path / MANIFEST).unlink()
@@ -84,6 +90,80 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     with pytest.raises(DataError, match="not a folder that logllm wrote"), new_folder(tmp_path, force=True):
         pass
     assert names(tmp_path) == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(
+    ("manifest", "kind", "said"),
+    [
+        (written(kind="run"), "data", "holds a run, which is not replaced by prepared data"),
+        (written(kind="run"), "bundle", "holds a run, which is not replaced by an exported run"),
+        (written(kind="run", bundle="merged"), "run", "holds an exported run, which is not replaced by a run"),
+        (written(kind="data"), "folds", "holds prepared data, which is not replaced by folds"),
+        (written(kind="report"), "baseline", "holds a report, which is not replaced by a baseline"),
+        ('{"name": "a web page", "version": 2}', "data", "is not a folder that logllm wrote"),
+        ('{"kind": "data"}', "data", "is not a folder that logllm wrote"),
+        ("{", "data", "is not a folder that logllm wrote"),
+    ],
+)
+@pytest.mark.parametrize("force", [False, True])
+def test_only_what_is_of_the_same_kind_is_replaced(tmp_path, manifest, kind, said, force):
+    (tmp_path / MANIFEST).write_text(manifest)
+    with pytest.raises(DataError, match=said), new_folder(tmp_path, force=force, kind=kind):
+        pass
+    assert names(tmp_path) == [MANIFEST]
+
+
+def fill(out, content, *, force=False):
+    with new_folder(out, force=force) as folder:
+        (folder / "parts").mkdir()
+        (folder / "parts" / content).touch()
+        (folder / MANIFEST).write_text(written(content))
+
+
+def test_the_folder_one_is_in_can_be_filled(tmp_path, monkeypatch):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    for content in ("one", "two"):
+        fill(Path(), content, force=content == "two")
+        assert names(Path()) == names(here) == [MANIFEST, "parts"]
+        assert names(here / "parts") == [content]
+    with pytest.raises(DataError, match=r"^\. exists"):
+        fill(Path(), "three")
+    assert names(tmp_path) == ["here"]
+
+
+def test_a_link_to_a_folder_stays_one(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link"
+    link.symlink_to(tmp_path / "real")
+    for content in ("one", "two"):
+        fill(link, content, force=content == "two")
+        assert link.readlink() == tmp_path / "real"
+        assert names(tmp_path / "real" / "parts") == [content]
+    with pytest.raises(DataError, match="elsewhere/link exists"):
+        fill(link, "three")
+    assert names(tmp_path) == ["elsewhere", "real"]
+    assert names(tmp_path / "elsewhere") == ["link"]
+
+
+def test_what_cannot_be_replaced_comes_back(tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    fill(out, "one")
+    replace = Path.replace
+
+    def fails(self, target):
+        if self.name == MANIFEST and self.parent.name.endswith(".tmp"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fails)
+    with pytest.raises(DataError, match="out cannot be written: Input/output error"):
+        fill(out, "two", force=True)
+    assert names(tmp_path) == ["out"]
+    assert names(out / "parts") == ["one"]
+    assert (out / MANIFEST).read_text() == written("one")
 
 
 def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:

@@ -10,6 +10,7 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import known, load_format, read_fields
 from logllm.data.records import Parser
+from logllm.data.structured import json_fields
 from logllm.errors import RecipeError
 
 TODAY = date(2024, 3, 1)
@@ -245,3 +246,14 @@ def test_a_message_that_ends_the_line_is_what_the_whole_pattern_finds(pattern):
     assert found.message.to_list() == message.to_list()
     assert found.time.to_list() == whole.field("time").to_list()
     assert found.message.null_count() < len(lines)
+
+
+def test_nesting_deeper_than_python_follows_is_text():
+    deep = "[" * 200_000
+    form = FormatSection(name="x", kind="json", message="m")
+    lines = [deep, '{"m": "one", "id": "' + deep + '"}', '{"m": "two", "id": ["a", "b"]}']
+    records, rejects = parse(form, lines, sessions=SessionSection(by="key", key_field="id"))
+    assert records["message"].to_list() == ["one", "two"]
+    assert records["keys"].to_list() == [[deep], ["a", "b"]]
+    assert rejects["line"].to_list() == [1]
+    assert [json_fields(line) for line in (deep, '{"a": ' * 100_000, '{"a": ' * 5_000 + "1" + "}" * 5_000)] == [{}, {}, {}]

@@ -1,13 +1,16 @@
 """Lines of files, archives, globs and standard input."""
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
+import os
 import random
 import tarfile
 import tracemalloc
 import zipfile
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -204,6 +207,28 @@ def test_inputs_that_are_none(sources, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message):
         named_files(sources)
+
+
+@pytest.mark.parametrize("source", ["x" * 300, "x" * 300 + "*"])
+def test_a_name_that_no_file_can_have(source):
+    with pytest.raises(DataError, match=r"x+\*? cannot be read: File name too long"):
+        named_files([source])
+
+
+def test_a_folder_one_may_not_enter(monkeypatch):
+    def denied(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    with pytest.raises(DataError, match=r"^secret/app.log cannot be read: Permission denied$"):
+        named_files(["secret/app.log"])
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match=r"standard input \(-\) is closed"):
+        next(read_lines(["-"]))
+    assert texts(b"given all the same")[0] == ["given all the same"]
 
 
 @pytest.mark.parametrize("raw", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])

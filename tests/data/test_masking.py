@@ -53,10 +53,36 @@ def test_rules_of_one_s_own_come_first_and_masking_can_be_off():
     assert mask(messages, MaskSection(rules="off")).item() == "login user=a@b 7..."
 
 
-@pytest.mark.parametrize(("pattern", "message"), [("(", "mask rule x: .*no regular expression"), ("a*", "matches an empty text")])
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", r"mask rule x: '\(' is no regular expression: unclosed group$"),
+        ("(?:a{1000}){1000}", "mask rule x: .* is no regular expression: Compiled regex exceeds size limit"),
+        ("a*", "matches an empty text"),
+    ],
+)
 def test_bad_rules(pattern, message):
     with pytest.raises(RecipeError, match=message):
         rules(MaskSection(own=({"name": "x", "pattern": pattern},)))
+
+
+@pytest.mark.parametrize("paper", ["paper", "off"])
+def test_rules_that_cannot_be_used_together_are_named(paper):
+    patterns = {"user": r"user=(?<value>\S+)", "host": r"host=(?<name>\S+)", "size": r"size=(?P<value>\d+)"}
+    own = [{"name": name, "pattern": pattern} for name, pattern in patterns.items()]
+    with pytest.raises(
+        RecipeError, match="mask rules user and size cannot be used together: duplicate capture group name; .* different names"
+    ):
+        mask(pl.Series(["a"]), MaskSection(rules=paper, own=own))
+    assert mask(pl.Series(["user=a host=b"]), MaskSection(rules=paper, own=own[:2])).item() == "<*> <*>"
+
+
+def test_rules_that_are_too_much_together_are_named():
+    own = [{"name": name, "pattern": f"{name}(?:[a-z]{{500}}){{60}}"} for name in "abcdef"]
+    for rule in own:
+        rules(MaskSection(own=[rule]))
+    with pytest.raises(RecipeError, match="cannot be used together: Compiled regex exceeds size limit.*keep it short"):
+        rules(MaskSection(own=own))
 
 
 def test_every_line_of_the_oracle(shared):

@@ -175,7 +175,7 @@ def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> No
     assert write_report(folder, report=report, scores=scores, prepared=prepared, force=True)["f1"] == report["f1"]
     assert json.loads((folder / "report.json").read_text())["f1"] == report["f1"]
     before = sorted(tiny_data.iterdir())
-    with pytest.raises(DataError, match="something else than a report"):
+    with pytest.raises(DataError, match="holds prepared data, which is not replaced by a report"):
         check_report(tiny_data, force=True)
     assert sorted(tiny_data.iterdir()) == before
 

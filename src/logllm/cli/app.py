@@ -2,7 +2,9 @@
 
 import os
 import sys
+import traceback
 import warnings
+from io import BytesIO, TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -24,7 +26,7 @@ from logllm.cli import (
     threshold,
     train,
 )
-from logllm.errors import LogLLMError
+from logllm.errors import LogLLMError, first_line
 
 app = typer.Typer(
     name="logllm",
@@ -68,18 +70,56 @@ def options(
 
 def main() -> None:
     """Run the command line: exit 0 when all is well, 1 for an anomaly with --fail-on-anomaly, 2 for a mistake to mend."""
+    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:2]))
     # What other libraries say of their own progress is not for our users; `-v` keeps it.
-    if not {"-v", "--verbose"} & set(sys.argv[1:2]):
+    if not verbose:
         os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
         warnings.simplefilter("ignore")
+    if sys.stdin is None:  # closed, as `<&-` does
+        sys.stdin = TextIOWrapper(BytesIO())
     try:
-        app()
-    except LogLLMError as exc:
-        if {"-v", "--verbose"} & set(sys.argv[1:2]):
-            raise
-        typer.secho(f"logllm: {exc}", err=True, fg=typer.colors.RED)
-        sys.exit(2)
+        _run()
     except BrokenPipeError:
         # The reader of our output, such as `head`, has gone: not our error. Python would complain when it flushes stdout at exit.
         sys.stderr.close()
         sys.exit(0)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, Python would end with 1, which is for anomalies
+        if verbose or not isinstance(exc, (LogLLMError, OSError)):
+            traceback.print_exception(exc)
+        else:
+            typer.secho(f"logllm: {_said(exc)}", err=True, fg=typer.colors.RED)
+        sys.exit(2)
+
+
+def _run() -> None:
+    """Run the command and flush its output.
+
+    Raises:
+        BrokenPipeError: the reader of the output has gone.
+    """
+    try:
+        app()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, BrokenPipeError):  # typer catches it and would have us end with 1
+            raise stop.__context__ from None
+        raise
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """Flush standard output; what it does not take, such as on a full disk, is dropped, or Python would try and complain again at exit."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise
+
+
+def _said(exc: LogLLMError | OSError) -> str:
+    """An error in one line."""
+    if isinstance(exc, LogLLMError):
+        return str(exc)
+    what = exc.strerror or first_line(exc)
+    return f"{exc.filename}: {what}" if exc.filename else f"something cannot be read or written: {what}"

@@ -13,9 +13,9 @@ def baseline(
     name: Annotated[str, typer.Argument(help="One of the names above.")],
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote, with labels.")],
     out: Annotated[Path, typer.Option(help="Folder to write manifest, report and scores into.")],
-    seed: Annotated[int, typer.Option(help="Seed of all that the method draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that the method draws.")] = 0,
     encoder: Annotated[str, typer.Option(help="Encoder of the methods that read vectors: see `logllm show weights`.")] = "all-MiniLM-L6-v2",
-    force: Annotated[bool, typer.Option("--force", help="Replace a folder that logllm wrote.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a baseline in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
     """Fit a simpler method on prepared data and judge it as `evaluate` judges a run.
@@ -31,7 +31,7 @@ def baseline(
     from logllm.study.baselines.run import judged, write_baseline
 
     entry(name)  # a wrong name is told before the data are read
-    check_replaceable(out, force=force)
+    check_replaceable(out, force=force, kind="baseline")
     with shares() as progress:
         found = judged(name, Prepared.load(data), seed=seed, encoder=EncoderSection(weights=encoder), progress=progress)
     write_baseline(out, found, force=force)

@@ -93,12 +93,13 @@ def mask(
             [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(MaskSection()))],
         )
         return
-    import sys
-
     import polars as pl
 
-    given = sys.stdin.read().splitlines() if messages == ["-"] else messages
-    typer.echo("\n".join(mask(pl.Series(given, dtype=pl.String), MaskSection())))
+    from logllm.data.lines import STDIN, read_lines
+
+    given = [pl.Series(messages)] if messages != [STDIN] else (lines.frame["text"] for lines in read_lines([STDIN]))
+    for texts in given:
+        typer.echo("\n".join(mask(texts, MaskSection())))
 
 
 @app.command()

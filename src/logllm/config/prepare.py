@@ -19,7 +19,7 @@ class SplitSection(Section):
     """Share of the test part (paper: .2)."""
     validation: float = Field(default=0.1, ge=0, lt=1)
     """Share of the train part carved out for validation: by time its last sessions, at random stratified (paper: 0)."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0)
     """Seed of a random split."""
 
 

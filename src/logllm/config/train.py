@@ -85,7 +85,7 @@ class TrainSection(Section):
     """The base models' own dropout acts too, in the parts that learn (the paper's scripts: off, they never switch to training mode)."""
     checkpoint_steps: int = Field(default=50, ge=1)
     """Optimiser steps between checkpoints; each stage's end makes one too."""
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, lt=2**64)
     """Seed of order, draws, initial weights and dropout."""
 
     @model_validator(mode="after")

@@ -16,6 +16,15 @@ from logllm.errors import DataError
 
 MANIFEST = "manifest.json"
 """The file that says what a folder holds; written last."""
+KINDS = {
+    "data": "prepared data",
+    "folds": "folds",
+    "run": "a run",
+    "bundle": "an exported run",
+    "baseline": "a baseline",
+    "report": "a report",
+}
+"""What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its run."""
 
 
 def cache() -> Path:
@@ -69,40 +78,53 @@ def sha256(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
 
 
-def check_replaceable(folder: Path, *, force: bool) -> None:
+def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
     """Whether a folder may be made here.
 
+    Args:
+        folder: The place.
+        force: Replace a folder of the same kind.
+        kind: What is to be made, and the one thing that is replaced (`KINDS`).
+
     Raises:
-        DataError: something is here and `force` is off, or it is no folder of logllm's, which is never replaced.
+        DataError: something is here and `force` is off, or it is of another kind or no folder of logllm's: these are never replaced.
     """
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    if not (folder / MANIFEST).is_file():
+    with explained(folder):
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            return
+        held = _kind(folder)
+    if held is None:
         raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
+    if held != kind:
+        raise DataError(f"{folder} holds {KINDS[held]}, which is not replaced by {KINDS[kind]}; choose another place")
     if not force:
         raise DataError(f"{folder} exists; choose another place, or replace it with --force")
 
 
 @contextmanager
-def new_folder(folder: Path, *, force: bool) -> Iterator[Path]:
-    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one.
+def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
+    """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one of its `kind`.
+
+    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is replaced.
 
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
     """
-    check_replaceable(folder, force=force)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
+    check_replaceable(folder, force=force, kind=kind)
+    with explained(folder):
+        place = folder.resolve()
+    temporary, aside = (place.with_name(f".{place.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
     try:
         with explained(folder):
             temporary.mkdir(parents=True)
             yield temporary
             _flush(temporary)
-            check_replaceable(folder, force=force)
-            if folder.exists():
-                folder.replace(aside)
-            temporary.replace(folder)
-            _flush(folder.parent)
+            check_replaceable(folder, force=force, kind=kind)
+            if place.exists():
+                _refill(place, temporary, aside=aside)
+            else:
+                temporary.replace(place)
+            _flush(place.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
@@ -123,6 +145,42 @@ def explained(path: Path) -> Iterator[None]:
             raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
         if isinstance(exc, OSError):
             raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        raise
+
+
+def _kind(folder: Path) -> str | None:
+    """What a folder holds (`KINDS`); nothing where it has no manifest of logllm's."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    if not isinstance(manifest, dict) or "version" not in manifest:
+        return None
+    kind = "bundle" if "bundle" in manifest else manifest.get("kind")
+    return kind if isinstance(kind, str) and kind in KINDS else None
+
+
+def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
+    """Put what a fresh folder holds in place of what a folder holds, which goes aside; where that fails, it comes back."""
+    aside.mkdir()
+    _move(folder, aside)
+    try:
+        _move(fresh, folder)
+    except OSError:
+        _move(aside, folder)
+        raise
+    _flush(folder)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the last to come."""
+    moved: list[tuple[Path, Path]] = []
+    try:
+        for path in sorted(source.iterdir(), key=lambda path: path.name == MANIFEST):
+            moved.append((path, path.replace(target / path.name)))
+    except OSError:
+        for before, after in moved:
+            after.replace(before)
         raise
 
 

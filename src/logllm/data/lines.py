@@ -45,26 +45,35 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     """File names behind names and globs, in the order given; a glob's are sorted.
 
     Raises:
-        DataError: no source at all, or one that is missing, is a directory, or is a glob that matches nothing.
+        DataError: no source at all, or one that is missing, is a directory, may not be looked at, or is a glob that matches nothing.
     """
     names: list[str] = []
     for source in map(str, sources):
-        if source == STDIN or Path(source).exists():
-            found = [source]
-        elif has_magic(source):
-            found = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
-            if not found:
-                raise DataError(f"no file matches {source}")
-        else:
-            raise DataError(f"there is no file {source}")
-        if Path(source).is_dir():
-            raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
-        names += found
+        try:
+            names += _behind(source)
+        except OSError as exc:  # a folder one may not enter, a name too long for any file
+            raise DataError(f"{source} cannot be read: {exc.strerror}") from exc
     if not names:
         raise DataError("no input: name files, globs, or - for standard input")
     if names.count(STDIN) > 1:
         raise DataError("standard input (-) can be read only once")
     return names
+
+
+def _behind(source: str) -> list[str]:
+    """File names behind one name or glob."""
+    if source == STDIN:
+        return [source]
+    if Path(source).is_dir():
+        raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
+    if Path(source).exists():
+        return [source]
+    if not has_magic(source):
+        raise DataError(f"there is no file {source}")
+    found = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+    if not found:
+        raise DataError(f"no file matches {source}")
+    return found
 
 
 def input_bytes(names: Sequence[str]) -> int:
@@ -111,10 +120,21 @@ def read_lines(
         raise DataError(f"{', '.join(names)} holds no lines")
 
 
+def standard_input() -> Bytes:
+    """The process's standard input.
+
+    Raises:
+        DataError: it is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input (-) is closed: name files, or pipe lines into it")
+    return sys.stdin.buffer
+
+
 def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
     """A named file, or standard input, which stays open."""
     if name == STDIN:
-        return nullcontext(stdin or sys.stdin.buffer)
+        return nullcontext(stdin or standard_input())
     try:
         return Path(name).open("rb")
     except OSError as exc:

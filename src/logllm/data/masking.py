@@ -1,12 +1,15 @@
 """A message's variable parts become `<*>`: the paper's rules as one ordered table, and rules of one's own."""
 
+import re
+from collections.abc import Iterable
 from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 import polars as pl
 
 from logllm.config.mask import MaskSection
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, first_line
 
 PLACEHOLDER = "<*>"
 """What stands for a variable part."""
@@ -71,18 +74,20 @@ def rules(settings: MaskSection) -> tuple[Rule, ...]:
     """The rules that settings ask for, in the order they are tried.
 
     Raises:
-        RecipeError: a rule of one's own is no regular expression, or would match an empty text.
+        RecipeError: a rule of one's own is no regular expression, or would match an empty text; or some cannot be used together.
     """
     own = tuple(Rule(rule.name, rule.pattern, "own rule") for rule in settings.own)
     for rule in own:
-        try:
-            empty = pl.Series([""]).str.contains(f"(?:{rule.pattern})").item()
-        except pl.exceptions.ComputeError as exc:
-            reason = str(exc).strip().splitlines()[-1].removeprefix("error: ")
-            raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}") from exc
-        if empty:
+        if reason := _fault([rule]):
+            raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}")
+        if pl.Series([""]).str.contains(_joined([rule])).item():
             raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} matches an empty text and so would stand between all letters")
-    return own + (PAPER_RULES if settings.rules == "paper" else ())
+    table = own + (PAPER_RULES if settings.rules == "paper" else ())
+    if own and (reason := _fault(table)):
+        names = " and ".join(rule.name for rule in next(filter(_fault, combinations(own, 2)), own))
+        remedy = "all rules are one expression: give groups different names, or none with (?:...), and keep it short"
+        raise RecipeError(f"mask rules {names} cannot be used together: {reason}; {remedy}")
+    return table
 
 
 def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
@@ -99,4 +104,19 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
         messages = messages.str.replace_all(DOTS.pattern, ".. ")
     if not table:
         return messages
-    return messages.str.replace_all("|".join(f"(?:{rule.pattern})" for rule in table), PLACEHOLDER)
+    return messages.str.replace_all(_joined(table), PLACEHOLDER)
+
+
+def _joined(table: Iterable[Rule]) -> str:
+    """Rules as one alternation."""
+    return "|".join(f"(?:{rule.pattern})" for rule in table)
+
+
+def _fault(table: Iterable[Rule]) -> str | None:
+    """What is wrong with rules as one expression; nothing where nothing is."""
+    try:
+        pl.Series([""]).str.contains(_joined(table))
+    except pl.exceptions.ComputeError as exc:
+        found = re.search(r"^(?:regex )?error: (.*[^:\n])$", str(exc), re.MULTILINE)
+        return found[1].rstrip(".") if found else first_line(exc)
+    return None

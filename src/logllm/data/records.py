@@ -97,9 +97,9 @@ def _listed(text: str | None) -> list[str] | None:
         return None
     try:
         values = json.loads(text)
-    except ValueError:
+        return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
+    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
         return None
-    return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
 
 
 def _nulls(lines: pl.DataFrame, kind: type[pl.DataType]) -> pl.Series:

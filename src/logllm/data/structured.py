@@ -71,9 +71,9 @@ def json_fields(line: str) -> Mapping[str, str]:
     """
     try:
         value = json.loads(line)
-    except ValueError:
+        return dict(_leaves(value)) if isinstance(value, dict) else {}
+    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
         return {}
-    return dict(_leaves(value)) if isinstance(value, dict) else {}
 
 
 def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:

@@ -64,7 +64,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     reports = [_report(path, manifest) for path in bundle.reports]
     section, hub = _named(recipe.model)
     recipe = recipe.model_copy(update={"model": section})
-    with new_folder(out, force=force) as place:
+    with new_folder(out, force=force, kind="bundle") as place:
         if bundle.merged:
             _merge(run, place, recipe=recipe, progress=progress)
         else:

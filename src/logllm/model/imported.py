@@ -65,7 +65,7 @@ def import_released(
     model = _skeleton(section)
     _check_projector(released, model)
     parts: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
-    with new_folder(out, force=force) as place:
+    with new_folder(out, force=force, kind="run") as place:
         for part, adapted in parts.items():
             _check_adapter(released.adapters[part].weights, adapted)
             config = adapted.peft_config["default"]

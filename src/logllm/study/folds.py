@@ -52,7 +52,7 @@ def folds(data: Path, *, parts: int, out: Path, validation: float | None = None,
     share = prepared.settings.split.validation if validation is None else validation
     if parts < FEWEST or not 0 <= share < 1:
         raise DataError(f"{parts} parts and a share of {share:g} for validation make no folds: take two parts or more and a share below 1")
-    check_replaceable(out, force=force)
+    check_replaceable(out, force=force, kind="folds")
     _check(prepared)
     sessions = pl.concat([prepared.labelled(name) for name in PARTS])
     found = [_fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)]
@@ -64,7 +64,7 @@ def folds(data: Path, *, parts: int, out: Path, validation: float | None = None,
     manifests = [_manifest(fold, prepared, number=number, of=len(found), share=share) for number, fold in enumerate(found, start=1)]
     about: dict[str, Any] = {"kind": "folds", "version": DATA_VERSION, "logllm": __version__, "source": prepared.manifest["fingerprint"]}
     about["folds"] = [{name: manifest[name] for name in ("parts", "overlapping", "warnings")} for manifest in manifests]
-    with new_folder(out, force=force) as folder:
+    with new_folder(out, force=force, kind="folds") as folder:
         for number, (fold, manifest) in enumerate(zip(found, manifests, strict=True), start=1):
             frames = {**fold.parts, "messages": prepared.messages.to_frame("message")}
             write_prepared(folder / f"fold-{number}", frames, manifest=manifest, force=False)

@@ -1,6 +1,5 @@
 """A report that can be believed at a glance: figures, what to compare them with, and why to doubt them, in one folder."""
 
-import json
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -35,9 +34,7 @@ def check_report(folder: Path, *, force: bool) -> None:
         DataError: something else is here, or a report and `force` is off.
         RecipeError: matplotlib is missing.
     """
-    check_replaceable(folder, force=force)
-    if (folder / MANIFEST).is_file() and _kind(folder / MANIFEST) != KIND:
-        raise DataError(f"{folder} holds something else than a report, and --force does not replace it: choose another place")
+    check_replaceable(folder, force=force, kind=KIND)
     check_plots()
 
 
@@ -82,7 +79,7 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
         threshold=full["threshold"],
     )
     text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
-    with new_folder(folder, force=force) as place:
+    with new_folder(folder, force=force, kind=KIND) as place:
         write_json(place / "report.json", full)
         write_atomic(place / "scores.parquet", lambda path: scores.write_parquet(path))
         for name, figure in figures.items():
@@ -116,12 +113,3 @@ def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
     ]
     error = sum(each["sessions"] * abs(each["mean"] - each["anomalous"]) for each in bands) / len(scores)
     return {"error": float(error), "bands": bands}
-
-
-def _kind(manifest: Path) -> object:
-    """What a manifest says a folder is; nothing where it cannot be read."""
-    try:
-        found = json.loads(manifest.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return found.get("kind") if isinstance(found, dict) else None

@@ -93,7 +93,7 @@ def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
     Args:
         out: the folder to make.
         found: what `judged` gave.
-        force: replace a folder that is there.
+        force: replace a baseline that is there.
 
     Raises:
         DataError: the folder exists, or cannot be written.
@@ -109,7 +109,7 @@ def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
         "threshold": report["threshold_choice"],
         "settings": report["settings"],
     }
-    with new_folder(out, force=force) as folder:
+    with new_folder(out, force=force, kind="baseline") as folder:
         write_atomic(folder / "scores.parquet", found.scores.write_parquet)
         write_json(folder / "report.json", report)
         write_json(folder / MANIFEST, manifest)
