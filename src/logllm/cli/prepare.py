@@ -181,14 +181,14 @@ def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings
 
 
 def _test_format(raw: list[str], settings: "PrepareSection") -> "FormatSection | None":
-    """The format to read a test log by, said where it is another; standard input is read by the settings'."""
+    """The format to read a test log by, said where it is another; what can be read only once is read by the settings'."""
     from datetime import UTC, datetime
 
-    from logllm.data.lines import STDIN
+    from logllm.data.lines import named_files
     from logllm.data.recognition import fitting_format
-    from logllm.data.sample import sample
+    from logllm.data.sample import read_again, sample
 
-    if STDIN in raw:
+    if not all(map(read_again, named_files(raw))):
         return None
     described = fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
     if described != settings.format:
