@@ -235,6 +235,13 @@ def test_a_test_log_of_another_format_is_said(logllm, tmp_path) -> None:
     done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert "--test-raw is read by another format than --raw: json, its message in msg" in done.err
+    (tmp_path / "labels.csv").write_text(
+        "session,label\n" + "".join(f"10@{first},{'ok' if first > 1 else 'bad'}\n" for first in range(1, 121))
+    )
+    labels = ["--labels", tmp_path / "labels.csv", "--test-labels", tmp_path / "labels.csv", "--normal", "ok", "--window", "10"]
+    done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "labelled", *labels, "--json")
+    assert done.code == 0, done.err
+    assert [part["anomalous"] for part in json.loads(done.out)["parts"].values()] == [1, 0, 1]
 
 
 @pytest.fixture

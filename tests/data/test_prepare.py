@@ -10,6 +10,7 @@ import pytest
 
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.sessions import SessionSection
+from logllm.data.choice import choose
 from logllm.data.formats import load_format
 from logllm.data.grouping import SESSIONS
 from logllm.data.prepare import prepare
@@ -177,6 +178,48 @@ def test_label_files_that_are_wrong(text, message, hdfs, tmp_path):
         prepare([raw], tmp_path / "out", settings=section(), labels=labels)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "out").exists()
+
+
+def with_words(tmp_path, words, **said):
+    """Settings as a user asks for them, a log of as many sessions as there are words, and a file with these as their labels."""
+    overrides = {"format": said, "sessions": {"by": "key", "key_field": "job"}, "split": {}, "mask": {}}
+    raw, labels = tmp_path / "jobs.jsonl", tmp_path / "words.csv"
+    raw.write_text("".join(json.dumps({"message": "x", "job": f"j{job}", "word": word}) + "\n" for job, word in enumerate(words)))
+    labels.write_text("session,label\n" + "".join(f"j{job},{word}\n" for job, word in enumerate(words)))
+    return raw, labels, choose("json", overrides=overrides)
+
+
+@pytest.mark.parametrize("of_lines", [False, True])
+@pytest.mark.parametrize(
+    ("words", "normal", "anomalous"),
+    [
+        (["normal", "Normal", "NORMAL", "0", "0.0", "false", "False", "FALSE", "-", "1", "x"], None, 2),
+        (["ok", "bad", "0", "fine"], ["ok", "fine"], 2),
+        (["1", "0"] * 4, ["1"], 4),
+    ],
+)
+def test_what_labels_mean_is_the_same_for_lines_and_files(tmp_path, of_lines, words, normal, anomalous):
+    said = {"normal": normal} | ({"label": "word"} if of_lines else {})
+    raw, labels, settings = with_words(tmp_path, words * 3, **said)
+    manifest = prepare([raw], tmp_path / "out", settings=settings, labels=None if of_lines else labels)
+    assert (manifest["sessions"], manifest["anomalous"]) == (3 * len(words), 3 * anomalous)
+
+
+def test_a_format_s_own_word_for_normal_stays():
+    overrides = {"format": {"label": "word"}, "sessions": {}, "split": {}, "mask": {}}
+    own = load_format("json").model_copy(update={"normal": ("0",)})
+    assert choose(own, overrides=overrides).format.normal == ("0",)
+    assert choose("bgl", overrides={**overrides, "format": {}}).format.normal == ("-",)
+
+
+def test_labels_of_which_none_means_normal_are_an_error(tmp_path):
+    raw, labels, settings = with_words(tmp_path, ["ok", "bad", "odd", "worse", "ok"])
+    said = r"words.csv holds none that means normal: there are ok, bad, odd and 1 more, normal are normal, .*, -; say --normal LABEL, or"
+    with pytest.raises(DataError, match=said):
+        prepare([raw], tmp_path / "out", settings=settings, labels=labels)
+    label_file = settings.format.label_file.model_copy(update={"anomalous": ("ok", "bad", "odd", "worse")})
+    settings = settings.model_copy(update={"format": settings.format.model_copy(update={"label_file": label_file})})
+    assert prepare([raw], tmp_path / "out", settings=settings, labels=labels)["anomalous"] == 5
 
 
 def test_label_files_that_cannot_be_read(hdfs, tmp_path):
