@@ -328,9 +328,12 @@ def test_long_sessions_and_short_ones(tmp_path):
     labels.write_text("BlockId,Label\n" + "".join(f"blk_{block},{'Anomaly' if block < 4 else 'Normal'}\n" for block in range(1, 20)))
     manifest = prepare([raw], tmp_path / "cut", settings=section(), labels=labels)
     assert (manifest["sessions"], manifest["long_sessions"], manifest["cut_messages"]) == (19, 1, 10_000 - 128)
+    said = "9,872 messages have been cut from the ends of long sessions: --long split keeps them"
+    assert said in manifest["warnings"]
     split = section(sessions=SessionSection(by="key", key_pattern="blk_[0-9]+", long="split"))
     manifest = prepare([raw], tmp_path / "split", settings=split, labels=labels)
     assert (manifest["sessions"], manifest["anomalous"], manifest["cut_messages"]) == (18 + 79, 2 + 79, 0)
+    assert said not in manifest["warnings"]
 
 
 def test_a_full_disk_leaves_nothing(hdfs, tmp_path, monkeypatch):

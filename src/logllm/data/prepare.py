@@ -178,6 +178,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "late": "records came after their window had closed and are in no session; sort the log by time",
         "replaced_characters": "characters were no text and have been replaced",
         "cut_lines": "lines were too long and have been cut",
+        "cut_messages": "messages have been cut from the ends of long sessions: --long split keeps them",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(
