@@ -321,6 +321,23 @@ def test_a_log_that_is_not_in_the_order_of_time(tmp_path):
         prepare([raw], tmp_path / "out", settings=settings)
 
 
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_test_part_older_than_the_train_part_is_told(tmp_path, order):
+    rows = [json.dumps({"time": 1_700_000_000 + place, "message": "x", "label": "normal"}) for place in range(200)]
+    rows[50], rows[100] = rows[100], rows[50]  # not quite in order
+    (tmp_path / "old").write_text("\n".join(rows[:150]))
+    (tmp_path / "new").write_text("\n".join(rows[150:]))
+    files = [tmp_path / name for name in order]
+    manifest = prepare(files, tmp_path / "out", settings=json_section(size=1, split=SplitSection(test=0.6)))
+    said = [
+        warning for warning in manifest["warnings"] if warning.startswith("the test part begins before the train part ends: give files")
+    ]
+    assert len(said) == (order[0] == "new")
+    apart = prepare(files[:1], tmp_path / "apart", settings=json_section(size=1), test_raw=files[1:])
+    drawn = prepare(files, tmp_path / "drawn", settings=json_section(size=1, split=SplitSection(by="random")))
+    assert not any("begins before" in warning for warning in [*apart["warnings"], *drawn["warnings"]])
+
+
 def test_long_sessions_and_short_ones(tmp_path):
     raw = tmp_path / "raw"
     raw.write_text(hdfs_line(1) + hdfs_line(2) * 10_000 + "".join(hdfs_line(block) for block in range(3, 20)))
