@@ -2,11 +2,13 @@
 
 import io
 import json
+import os
 import re
 import resource
 import shutil
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -235,3 +237,47 @@ def test_a_test_log_of_another_format_is_said(logllm, tmp_path) -> None:
     done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "out")
     assert done.code == 0, done.err
     assert "--test-raw is read by another format than --raw: json, its message in msg" in done.err
+    (tmp_path / "labels.csv").write_text(
+        "session,label\n" + "".join(f"10@{first},{'ok' if first > 1 else 'bad'}\n" for first in range(1, 121))
+    )
+    labels = ["--labels", tmp_path / "labels.csv", "--test-labels", tmp_path / "labels.csv", "--normal", "ok", "--window", "10"]
+    done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "labelled", *labels, "--json")
+    assert done.code == 0, done.err
+    assert [part["anomalous"] for part in json.loads(done.out)["parts"].values()] == [1, 0, 1]
+
+
+@pytest.fixture
+def piped():
+    """The name of a pipe that some bytes come out of once, as a shell gives for `<(...)`."""
+    ends, threads = [], []
+
+    def fill(end: int, content: bytes) -> None:
+        with os.fdopen(end, "wb") as file:
+            file.write(content)
+
+    def name(content: bytes) -> str:
+        reading, writing = os.pipe()
+        threads.append(threading.Thread(target=fill, args=(writing, content)))
+        threads[-1].start()
+        ends.append(reading)
+        return f"/dev/fd/{reading}"
+
+    yield name
+    for thread, end in zip(threads, ends, strict=True):
+        thread.join(5)
+        os.close(end)
+
+
+def test_a_pipe_with_a_name_is_read_whole_or_not_at_all(logllm, tmp_path, piped) -> None:
+    log = "".join(
+        f'{{"ts": {1_700_000_000 + place}, "msg": "step {place % 3} done"}}\n' for place in range(6_000)
+    ).encode()  # > a pipe holds
+    described = ["--format", "json", "--message", "msg", "--time", "ts", "--time-format", "epoch"]
+    done = logllm("prepare", "--raw", piped(log), "--test-raw", piped(log), *described, "--out", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    manifest = json.loads(done.out)
+    assert (manifest["lines"], manifest["rejected"], manifest["raw"][0]["bytes"]) == (12_000, 0, None)
+    for arguments in (["prepare", "--raw", piped(b""), "--out", tmp_path / "none"], ["detect", piped(b"")]):
+        done = logllm(*arguments)
+        assert (done.code, done.out) == (2, "")
+        assert re.search(r"/dev/fd/\d+ can be read only once: give it as - \(\.\.\. \| logllm \.\.\. -\), or name its --format", done.err)

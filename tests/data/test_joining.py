@@ -80,33 +80,63 @@ def test_what_grows_too_long_is_cut_and_counted(monkeypatch, batch):
     reading, rows = read(JAVA, "E: x\n" + " at y\n" * 50 + "I: fine\nE: 12345678901234567890\n", batch_lines=batch)
     assert rows == [(1, "x\nat y\nat y\nat y\nat "), (52, "fine"), (53, "12345678901234567890")]
     assert (reading.counts["cut_lines"], reading.counts["continued"]) == (1, 50)
-    reading, rows = read(TABLE, 'at,text\n,"' + "a\n" * 50 + '"\n' + ",b\n" * 10, batch_lines=batch)
-    assert (rows[0], reading.counts["cut_lines"], reading.counts["rejected"]) == ((53, "b"), 1, 10)  # lines of what is kept
 
 
+CELLS = ('2,"a', 'b","c"', "3,ok,d", 'x""y"', 'c"', '"', '"a","b"', '4,disk 5" is full', '"5",""', '6,"""b', '"x","y')
 ANY = st.lists(
-    st.sampled_from(
-        ["E: one", "I: two", " at x", "Caused by: ", "noise", "", '2,"a', 'b","c"', "3,ok,d", 'x""y"', "MESSAGE=m 1", "AT=5", "K"]
-    ),
-    min_size=1,
-    max_size=20,
+    st.sampled_from(["E: one", "I: two", " at x", "Caused by: ", "noise", "", "MESSAGE=m 1", "AT=5", "K", *CELLS]), min_size=1, max_size=20
 )
 
 
-@settings(max_examples=6)
+@settings(max_examples=8)
 @pytest.mark.parametrize(
     "form", [JAVA, TABLE.model_copy(update={"columns": ("at", "text")}), TABLE, JOURNAL, SERVER], ids=lambda form: form.name
 )
-@given(lines=ANY, batch=st.integers(1, 9))
-def test_no_size_of_batch_changes_the_records(form, lines, batch):
+@given(lines=ANY, batch=st.integers(1, 9), longest=st.sampled_from([1 << 20, 20]))
+def test_no_size_of_batch_changes_the_records(form, lines, batch, longest):
     good = {"java": "E: x", "table": "at,text\n" + "\n".join(["1,x"] * 20), "journal": "MESSAGE=x\n", "server": "1,2,LOG,x,,"}[form.name]
     raw = "\n".join([*[good] * (1 if form.name == "table" else 20), *lines, ""]).encode()
     whole, pieces = reader(form, raw), reader(form, raw, batch_lines=batch)
-    frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logllm.data.rows.LONGEST_LINE", longest)
+        frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
     assert_frame_equal(*frames)
     assert whole.messages.messages.equals(pieces.messages.messages)
     assert (whole.counts, whole.first_rejects) == (pieces.counts, pieces.first_rejects)
     assert whole.counts["lines"] == raw.count(b"\n")
+    if form.name == "table":  # the others make more than one record of a line, or count empty lines
+        header = not form.columns
+        assert whole.counts["lines"] == frames[0].height + whole.counts["rejected"] + whole.counts["continued"] + header
+
+
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+@pytest.mark.parametrize(
+    ("stray", "lost"),
+    [
+        ('0,"stray', 1),  # nobody closes it, or a cell that begins does
+        ('0,disk 5" is full', 1),
+        ('0,"a"b', 1),
+        ('0,"ok ""5"""', 0),
+        ('"0","two', 1),
+    ],
+)
+@pytest.mark.parametrize("good", ["1,x", '"1","x"', '1,"two\n""lines"""'])
+def test_a_stray_quote_costs_the_row_it_stands_in(batch, stray, lost, good):
+    reading, rows = read(TABLE, "at,text\n" + f"{good}\n" * 10 + f"{stray}\n" + f"{good}\n" * 10, batch_lines=batch)
+    lines = good.count("\n") + 1
+    numbers = [2 + place * lines for place in range(10)] + [12 + 10 * lines - 10 + place * lines + 1 for place in range(10)]
+    assert [line for line, _ in rows if line != 2 + 10 * lines] == numbers
+    counts = [reading.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")]
+    assert counts == [20 * lines + 2, lost, 20 * (lines - 1), 0]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_a_row_that_grows_too_long_is_none(monkeypatch, batch):
+    monkeypatch.setattr("logllm.data.rows.LONGEST_LINE", 20)
+    raw = 'at,text\n1,"' + "2,a\n" * 4 + '"\n1,"' + "2,a\n" * 5 + '"\n' + "3,b\n" * 20
+    reading, rows = read(TABLE, raw, batch_lines=batch)
+    assert rows == [(2, "2,a\n2,a\n2,a\n2,a"), *((line, "a") for line in range(8, 12)), *((line, "b") for line in range(13, 33))]
+    assert [reading.counts[name] for name in ("lines", "rejected", "continued")] == [32, 2, 4]
 
 
 CUT = {

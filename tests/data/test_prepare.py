@@ -10,6 +10,7 @@ import pytest
 
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.sessions import SessionSection
+from logllm.data.choice import choose
 from logllm.data.formats import load_format
 from logllm.data.grouping import SESSIONS
 from logllm.data.prepare import prepare
@@ -179,6 +180,48 @@ def test_label_files_that_are_wrong(text, message, hdfs, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def with_words(tmp_path, words, **said):
+    """Settings as a user asks for them, a log of as many sessions as there are words, and a file with these as their labels."""
+    overrides = {"format": said, "sessions": {"by": "key", "key_field": "job"}, "split": {}, "mask": {}}
+    raw, labels = tmp_path / "jobs.jsonl", tmp_path / "words.csv"
+    raw.write_text("".join(json.dumps({"message": "x", "job": f"j{job}", "word": word}) + "\n" for job, word in enumerate(words)))
+    labels.write_text("session,label\n" + "".join(f"j{job},{word}\n" for job, word in enumerate(words)))
+    return raw, labels, choose("json", overrides=overrides)
+
+
+@pytest.mark.parametrize("of_lines", [False, True])
+@pytest.mark.parametrize(
+    ("words", "normal", "anomalous"),
+    [
+        (["normal", "Normal", "NORMAL", "0", "0.0", "false", "False", "FALSE", "-", "1", "x"], None, 2),
+        (["ok", "bad", "0", "fine"], ["ok", "fine"], 2),
+        (["1", "0"] * 4, ["1"], 4),
+    ],
+)
+def test_what_labels_mean_is_the_same_for_lines_and_files(tmp_path, of_lines, words, normal, anomalous):
+    said = {"normal": normal} | ({"label": "word"} if of_lines else {})
+    raw, labels, settings = with_words(tmp_path, words * 3, **said)
+    manifest = prepare([raw], tmp_path / "out", settings=settings, labels=None if of_lines else labels)
+    assert (manifest["sessions"], manifest["anomalous"]) == (3 * len(words), 3 * anomalous)
+
+
+def test_a_format_s_own_word_for_normal_stays():
+    overrides = {"format": {"label": "word"}, "sessions": {}, "split": {}, "mask": {}}
+    own = load_format("json").model_copy(update={"normal": ("0",)})
+    assert choose(own, overrides=overrides).format.normal == ("0",)
+    assert choose("bgl", overrides={**overrides, "format": {}}).format.normal == ("-",)
+
+
+def test_labels_of_which_none_means_normal_are_an_error(tmp_path):
+    raw, labels, settings = with_words(tmp_path, ["ok", "bad", "odd", "worse", "ok"])
+    said = r"words.csv holds none that means normal: there are ok, bad, odd and 1 more, normal are normal, .*, -; say --normal LABEL, or"
+    with pytest.raises(DataError, match=said):
+        prepare([raw], tmp_path / "out", settings=settings, labels=labels)
+    label_file = settings.format.label_file.model_copy(update={"anomalous": ("ok", "bad", "odd", "worse")})
+    settings = settings.model_copy(update={"format": settings.format.model_copy(update={"label_file": label_file})})
+    assert prepare([raw], tmp_path / "out", settings=settings, labels=labels)["anomalous"] == 5
+
+
 def test_label_files_that_cannot_be_read(hdfs, tmp_path):
     raw, labels = hdfs
     for path in (tmp_path / "none.csv", tmp_path):
@@ -278,6 +321,23 @@ def test_a_log_that_is_not_in_the_order_of_time(tmp_path):
         prepare([raw], tmp_path / "out", settings=settings)
 
 
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+def test_a_test_part_older_than_the_train_part_is_told(tmp_path, order):
+    rows = [json.dumps({"time": 1_700_000_000 + place, "message": "x", "label": "normal"}) for place in range(200)]
+    rows[50], rows[100] = rows[100], rows[50]  # not quite in order
+    (tmp_path / "old").write_text("\n".join(rows[:150]))
+    (tmp_path / "new").write_text("\n".join(rows[150:]))
+    files = [tmp_path / name for name in order]
+    manifest = prepare(files, tmp_path / "out", settings=json_section(size=1, split=SplitSection(test=0.6)))
+    said = [
+        warning for warning in manifest["warnings"] if warning.startswith("the test part begins before the train part ends: give files")
+    ]
+    assert len(said) == (order[0] == "new")
+    apart = prepare(files[:1], tmp_path / "apart", settings=json_section(size=1), test_raw=files[1:])
+    drawn = prepare(files, tmp_path / "drawn", settings=json_section(size=1, split=SplitSection(by="random")))
+    assert not any("begins before" in warning for warning in [*apart["warnings"], *drawn["warnings"]])
+
+
 def test_long_sessions_and_short_ones(tmp_path):
     raw = tmp_path / "raw"
     raw.write_text(hdfs_line(1) + hdfs_line(2) * 10_000 + "".join(hdfs_line(block) for block in range(3, 20)))
@@ -285,9 +345,12 @@ def test_long_sessions_and_short_ones(tmp_path):
     labels.write_text("BlockId,Label\n" + "".join(f"blk_{block},{'Anomaly' if block < 4 else 'Normal'}\n" for block in range(1, 20)))
     manifest = prepare([raw], tmp_path / "cut", settings=section(), labels=labels)
     assert (manifest["sessions"], manifest["long_sessions"], manifest["cut_messages"]) == (19, 1, 10_000 - 128)
+    said = "9,872 messages have been cut from the ends of long sessions: --long split keeps them"
+    assert said in manifest["warnings"]
     split = section(sessions=SessionSection(by="key", key_pattern="blk_[0-9]+", long="split"))
     manifest = prepare([raw], tmp_path / "split", settings=split, labels=labels)
     assert (manifest["sessions"], manifest["anomalous"], manifest["cut_messages"]) == (18 + 79, 2 + 79, 0)
+    assert said not in manifest["warnings"]
 
 
 def test_a_full_disk_leaves_nothing(hdfs, tmp_path, monkeypatch):

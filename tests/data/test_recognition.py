@@ -59,12 +59,14 @@ def server_lines(prefix, words=None):
         ("<2024-01-02 03:04:{s}.678 UTC app shop {p}>", "7001"),
         ("{n}.250 pid={p} ", "7001"),
         ("app@shop {p} 2024-01-02 03:04:{s}.678 UTC ", "7001"),
+        ("10.0.0.1 [{p}] 2024-01-02 03:04:{s}.678 UTC ann@shop.org 2001:db8::7 ", "7001"),
         ("{p}", "7001"),
     ],
 )
 def test_postgresql_with_any_prefix(prefix, pid):
     lines = server_lines(prefix)
     recognition = found(lines)
+    assert not [secret for secret in ("10.0.0.1", "ann@shop.org", "2001:db8::7") if secret in recognition.format.pattern.replace("\\", "")]
     assert recognition.format.name == "postgresql"
     assert recognition.share == 1
     assert (recognition.format.sessions.by, recognition.format.sessions.key_field) == ("key", "pid")

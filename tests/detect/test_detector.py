@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from logllm.cli.console import tell_counts
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
@@ -51,6 +52,17 @@ def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
     assert verdicts["short"].lines == [1]
     assert len(verdicts) == 1 + -(-10_000 // 128)
     assert verdicts["long#79"].lines == list(range(2 + 78 * 128, 10_002))  # nothing is lost
+
+
+def test_messages_cut_from_long_sessions_are_counted_and_told(detector, monkeypatch, capfd) -> None:
+    cutting = detector._settings.sessions.model_copy(update={"long": "cut", "max_messages": 3})
+    monkeypatch.setattr(detector, "_settings", detector._settings.model_copy(update={"sessions": cutting}))
+    verdicts = list(detector.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)]))
+    assert [len(verdict.lines) for verdict in verdicts] == [3, 3]
+    assert detector.counts["cut_messages"] == 4
+    capfd.readouterr()
+    tell_counts(detector.counts, detector.first_rejects)
+    assert capfd.readouterr().err == "10 lines read: 4 cut messages\n"
 
 
 def test_lines_that_do_not_parse_are_counted_and_shown(detector) -> None:

@@ -47,7 +47,9 @@ def prepare(
     time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
     time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
     label: Annotated[str | None, typer.Option(help="Field that holds the line's label.")] = None,
-    normal: Annotated[list[str] | None, typer.Option(help="Label that means normal. Repeatable.")] = None,
+    normal: Annotated[
+        list[str] | None, typer.Option(help="Label that means normal, of lines or in the files of labels. Repeatable.")
+    ] = None,
     key: Annotated[str | None, typer.Option(help="Sessions by key: a regular expression for it in the message.")] = None,
     key_field: Annotated[str | None, typer.Option(help="Sessions by key: the field that holds it.")] = None,
     window: Annotated[str | None, typer.Option(help="Sessions as windows: of records (100) or of time (30s, 5m, 1h).")] = None,
@@ -86,7 +88,9 @@ def prepare(
         format or _format(dataset), raw, recipe=recipe or (dataset if dataset in CATALOG and not raw else None), overrides=overrides
     )
     named = {"raw": raw} if raw else _by_name(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
-    inputs = {"labels": labels, "stdin": stdin} | named | _test(test_raw or [], dataset, labels=test_labels, settings=settings)
+    inputs = (
+        {"labels": labels, "stdin": stdin} | named | _test(test_raw or [], dataset, labels=test_labels, settings=settings, normal=normal)
+    )
     started = clock.perf_counter()
     with redacted_errors(on=redact), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
@@ -164,7 +168,9 @@ def _packaged(ours: "PackagedSet", *, labels: Path | None, settings: "PrepareSec
     return inputs | _test([test], ours.name, labels=None, settings=settings)
 
 
-def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
+def _test(
+    logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection", normal: list[str] | None = None
+) -> dict[str, Any]:
     """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
     from logllm.data.packaged import PACKAGED
 
@@ -177,22 +183,24 @@ def _test(logs: list[str], dataset: str | None, *, labels: Path | None, settings
         raw, labels = [str(ours.log(logs[0]))], labels or ours.labels(logs[0])
     else:
         raw = logs
-    return {"test_raw": raw, "test_labels": labels, "test_format": _test_format(raw, settings)}
+    return {"test_raw": raw, "test_labels": labels, "test_format": _test_format(raw, settings, normal=normal)}
 
 
-def _test_format(raw: list[str], settings: "PrepareSection") -> "FormatSection | None":
-    """The format to read a test log by, said where it is another; standard input is read by the settings'."""
+def _test_format(raw: list[str], settings: "PrepareSection", *, normal: list[str] | None) -> "FormatSection | None":
+    """The format to read a test log by, said where it is another; what can be read only once is read by the settings'."""
     from datetime import UTC, datetime
 
-    from logllm.data.lines import STDIN
+    from logllm.data.choice import meaning_normal
+    from logllm.data.lines import named_files
     from logllm.data.recognition import fitting_format
-    from logllm.data.sample import sample
+    from logllm.data.sample import read_again, sample
 
-    if STDIN in raw:
+    if not all(map(read_again, named_files(raw))):
         return None
     described = fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
     if described != settings.format:
         note(f"--test-raw is read by another format than --raw: {described.name}, its message in {described.message}")
+        return meaning_normal(described, normal)
     return described
 
 

@@ -17,7 +17,7 @@ class LabelFileSection(Section):
     """Column that holds the line's number, from 1; lines that the file does not name are normal."""
     label: str = "label"
     """Column that holds its label."""
-    normal: tuple[str, ...] = Field(default=("normal", "Normal", "0", "false", "False", "-"), min_length=1)
+    normal: tuple[str, ...] = Field(default=("normal", "Normal", "NORMAL", "0", "0.0", "false", "False", "FALSE", "-"), min_length=1)
     """Labels that mean normal; every other one means anomalous."""
     anomalous: tuple[str, ...] = ()
     """Labels that mean anomalous; empty: every label that is not normal. When given, a third kind of label is an error."""

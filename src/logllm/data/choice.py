@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logllm.config.format import FormatSection
+from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.recipe import Recipe
@@ -34,7 +34,9 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
         )
     described = name if isinstance(name, FormatSection) else load_format(name)
     advised = Recipe.load(recipe).data if recipe is not None else None
-    described = FormatSection.read({**described.model_dump(), **_said(overrides["format"])}, source=f"format {described.name}")
+    said = _said(overrides["format"])
+    described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
+    described = meaning_normal(described, said.get("normal"), field="label" in said)
     sessions = advised.sessions if advised and advised.sessions else described.sessions
     split = advised.split if advised and advised.split else SplitSection(by=described.split)
     return PrepareSection(
@@ -44,6 +46,25 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
         split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
         **_said(overrides.get("prepare", {})),
     )
+
+
+def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
+    """A format in which some labels mean normal, those of lines as well as those of a file.
+
+    >>> meaning_normal(FormatSection(name="own", kind="json"), ["ok"]).label_file.normal
+    ('ok',)
+
+    Args:
+        described: the format.
+        normal: the labels; none: the format's own.
+        field: the user named the field of the lines' labels: where the format says no more than `-`, the usual spellings mean normal.
+    """
+    if normal is not None:
+        label_file = described.label_file.model_copy(update={"normal": tuple(normal)})
+        return described.model_copy(update={"normal": tuple(normal), "label_file": label_file})
+    if field and described.normal == FormatSection.model_fields["normal"].default:
+        return described.model_copy(update={"normal": LabelFileSection().normal})
+    return described
 
 
 def reading(settings: PrepareSection, described: FormatSection) -> PrepareSection:

@@ -1,8 +1,8 @@
-"""Several lines that are one record: rows with quoted line breaks, blocks, lines cut in pieces, and lines that go on with the record before them."""
+"""Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
 
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import replace
-from typing import Literal, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import polars as pl
 
@@ -50,22 +50,20 @@ def _rest(joining: Joining[Piece], last: Lines) -> Iterator[tuple[Lines, Piece]]
 
 
 class Blocks:
-    """Lines to whole rows of CSV, or to blocks that an empty line ends."""
+    """Lines to blocks that an empty line ends."""
 
-    def __init__(self, kind: Literal["csv", "export"], counts: Counts) -> None:
+    def __init__(self, counts: Counts) -> None:
         """Nothing held back.
 
         Args:
-            kind: Says what goes on: an open quote, or all up to an empty line.
             counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and `cut_lines` are counted.
         """
-        self._kind = kind
         self._counts = counts
         self._inside = False
         self._held: pl.DataFrame | None = None
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
-        """Whole rows or blocks, each with its first line's number."""
+        """Whole blocks, each with its first line's number."""
         goes_on = self._goes_on(piece["text"])
         if self._held is None and not self._inside and not goes_on.any():
             return self._whole(piece)
@@ -78,25 +76,22 @@ class Blocks:
         return self._whole(rows.head(-1) if self._inside else rows)
 
     def flush(self) -> pl.DataFrame | None:
-        """The row or block that never ended."""
+        """The block that never ended."""
         held, self._held, self._inside = self._held, None, False
         return None if held is None else self._whole(held)
 
     def _goes_on(self, text: pl.Series) -> pl.Series:
         """Which lines go on with the one before; and whether the next piece's first will."""
-        quotes = text.str.count_matches('"', literal=True).cum_sum() + int(self._inside)
-        open_after = quotes % 2 == 1 if self._kind == "csv" else text != ""
+        open_after = text != ""
         goes_on = open_after.shift(1, fill_value=self._inside)
         self._inside = bool(open_after[-1])
         return goes_on
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Rows without empty blocks, none too long."""
-        if self._kind == "export":
-            some = rows.filter(pl.col("text") != "")
-            self._count(rows.height - some.height)
-            rows = some
-        return rows.with_columns(bounded(rows["text"], self._counts))
+        """Blocks without empty ones, none too long."""
+        some = rows.filter(pl.col("text") != "")
+        self._count(rows.height - some.height)
+        return some.with_columns(bounded(some["text"], self._counts))
 
     def _count(self, joined: int) -> None:
         self._counts["continued"] += joined

@@ -25,8 +25,8 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     """Labels as a frame `name` (str, the session's) or `line` (u64), and `anomalous` (bool); each session or line once.
 
     Raises:
-        DataError: the file cannot be read, has other columns, a label of a third kind, no number where a line's should be, or two labels
-            for one session or line.
+        DataError: the file cannot be read, has other columns, a label of a third kind, none that means normal for any session, no number
+            where a line's should be, or two labels for one session or line.
     """
     table = _read(path)
     by = settings.line if settings.line in table.columns and settings.session not in table.columns else settings.session
@@ -50,6 +50,13 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
         return _numbered(labels, path)
     if not labels.height:
         raise DataError(f"labels {path} holds no labels")
+    if labels["anomalous"].all() and not settings.anomalous:
+        found = table["label"].unique(maintain_order=True)
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(
+            f"labels {path} holds none that means normal: there are {', '.join(found.head(_SHOWN))}{more}, normal are "
+            f"{', '.join(settings.normal)}; say --normal LABEL, or where all are anomalous name them in a TOML format's label_file.anomalous"
+        )
     return labels
 
 

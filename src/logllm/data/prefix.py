@@ -6,6 +6,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
+from logllm.data.redaction import redact_text
 
 _WORD = r"[\p{Lu}\p{Lo}][\p{Lu}\p{Lo}\p{M}]*[1-5]?(?: \p{Lo}+)? ?:  "  # a severity or DETAIL and the like, in any of the server's languages
 _LINE = rf"^(?<prefix>[^\t]*?)(?<word>{_WORD})"
@@ -114,6 +115,8 @@ def _first(prefixes: pl.Series, piece: str, *, besides: str = "") -> float:
 
 
 def _between(texts: pl.Series) -> str:
-    """Pattern of what stands between two parts: what it always is, or anything."""
+    """Pattern of what stands between two parts: what it always is, unless that is secret, since the pattern is written; or anything."""
     distinct = texts.drop_nulls().unique().to_list()
-    return str(re.escape(distinct[0])).replace(r"\ ", " ") if len(distinct) == 1 else r"[^\t]*?"
+    if len(distinct) != 1 or redact_text(distinct[0]) != distinct[0]:
+        return r"[^\t]*?"
+    return str(re.escape(distinct[0])).replace(r"\ ", " ")

@@ -24,6 +24,11 @@ from logllm.data.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 
 _TEST = "test:{}"  # a test log may have sessions of the same names
+_GOES_BACK = (
+    "the test part begins before the train part ends: give files oldest first (a glob gives them by name, app.log before app.log.1), "
+    "or sort the log by time"
+)
+_FEW = 0.01  # of a part's sessions may lie across the cut: what many processes write is never quite in order
 
 
 class Options(TypedDict, total=False):
@@ -102,6 +107,8 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     if len(logs) > 1:
         manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
         manifest["warnings"].insert(0, f"the test part is another log, whole: the share of {settings.split.test:g} for testing is not used")
+    elif settings.split.by == "time" and _goes_back(parts["train"]["start"], parts["test"]["start"]):
+        manifest["warnings"].append(_GOES_BACK)
     if source := options.get("source"):
         manifest["source"] = dict(source)
     if paper := options.get("paper"):
@@ -156,6 +163,12 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
+def _goes_back(train: pl.Series, test: pl.Series) -> bool:
+    """Whether sessions of the test part started before the last of the train part, but for a few."""
+    last, first = train.to_physical().quantile(1 - _FEW, "nearest"), test.to_physical().quantile(_FEW, "nearest")
+    return last is not None and first is not None and first < last
+
+
 def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
     """What a person should know before training on this."""
     warnings = []
@@ -178,6 +191,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "late": "records came after their window had closed and are in no session; sort the log by time",
         "replaced_characters": "characters were no text and have been replaced",
         "cut_lines": "lines were too long and have been cut",
+        "cut_messages": "messages have been cut from the ends of long sessions: --long split keeps them",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(

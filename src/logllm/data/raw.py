@@ -13,6 +13,7 @@ from logllm.data.labels import by_line, read_labels, with_labels
 from logllm.data.line_labels import LineLabels
 from logllm.data.lines import STDIN, input_bytes
 from logllm.data.reader import Reader
+from logllm.data.sample import read_again
 from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import number_of
 from logllm.errors import DataError
@@ -82,7 +83,7 @@ def grouped(log: RawLog, reader: Reader, *, settings: PrepareSection, cut: bool,
 
 def described(name: str, reader: Reader) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
-    return {"name": reader.named(Path(name).name), "bytes": None if name == STDIN else Path(name).stat().st_size}
+    return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
 
 
 def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:

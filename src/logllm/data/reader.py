@@ -6,20 +6,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.data.archives import Bytes
 from logllm.data.grouping import RECORDS
-from logllm.data.joining import Blocks, Continuations, Partials, by_file
+from logllm.data.joining import Blocks, Continuations, Joining, Partials, by_file
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
 from logllm.data.messages import MessageTable
 from logllm.data.recognition import fitting
 from logllm.data.records import Parser, Records
 from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
+from logllm.data.rows import Rows
 from logllm.data.structured import header
 from logllm.errors import DataError
 
@@ -125,15 +125,20 @@ class Reader:
 
     def _whole(self, batches: Iterable[Lines]) -> Iterator[Lines]:
         """Lines joined to rows or blocks; a file's first row names its columns unless the format does."""
-        kind: Literal["csv", "export"] = "csv" if self._settings.format.kind == "csv" else "export"
-        headless = kind == "export" or self._settings.format.columns
+        described = self._settings.format
+        headless = described.kind == "export" or described.columns
         last = None
-        for lines, rows in by_file(lambda: Blocks(kind, self.counts), ((lines, lines.frame) for lines in batches)):
+
+        def joining() -> Joining[pl.DataFrame]:
+            return Blocks(self.counts) if described.kind == "export" else Rows(described.separator, self.counts)
+
+        for lines, rows in by_file(joining, ((lines, lines.frame) for lines in batches)):
             if not headless and rows.height and lines.index != last:
                 last = lines.index
-                columns = header(rows["text"][0], self._settings.format.separator)
-                described = self._settings.format.model_copy(update={"columns": columns})
-                self._parsers[last] = Parser(described, sessions=self._settings.sessions, today=self._today)
+                columns = header(rows["text"][0], described.separator)
+                self._parsers[last] = Parser(
+                    described.model_copy(update={"columns": columns}), sessions=self._settings.sessions, today=self._today
+                )
                 self.counts["lines"] += 1
                 rows = rows.slice(1)
             yield replace(lines, frame=rows)

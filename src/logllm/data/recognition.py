@@ -14,6 +14,7 @@ from logllm.data.joining import Blocks
 from logllm.data.naming import structured_formats
 from logllm.data.prefix import postgres_format
 from logllm.data.proposal import propose, sample_fields
+from logllm.data.rows import Rows
 from logllm.data.structured import WHOLE, header
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
@@ -158,10 +159,10 @@ def _rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatS
     """Lines joined to rows or blocks where a format has those, and the format with its columns."""
     if described.kind not in ("csv", "export"):
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
-    blocks = Blocks("csv" if described.kind == "csv" else "export", Counter())
+    joining = Rows(described.separator, Counter()) if described.kind == "csv" else Blocks(Counter())
     lines = pl.DataFrame({"line": pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True), "text": text})
-    rows = blocks.push(lines)["text"]
-    if (rest := blocks.flush()) is not None:
+    rows = joining.push(lines)["text"]
+    if (rest := joining.flush()) is not None:
         rows = pl.concat([rows, rest["text"]])
     if described.kind == "csv" and not described.columns:
         return rows.slice(1), described.model_copy(update={"columns": header(rows[0], described.separator)})

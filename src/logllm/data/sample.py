@@ -10,6 +10,7 @@ import polars as pl
 
 from logllm.data.archives import Bytes, Counted
 from logllm.data.lines import STDIN, named_files, read_lines
+from logllm.errors import DataError
 
 _LINES = 5_000
 _AHEAD = 1 << 20  # bytes of standard input
@@ -34,15 +35,22 @@ def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Samp
         stdin: What `-` reads; none: the process's standard input.
 
     Raises:
-        DataError: an input is missing, the first cannot be read, or it holds no lines.
+        DataError: an input is missing, the first cannot be read, or only once, or it holds no lines.
     """
     names = named_files(sources)
     if names[0] != STDIN:
+        if not read_again(names[0]):
+            raise DataError(f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its --format")
         text = _first(names[0], None)
         return Sample(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
     ahead = Counted(stdin or sys.stdin.buffer)
     text = _first(STDIN, BytesIO(ahead.peek(_AHEAD)))
     return Sample(text, ahead, len(text) if len(ahead.peek(_AHEAD)) < _AHEAD and len(text) < _LINES else None)
+
+
+def read_again(name: str) -> bool:
+    """Whether an input can be read a second time from its beginning: a pipe, such as `/dev/stdin` or what a shell gives for `<(...)`, cannot."""
+    return name != STDIN and Path(name).is_file()
 
 
 def _first(name: str, stdin: Bytes | None) -> pl.Series:

@@ -200,7 +200,7 @@ class Detector:
                 if sessions.height:
                     yield judged(sessions)
             last = grouping.flush()
-            for name, count in grouping.counts.items():
+            for name, count in (*grouping.counts.items(), ("cut_messages", grouping.grouping.messages_cut)):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 yield judged(last, progress)
