@@ -17,13 +17,14 @@ from logllm.training.train import train
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Prepare sessions of a made log, with the labels given."""
+    """Prepare sessions of a made log, with the labels given; all may be anomalous."""
 
     def make(sessions: int, label=lambda label: label):
         lines, labels = make_log(sessions=sessions, seed=3)
         (tmp_path / "app.jsonl").write_text("\n".join(lines))
         (tmp_path / "labels.csv").write_text("session,label\n" + "".join(f"{key},{label(kind)}\n" for key, kind in labels))
-        overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0}, "mask": {}}
+        form = {"label_file": {"anomalous": ["anomalous"]}}
+        overrides = {"format": form, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0}, "mask": {}}
         settings = choose("json", recipe=None, overrides=overrides)
         prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
         return tmp_path / "data"
