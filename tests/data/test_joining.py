@@ -114,7 +114,7 @@ def test_no_size_of_batch_changes_the_records(form, lines, batch, longest):
     ("stray", "lost"),
     [
         ('0,"stray', 1),  # nobody closes it, or a cell that begins does
-        ('0,disk 5" is full', 1),
+        ('0,disk 5" is full', 0),
         ('0,"a"b', 1),
         ('0,"ok ""5"""', 0),
         ('"0","two', 1),

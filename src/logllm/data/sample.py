@@ -1,6 +1,5 @@
 """The first lines of a log, looked at before it is read."""
 
-import sys
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.data.archives import Bytes, Counted
-from logllm.data.lines import STDIN, named_files, read_lines
+from logllm.data.lines import STDIN, named_files, read_lines, standard_input
 from logllm.errors import DataError
 
 _LINES = 5_000
@@ -43,7 +42,7 @@ def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Samp
             raise DataError(f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its --format")
         text = _first(names[0], None)
         return Sample(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
-    ahead = Counted(stdin or sys.stdin.buffer)
+    ahead = Counted(stdin or standard_input())
     text = _first(STDIN, BytesIO(ahead.peek(_AHEAD)))
     return Sample(text, ahead, len(text) if len(ahead.peek(_AHEAD)) < _AHEAD and len(text) < _LINES else None)
 

@@ -130,8 +130,9 @@ def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
 
 
 def _cell(separator: str) -> str:
-    """Pattern of a cell, quoted or not."""
-    return f'(?:"(?:[^"]|"")*"|[^"{re.escape(separator)}\n]*)'
+    """Pattern of a cell, quoted or not; a quote is one where a cell begins (RFC 4180, section 2)."""
+    between = re.escape(separator)
+    return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'
 
 
 def _unquoted(cells: pl.Series) -> pl.Series:
