@@ -112,3 +112,6 @@ def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path)
     with pytest.raises(ModelError, match="is no run"):
         start_over(tmp_path)
     assert (tmp_path / "thesis.txt").exists()
+    (tmp_path / "manifest.json").write_text(json.dumps({"kind": "run", "version": 1, "bundle": "adapters"}))
+    with pytest.raises(ModelError, match="holds an exported run"):
+        start_over(tmp_path)

@@ -184,9 +184,9 @@ def start_over(out: Path) -> None:
         ModelError: the folder is no run.
     """
     if out.exists():
-        if any(out.iterdir()):
-            read_manifest(out)
-        shutil.rmtree(out)
+        if any(out.iterdir()) and "bundle" in read_manifest(out):
+            raise ModelError(f"{out} holds an exported run, which no training replaces: choose another place")
+        shutil.rmtree(out.resolve())
 
 
 def _judge(model: LogLLM, tokenizer: Any, *, prepared: Prepared, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
