@@ -28,8 +28,8 @@ _CAVEATS = {
     "stays as it is, or is `E0`. Without masks nearly every message is another one.",
     "stages": "A stage is left out and the others become longer in proportion: every cell trains on as many sessions. In the paper each stage "
     "keeps its length, and the whole becomes shorter.",
-    "beta": 'A share that the minority has already is no oversampling: where each distinct session is drawn once (`draw = "distinct"`), the HDFS '
-    "sample's anomalies are more than a tenth, and 0 and 0.1 are the same training.",
+    "beta": 'A share that the minority has already is no oversampling: where each distinct session is drawn once (`draw = "distinct"`), '
+    "anomalies are more than a tenth of the HDFS sample, as of BGL_6135, and 0 and 0.1 are the same training.",
     "unstable": "An altered session keeps its label, which is not always true: in HDFS a missing event may itself be the anomaly, and so may "
     "a changed order. Sessions and messages are drawn without looking at labels.",
 }
