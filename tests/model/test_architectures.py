@@ -89,7 +89,16 @@ def written(make: Callable[[], Any], tokenizer: Any, folder: Any) -> str:
     return str(folder)
 
 
-@pytest.fixture(scope="module", params=[("decoder", name) for name in DECODERS] + [("encoder", name) for name in ENCODERS], ids="-".join)
+LIKE_ANOTHER = {"mistral-all", "qwen2", "gemma", "minilm"}
+"""Architectures that another one here has all the peculiarities of: tested in the slower tier."""
+PARTS = [("decoder", name) for name in DECODERS] + [("encoder", name) for name in ENCODERS]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(each, marks=pytest.mark.real) if each[1] in LIKE_ANOTHER else each for each in PARTS],
+    ids=["-".join(each) for each in PARTS],
+)
 def case(request, tiny_models, tmp_path_factory) -> tuple[ModelSection, dict[str, Any]]:
     """A model section with one tiny part exchanged, and what is expected of that part."""
     part, name = request.param

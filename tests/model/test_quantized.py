@@ -89,7 +89,7 @@ def test_near_the_weights_they_stand_for(tiny_models) -> None:
     assert not torch.equal(exact, near)
 
 
-@pytest.mark.parametrize("precision", ["no", "bf16"])
+@pytest.mark.parametrize("precision", ["no", pytest.param("bf16", marks=pytest.mark.real)])
 def test_all_stages_train_in_4_bits(tiny_recipe, tiny_data, tmp_path, precision) -> None:
     shared = tiny_recipe.train.model_copy(update={"precision": precision, "gradient_checkpointing": True})
     recipe: Recipe = tiny_recipe.model_copy(update={"model": quantized(tiny_recipe.model), "train": shared})

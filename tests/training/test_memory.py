@@ -45,7 +45,7 @@ def test_live_tensors_counts_what_lives() -> None:
     ("trains", "objective", "checkpointing", "like"),
     [
         (("encoder", "projector", "decoder"), "answer", False, "small"),
-        (("encoder", "projector", "decoder"), "verdict", True, "small"),
+        pytest.param(("encoder", "projector", "decoder"), "verdict", True, "small", marks=pytest.mark.real),
         (("projector", "decoder"), "verdict", False, "brief"),
         pytest.param(("encoder", "projector"), "answer", True, "small", marks=pytest.mark.real),
         pytest.param(("projector", "decoder"), "verdict", False, "small", marks=pytest.mark.real),
