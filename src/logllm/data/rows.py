@@ -6,6 +6,7 @@ import polars as pl
 
 from logllm.data.joining import Counts
 from logllm.data.lines import LONGEST_LINE
+from logllm.data.structured import cell_pattern
 
 
 class Rows:
@@ -22,8 +23,7 @@ class Rows:
             separator: What stands between cells.
             counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) are counted.
         """
-        between, other, quoted = re.escape(separator), rf'[^"{re.escape(separator)}]', '(?:[^"]|"")*'
-        cell = f'(?:"{quoted}"|{other}[^{re.escape(separator)}]*|)'
+        between, cell, quoted = re.escape(separator), cell_pattern(separator), '(?:[^"]|"")*'
         self._opens = f'^(?:{cell}{between})*"{quoted}$'
         self._goes_on = f'^{quoted}(?:"{between}(?:{cell}{between})*"{quoted})?$'
         self._closes = f'^{quoted}"(?:{between}{cell})*$'

@@ -122,14 +122,14 @@ def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> 
 @cache
 def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     """Pattern of a row with a group for each cell that is wanted."""
-    cell, between = _cell(separator), re.escape(separator)
+    cell, between = cell_pattern(separator), re.escape(separator)
     pieces: list[str] = []
     for place in range(columns):
         pieces.append((between if place else "") + (f"(?<c{place}>{cell})" if place in places else cell))
     return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
 
 
-def _cell(separator: str) -> str:
+def cell_pattern(separator: str) -> str:
     """Pattern of a cell, quoted or not; a quote is one where a cell begins (RFC 4180, section 2)."""
     between = re.escape(separator)
     return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'
