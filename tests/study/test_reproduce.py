@@ -224,6 +224,7 @@ def test_a_table_says_all_that_is_needed_to_believe_it(asked, tmp_path, stand, t
     text = (tmp_path / "main.md").read_text()
     assert "| bgl-made | logllm | 0.900 ± 0.000 |" in text
     assert "| 0.916 | bgl, 47,135 sessions |" in text
+    assert "4 cells, 0.2 minutes one after another." in text  # 2 x (2 + 2) + 2 x (.5 + .25) seconds
     assert matplotlib.image.imread(tmp_path / "main.png").std() > 0.05
     assert str(tmp_path) not in (tmp_path / "main.json").read_text() + text
 

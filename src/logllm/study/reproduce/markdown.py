@@ -41,7 +41,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
 
 def _about(found: Mapping[str, Any]) -> list[str]:
     """Where the figures come from, and what is missing."""
-    said = [f"`{found['command']}`", "", f"Training: {found['budget']}."]
+    done = [cell for cell in found["cells"] if cell["state"] == "done"]
+    minutes = sum(seconds or 0.0 for cell in done for seconds in cell["seconds"].values()) / 60
+    said = [
+        f"`{found['command']}`",
+        "",
+        f"Training: {found['budget']}. {len(done)} cells, {minutes:,.{0 if minutes >= 10 else 1}f} minutes one after another.",
+    ]
     if found["missing"]:
         said += ["", f"**{found['missing']} of {len(found['cells'])} cells are not done yet.**"]
     return said
