@@ -69,7 +69,7 @@ def judged(
     tell(f"fitting {name}", 1.0)
     before, scores = (_scores(baseline, part) for part in (validation, test))
     seconds = {"fit": fitted - started, "score": time.perf_counter() - fitted}
-    threshold = _threshold(before, validation.labels)
+    threshold = threshold_of(before, validation.labels)
     report = {
         **judge(scores, prepared, split="test", threshold=threshold.value),
         "model": name,
@@ -120,7 +120,7 @@ def _scores(baseline: Baseline, part: Labelled) -> Scores:
     return baseline.score(part.sessions, part.messages) if part.sessions else np.zeros(0)
 
 
-def _threshold(scores: Scores, labels: Labels) -> Threshold:
+def threshold_of(scores: Scores, labels: Labels) -> Threshold:
     """The threshold of best F1 as a run chooses it, but the middle between scores and not between their logits.
 
     Many baselines give scores of exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
