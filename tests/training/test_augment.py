@@ -9,7 +9,7 @@ from tests.training.test_train import changed
 from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError
 from logllm.model.batch import MessageTokens
-from logllm.training.augment import NOTHING, Examples, Normal, augmented, beginnings, normal_part
+from logllm.training.augment import NOTHING, Normal, augmented, beginnings, normal_part
 from logllm.training.loop import TrainingSet
 from logllm.training.train import train
 
@@ -110,23 +110,6 @@ def test_a_share_gets_messages_of_all_lines_known_to_be_no_alert() -> None:
         more = [set(augmented(np.array([1, 2]), None, section=stage(insert=0.5), normal=normal, rng=rng)[0]) - {1, 2} for _ in range(400)]
         assert 70 < sum(map(bool, more)) < 130  # half of half: the others are copies
         assert set().union(*more) == known
-
-
-@pytest.mark.parametrize("labelled", [True, False])
-def test_examples_with_inserted_messages_come_after_the_examples(labelled) -> None:
-    sessions, labels = [np.array([1, 2]), np.array([3])], np.array([True, False])
-    alerts = [np.array([False, True]), np.array([False])] if labelled else None
-    normal = NOTHING._replace(lines=np.array([9]), longest=5)
-    found = Examples(sessions, labels, alerts).with_inserted(normal=normal, rng=np.random.default_rng(0))
-    assert [len(session) for session in found.sessions] == [2, 1, 3, 2]
-    assert found.labels.tolist() == [True, False, True, False]
-    if labelled:
-        assert [bool(bad.any()) for bad in found.alerts] == [True, False, True, False]
-        assert [len(bad) for bad in found.alerts] == [2, 1, 3, 2]
-        assert len(found.with_beginnings().sessions) == 8  # of n messages n - 1 beginnings
-    else:
-        assert found.alerts is None
-        assert found.with_beginnings() is found
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 1000))

@@ -141,29 +141,6 @@ def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_
     assert "beginnings" in manifest["threshold"]["how"]
 
 
-def test_inserted_messages_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
-    from logllm.data.prepared import Prepared
-    from logllm.detect.scoring import Scorer
-
-    scored, score = [], Scorer.score
-    monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)
-    monkeypatch.setattr(
-        Scorer, "score", lambda self, sessions, *rest, **more: scored.append(sessions) or score(self, sessions, *rest, **more)
-    )
-    prepared = Prepared.load(labelled_by_line)
-    own = prepared.part("validation")["messages"].to_list()
-    stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8, "insert": 0.5}
-    manifest = train(changed(tiny_recipe, stages=[stage]), labelled_by_line, out=tmp_path / "run")
-    seen = [session.tolist() for session in scored[0]]
-    assert seen[: len(own)] == own
-    assert len(seen) == 2 * len(own)
-    longest = max(map(len, prepared.part("train")["messages"]))
-    assert all(len(more) == min(len(session) + 1, longest) for session, more in zip(own, seen[len(own) :], strict=True))
-    assert "inserted" in manifest["threshold"]["how"]
-    metrics = manifest["metrics"]["validation"]
-    assert sum(metrics[name] for name in ("tp", "fp", "tn", "fn")) == len(own)
-
-
 def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
     import torch
 

@@ -44,12 +44,10 @@ class StageSection(Section):
     the label stays true, and no company is learnt for the alert. Needs labels per line (paper: 0)."""
     insert: float = Field(default=0.0, ge=0, le=1)
     """Share of the sessions that are seen with one message more for each twenty begun, at random places, drawn anew each time: any line's of the
-    train part that is not known to be an alert, or the one before it again. The threshold is then chosen on the validation part's sessions with and
-    without such messages. For logs whose programs come to say more than in training (paper: 0)."""
+    train part that is not known to be an alert, or the one before it again. For logs whose programs come to say more than in training (paper: 0)."""
     beginnings: int = Field(default=0, ge=0)
     """How many beginnings of each session, drawn anew each time, are judged beside the whole one: anomalous from the first alert on. They
-    share their positions with it, so that there are more verdicts at hardly any cost. The threshold is then chosen on all beginnings of the
-    validation part's sessions too. Needs labels per line (paper: 0)."""
+    share their positions with it, so that there are more verdicts at hardly any cost. Needs labels per line (paper: 0)."""
     message_dropout: float = Field(default=0.0, ge=0, lt=1)
     """Dropout on the message vectors before the projector, another mask for each occurrence (paper: 0)."""
 

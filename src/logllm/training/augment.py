@@ -8,7 +8,6 @@ import numpy.typing as npt
 
 from logllm.config.train import StageSection
 from logllm.model.batch import Rows
-from logllm.training.sampler import Labels
 
 _NONE: Rows = np.zeros(0, dtype=np.int64)
 _TWENTY = 20
@@ -87,39 +86,16 @@ def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[
     return [(int(length), bool(alerts[:length].any())) for length in lengths]
 
 
-class Examples(NamedTuple):
-    """Labelled sessions."""
+def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]) -> tuple[list[Rows], Alerts]:
+    """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
 
-    sessions: Sequence[Rows]
-    """For each the rows of its messages."""
-    labels: Labels
-    """True for anomalous."""
-    alerts: Sequence[Alerts] | None
-    """For each session which of its messages are alerts; none: labels are not per line."""
-
-    def with_inserted(self, *, normal: Normal, rng: np.random.Generator) -> "Examples":
-        """These, then each once more with messages inserted."""
-        marks = [None] * len(self.sessions) if self.alerts is None else self.alerts
-        more = [_inserted(session, bad, normal=normal, rng=rng) for session, bad in zip(self.sessions, marks, strict=True)]
-        alerts = None if self.alerts is None else [*self.alerts, *(bad for _, bad in more if bad is not None)]
-        return Examples([*self.sessions, *(session for session, _ in more)], np.concatenate([self.labels, self.labels]), alerts)
-
-    def with_beginnings(self) -> "Examples":
-        """These, then all beginnings of each, anomalous from the first alert on; without labels per line none.
-
-        >>> found = Examples([np.array([5, 6, 7])], np.array([True]), [np.array([False, True, False])]).with_beginnings()
-        >>> [each.tolist() for each in found.sessions], found.labels.tolist()
-        ([[5, 6, 7], [5], [5, 6]], [True, False, True])
-        """
-        if self.alerts is None:
-            return self
-        every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in self.alerts]  # all of them, whatever is drawn
-        paired = [(session, bad, part) for session, bad, parts in zip(self.sessions, self.alerts, every, strict=True) for part in parts]
-        return Examples(
-            [*self.sessions, *(session[:length] for session, _, (length, _) in paired)],
-            np.concatenate([self.labels, [anomalous for _, _, (_, anomalous) in paired]]).astype(np.bool_),
-            [*self.alerts, *(bad[:length] for _, bad, (length, _) in paired)],
-        )
+    >>> found, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
+    >>> [each.tolist() for each in found], bad.tolist()
+    ([[5, 6, 7], [5], [5, 6]], [True, False, True])
+    """
+    every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts]  # all of them, whatever is drawn
+    shorter = [session[:length] for session, parts in zip(sessions, every, strict=True) for length, _ in parts]
+    return [*sessions, *shorter], np.concatenate([labels, [anomalous for parts in every for _, anomalous in parts]]).astype(np.bool_)
 
 
 def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:

@@ -69,7 +69,7 @@ class TrainingSet:
         rng = np.random.default_rng([section.seed, stage, step, 1])
         rows = rows[np.argsort([len(self.sessions[row]) for row in rows], kind="stable")]
         chosen = section.stages[stage]
-        normal = self.normal if _draws(chosen) else NOTHING
+        normal = self._normal if _draws(chosen) else NOTHING
         for start in range(0, len(rows), section.micro_batch):
             some = rows[start : start + section.micro_batch]
             alerts = [None if self.alerts is None else self.alerts[row] for row in some]
@@ -90,8 +90,7 @@ class TrainingSet:
         return np.unique(np.concatenate(sessions))
 
     @cached_property
-    def normal(self) -> Normal:
-        """What augmentation draws from."""
+    def _normal(self) -> Normal:
         return normal_part(self.sessions, self.alerts)
 
 

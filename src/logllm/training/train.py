@@ -19,14 +19,15 @@ from logllm.detect.guard import EXACT, compare
 from logllm.detect.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
 from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError, RecipeError
-from logllm.model.batch import MessageTokens, rows_of
+from logllm.model.batch import MessageTokens, Rows, rows_of
 from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
 from logllm.model.engine import Engine, rounds_fast
-from logllm.model.logllm import assemble
+from logllm.model.logllm import LogLLM, assemble
 from logllm.model.run import read_manifest, read_recipe
 from logllm.model.weights import Progress, locate
-from logllm.training.augment import Examples
+from logllm.training.augment import Alerts, with_beginnings
 from logllm.training.loop import Loop, TrainingSet, Watch
+from logllm.training.sampler import Labels
 from logllm.training.start import start_with_words
 from logllm.training.state import find_state, remove_states
 
@@ -69,7 +70,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
             _start(loop, prepared.messages, recipe=recipe)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = loop.seconds
-        judged = _judge(loop, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
+        judged = _judge(model, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
     manifest = {**begun, "state": "done", "seconds": round(seconds, 1), **judged}
     try:
         manifest["files"] = save_model(out, model, section=recipe.model)
@@ -82,19 +83,22 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     return read_manifest(out)
 
 
-def training_set(prepared: Prepared) -> Examples:
+def training_set(prepared: Prepared) -> tuple[list[Rows], Labels, list[Alerts] | None]:
     """Sessions of the train part, their labels, and their lines' labels where there are any.
 
     Raises:
         DataError: there are no labels, or one class is missing: LogLLM learns from both.
     """
-    part = _labelled(prepared.labelled("train"))
-    if part.labels.all() or not part.labels.any():
-        kind = "normal" if part.labels.all() else "anomalous"
+    part = prepared.labelled("train")
+    labels = part["anomalous"].to_numpy().astype(bool)
+    if labels.all() or not labels.any():
+        kind = "normal" if labels.all() else "anomalous"
         raise DataError(
-            f"the train part's {len(part.labels)} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
+            f"the train part's {len(labels)} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
         )
-    return part
+    items = part["item_anomalous"]
+    alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
+    return rows_of(part["messages"]), labels, alerts
 
 
 def accelerate(recipe: Recipe) -> Any:
@@ -185,46 +189,28 @@ def start_over(out: Path) -> None:
         shutil.rmtree(out.resolve())
 
 
-def _judge(loop: Loop, tokenizer: Any, *, prepared: Prepared, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
+def _judge(model: LogLLM, tokenizer: Any, *, prepared: Prepared, recipe: Recipe, progress: Progress | None) -> dict[str, Any]:
     """Threshold and metrics on the validation part, and whether an engine that rounds is near enough there."""
+    part = prepared.part("validation")
     report = None if progress is None else lambda done, total: progress("scoring the validation part", done / total)
-    part = _labelled(prepared.part("validation"))
-    own = len(part.sessions)
-    part, more = _varied(part, loop, recipe=recipe)
+    sessions, labels = rows_of(part["messages"]), part["anomalous"].to_numpy().astype(bool)
+    own = len(sessions)
+    if any(stage.beginnings for stage in recipe.train.stages) and labels.sum() >= FEW_ANOMALIES:
+        sessions, labels = with_beginnings(sessions, labels, alerts=[row.astype(np.bool_) for row in rows_of(part["item_anomalous"])])
 
     def scored(engine: str, threshold: float) -> Any:
         section = recipe.detect.model_copy(update={"engine": engine})
-        scorer = Scorer(Engine(loop.model, section=section, threshold=threshold), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
-        return scorer.score(part.sessions, prepared.messages, progress=report)
+        scorer = Scorer(Engine(model, section=section, threshold=threshold), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        return scorer.score(sessions, prepared.messages, progress=report)
 
     logits = scored(EXACT, 0.5)
-    threshold = choose_threshold(logits, part.labels)
-    if more:
-        threshold = replace(threshold, how=f"{threshold.how}, {' and '.join(more)} included")
+    threshold = choose_threshold(logits, labels)
+    if len(sessions) > own:
+        threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
     judged: dict[str, Any] = {"threshold": asdict(threshold), "metrics": {"validation": None}}
     if own:
-        judged["metrics"]["validation"] = measure(sigmoid(logits[:own]), part.labels[:own], threshold=threshold.value).to_dict()
-        if rounds_fast(loop.model):
+        judged["metrics"]["validation"] = measure(sigmoid(logits[:own]), labels[:own], threshold=threshold.value).to_dict()
+        if rounds_fast(model):
             rounded = sigmoid(scored("bf16", threshold.value))
             judged["engines"] = {"bf16": compare(sigmoid(logits), rounded, threshold=threshold.value)}
     return judged
-
-
-def _labelled(part: pl.DataFrame) -> Examples:
-    """A part's sessions with their labels, and their lines' labels where there are any."""
-    items = part["item_anomalous"]
-    alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
-    return Examples(rows_of(part["messages"]), part["anomalous"].to_numpy().astype(bool), alerts)
-
-
-def _varied(part: Examples, loop: Loop, *, recipe: Recipe) -> tuple[Examples, list[str]]:
-    """The validation part and what the stages judged besides whole sessions as they are, named; where a threshold is chosen on it at all."""
-    more = []
-    if part.labels.sum() >= FEW_ANOMALIES:
-        if any(stage.insert for stage in recipe.train.stages):
-            part = part.with_inserted(normal=loop.data.normal, rng=np.random.default_rng(recipe.train.seed))
-            more.append("sessions with messages inserted")
-        if part.alerts is not None and any(stage.beginnings for stage in recipe.train.stages):
-            part = part.with_beginnings()
-            more.append("each session's beginnings")
-    return part, more
