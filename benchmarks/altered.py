@@ -43,7 +43,7 @@ class Method(NamedTuple):
     threshold: float
 
 
-def methods(run: Path, prepared: Prepared, names: list[str]) -> Iterator[Method]:
+def methods(run: Path, prepared: Prepared, *, names: list[str]) -> Iterator[Method]:
     """The run, and baselines fitted to the same train part."""
     detector = Detector.load(run)
     scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
@@ -103,7 +103,7 @@ def main() -> None:
     prepared = Prepared.load(arguments.data)
     rows = [
         draws(method, prepared, kind=arguments.kind, ratio=arguments.ratio, count=arguments.draws)
-        for method in methods(arguments.run, prepared, arguments.baselines.split(","))
+        for method in methods(arguments.run, prepared, names=arguments.baselines.split(","))
     ]
     if arguments.json:
         print(json.dumps(rows))

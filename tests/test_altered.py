@@ -30,6 +30,6 @@ def test_what_turned_a_session_is_told(tiny_data) -> None:
 
 def test_a_run_and_baselines_stand_side_by_side(tiny_run, tiny_data: Path) -> None:
     prepared = Prepared.load(tiny_data)
-    found = [draws(each, prepared, kind="shuffle", ratio=0.5, count=1) for each in methods(tiny_run, prepared, ["logistic-words"])]
+    found = [draws(each, prepared, kind="shuffle", ratio=0.5, count=1) for each in methods(tiny_run, prepared, names=["logistic-words"])]
     assert [each["method"] for each in found] == ["logllm", "logistic-words"]
     assert found[1]["lost"] == pytest.approx([0.0])  # words have no order
