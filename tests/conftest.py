@@ -1,6 +1,6 @@
 """What many tests need: one thread, tiny models, tiny prepared data."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -75,6 +75,31 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_recipe, tiny_data, out=out)
     return out
+
+
+@pytest.fixture
+def by_line(tmp_path):
+    """Prepared data of 40 small sessions of a made log, the lines labelled that are chosen."""
+    from logllm.data.choice import choose
+    from logllm.data.prepare import prepare
+    from tests.tiny import make_log
+
+    def make(chosen: Callable[[str], bool]) -> Path:
+        lines, _ = make_log(sessions=40, seed=3)
+        (tmp_path / "app.jsonl").write_text("\n".join(lines))
+        (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if chosen(line)))
+        overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}
+        settings = choose("json", recipe=None, overrides=overrides)
+        prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
+        return tmp_path / "data"
+
+    return make
+
+
+@pytest.fixture
+def labelled_by_line(by_line) -> Path:
+    """Prepared data of 40 small sessions whose retries are labelled."""
+    return by_line(lambda line: "retry" in line)
 
 
 @pytest.fixture

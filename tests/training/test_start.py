@@ -1,12 +1,17 @@
-"""A projector that begins with words."""
+"""A projector that begins with words, or with how much of an alert a message is."""
 
+import json
+
+import numpy as np
+import pytest
 import torch
 from tests.training.test_train import changed
 from transformers import AutoTokenizer
 
+from logllm.errors import DataError
 from logllm.model.batch import MessageTokens
 from logllm.model.weights import locate
-from logllm.training.start import start_with_words
+from logllm.training.start import Doubts, start_with_alerts, start_with_words
 from logllm.training.train import train
 
 MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or", "Below The"]
@@ -39,3 +44,88 @@ def test_it_is_a_setting_of_the_model(tiny_recipe, tiny_data, tmp_path) -> None:
         weights[name] = load_file(tmp_path / name / "projector.safetensors")["weight"]
     assert torch.equal(weights["words"], weights["again"])
     assert not torch.allclose(weights["words"], weights["random"])
+
+
+def read(model, vectors) -> tuple[np.ndarray, float]:
+    """Where between the answers' words messages are read, -1 for normal and 1 for anomalous, and how far beside that line at most."""
+    normal, anomalous = model.decoder.embed(torch.tensor(model.prompt.verdict_ids)).detach()
+    half, middle = (anomalous - normal) / 2, (anomalous + normal) / 2
+    with torch.no_grad():
+        said = model.projector(vectors) - middle
+    place = said @ half / (half @ half)
+    return place.numpy(), float((said - place[:, None] * half).norm(dim=1).max())
+
+
+def test_alerts_are_read_nearer_to_the_word_for_them(tiny) -> None:
+    model, _ = tiny
+    rng = np.random.default_rng(0)
+    vectors = torch.from_numpy(rng.normal(size=(60, model.encoder.width))).float()
+    alerts = np.arange(60) < 12
+    vectors[alerts, 3] += 4.0
+    doubts = start_with_alerts(model, vectors=vectors, alerts=alerts, rng=rng)
+    own, beside = read(model, vectors)
+    assert beside < 1e-5
+    assert own[alerts].min() > own[~alerts].max()
+    assert own.std() * 1.5 == pytest.approx(1, rel=1e-3)
+    moved = np.stack([read(model, doubts.moved(vectors, time=time))[0] for time in range(len(doubts.steps))])
+    assert all(read(model, doubts.moved(vectors, time=time))[1] < 1e-5 for time in range(3))
+    assert moved[:, alerts].mean() < own[alerts].mean()  # not fitted, an alert is less of one
+    assert moved[:, alerts].mean() > moved[:, ~alerts].mean()
+    assert torch.equal(doubts.moved(vectors, time=1), doubts.moved(vectors, time=1 + len(doubts.steps)))
+
+
+def test_a_message_that_nothing_is_like_still_has_a_place(tiny) -> None:
+    """Two messages make no kinds to hold out, and of one alert's kind nothing is left to learn from: both stay where they are."""
+    model, _ = tiny
+    vectors = torch.eye(model.encoder.width)[:2]
+    doubts = start_with_alerts(model, vectors=vectors, alerts=np.array([True, False]), rng=np.random.default_rng(0))
+    assert isinstance(doubts, Doubts)
+    assert not doubts.steps.any()
+    assert np.isfinite(read(model, vectors)[0]).all()
+
+
+def alerted(recipe, **stage):
+    """A recipe that begins with alerts, and trains the decoder."""
+    projector = recipe.model.projector.model_copy(update={"start": "alerts"})
+    recipe = changed(recipe, stages=[{"trains": ["decoder"], "lr": 1e-3, "max_sessions": 48, **stage}], checkpoint_steps=1, batch=16)
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"projector": projector})})
+
+
+def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(tiny_recipe, labelled_by_line, tmp_path) -> None:
+    recipe = alerted(tiny_recipe)
+
+    def stop(step) -> None:
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    train(recipe, labelled_by_line, out=tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, labelled_by_line, out=tmp_path / "cut", watch=stop)
+    train(recipe, labelled_by_line, out=tmp_path / "cut", resume=True)
+    for name in ("projector.safetensors", "decoder/adapter_model.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
+
+
+def test_training_sees_messages_where_they_might_be_while_the_projector_stays(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
+    times, moved = [], Doubts.moved
+    monkeypatch.setattr(Doubts, "moved", lambda self, vectors, *, time: times.append(time) or moved(self, vectors, time=time))
+    train(alerted(tiny_recipe), labelled_by_line, out=tmp_path / "decoder")
+    assert times == [0, 1, 2]
+    train(alerted(tiny_recipe, trains=["projector", "decoder"]), labelled_by_line, out=tmp_path / "both")
+    assert times == [0, 1, 2]
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "steps.jsonl").read_text().splitlines()] for name in ("decoder", "both")
+    ]
+    assert losses[0] != losses[1]
+
+
+def test_alerts_take_labels_of_lines(tiny_recipe, tiny_data, tmp_path) -> None:
+    with pytest.raises(DataError, match="needs a label for each line"):
+        train(alerted(tiny_recipe), tiny_data, out=tmp_path / "run")
+
+
+def test_alerts_take_messages_that_are_none(tiny_recipe, by_line, tmp_path) -> None:
+    """The lines of some sessions are all alerts, and the others say nothing else."""
+    data = by_line(lambda line: json.loads(line)["job"][-1] in "01234")
+    with pytest.raises(DataError, match="every message of the train part is one"):
+        train(alerted(tiny_recipe), data, out=tmp_path / "run")

@@ -97,18 +97,6 @@ def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, e
     assert sum(losses[-10:]) < share * sum(losses[:10])
 
 
-@pytest.fixture
-def labelled_by_line(tmp_path):
-    """Prepared data of 40 small sessions of a made log, their lines labelled."""
-    lines, _ = make_log(sessions=40, seed=3)
-    (tmp_path / "app.jsonl").write_text("\n".join(lines))
-    (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if "retry" in line))
-    overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}
-    settings = choose("json", recipe=None, overrides=overrides)
-    prepare([tmp_path / "app.jsonl"], tmp_path / "data", settings=settings, labels=tmp_path / "labels.csv")
-    return tmp_path / "data"
-
-
 def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labelled_by_line, tmp_path) -> None:
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 16, "beginnings": 8}
     losses = []

@@ -66,9 +66,10 @@ class ProjectorSection(Section):
 
     output: Literal["decoder", "float16"] = "decoder"
     """`float16`: rounded to float16 before the decoder reads it (the paper's scripts); `decoder`: straight to the decoder's number format."""
-    start: Literal["random", "words"] = "random"
-    """What training begins with: `random` (paper), or `words`: fitted, without labels, to the decoder's own embeddings of the training messages'
-    words, so that a message's vector means to the decoder from the start what its text would."""
+    start: Literal["random", "words", "alerts"] = "random"
+    """What training begins with: `random` (paper); `words`: fitted, without labels, to the decoder's own embeddings of the training messages'
+    words, so that a message's vector means to the decoder from the start what its text would; `alerts`: fitted to the labels of lines, so that a
+    message means to the decoder how much of an alert it is by itself, and nothing else: for a few hundred sessions, the projector left as it is."""
 
 
 class DecoderSection(Section):

@@ -19,6 +19,7 @@ from logllm.model.logllm import LogLLM
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
 from logllm.training.sampler import Labels, Order, drawn, stage_order
 from logllm.training.schedule import learning_rate
+from logllm.training.start import Doubts
 from logllm.training.state import Position, find_state, position_of, restore_model, restore_optimizer, save_state
 
 _BETA1 = 0.9
@@ -132,6 +133,7 @@ class Loop:
         self.section = section
         self.run = run
         self.accelerator = accelerator
+        self.doubts: Doubts | None = None
         if section.gradient_checkpointing:
             model.checkpoint_gradients()
         self.orders = data.orders(section)
@@ -195,11 +197,13 @@ class Loop:
             self._vectors = vectors = None
         else:
             vectors = self.vectors(self.data.seen(order, section), positions=encode_positions)
+        doubts = None if {"encoder", "projector"} & set(section.trains) else self.doubts
         before = sum(len(done) for done in self.orders[:stage])
         for step in range(first, steps):
             rows = order[step * self.section.batch : (step + 1) * self.section.batch]
             some = list(self.data.micro_batches(rows, self.section, stage=stage, step=step))
-            loss, lr = self._step(some, vectors, optimizer=optimizer, stage=stage, step=step)
+            seen = vectors if doubts is None or vectors is None else doubts.moved(vectors, time=step)
+            loss, lr = self._step(some, seen, optimizer=optimizer, stage=stage, step=step)
             done = before + step * self.section.batch + len(rows)
             entry = Step(stage, step + 1, steps, loss, lr, done, sum(map(len, self.orders)))
             self._record(entry, len(rows))

@@ -1,16 +1,41 @@
-"""A projector that begins by saying a message's own words to the decoder, instead of anything."""
+"""A projector that begins by saying something: a message's own words, or how much of an alert it is."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from logllm.model.logllm import LogLLM
+from logllm.training.sampler import Labels
 
 _RIDGE = 0.01
 """Penalty on the projector's weights, as a share of the vectors' own squares."""
+_REACH = 1.5
+"""Standard deviations from the middle at which a message reads like one of the two answers."""
+_KINDS = 20
+"""Into how many kinds of message those of the training part fall, so that some can be held out."""
+_FOLDS = 5
+"""Regressions until each kind has been held out once."""
+_DRAWS = 16
+"""Times that is done, with other kinds."""
+
+Numbers = npt.NDArray[np.float64]
+
+
+class Doubts(NamedTuple):
+    """Where the decoder might see messages, had the projector been fitted without them."""
+
+    direction: Tensor
+    """What the projector reads of a vector, (d_enc,)."""
+    steps: Tensor
+    """How far each message is moved along it, one row a time, (r, u)."""
+
+    def moved(self, vectors: Tensor, *, time: int) -> Tensor:
+        """Vectors as they might be, (u, d_enc)."""
+        return vectors + self.steps[time % len(self.steps), :, None] * self.direction
 
 
 def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor, tokenizer: Any) -> None:
@@ -43,3 +68,67 @@ def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor,
     with torch.no_grad():
         model.projector.weight.copy_(weight.T)
         model.projector.bias.copy_(said.mean(0) - middle @ weight)
+
+
+def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np.random.Generator) -> Doubts:
+    """Fit the projector to say of each message, by itself, how much of an alert it is.
+
+    A logistic regression of single messages gives each vector a number, alerts and others weighing the same in it. The decoder reads the number as a
+    place on the line through the embeddings of the two answers: a message like no alert as near the word *normal*.
+
+    A message that was fitted lies farther out than a new one will, and a decoder that saw only such places would learn a step somewhere
+    between them, where new messages are. So each message also has the places that regressions without its like would have given it
+    (stacking; Wolpert: Stacked Generalization, 1992), and is to be seen anywhere between those and its own.
+
+    Args:
+        model: its projector is written over.
+        vectors: of the training part's messages, (u, d_enc).
+        alerts: which of them are alerts, some and not all, (u,).
+        rng: decides which kinds are held out together, and how far a message is moved.
+
+    Returns:
+        Where else the messages are to be seen in training, as long as the projector stays as it is.
+    """
+    x = vectors.double().cpu().numpy()
+    middle = x.mean(0)
+    x = x - middle
+    length = float(np.sqrt(np.square(x).sum(1).mean())) or 1.0
+    weight, bias = _regression(x / length, alerts)
+    own = x @ weight / length + bias
+    others = np.stack([_held_out(x / length, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
+    steps = rng.random(others.shape) * (others - own)
+    weight, bias = weight / length, bias - float(middle @ weight) / length
+    ids = torch.tensor(model.prompt.verdict_ids, device=vectors.device)
+    normal, anomalous = model.decoder.embed(ids).detach().float()
+    along = torch.from_numpy(weight / _REACH).to(normal)
+    with torch.no_grad():
+        model.projector.weight.copy_(torch.outer((anomalous - normal) / 2, along))
+        model.projector.bias.copy_((normal + anomalous) / 2 + (anomalous - normal) / 2 * (bias / _REACH))
+    return Doubts(torch.from_numpy(weight / (weight @ weight)).to(vectors), torch.from_numpy(steps).to(vectors))
+
+
+def _regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
+    """Weights, (d_enc,), and bias of what is an alert; over what was fitted the values' deviation is 1."""
+    from sklearn.linear_model import LogisticRegression
+
+    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(x, alerts)
+    deviation = float(fitted.decision_function(x).std()) or 1.0
+    return fitted.coef_[0] / deviation, float(fitted.intercept_[0]) / deviation
+
+
+def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Generator) -> Numbers:
+    """Each message's value by a regression that has seen none of its kind; its own where the others are all alerts, or none is."""
+    from sklearn.cluster import KMeans
+
+    kinds = min(_KINDS, len(np.unique(x.round(6), axis=0)) // 2)
+    values = own.copy()
+    if kinds < 2:
+        return values
+    kind = KMeans(kinds, n_init=1, random_state=int(rng.integers(2**31))).fit_predict(x)
+    fold = (rng.permutation(kinds) % _FOLDS)[kind]
+    for each in np.unique(fold):
+        known = fold != each
+        if known.any() and alerts[known].any() and not alerts[known].all():
+            weight, bias = _regression(x[known], alerts[known])
+            values[~known] = x[~known] @ weight + bias
+    return values

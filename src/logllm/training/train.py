@@ -28,7 +28,7 @@ from logllm.model.weights import Progress, locate
 from logllm.training.augment import Alerts, with_beginnings
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
-from logllm.training.start import start_with_words
+from logllm.training.start import start_with_alerts, start_with_words
 from logllm.training.state import find_state, remove_states
 
 
@@ -66,8 +66,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         model.to(accelerator.device)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=out, accelerator=accelerator)
-        if recipe.model.projector.start == "words" and find_state(out) is None:
-            _start(loop, prepared.messages, recipe=recipe)
+        _start(loop, prepared.messages, recipe=recipe)
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
         seconds = loop.seconds
         judged = _judge(model, tokenizer, prepared=prepared, recipe=recipe, progress=progress)
@@ -135,14 +134,30 @@ def deterministic(seed: int) -> Iterator[None]:
 
 
 def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
-    """Fit the projector to the words of the training part's messages."""
-    from transformers import AutoTokenizer
-
+    """Fit the projector as the recipe says; a training that goes on has its own, but its doubts are found again."""
+    how = recipe.model.projector.start
+    if how == "random" or (how == "words" and find_state(loop.run) is not None):
+        return
     rows = np.unique(np.concatenate(loop.data.sessions))
-    vectors = loop.vectors(rows, positions=recipe.detect.batch_tokens)
-    words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
-    some = vectors[torch.from_numpy(rows).to(vectors.device)]
-    start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
+    table = loop.vectors(rows, positions=recipe.detect.batch_tokens)
+    some = table[torch.from_numpy(rows).to(table.device)]
+    if how == "words":
+        from transformers import AutoTokenizer
+
+        words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
+        start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
+        return
+    if loop.data.alerts is None:
+        raise DataError("projector.start = alerts needs a label for each line, and these data have them for sessions: leave it off")
+    bad = np.isin(rows, np.concatenate(loop.data.sessions)[np.concatenate(loop.data.alerts)])
+    if bad.all():
+        raise DataError(
+            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: leave it off"
+        )
+    doubts = start_with_alerts(loop.model, vectors=some, alerts=bad, rng=np.random.default_rng(recipe.train.seed))
+    steps = doubts.steps.new_zeros((len(doubts.steps), len(table)))
+    steps[:, torch.from_numpy(rows).to(table.device)] = doubts.steps
+    loop.doubts = doubts._replace(steps=steps)
 
 
 def _begin(recipe: Recipe, prepared: Prepared, *, out: Path, resume: bool, progress: Progress | None) -> dict[str, Any]:
