@@ -56,7 +56,8 @@ def vectors(tiny_models) -> FrozenVectors:
 
 @pytest.fixture
 def train() -> Labelled:
-    return Labelled(*toy(sessions=80, seed=0), MESSAGES)
+    sessions, labels = toy(sessions=80, seed=0)
+    return Labelled(sessions, labels, MESSAGES, [session == LOST for session in sessions])
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -91,6 +92,15 @@ def test_what_cannot_be_learnt_from_is_refused(name, vectors, train) -> None:
     failures = [session for session, label in zip(train.sessions, train.labels, strict=True) if label]
     with pytest.raises(DataError, match="normal"):
         BASELINES[name].make(vectors).fit(Labelled(failures, np.ones(len(failures), dtype=bool), MESSAGES), seed=0)
+
+
+def test_lines_are_learnt_from_their_own_labels(vectors, train) -> None:
+    for alerts, said in (
+        (None, "labels are of sessions"),
+        ([np.ones(len(session), dtype=bool) for session in train.sessions], "all alerts"),
+    ):
+        with pytest.raises(DataError, match=said):
+            BASELINES["logistic-lines"].make(vectors).fit(train._replace(alerts=alerts), seed=0)
 
 
 def test_equal_sessions_weigh_as_much_as_they_do_together() -> None:

@@ -13,8 +13,8 @@ from logllm.training.sampler import Labels
 
 _RIDGE = 0.01
 """Penalty on the projector's weights, as a share of the vectors' own squares."""
-_REACH = 1.5
-"""Standard deviations from the middle at which a message reads like one of the two answers."""
+_LEAST = 1e-6
+"""What is divided by where alerts and other messages have the same vectors."""
 _KINDS = 20
 """Into how many kinds of message those of the training part fall, so that some can be held out."""
 _FOLDS = 5
@@ -73,47 +73,53 @@ def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor,
 def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np.random.Generator) -> Doubts:
     """Fit the projector to say of each message, by itself, how much of an alert it is.
 
-    A logistic regression of single messages gives each vector a number, alerts and others weighing the same in it. The decoder reads the number as a
-    place on the line through the embeddings of the two answers: a message like no alert as near the word *normal*.
+    A logistic regression of single messages gives each vector a number, alerts and others weighing the same in it. The decoder reads it as a place
+    on the line through the embeddings of the two answers: the others are in the middle where the word *normal* is, and what the regression
+    cannot decide is where *anomalous* is, since a new alert lies nearer to the others than those that were fitted.
 
     A message that was fitted lies farther out than a new one will, and a decoder that saw only such places would learn a step somewhere
     between them, where new messages are. So each message also has the places that regressions without its like would have given it
-    (stacking; Wolpert: Stacked Generalization, 1992), and is to be seen anywhere between those and its own.
+    (stacking; Wolpert: Stacked Generalization, 1992), and is to be seen anywhere between those and its own; all messages as far, since new
+    ones come together.
 
     Args:
         model: its projector is written over.
         vectors: of the training part's messages, (u, d_enc).
         alerts: which of them are alerts, some and not all, (u,).
-        rng: decides which kinds are held out together, and how far a message is moved.
+        rng: decides which kinds are held out together, and how far messages are moved.
 
     Returns:
         Where else the messages are to be seen in training, as long as the projector stays as it is.
     """
     x = vectors.double().cpu().numpy()
-    middle = x.mean(0)
-    x = x - middle
-    length = float(np.sqrt(np.square(x).sum(1).mean())) or 1.0
-    weight, bias = _regression(x / length, alerts)
-    own = x @ weight / length + bias
-    others = np.stack([_held_out(x / length, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
-    steps = rng.random(others.shape) * (others - own)
-    weight, bias = weight / length, bias - float(middle @ weight) / length
+    weight, bias = alert_regression(x, alerts)
+    own = x @ weight + bias
+    others = np.stack([_held_out(x, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
+    steps = rng.random((_DRAWS, 1)) * (others - own)
     ids = torch.tensor(model.prompt.verdict_ids, device=vectors.device)
     normal, anomalous = model.decoder.embed(ids).detach().float()
-    along = torch.from_numpy(weight / _REACH).to(normal)
+    usual = min(float(own[~alerts].mean()), -_LEAST)  # below 0, the regression's boundary
     with torch.no_grad():
-        model.projector.weight.copy_(torch.outer((anomalous - normal) / 2, along))
-        model.projector.bias.copy_((normal + anomalous) / 2 + (anomalous - normal) / 2 * (bias / _REACH))
-    return Doubts(torch.from_numpy(weight / (weight @ weight)).to(vectors), torch.from_numpy(steps).to(vectors))
+        model.projector.weight.copy_(torch.outer(anomalous - normal, torch.from_numpy(weight / -usual).to(normal)))
+        model.projector.bias.copy_(anomalous + (anomalous - normal) * (bias / -usual))
+    return Doubts(torch.from_numpy(weight / max(float(weight @ weight), _LEAST)).to(vectors), torch.from_numpy(steps).to(vectors))
 
 
-def _regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
-    """Weights, (d_enc,), and bias of what is an alert; over what was fitted the values' deviation is 1."""
+def alert_regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
+    """Weights, (d_enc,), and bias of a logistic regression of what is an alert, below 0 what is none.
+
+    Alerts and other messages weigh the same. Vectors count from their middle in units of their length, so that the penalty is as strong for any
+    encoder; over what was fitted the values' deviation is 1.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(x, alerts)
-    deviation = float(fitted.decision_function(x).std()) or 1.0
-    return fitted.coef_[0] / deviation, float(fitted.intercept_[0]) / deviation
+    middle = x.mean(0)
+    length = float(np.sqrt(np.square(x - middle).sum(1).mean())) or 1.0
+    scaled = (x - middle) / length
+    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(scaled, alerts)
+    deviation = float(fitted.decision_function(scaled).std()) or 1.0
+    weight = fitted.coef_[0] / (deviation * length)
+    return weight, float(fitted.intercept_[0]) / deviation - float(middle @ weight)
 
 
 def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Generator) -> Numbers:
@@ -129,6 +135,6 @@ def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Genera
     for each in np.unique(fold):
         known = fold != each
         if known.any() and alerts[known].any() and not alerts[known].all():
-            weight, bias = _regression(x[known], alerts[known])
+            weight, bias = alert_regression(x[known], alerts[known])
             values[~known] = x[~known] @ weight + bias
     return values

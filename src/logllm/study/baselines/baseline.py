@@ -21,6 +21,8 @@ class Labelled(NamedTuple):
     """True for anomalous."""
     messages: pl.Series
     """The message table: every distinct masked message of the data, also those that no session here holds."""
+    alerts: Sequence[Labels] | None = None
+    """For each session which of its messages are alerts; none: labels are not per line."""
 
     @classmethod
     def of(cls, prepared: Prepared, part: str) -> "Labelled":
@@ -30,7 +32,9 @@ class Labelled(NamedTuple):
             DataError: there is no such part, or its sessions have no labels.
         """
         frame = prepared.labelled(part)
-        return cls(rows_of(frame["messages"]), frame["anomalous"].to_numpy().astype(bool), prepared.messages)
+        items = frame["item_anomalous"]
+        alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
+        return cls(rows_of(frame["messages"]), frame["anomalous"].to_numpy().astype(bool), prepared.messages, alerts)
 
     def normal(self) -> list[Rows]:
         """The normal sessions, for methods that learn from nothing else.

@@ -10,6 +10,7 @@ from logllm.study.baselines.classical import Classified, Isolated, logistic, ran
 from logllm.study.baselines.cnn import Cnn
 from logllm.study.baselines.deeplog import DeepLog
 from logllm.study.baselines.features import EventCounts, VectorSummary, WordPresence
+from logllm.study.baselines.lines import Lines
 from logllm.study.baselines.logrobust import LogRobust
 from logllm.study.baselines.network import Classifier, EventNumbers, MessageVectors
 from logllm.study.baselines.neurallog import NeuralLog
@@ -47,6 +48,9 @@ BASELINES: dict[str, Entry] = {
         "logistic regression on maximum and minimum of the messages' frozen vectors",
         "",
         lambda vectors: Classified(VectorSummary(vectors, parts=("max", "min")), standardised_logistic),
+    ),
+    "logistic-lines": Entry(
+        "logistic regression on single messages' frozen vectors by the labels of lines, a session being its most alert message", "", Lines
     ),
     "rapid": Entry("distance to the nearest normal message's frozen vector, no training", "RAPID, No et al. 2023", Rapid),
     "deeplog": Entry("LSTM that predicts the next event of normal sessions", "DeepLog, Du et al. 2017", lambda _: DeepLog()),
