@@ -8,6 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from logllm.model.batch import Rows
 from logllm.model.logllm import LogLLM
 from logllm.training.sampler import Labels
 
@@ -91,11 +92,12 @@ def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np
     Returns:
         Where else the messages are to be seen in training, as long as the projector stays as it is.
     """
-    x = vectors.double().cpu().numpy()
-    weight, bias = alert_regression(x, alerts)
-    own = x @ weight + bias
-    others = np.stack([_held_out(x, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
+    x, middle, length = _from_middle(vectors.double().cpu().numpy())
+    weight, bias = _regression(x / length, alerts)
+    own = x @ weight / length + bias
+    others = np.stack([_held_out(x / length, alerts, own=own, rng=rng) for _ in range(_DRAWS)])  # (r, u)
     steps = rng.random((_DRAWS, 1)) * (others - own)
+    weight, bias = weight / length, bias - float(middle @ weight) / length
     ids = torch.tensor(model.prompt.verdict_ids, device=vectors.device)
     normal, anomalous = model.decoder.embed(ids).detach().float()
     usual = min(float(own[~alerts].mean()), -_LEAST)  # below 0, the regression's boundary
@@ -105,21 +107,40 @@ def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np
     return Doubts(torch.from_numpy(weight / max(float(weight @ weight), _LEAST)).to(vectors), torch.from_numpy(steps).to(vectors))
 
 
-def alert_regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
-    """Weights, (d_enc,), and bias of a logistic regression of what is an alert, below 0 what is none.
+def ever_alerts(rows: Rows, sessions: Sequence[Rows], *, alerts: Sequence[Labels]) -> Labels:
+    """Which messages some line has as an alert.
+
+    >>> ever_alerts(np.array([3, 5]), [np.array([3, 5]), np.array([5])], alerts=[np.array([False, False]), np.array([True])])
+    array([False,  True])
+    """
+    return np.isin(rows, np.concatenate(sessions)[np.concatenate(alerts)])
+
+
+def alert_regression(vectors: Numbers, alerts: Labels) -> tuple[Numbers, float]:
+    """Weights, (d_enc,), and bias of a logistic regression of what is an alert; below 0 is what is none.
 
     Alerts and other messages weigh the same. Vectors count from their middle in units of their length, so that the penalty is as strong for any
     encoder; over what was fitted the values' deviation is 1.
     """
+    x, middle, length = _from_middle(vectors)
+    weight, bias = _regression(x / length, alerts)
+    return weight / length, bias - float(middle @ weight) / length
+
+
+def _from_middle(vectors: Numbers) -> tuple[Numbers, Numbers, float]:
+    """Vectors from their middle, the middle, and how long they are (root of the mean square)."""
+    middle = vectors.mean(0)
+    x = vectors - middle
+    return x, middle, float(np.sqrt(np.square(x).sum(1).mean())) or 1.0
+
+
+def _regression(x: Numbers, alerts: Labels) -> tuple[Numbers, float]:
+    """As `alert_regression`, of vectors that count from their middle in units of their length."""
     from sklearn.linear_model import LogisticRegression
 
-    middle = x.mean(0)
-    length = float(np.sqrt(np.square(x - middle).sum(1).mean())) or 1.0
-    scaled = (x - middle) / length
-    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(scaled, alerts)
-    deviation = float(fitted.decision_function(scaled).std()) or 1.0
-    weight = fitted.coef_[0] / (deviation * length)
-    return weight, float(fitted.intercept_[0]) / deviation - float(middle @ weight)
+    fitted = LogisticRegression(class_weight="balanced", max_iter=2000).fit(x, alerts)
+    deviation = float(fitted.decision_function(x).std()) or 1.0
+    return fitted.coef_[0] / deviation, float(fitted.intercept_[0]) / deviation
 
 
 def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Generator) -> Numbers:
@@ -135,6 +156,6 @@ def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Genera
     for each in np.unique(fold):
         known = fold != each
         if known.any() and alerts[known].any() and not alerts[known].all():
-            weight, bias = alert_regression(x[known], alerts[known])
+            weight, bias = _regression(x[known], alerts[known])
             values[~known] = x[~known] @ weight + bias
     return values

@@ -28,7 +28,7 @@ from logllm.model.weights import Progress, locate
 from logllm.training.augment import Alerts, with_beginnings
 from logllm.training.loop import Loop, TrainingSet, Watch
 from logllm.training.sampler import Labels
-from logllm.training.start import start_with_alerts, start_with_words
+from logllm.training.start import ever_alerts, start_with_alerts, start_with_words
 from logllm.training.state import find_state, remove_states
 
 
@@ -149,7 +149,7 @@ def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
         return
     if loop.data.alerts is None:
         raise DataError("projector.start = alerts needs a label for each line, and these data have them for sessions: leave it off")
-    bad = np.isin(rows, np.concatenate(loop.data.sessions)[np.concatenate(loop.data.alerts)])
+    bad = ever_alerts(rows, loop.data.sessions, alerts=loop.data.alerts)
     if bad.all():
         raise DataError(
             "projector.start = alerts tells alerts from other messages, and every message of the train part is one: leave it off"

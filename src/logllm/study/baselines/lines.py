@@ -11,7 +11,7 @@ from logllm.model.batch import Rows
 from logllm.study.baselines.baseline import Labelled
 from logllm.study.baselines.vectors import FrozenVectors
 from logllm.study.baselines.vocabulary import occurring
-from logllm.training.start import alert_regression
+from logllm.training.start import alert_regression, ever_alerts
 
 
 class Lines:
@@ -34,7 +34,7 @@ class Lines:
         if train.alerts is None:
             raise DataError("labels are of sessions: this baseline learns from labels of lines")
         rows = occurring(train.sessions)
-        bad = np.isin(rows, np.concatenate(train.sessions)[np.concatenate(train.alerts)])
+        bad = ever_alerts(rows, train.sessions, alerts=train.alerts)
         if bad.all() or not bad.any():
             raise DataError(
                 f"the messages to learn from are {'all' if bad.all() else 'none of them'} alerts: this baseline tells the two apart"
