@@ -21,8 +21,8 @@ def baseline(
     """Fit a simpler method on prepared data and judge it as `evaluate` judges a run.
 
     On event counts: tree-counts, logistic-counts, forest-counts, random-forest-counts, unseen. On words: tree-words,
-    logistic-words, forest-words. On frozen vectors: logistic-vectors, logistic-extremes, rapid. Networks: deeplog,
-    logrobust, cnn, neurallog.
+    logistic-words, forest-words. On frozen vectors: logistic-vectors, logistic-extremes, rapid; with labels per line logistic-lines.
+    Networks: deeplog, logrobust, cnn, neurallog.
     """
     from logllm.config.model import EncoderSection
     from logllm.data.files import check_replaceable
