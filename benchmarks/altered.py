@@ -49,22 +49,22 @@ def methods(run: Path, prepared: Prepared, *, names: list[str]) -> Iterator[Meth
     scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
     yield Method("logllm", lambda sessions, messages: sigmoid(scorer.score(sessions, messages)), detector.threshold)
     vectors = FrozenVectors(detector.recipe.model.encoder)
+    train, known = Labelled.of(prepared, "train"), Labelled.of(prepared, "validation")
     for name in names:
         baseline = BASELINES[name].make(vectors)
-        baseline.fit(Labelled.of(prepared, "train"), seed=0)
-        known = Labelled.of(prepared, "validation")
+        baseline.fit(train, seed=0)
         yield Method(name, baseline.score, threshold_of(baseline.score(known.sessions, known.messages), known.labels).value)
 
 
 def draws(method: Method, prepared: Prepared, *, kind: str, ratio: float, count: int) -> dict[str, Any]:
     """F1 on the unaltered test part, what each draw loses of it, and the sessions that changed sides for the worse."""
-    test, train = Labelled.of(prepared, "test"), Labelled.of(prepared, "train")
+    part, test, train = prepared.part("test"), Labelled.of(prepared, "test"), Labelled.of(prepared, "train")
     before = method.score(list(test.sessions), test.messages)
     f1 = measure(before, test.labels, threshold=method.threshold).f1
     statements = Statements(prepared.messages, prepared.part("train")["messages"].explode(), prepared.settings.mask)
     lost, turned = [], []
     for seed in range(count):
-        found = altered(prepared.part("test"), statements, settings=PerturbSection(kind=kind, ratio=ratio, seed=seed))
+        found = altered(part, statements, settings=PerturbSection(kind=kind, ratio=ratio, seed=seed))
         sessions = rows_of(found.sessions["messages"])
         after = method.score(sessions, found.messages)
         lost.append(f1 - measure(after, test.labels, threshold=method.threshold).f1)
@@ -74,7 +74,7 @@ def draws(method: Method, prepared: Prepared, *, kind: str, ratio: float, count:
             turned.append(
                 {
                     "draw": seed,
-                    "session": prepared.part("test")["session"][row],
+                    "session": part["session"][row],
                     "anomalous": bool(test.labels[row]),
                     "score": float(after[row]),
                     "more": [{"message": found.messages[message], **_seen(message, train)} for message in more],
