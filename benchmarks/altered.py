@@ -22,13 +22,13 @@ from rich.table import Table
 from logllm.config.perturb import PerturbSection
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import measure, sigmoid
-from logllm.detect.scoring import Scorer
+from logllm.methods.baseline import Labelled
+from logllm.methods.registry import BASELINES
+from logllm.methods.vectors import FrozenVectors
+from logllm.metrics import measure, sigmoid
 from logllm.model.batch import Rows, rows_of
-from logllm.study.baselines.baseline import Labelled
-from logllm.study.baselines.registry import BASELINES
-from logllm.study.baselines.run import threshold_of
-from logllm.study.baselines.vectors import FrozenVectors
+from logllm.model.scorer import Scorer
+from logllm.study.judged import threshold_of
 from logllm.study.perturb import Statements, altered
 from logllm.study.reproduce.grid import KINDS
 

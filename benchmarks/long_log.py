@@ -46,7 +46,7 @@ from logllm.cli.app import main
 from logllm.detect.detector import Detector
 scores = Path(sys.argv.pop(1))
 logllm.detect.cache.cache = lambda: scores
-from logllm.detect.scoring import Scorer
+from logllm.model.scorer import Scorer
 Scorer.score = timed(Scorer.score, "scoring")
 Detector._loaded.func = timed(Detector._loaded.func, "loading")
 try:

@@ -14,8 +14,21 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-RANKS = {"errors": 0, "config": 1, "data": 2, "model": 3, "detect": 4, "training": 5, "study": 6, "serve": 6, "cli": 7, "__main__": 8}
-LIGHT = {"errors", "config", "data", "cli"}
+RANKS = {
+    "errors": 0,
+    "config": 1,
+    "metrics": 1,
+    "data": 2,
+    "model": 3,
+    "training": 4,
+    "methods": 5,
+    "detect": 6,
+    "study": 7,
+    "serve": 7,
+    "cli": 8,
+    "__main__": 9,
+}
+LIGHT = {"errors", "config", "metrics", "data", "cli"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn"}
 MACHINE_PATH = re.compile(r"(^|[\s\"'=:(])(/(home|root|tmp|mnt|media|work|Users)(/|$)|[A-Za-z]:\\[^\\])")
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from logllm.study.baselines.registry import BASELINES
+from logllm.methods.registry import BASELINES
 
 
 @pytest.fixture(autouse=True)

@@ -140,7 +140,7 @@ def test_a_summary_says_what_was_wrong_when_and_where(logllm, shipped, postgres,
     manifest["threshold"]["value"] = 0.5
     (run / "manifest.json").write_text(json.dumps(manifest))
     by_length = lambda scorer, sessions, messages, progress: np.array([len(session) - 4.5 for session in sessions])  # noqa: E731
-    monkeypatch.setattr("logllm.detect.scoring.Scorer.score", by_length)
+    monkeypatch.setattr("logllm.model.scorer.Scorer.score", by_length)
     told = logllm("detect", run, postgres, "--format", "auto", "--summary")
     assert told.code == 0, told.err
     shown = told.err[told.err.index("1 incident:") :].splitlines()

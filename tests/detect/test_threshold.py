@@ -11,9 +11,9 @@ from logllm.data.prepared import Prepared
 from logllm.detect.cache import identity
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
-from logllm.detect.metrics import Threshold
 from logllm.detect.threshold import choose, write
 from logllm.errors import DataError
+from logllm.metrics import Threshold
 from logllm.model.batch import rows_of
 from logllm.model.run import read_manifest, read_recipe
 from logllm.study.doubts import doubts

@@ -7,9 +7,9 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection
-from logllm.detect.metrics import sigmoid
-from logllm.detect.scoring import Scorer
+from logllm.metrics import sigmoid
 from logllm.model.engine import Engine
+from logllm.model.scorer import Scorer
 from logllm.training.loop import Loop, TrainingSet
 from logllm.training.train import accelerate
 from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models

@@ -31,10 +31,10 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     import torch
 
     from logllm.data.prepared import Prepared
-    from logllm.detect.scoring import Scorer
     from logllm.model.batch import rows_of
     from logllm.model.engine import Engine
     from logllm.model.logllm import assemble
+    from logllm.model.scorer import Scorer
 
     prepared = Prepared.load(tiny_data)
     sessions = rows_of(prepared.part("test")["messages"])

@@ -14,14 +14,14 @@ from safetensors.torch import load_file, save_file
 from logllm.config.recipe import Recipe
 from logllm.data.choice import choose
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import sigmoid
-from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError
+from logllm.metrics import sigmoid
 from logllm.model.engine import Engine
 from logllm.model.imported import Terms, import_released
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.released import read_released
 from logllm.model.run import read_manifest, read_recipe
+from logllm.model.scorer import Scorer
 
 SESSIONS = [np.array(session) for session in ([0, 1, 2], [3, 3], [2, 0], [1])]
 MESSAGES = pl.Series(["disk full", "block <*> served", "ok", "lost replica <*>, giving up"])

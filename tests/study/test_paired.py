@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from logllm.detect.metrics import average_precision
+from logllm.metrics import average_precision
 from logllm.study.paired import paired_difference
 
 LABELS = np.random.default_rng(0).random(300) < 0.2

@@ -108,7 +108,7 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labell
 
 def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
     from logllm.data.prepared import Prepared
-    from logllm.detect.metrics import choose_threshold
+    from logllm.metrics import choose_threshold
 
     judged = []
     monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)

@@ -27,8 +27,8 @@ def baseline(
     from logllm.config.model import EncoderSection
     from logllm.data.files import check_replaceable
     from logllm.data.prepared import Prepared
-    from logllm.study.baselines.registry import entry
-    from logllm.study.baselines.run import judged, write_baseline
+    from logllm.methods.registry import entry
+    from logllm.study.judged import judged, write_baseline
 
     entry(name)  # a wrong name is told before the data are read
     check_replaceable(out, force=force, kind="baseline")

@@ -5,13 +5,13 @@ from typing import Any
 
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.detect.guard import EXACT, compare
-from logllm.detect.metrics import Progress, sigmoid
-from logllm.detect.scoring import Scorer
 from logllm.errors import DataError
+from logllm.metrics import Progress, sigmoid
 from logllm.model.batch import rows_of
 from logllm.model.checkpoint import write_manifest
 from logllm.model.engine import Engine
+from logllm.model.guard import EXACT, compare
+from logllm.model.scorer import Scorer
 
 
 def admit(run: Path, data: Path, *, engine: str = "bf16", split: str = "validation", progress: Progress | None = None) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logllm.detect.metrics import Labels, Scores, Weights
+from logllm.metrics import Labels, Scores, Weights
 
 NAMES = ("precision", "recall", "f1", "average_precision")
 """The figures that get intervals."""
@@ -55,7 +55,7 @@ def weighted_average_precision(scores: Scores, labels: Labels, *, weights: Weigh
 
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float, weights: Weights) -> Scores:
-    """Figures for each row of weights, (rows, 4), as `logllm.detect.metrics.measure` defines them."""
+    """Figures for each row of weights, (rows, 4), as `logllm.metrics.measure` defines them."""
     called = scores >= threshold
     tp, fp, fn = (weights[:, some].sum(axis=1) for some in (called & labels, called & ~labels, ~called & labels))
     precision = tp / np.maximum(tp + fp, 1)

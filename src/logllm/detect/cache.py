@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from logllm import __version__
 from logllm.config.recipe import Recipe
 from logllm.data.files import cache
-from logllm.detect.guard import EXACT
+from logllm.model.guard import EXACT
 
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""

@@ -22,16 +22,16 @@ from logllm.data.reader import Reader
 from logllm.data.sessions import sessionizer
 from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.distinct import Distinct, Score
-from logllm.detect.guard import check_admitted
-from logllm.detect.metrics import Progress, Scores, sigmoid
 from logllm.detect.verdict import Verdict, to_frame, verdicts
+from logllm.metrics import Progress, Scores, sigmoid
+from logllm.model.guard import check_admitted
 from logllm.model.run import read_recipe, verified
 from logllm.model.weights import Progress as WeightsProgress
 
 if TYPE_CHECKING:  # torch is imported when a session is to be scored: where all are known it is not needed
-    from logllm.detect.scoring import Scorer
     from logllm.model.batch import Rows
     from logllm.model.engine import Engine
+    from logllm.model.scorer import Scorer
 
 
 class Detector:
@@ -130,7 +130,7 @@ class Detector:
 
     def _scorer(self) -> "Scorer":
         """A scorer for one message table."""
-        from logllm.detect.scoring import Scorer
+        from logllm.model.scorer import Scorer
 
         return Scorer(self.engine, self.tokenizer, max_tokens=self.recipe.model.encoder.max_tokens)
 

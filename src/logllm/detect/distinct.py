@@ -9,7 +9,7 @@ import numpy.typing as npt
 import polars as pl
 
 from logllm.detect.cache import ScoreCache
-from logllm.detect.metrics import Progress, Scores
+from logllm.metrics import Progress, Scores
 
 Rows = npt.NDArray[np.int64]
 """Row numbers in a message table."""

@@ -9,8 +9,8 @@ from logllm.data.leakage import leakage, seen
 from logllm.data.prepared import Prepared
 from logllm.detect.bootstrap import intervals
 from logllm.detect.detector import Detector
-from logllm.detect.metrics import Labels, Progress, Scores, measure
 from logllm.errors import DataError
+from logllm.metrics import Labels, Progress, Scores, measure
 from logllm.model.batch import rows_of
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")

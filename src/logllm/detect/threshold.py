@@ -5,13 +5,13 @@ from pathlib import Path
 
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.detect.guard import EXACT
-from logllm.detect.metrics import Progress, Threshold, choose_threshold, chosen_on
-from logllm.detect.scoring import Scorer
 from logllm.errors import DataError
+from logllm.metrics import Progress, Threshold, choose_threshold, chosen_on
 from logllm.model.batch import rows_of
 from logllm.model.checkpoint import write_manifest
+from logllm.model.guard import EXACT
 from logllm.model.run import verified
+from logllm.model.scorer import Scorer
 
 
 def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:

@@ -16,13 +16,13 @@ from logllm.data.lines import read_lines
 from logllm.data.prepared import Prepared
 from logllm.data.redaction import redact_text
 from logllm.detect.detector import Detector
-from logllm.detect.scoring import Scorer
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
 from logllm.model.run import read_manifest, read_recipe
+from logllm.model.scorer import Scorer
 from logllm.model.weights import Progress
 from logllm.study.stages import Watch, line_stages, model_stages, saved, session_stages
 from logllm.study.work import number_format

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from logllm.detect.metrics import chosen_on
+from logllm.metrics import chosen_on
 
 Report = Mapping[str, Any]
 """What `logllm.detect.evaluate.judge` or `evaluate` gives; `baselines` and `calibration` where they were asked for."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logllm.detect.bootstrap import weighted_average_precision
-from logllm.detect.metrics import Labels, Scores, Weights
+from logllm.metrics import Labels, Scores, Weights
 
 RESAMPLES = 2000
 """Draws of a bootstrap."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from logllm.detect.metrics import Labels, Scores, f1_by_threshold
 from logllm.errors import RecipeError
+from logllm.metrics import Labels, Scores, f1_by_threshold
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

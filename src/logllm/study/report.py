@@ -10,10 +10,10 @@ import polars as pl
 
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 from logllm.data.prepared import Prepared
-from logllm.detect.metrics import Labels, Scores
 from logllm.errors import DataError
-from logllm.study.baselines.run import judged
+from logllm.metrics import Labels, Scores
 from logllm.study.doubts import doubts
+from logllm.study.judged import judged
 from logllm.study.mistakes import worst
 from logllm.study.page import page
 from logllm.study.plots import check_plots, draw, png, svg

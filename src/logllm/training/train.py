@@ -15,15 +15,15 @@ from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
-from logllm.detect.guard import EXACT, compare
-from logllm.detect.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
-from logllm.detect.scoring import Scorer
 from logllm.errors import DataError, ModelError, RecipeError
+from logllm.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
 from logllm.model.batch import MessageTokens, Rows, rows_of
 from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
 from logllm.model.engine import Engine, rounds_fast
+from logllm.model.guard import EXACT, compare
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.run import read_manifest, read_recipe
+from logllm.model.scorer import Scorer
 from logllm.model.weights import Progress, locate
 from logllm.training.augment import Alerts, with_beginnings
 from logllm.training.loop import Loop, TrainingSet, Watch

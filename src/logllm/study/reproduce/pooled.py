@@ -9,8 +9,8 @@ import numpy.typing as npt
 import polars as pl
 
 from logllm.detect.bootstrap import intervals
-from logllm.detect.metrics import Labels, Scores, average_precision, measure
 from logllm.errors import DataError
+from logllm.metrics import Labels, Scores, average_precision, measure
 from logllm.study.paired import paired_difference
 from logllm.study.reproduce.cell import LOGLLM, Cell
 from logllm.study.reproduce.results import FIGURES, Reports, spread, widest

@@ -8,21 +8,21 @@ import pytest
 import torch
 
 from logllm.data.prepared import Prepared
-from logllm.detect.metrics import average_precision
 from logllm.errors import DataError, RecipeError
-from logllm.study.baselines import deeplog, network
-from logllm.study.baselines.baseline import Labelled, distinct
-from logllm.study.baselines.classical import Classified, tree
-from logllm.study.baselines.cnn import Cnn
-from logllm.study.baselines.deeplog import DeepLog
-from logllm.study.baselines.features import EventCounts, VectorSummary, WordPresence
-from logllm.study.baselines.logrobust import LogRobust
-from logllm.study.baselines.neurallog import NeuralLog
-from logllm.study.baselines.rapid import Rapid
-from logllm.study.baselines.registry import BASELINES, entry
-from logllm.study.baselines.run import judged, write_baseline
-from logllm.study.baselines.unseen import Unseen
-from logllm.study.baselines.vectors import FrozenVectors
+from logllm.methods import deeplog, network
+from logllm.methods.baseline import Labelled, distinct
+from logllm.methods.classical import Classified, tree
+from logllm.methods.cnn import Cnn
+from logllm.methods.deeplog import DeepLog
+from logllm.methods.features import EventCounts, VectorSummary, WordPresence
+from logllm.methods.logrobust import LogRobust
+from logllm.methods.neurallog import NeuralLog
+from logllm.methods.rapid import Rapid
+from logllm.methods.registry import BASELINES, entry
+from logllm.methods.unseen import Unseen
+from logllm.methods.vectors import FrozenVectors
+from logllm.metrics import average_precision
+from logllm.study.judged import judged, write_baseline
 
 OPEN, WRITE, SYNC, CLOSE, LOST, PANIC = range(6)
 MESSAGES = pl.Series(["file opened", "bytes written", "replica synced", "file closed", "replica lost at <*>", "kernel panic"])
@@ -197,7 +197,7 @@ def test_the_report_is_that_of_a_run(tiny_data, tmp_path) -> None:
 @pytest.mark.usefixtures("_without_intervals")
 def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, monkeypatch) -> None:
     assert judged("unseen", Prepared.load(tiny_data)).report["threshold"] == 0.5
-    monkeypatch.setattr("logllm.detect.metrics.FEW_ANOMALIES", 1)
+    monkeypatch.setattr("logllm.metrics.FEW_ANOMALIES", 1)
     report = judged("unseen", Prepared.load(tiny_data)).report
     assert report["threshold_chosen"] == "best F1 on validation"
     assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares

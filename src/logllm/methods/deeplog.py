@@ -7,11 +7,11 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from logllm.detect.metrics import Scores
+from logllm.methods.baseline import Labelled, distinct
+from logllm.methods.network import descend, seeded
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths
+from logllm.metrics import Scores
 from logllm.model.batch import Rows
-from logllm.study.baselines.baseline import Labelled, distinct
-from logllm.study.baselines.network import descend, seeded
-from logllm.study.baselines.vocabulary import UNKNOWN, Vocabulary, lengths
 
 WINDOW = 10
 """Events that a prediction is made from."""

@@ -5,18 +5,18 @@ from difflib import get_close_matches
 from typing import NamedTuple
 
 from logllm.errors import RecipeError
-from logllm.study.baselines.baseline import Baseline
-from logllm.study.baselines.classical import Classified, Isolated, logistic, random_forest, standardised_logistic, tree
-from logllm.study.baselines.cnn import Cnn
-from logllm.study.baselines.deeplog import DeepLog
-from logllm.study.baselines.features import EventCounts, VectorSummary, WordPresence
-from logllm.study.baselines.lines import Lines
-from logllm.study.baselines.logrobust import LogRobust
-from logllm.study.baselines.network import Classifier, EventNumbers, MessageVectors
-from logllm.study.baselines.neurallog import NeuralLog
-from logllm.study.baselines.rapid import Rapid
-from logllm.study.baselines.unseen import Unseen
-from logllm.study.baselines.vectors import FrozenVectors
+from logllm.methods.baseline import Baseline
+from logllm.methods.classical import Classified, Isolated, logistic, random_forest, standardised_logistic, tree
+from logllm.methods.cnn import Cnn
+from logllm.methods.deeplog import DeepLog
+from logllm.methods.features import EventCounts, VectorSummary, WordPresence
+from logllm.methods.lines import Lines
+from logllm.methods.logrobust import LogRobust
+from logllm.methods.network import Classifier, EventNumbers, MessageVectors
+from logllm.methods.neurallog import NeuralLog
+from logllm.methods.rapid import Rapid
+from logllm.methods.unseen import Unseen
+from logllm.methods.vectors import FrozenVectors
 
 
 class Entry(NamedTuple):

@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from logllm.data.prepared import Prepared
-from logllm.detect.metrics import Labels, Scores
 from logllm.errors import DataError
+from logllm.metrics import Labels, Scores
 from logllm.model.batch import Rows, rows_of
 
 

@@ -8,11 +8,11 @@ import polars as pl
 import torch
 
 from logllm.config.model import EncoderSection
+from logllm.methods.vocabulary import occurring
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import MessageTokens, Rows
 from logllm.model.encoder import Encoder
 from logllm.model.weights import Progress, locate
-from logllm.study.baselines.vocabulary import occurring
 
 Vectors = npt.NDArray[np.float32]
 

@@ -9,9 +9,9 @@ from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer
 
 from logllm.errors import DataError
+from logllm.methods.vectors import FrozenVectors, Vectors
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths, occurring
 from logllm.model.batch import Rows
-from logllm.study.baselines.vectors import FrozenVectors, Vectors
-from logllm.study.baselines.vocabulary import UNKNOWN, Vocabulary, lengths, occurring
 
 Summary = Literal["mean", "max", "min"]
 _REDUCED: dict[Summary, np.ufunc] = {"mean": np.add, "max": np.maximum, "min": np.minimum}

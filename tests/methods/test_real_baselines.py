@@ -6,7 +6,7 @@ import pytest
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
-from logllm.study.baselines.run import judged
+from logllm.study.judged import judged
 
 pytestmark = pytest.mark.real
 

@@ -13,12 +13,12 @@ from logllm.config.model import EncoderSection
 from logllm.data.files import MANIFEST, new_folder, write_atomic, write_json
 from logllm.data.prepared import Prepared
 from logllm.detect.evaluate import judge, score_frame
-from logllm.detect.metrics import Labels, Scores, Threshold, choose_threshold
 from logllm.errors import DataError
+from logllm.methods.baseline import Baseline, Labelled
+from logllm.methods.registry import entry
+from logllm.methods.vectors import FrozenVectors
+from logllm.metrics import Labels, Scores, Threshold, choose_threshold
 from logllm.model.weights import Progress
-from logllm.study.baselines.baseline import Baseline, Labelled
-from logllm.study.baselines.registry import entry
-from logllm.study.baselines.vectors import FrozenVectors
 
 VERSION = 1
 """Version of the folder's layout."""
@@ -44,7 +44,7 @@ def judged(
     fewer than ten anomalies in validation the threshold is .5.
 
     Args:
-        name: of the baseline (`logllm.study.baselines.registry.BASELINES`).
+        name: of the baseline (`logllm.methods.registry.BASELINES`).
         prepared: labelled data.
         seed: of all that it draws.
         encoder: whose frozen vectors are read; without it the small tier's; vectors already at hand serve several baselines.

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from logllm.detect.metrics import Scores
 from logllm.errors import ModelError
+from logllm.metrics import Scores
 
 LARGEST_DIFFERENCE = 0.01
 """Of a score."""

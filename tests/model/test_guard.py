@@ -8,8 +8,8 @@ import pytest
 
 from logllm.detect.admission import admit
 from logllm.detect.detector import Detector
-from logllm.detect.guard import LARGEST_DIFFERENCE, check_admitted, compare
 from logllm.errors import DataError, ModelError, RecipeError
+from logllm.model.guard import LARGEST_DIFFERENCE, check_admitted, compare
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_admitting_and_using_an_engine(tiny_run, tiny_data, tmp_path, monkeypatc
     assert Detector.load(run, engine="bf16").recipe.detect.engine == "bf16"
     assert Detector.load(run).recipe.detect.engine == "exact"
     monkeypatch.setattr("logllm.model.engine._doubtful", lambda logits, threshold: logits > np.inf)
-    monkeypatch.setattr("logllm.detect.guard.LARGEST_DIFFERENCE", 1e-9)
+    monkeypatch.setattr("logllm.model.guard.LARGEST_DIFFERENCE", 1e-9)
     assert not admit(run, tiny_data, split="test")["admitted"]
     with pytest.raises(ModelError, match="not admitted"):
         Detector.load(run, engine="bf16")

@@ -10,11 +10,11 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from logllm.detect.metrics import Labels, Scores, sigmoid
+from logllm.methods.baseline import Labelled, distinct
+from logllm.methods.vectors import FrozenVectors
+from logllm.methods.vocabulary import Vocabulary, lengths, occurring
+from logllm.metrics import Labels, Scores, sigmoid
 from logllm.model.batch import Rows
-from logllm.study.baselines.baseline import Labelled, distinct
-from logllm.study.baselines.vectors import FrozenVectors
-from logllm.study.baselines.vocabulary import Vocabulary, lengths, occurring
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")

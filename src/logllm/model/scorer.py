@@ -8,7 +8,7 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
-from logllm.detect.metrics import Progress
+from logllm.metrics import Progress
 from logllm.model.batch import MessageTokens, Rows
 from logllm.model.engine import Engine
 

@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from logllm.detect.metrics import Scores
+from logllm.methods.baseline import Labelled, distinct
+from logllm.methods.features import Features
+from logllm.metrics import Scores
 from logllm.model.batch import Rows
-from logllm.study.baselines.baseline import Labelled, distinct
-from logllm.study.baselines.features import Features
 
 _ITERATIONS = 10_000
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from logllm.detect.metrics import Scores
+from logllm.methods.baseline import Labelled
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths
+from logllm.metrics import Scores
 from logllm.model.batch import Rows
-from logllm.study.baselines.baseline import Labelled
-from logllm.study.baselines.vocabulary import UNKNOWN, Vocabulary, lengths
 
 
 class Unseen:
