@@ -21,12 +21,12 @@ from rich.table import Table
 
 from logllm.config.perturb import PerturbSection
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import Rows, rows_of
 from logllm.detect.detector import Detector
 from logllm.methods.baseline import Labelled
 from logllm.methods.registry import BASELINES
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import measure, sigmoid
-from logllm.model.batch import Rows, rows_of
 from logllm.model.scorer import Scorer
 from logllm.study.judged import threshold_of
 from logllm.study.perturb import Statements, altered

@@ -20,7 +20,8 @@ import torch
 
 from logllm.data.files import write_atomic
 from logllm.data.prepared import Prepared
-from logllm.model.batch import MessageTokens, rows_of
+from logllm.data.sequences import rows_of
+from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.engine import Engine
 from logllm.model.lanes import Lanes

@@ -67,8 +67,8 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
 def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
     """The same sessions by both ways: equal scores, and so equal verdicts."""
     from logllm.data.prepared import Prepared
+    from logllm.data.sequences import rows_of
     from logllm.detect.detector import Detector
-    from logllm.model.batch import rows_of
 
     prepared = Prepared.load(tiny_data)
     test = prepared.part("test")

@@ -12,9 +12,9 @@ import pytest
 from tests.detect.test_detector import line
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.cache import _ASKED, RUNS, ScoreCache, identity
 from logllm.detect.detector import Detector
-from logllm.model.batch import rows_of
 from logllm.model.run import read_recipe, verified
 
 

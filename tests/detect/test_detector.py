@@ -8,10 +8,10 @@ import pytest
 
 from logllm.cli.console import tell_counts
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError
-from logllm.model.batch import rows_of
 from logllm.model.engine import Engine
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.cache import identity
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
 from logllm.detect.threshold import choose, write
 from logllm.errors import DataError
 from logllm.metrics import Threshold
-from logllm.model.batch import rows_of
 from logllm.model.run import read_manifest, read_recipe
 from logllm.study.doubts import doubts
 

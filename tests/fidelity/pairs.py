@@ -10,7 +10,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import ModelSection
-from logllm.model.batch import MessageTokens, Rows
+from logllm.data.sequences import Rows
+from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from tests.fidelity.plain import PlainLogLLM, Session
 from tests.tiny import byte_tokenizer

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import distinct
 from logllm.errors import DataError, RecipeError
 from logllm.methods import deeplog, network
-from logllm.methods.baseline import Labelled, distinct
+from logllm.methods.baseline import Labelled
 from logllm.methods.classical import Classified, tree
 from logllm.methods.cnn import Cnn
 from logllm.methods.deeplog import DeepLog

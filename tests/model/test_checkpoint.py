@@ -31,7 +31,7 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     import torch
 
     from logllm.data.prepared import Prepared
-    from logllm.model.batch import rows_of
+    from logllm.data.sequences import rows_of
     from logllm.model.engine import Engine
     from logllm.model.logllm import assemble
     from logllm.model.scorer import Scorer

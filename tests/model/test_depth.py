@@ -14,11 +14,11 @@ from transformers import AutoConfig
 from logllm.config.model import DecoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.model import backbone
 from logllm.model.backbone import load_backbone
-from logllm.model.batch import rows_of
 from logllm.model.blueprint import draw, outline, weight_bytes
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.candidate import describe

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError, ModelError
-from logllm.model.batch import rows_of
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run, save_model, write_manifest, write_recipe
 from logllm.model.run import read_manifest, read_recipe

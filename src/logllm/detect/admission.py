@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.metrics import Progress, sigmoid
-from logllm.model.batch import rows_of
 from logllm.model.checkpoint import write_manifest
 from logllm.model.engine import Engine
 from logllm.model.guard import EXACT, compare

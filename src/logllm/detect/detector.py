@@ -29,7 +29,7 @@ from logllm.model.run import read_recipe, verified
 from logllm.model.weights import Progress as WeightsProgress
 
 if TYPE_CHECKING:  # torch is imported when a session is to be scored: where all are known it is not needed
-    from logllm.model.batch import Rows
+    from logllm.data.sequences import Rows
     from logllm.model.engine import Engine
     from logllm.model.scorer import Scorer
 

@@ -7,11 +7,11 @@ import polars as pl
 
 from logllm.data.leakage import leakage, seen
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.bootstrap import intervals
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.metrics import Labels, Progress, Scores, measure
-from logllm.model.batch import rows_of
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 

@@ -4,10 +4,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.metrics import Progress, Threshold, choose_threshold, chosen_on
-from logllm.model.batch import rows_of
 from logllm.model.checkpoint import write_manifest
 from logllm.model.guard import EXACT
 from logllm.model.run import verified

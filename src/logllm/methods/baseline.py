@@ -7,9 +7,9 @@ import numpy as np
 import polars as pl
 
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import Rows, rows_of
 from logllm.errors import DataError
 from logllm.metrics import Labels, Scores
-from logllm.model.batch import Rows, rows_of
 
 
 class Labelled(NamedTuple):
@@ -80,23 +80,3 @@ class Baseline(Protocol):
             sessions: for each session the rows of its messages.
             messages: the table that they are rows of.
         """
-
-
-class Distinct(NamedTuple):
-    """Sessions, each sequence once."""
-
-    sessions: list[Rows]
-    of: Rows
-    """For each session given, which of the distinct ones it is."""
-
-
-def distinct(sessions: Sequence[Rows]) -> Distinct:
-    """Each sequence once, in the order of first occurrence: logs repeat themselves, and work on them need not.
-
-    >>> distinct([np.array([1, 2]), np.array([3]), np.array([1, 2])]).of.tolist()
-    [0, 1, 0]
-    """
-    places: dict[bytes, int] = {}
-    of = np.fromiter((places.setdefault(session.tobytes(), len(places)) for session in sessions), dtype=np.int64, count=len(sessions))
-    _, first = np.unique(of, return_index=True)
-    return Distinct([sessions[row] for row in first], of)

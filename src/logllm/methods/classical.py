@@ -11,10 +11,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from logllm.methods.baseline import Labelled, distinct
+from logllm.data.sequences import Rows, distinct
+from logllm.methods.baseline import Labelled
 from logllm.methods.features import Features
 from logllm.metrics import Scores
-from logllm.model.batch import Rows
 
 _ITERATIONS = 10_000
 

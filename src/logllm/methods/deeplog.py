@@ -7,11 +7,11 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from logllm.methods.baseline import Labelled, distinct
+from logllm.data.sequences import Rows, distinct, lengths
+from logllm.methods.baseline import Labelled
 from logllm.methods.network import descend, seeded
-from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Scores
-from logllm.model.batch import Rows
 
 WINDOW = 10
 """Events that a prediction is made from."""

@@ -8,10 +8,10 @@ import polars as pl
 from scipy.sparse import csr_array
 from sklearn.feature_extraction.text import CountVectorizer
 
+from logllm.data.sequences import Rows, lengths, occurring
 from logllm.errors import DataError
 from logllm.methods.vectors import FrozenVectors, Vectors
-from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths, occurring
-from logllm.model.batch import Rows
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 
 Summary = Literal["mean", "max", "min"]
 _REDUCED: dict[Summary, np.ufunc] = {"mean": np.add, "max": np.maximum, "min": np.minimum}

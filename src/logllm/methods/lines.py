@@ -5,12 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from logllm.data.sequences import Rows, occurring
 from logllm.errors import DataError
 from logllm.methods.baseline import Labelled
 from logllm.methods.vectors import FrozenVectors
-from logllm.methods.vocabulary import occurring
 from logllm.metrics import Scores, sigmoid
-from logllm.model.batch import Rows
 from logllm.training.start import alert_regression, ever_alerts
 
 

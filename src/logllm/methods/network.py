@@ -10,11 +10,11 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from logllm.methods.baseline import Labelled, distinct
+from logllm.data.sequences import Rows, distinct, lengths, occurring
+from logllm.methods.baseline import Labelled
 from logllm.methods.vectors import FrozenVectors
-from logllm.methods.vocabulary import Vocabulary, lengths, occurring
+from logllm.methods.vocabulary import Vocabulary
 from logllm.metrics import Labels, Scores, sigmoid
-from logllm.model.batch import Rows
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from logllm.data.sequences import Rows, lengths, occurring
 from logllm.methods.baseline import Labelled
 from logllm.methods.vectors import FrozenVectors, Vectors
-from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths, occurring
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Scores
-from logllm.model.batch import Rows
 
 _AT_ONCE = 1024
 """Messages that are compared with all normal ones at once."""

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from logllm.data.sequences import Rows, lengths
 from logllm.methods.baseline import Labelled
-from logllm.methods.vocabulary import UNKNOWN, Vocabulary, lengths
+from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Scores
-from logllm.model.batch import Rows
 
 
 class Unseen:

@@ -8,9 +8,9 @@ import polars as pl
 import torch
 
 from logllm.config.model import EncoderSection
-from logllm.methods.vocabulary import occurring
+from logllm.data.sequences import Rows, occurring
 from logllm.model.backbone import load_backbone
-from logllm.model.batch import MessageTokens, Rows
+from logllm.model.batch import MessageTokens
 from logllm.model.encoder import Encoder
 from logllm.model.weights import Progress, locate
 

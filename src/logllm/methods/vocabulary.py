@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from logllm.model.batch import Rows
+from logllm.data.sequences import Rows, occurring
 
 UNKNOWN = 0
 """Number of every message that is not known."""
@@ -26,17 +26,3 @@ class Vocabulary:
         """For each message of a table its number, or `UNKNOWN`, (len(messages),)."""
         found = (self._numbers.get(text, UNKNOWN) for text in messages.to_list())
         return np.fromiter(found, dtype=np.int64, count=len(messages))
-
-
-def occurring(sessions: Sequence[Rows]) -> Rows:
-    """Rows of the messages that occur, rising.
-
-    >>> occurring([np.array([4, 2]), np.array([4])]).tolist()
-    [2, 4]
-    """
-    return np.unique(np.concatenate(sessions)) if len(sessions) else np.zeros(0, dtype=np.int64)
-
-
-def lengths(sessions: Sequence[Rows]) -> Rows:
-    """How many messages each session has."""
-    return np.fromiter(map(len, sessions), dtype=np.int64, count=len(sessions))

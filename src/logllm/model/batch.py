@@ -6,12 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 import torch
 from torch import Tensor
 
-Rows = npt.NDArray[np.int64]
-"""Row numbers of a table, one a message or a position."""
+from logllm.data.sequences import Rows
 
 
 @dataclass(frozen=True)
@@ -112,10 +110,3 @@ def collate(
         assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
         ids, mask = tokens.tensors(distinct)
     return Batch(ids=ids, mask=mask, vectors=vectors, places=tuple(np.split(places, cuts)), labels=labels)
-
-
-def rows_of(messages: pl.Series) -> list[Rows]:
-    """A sessions frame's `messages` column as one array a session."""
-    lengths = messages.list.len().to_numpy()
-    flat = messages.explode(empty_as_null=False).to_numpy().astype(np.int64)
-    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from logllm.model.batch import MessageTokens, Rows, in_passes
+from logllm.data.sequences import Rows
+from logllm.model.batch import MessageTokens, in_passes
 from logllm.model.lanes import Lanes
 from logllm.model.packing import Linear, Room, plain, product, stacked
 

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.model import EncoderSection
+from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.backbone import adapted
-from logllm.model.batch import MessageTokens, Rows
+from logllm.model.batch import MessageTokens
 
 
 class Encoder(nn.Module):

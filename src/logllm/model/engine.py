@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from logllm.config.detect import DetectSection
+from logllm.data.sequences import Rows
 from logllm.errors import ModelError
-from logllm.model.batch import MessageTokens, Rows, collate, in_passes
+from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.bert import Bert
 from logllm.model.llama import Llama
 from logllm.model.logllm import LogLLM

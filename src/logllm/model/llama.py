@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logllm.model.batch import Rows
+from logllm.data.sequences import Rows
 from logllm.model.lanes import Lanes
 from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, plain, product, stacked
 from logllm.model.tree import Tree

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from logllm.config.model import ModelSection
 from logllm.config.train import Part
+from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.backbone import load_backbone
-from logllm.model.batch import Batch, MessageTokens, Rows
+from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import Prompt, render

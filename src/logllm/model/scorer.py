@@ -8,8 +8,9 @@ import numpy.typing as npt
 import polars as pl
 import torch
 
+from logllm.data.sequences import Rows
 from logllm.metrics import Progress
-from logllm.model.batch import MessageTokens, Rows
+from logllm.model.batch import MessageTokens
 from logllm.model.engine import Engine
 
 Logits = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from logllm.model.batch import Rows
+from logllm.data.sequences import Rows
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from logllm.data.lines import read_lines
 from logllm.data.masking import mask
 from logllm.data.reader import Reader
 from logllm.data.records import Parser
+from logllm.data.sequences import Rows, rows_of
 from logllm.data.sessions import sessionizer
-from logllm.model.batch import MessageTokens, Rows, rows_of
+from logllm.model.batch import MessageTokens
 from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM
 from logllm.study.work import decoder_work, encoder_work, gemm_peak, share

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from logllm.model.batch import MessageTokens, Rows
+from logllm.data.sequences import Rows
+from logllm.model.batch import MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import Prompt

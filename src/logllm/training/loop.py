@@ -13,8 +13,9 @@ import numpy.typing as npt
 import torch
 
 from logllm.config.train import StageSection, TrainSection
+from logllm.data.sequences import Rows
 from logllm.errors import DataError, ModelError
-from logllm.model.batch import Batch, MessageTokens, Rows, collate
+from logllm.model.batch import Batch, MessageTokens, collate
 from logllm.model.logllm import LogLLM
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
 from logllm.training.sampler import Labels, Order, drawn, stage_order

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
-from logllm.model.batch import Rows, collate
+from logllm.data.sequences import Rows
+from logllm.model.batch import collate
 from logllm.model.blueprint import Blueprint
 from logllm.model.tree import grow
 from logllm.training.loop import MicroBatch, TrainingSet

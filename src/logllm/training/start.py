@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from logllm.model.batch import Rows
+from logllm.data.sequences import Rows
 from logllm.model.logllm import LogLLM
 from logllm.training.sampler import Labels
 

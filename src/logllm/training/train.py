@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
+from logllm.data.sequences import Rows, rows_of
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
-from logllm.model.batch import MessageTokens, Rows, rows_of
+from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
 from logllm.model.engine import Engine, rounds_fast
 from logllm.model.guard import EXACT, compare

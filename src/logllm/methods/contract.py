@@ -1,0 +1,128 @@
+"""The contract of everything that gives sessions a score."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from logllm.data.sequences import Rows, occurring
+from logllm.metrics import Labels, Progress, Scores
+
+Report = Callable[[str, float], None]
+"""Told what is being done, and the share of it that is done, in [0, 1]."""
+
+
+class Needs(StrEnum):
+    """Which labels a method learns from."""
+
+    NOTHING = "nothing"
+    """None: it learns from any sessions, and leaves the anomalous ones out where labels are there."""
+    SESSIONS = "labels of sessions"
+    LINES = "labels of lines"
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a method is made with besides its recipe; a method that has no use for it ignores it."""
+
+    folder: Path | None = None
+    """Where a long `fit` may keep what it needs to go on after an interruption; none: nowhere."""
+    resume: bool = False
+    """Whether `fit` goes on with what an earlier one left in the folder."""
+    threshold: float = 0.5
+    """Scores from here on will be called anomalous: near it a method that rounds must not."""
+    report: Report | None = None
+    """Told of fetches, conversions and other waits."""
+    watch: Callable[[Any], None] | None = None
+    """Told of each step of a long `fit`."""
+
+
+class Method(Protocol):
+    """Fitted once, it scores any sessions, also those of other logs.
+
+    A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`,
+    `scale` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace)`.
+
+    Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
+    never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
+    same scores. `score` and `score_lines` may be called from several threads at once.
+    """
+
+    needs: ClassVar[Needs]
+    """Which labels `fit` must be given."""
+    scale: ClassVar[Literal["logits", "scores"]] = "scores"
+    """Where the middle between two neighbouring scores is taken when a threshold is chosen."""
+
+    @property
+    def judges_beginnings(self) -> bool:
+        """Whether it was taught to judge sessions that have only begun; its threshold is then chosen on beginnings, too."""
+        return False
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Learn.
+
+        Args:
+            sessions: for each session the rows of its messages, (b,).
+            messages: the message table: every distinct masked message of the data, also those that no session here holds.
+            labels: True for anomalous, (b,); none: not known.
+            line_labels: for each session which of its messages are anomalous; none: not known.
+            seed: of all that is drawn.
+
+        Raises:
+            DataError: sessions that the method cannot learn from.
+        """
+
+    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """How anomalous sessions are, in [0, 1], (b,): a probability where the method gives one, else of the same order.
+
+        Args:
+            sessions: for each session the rows of its messages; a session without messages has a score, too.
+            messages: the table that they are rows of.
+            progress: told how many of how many distinct sessions are scored, where that takes long.
+        """
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """How much each message of a session speaks for "anomalous", in [0, 1], an array a session.
+
+        The default scores each distinct message as a session of its own. It says nothing of anomalies that are order
+        or absence.
+        """
+        return alone(self, sessions, messages=messages)
+
+    def about(self) -> dict[str, Any]:
+        """What a run's manifest is to say of it beside settings and files, as JSON; before `fit` what is known by then."""
+        return {}
+
+    def save(self, folder: Path) -> None:
+        """Write everything that `load` needs, as safetensors, JSON, TOML or an open text format; never pickle.
+
+        Args:
+            folder: exists; what else it holds is left alone.
+        """
+
+    def load(self, folder: Path) -> None:
+        """Be as the one that `save` wrote: the same scores.
+
+        Raises:
+            ModelError: files that are missing or do not fit.
+        """
+
+
+def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> list[Scores]:
+    """Each distinct message scored as a session of its own, then given out to the sessions' messages."""
+    rows = occurring(sessions)
+    table = np.zeros(len(messages))
+    table[rows] = method.score([rows[at : at + 1] for at in range(len(rows))], messages)
+    return [table[session] for session in sessions]
