@@ -216,16 +216,19 @@ class Reader:
 
 
 def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
-    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read."""
+    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read.
+
+    Where the source pauses nothing is held back for the next batch.
+    """
     waiting: deque[tuple[Lines, Future[Records]]] = deque()
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for lines in batches:
             waiting.append((lines, pool.submit(work, lines)))
-            if len(waiting) > _AT_ONCE:
-                lines, made = waiting.popleft()
-                yield lines, made.result()
-        for lines, made in waiting:
-            yield lines, made.result()
+            while len(waiting) > (0 if lines.paused else _AT_ONCE):
+                done, made = waiting.popleft()
+                yield done, made.result()
+        for done, made in waiting:
+            yield done, made.result()
 
 
 def shortened(text: str) -> str:
