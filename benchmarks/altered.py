@@ -26,8 +26,7 @@ from logllm.detect.detector import Detector
 from logllm.methods.baseline import Labelled
 from logllm.methods.registry import BASELINES
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import measure, sigmoid
-from logllm.model.scorer import Scorer
+from logllm.metrics import measure
 from logllm.study.judged import threshold_of
 from logllm.study.perturb import Statements, altered
 from logllm.study.reproduce.grid import KINDS
@@ -46,8 +45,7 @@ class Method(NamedTuple):
 def methods(run: Path, prepared: Prepared, *, names: list[str]) -> Iterator[Method]:
     """The run, and baselines fitted to the same train part."""
     detector = Detector.load(run)
-    scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
-    yield Method("logllm", lambda sessions, messages: sigmoid(scorer.score(sessions, messages)), detector.threshold)
+    yield Method("logllm", detector.score, detector.threshold)
     vectors = FrozenVectors(detector.recipe.model.encoder)
     train, known = Labelled.of(prepared, "train"), Labelled.of(prepared, "validation")
     for name in names:

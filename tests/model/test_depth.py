@@ -17,6 +17,7 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.train import train
 from logllm.model import backbone
 from logllm.model.backbone import load_backbone
 from logllm.model.blueprint import draw, outline, weight_bytes
@@ -28,7 +29,6 @@ from logllm.model.logllm import assemble
 from logllm.model.published import configuration
 from logllm.model.run import read_manifest, read_recipe
 from logllm.training.plan import plan
-from logllm.training.train import train
 
 
 def cut(section: ModelSection, layers: int = 1, **settings) -> ModelSection:

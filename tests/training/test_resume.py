@@ -12,7 +12,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import ModelError, RecipeError
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.training.train"])
+_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"])
 LEARNED = ("projector.safetensors", "encoder/adapter_model.safetensors", "decoder/adapter_model.safetensors")
 
 
@@ -50,7 +50,7 @@ def train_until_killed(recipe: dict, data: Path, out: Path, kill: tuple) -> None
 
 def trained(recipe: Recipe, data: Path, out: Path, **how) -> dict[str, bytes]:
     """Train here; the bytes of what was learned and the log without its times."""
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
     train(recipe, data, out=out, **how)
     log = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
@@ -105,7 +105,7 @@ def test_resume_refuses_another_recipe_and_other_data(tiny_recipe, tiny_data, tm
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path) -> None:
-    from logllm.training.train import start_over
+    from logllm.methods.train import start_over
 
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ModelError, match="is no run"):

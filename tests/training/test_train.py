@@ -10,9 +10,9 @@ from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
 from logllm.errors import DataError, ModelError
+from logllm.methods.train import train
 from logllm.model.logllm import LogLLM
 from logllm.training.plan import plan
-from logllm.training.train import train
 
 
 @pytest.fixture
@@ -111,9 +111,9 @@ def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_
     from logllm.metrics import choose_threshold
 
     judged = []
-    monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)
+    monkeypatch.setattr("logllm.methods.train.FEW_ANOMALIES", 1)
     monkeypatch.setattr(
-        "logllm.training.train.choose_threshold", lambda logits, labels: judged.append(labels) or choose_threshold(logits, labels)
+        "logllm.methods.train.choose_threshold", lambda logits, labels: judged.append(labels) or choose_threshold(logits, labels)
     )
     part = Prepared.load(labelled_by_line).labelled("validation")
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}

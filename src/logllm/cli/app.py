@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from logllm.cli import (
-    admit,
     baseline,
     bench,
     detect,
@@ -39,7 +38,6 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
-app.command("admit")(admit.admit)
 app.command("threshold")(threshold.threshold)
 app.command("detect")(detect.detect)
 app.command("baseline")(baseline.baseline)

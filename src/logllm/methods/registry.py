@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from logllm.errors import RecipeError
 from logllm.methods.baseline import Baseline
@@ -79,3 +79,9 @@ def entry(name: str) -> Entry:
         near = get_close_matches(name, BASELINES, n=1, cutoff=0)[0]
         raise RecipeError(f"no baseline {name!r}: the nearest is {near!r} of {', '.join(BASELINES)}")
     return BASELINES[name]
+
+
+def make(name: str, recipe: Any, workplace: Any) -> Any:
+    from logllm.methods.logllm import LogLLMMethod
+
+    return LogLLMMethod(recipe, workplace)

@@ -14,8 +14,8 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
 from logllm.model.card import model_card
-from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, write_manifest, write_recipe
-from logllm.model.run import read_manifest, read_recipe, verified
+from logllm.model.checkpoint import MERGED, hashes, load_run
+from logllm.model.run import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.model.weights import SMALL_TIER, Progress, locate
 
 CARD = "README.md"
@@ -151,7 +151,7 @@ def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
-    ours = f"{manifest['name']}@{manifest['files'][PROJECTOR][:8]}"
+    ours = model_name(manifest)
     if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals", "threshold"} <= report.keys():
         raise DataError(f"{path} is no report: write it with logllm evaluate --json")
     if report["model"] != ours:

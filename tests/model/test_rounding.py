@@ -5,11 +5,11 @@ import shutil
 
 import numpy as np
 import pytest
-
 from logllm.detect.admission import admit
+from logllm.model.guard import LARGEST_DIFFERENCE, check_admitted, compare
+
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError, RecipeError
-from logllm.model.guard import LARGEST_DIFFERENCE, check_admitted, compare
 
 
 @pytest.mark.parametrize(
