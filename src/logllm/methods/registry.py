@@ -85,3 +85,9 @@ def make(name: str, recipe: Any, workplace: Any) -> Any:
     from logllm.methods.logllm import LogLLMMethod
 
     return LogLLMMethod(recipe, workplace)
+
+
+def recipe_for(name: str, *, overrides: Any = ()) -> Any:
+    from logllm.config.recipe import Recipe
+
+    return Recipe.load(name, overrides=overrides)

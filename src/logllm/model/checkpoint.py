@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
-from logllm.data.files import sha256, write_atomic
+from logllm.data.files import honour_umask, sha256, write_atomic
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.merging import merge
@@ -58,6 +58,7 @@ def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, 
         scratch = run / f".{part}.new"
         shutil.rmtree(scratch, ignore_errors=True)
         adapted.save_pretrained(scratch, save_embedding_layers=False)
+        honour_umask(scratch)
         shutil.rmtree(run / part, ignore_errors=True)
         scratch.rename(run / part)
         (run / part / "README.md").unlink(missing_ok=True)

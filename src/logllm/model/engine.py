@@ -13,13 +13,12 @@ from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.bert import Bert
 from logllm.model.llama import Llama
 from logllm.model.logllm import LogLLM
+from logllm.model.rounding import DOUBT
 from logllm.model.tree import Tree, grow
 
 Progress = Callable[[int, int], None]
 """Told how many of how many sessions are scored."""
 
-DOUBT = 1.0
-"""A logit that may be wrong by so much (measured for bf16: .4 to .8 at most) and would then matter is computed again, exactly."""
 TOLERANCE = 0.01
 """Difference of scores that matters."""
 
@@ -88,6 +87,14 @@ class Engine:
         if len(again):
             logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
         return logits
+
+    def rounding_error(self, sessions: Sequence[Rows], vectors: Tensor) -> float | None:
+        """The largest error of a logit, anomalous minus normal, of some sessions; none where nothing is rounded."""
+        if self._rounding is None:
+            return None
+        rounded = self._through(self._rounding, sessions, vectors=vectors, progress=None)  # (b, 2)
+        errors = (rounded - self._exact(sessions, vectors)).diff(dim=1)  # (b, 1)
+        return float(errors.abs().max())
 
     def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
         if self._decoder is not None:
