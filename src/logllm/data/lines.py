@@ -136,7 +136,7 @@ def standard_input() -> Bytes:
     if sys.stdin is None:
         raise DataError("standard input (-) is closed: name files, or pipe lines into it")
     try:
-        handle = sys.stdin.fileno()
+        handle = sys.stdin.buffer.fileno()
     except OSError:  # something in its place that is no file of the system's
         return sys.stdin.buffer
     if stat.S_ISREG(os.fstat(handle).st_mode):

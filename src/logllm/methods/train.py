@@ -60,8 +60,6 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     begun = _to_go_on_with(out, recipe) if resume else None
     if begun is None:
         _check_free(out, force=force)
-    elif begun["state"] == "done":
-        return begun
     workplace = Workplace(folder=out, begun=begun or {}, report=progress, watch=watch)
     method = make(recipe.method, recipe, workplace)
     # What a run can be refused for is found out here, while an older one is still in its place.
@@ -73,17 +71,21 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
             labels=part.labels,
             line_labels=part.line_labels,
         )
-        fresh = _first_manifest(out, recipe, prepared=prepared, method=method)
-        begun = _begin(out, recipe, fresh=fresh, begun=begun, force=force)
+    fresh = _first_manifest(out, recipe, prepared=prepared, method=method)
+    if begun is not None:
+        _check_same(out, begun, fresh=fresh)
+        if begun["state"] == "done":
+            return begun
+    if method.resumes:
+        begun = begun or _begin(out, recipe, fresh=fresh, force=force)
         method = make(recipe.method, recipe, replace(workplace, begun=begun))
     done = fitted(method, prepared, part=part, seed=recipe.train.seed, report=progress)
     if method.resumes:
-        _finish(out, done, begun=begun or {})
+        _finish(out, done, begun=begun or fresh)
         _remove_checkpoints(out)
         return read_manifest(out)
     with new_folder(out, force=force, kind="run") as folder:
         write_recipe(folder, recipe)
-        fresh = _first_manifest(out, recipe, prepared=prepared, method=method)
         _finish(folder, done, begun=fresh)
     return read_manifest(out)
 
@@ -145,30 +147,25 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _begin(
-    out: Path,
-    recipe: Recipe,
-    *,
-    fresh: Mapping[str, Any],
-    begun: Mapping[str, Any] | None,
-    force: bool,
-) -> dict[str, Any]:
-    """A run's folder with recipe and manifest; of one to go on with its own manifest.
+def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]) -> None:
+    """Whether a run was begun on these data and these base models.
 
     Raises:
-        ModelError: the run was begun on other data or other base models.
+        ModelError: it was not.
     """
-    if begun is None:
-        with new_folder(out, force=force, kind="run") as folder:
-            write_recipe(folder, recipe)
-            write_manifest(folder, fresh)
-        return read_manifest(out)
     for field in ("data", "base_models"):
         if begun.get(field) != fresh.get(field):
             raise ModelError(
                 f"{out}: manifest field {field} disagrees: it was begun with other {field.replace('_', ' ')}; train into a new folder"
             )
-    return dict(begun)
+
+
+def _begin(out: Path, recipe: Recipe, *, fresh: Mapping[str, Any], force: bool) -> dict[str, Any]:
+    """A run's folder with recipe and manifest, for a method that goes on after interruptions."""
+    with new_folder(out, force=force, kind="run") as folder:
+        write_recipe(folder, recipe)
+        write_manifest(folder, fresh)
+    return read_manifest(out)
 
 
 def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:

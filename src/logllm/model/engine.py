@@ -127,15 +127,6 @@ class Engine:
         return logits
 
 
-def rounds_fast(model: LogLLM) -> bool:
-    """Whether engine `bf16` can run a model and its device multiplies matrices of bfloat16 faster than others."""
-    if not Llama.serves(model.decoder.model):
-        return False
-    if model.device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return model.device.type == "cuda" and torch.cuda.is_bf16_supported()
-
-
 def _trees(prompts: Sequence[Rows], *, positions: int) -> list[tuple[Rows, Tree]]:
     """The prompts as trees of at most about so many nodes, and which prompts are in each."""
     tree = grow(prompts)
