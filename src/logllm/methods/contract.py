@@ -45,7 +45,7 @@ class Method(Protocol):
     """Fitted once, it scores any sessions, also those of other logs.
 
     A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`,
-    `scale` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace)`.
+    `scale` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
     Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
     never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the

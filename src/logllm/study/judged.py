@@ -5,20 +5,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from logllm import __version__
 from logllm.config.model import EncoderSection
+from logllm.config.recipe import Recipe
 from logllm.data.files import MANIFEST, new_folder, write_atomic, write_json
-from logllm.data.prepared import Prepared
+from logllm.data.prepared import PARTS, Prepared
 from logllm.detect.evaluate import judge, score_frame
 from logllm.errors import DataError
-from logllm.methods.baseline import Baseline, Labelled
-from logllm.methods.registry import entry
-from logllm.methods.vectors import FrozenVectors
+from logllm.methods.contract import Report, Workplace
+from logllm.methods.parts import Part
+from logllm.methods.registry import entry, make
 from logllm.metrics import Labels, Scores, Threshold, choose_threshold
-from logllm.model.weights import Progress
 
 VERSION = 1
 """Version of the folder's layout."""
@@ -36,7 +35,7 @@ class Judged(NamedTuple):
 
 
 def judged(
-    name: str, prepared: Prepared, *, seed: int = 0, encoder: EncoderSection | FrozenVectors | None = None, progress: Progress | None = None
+    name: str, prepared: Prepared, *, seed: int = 0, encoder: EncoderSection | None = None, progress: Report | None = None
 ) -> Judged:
     """Fit a baseline on the train part and judge it on the test part.
 
@@ -44,10 +43,10 @@ def judged(
     fewer than ten anomalies in validation the threshold is .5.
 
     Args:
-        name: of the baseline (`logllm.methods.registry.BASELINES`).
+        name: of the baseline (`logllm.methods.registry.names`).
         prepared: labelled data.
         seed: of all that it draws.
-        encoder: whose frozen vectors are read; without it the small tier's; vectors already at hand serve several baselines.
+        encoder: whose frozen vectors are read; without it the small tier's.
         progress: told what is being done.
 
     Raises:
@@ -57,19 +56,20 @@ def judged(
     """
     tell = progress or (lambda _what, _share: None)
     chosen = entry(name)
-    train, validation, test = (Labelled.of(prepared, part) for part in ("train", "validation", "test"))
+    recipe = recipe_with(encoder or EncoderSection(), name=name)
+    method = make(name, recipe, workplace=Workplace(report=progress))
+    labels = {part: prepared.labelled(part)["anomalous"].to_numpy().astype(bool) for part in PARTS}
+    train, validation, test = (Part.of(prepared, part) for part in PARTS)
     if not train.sessions:
         raise DataError(f"{prepared.folder} holds no train sessions: prepare it with a smaller share for test")
-    vectors = encoder if isinstance(encoder, FrozenVectors) else FrozenVectors(encoder or EncoderSection(), progress=progress)
-    baseline = chosen.make(vectors)
     tell(f"fitting {name}", 0.0)
     started = time.perf_counter()
-    baseline.fit(train, seed=seed)
+    method.fit(train.sessions, train.messages, labels=labels["train"], line_labels=train.line_labels, seed=seed)
     fitted = time.perf_counter()
     tell(f"fitting {name}", 1.0)
-    before, scores = (_scores(baseline, part) for part in (validation, test))
+    before, scores = (method.score(part.sessions, part.messages) for part in (validation, test))
     seconds = {"fit": fitted - started, "score": time.perf_counter() - fitted}
-    threshold = threshold_of(before, validation.labels)
+    threshold = threshold_of(before, labels["validation"])
     report = {
         **judge(scores, prepared, split="test", threshold=threshold.value),
         "model": name,
@@ -78,7 +78,11 @@ def judged(
         "seed": seed,
         "seconds": seconds,
         "threshold_choice": asdict(threshold),
-        "settings": {"what": chosen.what, "source": chosen.source, "encoder": vectors.section.model_dump(mode="json", include=_ENCODER)},
+        "settings": {
+            "what": chosen.what,
+            "source": chosen.source,
+            "encoder": recipe.model.encoder.model_dump(mode="json", include=_ENCODER),
+        },
     }
     frames = [score_frame(found, prepared, split=split) for split, found in (("validation", before), ("test", scores))]
     return Judged(report, pl.concat(frames))
@@ -87,8 +91,7 @@ def judged(
 def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
     """Write down what came of a baseline: `manifest.json`, `report.json`, `scores.parquet`.
 
-    The fitted baseline itself is not kept: those of scikit-learn can only be pickled, which logllm never does, and fitting again with
-    the same seed gives the same one.
+    The fitted baseline itself is not kept here: fitting again with the same seed gives the same one.
 
     Args:
         out: the folder to make.
@@ -115,9 +118,10 @@ def write_baseline(out: Path, found: Judged, *, force: bool = False) -> None:
         write_json(folder / MANIFEST, manifest)
 
 
-def _scores(baseline: Baseline, part: Labelled) -> Scores:
-    """Scores of a part, which may have no sessions."""
-    return baseline.score(part.sessions, part.messages) if part.sessions else np.zeros(0)
+def recipe_with(encoder: EncoderSection, *, name: str) -> Recipe:
+    """A method as it comes, but for the encoder that it may read vectors of."""
+    recipe = Recipe.of_method(name)
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"encoder": encoder})})
 
 
 def threshold_of(scores: Scores, labels: Labels) -> Threshold:
