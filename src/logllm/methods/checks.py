@@ -34,7 +34,7 @@ def check_method(
 
     Args:
         make: what makes it: its class, or what its entry point names.
-        folder: an empty one to write into.
+        folder: where to write.
         recipe: to make it with; none: one without options.
         close: how far apart two scores of one session may be that should be the same. Leave it at
             0 unless the arithmetic depends on what else is scored, as that of networks does.
@@ -105,14 +105,15 @@ def check_tables(trial: Trial) -> None:
 
 def check_files(trial: Trial) -> None:
     """What is saved and loaded scores the same; nothing but open formats is written, and in the folder alone."""
-    home = trial.folder / "saved"
-    home.mkdir()
+    home = trial.empty()
     other = home / "manifest.json"
     other.write_text("{}", encoding="utf-8")
+    before = set(trial.folder.rglob("*"))
     trial.fitted.save(home)
-    files = {path for path in trial.folder.rglob("*") if path.is_file()} - {other}
+    files = set(trial.folder.rglob("*")) - before
     assert all(home in path.parents for path in files), f"save writes into its folder alone: {files}"
-    strange = sorted(path.name for path in files if path.suffix not in SUFFIXES)
+    written = [path for path in files if path.is_file()]
+    strange = sorted(path.name for path in written if path.suffix not in SUFFIXES)
     assert not strange, f"files are {', '.join(sorted(SUFFIXES))}, not {strange}"
     assert other.read_text(encoding="utf-8") == "{}", "save leaves alone what is not its own"
     loaded = trial.make(trial.recipe, Workplace())
@@ -122,9 +123,8 @@ def check_files(trial: Trial) -> None:
     lines, lines_again = (np.concatenate(each.score_lines(trial.sessions, ALTERED)) for each in (trial.fitted, loaded))
     assert trial.same(lines_again, lines), "and its lines, too"
     assert loaded.about() == trial.fitted.about(), "about() is the same after load"
-    (trial.folder / "empty").mkdir()
     with _refused(ModelError, "load from a folder without its files"):
-        trial.make(trial.recipe, Workplace()).load(trial.folder / "empty")
+        trial.make(trial.recipe, Workplace()).load(trial.empty())
 
 
 def check_labels(trial: Trial) -> None:
@@ -167,8 +167,7 @@ def check_chance(trial: Trial) -> None:
     before = _dice()
     method = trial.learnt(trial.train, seed=5)
     method.score(trial.sessions, ALTERED)
-    home = trial.folder / "dice"
-    home.mkdir()
+    home = trial.empty()
     method.save(home)
     trial.make(trial.recipe, Workplace()).load(home)
     assert _dice() == before, "draw from generators of your own, made of the seed"

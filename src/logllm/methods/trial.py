@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import NamedTuple
 
 import numpy as np
@@ -81,6 +82,10 @@ class Trial:
     def fitted(self) -> Method:
         """One that has learnt, with seed 3."""
         return self.learnt(self.train, seed=3)
+
+    def empty(self) -> Path:
+        """A new folder."""
+        return Path(mkdtemp(dir=self.folder))
 
     def learnt(self, train: Toy, *, seed: int) -> Method:
         """A new one that has learnt, with the labels that it needs and those below them."""
