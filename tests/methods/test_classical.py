@@ -168,3 +168,12 @@ def test_methods_that_read_vectors_are_made_without_torch(name) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_forest_of_one_session_says_nothing() -> None:
+    one = [np.array([1, 2])]
+    method = make("forest-counts", Recipe.of_method("forest-counts"), workplace=Workplace())
+    method.fit(one, MESSAGES, labels=None, line_labels=None, seed=0)
+    theirs = IsolationForest(random_state=0).fit(np.array([[1.0, 1.0]]))
+    scores = method.score([*one, np.array([1, 1, 1])], MESSAGES)
+    assert scores.tolist() == (-theirs.score_samples(np.array([[1.0, 1.0], [3.0, 0.0]]))).tolist() == [0.5, 0.5]
