@@ -51,8 +51,9 @@ def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkey
 
 def test_a_report_and_a_baseline(umask, tiny_data, tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra report")
-    from logllm.data.prepared import Prepared
     from logllm.study.judged import judged, write_baseline
+
+    from logllm.data.prepared import Prepared
     from logllm.study.report import write_report
 
     prepared = Prepared.load(tiny_data)

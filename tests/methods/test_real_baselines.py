@@ -2,11 +2,11 @@
 
 import polars as pl
 import pytest
+from logllm.study.judged import judged
 
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
-from logllm.study.judged import judged
 
 pytestmark = pytest.mark.real
 

@@ -249,7 +249,7 @@ class Detector:
     def _loaded(self) -> Method:
         """The run's method, after the base models have been compared with the manifest."""
         workplace = Workplace(folder=self._run, begun=self.manifest, threshold=self.threshold, report=self._report)
-        method: Method = make(self.recipe.method, self.recipe, workplace)
+        method = make(self.recipe.method, self.recipe, workplace=workplace)
         method.load(self._run)
         return method
 

@@ -45,7 +45,7 @@ class Method(Protocol):
     """Fitted once, it scores any sessions, also those of other logs.
 
     A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`, `check`,
-    `scale`, `resumes` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace)`.
+    `scale`, `resumes` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
     Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
     never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
@@ -76,6 +76,7 @@ class Method(Protocol):
 
         Only methods that `resume` are asked: of the others the older run stays until `fit` is done.
         """
+        return None
 
     def fit(
         self,

@@ -3,15 +3,15 @@
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import polars as pl
 
 from logllm.data.prepared import Prepared
-from logllm.data.sequences import Rows, rows_of
+from logllm.data.sequences import Rows
 from logllm.errors import DataError
 from logllm.methods.contract import Method, Needs, Report
+from logllm.methods.parts import Part
 from logllm.metrics import (
     FEW_ANOMALIES,
     Labels,
@@ -21,29 +21,6 @@ from logllm.metrics import (
     measure,
     threshold_of,
 )
-
-
-class Part(NamedTuple):
-    """The sessions of one part of prepared data, as methods take them."""
-
-    sessions: list[Rows]
-    labels: Labels | None
-    """True for anomalous; none: not every session has a label."""
-    line_labels: list[Labels] | None
-    """For each session which of its messages are anomalous; none: not every line has a label."""
-
-    @classmethod
-    def of(cls, prepared: Prepared, name: str) -> "Part":
-        """Read one.
-
-        Raises:
-            DataError: there is no such part.
-        """
-        frame = prepared.part(name)
-        column, items = frame["anomalous"], frame["item_anomalous"]
-        labels = None if column.null_count() else column.to_numpy().astype(bool)
-        lines = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
-        return cls(rows_of(frame["messages"]), labels, lines)
 
 
 @dataclass(frozen=True)
@@ -98,18 +75,18 @@ def fitted(method: Method, prepared: Prepared, *, part: Part, seed: int, report:
     )
     seconds = time.perf_counter() - started
     validation = Part.of(prepared, "validation")
-    threshold, said = _judged(method, validation, messages=prepared.messages, report=report)
+    threshold, said = _judged(method, validation, report=report)
     return Fitted(method, threshold, said, seconds)
 
 
-def _judged(method: Method, part: Part, *, messages: pl.Series, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
+def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
     """The threshold, and what a manifest says of the validation part."""
 
     def scored(sessions: Sequence[Rows]) -> Scores:
         progress = None
         if report is not None:
             progress = lambda done, total: report("scoring the validation part", done / total)  # noqa: E731
-        return method.score(sessions, messages, progress=progress)
+        return method.score(sessions, part.messages, progress=progress)
 
     own = len(part.sessions)
     sessions, labels = _with_beginnings(method, part)

@@ -61,7 +61,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     if begun is None:
         _check_free(out, force=force)
     workplace = Workplace(folder=out, begun=begun or {}, report=progress, watch=watch)
-    method = make(recipe.method, recipe, workplace)
+    method = make(recipe.method, recipe, workplace=workplace)
     # What a run can be refused for is found out here, while an older one is still in its place.
     part = learnt_from(prepared, method)
     if method.resumes:
@@ -78,7 +78,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
             return begun
     if method.resumes:
         begun = begun or _begin(out, recipe, fresh=fresh, force=force)
-        method = make(recipe.method, recipe, replace(workplace, begun=begun))
+        method = make(recipe.method, recipe, workplace=replace(workplace, begun=begun))
     done = fitted(method, prepared, part=part, seed=recipe.train.seed, report=progress)
     if method.resumes:
         _finish(out, done, begun=begun or fresh)

@@ -9,16 +9,12 @@ import polars as pl
 
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 from logllm.data.prepared import Prepared
-from logllm.errors import DataError
 from logllm.metrics import calibration
 from logllm.study.doubts import doubts
-from logllm.study.judged import judged
 from logllm.study.mistakes import worst
 from logllm.study.page import page
 from logllm.study.plots import check_plots, draw, png, svg
 
-TRIVIAL = ("tree-counts", "logistic-words", "unseen")
-"""Baselines that take seconds: every model should do better."""
 PAGE = "report.html"
 """File of the page."""
 KIND = "report"
@@ -34,17 +30,6 @@ def check_report(folder: Path, *, force: bool) -> None:
     """
     check_replaceable(folder, force=force, kind=KIND)
     check_plots()
-
-
-def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What a report says of the trivial baselines: `baselines`, their reports on the test part, and `not_judged`, why others have none."""
-    found, missing = {}, {}
-    for name in TRIVIAL:
-        try:
-            found[name] = judged(name, prepared, seed=seed, progress=None).report
-        except DataError as exc:  # such as one label only in train: a run from elsewhere can be judged all the same
-            missing[name] = str(exc)
-    return {"baselines": found, "not_judged": missing}
 
 
 def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
