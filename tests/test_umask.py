@@ -26,9 +26,8 @@ def wrong(folder: Path, umask: int) -> list[str]:
 
 
 def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkeypatch) -> None:
-    from logllm.training.train import train
-
     from logllm.detect.detector import Detector
+    from logllm.methods.train import train
     from logllm.model.bundle import Bundle, export_run
     from tests.tiny import make_data
 
@@ -49,16 +48,16 @@ def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkey
     assert wrong(tmp_path, umask) == []
 
 
-def test_a_report_and_a_baseline(umask, tiny_data, tmp_path) -> None:
+def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra report")
-    from logllm.study.judged import judged, write_baseline
-
     from logllm.data.prepared import Prepared
+    from logllm.detect.detector import Detector
+    from logllm.detect.evaluate import scored
+    from logllm.methods.registry import recipe_for
+    from logllm.methods.train import train
     from logllm.study.report import write_report
 
-    prepared = Prepared.load(tiny_data)
-    outcome = judged("unseen", prepared)
-    write_baseline(tmp_path / "baseline", outcome)
-    scores = outcome.scores.filter(split="test")
-    write_report(tmp_path / "report", report=outcome.report, scores=scores, prepared=prepared, force=False)
+    train(recipe_for("unseen"), tiny_data, out=tmp_path / "run")
+    report, scores = scored(Detector.load(tmp_path / "run"), tiny_data)
+    write_report(tmp_path / "report", report=report, scores=scores, prepared=Prepared.load(tiny_data), force=False)
     assert wrong(tmp_path, umask) == []

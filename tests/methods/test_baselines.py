@@ -1,12 +1,9 @@
 """Every baseline keeps the same contract, and what each is about can be seen on toy data."""
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
 import torch
-from logllm.study.judged import judged, write_baseline
 
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
@@ -23,11 +20,12 @@ from logllm.methods.logrobust import LogRobust
 from logllm.methods.neurallog import NeuralLog
 from logllm.methods.parts import Part
 from logllm.methods.rapid import Rapid
-from logllm.methods.registry import entry, make, names
+from logllm.methods.registry import entry, make, names, recipe_for
 from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SYNC, WRITE, Toy, toy
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import average_precision
+from logllm.study.trivial import judged
 
 BASELINES = [name for name in names() if name != "logllm"]
 
@@ -209,27 +207,21 @@ def test_a_score_does_not_depend_on_what_is_beside_it(kind) -> None:
 
 
 @pytest.mark.usefixtures("_without_intervals")
-def test_the_report_is_that_of_a_run(tiny_data, tmp_path) -> None:
-    found = judged("tree-counts", Prepared.load(tiny_data), seed=0)
-    report, prepared = found.report, Prepared.load(tiny_data)
+def test_the_report_is_that_of_a_run(tiny_data) -> None:
+    prepared = Prepared.load(tiny_data)
+    found = judged(recipe_for("tree-counts"), prepared)
+    report = found.report
     assert (report["model"], report["f1"], report["fingerprint"]) == ("tree-counts", 1.0, prepared.manifest["fingerprint"])
-    test = found.scores.filter(split="test")
-    assert test["session"].to_list() == prepared.part("test")["session"].to_list()
-    assert set(found.scores["split"]) == {"validation", "test"}
-    called = test.filter(pl.col("score") >= report["threshold"])
-    assert (called["anomalous"].sum(), len(called)) == (report["tp"], report["tp"] + report["fp"])
-    write_baseline(tmp_path / "run", found)
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert (manifest["kind"], manifest["name"], manifest["threshold"]["value"]) == ("baseline", "tree-counts", report["threshold"])
-    with pytest.raises(DataError, match="--force"):
-        write_baseline(tmp_path / "run", found)
+    assert len(found.scores) == len(prepared.part("test"))
+    called = found.scores >= report["threshold"]
+    assert ((called & found.labels).sum(), called.sum()) == (report["tp"], report["tp"] + report["fp"])
 
 
 @pytest.mark.usefixtures("_without_intervals")
 def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, monkeypatch) -> None:
-    assert judged("unseen", Prepared.load(tiny_data)).report["threshold"] == 0.5
+    assert judged(recipe_for("unseen"), Prepared.load(tiny_data)).report["threshold"] == 0.5
     monkeypatch.setattr("logllm.metrics.FEW_ANOMALIES", 1)
-    report = judged("unseen", Prepared.load(tiny_data)).report
+    report = judged(recipe_for("unseen"), Prepared.load(tiny_data)).report
     assert report["threshold_chosen"] == "best F1 on validation"
     assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares
     assert report["f1"] == 1

@@ -8,7 +8,7 @@ from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.metrics import Progress, Threshold, chosen_on, threshold_of
-from logllm.model.run import verified, write_manifest
+from logllm.model.run import find_run, verified, write_manifest
 
 
 def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:
@@ -46,7 +46,7 @@ def current(run: Path) -> Threshold:
     Raises:
         ModelError: not a finished run.
     """
-    return Threshold(**verified(run)["threshold"])
+    return Threshold(**verified(find_run(run))["threshold"])
 
 
 def write(run: Path, threshold: Threshold) -> None:

@@ -14,6 +14,7 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.data.files import honour_umask, sha256, write_atomic
 from logllm.errors import ModelError
+from logllm.model.card import MERGED
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.merging import merge
 from logllm.model.run import PROJECTOR, read_recipe, verified
@@ -21,8 +22,6 @@ from logllm.model.weights import Progress, fingerprint, locate
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""
-MERGED = "merged"
-"""A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),

@@ -156,7 +156,7 @@ def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     data, begun = str(cell.place.folder), run.is_dir()
     keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
     score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
-    if cell.method != LOGLLM:
+    if cell.method != LOGLLM and cell.trained is None:
         seed = ["--set", f"train.seed={cell.seed}"]
         again = ["--force"] if begun else []
         return {"train": ["train", cell.method, *seed, "--data", data, "--out", str(run), *again], **score}
