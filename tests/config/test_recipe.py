@@ -95,6 +95,13 @@ def test_a_recipe_names_its_method(tmp_path) -> None:
     assert Recipe.load(tmp_path / "copy.toml") == own
 
 
+def test_method_and_options_leave_the_settings_of_older_recipes_alone() -> None:
+    """What a recipe sets is what a cell of the paper's tables is found by: those that are done stay done."""
+    assert set(Recipe.load("small").model_dump(exclude_defaults=True)) == {"name", "title", "train"}
+    first, second = (Recipe.of_method("unseen", overrides=[f"options.a={n}"]) for n in (1, 2))
+    assert (first.options, second.options, Recipe.of_method("unseen").options) == ({"a": 1}, {"a": 2}, {})
+
+
 def test_a_method_alone_is_a_recipe() -> None:
     recipe = Recipe.of_method("tree-counts", overrides=["train.seed=7"])
     assert (recipe.name, recipe.method, recipe.train.seed) == ("tree-counts", "tree-counts", 7)

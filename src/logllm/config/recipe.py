@@ -36,7 +36,7 @@ class Recipe(Section):
     """One line for people."""
     method: str = "logllm"
     """What scores: LogLLM, or a simpler method (`logllm show methods`)."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default={})
     """Settings of a method's own, handed to it as they are."""
     data: DataSection = DataSection()
     """Data settings it was made for."""
