@@ -127,7 +127,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "smal", "--data", "x", "--out", "y"], "no recipe 'smal'.*nearest: small"),
+        (["train", "smal", "--data", "x", "--out", "y"], "no recipe or method 'smal': the nearest is 'small'"),
         (
             ["train", "small", "--set", "train.sed=1", "--data", "x", "--out", "y"],
             "unknown key 'train.sed'; the nearest known one is 'seed'",
