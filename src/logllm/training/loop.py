@@ -58,10 +58,10 @@ class TrainingSet:
         Raises:
             DataError: a stage crops, replaces, transplants or judges beginnings, and labels are not per line.
         """
-        if self.alerts is None and any(map(_by_line, section.stages)):
+        if self.alerts is None and (per_line := section.per_line()):
+            off = " ".join(f"--set {name}={value}" for name, value in per_line.items())
             raise DataError(
-                "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
-                "leave them off"
+                f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: leave them off with {off}"
             )
         rows = drawn(self.sessions, self.labels, how=section.draw)
         return [rows[stage_order(self.labels[rows], section, stage=stage)] for stage in range(len(section.stages))]
@@ -98,12 +98,7 @@ class TrainingSet:
 
 def _draws(stage: StageSection) -> bool:
     """Whether a stage's sessions can hold messages of others."""
-    return bool(stage.insert or _by_line(stage))
-
-
-def _by_line(stage: StageSection) -> bool:
-    """Whether a stage alters or judges sessions in a way that takes labels per line."""
-    return bool(stage.crop or stage.replace_normal or stage.transplant or stage.beginnings)
+    return bool(stage.insert or stage.per_line())
 
 
 @dataclass(frozen=True)
