@@ -55,12 +55,11 @@ app.add_typer(show.app, name="show")
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
-    context.obj = {"verbose": verbose}
+    del verbose  # `main` looks for it itself: errors before this call need it too
     if version:
         from logllm import __version__
 
