@@ -139,3 +139,9 @@ def test_the_usual_words_for_normal_mean_it(tmp_path, normal) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(f"line,label\n1,{normal}\n2,1\n")
     assert read_labels(path, LabelFileSection())["anomalous"].to_list() == [False, True]
+
+
+def test_spaces_around_names_and_labels_are_no_part_of_them(tmp_path):
+    (tmp_path / "labels.csv").write_text("session,label\n a , normal\nb,anomalous \n")
+    labels = read_labels(tmp_path / "labels.csv", LabelFileSection())
+    assert labels.rows() == [("a", False), ("b", True)]
