@@ -57,7 +57,7 @@ def test_labels_without_a_record_are_counted_and_told(raw, tmp_path) -> None:
     manifest = prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
     assert [manifest[name] for name in ("labels_beyond", "labels_joined", "rejected_alerts", "anomalous")] == [2, 0, 1, 1]
     assert "2 labels are of lines that the log does not have" in manifest["warnings"]
-    assert "1 lines with an alert label did not parse and are in no session" in manifest["warnings"]
+    assert "1 line with an alert label did not parse and is in no session" in manifest["warnings"]
 
 
 def test_they_stand_in_place_of_a_format_s_own(tmp_path) -> None:

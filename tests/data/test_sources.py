@@ -280,7 +280,7 @@ def test_after_the_slice_only_what_has_a_checksum_is_read_on(site, cached) -> No
             "is damaged or cut off",
             id="gzip cut off",
         ),
-        pytest.param("liberty", b"<html>moved</html>\n", {}, "the log ends after 1 lines", id="a page"),
+        pytest.param("liberty", b"<html>moved</html>\n", {}, "the log ends after 1 line,", id="a page"),
     ],
 )
 def test_an_archive_that_is_not_the_one_expected(site, cached, name, content, changes, said) -> None:

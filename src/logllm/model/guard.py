@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from logllm.errors import ModelError
+from logllm.errors import ModelError, plural
 from logllm.metrics import Scores
 
 LARGEST_DIFFERENCE = 0.01
@@ -42,6 +42,6 @@ def check_admitted(manifest: dict[str, Any], engine: str) -> None:
         )
     if not found["admitted"]:
         raise ModelError(
-            f"engine {engine!r} is not admitted to run {manifest['name']}: on {found['sessions']:,} sessions scores differed by up to "
-            f"{found['largest_difference']:.3g} and {found['flips']} verdicts changed; take engine {EXACT!r}"
+            f"engine {engine!r} is not admitted to run {manifest['name']}: on {plural(found['sessions'], 'session')} scores differed by up to "
+            f"{found['largest_difference']:.3g} and {plural(found['flips'], 'verdict')} changed; take engine {EXACT!r}"
         )
