@@ -24,11 +24,10 @@ from logllm.model.blueprint import draw, outline, weight_bytes
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.candidate import describe
 from logllm.model.checkpoint import base_models, load_run, save_model
-from logllm.model.run import write_manifest
 from logllm.model.depth import first_layers
 from logllm.model.logllm import assemble
 from logllm.model.published import configuration
-from logllm.model.run import read_manifest, read_recipe
+from logllm.model.run import read_manifest, read_recipe, write_manifest
 from logllm.training.plan import plan
 
 

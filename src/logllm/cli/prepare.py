@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from logllm.cli.advice import after_prepare
 from logllm.cli.console import counts, duration, emit, note, table
 from logllm.errors import RecipeError
 
@@ -231,8 +232,8 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-    if manifest["unlabelled"] < manifest["sessions"]:
-        note(f"next: logllm train small --data {out} --out RUN")
+    if advice := after_prepare(manifest, out):
+        note(f"next: {advice}")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

@@ -7,9 +7,7 @@ import typer
 
 from logllm.cli.console import emit, note, size, table
 
-app = typer.Typer(
-    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights."
-)
+app = typer.Typer(help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.")
 
 
 @app.command()

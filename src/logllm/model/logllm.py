@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from logllm.config.model import ModelSection
 from logllm.config.train import Part
 from logllm.data.sequences import Rows
-from logllm.errors import ModelError
+from logllm.errors import ModelError, plural
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
@@ -192,7 +192,7 @@ class LogLLM(nn.Module):
             messages_given = max(map(len, places))
             most = messages_given - longest + self.decoder.positions
             raise ModelError(
-                f"a session of {messages_given:,} messages is longer than the {most:,} that the decoder can read: "
+                f"a session of {plural(messages_given, 'message')} is longer than the {most:,} that the decoder can read: "
                 f"prepare with --max-messages {most}"
             )
         return rows
