@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from logllm.cli.console import counts, emit, note
+from logllm.errors import agreeing, plural
 
 
 def admit(
@@ -22,7 +23,7 @@ def admit(
         found = measure(run, data, engine=engine, split=split, progress=bar)
     if as_json:
         emit(found)
-    differ = f"scores differ by at most {found['largest_difference']:.2g}, {found['flips']} verdicts flip"
-    note(f"{engine} {'admitted' if found['admitted'] else 'refused'}: {found['sessions']:,} sessions, {differ}")
+    differ = f"scores differ by at most {found['largest_difference']:.2g}, {agreeing(found['flips'], '{verdict flips|verdicts flip}')}"
+    note(f"{engine} {'admitted' if found['admitted'] else 'refused'}: {plural(found['sessions'], 'session')}, {differ}")
     if not found["admitted"]:
         raise typer.Exit(1)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, rows_of
-from logllm.errors import DataError, ModelError, RecipeError
+from logllm.errors import DataError, ModelError, RecipeError, agreeing
 from logllm.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
@@ -94,7 +94,8 @@ def training_set(prepared: Prepared) -> tuple[list[Rows], Labels, list[Alerts] |
     if labels.all() or not labels.any():
         kind = "normal" if labels.all() else "anomalous"
         raise DataError(
-            f"the train part's {len(labels)} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
+            f"the train part's {agreeing(len(labels), '{session holds|sessions hold}')} no {kind} one; "
+            "LogLLM learns from both: prepare another split or more data"
         )
     items = part["item_anomalous"]
     alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
@@ -149,11 +150,15 @@ def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
         start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
         return
     if loop.data.alerts is None:
-        raise DataError("projector.start = alerts needs a label for each line, and these data have them for sessions: leave it off")
+        raise DataError(
+            "projector.start = alerts needs a label for each line, and these data have them for sessions: "
+            "leave it off with --set model.projector.start=random"
+        )
     bad = ever_alerts(rows, loop.data.sessions, alerts=loop.data.alerts)
     if bad.all():
         raise DataError(
-            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: leave it off"
+            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: "
+            "leave it off with --set model.projector.start=random"
         )
     doubts = start_with_alerts(loop.model, vectors=some, alerts=bad, rng=np.random.default_rng(recipe.train.seed))
     steps = doubts.steps.new_zeros((len(doubts.steps), len(table)))
