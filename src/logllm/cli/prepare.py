@@ -9,7 +9,7 @@ import typer
 
 from logllm.cli.advice import after_prepare
 from logllm.cli.console import counts, duration, emit, note, table
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, plural
 
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection
@@ -140,7 +140,7 @@ def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels:
         _ask(public, yes=yes)
         with counts(f"fetching {name}") as bar:
             source = sources.fetch(public, progress=bar)
-    note(f"{name}: {source.about['lines']:,} lines, fetched {source.about['date']}, in {source.log}")
+    note(f"{name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
     paper = public.paper if settings == catalog.paper_settings(public) else None
     return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
 

@@ -60,7 +60,7 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] != "extra_forbidden":
         shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
-        return f"{key}: {_wrong(problem)}{shown}"
+        return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
     known = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
     near = get_close_matches(unknown, known, n=1, cutoff=0.0)
