@@ -11,7 +11,8 @@ import pytest
 
 from logllm.errors import ModelError
 from logllm.model import weights
-from logllm.model.weights import available, fingerprint, locate
+from logllm.model.fingerprint import fingerprint
+from logllm.model.weights import available, locate
 
 
 @pytest.fixture

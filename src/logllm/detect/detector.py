@@ -105,14 +105,9 @@ class Detector:
     @cached_property
     def _loaded(self) -> "tuple[Engine, Any]":
         """The engine and the encoder's tokenizer, on the first call or before it."""
-        from torch.accelerator import current_accelerator
+        from logllm.model.loading import load_engine
 
-        from logllm.model.checkpoint import load_run
-        from logllm.model.engine import Engine
-
-        network, tokenizer, _, _ = load_run(self._run, merged=True, progress=self._progress)
-        network = network.to(current_accelerator() or "cpu")
-        return Engine(network, section=self.recipe.detect, threshold=self.threshold), tokenizer
+        return load_engine(self._run, recipe=self.recipe, manifest=self.manifest, threshold=self.threshold, progress=self._progress)
 
     @property
     def engine(self) -> "Engine":

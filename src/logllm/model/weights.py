@@ -110,21 +110,6 @@ def locate(name: str, *, progress: Progress | None = None) -> Path:
     return _from_hub(name)
 
 
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the names and contents of a model's weight files and configuration.
-
-    Raises:
-        ModelError: the folder holds no weights.
-    """
-    import hashlib
-
-    digest = hashlib.sha256()
-    files = sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")])
-    for file in files:
-        digest.update(f"{file.name} {sha256(file)}\n".encode())
-    return digest.hexdigest()
-
-
 def _is_model(folder: Path) -> bool:
     return (folder / "config.json").is_file() and any(folder.glob("*.safetensors"))
 
