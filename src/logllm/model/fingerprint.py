@@ -5,6 +5,7 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 from logllm.data.files import cache, sha256
@@ -81,7 +82,7 @@ def _remember(name: str, entry: dict[str, Any]) -> None:
     remembered[name] = entry
     lines = json.dumps(dict(list(remembered.items())[-_MOST:]), indent=1)
     path = cache() / _MEMORY
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
