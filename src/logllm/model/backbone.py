@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from logllm.config.model import DecoderSection, EncoderSection, LoraSection
-from logllm.errors import ModelError, first_line
+from logllm.errors import ModelError, first_line, require
 from logllm.model.depth import first_layers
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
@@ -35,6 +35,7 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
             cannot serve as what the section wants it for; the message gives the reason.
     """
+    require("train", to=f"read {section.weights}")
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM

@@ -14,7 +14,6 @@ import time
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from logllm.data.files import cache, sha256
@@ -84,9 +83,7 @@ def here(name: str) -> Path | None:
 
 
 def _fetched(name: str) -> Path | None:
-    """The folder of a model that was fetched from the Hugging Face hub before; none where its library is not installed, either."""
-    if find_spec("huggingface_hub") is None:
-        return None
+    """The folder of a model that was fetched from the Hugging Face hub before."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 

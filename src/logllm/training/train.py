@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, rows_of
-from logllm.errors import DataError, ModelError, RecipeError
+from logllm.errors import DataError, ModelError, RecipeError, require
 from logllm.metrics import FEW_ANOMALIES, choose_threshold, measure, sigmoid
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import base_models, save_model, surroundings, write_manifest, write_recipe
@@ -53,8 +53,9 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     Raises:
         DataError: data that are not prepared, or hold only one class.
         ModelError: weights that are missing, a run that exists already or is another one, a full disk.
-        RecipeError: a run to go on with that has another recipe.
+        RecipeError: a run to go on with that has another recipe, or the extra `train` is not installed.
     """
+    require("train", to="train")
     prepared = Prepared.load(data)
     sessions, labels, alerts = training_set(prepared)
     begun = _begin(recipe, prepared, out=out, resume=resume, progress=progress)
