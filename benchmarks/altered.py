@@ -23,12 +23,11 @@ from logllm.config.perturb import PerturbSection
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, rows_of
 from logllm.detect.detector import Detector
-from logllm.methods.baseline import Labelled
-from logllm.methods.registry import BASELINES
-from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import measure, sigmoid
-from logllm.model.scorer import Scorer
-from logllm.study.judged import threshold_of
+from logllm.methods.contract import Workplace
+from logllm.methods.fitting import fitted, learnt_from
+from logllm.methods.parts import Part
+from logllm.methods.registry import make, recipe_for
+from logllm.metrics import Labels, measure
 from logllm.study.perturb import Statements, altered
 from logllm.study.reproduce.grid import KINDS
 
@@ -46,47 +45,55 @@ class Method(NamedTuple):
 def methods(run: Path, prepared: Prepared, *, names: list[str]) -> Iterator[Method]:
     """The run, and baselines fitted to the same train part."""
     detector = Detector.load(run)
-    scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
-    yield Method("logllm", lambda sessions, messages: sigmoid(scorer.score(sessions, messages)), detector.threshold)
-    vectors = FrozenVectors(detector.recipe.model.encoder)
-    train, known = Labelled.of(prepared, "train"), Labelled.of(prepared, "validation")
+    yield Method("logllm", detector.score, detector.threshold)
     for name in names:
-        baseline = BASELINES[name].make(vectors)
-        baseline.fit(train, seed=0)
-        yield Method(name, baseline.score, threshold_of(baseline.score(known.sessions, known.messages), known.labels).value)
+        weights = json.dumps(detector.recipe.model.encoder.weights)
+        recipe = recipe_for(name, overrides=[f"model.encoder.weights={weights}"])
+        baseline = make(name, recipe, workplace=Workplace())
+        part = learnt_from(prepared, baseline)
+        done = fitted(baseline, prepared, part=part, seed=0)
+        yield Method(name, baseline.score, done.threshold.value)
+
+
+def labels_of(prepared: Prepared, part: str) -> Labels:
+    """The labels of a part's sessions."""
+    return prepared.labelled(part)["anomalous"].to_numpy().astype(bool)
 
 
 def draws(method: Method, prepared: Prepared, *, kind: str, ratio: float, count: int) -> dict[str, Any]:
     """F1 on the unaltered test part, what each draw loses of it, and the sessions that changed sides for the worse."""
-    part, test, train = prepared.part("test"), Labelled.of(prepared, "test"), Labelled.of(prepared, "train")
-    before = method.score(list(test.sessions), test.messages)
-    f1 = measure(before, test.labels, threshold=method.threshold).f1
+    part, test, train = prepared.part("test"), Part.of(prepared, "test"), Part.of(prepared, "train")
+    labels, labels_of_train = labels_of(prepared, "test"), labels_of(prepared, "train")
+    before = method.score(test.sessions, test.messages)
+    f1 = measure(before, labels, threshold=method.threshold).f1
     statements = Statements(prepared.messages, prepared.part("train")["messages"].explode(), prepared.settings.mask)
     lost, turned = [], []
     for seed in range(count):
         found = altered(part, statements, settings=PerturbSection(kind=kind, ratio=ratio, seed=seed))
         sessions = rows_of(found.sessions["messages"])
         after = method.score(sessions, found.messages)
-        lost.append(f1 - measure(after, test.labels, threshold=method.threshold).f1)
-        worse = ((after >= method.threshold) != test.labels) & ((before >= method.threshold) == test.labels)
+        lost.append(f1 - measure(after, labels, threshold=method.threshold).f1)
+        worse = ((after >= method.threshold) != labels) & ((before >= method.threshold) == labels)
         for row in np.flatnonzero(worse).tolist():
             more = Counter(sessions[row].tolist()) - Counter(test.sessions[row].tolist())
             turned.append(
                 {
                     "draw": seed,
                     "session": part["session"][row],
-                    "anomalous": bool(test.labels[row]),
+                    "anomalous": bool(labels[row]),
                     "score": float(after[row]),
-                    "more": [{"message": found.messages[message], **_seen(message, train)} for message in more],
+                    "more": [
+                        {"message": found.messages[message], **_seen(message, train.sessions, labels=labels_of_train)} for message in more
+                    ],
                 }
             )
     return {"method": method.name, "f1": f1, "lost": lost, "turned": turned}
 
 
-def _seen(message: int, train: Labelled) -> dict[str, int]:
+def _seen(message: int, sessions: list[Rows], *, labels: Labels) -> dict[str, int]:
     """How many sessions of either kind hold a message."""
-    holds = np.array([message in session for session in train.sessions])
-    return {"normal": int((holds & ~train.labels).sum()), "anomalous": int((holds & train.labels).sum())}
+    holds = np.array([message in session for session in sessions])
+    return {"normal": int((holds & ~labels).sum()), "anomalous": int((holds & labels).sum())}
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import write_atomic
 from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
-from logllm.training.train import train
+from logllm.methods.train import train
 
 VARIANTS = {
     "base": (),

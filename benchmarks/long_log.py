@@ -48,7 +48,7 @@ scores = Path(sys.argv.pop(1))
 logllm.detect.cache.cache = lambda: scores
 from logllm.model.scorer import Scorer
 Scorer.score = timed(Scorer.score, "scoring")
-Detector._loaded.func = timed(Detector._loaded.func, "loading")
+Detector._loaded = timed(Detector._loaded, "loading")
 try:
     main()
 finally:

@@ -23,11 +23,11 @@ from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import assemble
 from logllm.training.loop import Loop, TrainingSet
-from logllm.training.train import accelerate, deterministic, training_set
+from logllm.training.fit import Examples, accelerate, deterministic
 
 torch.set_num_threads(1)
 recipe, prepared = Recipe.load(sys.argv[1]), Prepared.load(Path(sys.argv[2]))
-sessions, labels, alerts = training_set(prepared)
+sessions, labels, _, alerts = Examples.of(prepared)
 with deterministic(recipe.train.seed), tempfile.TemporaryDirectory() as scratch:
     model, tokenizer = assemble(recipe.model)
     tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)

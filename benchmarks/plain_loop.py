@@ -23,8 +23,8 @@ from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step, TrainingSet
-from logllm.training.train import accelerate, deterministic, training_set
 
 WARM_UP = 3
 """First steps, which are not counted."""
@@ -68,7 +68,7 @@ def compare(data: Path, *, recipe: str, steps: int) -> dict[str, Any]:
     batch = whole.train.batch
     stage = whole.train.stages[-1].model_copy(update={"max_sessions": batch * steps, "epochs": None})
     section = whole.train.model_copy(update={"stages": (stage,), "micro_batch": batch})
-    sessions, labels, alerts = training_set(prepared)
+    sessions, labels, _, alerts = Examples.of(prepared)
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(whole.model)
         plain = PlainLoop(*assemble(whole.model), messages=prepared.messages.to_list())

@@ -38,8 +38,8 @@ from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
 from logllm.model.run import read_manifest, read_recipe
 from logllm.study.work import gemm_peak
+from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step, TrainingSet
-from logllm.training.train import accelerate, deterministic, training_set
 
 MICRO_BATCHES = (16, 32)
 """Of these the plain path takes what is fastest here (the scripts: 32)."""
@@ -54,7 +54,7 @@ def ours(detector: Detector, log: Path) -> tuple[Verdicts, float]:
     """Verdicts of a whole log, and the seconds from the file to them as lines of JSON."""
     found: Verdicts = {}
     started = time.perf_counter()
-    for frame in detector.read([log]):
+    for frame in detector.read([log]).frames():
         json_lines(frame)
         found |= {session: (score, anomalous) for session, score, anomalous in frame.select("session", "score", "anomalous").iter_rows()}
     return found, time.perf_counter() - started
@@ -115,7 +115,7 @@ def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any
     batch = recipe.train.batch
     stage = recipe.train.stages[-1].model_copy(update={"max_sessions": batch * (steps + WARM_UP), "epochs": None})
     section = recipe.train.model_copy(update={"stages": (stage,)})
-    sessions, labels, alerts = training_set(prepared)
+    sessions, labels, _, alerts = Examples.of(prepared)
     messages = prepared.messages.to_list()
     plain = PlainModel(run, trainable=True)
     optimizer = torch.optim.AdamW(plain.parameters(), lr=stage.lr)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -59,6 +59,8 @@ def kind(annotation: Any) -> str:
             )
         )
     parts = get_args(annotation)
+    if get_origin(annotation) is dict:
+        return "table"
     if parts and parts[-1] is Ellipsis:
         return f"list of {kind(parts[0])}"
     if all(isinstance(part, str) for part in parts):

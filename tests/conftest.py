@@ -70,7 +70,7 @@ def tiny_recipe(tiny_models):
 @pytest.fixture(scope="session")
 def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
     """A run of the recipe `tiny`, trained."""
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
     out = tmp_path_factory.mktemp("runs") / "tiny"
     train(tiny_recipe, tiny_data, out=out)

@@ -34,7 +34,7 @@ def _all_threads():
 
 def learned(data, out, *, sessions: int) -> dict:
     """Train a short version of the recipe `small`, and judge it."""
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
     lengths = [f"train.stages.{stage}.max_sessions={length}" for stage, length in enumerate((16, 160, sessions))]
     recipe = Recipe.load("small", overrides=lengths)
@@ -111,8 +111,8 @@ def test_the_small_tier_trains_in_4_bits(tmp_path) -> None:
     """A few steps of each stage on the CPU: the weights are small, and the loss falls."""
     import json
 
+    from logllm.methods.train import train
     from logllm.model.logllm import assemble
-    from logllm.training.train import train
 
     pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
     lengths = [f"train.stages.{stage}.max_sessions={length}" for stage, length in enumerate((32, 32, 160))]

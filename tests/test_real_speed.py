@@ -13,8 +13,8 @@ from plain_path import PlainModel, read_sessions
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
+from logllm.methods.train import train
 from logllm.model.run import read_manifest
-from logllm.training.train import train
 from tests.test_real import a_part
 
 pytestmark = pytest.mark.real

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from logllm.data.prepare import prepare
     from logllm.detect.detector import Detector
     from logllm.detect.verdict import Verdict
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
 __version__ = "0.1.0"
 __all__ = ["Detector", "Recipe", "Verdict", "prepare", "train"]
@@ -21,7 +21,7 @@ _HOMES = {
     "Recipe": "logllm.config.recipe",
     "Verdict": "logllm.detect.verdict",
     "prepare": "logllm.data.prepare",
-    "train": "logllm.training.train",
+    "train": "logllm.methods.train",
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,8 @@ Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
 Progress = Callable[[int, int], None]
 """Told how many of how many distinct sessions are scored."""
+
+_BANDS = 10
 
 FEW_ANOMALIES = 10
 """With fewer anomalies than this no threshold is chosen."""
@@ -137,3 +139,48 @@ def choose_threshold(logits: Scores, labels: Labels, *, score: Callable[[float],
     middle = (values[chosen] + below[chosen]) / 2
     value = float(1 / (1 + np.exp(-middle))) if score is None else score(float(middle))
     return Threshold(value, "best F1 on validation", len(labels), anomalous, float(f1[chosen]))
+
+
+def logit(scores: Scores) -> Scores:
+    """The inverse of `sigmoid`, finite where a score is 0 or 1.
+
+    >>> logit(np.array([0.5, 1.0])).round(1).tolist()
+    [0.0, 36.7]
+    """
+    within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+    return np.log(within) - np.log1p(-within)
+
+
+def threshold_of(scores: Scores, labels: Labels, *, scale: Literal["logits", "scores"]) -> Threshold:
+    """The threshold of best F1 (`choose_threshold`), the middle taken on a method's own scale.
+
+    Args:
+        scores: of the sessions, in [0, 1].
+        labels: which sessions are anomalous.
+        scale: `logits` for scores that are probabilities of a softmax; `scores` for methods that give exactly 0 and 1, from whose
+            infinite logits every middle is as good as 0 or 1 itself.
+    """
+    if scale == "logits":
+        return choose_threshold(logit(scores), labels)
+    return choose_threshold(scores, labels, score=lambda middle: min(max(middle, 0.0), 1.0))
+
+
+def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
+    """How far scores are from probabilities: in ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
+
+    >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
+    0.25
+    """
+    band = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
+    bands = [
+        {
+            "from": at / _BANDS,
+            "to": (at + 1) / _BANDS,
+            "sessions": int((band == at).sum()),
+            "mean": float(scores[band == at].mean()),
+            "anomalous": float(labels[band == at].mean()),
+        }
+        for at in np.unique(band).tolist()
+    ]
+    error = sum(each["sessions"] * abs(each["mean"] - each["anomalous"]) for each in bands) / len(scores)
+    return {"error": float(error), "bands": bands}

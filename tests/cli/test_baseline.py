@@ -1,48 +1,96 @@
-"""The verb `baseline`."""
+"""Simpler methods on the command line: runs as all others, and the old verb that says the new words."""
 
 import json
+from functools import partial
 
-import polars as pl
 import pytest
 
-from logllm.methods.registry import BASELINES
+from logllm.detect.bootstrap import intervals
+from logllm.methods.registry import names
 
 
 @pytest.fixture(autouse=True)
-def _without_intervals(monkeypatch) -> None:
-    monkeypatch.setattr("logllm.detect.evaluate.intervals", lambda *_, **__: {})
+def _few_resamples(monkeypatch) -> None:
+    monkeypatch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
 
 
-def test_writes_and_shows_the_figures(logllm, tiny_data, tmp_path) -> None:
+@pytest.fixture
+def tree(logllm, tiny_data, tmp_path):
+    """A run of `tree-counts`."""
+    out = tmp_path / "tree"
+    done = logllm("train", "tree-counts", "--data", tiny_data, "--out", out, "--set", "train.seed=4", "--json")
+    assert done.code == 0, done.err
+    manifest = json.loads(done.out)
+    assert (manifest["method"], manifest["seed"], manifest["state"]) == ("tree-counts", 4, "done")
+    return out
+
+
+def test_every_verb_that_takes_a_run_takes_a_simple_one(logllm, tree, tiny_data, tmp_path) -> None:
+    evaluated = logllm("evaluate", tree, "--data", tiny_data, "--json")
+    assert evaluated.code == 0, evaluated.err
+    report = json.loads(evaluated.out)
+    assert (report["f1"], report["model"].partition("@")[0], report["data_of_training"]) == (1.0, "tree", True)
+    detected = logllm("detect", tree, tiny_data.parent / "app.jsonl")
+    assert detected.code == 0, detected.err
+    verdicts = [json.loads(line) for line in detected.out.splitlines()]
+    assert len(verdicts) == 120
+    assert sum(verdict["anomalous"] for verdict in verdicts) == 30
+    again = logllm("detect", tree, tiny_data.parent / "app.jsonl")
+    assert again.out == detected.out  # from the cache
+    assert logllm("threshold", tree, "0.25", "--because", "two alarms a day").code == 0
+    assert json.loads(logllm("threshold", tree, "--json").out)["value"] == 0.25
+    chosen = logllm("threshold", tree, "--data", tiny_data, "--split", "train")
+    assert chosen.code == 0, chosen.err
+    assert json.loads(logllm("show", "run", tree).out)["method"] == "tree-counts"
+    exported = logllm("export", tree, "--out", tmp_path / "bundle", "--license", "apache-2.0")
+    assert exported.code == 0, exported.err
+    bundled = logllm("detect", tmp_path / "bundle", tiny_data.parent / "app.jsonl")
+    assert [json.loads(line)["score"] for line in bundled.out.splitlines()] == [verdict["score"] for verdict in verdicts]
+
+
+def test_a_run_in_the_folder_is_replaced_only_when_that_is_asked_for(logllm, tree, tiny_data) -> None:
+    refused = logllm("train", "unseen", "--data", tiny_data, "--out", tree)
+    assert refused.code == 2
+    assert "--force" in refused.err
+    assert logllm("train", "unseen", "--data", tiny_data, "--out", tree, "--force").code == 0
+    assert json.loads((tree / "manifest.json").read_text())["method"] == "unseen"
+    assert not [path for path in tree.rglob("*") if path.name.startswith("tree")]
+
+
+def test_what_needs_no_labels_learns_without_them(logllm, tiny_data, tmp_path) -> None:
+    log = tiny_data.parent / "app.jsonl"
+    done = logllm("prepare", "--raw", log, "--format", "json", "--key-field", "job", "--out", tmp_path / "data")
+    assert done.code == 0, done.err
+    trained = logllm("train", "unseen", "--data", tmp_path / "data", "--out", tmp_path / "run", "--json")
+    assert trained.code == 0, trained.err
+    assert "no labels" in json.loads(trained.out)["threshold"]["how"]
+    assert logllm("detect", tmp_path / "run", log).code == 0
+    refused = logllm("train", "tree-counts", "--data", tmp_path / "data", "--out", tmp_path / "tree")
+    assert (refused.code, "--labels" in refused.err) == (2, True)
+
+
+def test_the_old_verb_says_the_new_words(logllm, tiny_data, tmp_path) -> None:
     out = tmp_path / "run"
     done = logllm("baseline", "unseen", "--data", tiny_data, "--out", out, "--seed", 4, "--json")
     assert done.code == 0, done.err
     report = json.loads(done.out)
-    assert report == json.loads((out / "report.json").read_text())
-    assert (report["model"], report["seed"], report["f1"]) == ("unseen", 4, 1.0)
-    assert "unseen on 24 test sessions" in done.err
-    scores = pl.read_parquet(out / "scores.parquet")
-    assert scores["split"].value_counts(sort=True).rows() == [("test", 24), ("validation", len(scores) - 24)]
-    again = logllm("baseline", "unseen", "--data", tiny_data, "--out", out)
-    assert again.code == 2
-    assert "--force" in again.err
-    assert logllm("baseline", "tree-words", "--data", tiny_data, "--out", out, "--force").out == ""
-    assert json.loads((out / "manifest.json").read_text())["name"] == "tree-words"
+    assert (report["f1"], report["run"]["seed"]) == (1.0, 4)
+    assert f"logllm train unseen --set train.seed=4 --data {tiny_data} --out {out}" in done.err
+    assert "baseline" not in logllm("--help").out
 
 
-def test_reads_another_encoder(logllm, tiny_data, tiny_models, tmp_path) -> None:
+def test_another_encoder(logllm, tiny_data, tiny_models, tmp_path) -> None:
     encoder = tiny_models.encoder.weights
     done = logllm("baseline", "rapid", "--data", tiny_data, "--out", tmp_path / "run", "--encoder", encoder)
     assert done.code == 0, done.err
-    assert json.loads((tmp_path / "run" / "manifest.json").read_text())["settings"]["encoder"]["weights"] == encoder
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["base_models"]["encoder"]["weights"] == encoder
 
 
-def test_help_and_errors_name_them_all(logllm, tmp_path) -> None:
-    helped = logllm("baseline", "--help").out
-    refused = logllm("baseline", "tree", "--data", tmp_path, "--out", tmp_path / "run")
+def test_errors_and_the_list_name_them_all(logllm, tmp_path) -> None:
+    listed = logllm("show", "methods").err
+    refused = logllm("train", "tree", "--data", tmp_path, "--out", tmp_path / "run")
     assert refused.code == 2
-    seeded = logllm("baseline", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--seed", "-1")
-    assert (seeded.code, "Invalid value for '--seed'" in seeded.err) == (2, True)
-    for name in BASELINES:
-        assert name in helped, name
+    for name in names():
+        assert name in listed, name
         assert name in refused.err, name

@@ -20,7 +20,7 @@ def rivals(monkeypatch):
     """Trivial baselines of known figures."""
     figures = {"f1": 0.7, "average_precision": 0.8, "precision": 0.6, "recall": 0.9, "intervals": {}, "unseen": None, "fp": 1, "fn": 2}
     monkeypatch.setattr(
-        "logllm.study.report.trivial",
+        "logllm.study.trivial.trivial",
         lambda data: {"baselines": {"tree-counts": figures}, "not_judged": {"unseen": "no session is normal"}},
     )
 

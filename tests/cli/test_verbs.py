@@ -59,7 +59,7 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
     assert detected.code == 0, detected.err
     verdicts = [json.loads(line) for line in detected.out.splitlines()]
     assert len(verdicts) == 80
-    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model"]
+    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model", "schema"]
     assert verdicts[0]["start"] == "2023-11-14T22:13:20.000000Z"
     assert sorted(line for verdict in verdicts for line in verdict["lines"]) == list(range(1, manifest["lines"] + 1))
 

@@ -82,3 +82,31 @@ def test_a_mistake_in_a_recipe_is_named(tmp_path, monkeypatch, text, said) -> No
 def test_an_override_that_leads_nowhere(override) -> None:
     with pytest.raises(RecipeError, match=f"--set {override}"):
         Recipe.load("small", overrides=[override])
+
+
+def test_a_recipe_names_its_method(tmp_path) -> None:
+    assert Recipe.load("small").method == "logllm"
+    text = 'name = "own"\nmethod = "new-words"\n[options]\nmost = 3\nwords = ["a", "b"]\n'
+    (tmp_path / "own.toml").write_text(text)
+    own = Recipe.load(tmp_path / "own.toml", overrides=["options.most=4", "train.seed=2"])
+    assert (own.method, own.options, own.train.seed) == ("new-words", {"most": 4, "words": ["a", "b"]}, 2)
+    assert own.train.stages == ()
+    (tmp_path / "copy.toml").write_text(own.toml())
+    assert Recipe.load(tmp_path / "copy.toml") == own
+
+
+def test_a_method_alone_is_a_recipe() -> None:
+    recipe = Recipe.of_method("tree-counts", overrides=["train.seed=7"])
+    assert (recipe.name, recipe.method, recipe.train.seed) == ("tree-counts", "tree-counts", 7)
+    assert recipe.model == Recipe.of_method("unseen").model
+    with pytest.raises(RecipeError, match="method unseen: unknown key 'train.sed'; the nearest .* is 'seed'"):
+        Recipe.of_method("unseen", overrides=["train.sed=7"])
+    with pytest.raises(RecipeError, match="no recipe 'tree-counts'"):
+        Recipe.load("tree-counts")
+
+
+@pytest.mark.parametrize("text", ['name = "x"', 'extends = "small"\nname = "x"\n[train]\nstages = []'])
+def test_logllm_needs_stages(tmp_path, text) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(RecipeError, match="method logllm needs stages"):
+        Recipe.load(tmp_path / "own.toml")

@@ -150,30 +150,36 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 def test_a_runs_identity_is_what_determines_its_scores(tiny_run, tmp_path) -> None:
     manifest, recipe = verified(tiny_run), read_recipe(tiny_run)
-    named = identity(manifest, recipe)
+    named = identity(manifest, recipe, threshold=0.5)
     copied = shutil.copytree(tiny_run, tmp_path / "renamed")
     sizes = recipe.detect.model_copy(update={"batch_positions": 7, "cache_sessions": 7})
     prompt = recipe.model.prompt.model_copy(update={"tail": "?"})
-    assert identity(verified(copied) | {"name": "renamed"}, recipe.model_copy(update={"detect": sizes})) == named
-    assert identity(manifest | {"files": manifest["files"] | {"projector.safetensors": "0"}}, recipe) != named
-    assert identity(manifest, recipe.model_copy(update={"model": recipe.model.model_copy(update={"prompt": prompt})})) != named
+    resized = recipe.model_copy(update={"detect": sizes})
+    assert identity(verified(copied) | {"name": "renamed"}, resized, threshold=0.5) == named
+    projector = manifest | {"files": manifest["files"] | {"projector.safetensors": "0"}}
+    assert identity(projector, recipe, threshold=0.5) != named
+    asked = recipe.model_copy(update={"model": recipe.model.model_copy(update={"prompt": prompt})})
+    assert identity(manifest, asked, threshold=0.5) != named
 
 
 def test_sessions_are_known_by_their_texts_and_a_score_alone_never_asks(tiny_run, tiny_data) -> None:
     """Poisoned scores show who reads them: `read` does, whatever the order of messages in the log; `score` and `evaluate` do not."""
     lines = [line("a", "open file /x"), line("b", "lost replica 1"), line("a", "close file", 1_700_000_009)]
     detector = Detector.load(tiny_run, cache=True)
-    honest = {verdict.session: verdict.score for verdict in detector.detect(lines)}
-    assert detector.counts["scores_from_cache"] == 0
+    first = detector.detect(lines)
+    honest = {verdict.session: verdict.score for verdict in first}
+    assert first.counts["scores_from_cache"] == 0
     list(detector.read([tiny_data.parent / "app.jsonl"]))
     prepared = Prepared.load(tiny_data)
     test = rows_of(prepared.part("test")["messages"])
     alone = detector.score(test, prepared.messages)  # what `evaluate` asks for
-    path = next(ScoreCache(identity(detector.manifest, read_recipe(tiny_run)), most=9).path.parent.glob("*.sqlite"))
+    named = identity(detector.manifest, detector.recipe, threshold=detector.threshold)
+    path = ScoreCache(named, most=9).path
     with closing(sqlite3.connect(path)) as file, file:
-        assert file.execute("UPDATE scores SET logit = 1000").rowcount > 20
-    other_way_round = {verdict.session: verdict.score for verdict in detector.detect(lines[::-1])}
-    assert (other_way_round["b"], other_way_round["a"] < 1, detector.counts["scores_from_cache"]) == (1.0, True, 1)
+        assert file.execute("UPDATE scores SET score = 1").rowcount > 20
+    reading = detector.detect(lines[::-1])
+    other_way_round = {verdict.session: verdict.score for verdict in reading}
+    assert (other_way_round["b"], other_way_round["a"] < 1, reading.counts["scores_from_cache"]) == (1.0, True, 1)
     assert [verdict.score for verdict in detector.detect([lines[1], lines[0], lines[2]])] == [1.0, 1.0]
     assert {verdict.session: verdict.score for verdict in Detector.load(tiny_run).detect(lines)} == honest
     assert detector.score(test, prepared.messages).tolist() == alone.tolist()

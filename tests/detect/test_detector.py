@@ -1,12 +1,17 @@
 """A run at work: each thing once, odd sessions, odd logs."""
 
 import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
+from time import sleep
 
 import numpy as np
 import polars as pl
 import pytest
 
 from logllm.cli.console import tell_counts
+from logllm.config.sessions import SessionSection
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
@@ -18,6 +23,14 @@ from logllm.model.engine import Engine
 @pytest.fixture(scope="module")
 def detector(tiny_run) -> Detector:
     return Detector.load(tiny_run)
+
+
+@pytest.fixture
+def windows(detector, monkeypatch) -> Detector:
+    """One that judges windows of five records."""
+    windowed = SessionSection(by="count", size=5)
+    monkeypatch.setattr(detector, "_settings", detector._settings.model_copy(update={"sessions": windowed}))
+    return detector
 
 
 def line(job: str, message: str, time: int = 1_700_000_000) -> str:
@@ -57,18 +70,82 @@ def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
 def test_messages_cut_from_long_sessions_are_counted_and_told(detector, monkeypatch, capfd) -> None:
     cutting = detector._settings.sessions.model_copy(update={"long": "cut", "max_messages": 3})
     monkeypatch.setattr(detector, "_settings", detector._settings.model_copy(update={"sessions": cutting}))
-    verdicts = list(detector.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)]))
-    assert [len(verdict.lines) for verdict in verdicts] == [3, 3]
-    assert detector.counts["cut_messages"] == 4
+    reading = detector.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)])
+    assert [len(verdict.lines) for verdict in reading] == [3, 3]
+    assert reading.counts["cut_messages"] == 4
     capfd.readouterr()
-    tell_counts(detector.counts, detector.first_rejects)
+    tell_counts(reading.counts, reading.rejects)
     assert capfd.readouterr().err == "10 lines read: 4 cut messages\n"
 
 
 def test_lines_that_do_not_parse_are_counted_and_shown(detector) -> None:
-    assert len(list(detector.detect([line("a", "open"), "garbage", line("a", "close"), line("b", "open")]))) == 2
-    assert (detector.counts["lines"], detector.counts["rejected"]) == (4, 1)
-    assert detector.first_rejects[0]["text"] == "garbage"
+    reading = detector.detect([line("a", "open"), "garbage", line("a", "close"), line("b", "open")])
+    assert len(list(reading)) == 2
+    assert list(reading) == []  # iterable once
+    assert (reading.counts["lines"], reading.counts["rejected"]) == (4, 1)
+    assert reading.rejects[0]["text"] == "garbage"
+    assert reading.messages.to_list() == ["open", "close"]
+
+
+def test_two_readings_of_one_detector_have_counts_of_their_own(detector) -> None:
+    first = detector.detect([line("a", "open"), "garbage", line("b", "close")])
+    second = detector.detect([line("c", "fail")])
+    assert [next(reading).session for reading in (first, second, first)] == ["a", "c", "b"]
+    assert list(first) == list(second) == []
+    assert (first.counts["lines"], first.counts["rejected"], len(first.messages)) == (3, 1, 2)
+    assert (second.counts["lines"], second.counts["rejected"], len(second.messages)) == (1, 0, 1)
+
+
+def test_threads_share_a_detector(detector) -> None:
+    logs = [[line(f"{number}", f"{verb} file /x") for number in range(40)] for verb in ("open", "close", "lose", "find")]
+    alone = [[verdict.score for verdict in detector.detect(log)] for log in logs]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda log: [verdict.score for verdict in detector.detect(log)], logs * 3))
+    assert together == alone * 3
+
+
+def test_a_stream_gives_verdicts_while_it_goes_on(windows) -> None:
+    """201 lines in windows of 5, and no end in sight: 40 verdicts are there."""
+    more = Event()
+
+    def lines() -> Iterator[str]:
+        yield from (line("any", f"write {number} bytes") for number in range(201))
+        more.wait(60)
+        yield from (line("any", "close file") for _ in range(4))
+
+    reading = windows.stream(lines())
+    found = [next(reading).session for _ in range(40)]
+    assert found[-1] == "5@196"
+    assert reading.counts["lines"] == 201
+    more.set()
+    assert [verdict.lines for verdict in reading] == [[201, 202, 203, 204, 205]]
+
+
+def test_an_iterator_is_read_as_it_comes(windows) -> None:
+    taken = 0
+
+    def endless() -> Iterator[str]:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield line("any", "open file /x")
+
+    with windows.detect(endless()) as reading:
+        assert next(reading).lines == [1, 2, 3, 4, 5]
+    before = taken
+    sleep(0.3)
+    assert taken <= before + 1  # closed, it asks for nothing more
+
+
+def test_a_fault_of_the_lines_reaches_the_reader(windows) -> None:
+    def broken() -> Iterator[str]:
+        yield from (line("any", "open file /x") for _ in range(5))
+        raise ConnectionError("the broker is gone")
+
+    reading = windows.stream(broken())
+    assert next(reading).lines == [1, 2, 3, 4, 5]
+    with pytest.raises(DataError, match="the broker is gone"):
+        next(reading)
 
 
 @pytest.mark.parametrize(("lines", "said"), [([], "no lines"), (["no json"] * 9, "not in the format json")])

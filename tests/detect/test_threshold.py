@@ -48,17 +48,20 @@ def test_what_held_at_the_old_one_goes(copy) -> None:
     manifest = read_manifest(copy)
     before = {"engines": {"bf16": {"admitted": True}}, "metrics": {"validation": {"f1": 1.0}}}
     (copy / "manifest.json").write_text(json.dumps({**manifest, **before}))
-    assert write(copy, Threshold(0.25, "two alarms a day", 0, 0)) == ["bf16"]
+    write(copy, Threshold(0.25, "two alarms a day", 0, 0))
     found = read_manifest(copy)
-    assert "engines" not in found
+    assert found["engines"] == before["engines"]  # measured on logits, whatever the threshold
     assert found["metrics"] == {"validation": None}
     assert (found["threshold"]["value"], found["threshold"]["how"]) == (0.25, "two alarms a day")
     assert Detector.load(copy).threshold == 0.25
 
 
 def test_scores_that_round_are_cached_by_threshold_and_exact_ones_are_not(copy) -> None:
-    exact, manifest = read_recipe(copy), read_manifest(copy)
-    moved = {**manifest, "threshold": {**manifest["threshold"], "value": 0.125}}
-    rounding = Recipe.model_validate({**exact.model_dump(), "detect": {**exact.detect.model_dump(), "engine": "bf16"}})
-    assert identity(manifest, exact) == identity(moved, exact)
-    assert identity(manifest, rounding) != identity(moved, rounding)
+    recipe, manifest = read_recipe(copy), read_manifest(copy)
+    exact, rounding = (
+        Recipe.model_validate({**recipe.model_dump(), "detect": {**recipe.detect.model_dump(), "engine": engine}})
+        for engine in ("exact", "bf16")
+    )
+    assert identity(manifest, exact, threshold=0.5) == identity(manifest, exact, threshold=0.125)
+    assert identity(manifest, rounding, threshold=0.5) != identity(manifest, rounding, threshold=0.125)
+    assert identity(manifest, rounding, threshold=0.5) != identity(manifest, exact, threshold=0.5)

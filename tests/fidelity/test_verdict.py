@@ -10,8 +10,8 @@ from logllm.config.train import StageSection
 from logllm.metrics import sigmoid
 from logllm.model.engine import Engine
 from logllm.model.scorer import Scorer
+from logllm.training.fit import accelerate
 from logllm.training.loop import Loop, TrainingSet
-from logllm.training.train import accelerate
 from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models
 
 WORD = re.compile(r"\b(normal|anomalous)\b")

@@ -1,41 +1,33 @@
 """Every baseline keeps the same contract, and what each is about can be seen on toy data."""
 
-import json
-
 import numpy as np
 import polars as pl
 import pytest
 import torch
 
+from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import distinct
-from logllm.errors import DataError, RecipeError
+from logllm.errors import DataError
 from logllm.methods import deeplog, network
-from logllm.methods.baseline import Labelled
-from logllm.methods.classical import Classified, tree
+from logllm.methods.classical import Classified
+from logllm.methods.classifiers import Forest
 from logllm.methods.cnn import Cnn
+from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.deeplog import DeepLog
 from logllm.methods.features import EventCounts, VectorSummary, WordPresence
 from logllm.methods.logrobust import LogRobust
 from logllm.methods.neurallog import NeuralLog
+from logllm.methods.parts import Part
 from logllm.methods.rapid import Rapid
-from logllm.methods.registry import BASELINES, entry
+from logllm.methods.registry import entry, make, names, recipe_for
+from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SYNC, WRITE, Toy, toy
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import average_precision
-from logllm.study.judged import judged, write_baseline
+from logllm.study.trivial import judged
 
-OPEN, WRITE, SYNC, CLOSE, LOST, PANIC = range(6)
-MESSAGES = pl.Series(["file opened", "bytes written", "replica synced", "file closed", "replica lost at <*>", "kernel panic"])
-ALTERED = pl.concat([MESSAGES, pl.Series(["replica <*> was lost", "<*>", "something else entirely"])])
-
-
-def toy(*, sessions: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """Sessions that open, work and close, every tenth of which does not work but loses replicas."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(sessions) % 10 == 0
-    bodies = [rng.choice([LOST] if label else [WRITE, SYNC], size=rng.integers(1, 6) + 3 * label) for label in labels]
-    return [np.array([OPEN, *body, CLOSE]) for body in bodies], labels
+BASELINES = [name for name in names() if name != "logllm"]
 
 
 @pytest.fixture(autouse=True)
@@ -56,59 +48,74 @@ def vectors(tiny_models) -> FrozenVectors:
 
 
 @pytest.fixture
-def train() -> Labelled:
-    sessions, labels = toy(sessions=80, seed=0)
-    return Labelled(sessions, labels, MESSAGES, [session == LOST for session in sessions])
+def train() -> Toy:
+    return toy(sessions=80, seed=0)
+
+
+@pytest.fixture
+def new(tiny_models):
+    """Makes a method that reads the tiny encoder."""
+
+    def made(name: str) -> Method:
+        recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
+        return make(name, recipe, workplace=Workplace())
+
+    return made
+
+
+def learnt(method: Method, train: Toy, *, seed: int = 0) -> Method:
+    """The same method, fitted."""
+    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=train.line_labels, seed=seed)
+    return method
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_contract(name, vectors, train) -> None:
-    """Learns what is to be learnt, takes what it has never seen, and comes out the same a second time."""
-    state = torch.get_rng_state()
-    sessions, labels = toy(sessions=40, seed=1)
-    # Altered: messages that the table of `fit` lacks, one that no session of train holds, a repeated session, one without messages.
-    altered = [*sessions, np.array([OPEN, 6, 7, 8, CLOSE]), np.array([PANIC]), sessions[0], np.array([], dtype=np.int64)]
-    found = []
-    for _ in range(2):
-        baseline = BASELINES[name].make(vectors)
-        baseline.fit(train, seed=3)
-        found.append(baseline.score(altered, ALTERED))
-    scores = found[0]
-    assert np.array_equal(*found)
-    assert scores.shape == (len(altered),)
-    assert scores.dtype == np.float64
-    assert ((scores >= 0) & (scores <= 1)).all()
-    assert scores[-2] == scores[0]
+def test_what_is_to_be_learnt_is_learnt(name, new, train) -> None:
+    test = toy(sessions=40, seed=1)
+    scores = learnt(new(name), train, seed=3).score(test.sessions, ALTERED)
     # Of 40 sessions 4 are anomalous; a forest sees no labels, and so few failures that are alike hide one another from it.
-    assert (average_precision(scores[:40], labels) or 0) > (0.25 if name.startswith("forest-") else 0.9)
-    # Messages are known by their text: in another order of the table they are the same.
-    order = np.array([8, 2, 5, 0, 7, 1, 6, 4, 3])
-    assert np.allclose(baseline.score([order.argsort()[session] for session in altered], ALTERED.gather(order)), scores, atol=1e-6)
-    assert len(baseline.score(altered[:1], ALTERED)) == 1
-    assert torch.equal(torch.get_rng_state(), state)
+    least = 0.25 if name.startswith("forest-") else 0.9
+    assert (average_precision(scores, test.labels) or 0) > least
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith("forest-")])
-def test_what_cannot_be_learnt_from_is_refused(name, vectors, train) -> None:
-    failures = [session for session, label in zip(train.sessions, train.labels, strict=True) if label]
+def test_what_cannot_be_learnt_from_is_refused(name, new, train) -> None:
     with pytest.raises(DataError, match="normal"):
-        BASELINES[name].make(vectors).fit(Labelled(failures, np.ones(len(failures), dtype=bool), MESSAGES), seed=0)
+        learnt(new(name), train.only(True))
 
 
-def test_lines_are_learnt_from_their_own_labels(vectors, train) -> None:
-    for alerts, said in (
-        (None, "labels are of sessions"),
-        ([np.ones(len(session), dtype=bool) for session in train.sessions], "all alerts"),
-    ):
+@pytest.mark.parametrize("name", [name for name in BASELINES if entry(name).needs is Needs.SESSIONS])
+def test_labels_that_are_missing_are_named(name, new, train) -> None:
+    with pytest.raises(DataError, match="have no labels"):
+        new(name).fit(train.sessions, MESSAGES, labels=None, line_labels=None, seed=0)
+
+
+@pytest.mark.parametrize("name", ["unseen", "rapid", "deeplog"])
+def test_what_is_normal_is_learnt_without_the_anomalous_sessions(name, new, train) -> None:
+    """With labels as from the normal sessions alone; without labels from all, so that nothing is new."""
+    sessions = toy(sessions=40, seed=1).sessions
+    labelled = learnt(new(name), train).score(sessions, MESSAGES)
+    normal = new(name)
+    kept = train.only(False).sessions
+    normal.fit(kept, MESSAGES, labels=None, line_labels=None, seed=0)
+    assert np.array_equal(normal.score(sessions, MESSAGES), labelled)
+    unlabelled = new(name)
+    unlabelled.fit(train.sessions, MESSAGES, labels=None, line_labels=None, seed=0)
+    lost = [LOST in session for session in sessions]
+    assert unlabelled.score(sessions, MESSAGES)[lost].max() < labelled[lost].min()
+
+
+def test_lines_are_learnt_from_their_own_labels(new, train) -> None:
+    alerts = [np.ones(len(session), dtype=bool) for session in train.sessions]
+    for line_labels, said in ((None, "labels are of sessions"), (alerts, "all alerts")):
         with pytest.raises(DataError, match=said):
-            BASELINES["logistic-lines"].make(vectors).fit(train._replace(alerts=alerts), seed=0)
+            learnt(new("logistic-lines"), train._replace(line_labels=line_labels))
 
 
 def test_equal_sessions_weigh_as_much_as_they_do_together() -> None:
     """The same counts under both labels: the share of anomalous ones is the probability."""
-    one = Labelled([np.array([OPEN])] * 4, np.array([True, False, False, False]), MESSAGES)
-    counted = Classified(EventCounts(), tree)
-    counted.fit(one, seed=0)
+    one = Toy([np.array([OPEN])] * 4, np.array([True, False, False, False]), [])
+    counted = learnt(Classified(EventCounts(), Forest(trees=1)), one)
     assert counted.score(one.sessions, MESSAGES).tolist() == [0.25] * 4
     kept, of = distinct([np.array([2]), np.array([1]), np.array([2])])
     assert ([session.tolist() for session in kept], of.tolist()) == ([[2], [1]], [0, 1, 0])
@@ -118,46 +125,67 @@ def test_features(vectors) -> None:
     sessions = [np.array([WRITE, WRITE, CLOSE]), np.array([OPEN])]
     counts = EventCounts()
     counts.fit(sessions, MESSAGES)
-    assert counts.matrix(sessions, MESSAGES).toarray().tolist() == [[0, 2, 1], [1, 0, 0]]
-    assert counts.matrix([np.array([LOST, CLOSE])], MESSAGES).toarray().tolist() == [[0, 0, 1]]
+    assert counts.reader(sessions, MESSAGES)(sessions).table().tolist() == [[0, 2, 1], [1, 0, 0]]
+    other = [np.array([LOST, CLOSE])]
+    assert counts.reader(other, MESSAGES)(other).table().tolist() == [[0, 0, 1]]
     words = WordPresence()
     words.fit(sessions, MESSAGES)  # bytes, closed, file, opened, written
-    assert words.matrix([np.array([WRITE, CLOSE, CLOSE]), np.array([PANIC])], MESSAGES).toarray().tolist() == [[1, 1, 1, 0, 1], [0] * 5]
+    other = [np.array([WRITE, CLOSE, CLOSE]), np.array([PANIC])]
+    assert words.reader(other, MESSAGES)(other).table().tolist() == [[1, 1, 1, 0, 1], [0] * 5]
     with pytest.raises(DataError, match="no word"):
         WordPresence().fit([np.array([0])], pl.Series(["<*>"]))
     table = vectors.table(sessions, MESSAGES)
     assert not table[SYNC].any()  # it occurs nowhere, and is not encoded
     each = table[[WRITE, WRITE, CLOSE]]
     whole = np.concatenate([each.mean(0), each.max(0), each.min(0)])
-    assert np.allclose(VectorSummary(vectors).matrix(sessions, MESSAGES)[0], whole, atol=1e-6)
-    assert np.allclose(VectorSummary(vectors, parts=("max", "min")).matrix(sessions, MESSAGES)[0], whole[each.shape[1] :], atol=1e-6)
+    summary = VectorSummary(vectors).reader(sessions, MESSAGES)(sessions).table()
+    assert np.allclose(summary[0], whole, atol=1e-6)
+    extremes = VectorSummary(vectors, kinds=("max", "min")).reader(sessions, MESSAGES)(sessions)
+    assert np.allclose(extremes.table()[0], whole[each.shape[1] :], atol=1e-6)
 
 
-def test_unseen_is_the_share_raised_by_a_half(train) -> None:
-    rule = Unseen()
-    rule.fit(train, seed=0)
-    assert rule.score([np.array([OPEN, CLOSE]), np.array([OPEN, PANIC]), np.array([LOST])], MESSAGES).tolist() == [0, 0.75, 1]
+def test_unseen_is_the_share_raised_by_a_half(new, train) -> None:
+    rule = learnt(new("unseen"), train)
+    sessions = [np.array([OPEN, CLOSE]), np.array([OPEN, PANIC]), np.array([LOST])]
+    assert isinstance(rule, Unseen)
+    assert rule.score(sessions, MESSAGES).tolist() == [0, 0.75, 1]
+    lines = rule.score_lines(sessions, MESSAGES)
+    assert [line.tolist() for line in lines] == [[0, 0], [0, 1], [1]]
 
 
-def test_rapid_takes_the_strangest_message(vectors, train) -> None:
-    near = Rapid(vectors)
-    near.fit(train, seed=0)
-    known, lost, panic, both = near.score(
-        [np.array([OPEN, CLOSE]), np.array([LOST]), np.array([PANIC]), np.array([PANIC, OPEN, LOST])], MESSAGES
-    )
+def test_rapid_takes_the_strangest_message(new, train) -> None:
+    near = learnt(new("rapid"), train)
+    sessions = [[OPEN, CLOSE], [LOST], [PANIC], [PANIC, OPEN, LOST]]
+    rows = [np.array(session) for session in sessions]
+    known, lost, panic, both = near.score(rows, MESSAGES)
+    assert isinstance(near, Rapid)
     assert known == 0
     assert 0 < min(lost, panic) < max(lost, panic) == both
+    assert near.score_lines(rows, MESSAGES)[3].tolist() == [panic, 0, lost]
 
 
-def test_deeplog_is_surprised_by_what_does_not_follow(train, monkeypatch) -> None:
+def test_a_session_of_single_lines_is_its_most_alert_message(new, train) -> None:
+    method = learnt(new("logistic-lines"), train)
+    sessions = [np.array([OPEN, LOST, CLOSE]), np.array([WRITE, OPEN])]
+    lines = method.score_lines(sessions, MESSAGES)
+    assert [line.max() for line in lines] == method.score(sessions, MESSAGES).tolist()
+    assert lines[0].argmax() == 1
+
+
+def test_deeplog_is_surprised_by_what_does_not_follow(new, train, monkeypatch) -> None:
     """An event out of place, an end too early, and most of all what no normal session holds."""
     monkeypatch.setattr(deeplog, "_STEPS", 100)
-    model = DeepLog()
-    model.fit(train, seed=0)
+    model = learnt(new("deeplog"), train)
+    assert isinstance(model, DeepLog)
     sessions = [[OPEN, WRITE, SYNC, CLOSE], [OPEN, WRITE, OPEN, CLOSE], [OPEN, WRITE, SYNC], [OPEN, WRITE, LOST, CLOSE]]
-    usual, odd, early, never = model.score([np.array(session) for session in sessions], MESSAGES)
+    rows = [np.array(session) for session in sessions]
+    usual, odd, early, never = model.score(rows, MESSAGES)
     assert 2 * usual < min(odd, early), (usual, odd, early)
     assert max(odd, early) < never == 1
+    lines = model.score_lines(rows, MESSAGES)
+    assert [line.argmax() for line in (lines[1], lines[3])] == [2, 2]  # where the surprise stands
+    assert lines[1].max() == odd
+    assert lines[2].max() < early  # its end surprises, and the end is no line
 
 
 def test_deeplogs_windows() -> None:
@@ -179,32 +207,33 @@ def test_a_score_does_not_depend_on_what_is_beside_it(kind) -> None:
 
 
 @pytest.mark.usefixtures("_without_intervals")
-def test_the_report_is_that_of_a_run(tiny_data, tmp_path) -> None:
-    found = judged("tree-counts", Prepared.load(tiny_data), seed=0)
-    report, prepared = found.report, Prepared.load(tiny_data)
+def test_the_report_is_that_of_a_run(tiny_data) -> None:
+    prepared = Prepared.load(tiny_data)
+    found = judged(recipe_for("tree-counts"), prepared)
+    report = found.report
     assert (report["model"], report["f1"], report["fingerprint"]) == ("tree-counts", 1.0, prepared.manifest["fingerprint"])
-    test = found.scores.filter(split="test")
-    assert test["session"].to_list() == prepared.part("test")["session"].to_list()
-    assert set(found.scores["split"]) == {"validation", "test"}
-    called = test.filter(pl.col("score") >= report["threshold"])
-    assert (called["anomalous"].sum(), len(called)) == (report["tp"], report["tp"] + report["fp"])
-    write_baseline(tmp_path / "run", found)
-    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
-    assert (manifest["kind"], manifest["name"], manifest["threshold"]["value"]) == ("baseline", "tree-counts", report["threshold"])
-    with pytest.raises(DataError, match="--force"):
-        write_baseline(tmp_path / "run", found)
+    assert len(found.scores) == len(prepared.part("test"))
+    called = found.scores >= report["threshold"]
+    assert ((called & found.labels).sum(), called.sum()) == (report["tp"], report["tp"] + report["fp"])
 
 
 @pytest.mark.usefixtures("_without_intervals")
 def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, monkeypatch) -> None:
-    assert judged("unseen", Prepared.load(tiny_data)).report["threshold"] == 0.5
+    assert judged(recipe_for("unseen"), Prepared.load(tiny_data)).report["threshold"] == 0.5
     monkeypatch.setattr("logllm.metrics.FEW_ANOMALIES", 1)
-    report = judged("unseen", Prepared.load(tiny_data)).report
+    report = judged(recipe_for("unseen"), Prepared.load(tiny_data)).report
     assert report["threshold_chosen"] == "best F1 on validation"
     assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares
     assert report["f1"] == 1
 
 
-def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(RecipeError, match="nearest is 'deeplog'"):
-        entry("deplog")
+def test_parts_without_labels_are_read(tiny_data, monkeypatch) -> None:
+    prepared = Prepared.load(tiny_data)
+    labelled = Part.of(prepared, "train")
+    frame = prepared.part("train")
+    assert labelled.labels is not None
+    assert labelled.labels.tolist() == frame["anomalous"].to_list()
+    assert [rows.tolist() for rows in labelled.sessions] == frame["messages"].to_list()
+    nothing = frame.with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
+    monkeypatch.setattr(prepared, "part", lambda _name: nothing)
+    assert Part.of(prepared, "train").labels is None

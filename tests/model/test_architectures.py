@@ -15,13 +15,13 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.train import train
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens, collate
 from logllm.model.blueprint import outline
 from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.published import configuration
-from logllm.training.train import train
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 WIDE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}

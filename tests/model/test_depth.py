@@ -17,18 +17,18 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.train import train
 from logllm.model import backbone
 from logllm.model.backbone import load_backbone
 from logllm.model.blueprint import draw, outline, weight_bytes
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.candidate import describe
-from logllm.model.checkpoint import base_models, load_run, save_model, write_manifest
+from logllm.model.checkpoint import base_models, load_run, save_model
 from logllm.model.depth import first_layers
 from logllm.model.logllm import assemble
 from logllm.model.published import configuration
-from logllm.model.run import read_manifest, read_recipe
+from logllm.model.run import read_manifest, read_recipe, write_manifest
 from logllm.training.plan import plan
-from logllm.training.train import train
 
 
 def cut(section: ModelSection, layers: int = 1, **settings) -> ModelSection:

@@ -15,8 +15,8 @@ from logllm.detect.detector import Detector
 from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError, ModelError
 from logllm.model.bundle import Bundle, export_run
-from logllm.model.checkpoint import load_run, save_model, write_manifest, write_recipe
-from logllm.model.run import read_manifest, read_recipe
+from logllm.model.checkpoint import load_run, save_model
+from logllm.model.run import read_manifest, read_recipe, write_manifest, write_recipe
 
 
 @pytest.fixture(scope="module")

@@ -18,14 +18,14 @@ from logllm.data.files import sha256
 from logllm.errors import ModelError
 from logllm.metrics import sigmoid
 from logllm.model.bundle import Bundle, export_run
-from logllm.model.checkpoint import load_run, write_manifest, write_recipe
+from logllm.model.checkpoint import load_run
 from logllm.model.engine import Engine
 from logllm.model.light import Light
-from logllm.model.loading import light_model, load_engine
+from logllm.model.loading import light_model, load_network
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.mapped import mapped
 from logllm.model.rotary import rotary_of
-from logllm.model.run import read_manifest, read_recipe
+from logllm.model.run import read_manifest, read_recipe, write_manifest, write_recipe
 from logllm.model.scorer import Scorer
 from logllm.model.source import source_of
 from logllm.model.tokenizer import FileTokenizer
@@ -39,15 +39,17 @@ def scores(engine: Engine, tokenizer) -> np.ndarray:
     return sigmoid(Scorer(engine, tokenizer, max_tokens=100).score(SESSIONS, MESSAGES))
 
 
-def engine_of(run: Path) -> tuple[Engine, object]:
-    return load_engine(run, recipe=read_recipe(run), manifest=read_manifest(run), threshold=0.5)
+def engine_of(run: Path, section: DetectSection | None = None) -> tuple[Engine, object]:
+    recipe = read_recipe(run)
+    network, tokenizer = load_network(run, recipe=recipe, manifest=read_manifest(run))
+    return Engine(network, section=section or recipe.detect), tokenizer
 
 
 @pytest.mark.parametrize("engine", ["exact", "bf16"])
 def test_scores_are_those_through_transformers(tiny_run, engine) -> None:
-    network, tokenizer, recipe, manifest = load_run(tiny_run)
+    network, tokenizer, _, _ = load_run(tiny_run)
     section = DetectSection(engine=engine)
-    light, words = load_engine(tiny_run, recipe=recipe.model_copy(update={"detect": section}), manifest=manifest, threshold=0.5)
+    light, words = engine_of(tiny_run, section)
     assert isinstance(light.model, Light)
     np.testing.assert_allclose(scores(light, words), scores(Engine(network, section=section), tokenizer), rtol=0, atol=1e-6)
 

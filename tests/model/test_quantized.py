@@ -8,9 +8,9 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.train import train
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
-from logllm.training.train import train
 
 bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
 

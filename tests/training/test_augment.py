@@ -8,10 +8,10 @@ from tests.training.test_train import changed
 
 from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError
+from logllm.methods.train import train
 from logllm.model.batch import MessageTokens
 from logllm.training.augment import NOTHING, Normal, augmented, beginnings, normal_part
 from logllm.training.loop import TrainingSet
-from logllm.training.train import train
 
 
 def stage(**settings) -> StageSection:

@@ -13,15 +13,15 @@ from logllm.model.batch import MessageTokens, collate
 from logllm.model.blueprint import draw
 from logllm.model.logllm import assemble
 from logllm.model.tree import grow
+from logllm.training.fit import Examples
 from logllm.training.loop import TrainingSet
 from logllm.training.memory import LiveTensors, stage_memory, worst_batches
-from logllm.training.train import training_set
 
 
 @pytest.fixture
 def data(tiny_data, tiny) -> TrainingSet:
     prepared = Prepared.load(tiny_data)
-    sessions, labels, _ = training_set(prepared)
+    sessions, labels, *_ = Examples.of(prepared)
     alerts = [np.arange(len(session)) == (len(session) - 1 if label else -1) for session, label in zip(sessions, labels, strict=True)]
     return TrainingSet(sessions, labels, MessageTokens(prepared.messages.to_list(), tiny[1], max_tokens=100), alerts)
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.errors import ModelError, RecipeError
+from logllm.errors import DataError, LogLLMError, ModelError, RecipeError
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.training.train"])
+_FORKS.set_forkserver_preload(["torch", "transformers", "peft", "accelerate", "polars", "logllm.methods.train"])
 LEARNED = ("projector.safetensors", "encoder/adapter_model.safetensors", "decoder/adapter_model.safetensors")
 
 
@@ -21,7 +21,9 @@ def train_until_killed(recipe: dict, data: Path, out: Path, kill: tuple) -> None
     import torch
 
     torch.set_num_threads(1)
-    from logllm.training import state, train
+    from logllm.methods import train
+    from logllm.model import checkpoint
+    from logllm.training import state
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -44,13 +46,13 @@ def train_until_killed(recipe: dict, data: Path, out: Path, kill: tuple) -> None
             die()
 
     if kill[0] == "end":
-        train.save_model = lambda *_, **__: die()
+        checkpoint.save_model = lambda *_, **__: die()
     train.train(Recipe.read(recipe, source="test"), data, out=out, watch=watch)
 
 
 def trained(recipe: Recipe, data: Path, out: Path, **how) -> dict[str, bytes]:
     """Train here; the bytes of what was learned and the log without its times."""
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
     train(recipe, data, out=out, **how)
     log = [json.loads(line) for line in (out / "steps.jsonl").read_text().splitlines()]
@@ -105,14 +107,35 @@ def test_resume_refuses_another_recipe_and_other_data(tiny_recipe, tiny_data, tm
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tiny_recipe, tiny_data, tmp_path) -> None:
-    from logllm.training.train import start_over
-
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ModelError, match="is no run"):
-        trained(tiny_recipe, tiny_data, tmp_path)
-    with pytest.raises(ModelError, match="is no run"):
-        start_over(tmp_path)
-    assert (tmp_path / "thesis.txt").exists()
+    for force in (False, True):
+        with pytest.raises(DataError, match="is not a folder that logllm wrote"):
+            trained(tiny_recipe, tiny_data, tmp_path, force=force)
     (tmp_path / "manifest.json").write_text(json.dumps({"kind": "run", "version": 1, "bundle": "adapters"}))
-    with pytest.raises(ModelError, match="holds an exported run"):
-        start_over(tmp_path)
+    with pytest.raises(DataError, match="holds an exported run"):
+        trained(tiny_recipe, tiny_data, tmp_path, force=True)
+    assert (tmp_path / "thesis.txt").exists()
+
+
+def test_an_older_run_stays_until_the_new_one_can_begin(tiny_recipe, tiny_data, by_line, tmp_path) -> None:
+    """Whatever is wrong with what is asked for, the run that is there is as it was."""
+    out = tmp_path / "run"
+    trained(tiny_recipe, tiny_data, out)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    encoder = tiny_recipe.model.encoder.model_copy(update={"weights": "nowhere/at-all"})
+    without = tiny_recipe.model_copy(update={"model": tiny_recipe.model.model_copy(update={"encoder": encoder})})
+    alerts = tiny_recipe.model.projector.model_copy(update={"start": "alerts"})
+    by_alerts = tiny_recipe.model_copy(update={"model": tiny_recipe.model.model_copy(update={"projector": alerts})})
+    for recipe, data, said in (
+        (tiny_recipe, tmp_path / "nowhere", "is not prepared data"),
+        (tiny_recipe, by_line(lambda line: False), "hold no anomalous one"),
+        (without, tiny_data, "nowhere/at-all"),
+        (by_alerts, tiny_data, "needs a label for each line"),
+        (tiny_recipe.model_copy(update={"method": "logllmm"}), tiny_data, "logllm"),
+    ):
+        with pytest.raises(LogLLMError, match=said):
+            trained(recipe, data, out, force=True)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    seeded = tiny_recipe.model_copy(update={"train": tiny_recipe.train.model_copy(update={"seed": 7})})
+    trained(seeded, tiny_data, out, force=True)
+    assert json.loads((out / "manifest.json").read_text())["seed"] == 7

@@ -9,10 +9,10 @@ from tests.training.test_train import changed
 from transformers import AutoTokenizer
 
 from logllm.errors import DataError
+from logllm.methods.train import train
 from logllm.model.batch import MessageTokens
 from logllm.model.weights import locate
 from logllm.training.start import Doubts, start_with_alerts, start_with_words
-from logllm.training.train import train
 
 MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or", "Below The"]
 

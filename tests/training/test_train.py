@@ -10,9 +10,9 @@ from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
 from logllm.errors import DataError, ModelError
+from logllm.methods.train import train
 from logllm.model.logllm import LogLLM
 from logllm.training.plan import plan
-from logllm.training.train import train
 
 
 @pytest.fixture
@@ -108,12 +108,13 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labell
 
 def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
     from logllm.data.prepared import Prepared
-    from logllm.metrics import choose_threshold
+    from logllm.metrics import threshold_of
 
     judged = []
-    monkeypatch.setattr("logllm.training.train.FEW_ANOMALIES", 1)
+    monkeypatch.setattr("logllm.methods.fitting.FEW_ANOMALIES", 1)
     monkeypatch.setattr(
-        "logllm.training.train.choose_threshold", lambda logits, labels: judged.append(labels) or choose_threshold(logits, labels)
+        "logllm.methods.fitting.threshold_of",
+        lambda scores, labels, *, scale: judged.append(labels) or threshold_of(scores, labels, scale=scale),
     )
     part = Prepared.load(labelled_by_line).labelled("validation")
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}

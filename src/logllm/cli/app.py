@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from logllm.cli import (
-    admit,
     baseline,
     bench,
     detect,
@@ -32,32 +31,32 @@ app = typer.Typer(
     name="logllm",
     help="Log anomaly detection with language models.",
     no_args_is_help=True,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command("prepare")(prepare.prepare)
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("admit")(admit.admit)
-app.command("threshold")(threshold.threshold)
-app.command("detect")(detect.detect)
-app.command("baseline")(baseline.baseline)
-app.command("perturb")(perturb.perturb)
-app.command("folds")(folds.folds)
-app.command("bench")(bench.bench)
-app.command("reproduce")(reproduce.reproduce)
-app.command("import")(importing.import_)
-app.command("export")(export.export)
-app.command("push")(push.push)
-app.add_typer(show.app, name="show")
+
+_EVERYDAY, _RUNNING, _SHARING, _STUDY = "Everyday", "Running", "Sharing", "Study"
+app.command("detect", rich_help_panel=_EVERYDAY)(detect.detect)
+app.command("prepare", rich_help_panel=_EVERYDAY)(prepare.prepare)
+app.command("train", rich_help_panel=_EVERYDAY)(train.train)
+app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
+app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
+app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)
+app.command("bench", rich_help_panel=_RUNNING)(bench.bench)
+app.command("export", rich_help_panel=_SHARING)(export.export)
+app.command("push", rich_help_panel=_SHARING)(push.push)
+app.command("import", rich_help_panel=_SHARING)(importing.import_)
+app.command("reproduce", rich_help_panel=_STUDY)(reproduce.reproduce)
+app.command("perturb", rich_help_panel=_STUDY)(perturb.perturb)
+app.command("folds", rich_help_panel=_STUDY)(folds.folds)
+app.command("baseline", hidden=True)(baseline.baseline)
 
 
 @app.callback(invoke_without_command=True)
 def options(
     context: typer.Context,
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error; may stand anywhere.")] = False,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
     context.obj = {"verbose": verbose}
@@ -70,7 +69,7 @@ def options(
 
 def main() -> None:
     """Run the command line: exit 0 when all is well, 1 for an anomaly with --fail-on-anomaly, 2 for a mistake to mend."""
-    verbose = bool({"-v", "--verbose"} & set(sys.argv[1:2]))
+    sys.argv, verbose = _without_verbose(sys.argv)
     # What other libraries say of their own progress is not for our users; `-v` keeps it.
     if not verbose:
         os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
@@ -97,6 +96,17 @@ def _named(exc: Exception) -> Exception:
     if isinstance(exc, ModuleNotFoundError) and exc.name and not exc.name.startswith("logllm"):
         return lacking(exc.name.partition(".")[0])
     return exc
+
+
+def _without_verbose(arguments: list[str]) -> tuple[list[str], bool]:
+    """The arguments without `-v`, wherever before `--` it stands, and whether it was there.
+
+    >>> _without_verbose(["logllm", "detect", "-v", "app.log"])
+    (['logllm', 'detect', 'app.log'], True)
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument not in {"-v", "--verbose"}]
+    return [*kept, *arguments[end:]], len(kept) < end
 
 
 def _run() -> None:

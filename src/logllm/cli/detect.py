@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 
 import typer
 
@@ -13,12 +14,26 @@ from logllm.cli.console import counts, duration, note, tell_counts
 if TYPE_CHECKING:
     import polars as pl
 
+    from logllm.detect.reading import Reading
     from logllm.detect.task import Task
 
 _INCIDENTS = 12
 
-EngineOption = Annotated[str | None, typer.Option(help="exact, or bf16 where `logllm admit` admitted it; else the recipe's.")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(help="exact, bf16, or auto: bf16 where the run may be rounded and this processor gains by it. Else the recipe's."),
+]
 """Which engine scores; for every verb that scores."""
+
+
+class Wanted(NamedTuple):
+    """Which verdicts are written, and where."""
+
+    only_anomalous: bool
+    limit: int | None
+    out: Path | None
+    kept: bool
+    """Whether frames are kept to sum them up."""
 
 
 def detect(
@@ -33,6 +48,13 @@ def detect(
     format: Annotated[
         str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
     ] = None,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Scores from here on are anomalous, instead of the run's own threshold.")
+    ] = None,
+    only_anomalous: Annotated[bool, typer.Option("--only-anomalous", help="Write the anomalous sessions alone.")] = False,
+    out: Annotated[Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Write at most so many verdicts; all sessions are judged.")] = None,
     summary: Annotated[
         bool | None,
         typer.Option(
@@ -44,19 +66,32 @@ def detect(
     engine: EngineOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
 ) -> None:
-    """Judge every session of one or more logs."""
+    """Judge every session of one or more logs; with - verdicts come while the lines do."""
     from logllm.detect.detector import Detector
 
+    _check_out(out, force=force)
     started, asked = time.perf_counter(), _asked(inputs, format=format, redact=redact)
+    wanted = Wanted(only_anomalous, limit, out, kept=sys.stdout.isatty() if summary is None else summary)
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
-        detector = Detector.load(asked.run, progress=told, cache=not no_cache, engine=engine, format=asked.format)
-        frames = detector.read(asked.logs, progress=bar, stdin=asked.stdin, messages=True, redact=redact)
-        judged = _written(frames, kept=sys.stdout.isatty() if summary is None else summary)
-    tell_counts(detector.counts, detector.first_rejects)
-    _tell(judged, detector.table.messages, seconds=time.perf_counter() - started, redact=redact)
+        load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine)
+        detector = load(asked.run, format=asked.format, threshold=threshold)
+        reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, messages=True, redact=redact)
+        judged = _written(reading, wanted)
+    tell_counts(reading.counts, reading.rejects)
+    _tell(judged, reading.messages, seconds=time.perf_counter() - started, redact=redact)
     if fail and judged.anomalous:
         raise typer.Exit(1)
+
+
+def _check_out(out: Path | None, *, force: bool) -> None:
+    """Whether verdicts may be written there, asked before minutes of scoring."""
+    from logllm.errors import DataError
+
+    if out is not None and out.is_dir():
+        raise DataError(f"{out} is a folder: name a file for the verdicts")
+    if out is not None and out.exists() and not force:
+        raise DataError(f"{out} exists: name another file, or replace it with --force")
 
 
 def _asked(inputs: list[str], *, format: str | None, redact: bool) -> "Task":
@@ -79,18 +114,37 @@ class _Judged(NamedTuple):
     frames: "list[pl.DataFrame]"
 
 
-def _written(frames: "Iterator[pl.DataFrame]", *, kept: bool) -> _Judged:
+def _written(reading: "Reading", wanted: Wanted) -> _Judged:
+    """Write verdicts as they come, to standard output or into a file that is there only when it is whole."""
+    if wanted.out is None:
+        return _write(reading, wanted, sink=sys.stdout)
+    from logllm.data.files import write_atomic
+
+    found: list[_Judged] = []
+
+    def fill(place: Path) -> None:
+        with place.open("w", encoding="utf-8") as sink:
+            found.append(_write(reading, wanted, sink=sink))
+
+    write_atomic(wanted.out, fill)
+    return found[0]
+
+
+def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO) -> _Judged:
     """Write verdicts as they come, and keep them if that is wanted."""
     from logllm.detect.verdict import json_lines
 
     sessions, anomalies, held = 0, 0, []
-    for frame in frames:
-        sys.stdout.writelines(json_lines(frame.drop("messages")))
+    left = sys.maxsize if wanted.limit is None else wanted.limit
+    for frame in reading.frames():
+        shown = frame.filter("anomalous") if wanted.only_anomalous else frame
+        sink.writelines(json_lines(shown.head(left).drop("messages")))
+        sink.flush()
+        left -= min(left, len(shown))
         sessions += len(frame)
         anomalies += int(frame["anomalous"].sum())
-        if kept:
+        if wanted.kept:
             held.append(frame)
-    sys.stdout.flush()
     return _Judged(sessions, anomalies, held)
 
 

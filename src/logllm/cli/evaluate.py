@@ -46,7 +46,8 @@ def evaluate(
 def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
     """The report with the trivial baselines, on disk."""
     from logllm.data.prepared import Prepared
-    from logllm.study.report import PAGE, trivial, write_report
+    from logllm.study.report import PAGE, write_report
+    from logllm.study.trivial import trivial
 
     prepared = Prepared.load(data)
     report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}

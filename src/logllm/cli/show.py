@@ -1,4 +1,4 @@
-"""`logllm show`: what recipes, runs, formats, data sets, masks and weights there are, and what they say."""
+"""`logllm show`: what recipes, methods, runs, formats, data sets, masks and weights there are, and what they say."""
 
 from pathlib import Path
 from typing import Annotated
@@ -7,7 +7,9 @@ import typer
 
 from logllm.cli.console import emit, note, size, table
 
-app = typer.Typer(help="Show recipes, runs, formats, data sets, masks and weights.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command()
@@ -31,9 +33,27 @@ def run(
     ] = None,
 ) -> None:
     """A run's manifest, as JSON on standard output."""
-    from logllm.model.run import read_manifest, shipped_run
+    from logllm.model.run import find_run, read_manifest, shipped_run
 
-    emit(read_manifest(folder or shipped_run()))
+    emit(read_manifest(shipped_run() if folder is None else find_run(folder)))
+
+
+@app.command()
+def methods() -> None:
+    """The methods that give sessions a score, LogLLM and simpler ones, and the labels they learn from."""
+    from logllm.methods.registry import entry, names
+
+    rows = [(name, each.needs.value, each.what, each.source) for name in names() for each in [entry(name)]]
+    table("methods", ("name", "learns from", "what", "source"), rows)
+    note("logllm train NAME --data DATA --out RUN; another package's are found by their entry point (docs/methods.md)")
+
+
+@app.command()
+def verdict() -> None:
+    """The schema of a verdict's JSON object, as JSON Schema on standard output."""
+    from logllm.detect.verdict import json_schema
+
+    emit(json_schema())
 
 
 @app.command()

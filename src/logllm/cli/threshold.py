@@ -25,8 +25,8 @@ def threshold(
         raise RecipeError("a value and --data at once: give one of them")
     with counts("scoring") as bar:
         found = choose(run, data, split=split, progress=bar) if data is not None else given(value, because=because)
-    if found is not None and not dry_run and (engines := write(run, found)):
-        note(f"to be admitted anew, as rounding counts at the threshold: {', '.join(engines)} (logllm admit)")
+    if found is not None and not dry_run:
+        write(run, found)
     said = found or current(run)
     if as_json:
         emit(vars(said))

@@ -22,27 +22,28 @@ _QUIET = 20.0
 def train(
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    recipe: Annotated[str, typer.Argument(help="A packaged recipe (`logllm show recipe`) or a TOML file.")] = "small",
+    recipe: Annotated[
+        str, typer.Argument(help="A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show methods`).")
+    ] = "small",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Start over: remove the run that is in the folder.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Start over: a run that is in the folder gives way once the new one can begin.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Validate recipe, data and models, print the plan and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")] = False,
 ) -> None:
-    """Train a run on prepared data."""
-    from logllm.config.recipe import Recipe
+    """Train a run on prepared data, of LogLLM or of a simpler method."""
+    from logllm.methods.registry import recipe_for
 
-    chosen = Recipe.load(recipe, overrides=settings or [])
+    chosen = recipe_for(recipe, overrides=settings or [])
     if check:
         _check(chosen, data, as_json=as_json)
         return
-    from logllm.training.train import start_over
-    from logllm.training.train import train as run
+    from logllm.methods.train import train as run
 
-    if force:
-        start_over(out)
     with shares() as progress, counts("training") as bar:
-        manifest = run(chosen, data, out=out, resume=resume, watch=_watch(bar), progress=progress)
+        manifest = run(chosen, data, out=out, resume=resume, force=force, watch=_watch(bar), progress=progress)
     if as_json:
         emit(manifest)
     _summary(manifest)

@@ -10,9 +10,10 @@ from logllm.config.section import Section
 class DetectSection(Section):
     """Sizes of the passes that score, and what is remembered."""
 
-    engine: Literal["exact", "bf16"] = "exact"
+    engine: Literal["auto", "exact", "bf16"] = "auto"
     """`exact`: in the weights' own number format. `bf16`: matrix products in bfloat16, and sessions that this leaves in doubt once more exactly;
-    several times faster where the processor has AMX or AVX512-BF16. Refused where a run's validation part has not admitted it (`logllm admit`)."""
+    refused where training has found that it is not near enough. `auto`: `bf16` where training has found it near enough and the processor is
+    faster with it (AMX or AVX512-BF16, measured once a machine), else `exact`."""
     batch_positions: int = Field(default=1024, ge=1)
     """Positions that pass a decoder's layer together; where sessions are padded, most positions (sessions times the longest prompt) of a pass."""
     tree_positions: int = Field(default=65_536, ge=1)

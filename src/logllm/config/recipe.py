@@ -7,6 +7,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import Field, model_validator
+
 from logllm.config.detect import DetectSection
 from logllm.config.model import ModelSection
 from logllm.config.prepare import SplitSection
@@ -32,12 +34,16 @@ class Recipe(Section):
     """What the recipe is called."""
     title: str = ""
     """One line for people."""
+    method: str = "logllm"
+    """What scores: LogLLM, or a simpler method (`logllm show methods`)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """Settings of a method's own, handed to it as they are."""
     data: DataSection = DataSection()
     """Data settings it was made for."""
     model: ModelSection = ModelSection()
     """Encoder, projector, decoder, prompt."""
-    train: TrainSection
-    """Stages and what they share."""
+    train: TrainSection = TrainSection()
+    """Stages and what they share; of these a simpler method reads the seed alone."""
     detect: DetectSection = DetectSection()
     """Scoring."""
 
@@ -50,10 +56,32 @@ class Recipe(Section):
         Raises:
             RecipeError: no such recipe, not TOML, an unknown key, a value that does not fit, or a malformed override.
         """
-        settings = _settings(str(name), seen=())
+        return cls._overridden(_settings(str(name), seen=()), overrides, source=f"recipe {name}")
+
+    @classmethod
+    def of_method(cls, name: str, *, overrides: Sequence[str] = ()) -> Self:
+        """The recipe that says nothing but its method, then `key.path=value` overrides in order.
+
+        Whether there is such a method is not known here (`logllm.methods.registry.recipe_for`).
+
+        Raises:
+            RecipeError: as `load`; or the method cannot do without settings.
+        """
+        settings = {"name": name, "method": name}
+        return cls._overridden(settings, overrides, source=f"method {name}")
+
+    @classmethod
+    def _overridden(cls, settings: dict[str, Any], overrides: Sequence[str], *, source: str) -> Self:
+        """Plain settings with overrides, checked."""
         for override in overrides:
             _override(settings, override)
-        return cls.read(settings, source=f"recipe {name}")
+        return cls.read(settings, source=source)
+
+    @model_validator(mode="after")
+    def _stages_where_needed(self) -> Self:
+        if self.method == "logllm" and not self.train.stages:
+            raise ValueError("method logllm needs stages: say extends = 'small', or write train.stages")
+        return self
 
     def toml(self) -> str:
         """The recipe as TOML that `load` reads back to the same recipe."""

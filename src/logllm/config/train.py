@@ -61,8 +61,8 @@ class StageSection(Section):
 class TrainSection(Section):
     """What all stages share."""
 
-    stages: tuple[StageSection, ...] = Field(min_length=1)
-    """Run one after the other, each with a new optimiser and schedule."""
+    stages: tuple[StageSection, ...] = ()
+    """Run one after the other, each with a new optimiser and schedule; method `logllm` needs one or more."""
     objective: Literal["answer", "verdict"] = "answer"
     """`answer`: cross-entropy over the answer's tokens (paper); `verdict`: cross-entropy between the two verdict logits."""
     draw: Literal["sessions", "distinct", "roots"] = "sessions"

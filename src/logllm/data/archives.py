@@ -8,6 +8,8 @@ from typing import Protocol
 
 import zstandard
 
+from logllm.data.arriving import arrives
+
 FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 """What reading an archive that is cut off or damaged raises."""
 
@@ -26,13 +28,25 @@ class Counted:
 
     def __init__(self, stream: Bytes) -> None:
         self.given = 0
+        self.ended = False
+        """Whether the stream's end has been seen."""
+        self.arriving = arrives(stream)
+        """Whether a short read means a pause (`logllm.data.arriving.arrives`)."""
         self._stream = stream
         self._ahead = b""
 
     def peek(self, size: int) -> bytes:
         """The next `size` bytes, or all there are; a pipe may take several reads."""
-        while len(self._ahead) < size and (more := self._stream.read(size - len(self._ahead))):
-            self._ahead += more
+        while len(self._ahead) < size and self._further(size):
+            pass
+        return self._ahead[:size]
+
+    def look(self, size: int, *, patience: float) -> bytes:
+        """As `peek`, but of what arrives only so much as comes until it pauses for some seconds."""
+        self.peek(1 if self.arriving else size)
+        while self.arriving and len(self._ahead) < size and self._later(patience):
+            if not self._further(size):
+                break
         return self._ahead[:size]
 
     def read(self, size: int = -1, /) -> bytes:
@@ -45,6 +59,25 @@ class Counted:
             block = self._stream.read(size)
         self.given += len(block)
         return block
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""
+        return bool(self._ahead) or self._later(wait)
+
+    def starts_with(self, start: bytes) -> bool:
+        """Whether these bytes come next; no more is waited for than it takes to know."""
+        return all(self.peek(end) == start[:end] for end in range(1, len(start) + 1))
+
+    def _later(self, wait: float) -> bool:
+        """Whether the stream itself has more, or ends, within some seconds."""
+        return self._stream.comes(wait) if arrives(self._stream) else True
+
+    def _further(self, size: int) -> bool:
+        """Look further ahead, by one read; false at the end."""
+        more = self._stream.read(size - len(self._ahead))
+        self._ahead += more
+        self.ended = not more
+        return bool(more)
 
 
 class _Decompressor(Protocol):
@@ -128,6 +161,6 @@ def unpack(stream: Counted) -> tuple[Bytes, str | None]:
     (b'one two', 'zcat')
     """
     for tool, magic, member in _KINDS:
-        if stream.peek(len(magic)) == magic:
+        if stream.starts_with(magic):
             return _Archive(stream, member), tool
     return stream, None

@@ -4,7 +4,9 @@ import errno
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,6 +40,8 @@ def cache() -> Path:
 def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
     """Write a file under a temporary name beside it, flush it to disk, and rename it.
 
+    Its permissions are those of a file that is plainly opened under the umask, whoever writes it.
+
     Args:
         path: The file; an existing one is replaced.
         content: The bytes, or what writes them to the path it is given.
@@ -52,6 +56,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
                 temporary.write_bytes(content)
             else:
                 content(temporary)
+                honour_umask(temporary)
             _flush(temporary)
             temporary.replace(path)
             _flush(path.parent)
@@ -105,7 +110,8 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
 def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Path]:
     """A folder to fill that appears under its name only when all went well; with `force` it replaces an older one of its `kind`.
 
-    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is replaced.
+    A folder that is there stays the folder it is, whoever is in it or links to it: what it holds is replaced. What is new has the
+    permissions that the umask gives, whichever library wrote it.
 
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
@@ -118,6 +124,7 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
         with explained(folder):
             temporary.mkdir(parents=True)
             yield temporary
+            honour_umask(temporary)
             _flush(temporary)
             check_replaceable(folder, force=force, kind=kind)
             if place.exists():
@@ -128,6 +135,29 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def honour_umask(path: Path) -> None:
+    """Give a file, or a folder and all it holds, the permissions that `open` and `mkdir` give here.
+
+    Some libraries write under a temporary name that only its owner may read, and rename it: safetensors
+    does, and with it PEFT and transformers. A run that one user trained could then not serve under
+    another. What plain creation gives is looked up with a probe beside the path: to read the umask
+    itself one must set it, for every thread at once.
+    """
+    probe = path.parent / f".{secrets.token_hex(8)}.probe"
+    try:
+        probe.mkdir()
+        inner = probe / "file"
+        inner.touch()
+        of_folders, of_files = (stat.S_IMODE(made.stat().st_mode) for made in (probe, inner))
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
+
+    for written in [path, *(path.rglob("*") if path.is_dir() else [])]:
+        wanted = of_folders if written.is_dir() else of_files
+        if not written.is_symlink() and stat.S_IMODE(written.stat().st_mode) != wanted:
+            written.chmod(wanted)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """Lines of files, archives, globs and standard input, as frames of bounded size."""
 
+import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -11,6 +13,7 @@ from typing import Literal
 import polars as pl
 
 from logllm.data.archives import FAULTS, Bytes, Counted, unpack
+from logllm.data.arriving import Arriving, arrives
 from logllm.errors import DataError
 
 STDIN = "-"
@@ -19,6 +22,7 @@ LONGEST_LINE = 1 << 20
 """Characters kept of a line; what is longer is cut and counted."""
 
 _BLOCK = 4 << 20
+_PIECE = 1 << 16
 _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
 _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
@@ -39,6 +43,8 @@ class Lines:
     """Characters of these lines that stand for invalid bytes or for NUL."""
     cut: int
     """Lines longer than `LONGEST_LINE`, of which only the beginning is here."""
+    paused: bool = False
+    """Whether the source has given all that had come: nobody knows when there will be more."""
 
 
 def named_files(sources: Sequence[str | Path]) -> list[str]:
@@ -96,7 +102,8 @@ def read_lines(
     Args:
         sources: File names, globs, and at most once `-`.
         encoding: How bytes become text.
-        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and one long line.
+        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and one long line. A pipe's lines are given
+            on a fifth of a second after the first of them has come, however few they are.
         stdin: What `-` reads; none: the process's standard input.
 
     Yields:
@@ -121,14 +128,21 @@ def read_lines(
 
 
 def standard_input() -> Bytes:
-    """The process's standard input.
+    """The process's standard input; what comes through a pipe or from a terminal is given on as it comes.
 
     Raises:
         DataError: it is closed.
     """
     if sys.stdin is None:
         raise DataError("standard input (-) is closed: name files, or pipe lines into it")
-    return sys.stdin.buffer
+    try:
+        handle = sys.stdin.buffer.fileno()
+    except OSError:  # something in its place that is no file of the system's
+        return sys.stdin.buffer
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return sys.stdin.buffer
+    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program end.
+    return Arriving(iter(lambda: os.read(handle, _PIECE), b""))
 
 
 def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
@@ -153,7 +167,8 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
             text, replaced = _decoded(block, encoding)
             frame, cut = _numbered(text, last)
             last += frame.height
-            yield replace(like, frame=frame, replaced=replaced, cut=cut)
+            paused = arrives(plain) and not plain.comes(0)
+            yield replace(like, frame=frame, replaced=replaced, cut=cut, paused=paused)
     except FAULTS as exc:
         remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
         what = "is damaged or cut off" if tool else "cannot be read on"
@@ -192,7 +207,7 @@ def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
 
 
 def _blocks(plain: Bytes) -> Iterator[bytes]:
-    """Blocks of equal size, whatever the pieces a pipe gives them in; what came before a fault comes before it here too."""
+    """Blocks of equal size, but what arrives as it does; what came before a fault comes before it here too."""
     pieces: list[bytes] = []
     size = 0
     fault: Exception | None = None
@@ -203,7 +218,7 @@ def _blocks(plain: Bytes) -> Iterator[bytes]:
             piece, fault = b"", exc
         pieces.append(piece)
         size += len(piece)
-        if size == _BLOCK or not piece:
+        if size == _BLOCK or not piece or arrives(plain):
             yield b"".join(pieces)
             pieces, size = [], 0
         if not piece and fault is None:

@@ -216,16 +216,30 @@ class Reader:
 
 
 def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
-    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read."""
+    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read.
+
+    Where the source pauses nothing is held back for the next batch, and what came before a fault comes before it here too.
+    """
     waiting: deque[tuple[Lines, Future[Records]]] = deque()
+    source, fault, more = iter(batches), None, True
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for lines in batches:
-            waiting.append((lines, pool.submit(work, lines)))
-            if len(waiting) > _AT_ONCE:
-                lines, made = waiting.popleft()
-                yield lines, made.result()
-        for lines, made in waiting:
-            yield lines, made.result()
+        while more or waiting:
+            paused = not more
+            if more:
+                try:
+                    lines = next(source)
+                except StopIteration:
+                    more = False
+                except DataError as exc:
+                    more, fault = False, exc
+                else:
+                    waiting.append((lines, pool.submit(work, lines)))
+                    paused = lines.paused
+            while len(waiting) > (0 if paused else _AT_ONCE):
+                done, made = waiting.popleft()
+                yield done, made.result()
+    if fault is not None:
+        raise fault
 
 
 def shortened(text: str) -> str:

@@ -13,6 +13,7 @@ from logllm.errors import DataError
 
 _LINES = 5_000
 _AHEAD = 1 << 20  # bytes of standard input
+_PATIENCE = 1.0  # seconds that standard input may pause before its first lines are looked at
 
 
 class Sample(NamedTuple):
@@ -43,8 +44,10 @@ def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Samp
         text = _first(names[0], None)
         return Sample(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
     ahead = Counted(stdin or standard_input())
-    text = _first(STDIN, BytesIO(ahead.peek(_AHEAD)))
-    return Sample(text, ahead, len(text) if len(ahead.peek(_AHEAD)) < _AHEAD and len(text) < _LINES else None)
+    begun = ahead.look(_AHEAD, patience=_PATIENCE)
+    text = _first(STDIN, BytesIO(begun))
+    whole = ahead.ended and len(begun) < _AHEAD and len(text) < _LINES
+    return Sample(text, ahead, len(text) if whole else None)
 
 
 def read_again(name: str) -> bool:

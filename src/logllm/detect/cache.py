@@ -13,15 +13,14 @@ from typing import Any, TypeVar
 from logllm import __version__
 from logllm.config.recipe import Recipe
 from logllm.data.files import cache
-from logllm.model.guard import EXACT
 
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""
 
-_LAYOUT = 1
+_LAYOUT = 2
 _PATIENCE = 30.0  # seconds that another process may hold the file
 _TABLE = """
-CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, logit REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_use ON scores (used);
 """
 _ASKED = """
@@ -32,7 +31,7 @@ _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
-def identity(manifest: Mapping[str, Any], recipe: Recipe) -> str:
+def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -> str:
     """What determines a run's scores, as 32 hexadecimal digits: its weights and how they are used, not where it lies or what it is called.
 
     Of the settings of detection only the sizes do not count: they alter scores by less than 1e-5.
@@ -44,13 +43,13 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     for part in ("encoder", "decoder"):
         model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
     bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
-    settled = None if recipe.detect.engine == EXACT else manifest["threshold"]["value"]  # around it scores that round are exact
-    said = [_LAYOUT, __version__, manifest["files"], bases, model, detect, settled]
+    settled = None if recipe.detect.engine == "exact" else threshold  # around it scores that round are exact
+    said = [_LAYOUT, __version__, recipe.method, recipe.options, manifest["files"], bases, model, detect, settled]
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 
 class ScoreCache:
-    """Verdict logits by a session's digest, in one SQLite file a run, shared by all processes of a user.
+    """Scores by a session's digest, in one SQLite file a run, shared by all processes of a user.
 
     Nothing depends on it: a file that is damaged is made anew, and where it cannot be read or written detection goes on without it; both
     are said once, as a warning of this module's logger.
@@ -80,12 +79,12 @@ class ScoreCache:
             self._without(exc)
 
     def known(self, keys: Iterable[bytes]) -> dict[bytes, float]:
-        """The logits of those sessions that are known."""
+        """The scores of those sessions that are known."""
         return self._tried(lambda file: self._known(file, keys)) or {}
 
-    def keep(self, logits: Mapping[bytes, float]) -> None:
-        """Keep the logits of some sessions, and let go what is too much."""
-        self._tried(lambda file: self._keep(file, logits))
+    def keep(self, scores: Mapping[bytes, float]) -> None:
+        """Keep the scores of some sessions, and let go what is too much."""
+        self._tried(lambda file: self._keep(file, scores))
 
     def close(self) -> None:
         """Leave the file."""
@@ -96,16 +95,16 @@ class ScoreCache:
     def _known(self, file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, float]:
         """Look up, and note the use."""
         file.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((key,) for key in keys))
-        found: dict[bytes, float] = dict(file.execute("SELECT key, logit FROM scores JOIN asked USING (key)"))
+        found: dict[bytes, float] = dict(file.execute("SELECT key, score FROM scores JOIN asked USING (key)"))
         with suppress(sqlite3.OperationalError):  # in a file that can only be read no use is noted
             file.execute("UPDATE scores SET used = ? WHERE used < ? AND key IN (SELECT key FROM asked)", (self._turn, self._turn))
         file.execute("DELETE FROM asked")
         file.commit()
         return found
 
-    def _keep(self, file: sqlite3.Connection, logits: Mapping[bytes, float]) -> None:
+    def _keep(self, file: sqlite3.Connection, scores: Mapping[bytes, float]) -> None:
         """Write, and remove what is longest out of use."""
-        rows = [(key, logit, self._turn) for key, logit in logits.items() if isfinite(logit)]
+        rows = [(key, score, self._turn) for key, score in scores.items() if isfinite(score)]
         file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
         self._kept += len(rows)
         if self._kept > self._most:  # others may have written or removed, too
@@ -119,6 +118,8 @@ class ScoreCache:
         """The file, made where there is none."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = not self.path.exists()
+        if new:
+            self.path.touch()  # SQLite would let its group only read it, whatever the umask says
         # One call uses it at a time, but verdicts may be read by another thread than the one that began it.
         self._file = file = sqlite3.connect(self.path, timeout=_PATIENCE, check_same_thread=False)
         with suppress(sqlite3.OperationalError):  # one that can only be read has its table

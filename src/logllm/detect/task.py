@@ -13,7 +13,7 @@ from logllm.data.lines import STDIN
 from logllm.data.recognition import AUTO, recognise
 from logllm.data.sample import sample
 from logllm.errors import DataError
-from logllm.model.run import read_manifest, shipped_run
+from logllm.model.run import SHIPPED, find_run, read_manifest, shipped_run
 
 _READABLE = "postgres"  # how the names of the formats begin that the shipped run can judge
 
@@ -34,7 +34,7 @@ class Task(NamedTuple):
 
 
 def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
-    """Tell run and logs apart: a folder that comes first is the run; where none does, the run that comes with logllm judges.
+    """Tell run and logs apart: a folder that comes first is the run, or `postgres`, the one that comes with logllm and judges where none is named.
 
     Args:
         arguments: A run or none, and logs.
@@ -46,23 +46,25 @@ def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
         RecipeError: there is no such format.
     """
     first = Path(arguments[0])
-    own = first.is_dir()
+    named = arguments[0] == SHIPPED and not first.exists()
+    own = first.is_dir() or named
     if own:
-        read_manifest(first)
+        read_manifest(find_run(first))
         if len(arguments) == 1:
             raise DataError(f"{first} is a run: name the logs to judge after it, or - for standard input")
     elif arguments[0] != STDIN and not first.exists() and not has_magic(arguments[0]):
         raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a PostgreSQL log alone")
-    run, logs = (first, list(arguments[1:])) if own else (shipped_run(), list(arguments))
-    if own and format is None:
+    run, logs = (find_run(first), list(arguments[1:])) if own else (shipped_run(), list(arguments))
+    if own and not named and format is None:
         return Task(run, logs)
     asked = _asked(format, logs)
-    if not own and not asked.format.name.startswith(_READABLE):
+    if (named or not own) and not asked.format.name.startswith(_READABLE):
         raise DataError(
             f"{logs[0]}: {asked.said.splitlines()[0]}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
             f"`logllm prepare --raw {logs[0]} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`"
         )
-    return Task(run, logs, asked.format, asked.stdin, f"{asked.said}\njudged by {'the run' if own else 'the model that comes with logllm'}")
+    judge = "the run" if own and not named else "the model that comes with logllm"
+    return Task(run, logs, asked.format, asked.stdin, f"{asked.said}\njudged by {judge}")
 
 
 class _Asked(NamedTuple):

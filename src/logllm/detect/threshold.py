@@ -7,11 +7,8 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
-from logllm.metrics import Progress, Threshold, choose_threshold, chosen_on
-from logllm.model.checkpoint import write_manifest
-from logllm.model.guard import EXACT
-from logllm.model.run import verified
-from logllm.model.scorer import Scorer
+from logllm.metrics import Progress, Threshold, chosen_on, threshold_of
+from logllm.model.run import find_run, verified, write_manifest
 
 
 def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:
@@ -29,10 +26,10 @@ def choose(run: Path, data: Path, *, split: str = "validation", progress: Progre
     """
     prepared = Prepared.load(data)
     part = prepared.labelled(split)
-    detector = Detector.load(run, engine=EXACT)
-    scorer = Scorer(detector.engine, detector.tokenizer, max_tokens=detector.recipe.model.encoder.max_tokens)
-    logits = scorer.score(rows_of(part["messages"]), prepared.messages, progress=progress)
-    found = choose_threshold(logits, part["anomalous"].to_numpy().astype(bool))
+    detector = Detector.load(run, engine="exact")
+    scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
+    labels = part["anomalous"].to_numpy().astype(bool)
+    found = threshold_of(scores, labels, scale=detector.method.scale)
     if found.f1 is None:
         raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
     return replace(found, how=f"best F1 on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})")
@@ -49,21 +46,15 @@ def current(run: Path) -> Threshold:
     Raises:
         ModelError: not a finished run.
     """
-    return Threshold(**verified(run)["threshold"])
+    return Threshold(**verified(find_run(run))["threshold"])
 
 
-def write(run: Path, threshold: Threshold) -> list[str]:
-    """Give a run another threshold.
-
-    Engines that round were admitted at the one before, and so are admitted no longer; the figures of the validation part held for it, and go.
-
-    Returns:
-        The engines that are to be admitted anew.
+def write(run: Path, threshold: Threshold) -> None:
+    """Give a run another threshold; the figures of the validation part held for the one before, and go.
 
     Raises:
         ModelError: not a finished run.
     """
-    manifest = dict(verified(run))
-    engines = manifest.pop("engines", {})
-    write_manifest(run, {**manifest, "threshold": asdict(threshold), "metrics": {"validation": None}})
-    return [name for name, found in engines.items() if found["admitted"]]
+    manifest = verified(run)
+    metrics = {"validation": None}
+    write_manifest(run, {**manifest, "threshold": asdict(threshold), "metrics": metrics})

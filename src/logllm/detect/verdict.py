@@ -3,14 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 import polars as pl
 
+SCHEMA = 1
+"""Number of the schema: it grows when a field goes or means something else, not when one is added."""
 FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
 """Columns of a verdict frame and keys of a verdict's JSON object, in order."""
-OPTIONAL = ("files", "closed")
-"""Added where they say something: several inputs; a session closed before its end."""
+OPTIONAL = ("files", "state", "cut", "evidence", "minds", "expected", "p")
+"""Added, in this order, where they say something."""
 
 _AT_ONCE = 5_000
 """Verdicts written out at once; for Polars a string of more is also more work."""
@@ -20,10 +22,12 @@ _AT_ONCE = 5_000
 class Verdict:
     """One session's verdict."""
 
+    schema: ClassVar[int] = SCHEMA
+    """Number of the schema."""
     session: str
-    """The key, or `<size>@<first record>` of a window."""
+    """The key, or `<size>@<first record>` of a window; with `#2` a long session's second piece."""
     score: float
-    """P(anomalous), in [0, 1]."""
+    """How anomalous, in [0, 1]."""
     anomalous: bool
     """Whether the score reaches the run's threshold."""
     lines: list[int]
@@ -36,8 +40,21 @@ class Verdict:
     """The run that judged."""
     files: list[str] | None = None
     """The file of each line, where there are several inputs."""
-    closed: str | None = None
-    """`early` where the session was closed before the input's end for want of room or for idleness."""
+    state: str | None = None
+    """`early`: closed before its end for want of room or for idleness; `late`: judged again with
+    records that came after it had closed; `open`: not closed yet. None: closed in its own time."""
+    cut: str | None = None
+    """`start`, `end` or `both`: the session was running already when the input began, or was still
+    running when it ended, so that only a part of it was seen."""
+    evidence: list[dict[str, Any]] | None = None
+    """The lines that speak most for an anomalous verdict, most telling first: `line`, `file` where
+    there are several inputs, `score`, `text`."""
+    minds: dict[str, float] | None = None
+    """What each method said, where several make up one verdict."""
+    expected: list[str] | None = None
+    """Messages that should have come and did not."""
+    p: float | None = None
+    """Share of the sessions learnt from that are at least as strange."""
 
 
 def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
@@ -47,17 +64,37 @@ def verdicts(frame: pl.DataFrame) -> Iterator[Verdict]:
 
 def json_lines(frame: pl.DataFrame) -> Iterator[str]:
     """A verdict frame as one JSON object a line, some thousand lines a piece; times in ISO 8601, UTC."""
+    number = pl.lit(SCHEMA, dtype=pl.UInt8).alias("schema")
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("start", "end")]
-    return (some.with_columns(times).write_ndjson() for some in frame.iter_slices(_AT_ONCE))
+    return (some.with_columns(*times, number).write_ndjson() for some in frame.iter_slices(_AT_ONCE))
+
+
+def json_schema() -> dict[str, Any]:
+    """The schema of a verdict's JSON object, as JSON Schema (draft 2020-12)."""
+    from pydantic import TypeAdapter
+
+    schema = TypeAdapter(Verdict).json_schema()
+    described = {name: schema["properties"][name] for name in (*FIELDS, *OPTIONAL)}
+    described["schema"] = {"const": SCHEMA}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Verdict of logllm, schema {SCHEMA}",
+        "type": "object",
+        "properties": described,
+        "required": [*FIELDS, "schema"],
+    }
 
 
 def to_frame(sessions: pl.DataFrame, scores: Any, *, threshold: float, model: str, files: Sequence[str]) -> pl.DataFrame:
     """A sessions frame and its scores as a verdict frame; `files` are the inputs' names."""
     names = pl.Series(files, dtype=pl.String)
-    judged = sessions.with_columns(
+    file_of_line = pl.col("files").list.eval(pl.lit(names).gather(pl.element()))
+    judged = sessions.rename({"closed": "state"}).with_columns(
         score=pl.Series(scores, dtype=pl.Float64),
         model=pl.lit(model),
-        files=pl.col("files").list.eval(pl.lit(names).gather(pl.element())) if len(files) > 1 else None,
+        files=file_of_line if len(files) > 1 else None,
     )
-    extra = [name for name in OPTIONAL if judged[name].null_count() < judged.height]
-    return judged.with_columns(anomalous=pl.col("score") >= threshold).select(*FIELDS, *extra)
+    there = [name for name in OPTIONAL if name in judged.columns]
+    extra = [name for name in there if judged[name].null_count() < judged.height]
+    anomalous = pl.col("score") >= threshold
+    return judged.with_columns(anomalous=anomalous).select(*FIELDS, *extra)

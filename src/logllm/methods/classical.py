@@ -1,104 +1,128 @@
-"""Methods of scikit-learn on features of sessions."""
+"""Classifiers on features of sessions."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
-from sklearn.ensemble import IsolationForest, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.tree import DecisionTreeClassifier
 
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct
-from logllm.methods.baseline import Labelled
-from logllm.methods.features import Features
-from logllm.metrics import Scores
+from logllm.methods.classifiers import Classifier, Forest, Logistic
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
+from logllm.methods.fitted import Fitted
+from logllm.methods.parts import anything, of_both_kinds
+from logllm.methods.vectors import FrozenVectors
+from logllm.metrics import Labels, Progress, Scores
 
-_ITERATIONS = 10_000
+_TREES = 100
 
 
-class Classified:
+class Classified(Method):
     """Features, and a classifier that learns from normal and anomalous sessions; its score is the probability it gives.
 
-    Equal sessions are one row that weighs as much as they do together.
+    Equal sessions are one row that weighs as much as they do together. What a message never seen means is the features'
+    affair.
     """
 
-    def __init__(self, features: Features, classifier: Callable[[int], Any]) -> None:
-        """Join features with what makes a classifier from a seed."""
-        self._features = features
-        self._new = classifier
+    needs: ClassVar[Needs] = Needs.SESSIONS
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
+    def __init__(self, features: Features, classifier: Classifier) -> None:
+        """Join the two."""
+        self._features = features
+        self._classifier = classifier
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
         """Learn.
 
         Raises:
-            DataError: all sessions are of one kind.
+            DataError: there are no labels, all sessions are of one kind, or they hold no message.
         """
-        train = train.of_both_kinds()
-        sessions, of = distinct(train.sessions)
-        weights = np.stack([np.bincount(of[train.labels == kind], minlength=len(sessions)) for kind in (False, True)])
-        kinds, rows = np.nonzero(weights)
-        self._features.fit(sessions, train.messages)
-        self._classifier = self._new(seed)
-        # A pipeline hands weights to a step by the step's name.
-        names = [name for name, _ in getattr(self._classifier, "steps", ())]
-        given = {f"{name}__sample_weight": weights[kinds, rows] for name in names} or {"sample_weight": weights[kinds, rows]}
-        self._classifier.fit(self._features.matrix(sessions, train.messages)[rows], kinds == 1, **given)
+        labels = of_both_kinds(labels)
+        apart, of = distinct(anything(sessions))
+        counts = [np.bincount(of[labels == kind], minlength=len(apart)) for kind in (False, True)]
+        kinds, rows = np.nonzero(counts)
+        self._features.fit(apart, messages)
+        matrix = self._features.reader(apart, messages)([apart[row] for row in rows])
+        weights = np.stack(counts)[kinds, rows]
+        self._classifier.fit(matrix, kinds == 1, weights=weights, seed=seed)
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """P(anomalous)."""
-        kept, of = distinct(sessions)
-        probabilities = self._classifier.predict_proba(self._features.matrix(kept, messages))
-        scores: Scores = probabilities[:, 1].astype(np.float64)
-        return scores[of]
+        apart, of = distinct(sessions)
+        chunks = matrices(self._features, apart, messages=messages, progress=progress)
+        scores = [self._classifier.probability(matrix) for matrix in chunks]
+        return np.concatenate([*scores, np.zeros(0)])[of]
 
+    def about(self) -> dict[str, Any]:
+        """The encoder, where the features are of vectors."""
+        return self._features.about()
 
-class Isolated:
-    """An isolation forest on features of all sessions, their labels not looked at (Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008).
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        features = self._features.fitted()
+        learnt = {**features.arrays, **self._classifier.arrays()}
+        Fitted(learnt, features.facts).write(folder)
 
-    The score is the paper's: near 1 where few random cuts set a session apart, below .5 where it takes many. Not fitted on
-    normal sessions alone: a forest cuts only where its sessions differ, so that what never or always occurs in normal ones
-    it would not see at all (on the HDFS sample, average precision .05 on counts instead of .73).
-    """
-
-    def __init__(self, features: Features) -> None:
-        """Join features with a forest of 100 trees of 256 sessions each, the paper's."""
-        self._features = features
-
-    def fit(self, train: Labelled, *, seed: int) -> None:
-        """Learn, without labels.
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
 
         Raises:
-            DataError: the messages hold no words, where those are the features.
+            ModelError: files that are missing or of another method.
         """
-        self._features.fit(train.sessions, train.messages)
-        matrix = self._features.matrix(train.sessions, train.messages)
-        self._forest = IsolationForest(n_estimators=100, random_state=seed).fit(matrix)
-
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
-        """The paper's anomaly score."""
-        kept, of = distinct(sessions)
-        scores: Scores = -self._forest.score_samples(self._features.matrix(kept, messages))
-        return scores.clip(0, 1)[of]
+        fitted = Fitted.read(folder)
+        self._features.restore(fitted)
+        self._classifier.restore(fitted)
 
 
-def tree(seed: int) -> Any:
-    """A decision tree, grown to the end."""
-    return DecisionTreeClassifier(random_state=seed)
+def tree_counts(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """A decision tree on event counts."""
+    return Classified(EventCounts(), Forest(trees=1))
 
 
-def random_forest(seed: int) -> Any:
-    """A hundred decision trees (Breiman: *Random Forests*, 2001)."""
-    return RandomForestClassifier(n_estimators=100, random_state=seed)
+def logistic_counts(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """A logistic regression on event counts."""
+    return Classified(EventCounts(), Logistic())
 
 
-def logistic(seed: int) -> Any:
-    """A logistic regression, penalised as scikit-learn does by default."""
-    return LogisticRegression(max_iter=_ITERATIONS, random_state=seed)
+def random_forest_counts(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """A random forest on event counts."""
+    return Classified(EventCounts(), Forest(trees=_TREES))
 
 
-def standardised_logistic(seed: int) -> Any:
-    """The same on columns of mean 0 and deviation 1."""
-    return make_pipeline(StandardScaler(), logistic(seed))
+def tree_words(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """A decision tree on which words occur."""
+    return Classified(WordPresence(), Forest(trees=1))
+
+
+def logistic_words(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """A logistic regression on which words occur."""
+    return Classified(WordPresence(), Logistic())
+
+
+def logistic_vectors(recipe: Recipe, workplace: Workplace) -> Method:
+    """A logistic regression on mean, maximum and minimum of frozen vectors."""
+    vectors = FrozenVectors.of(recipe, workplace)
+    return Classified(VectorSummary(vectors), Logistic(standardised=True))
+
+
+def logistic_extremes(recipe: Recipe, workplace: Workplace) -> Method:
+    """A logistic regression on maximum and minimum of frozen vectors."""
+    vectors = FrozenVectors.of(recipe, workplace)
+    return Classified(VectorSummary(vectors, kinds=("max", "min")), Logistic(standardised=True))

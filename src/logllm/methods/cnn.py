@@ -3,6 +3,11 @@
 import torch
 from torch import Tensor, nn
 
+from logllm.config.recipe import Recipe
+from logllm.methods.contract import Method, Workplace
+from logllm.methods.inputs import EventNumbers
+from logllm.methods.network import SessionNetwork
+
 _KERNELS = (3, 4, 5)
 
 
@@ -33,3 +38,8 @@ class Cnn(nn.Module):
             pooled.append(channels.masked_fill(~places.unsqueeze(1), -torch.inf).amax(-1))  # (b, 64)
         logits: Tensor = self.head(self.dropout(torch.cat(pooled, dim=1))).squeeze(-1)  # (b,)
         return logits
+
+
+def cnn(_recipe: Recipe, _workplace: Workplace) -> Method:
+    """Convolutions over event numbers."""
+    return SessionNetwork(Cnn, EventNumbers())

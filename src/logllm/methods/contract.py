@@ -1,7 +1,7 @@
 """The contract of everything that gives sessions a score."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol
@@ -30,9 +30,9 @@ class Workplace:
     """What a method is made with besides its recipe; a method that has no use for it ignores it."""
 
     folder: Path | None = None
-    """Where a long `fit` may keep what it needs to go on after an interruption; none: nowhere."""
-    resume: bool = False
-    """Whether `fit` goes on with what an earlier one left in the folder."""
+    """Where a method that `resumes` keeps what it needs to go on after an interruption; none: nowhere that lasts."""
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    """What the run's manifest said when it was begun or finished; empty for one that is new."""
     threshold: float = 0.5
     """Scores from here on will be called anomalous: near it a method that rounds must not."""
     report: Report | None = None
@@ -44,8 +44,8 @@ class Workplace:
 class Method(Protocol):
     """Fitted once, it scores any sessions, also those of other logs.
 
-    A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`,
-    `scale` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace)`.
+    A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`, `check`,
+    `scale`, `resumes` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
     Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
     never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
@@ -56,11 +56,27 @@ class Method(Protocol):
     """Which labels `fit` must be given."""
     scale: ClassVar[Literal["logits", "scores"]] = "scores"
     """Where the middle between two neighbouring scores is taken when a threshold is chosen."""
+    resumes: ClassVar[bool] = False
+    """Whether `fit` takes long, keeps checkpoints in the workplace's folder, and goes on with those it finds there."""
 
     @property
     def judges_beginnings(self) -> bool:
         """Whether it was taught to judge sessions that have only begun; its threshold is then chosen on beginnings, too."""
         return False
+
+    def check(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+    ) -> None:
+        """Raise what `fit` would raise of its data and its models, in seconds; asked before an older run gives way.
+
+        Only methods that `resume` are asked: of the others the older run stays until `fit` is done.
+        """
+        return None
 
     def fit(
         self,

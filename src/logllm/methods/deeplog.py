@@ -1,17 +1,22 @@
 """The next event, predicted from the ones before."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
 
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct, lengths
-from logllm.methods.baseline import Labelled
-from logllm.methods.network import descend, seeded
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.fitted import Fitted
+from logllm.methods.network import descend, restored, seeded, weights_of
+from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Scores
+from logllm.metrics import Labels, Progress, Scores
 
 WINDOW = 10
 """Events that a prediction is made from."""
@@ -22,7 +27,7 @@ _STEPS = 1000
 _AT_ONCE = 4096
 
 
-class DeepLog:
+class DeepLog(Method):
     """An LSTM that has read normal sessions says how surprising an event is (Du et al.: *DeepLog*, CCS 2017).
 
     A session's score is that of its most surprising event, r / (r + p), p being the probability that the network gave the event and r one
@@ -32,42 +37,90 @@ class DeepLog:
     among the nine most likely (the HDFS sample's normal sessions have 15 events, and nine of them leave little to find); events near a
     session's start, which theirs leaves out, are predicted from fewer than ten, and the session's end is predicted too; the limit is
     chosen on validation; parameters of events (their second network) are not looked at. Two layers of 64 units, as there.
+
+    With labels the anomalous sessions are left out, without labels it learns from all.
     """
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
-        """Learn from the normal sessions: 1,000 steps of 256 windows.
+    needs: ClassVar[Needs] = Needs.NOTHING
+
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """There is nothing to set."""
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Learn from the normal sessions, without labels from all: 1,000 steps of 256 windows.
 
         Raises:
             DataError: there is none.
         """
-        normal = train.normal()
-        self._events = Vocabulary(normal, train.messages)
-        sessions, of = distinct(normal)
-        windows, which, session = _windows(sessions, self._numbers(train.messages))
+        normal = normal_sessions(sessions, labels)
+        self._events = Vocabulary.of(normal, messages)
+        apart, of = distinct(normal)
+        windows, which, session = _windows(apart, self._numbers(apart, messages))
         counts = np.bincount(which, weights=np.bincount(of)[session], minlength=len(windows))
-        known = torch.from_numpy(windows)
+        events = torch.from_numpy(windows)
         rng = np.random.default_rng(seed)
 
         def loss(rows: Rows) -> Tensor:
-            logits: Tensor = self._network(known[rows, :-1])
-            return nn.functional.cross_entropy(logits, known[rows, -1])
+            logits: Tensor = self._network(events[rows, :-1])
+            return nn.functional.cross_entropy(logits, events[rows, -1])
 
         with seeded(seed):
-            self._network = _NextEvent(len(self._events) + 2)
-            descend(self._network, _draws(counts / counts.sum(), rng=rng), loss=loss, steps=_STEPS)
+            self._network: nn.Module = _NextEvent(len(self._events) + 2)
+            draws = _draws(counts / counts.sum(), rng=rng)
+            descend(self._network, draws, loss=loss, steps=_STEPS)
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """Scores of the most surprising events, in [0, 1]."""
-        kept, of = distinct(sessions)
-        windows, which, session = _windows(kept, self._numbers(messages))
-        surprise = np.concatenate([self._surprise(windows[at : at + _AT_ONCE]) for at in range(0, len(windows), _AT_ONCE)] or [np.zeros(0)])
-        scores = np.zeros(len(kept))
-        np.maximum.at(scores, session, surprise[which])
+        apart, of = distinct(sessions)
+        surprises = self._surprises(apart, messages)
+        scores = np.array([surprise.max() for surprise in surprises], dtype=np.float64)
         return scores[of]
 
-    def _numbers(self, messages: pl.Series) -> Rows:
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """How surprising each message is where it stands; that of the session's end, which is no message, is left out."""
+        apart, of = distinct(sessions)
+        surprises = self._surprises(apart, messages)
+        return [surprises[row][:-1] for row in of]
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        Fitted(weights_of(self._network), {"messages": self._events.texts}).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Fitted.read(folder)
+        self._events = Vocabulary(fitted.fact("messages"))
+        self._network = restored(lambda: _NextEvent(len(self._events) + 2), fitted)
+
+    def _numbers(self, sessions: Sequence[Rows], messages: pl.Series) -> Rows:
         """For each message its number, and after them that of the end."""
-        return np.append(self._events.numbers(messages), len(self._events) + 1)
+        return np.append(self._events.numbers(sessions, messages), len(self._events) + 1)
+
+    def _surprises(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """For each session the scores of its events, that of its end last."""
+        windows, which, _ = _windows(sessions, self._numbers(sessions, messages))
+        chunks = [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]
+        surprise = np.concatenate([*map(self._surprise, chunks), np.zeros(0)])
+        ends = np.cumsum(lengths(sessions) + 1)
+        return np.split(surprise[which], ends)[:-1]
 
     def _surprise(self, windows: Rows) -> Scores:
         """Scores of the windows' last events."""

@@ -1,22 +1,33 @@
 """Sessions as rows of a matrix: how often each message occurs, which words do, or what its vectors amount to."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import polars as pl
-from scipy.sparse import csr_array
-from sklearn.feature_extraction.text import CountVectorizer
 
 from logllm.data.sequences import Rows, lengths, occurring
 from logllm.errors import DataError
+from logllm.methods.fitted import Fitted
+from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
+from logllm.metrics import Progress
 
+Reader = Callable[[Sequence[Rows]], Matrix]
+"""Makes a matrix of some sessions, one row each."""
 Summary = Literal["mean", "max", "min"]
+
 _REDUCED: dict[Summary, np.ufunc] = {"mean": np.add, "max": np.maximum, "min": np.minimum}
 _AT_ONCE = 2048
 """Sessions whose messages' vectors are held at once."""
+_CELLS = 16 * 2**20
+"""Cells of a matrix at once: 64 MB where all of them are held."""
+_ROWS = 4096
+"""Sessions of a matrix at once, however few columns it has."""
+_WORD = re.compile(r"\b\w\w+\b")
+"""What scikit-learn's `CountVectorizer` takes for a word."""
 
 
 class Features(Protocol):
@@ -25,22 +36,54 @@ class Features(Protocol):
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Settle the columns."""
 
-    def matrix(self, sessions: Sequence[Rows], messages: pl.Series) -> Any:
-        """One row a session, dense or sparse."""
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
+        """What makes matrices of these sessions, a few at a time; each message is looked at once."""
+
+    def about(self) -> dict[str, Any]:
+        """What a run's manifest is to say of it."""
+
+    def fitted(self) -> Fitted:
+        """The columns, for files."""
+
+    def restore(self, fitted: Fitted) -> None:
+        """Settle the columns as files say.
+
+        Raises:
+            ModelError: the files are of another method.
+        """
 
 
 class EventCounts:
-    """How often each message occurs; a message that was not there to learn from has no column and is left out."""
+    """How often each message occurs; one that was not there to learn from has no column and is left out."""
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Settle the columns: the messages of these sessions."""
-        self._vocabulary = Vocabulary(sessions, messages)
+        self._vocabulary = Vocabulary.of(sessions, messages)
 
-    def matrix(self, sessions: Sequence[Rows], messages: pl.Series) -> Any:
-        """Counts, sparse, (sessions, messages known)."""
-        numbers = self._vocabulary.numbers(messages)
-        counts = _occurrences(sessions, numbers, columns=len(self._vocabulary) + 1)
-        return counts[:, UNKNOWN + 1 :]
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
+        """What makes matrices of counts, (b, messages known)."""
+        numbers = self._vocabulary.numbers(sessions, messages)
+
+        def read(chunk: Sequence[Rows]) -> Matrix:
+            rows, places = _flat(chunk)
+            counted = numbers[places]
+            here = counted != UNKNOWN
+            shape = len(chunk), len(self._vocabulary)
+            return Sparse.counted(rows[here], counted[here] - 1, shape=shape)
+
+        return read
+
+    def about(self) -> dict[str, Any]:
+        """Nothing that its files do not say."""
+        return {}
+
+    def fitted(self) -> Fitted:
+        """The messages."""
+        return Fitted({}, {"messages": self._vocabulary.texts})
+
+    def restore(self, fitted: Fitted) -> None:
+        """Know the messages that files name."""
+        self._vocabulary = Vocabulary(fitted.fact("messages"))
 
 
 class WordPresence:
@@ -52,54 +95,138 @@ class WordPresence:
         Raises:
             DataError: they hold no words.
         """
-        self._words = CountVectorizer(binary=True)
-        try:
-            self._words.fit(messages.gather(occurring(sessions)).to_list())
-        except ValueError as exc:
-            raise DataError("the messages to learn from hold no word of two letters or more: take a baseline on counts") from exc
+        texts = messages.gather(occurring(sessions)).to_list()
+        words = {word for text in texts for word in _words(text)}
+        if not words:
+            raise DataError("the messages to learn from hold no word of two letters or more: take a baseline on counts")
+        self._know(sorted(words))
 
-    def matrix(self, sessions: Sequence[Rows], messages: pl.Series) -> Any:
-        """Zeros and ones, sparse, (sessions, words known)."""
-        rows = np.arange(len(messages))
-        held = _occurrences(sessions, rows, columns=len(messages)) @ csr_array(self._words.transform(messages.to_list()))
-        # Trees read no matrix whose indexes have 64 bits.
-        return csr_array((np.ones(held.nnz), held.indices.astype(np.int32), held.indptr.astype(np.int32)), shape=held.shape)
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
+        """What makes matrices of zeros and ones, (b, words known)."""
+        rows = occurring(sessions)
+        columns = list(self._columns(messages.gather(rows)))
+        sizes = np.zeros(len(messages), dtype=np.int64)
+        sizes[rows] = lengths(columns)
+        starts = np.cumsum(sizes) - sizes
+        flat = np.concatenate([*columns, np.zeros(0, dtype=np.int64)])
+
+        def read(chunk: Sequence[Rows]) -> Matrix:
+            held = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
+            size = sizes[held.columns]  # words of each message that a session has
+            first = np.repeat(starts[held.columns] - (np.cumsum(size) - size), size)
+            words = flat[first + np.arange(size.sum())]
+            shape = len(chunk), len(self._numbers)
+            found = Sparse.counted(np.repeat(held.rows, size), words, shape=shape)
+            return found._replace(values=np.ones(len(found.values)))
+
+        return read
+
+    def about(self) -> dict[str, Any]:
+        """Nothing that its files do not say."""
+        return {}
+
+    def fitted(self) -> Fitted:
+        """The words."""
+        return Fitted({}, {"words": list(self._numbers)})
+
+    def restore(self, fitted: Fitted) -> None:
+        """Know the words that files name."""
+        self._know(fitted.fact("words"))
+
+    def _know(self, words: Sequence[str]) -> None:
+        """A column for each word, in their order."""
+        self._numbers = {word: number for number, word in enumerate(words)}
+
+    def _columns(self, messages: pl.Series) -> Iterator[Rows]:
+        """For each message the columns of its words."""
+        for text in messages.to_list():
+            known = [self._numbers[word] for word in _words(text) if word in self._numbers]
+            yield np.array(known, dtype=np.int64)
 
 
 class VectorSummary:
     """Elementwise mean, maximum and minimum of the vectors of a session's messages; any message has a vector."""
 
-    def __init__(self, vectors: FrozenVectors, *, parts: Sequence[Summary] = ("mean", "max", "min")) -> None:
+    def __init__(self, vectors: FrozenVectors, *, kinds: Sequence[Summary] = ("mean", "max", "min")) -> None:
         """Summarise a session by some of the three, beside one another."""
         self._vectors = vectors
-        self._parts = tuple(parts)
+        self._kinds = tuple(kinds)
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Nothing to settle: the columns are the encoder's."""
 
-    def matrix(self, sessions: Sequence[Rows], messages: pl.Series) -> Any:
-        """Dense, (sessions, parts * d_enc)."""
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
+        """What makes matrices of components, (b, kinds * d_enc)."""
         table = self._vectors.table(sessions, messages)
-        found = np.zeros((len(sessions), len(self._parts) * table.shape[1]), dtype=np.float32)
-        some = [row for row, session in enumerate(sessions) if len(session)]
-        for start in range(0, len(some), _AT_ONCE):
-            rows = some[start : start + _AT_ONCE]
-            found[rows] = self._summarised([sessions[row] for row in rows], table)
-        return found
+
+        def read(chunk: Sequence[Rows]) -> Matrix:
+            width = len(self._kinds) * table.shape[1]
+            cells = np.zeros((len(chunk), width), dtype=np.float32)
+            filled = np.flatnonzero(lengths(chunk))
+            for start in range(0, len(filled), _AT_ONCE):
+                rows = filled[start : start + _AT_ONCE]
+                cells[rows] = self._summarised([chunk[row] for row in rows], table)
+            return Dense(cells)
+
+        return read
+
+    def about(self) -> dict[str, Any]:
+        """The encoder."""
+        return self._vectors.about()
+
+    def fitted(self) -> Fitted:
+        """Nothing: the encoder is known by its name."""
+        return Fitted({}, {})
+
+    def restore(self, fitted: Fitted) -> None:
+        """Nothing to settle."""
 
     def _summarised(self, sessions: Sequence[Rows], table: Vectors) -> Vectors:
         """Rows of sessions that are not empty."""
-        each = table[np.concatenate(sessions)]
+        vectors = table[np.concatenate(sessions)]
         sizes = lengths(sessions)
         starts = np.cumsum(sizes) - sizes
-        found = [_REDUCED[part].reduceat(each, starts) / (sizes[:, None] if part == "mean" else 1) for part in self._parts]
-        return np.concatenate(found, axis=1, dtype=np.float32)
+        summaries = []
+        for kind in self._kinds:
+            reduced = _REDUCED[kind].reduceat(vectors, starts)
+            summaries.append(reduced / sizes[:, None] if kind == "mean" else reduced)
+        return np.concatenate(summaries, axis=1, dtype=np.float32)
 
 
-def _occurrences(sessions: Sequence[Rows], numbers: Rows, *, columns: int) -> Any:
-    """How often each number occurs in each session, sparse, (sessions, columns)."""
-    flat = numbers[np.concatenate(sessions)] if len(sessions) else np.zeros(0, dtype=np.int64)
-    ends = np.concatenate([[0], np.cumsum(lengths(sessions))])
-    counts = csr_array((np.ones(len(flat)), flat.astype(np.int32), ends.astype(np.int32)), shape=(len(sessions), columns))
-    counts.sum_duplicates()
-    return counts
+def matrices(
+    features: Features,
+    sessions: Sequence[Rows],
+    *,
+    messages: pl.Series,
+    progress: Progress | None,
+) -> Iterator[Matrix]:
+    """Matrices of some sessions, a few at a time so that none is large.
+
+    Args:
+        features: their columns.
+        sessions: one row each.
+        messages: the table that they are rows of.
+        progress: told how many sessions the reader of the matrices is done with.
+    """
+    read = features.reader(sessions, messages)
+    columns = read([]).table().shape[1]
+    at_once = max(1, min(_ROWS, _CELLS // max(1, columns)))
+    for start in range(0, len(sessions), at_once):
+        yield read(sessions[start : start + at_once])
+        if progress is not None:
+            progress(min(start + at_once, len(sessions)), len(sessions))
+
+
+def _flat(sessions: Sequence[Rows]) -> tuple[Rows, Rows]:
+    """For each message of some sessions, which of them holds it, and its place."""
+    places = np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])
+    return np.repeat(np.arange(len(sessions)), lengths(sessions)), places
+
+
+def _words(text: str) -> set[str]:
+    """The words of a message.
+
+    >>> sorted(_words("Lost <*> of 3 replicas, lost 12 bytes"))
+    ['12', 'bytes', 'lost', 'of', 'replicas']
+    """
+    return set(_WORD.findall(text.lower()))

@@ -1,47 +1,102 @@
 """Single messages, by the labels of lines."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, occurring
 from logllm.errors import DataError
-from logllm.methods.baseline import Labelled
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.fitted import Fitted
+from logllm.methods.parts import of_both_kinds
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import Scores, sigmoid
-from logllm.training.start import alert_regression, ever_alerts
+from logllm.metrics import Labels, Progress, Scores, sigmoid
 
 
-class Lines:
+class Lines(Method):
     """A logistic regression of single messages' vectors on the labels of their lines; a session is its most alert message.
 
     It is what a projector with `start = "alerts"` is fitted to: how much of LogLLM's figures is its decoder's shows beside it.
+    A message never seen has a vector as any other.
     """
 
-    def __init__(self, vectors: FrozenVectors) -> None:
-        """Read the vectors of an encoder."""
-        self._vectors = vectors
+    needs: ClassVar[Needs] = Needs.LINES
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """Read the vectors of the recipe's encoder."""
+        self._vectors = FrozenVectors.of(recipe, workplace)
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
         """Learn; nothing is drawn.
 
         Raises:
             DataError: labels are not per line, or all sessions or messages are of one kind.
         """
-        train = train.of_both_kinds()
-        if train.alerts is None:
+        from logllm.training.start import alert_regression, ever_alerts
+
+        of_both_kinds(labels)
+        if line_labels is None:
             raise DataError("labels are of sessions: this baseline learns from labels of lines")
-        rows = occurring(train.sessions)
-        bad = ever_alerts(rows, train.sessions, alerts=train.alerts)
+        rows = occurring(sessions)
+        bad = ever_alerts(rows, sessions, alerts=line_labels)
         if bad.all() or not bad.any():
             raise DataError(
                 f"the messages to learn from are {'all' if bad.all() else 'none of them'} alerts: this baseline tells the two apart"
             )
-        vectors = self._vectors.table(train.sessions, train.messages)[rows].astype(np.float64)
-        self._weight, self._bias = alert_regression(vectors, bad)
+        vectors = self._vectors.table(sessions, messages)[rows].astype(np.float64)
+        self._weights, self._bias = alert_regression(vectors, bad)
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """The largest of a session's messages, as a probability."""
-        values = self._vectors.table(sessions, messages).astype(np.float64) @ self._weight + self._bias
+        values = self._values(sessions, messages)
         return sigmoid(np.array([values[session].max(initial=-np.inf) for session in sessions]))
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """Each message's own probability."""
+        probabilities = sigmoid(self._values(sessions, messages))
+        return [probabilities[session] for session in sessions]
+
+    def about(self) -> dict[str, Any]:
+        """The encoder."""
+        return self._vectors.about()
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        arrays = {"weights": self._weights, "bias": np.array([self._bias])}
+        Fitted(arrays, {}).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Fitted.read(folder)
+        self._weights, self._bias = fitted.array("weights"), float(fitted.array("bias")[0])
+
+    def _values(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """Logits of a table's messages that occur, (len(messages),)."""
+        rows = occurring(sessions)
+        values = np.full(len(messages), -np.inf)
+        if len(rows):
+            vectors = self._vectors.table(sessions, messages)[rows]
+            values[rows] = (vectors * self._weights).sum(axis=1) + self._bias
+        return values

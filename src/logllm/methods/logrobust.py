@@ -3,6 +3,12 @@
 import torch
 from torch import Tensor, nn
 
+from logllm.config.recipe import Recipe
+from logllm.methods.contract import Method, Workplace
+from logllm.methods.inputs import MessageVectors
+from logllm.methods.network import SessionNetwork
+from logllm.methods.vectors import FrozenVectors
+
 
 class LogRobust(nn.Module):
     """Attention BiLSTM (Zhang et al.: *Robust Log-Based Anomaly Detection on Unstable Log Data*, ESEC/FSE 2019).
@@ -27,3 +33,8 @@ class LogRobust(nn.Module):
         weights = self.attention(torch.tanh(states)).masked_fill(~mask.unsqueeze(-1), -1e9).softmax(1)  # (b, s, 1)
         logits: Tensor = self.head((weights * states).sum(1)).squeeze(-1)  # (b,)
         return logits
+
+
+def logrobust(recipe: Recipe, workplace: Workplace) -> Method:
+    """An attention BiLSTM over frozen vectors."""
+    return SessionNetwork(LogRobust, MessageVectors(FrozenVectors.of(recipe, workplace)))

@@ -1,20 +1,23 @@
-"""Small networks: what they read, the loop that trains them, and those that tell normal from anomalous sessions."""
+"""Small networks: the loop that trains them, and those that tell normal from anomalous sessions."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from typing import Protocol, TypeVar
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
 
-from logllm.data.sequences import Rows, distinct, lengths, occurring
-from logllm.methods.baseline import Labelled
-from logllm.methods.vectors import FrozenVectors
-from logllm.methods.vocabulary import Vocabulary
-from logllm.metrics import Labels, Scores, sigmoid
+from logllm.data.sequences import Rows, distinct, lengths
+from logllm.errors import ModelError, first_line
+from logllm.methods.contract import Method, Needs
+from logllm.methods.fitted import Array, Fitted
+from logllm.methods.inputs import Inputs
+from logllm.methods.parts import anything, of_both_kinds
+from logllm.metrics import Labels, Progress, Scores, sigmoid
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")
@@ -25,62 +28,20 @@ _EPOCHS = 20
 _MOST_STEPS = 800
 _MINORITY = 0.3
 """Share up to which the rarer kind is repeated: LogLLM's own (paper, section 1)."""
+_PREFIX = "network."
+"""What a weight's name begins with in files."""
 _BUCKET = 16
 """Batches that are cut from sessions sorted by length, so that little of them is padding."""
 
 
-class Inputs(Protocol):
-    """What a network reads of each message."""
-
-    def fit(self, train: Labelled) -> int:
-        """Settle it, and say how wide it is: events for numbers, components for vectors."""
-
-    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
-        """One row a message of the table, (len(messages), ...)."""
-
-
-class EventNumbers:
-    """A message's number; a message that was not there to learn from is 0, as padding is, and is read as nothing."""
-
-    def fit(self, train: Labelled) -> int:
-        """Number the messages that occur."""
-        self._vocabulary = Vocabulary(train.sessions, train.messages)
-        return len(self._vocabulary) + 1
-
-    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
-        """Numbers, (len(messages),)."""
-        return torch.from_numpy(self._vocabulary.numbers(messages))
-
-
-class MessageVectors:
-    """A message's vector of the frozen encoder; every message has one.
-
-    Encoders' vectors lie close together, which small networks learn from slowly: the messages to learn from are moved to mean 0 and
-    scaled, all components alike, to a mean square of 1, and every other message as they are.
-    """
-
-    def __init__(self, vectors: FrozenVectors) -> None:
-        """Read an encoder's vectors."""
-        self._vectors = vectors
-
-    def fit(self, train: Labelled) -> int:
-        """Encode the messages that occur."""
-        found = self._vectors.table(train.sessions, train.messages)[occurring(train.sessions)]
-        self._centre = found.mean(0)
-        self._scale = float(np.sqrt(np.square(found - self._centre).mean())) or 1.0  # one message alone has no spread
-        return int(found.shape[1])
-
-    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
-        """Vectors, (len(messages), d_enc)."""
-        return torch.from_numpy((self._vectors.table(sessions, messages) - self._centre) / self._scale)
-
-
-class Classifier:
+class SessionNetwork(Method):
     """A network that reads whole sessions and learns from normal and anomalous ones.
 
     At most 20 epochs and 800 steps of 64 sessions with AdamW, the rate falling from 1e-3 to nothing, the rarer kind
     repeated up to 30 % as LogLLM's training does. The length is fixed: nothing is chosen on validation but the threshold.
     """
+
+    needs: ClassVar[Needs] = Needs.SESSIONS
 
     def __init__(self, network: Callable[[int], nn.Module], inputs: Inputs) -> None:
         """Join what makes a network of the inputs' width with inputs.
@@ -90,38 +51,105 @@ class Classifier:
         self._new = network
         self._inputs = inputs
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
         """Learn.
 
         Raises:
-            DataError: all sessions are of one kind.
+            DataError: there are no labels, all sessions are of one kind, or they hold no message.
         """
-        train = train.of_both_kinds()
-        width = self._inputs.fit(train)
-        table = _with_padding(self._inputs.table(train.sessions, train.messages))
+        labels = of_both_kinds(labels)
+        self._width = self._inputs.fit(anything(sessions), messages)
+        table = _with_padding(self._inputs.table(sessions, messages))
         rng = np.random.default_rng(seed)
-        steps = min(_MOST_STEPS, _EPOCHS * -(-len(oversampled(train.labels, share=_MINORITY, rng=rng)) // _BATCH))
+        epoch = len(oversampled(labels, share=_MINORITY, rng=rng))
+        steps = min(_MOST_STEPS, _EPOCHS * -(-epoch // _BATCH))
 
         def loss(rows: Rows) -> Tensor:
-            logits = self._network(*_padded([train.sessions[row] for row in rows], table))  # (b,)
-            wanted = torch.from_numpy(train.labels[rows]).to(logits.dtype)
+            logits = self._network(*_padded([sessions[row] for row in rows], table))  # (b,)
+            wanted = torch.from_numpy(labels[rows]).to(logits.dtype)
             return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
 
         with seeded(seed):
-            self._network = self._new(width)
-            descend(self._network, _batches(train.labels, lengths(train.sessions), rng=rng), loss=loss, steps=steps)
+            self._network = self._new(self._width)
+            batches = _batches(labels, lengths(sessions), rng=rng)
+            descend(self._network, batches, loss=loss, steps=steps)
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """P(anomalous)."""
-        kept, of = distinct(sessions)
-        table = _with_padding(self._inputs.table(kept, messages))
-        logits = np.zeros(len(kept))
-        by_length = np.argsort(lengths(kept), kind="stable")
+        apart, of = distinct(sessions)
+        table = _with_padding(self._inputs.table(apart, messages))
+        logits = np.zeros(len(apart))
+        by_length = np.argsort(lengths(apart), kind="stable")
         with torch.inference_mode():
-            for start in range(0, len(kept), _BATCH):
+            for start in range(0, len(apart), _BATCH):
                 rows = by_length[start : start + _BATCH]
-                logits[rows] = self._network(*_padded([kept[row] for row in rows], table)).numpy()
+                batch = _padded([apart[row] for row in rows], table)
+                logits[rows] = self._network(*batch).numpy()
+                if progress is not None:
+                    progress(start + len(rows), len(apart))
         return sigmoid(logits)[of]
+
+    def about(self) -> dict[str, Any]:
+        """The encoder, where vectors are read."""
+        return self._inputs.about()
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        inputs = self._inputs.fitted()
+        arrays = {**inputs.arrays, **weights_of(self._network)}
+        Fitted(arrays, {**inputs.facts, "width": self._width}).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Fitted.read(folder)
+        self._inputs.restore(fitted)
+        self._width = int(fitted.fact("width"))
+        self._network = restored(lambda: self._new(self._width), fitted)
+
+
+def weights_of(network: nn.Module) -> dict[str, Array]:
+    """A network's weights, for files."""
+    tensors = network.state_dict().items()
+    return {f"{_PREFIX}{name}": tensor.numpy() for name, tensor in tensors}
+
+
+def restored(new: Callable[[], nn.Module], fitted: Fitted) -> nn.Module:
+    """A network with weights from files, in evaluation mode.
+
+    Args:
+        new: makes one; its weights are never drawn.
+        fitted: what `weights_of` gave.
+
+    Raises:
+        ModelError: the files are of another method.
+    """
+    with torch.device("meta"):
+        network = new()
+    names = [name for name in fitted.arrays if name.startswith(_PREFIX)]
+    tensors = {name.removeprefix(_PREFIX): torch.from_numpy(fitted.arrays[name]) for name in names}
+    try:
+        network.load_state_dict(tensors, assign=True)
+    except RuntimeError as exc:
+        raise ModelError(f"{fitted.folder} holds another network: {first_line(exc)}") from exc
+    return network.requires_grad_(False).eval()
 
 
 def descend(network: nn.Module, batches: Iterable[Batch], *, loss: Callable[[Batch], Tensor], steps: int) -> None:

@@ -5,6 +5,12 @@ import math
 import torch
 from torch import Tensor, nn
 
+from logllm.config.recipe import Recipe
+from logllm.methods.contract import Method, Workplace
+from logllm.methods.inputs import MessageVectors
+from logllm.methods.network import SessionNetwork
+from logllm.methods.vectors import FrozenVectors
+
 _WIDTH = 128
 
 
@@ -29,6 +35,11 @@ class NeuralLog(nn.Module):
         weight = read.unsqueeze(-1).to(states.dtype)  # (b, s, 1)
         logits: Tensor = self.head((states * weight).sum(1) / weight.sum(1)).squeeze(-1)  # (b,)
         return logits
+
+
+def neurallog(recipe: Recipe, workplace: Workplace) -> Method:
+    """A transformer over frozen vectors."""
+    return SessionNetwork(NeuralLog, MessageVectors(FrozenVectors.of(recipe, workplace)))
 
 
 def _positions(length: int) -> Tensor:

@@ -1,21 +1,26 @@
 """The nearest normal message."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, lengths, occurring
-from logllm.methods.baseline import Labelled
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.fitted import Fitted
+from logllm.methods.parts import anything, normal_sessions
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Scores
+from logllm.metrics import Labels, Progress, Scores
 
 _AT_ONCE = 1024
 """Messages that are compared with all normal ones at once."""
 
 
-class Rapid:
+class Rapid(Method):
     """How far a session's strangest message is from the nearest message of normal sessions; nothing is trained.
 
     After No, Lee, Kang, Kang: *RAPID: Training-free Retrieval-based Log Anomaly Detection with PLM considering
@@ -25,45 +30,99 @@ class Rapid:
 
     A distance d becomes the score d / (d + m), m being the median distance of a normal message to the nearest
     other one: .5 says that a message is as far from normal as normal messages are from one another.
+
+    With labels the anomalous sessions are left out, without labels it learns from all.
     """
 
-    def __init__(self, vectors: FrozenVectors) -> None:
-        """Compare the vectors of an encoder."""
-        self._vectors = vectors
+    needs: ClassVar[Needs] = Needs.NOTHING
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
-        """Keep the vectors of the normal sessions' messages.
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """Compare the vectors of the recipe's encoder."""
+        self._vectors = FrozenVectors.of(recipe, workplace)
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Keep the vectors of the normal sessions' messages, without labels of all; nothing is drawn.
 
         Raises:
-            DataError: there is no normal session.
+            DataError: there is no normal session, or none with a message.
         """
-        normal = train.normal()
-        self._known = Vocabulary(normal, train.messages)
-        self._normal = _directions(self._vectors.table(normal, train.messages)[occurring(normal)])
+        normal = anything(normal_sessions(sessions, labels))
+        self._vocabulary = Vocabulary.of(normal, messages)
+        self._normal = _directions(self._vectors.table(normal, messages)[occurring(normal)])
         apart = self._distances(self._normal, rank=1)
         self._usual = float(np.median(apart[apart > 0])) if (apart > 0).any() else 0.5
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """The largest distance of a session's messages, in [0, 1)."""
-        new = np.intersect1d(occurring(sessions), np.flatnonzero(self._known.numbers(messages) == UNKNOWN))
-        distances = np.zeros(len(messages))  # a message that normal sessions hold is at no distance
-        distances[new] = self._distances(_directions(self._vectors.table([new], messages)[new]), rank=0)
+        strange = self._strange(sessions, messages)
         scores = np.zeros(len(sessions))
-        flat = distances[np.concatenate(sessions)] if len(sessions) else np.zeros(0)
+        flat = strange[np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])]
         np.maximum.at(scores, np.repeat(np.arange(len(sessions)), lengths(sessions)), flat)
-        return scores / (scores + self._usual)
+        return scores
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """Each message's own distance."""
+        strange = self._strange(sessions, messages)
+        return [strange[session] for session in sessions]
+
+    def about(self) -> dict[str, Any]:
+        """The encoder."""
+        return self._vectors.about()
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        facts = {"messages": self._vocabulary.texts, "usual_distance": self._usual}
+        Fitted({"normal": self._normal}, facts).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Fitted.read(folder)
+        self._vocabulary = Vocabulary(fitted.fact("messages"))
+        self._normal = fitted.array("normal")
+        self._usual = float(fitted.fact("usual_distance"))
+
+    def _strange(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """Scores of a table's messages that occur, (len(messages),); those that normal sessions hold are at no distance."""
+        unknown = self._vocabulary.numbers(sessions, messages) == UNKNOWN
+        rows = occurring(sessions)
+        new = rows[unknown[rows]]
+        distances = np.zeros(len(messages))
+        if len(new):
+            directions = _directions(self._vectors.table([new], messages)[new])
+            distances[new] = self._distances(directions, rank=0)
+        return distances / (distances + self._usual)
 
     def _distances(self, directions: Vectors, *, rank: int) -> Scores:
         """Cosine distance to the nearest normal message, or with `rank` 1 to the nearest but one."""
-        found = np.ones(len(directions))
+        distances = np.ones(len(directions))
         rank = min(rank, len(self._normal) - 1)
         for start in range(0, len(directions), _AT_ONCE):
-            apart = 1 - directions[start : start + _AT_ONCE] @ self._normal.T  # (messages, normal messages)
-            found[start : start + _AT_ONCE] = np.partition(apart, rank, axis=1)[:, rank]
-        return found.clip(0, 2)
+            chunk = directions[start : start + _AT_ONCE]
+            apart = 1 - chunk @ self._normal.T  # (messages, normal messages)
+            distances[start : start + _AT_ONCE] = np.partition(apart, rank, axis=1)[:, rank]
+        return distances.clip(0, 2)
 
 
 def _directions(vectors: Vectors) -> Vectors:
     """The same of length 1."""
-    directions: Vectors = vectors / np.linalg.norm(vectors, axis=1, keepdims=True).clip(min=1e-12)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    directions: Vectors = vectors / norms.clip(min=1e-12)
     return directions

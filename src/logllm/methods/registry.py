@@ -1,81 +1,185 @@
-"""The baselines by name."""
+"""Methods by name: those that come with logllm, and those that other packages bring by entry point."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import NamedTuple
+from importlib.metadata import entry_points
+from pathlib import Path
 
+from logllm.config.recipe import Recipe, packaged
 from logllm.errors import RecipeError
-from logllm.methods.baseline import Baseline
-from logllm.methods.classical import Classified, Isolated, logistic, random_forest, standardised_logistic, tree
-from logllm.methods.cnn import Cnn
-from logllm.methods.deeplog import DeepLog
-from logllm.methods.features import EventCounts, VectorSummary, WordPresence
-from logllm.methods.lines import Lines
-from logllm.methods.logrobust import LogRobust
-from logllm.methods.network import Classifier, EventNumbers, MessageVectors
-from logllm.methods.neurallog import NeuralLog
-from logllm.methods.rapid import Rapid
-from logllm.methods.unseen import Unseen
-from logllm.methods.vectors import FrozenVectors
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.entries import Entry, at, brought_by, third_party
 
-
-class Entry(NamedTuple):
-    """One baseline."""
-
-    what: str
-    """What it is, in one line."""
-    source: str
-    """Where it comes from; empty for what everybody knows."""
-    make: Callable[[FrozenVectors], Baseline]
-    """A new one; the frozen encoder is loaded only by those that read vectors, and may be shared."""
-
-
-BASELINES: dict[str, Entry] = {
-    "tree-counts": Entry("decision tree on event counts", "", lambda _: Classified(EventCounts(), tree)),
-    "logistic-counts": Entry("logistic regression on event counts", "", lambda _: Classified(EventCounts(), logistic)),
-    "forest-counts": Entry("isolation forest on event counts, without labels", "Liu et al. 2008", lambda _: Isolated(EventCounts())),
-    "random-forest-counts": Entry("random forest on event counts", "Breiman 2001", lambda _: Classified(EventCounts(), random_forest)),
-    "tree-words": Entry("decision tree on which words occur", "", lambda _: Classified(WordPresence(), tree)),
-    "logistic-words": Entry("logistic regression on which words occur", "", lambda _: Classified(WordPresence(), logistic)),
-    "forest-words": Entry("isolation forest on which words occur, without labels", "Liu et al. 2008", lambda _: Isolated(WordPresence())),
-    "unseen": Entry("share of messages that no normal session to learn from holds", "", lambda _: Unseen()),
+GROUP = "logllm.methods"
+"""Group of the entry points: a method's name, and what makes it of a recipe and a workplace."""
+_BUILT_IN: dict[str, Entry] = {
+    "logllm": Entry(
+        "a sentence encoder and a language model, joined and fine-tuned",
+        "LogLLM, Guan et al. 2024",
+        Needs.SESSIONS,
+        at("logllm.methods.logllm:LogLLMMethod"),
+    ),
+    "tree-counts": Entry(
+        "decision tree on event counts",
+        "",
+        Needs.SESSIONS,
+        at("logllm.methods.classical:tree_counts"),
+    ),
+    "logistic-counts": Entry(
+        "logistic regression on event counts",
+        "",
+        Needs.SESSIONS,
+        at("logllm.methods.classical:logistic_counts"),
+    ),
+    "forest-counts": Entry(
+        "isolation forest on event counts, without labels",
+        "Liu et al. 2008",
+        Needs.NOTHING,
+        at("logllm.methods.isolated:forest_counts"),
+    ),
+    "random-forest-counts": Entry(
+        "random forest on event counts",
+        "Breiman 2001",
+        Needs.SESSIONS,
+        at("logllm.methods.classical:random_forest_counts"),
+    ),
+    "tree-words": Entry(
+        "decision tree on which words occur",
+        "",
+        Needs.SESSIONS,
+        at("logllm.methods.classical:tree_words"),
+    ),
+    "logistic-words": Entry(
+        "logistic regression on which words occur",
+        "",
+        Needs.SESSIONS,
+        at("logllm.methods.classical:logistic_words"),
+    ),
+    "forest-words": Entry(
+        "isolation forest on which words occur, without labels",
+        "Liu et al. 2008",
+        Needs.NOTHING,
+        at("logllm.methods.isolated:forest_words"),
+    ),
+    "unseen": Entry(
+        "share of messages that no normal session to learn from holds",
+        "",
+        Needs.NOTHING,
+        at("logllm.methods.unseen:Unseen"),
+    ),
     "logistic-vectors": Entry(
         "logistic regression on mean, maximum and minimum of the messages' frozen vectors",
         "",
-        lambda vectors: Classified(VectorSummary(vectors), standardised_logistic),
+        Needs.SESSIONS,
+        at("logllm.methods.classical:logistic_vectors"),
     ),
     "logistic-extremes": Entry(
         "logistic regression on maximum and minimum of the messages' frozen vectors",
         "",
-        lambda vectors: Classified(VectorSummary(vectors, parts=("max", "min")), standardised_logistic),
+        Needs.SESSIONS,
+        at("logllm.methods.classical:logistic_extremes"),
     ),
     "logistic-lines": Entry(
-        "logistic regression on single messages' frozen vectors by the labels of lines, a session being its most alert message", "", Lines
+        "logistic regression on single messages' frozen vectors by the labels of lines, a session being its most alert message",
+        "",
+        Needs.LINES,
+        at("logllm.methods.lines:Lines"),
     ),
-    "rapid": Entry("distance to the nearest normal message's frozen vector, no training", "RAPID, No et al. 2023", Rapid),
-    "deeplog": Entry("LSTM that predicts the next event of normal sessions", "DeepLog, Du et al. 2017", lambda _: DeepLog()),
+    "rapid": Entry(
+        "distance to the nearest normal message's frozen vector, no training",
+        "RAPID, No et al. 2023",
+        Needs.NOTHING,
+        at("logllm.methods.rapid:Rapid"),
+    ),
+    "deeplog": Entry(
+        "LSTM that predicts the next event of normal sessions",
+        "DeepLog, Du et al. 2017",
+        Needs.NOTHING,
+        at("logllm.methods.deeplog:DeepLog"),
+    ),
     "logrobust": Entry(
         "attention BiLSTM over frozen vectors",
         "LogRobust, Zhang et al. 2019",
-        lambda vectors: Classifier(LogRobust, MessageVectors(vectors)),
+        Needs.SESSIONS,
+        at("logllm.methods.logrobust:logrobust"),
     ),
-    "cnn": Entry("convolutions over event numbers", "CNN, Lu et al. 2018", lambda _: Classifier(Cnn, EventNumbers())),
+    "cnn": Entry(
+        "convolutions over event numbers",
+        "CNN, Lu et al. 2018",
+        Needs.SESSIONS,
+        at("logllm.methods.cnn:cnn"),
+    ),
     "neurallog": Entry(
         "transformer over frozen vectors",
         "NeuralLog, Le and Zhang 2021",
-        lambda vectors: Classifier(NeuralLog, MessageVectors(vectors)),
+        Needs.SESSIONS,
+        at("logllm.methods.neurallog:neurallog"),
     ),
 }
-"""Every baseline by its name."""
+
+
+def names() -> list[str]:
+    """Names of all methods: logllm's own, then those of other packages by name."""
+    others = {point.name for point in entry_points(group=GROUP)}
+    return [*_BUILT_IN, *sorted(others - _BUILT_IN.keys())]
 
 
 def entry(name: str) -> Entry:
-    """A baseline by its name.
+    """A method by its name.
+
+    A name means one method: where two packages give it, or a package gives one of logllm's own, none is taken.
 
     Raises:
-        RecipeError: there is none; the message names the nearest and all.
+        RecipeError: there is no such method (the message names the nearest and all), or there are several.
+        ModelError: the package that brings it cannot be loaded.
     """
-    if name not in BASELINES:
-        near = get_close_matches(name, BASELINES, n=1, cutoff=0)[0]
-        raise RecipeError(f"no baseline {name!r}: the nearest is {near!r} of {', '.join(BASELINES)}")
-    return BASELINES[name]
+    points = list(entry_points(group=GROUP, name=name))
+    makers = [*(["logllm"] if name in _BUILT_IN else []), *map(brought_by, points)]
+    if not makers:
+        near = get_close_matches(name, names(), n=1, cutoff=0)[0]
+        raise RecipeError(f"no method {name!r}: the nearest is {near!r} of {', '.join(names())}")
+    if len(makers) > 1:
+        raise RecipeError(
+            f"method {name!r} is brought by {' and by '.join(makers)}: uninstall one of them"
+            f"{', or ask its makers for another name' if points else ''}"
+        )
+    return _BUILT_IN[name] if name in _BUILT_IN else third_party(points[0])
+
+
+def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
+    """A new method.
+
+    Args:
+        name: of the method.
+        recipe: its settings; `recipe.options` are for methods that have some.
+        workplace: what else it may use.
+
+    Raises:
+        RecipeError: there is no such method, or the recipe has settings that it does not know.
+        ModelError: the package that brings it does not keep the contract.
+    """
+    chosen = entry(name)
+    if name in _BUILT_IN and recipe.options:
+        raise RecipeError(f"method {name!r} has no options, recipe {recipe.name} sets {', '.join(recipe.options)}")
+    return chosen.make(recipe, workplace)
+
+
+def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe that a name means: a packaged one, a TOML file, or a method's name for that method as it comes.
+
+    Args:
+        name: of either kind, or a path.
+        overrides: `key.path=value`, in order.
+
+    Raises:
+        RecipeError: there is neither recipe nor method of the name, or as `Recipe.load`.
+    """
+    if name in packaged() or Path(name).suffix == ".toml" or Path(name).is_file():
+        return Recipe.load(name, overrides=overrides)
+    if name in names():
+        return Recipe.of_method(name, overrides=overrides)
+    near = get_close_matches(name, [*packaged(), *names()], n=1, cutoff=0)[0]
+    raise RecipeError(
+        f"no recipe or method {name!r}: the nearest is {near!r}; name a TOML file, "
+        f"a recipe ({', '.join(packaged())}) or a method ({', '.join(names())})"
+    )

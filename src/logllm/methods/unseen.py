@@ -1,35 +1,78 @@
 """The rule that what was never seen in normal operation is a sign of trouble."""
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import polars as pl
 
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, lengths
-from logllm.methods.baseline import Labelled
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.fitted import Fitted
+from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Scores
+from logllm.metrics import Labels, Progress, Scores
 
 
-class Unseen:
+class Unseen(Method):
     """The share of a session's messages that no normal session to learn from holds; any such message is an alarm.
 
-    The share ranks; so that .5 parts none from some it is raised by one half, and halved, wherever it is not zero.
+    With labels the anomalous sessions are left out, without labels it learns from all. The share ranks; so that .5 parts
+    none from some it is raised by one half, and halved, wherever it is not zero.
     """
 
-    def fit(self, train: Labelled, *, seed: int) -> None:
-        """Note the messages of the normal sessions.
+    needs: ClassVar[Needs] = Needs.NOTHING
+
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """There is nothing to set."""
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Note the messages of the normal sessions, without labels of all.
 
         Raises:
             DataError: there is none.
         """
-        self._known = Vocabulary(train.normal(), train.messages)
+        self._vocabulary = Vocabulary.of(normal_sessions(sessions, labels), messages)
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """0, or .5 and half the share."""
-        new = self._known.numbers(messages) == UNKNOWN
+        new = self._vocabulary.numbers(sessions, messages) == UNKNOWN
         sizes = lengths(sessions)
-        of = np.repeat(np.arange(len(sessions)), sizes)
-        flat = new[np.concatenate(sessions)] if len(sessions) else np.zeros(0)
-        shares = np.bincount(of, weights=flat, minlength=len(sessions)) / sizes.clip(min=1)
+        session = np.repeat(np.arange(len(sessions)), sizes)
+        flat = new[np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])]
+        counts = np.bincount(session, weights=flat, minlength=len(sessions))
+        shares = counts / sizes.clip(min=1)
         return np.where(shares > 0, 0.5 + shares / 2, 0.0)
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """1 for a message that was not seen, else 0."""
+        new = self._vocabulary.numbers(sessions, messages) == UNKNOWN
+        return [new[session].astype(np.float64) for session in sessions]
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        Fitted({}, {"messages": self._vocabulary.texts}).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        self._vocabulary = Vocabulary(Fitted.read(folder).fact("messages"))

@@ -1,34 +1,48 @@
 """Messages as vectors of an encoder that is not trained."""
 
 from collections.abc import Sequence
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import torch
 
 from logllm.config.model import EncoderSection
+from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, occurring
-from logllm.model.backbone import load_backbone
-from logllm.model.batch import MessageTokens
-from logllm.model.encoder import Encoder
-from logllm.model.weights import Progress, locate
+from logllm.methods.contract import Report, Workplace
+
+if TYPE_CHECKING:
+    from logllm.model.encoder import Encoder
 
 Vectors = npt.NDArray[np.float32]
 
+REMEMBERED = 50_000
+"""Messages whose vectors are kept: 77 MB of vectors of 384 components."""
 _POSITIONS = 4096
 """Token positions of one pass."""
 
 
 class FrozenVectors:
-    """A frozen encoder's vectors, each message encoded once however often it is asked for."""
+    """A frozen encoder's vectors; those of the 50,000 messages that were asked for last are remembered.
 
-    def __init__(self, section: EncoderSection, *, progress: Progress | None = None) -> None:
+    A vector differs in its last digits with the messages that are encoded beside it, and so do scores made of it.
+    Several threads may ask at once: one encodes at a time.
+    """
+
+    def __init__(self, section: EncoderSection, *, report: Report | None = None) -> None:
         """Use an encoder as it comes, without adapters; it is loaded when the first message needs it."""
         self.section = section
-        self._progress = progress
-        self._known: dict[str, Vectors] = {}
-        self._encoder: tuple[Encoder, object] | None = None
+        self._report = report
+        self._remembered: dict[str, Vectors] = {}  # the one asked for last is last
+        self._loaded: tuple[Encoder, Any] | None = None
+        self._lock = Lock()
+
+    @classmethod
+    def of(cls, recipe: Recipe, workplace: Workplace) -> Self:
+        """Those of a recipe's encoder."""
+        return cls(recipe.model.encoder, report=workplace.report)
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
         """Vectors of a table's messages that occur in sessions, zeros for the others, (len(messages), d_enc).
@@ -38,24 +52,59 @@ class FrozenVectors:
         """
         rows = occurring(sessions)
         texts = messages.gather(rows).to_list()
-        self._encode([text for text in texts if text not in self._known])
-        table = np.zeros((len(messages), self._loaded()[0].width), dtype=np.float32)
+        with self._lock:
+            vectors = self._vectors(texts)
+            width = self._encoder()[0].width
+        table = np.zeros((len(messages), width), dtype=np.float32)
         if len(rows):
-            table[rows] = np.stack([self._known[text] for text in texts])
+            table[rows] = np.stack(vectors)
         return table
 
-    def _loaded(self) -> tuple[Encoder, object]:
-        """The encoder and its tokenizer."""
-        if self._encoder is None:
-            model, tokenizer = load_backbone(locate(self.section.weights, progress=self._progress), self.section)
-            self._encoder = Encoder(model, self.section, adapters=False).eval(), tokenizer
-        return self._encoder
+    def about(self) -> dict[str, Any]:
+        """The encoder's name and fingerprint, as a run's manifest has them."""
+        from logllm.model.fingerprint import fingerprint
+        from logllm.model.weights import locate
 
-    def _encode(self, texts: list[str]) -> None:
-        """Make sure that some messages are known."""
+        folder = locate(self.section.weights, progress=self._report)
+        model = {"weights": self.section.weights, "sha256": fingerprint(folder)}
+        return {"base_models": {"encoder": model}}
+
+    def _vectors(self, texts: list[str]) -> list[Vectors]:
+        """Vectors of some messages, remembered or made now."""
+        new = [text for text in texts if text not in self._remembered]
+        self._remembered |= self._encoded(new)
+        vectors = []
+        for text in texts:
+            vector = self._remembered.pop(text)
+            self._remembered[text] = vector
+            vectors.append(vector)
+        for text in list(self._remembered)[: max(0, len(self._remembered) - REMEMBERED)]:
+            del self._remembered[text]
+        return vectors
+
+    def _encoded(self, texts: list[str]) -> dict[str, Vectors]:
+        """Vectors of some messages by their text, made now."""
         if not texts:
-            return
-        encoder, tokenizer = self._loaded()
+            return {}
+        import torch
+
+        from logllm.model.batch import MessageTokens
+
+        encoder, tokenizer = self._encoder()
         tokens = MessageTokens(texts, tokenizer, max_tokens=self.section.max_tokens)
-        found = encoder.table(tokens, positions=_POSITIONS, device=torch.device("cpu")).numpy()
-        self._known.update(zip(texts, found, strict=True))
+        device = torch.device("cpu")
+        vectors = encoder.table(tokens, positions=_POSITIONS, device=device).numpy()
+        # Copies: a row of an array keeps the whole of it in memory.
+        return {text: vector.copy() for text, vector in zip(texts, vectors, strict=True)}
+
+    def _encoder(self) -> "tuple[Encoder, Any]":
+        """The encoder and its tokenizer."""
+        if self._loaded is None:
+            from logllm.model.backbone import load_backbone
+            from logllm.model.encoder import Encoder
+            from logllm.model.weights import locate
+
+            folder = locate(self.section.weights, progress=self._report)
+            model, tokenizer = load_backbone(folder, self.section)
+            self._loaded = Encoder(model, self.section, adapters=False).eval(), tokenizer
+        return self._loaded

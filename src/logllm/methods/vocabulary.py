@@ -1,6 +1,7 @@
 """The messages that a method has learnt from, by their text."""
 
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 import polars as pl
@@ -12,17 +13,28 @@ UNKNOWN = 0
 
 
 class Vocabulary:
-    """Numbers from 1 for the messages of some sessions."""
+    """Numbers from 1 for some messages."""
 
-    def __init__(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
+    def __init__(self, texts: Sequence[str]) -> None:
+        """Know some messages, in their order."""
+        self.texts = list(texts)
+        self._numbers = {text: number for number, text in enumerate(self.texts, 1)}
+
+    @classmethod
+    def of(cls, sessions: Sequence[Rows], messages: pl.Series) -> Self:
         """Know the messages that occur in sessions, in the order of their table."""
-        texts = messages.gather(occurring(sessions)).to_list()
-        self._numbers = {text: number for number, text in enumerate(texts, 1)}
+        return cls(messages.gather(occurring(sessions)).to_list())
 
     def __len__(self) -> int:
-        return len(self._numbers)
+        return len(self.texts)
 
-    def numbers(self, messages: pl.Series) -> Rows:
-        """For each message of a table its number, or `UNKNOWN`, (len(messages),)."""
-        found = (self._numbers.get(text, UNKNOWN) for text in messages.to_list())
-        return np.fromiter(found, dtype=np.int64, count=len(messages))
+    def numbers(self, sessions: Sequence[Rows], messages: pl.Series) -> Rows:
+        """Numbers of a table's messages that occur in sessions, (len(messages),).
+
+        `UNKNOWN` stands for those that are not known, and for those that do not occur.
+        """
+        rows = occurring(sessions)
+        texts = messages.gather(rows).to_list()
+        numbers = np.full(len(messages), UNKNOWN, dtype=np.int64)
+        numbers[rows] = [self._numbers.get(text, UNKNOWN) for text in texts]
+        return numbers

@@ -14,11 +14,13 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
 from logllm.model.backbone import without_bars
-from logllm.model.card import model_card
-from logllm.model.checkpoint import MERGED, PROJECTOR, hashes, load_run, write_manifest, write_recipe
-from logllm.model.run import read_manifest, read_recipe, verified
+from logllm.model.card import MERGED, model_card
+from logllm.model.checkpoint import hashes, load_run
+from logllm.model.run import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.model.weights import SMALL_TIER, Progress, locate
 
+WHOLE = "whole"
+"""A manifest's `bundle` of a run without adapters."""
 CARD = "README.md"
 """The model card's file, where the Hugging Face hub looks for it."""
 
@@ -54,7 +56,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
         The bundle's manifest.
 
     Raises:
-        ModelError: no finished run, a bundle already, or 4-bit weights to merge into.
+        ModelError: no finished run, a bundle already, or 4-bit weights or none at all to merge into.
         DataError: a report of another run, or a folder that is taken or cannot be written.
     """
     manifest, recipe = verified(run), read_recipe(run)
@@ -66,18 +68,38 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     section, hub = _named(recipe.model)
     recipe = recipe.model_copy(update={"model": section})
     with new_folder(out, force=force, kind="bundle") as place:
-        if bundle.merged:
-            _merge(run, place, recipe=recipe, progress=progress)
-        else:
-            _copy(run, place, section=section)
+        kind = _write(run, place, bundle=bundle, recipe=recipe, progress=progress)
         write_recipe(place, recipe)
-        bases = {part: {**manifest["base_models"][part], "weights": name} for part, name in _weights(section).items()}
+        names = _weights(section)
+        bases = {part: {**base, "weights": names[part]} for part, base in manifest.get("base_models", {}).items()}
         files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
-        bundled = {**manifest, "bundle": MERGED if bundle.merged else "adapters", "base_models": bases, "files": files}
+        bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
         card = model_card(bundled, recipe, hub=hub, license=bundle.license, reports=reports)
         write_atomic(place / CARD, card.encode())
         write_manifest(place, bundled)
     return read_manifest(out)
+
+
+def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: Progress | None) -> str:
+    """Write what the run has learnt; gives what kind of bundle that makes.
+
+    Raises:
+        ModelError: 4-bit weights, or nothing, to merge into.
+        DataError: no room.
+    """
+    files = verified(run)["files"]
+    if PROJECTOR in files and bundle.merged:
+        _merge(run, place, recipe=recipe, progress=progress)
+        return MERGED
+    if PROJECTOR in files:
+        _copy(run, place, section=recipe.model)
+        return "adapters"
+    if bundle.merged:
+        raise ModelError(f"{run} is a run of method {recipe.method}, which has no adapters to merge: export it without --merged")
+    for name in files:
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(run / name, place / name)
+    return WHOLE
 
 
 def _weights(section: ModelSection) -> dict[str, str]:
@@ -153,7 +175,7 @@ def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
-    ours = f"{manifest['name']}@{manifest['files'][PROJECTOR][:8]}"
+    ours = model_name(manifest)
     if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals", "threshold"} <= report.keys():
         raise DataError(f"{path} is no report: write it with logllm evaluate --json")
     if report["model"] != ours:

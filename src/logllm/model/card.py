@@ -6,6 +6,10 @@ from typing import Any
 from logllm.config.recipe import Recipe
 from logllm.model.run import SHIPPED
 
+MERGED = "merged"
+"""A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
+METHOD = "logllm"
+"""The method whose adapters are exported; runs of all others are exported as they are."""
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 _LIMITS = """## Limits
 
@@ -46,15 +50,16 @@ def model_card(
         _settings(manifest, recipe),
         _LIMITS,
     )
-    return "\n\n".join((front, f"# {manifest['name']}", *parts, _licences(manifest, license), _CITATION)) + "\n"
+    cite = [_CITATION] if recipe.method == METHOD else []
+    return "\n\n".join((front, f"# {manifest['name']}", *parts, _licences(manifest, license), *cite)) + "\n"
 
 
 def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None], license: str) -> str:
     """What the hub indexes."""
     from huggingface_hub import ModelCardData
 
-    bases = [name for name in hub.values() if name is not None]
-    relation = {"base_model_relation": "adapter" if manifest["bundle"] == "adapters" else "finetune"}
+    bases = [name for part, name in hub.items() if name is not None and part in manifest.get("base_models", {})]
+    relation = {"base_model_relation": "adapter" if manifest["bundle"] != MERGED else "finetune"}
     tags = ["log-anomaly-detection", "anomaly-detection", "log-analysis", "logllm"]
     lineage: dict[str, Any] = {"base_model": bases, **relation} if bases else {}
     data = ModelCardData(library_name="logllm", license=license, tags=tags, **lineage)
@@ -63,10 +68,16 @@ def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None],
 
 def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """One paragraph."""
-    bases = manifest["base_models"]
+    bases = manifest.get("base_models", {})
+    if recipe.method != METHOD:
+        vectors = f" It reads vectors of `{bases['encoder']['weights']}`." if "encoder" in bases else ""
+        return (
+            f"Log anomaly detection: for each session of a log a score and a verdict. Method `{recipe.method}`.{vectors} "
+            f"Trained with logllm {manifest['versions']['logllm']}, seed {manifest['seed']}."
+        )
     kind = (
         "LoRA adapters and a projector, to be used with the two base models"
-        if manifest["bundle"] == "adapters"
+        if manifest["bundle"] != MERGED
         else "Two whole models, into which LoRA adapters were merged, and a projector"
     )
     origin = (
@@ -76,7 +87,7 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
         else f"Trained with logllm {manifest['versions']['logllm']}, recipe `{manifest['recipe']}`, seed {manifest['seed']}."
     )
     formats = sorted({recipe.model.encoder.dtype, recipe.model.decoder.dtype} - {"float32"})
-    merged = manifest["bundle"] != "adapters"
+    merged = manifest["bundle"] == MERGED
     rounded = (
         f" Merging rounded to {' and '.join(formats)}: scores differ a little from those of the adapters." if merged and formats else ""
     )
@@ -93,8 +104,8 @@ def _use(manifest: Mapping[str, Any], hub: Mapping[str, str | None]) -> str:
         return "\n".join([*lines, "    logllm detect postgresql.log"])
     lines = ["## Use", "", "With logllm installed, `NAME` being this model's name on the hub:", ""]
     lines += ["    hf download NAME --local-dir RUN", "    logllm detect RUN app.log"]
-    for part, base in manifest["base_models"].items():
-        if hub[part] is None and manifest["bundle"] == "adapters":
+    for part, base in manifest.get("base_models", {}).items():
+        if hub[part] is None and manifest["bundle"] != MERGED:
             lines += [
                 "",
                 f"The {part} `{base['weights']}` was a folder where this was trained. Put a folder of that name with the same weights "
@@ -158,6 +169,9 @@ def _data(manifest: Mapping[str, Any]) -> str:
 
 def _settings(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """The settings that matter most."""
+    if recipe.method != METHOD:
+        rows = [f"| {name} | {value} |" for name, value in {"method": recipe.method, **recipe.options}.items()]
+        return "\n".join(["## Settings", "", "| | |", "|---|---|", *rows, "", "All of them are in `recipe.toml`."])
     model = recipe.model
     depth = "" if model.decoder.layers is None else f", its first layers: {model.decoder.layers}"
     words = [f"`{text.encode('unicode_escape').decode()}`" if text else "" for text in (model.prompt.head, model.prompt.tail)]
@@ -177,8 +191,10 @@ def _settings(manifest: Mapping[str, Any], recipe: Recipe) -> str:
 
 def _licences(manifest: Mapping[str, Any], license: str) -> str:
     """Whose licences hold."""
-    names = " and ".join(f"`{base['weights']}`" for base in manifest["base_models"].values())
-    held = "contains weights derived from" if manifest["bundle"] != "adapters" else "is used with"
+    names = " and ".join(f"`{base['weights']}`" for base in manifest.get("base_models", {}).values())
+    if not names:
+        return f"## Licences\n\nThis bundle: `{license}`, as its publisher says."
+    held = "contains weights derived from" if manifest["bundle"] == MERGED else "is used with"
     return (
         f"## Licences\n\nThis bundle: `{license}`, as its publisher says. It {held} {names}: their licences hold too, for whoever "
         "publishes it and for whoever uses it, and are not checked by logllm."

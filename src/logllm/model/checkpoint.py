@@ -1,6 +1,5 @@
 """A run directory: recipe, adapters, projector and a manifest that everything is verified against."""
 
-import json
 import platform
 import shutil
 from collections.abc import Mapping
@@ -13,20 +12,17 @@ from safetensors.torch import load_file, save_file
 
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
-from logllm.data.files import MANIFEST, sha256, write_atomic
+from logllm.data.files import honour_umask, sha256, write_atomic
 from logllm.errors import ModelError
+from logllm.model.card import MERGED
 from logllm.model.fingerprint import fingerprint
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.merging import merge
-from logllm.model.run import RECIPE, VERSION, read_recipe, verified
+from logllm.model.run import PROJECTOR, read_recipe, verified
 from logllm.model.weights import Progress, locate
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""
-PROJECTOR = "projector.safetensors"
-"""File of the projector's weight and bias."""
-MERGED = "merged"
-"""A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
@@ -70,11 +66,6 @@ def check_base_models(
             )
 
 
-def write_recipe(run: Path, recipe: Recipe) -> None:
-    """Write the resolved recipe."""
-    write_atomic(run / RECIPE, recipe.toml().encode())
-
-
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
     """Write adapters (PEFT's format) and projector.
 
@@ -91,6 +82,7 @@ def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, 
         scratch = run / f".{part}.new"
         shutil.rmtree(scratch, ignore_errors=True)
         adapted.save_pretrained(scratch, save_embedding_layers=False)
+        honour_umask(scratch)
         shutil.rmtree(run / part, ignore_errors=True)
         scratch.rename(run / part)
         (run / part / "README.md").unlink(missing_ok=True)
@@ -106,11 +98,6 @@ def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 def hashes(run: Path) -> dict[str, str]:
     """The SHA-256 of each file that training makes, for the manifest."""
     return {name: sha256(run / name) for name in _LEARNED}
-
-
-def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest; last, since it vouches for everything else."""
-    write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
 
 
 def load_run(run: Path, *, merged: bool = False, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:

@@ -1,12 +1,12 @@
-"""Where a model computes: the accelerator that is there, else the processor."""
+"""The device that is there."""
 
 import torch
 
 
 def device() -> torch.device:
-    """The accelerator that this machine has, else its processor.
+    """The accelerator of this machine, else its processor.
 
-    Torch's builds for a GPU are also what `pip install torch` gives on machines without one: what torch was built for says
-    nothing, so the machine is looked at.
+    Asked of the machine: PyTorch's usual Linux build is one for CUDA, and by itself names CUDA on
+    machines without a GPU, too.
     """
     return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

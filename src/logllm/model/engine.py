@@ -14,13 +14,12 @@ from logllm.model.bert import Bert
 from logllm.model.light import Light
 from logllm.model.llama import Llama
 from logllm.model.logllm import LogLLM
+from logllm.model.rounding import DOUBT
 from logllm.model.tree import Tree, grow
 
 Progress = Callable[[int, int], None]
 """Told how many of how many sessions are scored."""
 
-DOUBT = 1.0
-"""A logit that may be wrong by so much (measured for bf16: .4 to .8 at most) and would then matter is computed again, exactly."""
 TOLERANCE = 0.01
 """Difference of scores that matters."""
 
@@ -92,6 +91,14 @@ class Engine:
             logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
         return logits
 
+    def rounding_error(self, sessions: Sequence[Rows], vectors: Tensor) -> float | None:
+        """The largest error of a logit, anomalous minus normal, of some sessions; none where nothing is rounded."""
+        if self._rounding is None:
+            return None
+        rounded = self._through(self._rounding, sessions, vectors=vectors, progress=None)  # (b, 2)
+        errors = (rounded - self._exact(sessions, vectors)).diff(dim=1)  # (b, 1)
+        return float(errors.abs().max())
+
     def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
         if self._decoder is not None:
             return self._through(self._decoder, sessions, vectors=vectors, progress=progress)
@@ -128,15 +135,6 @@ class Engine:
             logits[torch.from_numpy(some)] = decoder.logits(inputs, tree, ids=self.model.prompt.verdict_ids, progress=told).double()
             done += len(some)
         return logits
-
-
-def rounds_fast(model: LogLLM | Light) -> bool:
-    """Whether engine `bf16` can run a model and its device multiplies matrices of bfloat16 faster than others."""
-    if not Llama.serves(model.sources()[1]):
-        return False
-    if model.device.type == "cpu":
-        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    return model.device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _trees(prompts: Sequence[Rows], *, positions: int) -> list[tuple[Rows, Tree]]:

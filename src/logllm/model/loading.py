@@ -1,4 +1,4 @@
-"""A run to an engine: from its files alone where passes of our own serve, else through transformers."""
+"""A run to what an engine scores with: from its files alone where passes of our own serve, else through transformers."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,44 +10,44 @@ from safetensors.torch import load_file
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.model.bert import Bert
-from logllm.model.checkpoint import ADAPTERS, MERGED, PROJECTOR, check_base_models, inside, load_run
+from logllm.model.card import MERGED
+from logllm.model.checkpoint import ADAPTERS, check_base_models, inside, load_run
 from logllm.model.device import device
-from logllm.model.engine import Engine
 from logllm.model.light import Light, LightPart
 from logllm.model.llama import Llama
+from logllm.model.logllm import LogLLM
 from logllm.model.mapped import mapped
 from logllm.model.merging import Adapters
 from logllm.model.prompt import render
+from logllm.model.run import PROJECTOR
 from logllm.model.tokenizer import FileTokenizer
 from logllm.model.weights import Progress, locate
 
 
-def load_engine(
-    run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], threshold: float, progress: Progress | None = None
-) -> tuple[Engine, Any]:
-    """A verified run ready to score, on a GPU where there is one.
+def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Progress | None = None) -> tuple[LogLLM | Light, Any]:
+    """A verified run ready for an engine, on a GPU where there is one.
 
     Args:
         run: a finished run whose files are what its manifest says (`logllm.model.run.verified`).
-        recipe: the run's; its `detect` says which engine.
+        recipe: the run's.
         manifest: the run's.
-        threshold: scores that are near it are not left to an engine that rounds.
         progress: told of fetches and conversions of base models.
 
     Returns:
-        The engine, and the encoder's tokenizer.
+        The network, or what its files hold where that is enough; and the encoder's tokenizer.
 
     Raises:
-        ModelError: a base model that is missing, has changed or does not serve, or an engine that cannot run it.
+        ModelError: a base model that is missing, has changed or does not serve.
+        RecipeError: it takes transformers, which is not installed.
     """
     whole = manifest.get("bundle") == MERGED
     if not whole:
         check_base_models(run, manifest, section=recipe.model, progress=progress)
     light = light_model(run, inside(run, recipe.model) if whole else recipe.model, adapters=not whole)
     if light is not None:
-        return Engine(light[0], section=recipe.detect, threshold=threshold), light[1]
+        return light
     network, tokenizer, _, _ = load_run(run, merged=True, progress=progress)
-    return Engine(network.to(device()), section=recipe.detect, threshold=threshold), tokenizer
+    return network.to(device()), tokenizer
 
 
 def light_model(run: Path, section: ModelSection, *, adapters: bool) -> tuple[Light, FileTokenizer] | None:

@@ -1,18 +1,24 @@
 """What a run directory says of itself: its recipe and its manifest, verified; to read them takes no torch."""
 
+import hashlib
 import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from logllm.config.recipe import Recipe
-from logllm.data.files import MANIFEST, sha256
+from logllm.data.files import MANIFEST, sha256, write_atomic
 from logllm.errors import ModelError
 
-VERSION = 1
+VERSION = 2
 """Version of the run directory's layout."""
+_READ = (1, 2)
+"""Layouts that are read; in the first the method is always LogLLM."""
 RECIPE = "recipe.toml"
 """File of the resolved recipe."""
+PROJECTOR = "projector.safetensors"
+"""File of LogLLM's projector."""
 SHIPPED = "postgres"
 """Name of the run that comes with the package."""
 
@@ -32,9 +38,41 @@ def shipped_run() -> Path:
     return folder
 
 
+def find_run(name: str | Path) -> Path:
+    """A run's folder by what a person calls it: the folder, or `postgres` for the run that comes with logllm.
+
+    Raises:
+        ModelError: this installation comes without one.
+    """
+    return shipped_run() if str(name) == SHIPPED and not Path(name).exists() else Path(name)
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """What verdicts call a run: its name and the first digits of the hash of what it has learnt.
+
+    >>> model_name({"name": "app", "files": {"projector.safetensors": "0123456789abcdef"}})
+    'app@01234567'
+    """
+    files = manifest["files"]
+    if PROJECTOR in files:
+        return f"{manifest['name']}@{files[PROJECTOR][:8]}"
+    learnt = json.dumps(files, sort_keys=True).encode()
+    return f"{manifest['name']}@{hashlib.sha256(learnt).hexdigest()[:8]}"
+
+
 def read_recipe(run: Path) -> Recipe:
     """A run's resolved recipe."""
     return Recipe.load(run / RECIPE)
+
+
+def write_recipe(run: Path, recipe: Recipe) -> None:
+    """Write the resolved recipe."""
+    write_atomic(run / RECIPE, recipe.toml().encode())
+
+
+def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest; last, since it vouches for everything else."""
+    write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
@@ -52,8 +90,10 @@ def read_manifest(run: Path) -> dict[str, Any]:
         raise ModelError(f"{path} cannot be read: {exc}") from exc
     if not isinstance(manifest, dict) or manifest.get("kind") != "run":
         raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; name the folder that `logllm train --out` wrote")
-    if manifest.get("version") != VERSION:
-        raise ModelError(f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {VERSION}: train again")
+    if manifest.get("version") not in _READ:
+        raise ModelError(
+            f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {_READ[0]} to {VERSION}: train again"
+        )
     return manifest
 
 

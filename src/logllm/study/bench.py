@@ -17,7 +17,8 @@ from logllm.data.prepared import Prepared
 from logllm.data.redaction import redact_text
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
-from logllm.errors import DataError
+from logllm.errors import DataError, ModelError
+from logllm.methods.logllm import LogLLMMethod
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
@@ -26,9 +27,9 @@ from logllm.model.scorer import Scorer
 from logllm.model.weights import Progress
 from logllm.study.stages import Watch, line_stages, model_stages, saved, session_stages
 from logllm.study.work import number_format
+from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step, TrainingSet
 from logllm.training.memory import most_resident, resident
-from logllm.training.train import accelerate, deterministic, training_set
 
 FIRST_LINES = 10
 """Lines that a fresh process judges to show how long a start takes."""
@@ -90,19 +91,32 @@ def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tup
     detector = loading.timed(lambda: Detector.load(run, engine=engine))
     loaded = resident()
     sessions = 0
-    for frame in judging.each(detector.read(sources)):
+    reading = detector.read(sources)
+    for frame in judging.each(reading.frames()):
         judging.timed(json_lines, frame)
         sessions += frame.height
     return detector, {
         "load_seconds": loading.seconds,
-        "end_to_end": judging.stage(lines=detector.counts["lines"], sessions=sessions),
+        "end_to_end": judging.stage(lines=reading.counts["lines"], sessions=sessions),
         "memory": {"loaded": loaded, "peak": most_resident()},
     }
 
 
+def scorer_of(detector: Detector) -> Scorer:
+    """What scores in a run of LogLLM.
+
+    Raises:
+        ModelError: the run is another method's, whose stages are not known here.
+    """
+    if not isinstance(detector.method, LogLLMMethod):
+        raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
+    return detector.method.scorer
+
+
 def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak."""
-    recipe, engine, tokenizer = detector.recipe, detector.engine, detector.tokenizer
+    recipe, scorer = detector.recipe, scorer_of(detector)
+    engine, tokenizer = scorer.engine, scorer.tokenizer
     lines = line_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     grouped, sessions, messages = session_stages(sources, settings, batch_lines=recipe.detect.read_lines)
     told("encoding and decoding", 0.45)
@@ -133,7 +147,7 @@ def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[di
     prepared = Prepared.load(data)
     short = [stage.model_copy(update={"max_sessions": batch * (steps + _WARM_UP), "epochs": None}) for stage in recipe.train.stages]
     section = recipe.train.model_copy(update={"stages": tuple(short)})
-    sessions, labels, alerts = training_set(prepared)
+    sessions, labels, _, alerts = Examples.of(prepared)
     seconds: list[list[float]] = [[] for _ in short]
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(recipe.model)

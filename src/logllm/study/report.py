@@ -5,26 +5,20 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 from logllm.data.prepared import Prepared
-from logllm.errors import DataError
-from logllm.metrics import Labels, Scores
+from logllm.metrics import calibration
 from logllm.study.doubts import doubts
-from logllm.study.judged import judged
 from logllm.study.mistakes import worst
 from logllm.study.page import page
 from logllm.study.plots import check_plots, draw, png, svg
 
-TRIVIAL = ("tree-counts", "logistic-words", "unseen")
-"""Baselines that take seconds: every model should do better."""
 PAGE = "report.html"
 """File of the page."""
 KIND = "report"
 """What the folder's manifest says it is."""
-_BANDS = 10
 
 
 def check_report(folder: Path, *, force: bool) -> None:
@@ -36,17 +30,6 @@ def check_report(folder: Path, *, force: bool) -> None:
     """
     check_replaceable(folder, force=force, kind=KIND)
     check_plots()
-
-
-def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """What a report says of the trivial baselines: `baselines`, their reports on the test part, and `not_judged`, why others have none."""
-    found, missing = {}, {}
-    for name in TRIVIAL:
-        try:
-            found[name] = judged(name, prepared, seed=seed, progress=None).report
-        except DataError as exc:  # such as one label only in train: a run from elsewhere can be judged all the same
-            missing[name] = str(exc)
-    return {"baselines": found, "not_judged": missing}
 
 
 def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
@@ -92,24 +75,3 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
 def complete(report: Mapping[str, Any]) -> dict[str, Any]:
     """A report with `warnings`: all that should make a reader careful."""
     return {**report, "warnings": doubts(report)}
-
-
-def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
-    """How far scores are from probabilities: in ten bands of equal width, and their mean distance weighted by sessions (Naeini 2015).
-
-    >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
-    0.25
-    """
-    band = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
-    bands = [
-        {
-            "from": at / _BANDS,
-            "to": (at + 1) / _BANDS,
-            "sessions": int((band == at).sum()),
-            "mean": float(scores[band == at].mean()),
-            "anomalous": float(labels[band == at].mean()),
-        }
-        for at in np.unique(band).tolist()
-    ]
-    error = sum(each["sessions"] * abs(each["mean"] - each["anomalous"]) for each in bands) / len(scores)
-    return {"error": float(error), "bands": bands}

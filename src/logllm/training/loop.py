@@ -58,11 +58,7 @@ class TrainingSet:
         Raises:
             DataError: a stage crops, replaces, transplants or judges beginnings, and labels are not per line.
         """
-        if self.alerts is None and any(map(_by_line, section.stages)):
-            raise DataError(
-                "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
-                "leave them off"
-            )
+        check_line_labels(section, self.alerts)
         rows = drawn(self.sessions, self.labels, how=section.draw)
         return [rows[stage_order(self.labels[rows], section, stage=stage)] for stage in range(len(section.stages))]
 
@@ -94,6 +90,19 @@ class TrainingSet:
     @cached_property
     def _normal(self) -> Normal:
         return normal_part(self.sessions, self.alerts)
+
+
+def check_line_labels(section: TrainSection, alerts: Sequence[Alerts] | None) -> None:
+    """Whether the labels of lines are there, where a stage takes them.
+
+    Raises:
+        DataError: they are not.
+    """
+    if alerts is None and any(map(_by_line, section.stages)):
+        raise DataError(
+            "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
+            "leave them off"
+        )
 
 
 def _draws(stage: StageSection) -> bool:

@@ -16,10 +16,10 @@ from logllm.model.batch import MessageTokens
 from logllm.model.blueprint import Blueprint, draw
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.weights import SMALL_TIER, Progress, available, locate
+from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.loop import TrainingSet
 from logllm.training.memory import Memory, resident, stage_memory
 from logllm.training.sampler import Order
-from logllm.training.train import accelerate, deterministic, training_set
 
 _CUDA_CONTEXT = 500 * 2**20
 """Bytes that CUDA itself takes of a GPU, about; not measured here."""
@@ -79,7 +79,9 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     """
     require("train", to="train")
     prepared = Prepared.load(data)
-    sessions, labels, alerts = training_set(prepared)
+    examples = Examples.of(prepared)
+    check_examples(recipe, examples)
+    sessions, labels, _, alerts = examples
     accelerator = accelerate(recipe)
     models = (recipe.model.encoder, recipe.model.decoder)
     for part in models:

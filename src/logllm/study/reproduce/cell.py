@@ -124,7 +124,7 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
         report = {
             "cell": cell.label,
             "figures": figures,
-            **_spent(home, figures),
+            **_spent(home),
             "data": cell.place.manifest()["fingerprint"],
             **_surroundings(run),
             "commands": [
@@ -154,11 +154,12 @@ def _claimed(home: Path) -> Iterator[bool]:
 def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     """The cell's commands by step."""
     data, begun = str(cell.place.folder), run.is_dir()
-    if cell.method != LOGLLM:
-        again = ["--force"] if begun else []
-        return {"baseline": ["baseline", cell.method, "--data", data, "--out", str(run), "--seed", str(cell.seed), "--json", *again]}
     keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
     score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
+    if cell.method != LOGLLM and cell.trained is None:
+        seed = ["--set", f"train.seed={cell.seed}"]
+        again = ["--force"] if begun else []
+        return {"train": ["train", cell.method, *seed, "--data", data, "--out", str(run), *again], **score}
     if cell.recipe is None:
         return score
     write_atomic(home / "recipe.toml", cell.recipe.toml().encode())
@@ -166,18 +167,14 @@ def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     return {"train": ["train", str(home / "recipe.toml"), "--data", data, "--out", str(run), *resume], **score}
 
 
-def _spent(home: Path, figures: Mapping[str, Any]) -> dict[str, Any]:
+def _spent(home: Path) -> dict[str, Any]:
     """Time, all attempts added, and the largest memory of training and scoring."""
     lines = [json.loads(line) for line in (home / _SPENT).read_text(encoding="utf-8").splitlines()]
     steps: dict[str, list[dict[str, Any]]] = {}
     for line in lines:
         steps.setdefault(line["step"], []).append(line)
     seconds = {step: round(sum(line["seconds"] for line in of), 1) for step, of in steps.items()}
-    if said := figures.get("seconds"):  # a baseline fits and scores in one process, and knows what took how long
-        seconds = {"train": said["fit"], "score": said["score"]}
     peaks = {step: max((line["peak"] for line in of if line["peak"]), default=None) for step, of in steps.items()}
-    if "baseline" in peaks:
-        peaks = dict.fromkeys(("train", "score"), peaks["baseline"])
     return {"seconds": seconds, "peak_memory": peaks, "interruptions": sum(line["code"] != 0 for line in lines)}
 
 

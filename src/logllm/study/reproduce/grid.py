@@ -180,7 +180,7 @@ def _unstable(asked: Asked, under: Path) -> list[Cell]:
         for by in (Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios):
             others = [altered(place, under, by=by, seed=seed) for seed in range(asked.seeds)]
             for cell in whole:
-                trained = None if cell.method != LOGLLM else asked.run or cell
+                trained = asked.run or cell if cell.method == LOGLLM else cell
                 cells.append(Cell(others[cell.seed], cell.method, cell.seed, f"{by.kind} {by.ratio:g}", by._asdict(), trained=trained))
     return cells
 

@@ -79,7 +79,7 @@ def _pool(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> Pooled:
 def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
     """A cell's test sessions with their scores."""
     home = folder / cell.slug
-    path = home / ("scores" if cell.method == LOGLLM else "run") / "scores.parquet"
+    path = home / "scores" / "scores.parquet"
     if not path.is_file():
         raise DataError(f"{home} is done but has no scores: remove that folder, and the same command does the cell again")
     frame = pl.read_parquet(path)

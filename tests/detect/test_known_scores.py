@@ -1,4 +1,4 @@
-"""Sessions in columns: the same logits as one by one, each distinct session asked for once, memory that does not grow."""
+"""Sessions in columns: the same scores as one by one, each distinct session asked for once, memory that does not grow."""
 
 from functools import partial
 
@@ -12,8 +12,8 @@ from logllm.config.sessions import SessionSection
 from logllm.data.grouping import RECORDS
 from logllm.data.messages import MessageTable
 from logllm.data.sessions import sessionizer
-from logllm.detect import distinct as module
-from logllm.detect.distinct import Distinct
+from logllm.detect import known_scores as module
+from logllm.detect.known_scores import KnownScores
 
 
 class Asked:
@@ -48,14 +48,14 @@ SESSIONS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_siz
 @given(calls=st.lists(SESSIONS, min_size=1, max_size=4), at_once=st.integers(1, 5))
 def test_logits_are_those_of_each_session_alone(calls, at_once) -> None:
     asked = Asked()
-    distinct, largest = Distinct(asked), 0
+    distinct, largest = KnownScores(asked), 0
     texts = pl.Series(["a", "bb", "ccc", "dddd"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_AT_ONCE", at_once)
         for sessions in calls:
             largest = max(largest, *map(max, sessions))  # the table grows with what is read
             told: list[tuple[int, int]] = []
-            found = distinct.logits(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
+            found = distinct.of(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
             assert found.tolist() == [logit([texts[row] for row in session]) for session in sessions]
             assert not told or told[-1][0] == told[-1][1]
     assert len(asked.sessions) == len(set(asked.sessions)) == len({tuple(session) for sessions in calls for session in sessions})
@@ -68,15 +68,15 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
     table.push(pl.Series([f"m{number}" for number in range(200)]))
     held = []
     for section in (SessionSection(by="count", size=20, step=10), SessionSection(by="time", size=20)):
-        grouping, distinct, sessions = sessionizer(section), Distinct(Asked()), 0
+        grouping, distinct, sessions = sessionizer(section), KnownScores(Asked()), 0
         for frame in range(100):
             number = pl.int_range(frame * 1_000 + 1, frame * 1_000 + 1_001, dtype=pl.UInt64, eager=True)
             columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 1_000)}
             records = pl.DataFrame(columns).with_columns(time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String)))
             closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(RECORDS.keys()).cast(RECORDS))
-            sessions += len(distinct.logits(closed["messages"], table.messages))
+            sessions += len(distinct.of(closed["messages"], table.messages))
             if frame in (19, 99):
-                held.append((grouping._rows.estimated_size(), len(distinct._logits), len(distinct._digests)))
+                held.append((grouping._rows.estimated_size(), len(distinct._remembered), len(distinct._digests)))
         assert sessions > 4_900
     assert held[0] == held[1]
     assert held[2] == held[3]

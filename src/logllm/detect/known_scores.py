@@ -1,34 +1,32 @@
-"""Sessions in columns to logits: each distinct sequence of messages is looked up, or scored, once."""
+"""Sessions in columns to scores: each distinct sequence of messages is looked up, or scored, once."""
 
+from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import islice, pairwise
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
+from logllm.data.sequences import Rows
 from logllm.detect.cache import ScoreCache
 from logllm.metrics import Progress, Scores
 
-Rows = npt.NDArray[np.int64]
-"""Row numbers in a message table."""
-
 _DIGEST = 16
 _REMEMBERED = 200_000
-"""Distinct sessions whose logits are kept between calls."""
+"""Distinct sessions whose scores are kept between calls."""
 _AT_ONCE = 16_384
 """Distinct sessions that are scored, and then kept, at once."""
 
 
 class Score(Protocol):
-    """What gives logits."""
+    """What gives scores, such as a method's `score`."""
 
-    def __call__(self, sessions: list[Rows], messages: pl.Series, *, progress: Progress | None) -> Scores:
-        """Logits of some sessions, each the rows of its messages in the table."""
+    def __call__(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """Scores of some sessions, each the rows of its messages in the table."""
 
 
-class Distinct:
+class KnownScores:
     """What is known of the sessions of one log.
 
     One serves one message table, which may grow between calls. Repeated sessions stay in columns: what a call costs in Python grows with
@@ -42,10 +40,10 @@ class Distinct:
         self._score = score
         self._cache = cache
         self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
-        self._logits: dict[bytes, float] = {}
+        self._remembered: dict[bytes, float] = {}
 
-    def logits(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """Logits of sessions, in their order.
+    def of(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """Scores of sessions, in their order.
 
         Args:
             sessions: lists of rows of the message table, none of them empty.
@@ -54,16 +52,16 @@ class Distinct:
         """
         rows = sessions.alias("messages").to_frame().with_row_index("row").group_by("messages", maintain_order=True).agg("row")
         known = self._known(rows["messages"], messages, progress=progress)
-        logits = np.empty(len(sessions))
-        logits[rows["row"].explode().to_numpy()] = np.repeat(known, rows["row"].list.len().to_numpy())
-        return logits
+        scores = np.empty(len(sessions))
+        scores[rows["row"].explode().to_numpy()] = np.repeat(known, rows["row"].list.len().to_numpy())
+        return scores
 
     def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> Scores:
-        """Logits of distinct sessions."""
+        """Scores of distinct sessions."""
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
         keys = self._keys(flat, ends, messages=messages)
-        found = {key: self._logits[key] for key in keys if key in self._logits}
+        found = {key: self._remembered[key] for key in keys if key in self._remembered}
         if self._cache is not None and len(found) < len(keys):
             cached = self._cache.known(key for key in keys if key not in found)
             self.from_cache += len(cached)
@@ -77,9 +75,9 @@ class Distinct:
             found |= fresh
             if self._cache is not None:
                 self._cache.keep(fresh)
-        self._logits |= found
-        for key in list(islice(self._logits, max(0, len(self._logits) - _REMEMBERED))):
-            del self._logits[key]
+        self._remembered |= found
+        for key in list(islice(self._remembered, max(0, len(self._remembered) - _REMEMBERED))):
+            del self._remembered[key]
         return np.array([found[key] for key in keys], dtype=np.float64)
 
     def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:

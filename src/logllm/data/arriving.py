@@ -1,0 +1,117 @@
+"""Bytes that come when they come: a pipe, or lines that somebody else makes, given on after a short wait."""
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from threading import Condition, Thread
+from typing import Protocol, TypeGuard
+
+WAIT = 0.2
+"""Seconds from the first byte that has come until what has come since is given on."""
+
+_MOST = 16 << 20
+"""Bytes that are held before the source has to wait."""
+
+
+class Comes(Protocol):
+    """A stream whose short reads mean a pause, and not the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes that have come; none at the end."""
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds."""
+
+
+def arrives(stream: object) -> TypeGuard[Comes]:
+    """Whether a stream's bytes come when they come.
+
+    >>> import io
+    >>> arrives(io.BytesIO(b"a")), arrives(Arriving([b"a"]))
+    (False, True)
+    """
+    return bool(getattr(stream, "arriving", False))
+
+
+class Arriving:
+    """Pieces of bytes, taken from their source by a thread of its own, as a stream.
+
+    `read` gives what has come: it waits for the first byte and then a moment for more, so that a
+    fast source gives full blocks and a slow one is not kept waiting. The source is asked from
+    another thread than the reader's, and no longer after `close`.
+    """
+
+    arriving = True
+    """What `arrives` asks for."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        """Begin to take pieces; an empty one is passed over."""
+        self._pieces: deque[bytes] = deque()
+        self._held = 0
+        self._ended = False
+        self._closed = False
+        self._fault: BaseException | None = None
+        self._changed = Condition()
+        # A daemon: a source that gives nothing more must not keep the program from ending.
+        Thread(target=self._take, args=(pieces,), name="logllm-arriving", daemon=True).start()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes that have come; none at the end.
+
+        Raises:
+            Exception: whatever the source raised, after all that it gave before.
+        """
+        wanted = _MOST if size < 0 else size
+        with self._changed:
+            self._changed.wait_for(lambda: self._held or self._ended)
+            patience = time.monotonic() + WAIT
+            while self._held < wanted and not self._ended:
+                if not self._changed.wait(patience - time.monotonic()):
+                    break
+            block = self._given(wanted)
+            self._changed.notify_all()
+        if not block and self._fault is not None:
+            raise self._fault
+        return block
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._held > 0 or self._ended, wait)
+
+    def close(self) -> None:
+        """Take nothing more from the source once it has given its next piece."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _given(self, size: int) -> bytes:
+        """The first `size` bytes of what is held."""
+        taken: list[bytes] = []
+        while self._pieces and size:
+            piece = self._pieces.popleft()
+            if len(piece) > size:
+                self._pieces.appendleft(piece[size:])
+                piece = piece[:size]
+            taken.append(piece)
+            size -= len(piece)
+            self._held -= len(piece)
+        return b"".join(taken)
+
+    def _take(self, pieces: Iterable[bytes]) -> None:
+        """Hold what the source gives, until it ends."""
+        try:
+            for piece in pieces:
+                with self._changed:
+                    self._pieces.append(piece)
+                    self._held += len(piece)
+                    self._changed.notify_all()
+                    self._changed.wait_for(lambda: self._held < _MOST or self._closed)
+                    if self._closed:
+                        return
+        except BaseException as exc:  # noqa: BLE001 - whatever it is, it is the reader's
+            self._fault = exc
+        finally:
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()

@@ -1,0 +1,217 @@
+"""What every method has to keep, as checks: run them on a method of your own.
+
+A test of a package that brings a method calls `check_method(NewWords, tmp_path)`, with pytest's `tmp_path`.
+"""
+
+import json
+import random
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from logllm.config.recipe import Recipe
+from logllm.errors import DataError, ModelError
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.trial import ALTERED, MESSAGES, Toy, Trial
+
+SUFFIXES = {".safetensors", ".json", ".toml", ".txt"}
+"""Files that a method may write."""
+
+
+def check_method(
+    make: Callable[[Recipe, Workplace], Method],
+    folder: Path,
+    *,
+    recipe: Recipe | None = None,
+    close: float = 0.0,
+) -> None:
+    """Whether a method keeps the contract (`logllm.methods.contract.Method`), tried on a toy log.
+
+    Args:
+        make: what makes it: its class, or what its entry point names.
+        folder: where to write.
+        recipe: to make it with; none: one without options.
+        close: how far apart two scores of one session may be that should be the same. Leave it at
+            0 unless the arithmetic depends on what else is scored, as that of networks does.
+
+    Raises:
+        AssertionError: it does not; the message says what.
+    """
+    trial = Trial(make, folder, recipe or Recipe.of_method("checked"), close)
+    for check in CHECKS:
+        check(trial)
+
+
+def check_declaration(trial: Trial) -> None:
+    """It says what it needs, and nothing that no manifest could hold."""
+    method = trial.make(trial.recipe, Workplace())
+    assert isinstance(type(method).needs, Needs), "needs is one of logllm.methods.contract.Needs"
+    assert method.scale in ("logits", "scores"), f"scale is 'logits' or 'scores', not {method.scale}"
+    assert isinstance(method.judges_beginnings, bool), "judges_beginnings is True or False"
+    about = trial.fitted.about()
+    assert json.loads(json.dumps(about)) == about, f"about() is plain JSON, not {about!r}"
+
+
+def check_scores(trial: Trial) -> None:
+    """One number in [0, 1] a session, whatever the session."""
+    told: list[tuple[int, int]] = []
+    scores = trial.fitted.score(trial.sessions, ALTERED, progress=lambda done, total: told.append((done, total)))
+    _are_scores(scores, count=len(trial.sessions), what="scores")
+    assert trial.same(scores[-2], scores[0]), "a session that is there twice scores the same twice"
+    assert all(0 <= done <= total for done, total in told), f"progress goes to its total: {told}"
+    assert told == sorted(told), f"progress goes forwards: {told}"
+    again = trial.fitted.score(trial.sessions, ALTERED)
+    assert trial.same(again, scores), "scored a second time, sessions score the same"
+    _are_scores(trial.fitted.score([], ALTERED), count=0, what="scores of no session")
+    _are_scores(trial.fitted.score([], ALTERED[:0]), count=0, what="scores of an empty table")
+    one = trial.fitted.score([trial.sessions[-1]], ALTERED)
+    _are_scores(one, count=1, what="scores of one empty session")
+
+
+def check_lines(trial: Trial) -> None:
+    """One number in [0, 1] a message of a session."""
+    lines = trial.fitted.score_lines(trial.sessions, ALTERED)
+    assert len(lines) == len(trial.sessions), "score_lines gives one array a session"
+    for scores, session in zip(lines, trial.sessions, strict=True):
+        _are_scores(scores, count=len(session), what="line scores")
+    assert len(trial.fitted.score_lines([], ALTERED)) == 0, "of no session there are no line scores"
+
+
+def check_seeds(trial: Trial) -> None:
+    """The same seed, the same scores; another seed is as good."""
+    scores = trial.fitted.score(trial.sessions, ALTERED)
+    same = trial.learnt(trial.train, seed=3).score(trial.sessions, ALTERED)
+    assert trial.same(same, scores), "the same seed gives the same scores"
+    other = trial.learnt(trial.train, seed=2**32 - 1).score(trial.sessions, ALTERED)
+    _are_scores(other, count=len(trial.sessions), what="scores with another seed")
+
+
+def check_tables(trial: Trial) -> None:
+    """Messages are known by their text: in another order of the table they are the same."""
+    order = np.array([8, 2, 5, 0, 7, 1, 6, 4, 3])
+    moved = [order.argsort()[session] for session in trial.sessions]
+    scores = trial.fitted.score(trial.sessions, ALTERED)
+    elsewhere = trial.fitted.score(moved, ALTERED.gather(order))
+    assert trial.same(elsewhere, scores), "in a table of another order the scores are the same"
+    lines = np.concatenate(trial.fitted.score_lines(trial.sessions, ALTERED))
+    moved_lines = np.concatenate(trial.fitted.score_lines(moved, ALTERED.gather(order)))
+    assert trial.same(moved_lines, lines), "and so are the line scores"
+
+
+def check_files(trial: Trial) -> None:
+    """What is saved and loaded scores the same; nothing but open formats is written, and in the folder alone."""
+    home = trial.empty()
+    other = home / "manifest.json"
+    other.write_text("{}", encoding="utf-8")
+    before = set(trial.folder.rglob("*"))
+    trial.fitted.save(home)
+    files = set(trial.folder.rglob("*")) - before
+    assert all(home in path.parents for path in files), f"save writes into its folder alone: {files}"
+    written = [path for path in files if path.is_file()]
+    strange = sorted(path.name for path in written if path.suffix not in SUFFIXES)
+    assert not strange, f"files are {', '.join(sorted(SUFFIXES))}, not {strange}"
+    assert other.read_text(encoding="utf-8") == "{}", "save leaves alone what is not its own"
+    loaded = trial.make(trial.recipe, Workplace())
+    loaded.load(home)
+    scores, again = (each.score(trial.sessions, ALTERED) for each in (trial.fitted, loaded))
+    assert trial.same(again, scores), "what was loaded scores as what was saved"
+    lines, lines_again = (np.concatenate(each.score_lines(trial.sessions, ALTERED)) for each in (trial.fitted, loaded))
+    assert trial.same(lines_again, lines), "and its lines, too"
+    assert loaded.about() == trial.fitted.about(), "about() is the same after load"
+    with _refused(ModelError, "load from a folder without its files"):
+        trial.make(trial.recipe, Workplace()).load(trial.empty())
+
+
+def check_labels(trial: Trial) -> None:
+    """Labels are needed where it says so, and nowhere else."""
+    train = trial.train
+    method = trial.make(trial.recipe, Workplace())
+    if method.needs is Needs.NOTHING:
+        method.fit(train.sessions, MESSAGES, labels=None, line_labels=None, seed=0)
+        scores = method.score(trial.sessions, ALTERED)
+        _are_scores(scores, count=len(trial.sessions), what="scores learnt without labels")
+        scores = trial.learnt(train.only(False), seed=0).score(trial.sessions, ALTERED)
+        _are_scores(scores, count=len(trial.sessions), what="scores learnt from normal sessions")
+        return
+    labels = train.labels if method.needs is Needs.LINES else None
+    with _refused(DataError, f"fit without {method.needs}"):
+        method.fit(train.sessions, MESSAGES, labels=labels, line_labels=None, seed=0)
+    for kind in (False, True):
+        with _refused(DataError, "fit on sessions of one kind"):
+            trial.learnt(train.only(kind), seed=0)
+
+
+def check_nothing(trial: Trial) -> None:
+    """No session to learn from is refused in words."""
+    with _refused(DataError, "fit on no session"):
+        trial.learnt(Toy([], np.zeros(0, dtype=np.bool_), []), seed=0)
+
+
+def check_threads(trial: Trial) -> None:
+    """Two callers at once have each their own scores."""
+    halves = [trial.sessions[:30], trial.sessions[10:]] * 2
+    alone = [trial.fitted.score(half, ALTERED) for half in halves]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda half: trial.fitted.score(half, ALTERED), halves))
+    same = all(trial.same(*pair) for pair in zip(alone, together, strict=True))
+    assert same, "two threads that score at once get the scores that each gets alone"
+
+
+def check_chance(trial: Trial) -> None:
+    """The process's own dice lie as they lay."""
+    before = _dice()
+    method = trial.learnt(trial.train, seed=5)
+    method.score(trial.sessions, ALTERED)
+    home = trial.empty()
+    method.save(home)
+    trial.make(trial.recipe, Workplace()).load(home)
+    assert _dice() == before, "draw from generators of your own, made of the seed"
+
+
+CHECKS: Sequence[Callable[[Trial], None]] = (
+    check_declaration,
+    check_scores,
+    check_lines,
+    check_seeds,
+    check_tables,
+    check_files,
+    check_labels,
+    check_nothing,
+    check_threads,
+    check_chance,
+)
+"""All of them, in order."""
+
+
+def _are_scores(scores: Any, *, count: int, what: str) -> None:
+    """Whether something is an array of so many scores."""
+    assert isinstance(scores, np.ndarray), f"{what}: a numpy array, not {type(scores).__name__}"
+    assert scores.dtype == np.float64, f"{what}: float64, not {scores.dtype}"
+    assert scores.shape == (count,), f"{what}: shape {(count,)}, not {scores.shape}"
+    assert ((scores >= 0) & (scores <= 1)).all(), f"{what}: in [0, 1], not {scores}"
+
+
+@contextmanager
+def _refused(kind: type[Exception], what: str) -> Iterator[None]:
+    """Whether what is done inside ends in an error of logllm's."""
+    try:
+        yield
+    except kind:
+        return
+    raise AssertionError(f"{what} raises {kind.__name__}")
+
+
+def _dice() -> list[Any]:
+    """The states of the generators that belong to the whole process."""
+    name, keys, place, *_ = np.random.get_state()  # noqa: NPY002 - to see that nobody uses it
+    states = [random.getstate(), name, np.asarray(keys).tolist(), place]
+    if find_spec("torch") is not None:
+        import torch
+
+        states.append(torch.get_rng_state().tolist())
+    return states

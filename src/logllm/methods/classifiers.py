@@ -1,0 +1,105 @@
+"""Trees and regressions: learnt with scikit-learn, read without it."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from logllm.data.sequences import Rows
+from logllm.methods.fitted import Array, Fitted
+from logllm.methods.matrix import Matrix
+from logllm.methods.trees import Trees
+from logllm.metrics import Labels, Scores, sigmoid
+
+_ITERATIONS = 10_000
+
+
+class Classifier(Protocol):
+    """What tells rows of a matrix apart."""
+
+    def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
+        """Learn from rows that count as often as their weights say."""
+
+    def probability(self, matrix: Matrix) -> Scores:
+        """P(anomalous), (b,)."""
+
+    def arrays(self) -> dict[str, Array]:
+        """What it has learnt, for files."""
+
+    def restore(self, fitted: Fitted) -> None:
+        """Have learnt what files say.
+
+        Raises:
+            ModelError: they are of another method.
+        """
+
+
+class Forest:
+    """Decision trees, grown to the end; several are a random forest (Breiman: *Random Forests*, 2001)."""
+
+    def __init__(self, *, trees: int) -> None:
+        """One tree, or several."""
+        self._count = trees
+
+    def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
+        """Grow."""
+        from sklearn.ensemble import RandomForestClassifier
+        from sklearn.tree import DecisionTreeClassifier
+
+        if self._count == 1:
+            model: Any = DecisionTreeClassifier(random_state=seed)
+        else:
+            model = RandomForestClassifier(n_estimators=self._count, random_state=seed)
+        model.fit(matrix.learnable(), labels, sample_weight=weights)
+        grown = [tree.tree_ for tree in getattr(model, "estimators_", [model])]
+        # Of a node, the share of each kind; a tree that drew one kind alone still has both.
+        self._trees = Trees.taken(grown, [tree.value[:, 0, 1] for tree in grown])
+
+    def probability(self, matrix: Matrix) -> Scores:
+        """The mean of the shares of anomalous ones in the trees' leaves."""
+        return self._trees.sums(matrix.table()) / len(self._trees.roots)
+
+    def arrays(self) -> dict[str, Array]:
+        """The trees."""
+        return self._trees.arrays()
+
+    def restore(self, fitted: Fitted) -> None:
+        """Take trees from files."""
+        self._trees = Trees.of(fitted)
+
+
+class Logistic:
+    """A logistic regression, penalised as scikit-learn does by default."""
+
+    def __init__(self, *, standardised: bool = False) -> None:
+        """On columns as they are, or of mean 0 and deviation 1."""
+        self._standardised = standardised
+
+    def fit(self, matrix: Matrix, labels: Labels, *, weights: Rows, seed: int) -> None:
+        """Learn."""
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.preprocessing import StandardScaler
+
+        cells = matrix.learnable()
+        regression = LogisticRegression(max_iter=_ITERATIONS, random_state=seed)
+        if not self._standardised:
+            regression.fit(cells, labels, sample_weight=weights)
+            self._weights = regression.coef_[0].astype(np.float64)
+            self._bias = regression.intercept_.astype(np.float64)
+            return
+        scaler = StandardScaler().fit(cells, sample_weight=weights)
+        regression.fit(scaler.transform(cells), labels, sample_weight=weights)
+        # The scaling goes into the weights.
+        self._weights = regression.coef_[0] / scaler.scale_
+        self._bias = regression.intercept_ - scaler.mean_ @ self._weights
+
+    def probability(self, matrix: Matrix) -> Scores:
+        """The logistic function of a weighted sum."""
+        return sigmoid(matrix.times(self._weights) + self._bias)
+
+    def arrays(self) -> dict[str, Array]:
+        """Weights, (columns,), and bias, (1,)."""
+        return {"weights": self._weights, "bias": self._bias}
+
+    def restore(self, fitted: Fitted) -> None:
+        """Take weights and bias from files."""
+        self._weights, self._bias = fitted.array("weights"), fitted.array("bias")

@@ -1,0 +1,126 @@
+"""A method fitted to prepared data, and where its verdicts begin."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from logllm.data.prepared import Prepared
+from logllm.data.sequences import Rows
+from logllm.errors import DataError
+from logllm.methods.contract import Method, Needs, Report
+from logllm.methods.parts import Part
+from logllm.metrics import (
+    FEW_ANOMALIES,
+    Labels,
+    Scores,
+    Threshold,
+    calibration,
+    measure,
+    threshold_of,
+)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method that has learnt, and what the validation part says of it."""
+
+    method: Method
+    threshold: Threshold
+    validation: dict[str, Any]
+    """What a manifest says: `threshold`, `metrics`, `reliability`."""
+    seconds: float
+    """That the fit took."""
+
+
+def learnt_from(prepared: Prepared, method: Method) -> Part:
+    """The train part, with the labels that a method needs.
+
+    Raises:
+        DataError: it holds no sessions, or those labels are missing.
+    """
+    part = Part.of(prepared, "train")
+    if method.needs is not Needs.NOTHING:
+        prepared.labelled("train")  # says what to do where labels are missing
+    if method.needs is Needs.LINES and part.line_labels is None:
+        raise DataError("labels are of sessions: this method learns from labels of lines")
+    if not part.sessions:
+        raise DataError(f"{prepared.folder} holds no train sessions: prepare it with a smaller share for test")
+    return part
+
+
+def fitted(method: Method, prepared: Prepared, *, part: Part, seed: int, report: Report | None = None) -> Fitted:
+    """Fit a method on the train part, and choose its threshold on the validation part.
+
+    Args:
+        method: made, and not fitted yet.
+        prepared: the data.
+        part: what `learnt_from` gave.
+        seed: of all that it draws.
+        report: told of the validation part's scoring.
+
+    Raises:
+        DataError: sessions that the method cannot learn from.
+        ModelError: what it stands on is missing.
+    """
+    started = time.perf_counter()
+    method.fit(
+        part.sessions,
+        prepared.messages,
+        labels=part.labels,
+        line_labels=part.line_labels,
+        seed=seed,
+    )
+    seconds = time.perf_counter() - started
+    validation = Part.of(prepared, "validation")
+    threshold, said = _judged(method, validation, report=report)
+    return Fitted(method, threshold, said, seconds)
+
+
+def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
+    """The threshold, and what a manifest says of the validation part."""
+
+    def scored(sessions: Sequence[Rows]) -> Scores:
+        progress = None
+        if report is not None:
+            progress = lambda done, total: report("scoring the validation part", done / total)  # noqa: E731
+        return method.score(sessions, part.messages, progress=progress)
+
+    own = len(part.sessions)
+    sessions, labels = _with_beginnings(method, part)
+    scores = scored(sessions) if len(sessions) else np.zeros(0)
+    if labels is None:
+        how = "default: the validation part has no labels"
+        threshold = Threshold(0.5, how, own, 0)
+        return threshold, {**_said(threshold), "metrics": {"validation": None}, "reliability": None}
+    threshold = threshold_of(scores, labels, scale=method.scale)
+    if len(sessions) > own:
+        how = f"{threshold.how}, each session's beginnings included"
+        threshold = replace(threshold, how=how)
+    if not own:
+        return threshold, {**_said(threshold), "metrics": {"validation": None}, "reliability": None}
+    figures = measure(scores[:own], labels[:own], threshold=threshold.value).to_dict()
+    reliability = calibration(scores[:own], labels[:own])
+    return threshold, {
+        **_said(threshold),
+        "metrics": {"validation": figures},
+        "reliability": reliability,
+    }
+
+
+def _said(threshold: Threshold) -> dict[str, Any]:
+    """A threshold as a manifest has it."""
+    return {"threshold": asdict(threshold)}
+
+
+def _with_beginnings(method: Method, part: Part) -> tuple[list[Rows], Labels | None]:
+    """The sessions of a part, and their beginnings where the method judges those, too."""
+    labels, lines = part.labels, part.line_labels
+    enough = labels is not None and int(labels.sum()) >= FEW_ANOMALIES
+    if not method.judges_beginnings or lines is None or labels is None or not enough:
+        return part.sessions, labels
+    from logllm.training.augment import with_beginnings
+
+    return with_beginnings(part.sessions, labels, alerts=lines)

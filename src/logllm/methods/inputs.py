@@ -1,0 +1,99 @@
+"""What networks read of each message: its number, or its vector."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor
+
+from logllm.data.sequences import Rows, occurring
+from logllm.methods.fitted import Fitted
+from logllm.methods.vectors import FrozenVectors
+from logllm.methods.vocabulary import Vocabulary
+
+
+class Inputs(Protocol):
+    """What a network reads of each message."""
+
+    def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
+        """Settle it, and say how wide it is: events for numbers, components for vectors."""
+
+    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
+        """One row a message of the table, (len(messages), ...)."""
+
+    def about(self) -> dict[str, Any]:
+        """What a run's manifest is to say of it."""
+
+    def fitted(self) -> Fitted:
+        """What `fit` settled, for files."""
+
+    def restore(self, fitted: Fitted) -> None:
+        """Settle it as files say.
+
+        Raises:
+            ModelError: they are of another method.
+        """
+
+
+class EventNumbers:
+    """A message's number; a message that was not there to learn from is 0, as padding is, and is read as nothing."""
+
+    def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
+        """Number the messages that occur."""
+        self._vocabulary = Vocabulary.of(sessions, messages)
+        return len(self._vocabulary) + 1
+
+    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
+        """Numbers, (len(messages),)."""
+        return torch.from_numpy(self._vocabulary.numbers(sessions, messages))
+
+    def about(self) -> dict[str, Any]:
+        """Nothing that its files do not say."""
+        return {}
+
+    def fitted(self) -> Fitted:
+        """The messages."""
+        return Fitted({}, {"messages": self._vocabulary.texts})
+
+    def restore(self, fitted: Fitted) -> None:
+        """Number the messages that files name."""
+        self._vocabulary = Vocabulary(fitted.fact("messages"))
+
+
+class MessageVectors:
+    """A message's vector of the frozen encoder; every message has one.
+
+    Encoders' vectors lie close together, which small networks learn from slowly: the messages to learn from are moved to mean 0 and
+    scaled, all components alike, to a mean square of 1, and every other message as they are.
+    """
+
+    def __init__(self, vectors: FrozenVectors) -> None:
+        """Read an encoder's vectors."""
+        self._vectors = vectors
+
+    def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
+        """Encode the messages that occur."""
+        vectors = self._vectors.table(sessions, messages)[occurring(sessions)]
+        self._centre = vectors.mean(0)
+        spread = float(np.sqrt(np.square(vectors - self._centre).mean()))
+        self._scale = spread or 1.0  # one message alone has no spread
+        return int(vectors.shape[1])
+
+    def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
+        """Vectors, (len(messages), d_enc)."""
+        vectors = self._vectors.table(sessions, messages)
+        return torch.from_numpy((vectors - self._centre) / self._scale)
+
+    def about(self) -> dict[str, Any]:
+        """The encoder."""
+        return self._vectors.about()
+
+    def fitted(self) -> Fitted:
+        """Where the messages' middle is, and how far they are from it."""
+        return Fitted({"centre": self._centre}, {"scale": self._scale})
+
+    def restore(self, fitted: Fitted) -> None:
+        """Move and scale as files say."""
+        self._centre, self._scale = fitted.array("centre"), float(fitted.fact("scale"))

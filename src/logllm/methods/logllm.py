@@ -1,0 +1,200 @@
+"""LogLLM as a method: the network that training fits and an engine scores with."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.data.sequences import Rows, distinct
+from logllm.errors import DataError, ModelError
+from logllm.methods.contract import Method, Needs, Workplace
+from logllm.metrics import Labels, Progress, Scores, sigmoid
+
+if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
+    from logllm.model.light import Light
+    from logllm.model.logllm import LogLLM
+    from logllm.model.scorer import Scorer
+    from logllm.training.fit import Examples
+
+_MEASURED = 512
+"""Most distinct sessions on which it is measured whether bfloat16 may serve."""
+
+
+class LogLLMMethod(Method):
+    """The paper's method: an encoder's vectors, projected, read by a decoder that says how it goes on.
+
+    A message that was never seen has a vector as every other one has. With labels of lines it can
+    also be taught by recipes that crop, transplant or judge beginnings.
+    """
+
+    needs: ClassVar[Needs] = Needs.SESSIONS
+    scale: ClassVar[Literal["logits", "scores"]] = "logits"
+    resumes: ClassVar[bool] = True
+
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """Make one that is neither fitted nor loaded yet."""
+        self._recipe = recipe
+        self._workplace = workplace
+        self._network: LogLLM | Light | None = None
+        self._tokenizer: Any = None
+        self._fitted: dict[str, Any] = {}
+        self._own_scorer: Scorer | None = None
+
+    @property
+    def scorer(self) -> "Scorer":
+        """What scores, once it is fitted or loaded.
+
+        Raises:
+            ModelError: it is neither.
+        """
+        if self._own_scorer is None:
+            raise ModelError("neither fitted nor loaded: it cannot score yet")
+        return self._own_scorer
+
+    @property
+    def judges_beginnings(self) -> bool:
+        """Whether a stage has it judge beginnings."""
+        return any(stage.beginnings for stage in self._recipe.train.stages)
+
+    def check(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+    ) -> None:
+        """Raise what `fit` would raise before its first step, base models that are missing included."""
+        from logllm.training.fit import check_examples
+
+        check_examples(self._recipe, _examples(sessions, messages, labels=labels, line_labels=line_labels))
+        self._bases()
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Run the recipe's stages, then measure on some of the sessions whether bfloat16 may serve.
+
+        Raises:
+            DataError: one class is missing, or a stage needs labels of lines.
+            ModelError: weights that are missing, or a disk that is full.
+        """
+        import torch
+
+        from logllm.training.fit import fit_network
+
+        if (threads := self._workplace.begun.get("threads")) is not None:
+            torch.set_num_threads(threads)  # as it was begun, so that the weights end the same
+        recipe = self._recipe
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+        examples = _examples(sessions, messages, labels=labels, line_labels=line_labels)
+        with TemporaryDirectory(prefix="logllm-") as scratch:
+            trained = fit_network(
+                recipe,
+                examples,
+                folder=self._workplace.folder or Path(scratch),
+                watch=self._workplace.watch,
+                progress=self._workplace.report,
+            )
+        self._network, self._tokenizer = trained.model, trained.tokenizer
+        self._own_scorer = self._scorer_of("exact")
+        engines = self._engines(sessions, messages, seed=seed)
+        self._fitted = {"seconds": round(trained.seconds, 1), "engines": engines}
+
+    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """P(anomalous): the two answers' logits where they first differ, through a softmax."""
+        if not sessions:
+            return np.zeros(0)
+        return sigmoid(self.scorer.score(sessions, messages, progress=progress))
+
+    def about(self) -> dict[str, Any]:
+        """Base models and threads; after a fit also how long it took and what rounding costs."""
+        from torch import get_num_threads
+
+        return {"threads": get_num_threads(), "base_models": self._bases(), **self._fitted}
+
+    def save(self, folder: Path) -> None:
+        """Write adapters in PEFT's format, and the projector."""
+        from logllm.model.checkpoint import save_model
+        from logllm.model.logllm import LogLLM
+
+        if not isinstance(self._network, LogLLM):
+            raise ModelError("nothing to save: fit it first")
+        save_model(folder, self._network, section=self._recipe.model)
+
+    def load(self, folder: Path) -> None:
+        """Read a run: its files alone, or a network where those are not enough.
+
+        Raises:
+            ModelError: files or base models that are missing or have changed.
+        """
+        from logllm.model.loading import load_network
+        from logllm.model.rounding import settled
+        from logllm.model.run import verified
+
+        manifest = self._workplace.begun or verified(folder)
+        self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
+        engine = settled(self._recipe.detect.engine, self._workplace.begun)
+        self._own_scorer = self._scorer_of(engine)
+
+    def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
+        """Which engines that round may serve, found out on some of the distinct sessions."""
+        from logllm.model.rounding import measured
+
+        each = distinct(sessions).sessions
+        chosen = np.random.default_rng(seed).permutation(len(each))[:_MEASURED]
+        some = [each[place] for place in np.sort(chosen)]
+        try:
+            scorer = self._scorer_of("bf16")
+        except ModelError:  # a decoder that no engine rounds
+            return {}
+        error = scorer.rounding_error(some, messages)
+        return {} if error is None else {"bf16": measured(error, sessions=len(some))}
+
+    def _scorer_of(self, engine: str) -> "Scorer":
+        """A scorer by one engine."""
+        from logllm.model.engine import Engine
+        from logllm.model.scorer import Scorer
+
+        section = self._recipe.detect.model_copy(update={"engine": engine})
+        assert self._network is not None  # noqa: S101 - only called once there is one
+        return Scorer(
+            Engine(self._network, section=section, threshold=self._workplace.threshold),
+            self._tokenizer,
+            max_tokens=self._recipe.model.encoder.max_tokens,
+        )
+
+    def _bases(self) -> dict[str, dict[str, str]]:
+        """Names and fingerprints of the base models."""
+        from logllm.model.checkpoint import base_models
+
+        return base_models(self._recipe.model, progress=self._workplace.report)
+
+
+def _examples(
+    sessions: Sequence[Rows],
+    messages: pl.Series,
+    *,
+    labels: Labels | None,
+    line_labels: Sequence[Labels] | None,
+) -> "Examples":
+    """What training learns from.
+
+    Raises:
+        DataError: there are no labels.
+    """
+    from logllm.training.fit import Examples
+
+    if labels is None:
+        raise DataError("LogLLM learns from labels of sessions, and these have none")
+    return Examples(sessions, labels, messages, line_labels)

@@ -1,0 +1,83 @@
+"""Features of sessions as a matrix, to learn from with scikit-learn and to score without it."""
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.data.sequences import Rows
+from logllm.metrics import Scores
+
+Table = npt.NDArray[np.float32]
+
+
+class Matrix(Protocol):
+    """One row a session, (b, columns)."""
+
+    def learnable(self) -> Any:
+        """The form that scikit-learn learns from."""
+
+    def table(self) -> Table:
+        """All cells, (b, columns), in the precision in which scikit-learn's trees compare."""
+
+    def times(self, weights: Scores) -> Scores:
+        """Its product with one weight a column, (b,); a row's does not depend on the rows beside it."""
+
+
+class Sparse(NamedTuple):
+    """The cells that are not 0, row after row and in each row from left to right."""
+
+    rows: Rows
+    columns: Rows
+    values: Scores
+    shape: tuple[int, int]
+
+    @classmethod
+    def counted(cls, rows: Rows, columns: Rows, *, shape: tuple[int, int]) -> "Sparse":
+        """How often each cell is named.
+
+        >>> Sparse.counted(np.array([1, 0, 1]), np.array([2, 1, 2]), shape=(2, 3)).table().tolist()
+        [[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]]
+        """
+        width = max(1, shape[1])
+        cells, counts = np.unique(rows * width + columns, return_counts=True)
+        return cls(cells // width, cells % width, counts.astype(np.float64), shape)
+
+    def learnable(self) -> Any:
+        """A sparse array of SciPy's."""
+        from scipy.sparse import csr_array
+
+        # Trees read no matrix whose indexes have 64 bits.
+        starts = np.searchsorted(self.rows, np.arange(self.shape[0] + 1)).astype(np.int32)
+        return csr_array((self.values, self.columns.astype(np.int32), starts), shape=self.shape)
+
+    def table(self) -> Table:
+        """All cells, (b, columns)."""
+        table = np.zeros(self.shape, dtype=np.float32)
+        table[self.rows, self.columns] = self.values
+        return table
+
+    def times(self, weights: Scores) -> Scores:
+        """Its product with one weight a column, (b,)."""
+        products = self.values * weights[self.columns]
+        # Without a cell numpy counts in whole numbers.
+        return np.bincount(self.rows, weights=products, minlength=self.shape[0]).astype(np.float64)
+
+
+class Dense(NamedTuple):
+    """Every cell."""
+
+    cells: Table
+
+    def learnable(self) -> Any:
+        """The cells."""
+        return self.cells
+
+    def table(self) -> Table:
+        """The cells."""
+        return self.cells
+
+    def times(self, weights: Scores) -> Scores:
+        """Their product with one weight a column, (b,)."""
+        products: Scores = self.cells * weights
+        return np.asarray(products.sum(axis=1))

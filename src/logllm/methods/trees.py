@@ -1,0 +1,103 @@
+"""Decision trees as arrays: taken from scikit-learn once they are grown, and read without it."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from logllm.data.sequences import Rows
+from logllm.methods.fitted import Array, Fitted
+from logllm.methods.matrix import Table
+from logllm.metrics import Scores
+
+
+class Trees(NamedTuple):
+    """One tree or several, their nodes one after the other."""
+
+    feature: Rows
+    """The column that a node looks at; 0 at a leaf, which looks at none."""
+    threshold: Scores
+    """The largest number that goes left."""
+    left: Rows
+    """The node on the left; a leaf is its own."""
+    right: Rows
+    """The node on the right; a leaf is its own."""
+    value: Scores
+    """What a leaf says."""
+    roots: Rows
+    """Each tree's first node."""
+
+    @classmethod
+    def taken(cls, trees: Sequence[Any], values: Sequence[Scores]) -> Self:
+        """Trees of scikit-learn's.
+
+        Args:
+            trees: `tree_` of each.
+            values: what each tree's nodes say.
+        """
+        sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
+        roots = np.cumsum(sizes) - sizes
+        first = np.repeat(roots, sizes)  # the root of each node's tree
+        left, right, feature, threshold = (
+            np.concatenate([getattr(tree, name) for tree in trees]) for name in ("children_left", "children_right", "feature", "threshold")
+        )
+        leaf = left < 0
+        own = np.arange(len(leaf))
+        return cls(
+            feature=np.where(leaf, 0, feature).astype(np.int64),
+            threshold=threshold.astype(np.float64),
+            left=np.where(leaf, own, first + left),
+            right=np.where(leaf, own, first + right),
+            value=np.concatenate(values).astype(np.float64),
+            roots=roots,
+        )
+
+    def sums(self, table: Table) -> Scores:
+        """What all trees say together of each row, (b,)."""
+        leaf = self.left == np.arange(len(self.left))
+        node = np.repeat(self.roots, len(table))  # of each tree and row, (trees * b,)
+        row = np.tile(np.arange(len(table)), len(self.roots))
+        going = np.flatnonzero(~leaf[node])
+        while len(going):
+            here = node[going]
+            to_the_left = table[row[going], self.feature[here]] <= self.threshold[here]
+            node[going] = np.where(to_the_left, self.left[here], self.right[here])
+            going = going[~leaf[node[going]]]
+        values = self.value[node].reshape(len(self.roots), len(table))
+        # Tree by tree, as scikit-learn adds: a sum in another order differs in its last digit.
+        total: Scores = values.cumsum(axis=0)[-1]
+        return total
+
+    def arrays(self) -> dict[str, Array]:
+        """For files."""
+        return self._asdict()
+
+    @classmethod
+    def of(cls, fitted: Fitted) -> Self:
+        """From files.
+
+        Raises:
+            ModelError: they are of another method.
+        """
+        return cls(**{name: fitted.array(name) for name in cls._fields})
+
+
+def node_depths(tree: Any) -> Rows:
+    """How many steps below the root each node of a tree of scikit-learn's is."""
+    depth = np.zeros(tree.node_count, dtype=np.int64)
+    for node, children in enumerate(zip(tree.children_left, tree.children_right, strict=True)):
+        for child in children:  # a node's children come after it
+            if child >= 0:
+                depth[child] = depth[node] + 1
+    return depth
+
+
+def usual_depth(sessions: Rows) -> Scores:
+    """How deep a tree of random cuts is on average that sets some sessions apart from one another (Liu et al. 2008).
+
+    >>> usual_depth(np.array([1, 2, 3])).round(4).tolist()
+    [0.0, 1.0, 1.2074]
+    """
+    more = np.maximum(sessions, 3).astype(np.float64)
+    many = 2.0 * (np.log(more - 1.0) + np.euler_gamma) - 2.0 * (more - 1.0) / more
+    return np.where(sessions > 2, many, np.where(sessions == 2, 1.0, 0.0))

@@ -1,0 +1,176 @@
+"""Labelled sessions to a trained network: assemble, fit the projector, run the stages."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+import torch
+
+from logllm.config.recipe import Recipe
+from logllm.data.prepared import Prepared
+from logllm.data.sequences import Rows, occurring, rows_of
+from logllm.errors import DataError, RecipeError, require
+from logllm.model.batch import MessageTokens
+from logllm.model.logllm import LogLLM, assemble
+from logllm.model.weights import Progress, locate
+from logllm.training.augment import Alerts
+from logllm.training.loop import Loop, TrainingSet, Watch, check_line_labels
+from logllm.training.sampler import Labels
+from logllm.training.start import ever_alerts, start_with_alerts, start_with_words
+from logllm.training.state import find_state
+
+
+class Examples(NamedTuple):
+    """Labelled sessions to learn from."""
+
+    sessions: Sequence[Rows]
+    """For each session the rows of its messages."""
+    labels: Labels
+    """True for anomalous."""
+    messages: pl.Series
+    """The message table."""
+    alerts: Sequence[Alerts] | None = None
+    """For each session which of its messages are alerts; none: labels are not per line."""
+
+    @classmethod
+    def of(cls, prepared: Prepared) -> "Examples":
+        """The train part of prepared data.
+
+        Raises:
+            DataError: its sessions have no labels.
+        """
+        part = prepared.labelled("train")
+        items = part["item_anomalous"]
+        alerts = None if items.null_count() else [row.astype(np.bool_) for row in rows_of(items)]
+        labels = part["anomalous"].to_numpy().astype(bool)
+        return cls(rows_of(part["messages"]), labels, prepared.messages, alerts)
+
+
+class Trained(NamedTuple):
+    """What a training gave."""
+
+    model: LogLLM
+    tokenizer: Any
+    """The encoder's."""
+    seconds: float
+    """Of all stages, those before an interruption too."""
+
+
+def check_examples(recipe: Recipe, examples: Examples) -> None:
+    """Raise what a training would raise of its data and its machine, before it begins.
+
+    Raises:
+        DataError: one class is missing, or a setting needs labels of lines.
+        RecipeError: several processes, a precision that this machine has not, or the extra `train` is not installed.
+    """
+    require("train", to="train")
+    labels = examples.labels
+    if labels.all() or not labels.any():
+        kind = "normal" if labels.all() else "anomalous"
+        raise DataError(
+            f"the train part's {len(labels):,} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
+        )
+    check_line_labels(recipe.train, examples.alerts)
+    if recipe.model.projector.start == "alerts":
+        _check_alerts(examples)
+    accelerate(recipe)
+
+
+def _check_alerts(examples: Examples) -> None:
+    """Whether a projector can be fitted to the labels of lines."""
+    if examples.alerts is None:
+        raise DataError("projector.start = alerts needs a label for each line, and these data have them for sessions: leave it off")
+    if ever_alerts(occurring(examples.sessions), examples.sessions, alerts=examples.alerts).all():
+        raise DataError(
+            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: leave it off"
+        )
+
+
+def fit_network(
+    recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Progress | None = None
+) -> Trained:
+    """Train a network, or go on with a training that was cut off.
+
+    Args:
+        recipe: model and stages.
+        examples: what it learns from.
+        folder: where checkpoints and `steps.jsonl` are written; with checkpoints in it the training
+            goes on from the last one. On one CPU machine with the same thread count the weights end
+            the same, byte for byte, as without the interruption.
+        watch: told of each step.
+        progress: told of fetches and conversions of base models.
+
+    Raises:
+        DataError: as `check_examples`, or a stage that needs labels of lines.
+        ModelError: weights that are missing, a full disk.
+    """
+    check_examples(recipe, examples)
+    accelerator = accelerate(recipe)
+    with deterministic(recipe.train.seed):
+        model, tokenizer = assemble(recipe.model, progress=progress)
+        model.to(accelerator.device)
+        tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
+        loop = Loop(model, training, section=recipe.train, run=folder, accelerator=accelerator)
+        _start(loop, examples.messages, recipe=recipe)
+        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+    return Trained(model, tokenizer, loop.seconds)
+
+
+def accelerate(recipe: Recipe) -> Any:
+    """Accelerate's device and precision for a recipe.
+
+    Raises:
+        RecipeError: several processes, or a precision that this machine has not.
+    """
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    # Accelerate keeps one precision for the whole process; each training has its own.
+    AcceleratorState._reset_state()
+    try:
+        accelerator = Accelerator(mixed_precision=recipe.train.precision)
+    except ValueError as exc:
+        raise RecipeError(f"train.precision = {recipe.train.precision!r} cannot be had here: {exc}") from exc
+    if accelerator.num_processes > 1:
+        raise RecipeError("training runs in one process: start it without a launcher")
+    return accelerator
+
+
+@contextmanager
+def deterministic(seed: int) -> Iterator[None]:
+    """Seed torch and have it choose deterministic algorithms, inside a `with` block."""
+    before = torch.are_deterministic_algorithms_enabled()
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for to be deterministic
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+
+
+def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
+    """Fit the projector as the recipe says; a training that goes on has its own, but its doubts are found again."""
+    how = recipe.model.projector.start
+    if how == "random" or (how == "words" and find_state(loop.run) is not None):
+        return
+    rows = np.unique(np.concatenate(loop.data.sessions))
+    table = loop.vectors(rows, positions=recipe.detect.batch_tokens)
+    some = table[torch.from_numpy(rows).to(table.device)]
+    if how == "words":
+        from transformers import AutoTokenizer
+
+        words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
+        start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
+        return
+    assert loop.data.alerts is not None  # noqa: S101 - `check_examples` has seen to it
+    bad = ever_alerts(rows, loop.data.sessions, alerts=loop.data.alerts)
+    doubts = start_with_alerts(loop.model, vectors=some, alerts=bad, rng=np.random.default_rng(recipe.train.seed))
+    steps = doubts.steps.new_zeros((len(doubts.steps), len(table)))
+    steps[:, torch.from_numpy(rows).to(table.device)] = doubts.steps
+    loop.doubts = doubts._replace(steps=steps)

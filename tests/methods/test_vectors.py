@@ -1,0 +1,94 @@
+"""Frozen vectors: what is remembered, and what a run is told of their encoder."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from logllm.config.recipe import Recipe
+from logllm.methods import vectors
+from logllm.methods.contract import Workplace
+from logllm.methods.registry import make
+from logllm.methods.trial import ALTERED, MESSAGES, toy
+from logllm.methods.vectors import FrozenVectors
+from logllm.model.encoder import Encoder
+from logllm.model.fingerprint import fingerprint
+from logllm.model.weights import locate
+
+
+@pytest.fixture
+def encoded(monkeypatch) -> list[int]:
+    """How many messages each call of the encoder was given."""
+    calls: list[int] = []
+    table = Encoder.table
+
+    def counted(self, tokens, **options):
+        calls.append(len(tokens))
+        return table(self, tokens, **options)
+
+    monkeypatch.setattr(Encoder, "table", counted)
+    return calls
+
+
+def test_the_messages_asked_for_last_are_remembered(tiny_models, encoded, monkeypatch) -> None:
+    monkeypatch.setattr(vectors, "REMEMBERED", 3)
+    frozen = FrozenVectors(tiny_models.encoder)
+    whole = frozen.table([np.arange(6)], MESSAGES)  # more at once than are remembered
+    assert np.abs(whole).max(axis=1).all()
+    for rows, new in (([5, 3], 0), ([4], 0), ([0], 1), ([4, 5], 0), ([3], 1), ([3, 4, 5], 0), ([0], 1)):
+        before = sum(encoded)
+        table = frozen.table([np.array(rows)], MESSAGES)
+        assert sum(encoded) - before == new, rows
+        assert np.allclose(table[rows], whole[rows], atol=1e-5)
+
+
+def test_several_threads_may_ask_at_once(tiny_models, encoded) -> None:
+    frozen = FrozenVectors(tiny_models.encoder)
+    asked = [[np.array([row, (row + 1) % 6])] for row in range(6)] * 4
+    with ThreadPoolExecutor(4) as pool:
+        tables = list(pool.map(lambda rows: frozen.table(rows, MESSAGES), asked))
+    assert sum(encoded) == 6
+    whole = FrozenVectors(tiny_models.encoder).table([np.arange(6)], MESSAGES)
+    for (rows,), table in zip(asked, tables, strict=True):
+        assert np.allclose(table[rows], whole[rows], atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"])
+def test_a_run_is_told_of_the_encoder(name, tiny_models) -> None:
+    recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
+    weights = tiny_models.encoder.weights
+    told = {"weights": weights, "sha256": fingerprint(locate(weights))}
+    assert make(name, recipe, workplace=Workplace()).about() == {"base_models": {"encoder": told}}
+
+
+@pytest.mark.parametrize("name", ["tree-counts", "forest-words", "unseen", "deeplog", "cnn"])
+def test_other_methods_have_no_base_model(name) -> None:
+    assert make(name, Recipe.of_method(name), workplace=Workplace()).about() == {}
+
+
+def test_messages_that_normal_sessions_hold_need_no_encoder(tiny_models, encoded, tmp_path) -> None:
+    """A run of RAPID that is loaded meets known messages without a pass."""
+    recipe = Recipe.of_method("rapid").model_copy(update={"model": tiny_models})
+    train = toy(sessions=20, seed=0)
+    method, loaded = (make("rapid", recipe, workplace=Workplace()) for _ in range(2))
+    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=None, seed=0)
+    method.save(tmp_path)
+    loaded.load(tmp_path)
+    before = len(encoded)
+    assert not loaded.score(train.only(False).sessions, ALTERED).any()
+    assert len(encoded) == before
+    assert loaded.score([np.array([8])], ALTERED)[0] > 0
+    assert len(encoded) == before + 1
+
+
+def test_files_are_readable_to_whom_the_umask_lets(tmp_path) -> None:
+    train = toy(sessions=20, seed=0)
+    method = make("tree-counts", Recipe.of_method("tree-counts"), workplace=Workplace())
+    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=None, seed=0)
+    before = os.umask(0o027)
+    try:
+        method.save(tmp_path)
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
