@@ -41,6 +41,9 @@ def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, 
 @contextmanager
 def shares() -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it is doing and the share done."""
+    if not sys.stderr.isatty():  # nobody sees it, and to import Rich takes as long as to read a short log
+        yield lambda doing, share: None
+        return
     with _bars() as bars:
         tasks: dict[str, int] = {}
 
@@ -55,6 +58,9 @@ def shares() -> Iterator[Callable[[str, float], None]]:
 @contextmanager
 def counts(doing: str) -> Iterator[Callable[..., None]]:
     """A bar for work that tells how much of how much is done and, if it likes, something about it."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, said="": None
+        return
     with _bars() as bars:
         task = bars.add_task(doing, total=None)
 
@@ -77,7 +83,6 @@ def _bars() -> "Progress":
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
     )
 
 
