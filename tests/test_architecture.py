@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 RANKS = {
     "errors": 0,
+    "counting": 0,
+    "extras": 1,
     "config": 1,
     "metrics": 1,
     "data": 2,
@@ -28,7 +30,7 @@ RANKS = {
     "cli": 8,
     "__main__": 9,
 }
-LIGHT = {"errors", "config", "metrics", "data", "cli"}
+LIGHT = {"errors", "counting", "extras", "config", "metrics", "data", "cli"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
 NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""

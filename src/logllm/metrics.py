@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from logllm.errors import agreeing
+from logllm.counting import agreeing
 
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]

@@ -14,7 +14,8 @@ from logllm.methods.registry import make
 from logllm.methods.trial import ALTERED, MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
 from logllm.model.encoder import Encoder
-from logllm.model.weights import fingerprint, locate
+from logllm.model.fingerprint import fingerprint
+from logllm.model.weights import locate
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from logllm.config.model import EncoderSection
 from logllm.model.batch import MessageTokens
 from logllm.model.bert import _MANY, Bert
 from logllm.model.encoder import Encoder
+from logllm.model.source import source_of
 
 CPU = torch.device("cpu")
 ALIKE = [f"{number:018d}" for number in range(_MANY // 20 + 1)]
@@ -32,8 +33,8 @@ def encoder(*, pooling: Literal["mean", "pooler"] = "mean") -> Encoder:
 def both(given: Encoder, *, messages: list[str]) -> tuple[Any, Any]:
     """Vectors of our passes and of transformers'."""
     tokens = MessageTokens(messages, byte_tokenizer(), max_tokens=60)
-    assert Bert.serves(given.model)
-    ours = Bert(given.model, pooling=given.pooling, chunk=512).vectors(tokens, device=CPU)
+    assert Bert.serves(source_of(given.model))
+    ours = Bert(source_of(given.model), pooling=given.pooling, chunk=512).vectors(tokens, device=CPU)
     return ours, given.table(tokens, positions=512, device=CPU)
 
 
@@ -62,7 +63,9 @@ def test_scores_too_large_for_plain_exponentials_go_through_torchs_kernel(size, 
     given = encoder()
     for layer in given.model.encoder.layer:
         layer.attention.self.query.weight.data *= size
-    ours = Bert(given.model, pooling="mean", chunk=512).vectors(MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), device=CPU)
+    ours = Bert(source_of(given.model), pooling="mean", chunk=512).vectors(
+        MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), device=CPU
+    )
     assert len(kernel_calls) == few  # one a layer
     wanted = given.table(MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), positions=512, device=CPU)
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4)

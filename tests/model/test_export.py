@@ -68,7 +68,7 @@ def test_a_merged_bundle_needs_no_base_models(run, tiny_data, tmp_path, monkeypa
     monkeypatch.delenv("LOGLLM_WEIGHTS", raising=False)
     asked = []
     monkeypatch.setattr("logllm.model.checkpoint.locate", lambda name, **_: asked.append(name))
-    monkeypatch.setattr("logllm.model.logllm.locate", lambda name, **_: asked.append(name) or Path(name))
+    monkeypatch.setattr("logllm.model.loading.locate", lambda name, **_: asked.append(name) or Path(name))
     np.testing.assert_allclose(scores(moved, tiny_data), wanted, atol=1e-4, rtol=0)
     assert asked == [str(moved / "encoder"), str(moved / "decoder")]
 

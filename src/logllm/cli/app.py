@@ -26,6 +26,7 @@ from logllm.cli import (
     train,
 )
 from logllm.errors import LogLLMError, first_line
+from logllm.extras import lacking
 
 app = typer.Typer(
     name="logllm",
@@ -82,11 +83,19 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     except Exception as exc:  # noqa: BLE001 - whatever it is, Python would end with 1, which is for anomalies
+        exc = _named(exc)
         if verbose or not isinstance(exc, (LogLLMError, OSError)):
             traceback.print_exception(exc)
         else:
             typer.secho(f"logllm: {_said(exc)}", err=True, fg=typer.colors.RED)
         sys.exit(2)
+
+
+def _named(exc: Exception) -> Exception:
+    """An error, or for a package that is not installed the one that says which extra brings it."""
+    if isinstance(exc, ModuleNotFoundError) and exc.name and not exc.name.startswith("logllm"):
+        return lacking(exc.name.partition(".")[0])
+    return exc
 
 
 def _without_verbose(arguments: list[str]) -> tuple[list[str], bool]:

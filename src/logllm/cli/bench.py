@@ -7,7 +7,7 @@ import typer
 
 from logllm.cli.console import duration, emit, note, shares, size, table
 from logllm.cli.detect import EngineOption
-from logllm.errors import plural
+from logllm.counting import plural
 
 
 def bench(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from logllm.errors import plural
+from logllm.counting import plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -60,6 +60,9 @@ def _counted(count: int, name: str) -> str:
 @contextmanager
 def shares() -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it is doing and the share done."""
+    if not sys.stderr.isatty():  # nobody sees it, and to import Rich takes as long as to read a short log
+        yield lambda doing, share: None
+        return
     with _bars() as bars:
         tasks: dict[str, int] = {}
 
@@ -74,6 +77,9 @@ def shares() -> Iterator[Callable[[str, float], None]]:
 @contextmanager
 def counts(doing: str) -> Iterator[Callable[..., None]]:
     """A bar for work that tells how much of how much is done and, if it likes, something about it."""
+    if not sys.stderr.isatty():
+        yield lambda done, total, said="": None
+        return
     with _bars() as bars:
         task = bars.add_task(doing, total=None)
 
@@ -96,7 +102,6 @@ def _bars() -> "Progress":
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
-from logllm.errors import plural
+from logllm.counting import plural
 
 if TYPE_CHECKING:
     import polars as pl

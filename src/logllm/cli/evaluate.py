@@ -7,7 +7,7 @@ import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
 from logllm.cli.detect import EngineOption
-from logllm.errors import agreeing, plural
+from logllm.counting import agreeing, plural
 
 if TYPE_CHECKING:
     import polars as pl

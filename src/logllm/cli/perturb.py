@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from logllm.cli.console import emit, note
-from logllm.errors import plural
+from logllm.counting import plural
 
 
 def perturb(

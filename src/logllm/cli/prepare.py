@@ -9,7 +9,8 @@ import typer
 
 from logllm.cli.advice import after_prepare
 from logllm.cli.console import counts, duration, emit, note, table
-from logllm.errors import RecipeError, plural
+from logllm.counting import plural
+from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logllm.cli.console import counts, duration, emit, note, shares, size, table
-from logllm.errors import plural
+from logllm.counting import plural
 
 if TYPE_CHECKING:
     from logllm.config.recipe import Recipe

@@ -6,8 +6,9 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import LabelFileSection
+from logllm.counting import plural
 from logllm.data.archives import FAULTS, Counted, unpack
-from logllm.errors import DataError, plural
+from logllm.errors import DataError
 
 _SHOWN = 3
 

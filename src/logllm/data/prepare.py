@@ -11,6 +11,7 @@ import polars as pl
 from logllm import __version__
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
+from logllm.counting import agreeing
 from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
 from logllm.data.choice import reading
@@ -21,7 +22,7 @@ from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, part_figures, wr
 from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
 from logllm.data.reader import Reader
 from logllm.data.splits import last_share, random_share, without_overlap
-from logllm.errors import DataError, agreeing
+from logllm.errors import DataError
 
 _TEST = "test:{}"  # a test log may have sessions of the same names
 _GOES_BACK = (

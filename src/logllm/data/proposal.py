@@ -9,9 +9,9 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
+from logllm.counting import plural
 from logllm.data.formats import fields_of, read_fields
 from logllm.data.structured import bare_name, json_fields
-from logllm.errors import plural
 
 _NAMED = 0.95  # of all lines at least that many name the key
 _OWN_NAMED = 0.5  # and where the format itself says which key

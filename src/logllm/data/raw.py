@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
+from logllm.counting import agreeing, plural
 from logllm.data.labels import by_line, read_labels, with_labels
 from logllm.data.line_labels import LineLabels
 from logllm.data.lines import STDIN, input_bytes
@@ -16,7 +17,7 @@ from logllm.data.reader import Reader
 from logllm.data.sample import read_again
 from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import number_of
-from logllm.errors import DataError, agreeing, plural
+from logllm.errors import DataError
 
 Progress = Callable[[int, int], None]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
+from logllm.counting import plural
 from logllm.data.archives import Bytes
 from logllm.data.grouping import RECORDS
 from logllm.data.joining import Blocks, Continuations, Joining, Partials, by_file
@@ -21,7 +22,7 @@ from logllm.data.records import Parser, Records
 from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
 from logllm.data.rows import Rows
 from logllm.data.structured import header
-from logllm.errors import DataError, plural
+from logllm.errors import DataError
 
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import zstandard
 
+from logllm.counting import plural
 from logllm.data.archives import Bytes
 from logllm.data.files import explained
 from logllm.data.transfer import BLOCK
-from logllm.errors import DataError, plural
+from logllm.errors import DataError
 
 
 class Slice:

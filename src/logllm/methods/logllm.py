@@ -15,6 +15,7 @@ from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Progress, Scores, sigmoid
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
+    from logllm.model.light import Light
     from logllm.model.logllm import LogLLM
     from logllm.model.scorer import Scorer
     from logllm.training.fit import Examples
@@ -38,7 +39,7 @@ class LogLLMMethod(Method):
         """Make one that is neither fitted nor loaded yet."""
         self._recipe = recipe
         self._workplace = workplace
-        self._network: LogLLM | None = None
+        self._network: LogLLM | Light | None = None
         self._tokenizer: Any = None
         self._fitted: dict[str, Any] = {}
         self._own_scorer: Scorer | None = None
@@ -125,23 +126,24 @@ class LogLLMMethod(Method):
     def save(self, folder: Path) -> None:
         """Write adapters in PEFT's format, and the projector."""
         from logllm.model.checkpoint import save_model
+        from logllm.model.logllm import LogLLM
 
-        if self._network is None:
+        if not isinstance(self._network, LogLLM):
             raise ModelError("nothing to save: fit it first")
         save_model(folder, self._network, section=self._recipe.model)
 
     def load(self, folder: Path) -> None:
-        """Put the adapters of a run onto their base models.
+        """Read a run: its files alone, or a network where those are not enough.
 
         Raises:
             ModelError: files or base models that are missing or have changed.
         """
-        from logllm.model.checkpoint import load_run
-        from logllm.model.device import device
+        from logllm.model.loading import load_network
         from logllm.model.rounding import settled
+        from logllm.model.run import verified
 
-        network, tokenizer, _, _ = load_run(folder, merged=True, progress=self._workplace.report)
-        self._network, self._tokenizer = network.to(device()), tokenizer
+        manifest = self._workplace.begun or verified(folder)
+        self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
         engine = settled(self._recipe.detect.engine, self._workplace.begun)
         self._own_scorer = self._scorer_of(engine)
 

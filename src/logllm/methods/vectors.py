@@ -62,7 +62,8 @@ class FrozenVectors:
 
     def about(self) -> dict[str, Any]:
         """The encoder's name and fingerprint, as a run's manifest has them."""
-        from logllm.model.weights import fingerprint, locate
+        from logllm.model.fingerprint import fingerprint
+        from logllm.model.weights import locate
 
         folder = locate(self.section.weights, progress=self._report)
         model = {"weights": self.section.weights, "sha256": fingerprint(folder)}

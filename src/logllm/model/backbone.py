@@ -4,6 +4,7 @@ import ctypes
 import inspect
 import logging
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import nn
 
 from logllm.config.model import DecoderSection, EncoderSection, LoraSection
 from logllm.errors import ModelError, first_line
+from logllm.extras import require
 from logllm.model.depth import first_layers
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
@@ -34,13 +36,15 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
             cannot serve as what the section wants it for; the message gives the reason.
     """
+    require("train", to=f"read {section.weights}")
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         config = first_layers(AutoConfig.from_pretrained(folder), section)
-        with _unheard("transformers.modeling_utils"):  # it lists the weights of layers that are not kept
+        # Transformers lists the weights of layers that are not kept, and draws bars.
+        with _unheard("transformers.modeling_utils"), without_bars():
             model, loaded = kind.from_pretrained(
                 folder, config=config, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
             )
@@ -136,14 +140,23 @@ def lora_targets(model: nn.Module) -> tuple[str, ...]:
     Raises:
         ModelError: an architecture whose projections have names not known here.
     """
-    names = {name.rpartition(".")[2] for name, _ in model.named_modules()}
+    found = targets_among(name for name, _ in model.named_modules())
+    if found is None:
+        raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
+    return found
+
+
+def targets_among(layers: Iterable[str]) -> tuple[str, ...] | None:
+    """Last names of the layers among a model's that compute attention's query and value; none where no name is known here.
+
+    >>> targets_among(["layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj", "lm_head"])
+    ('q_proj', 'v_proj')
+    """
+    names = {layer.rpartition(".")[2] for layer in layers}
     for pair in _TARGETS:
         if names.issuperset(pair):
             return pair
-    for fused in _FUSED_TARGETS:
-        if fused in names:
-            return (fused,)
-    raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
+    return next(((fused,) for fused in _FUSED_TARGETS if fused in names), None)
 
 
 def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
@@ -161,7 +174,9 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
         r=section.r, lora_alpha=section.alpha, lora_dropout=section.dropout, target_modules=list(targets), fan_in_fan_out=fan_in_fan_out
     )
     try:
-        model = get_peft_model(model, config)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT asks transformers for it
+            model = get_peft_model(model, config)
     except ValueError as exc:
         raise ModelError(f"{part}: {str(exc).splitlines()[0]}; check model.{part}.lora.targets") from exc
     if any(hasattr(table, "base_layer") for table in (model.get_input_embeddings(), model.get_output_embeddings())):
@@ -219,3 +234,18 @@ def _unheard(name: str) -> Iterator[None]:
         yield
     finally:
         logger.removeFilter(grave)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of transformers' inside a `with` block; what was set before is set again after it."""
+    from transformers.utils import logging as talk
+
+    bars: Any = talk
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

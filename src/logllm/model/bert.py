@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from logllm.data.sequences import Rows
 from logllm.model.batch import MessageTokens, in_passes
 from logllm.model.lanes import Lanes
-from logllm.model.packing import Linear, Room, plain, product, stacked
+from logllm.model.packing import Linear, Room, product
+from logllm.model.source import Source
 
-_INPUTS = ("input_ids", "position_ids")
 _MANY = 256
 """Tokens of one length from which attention head by head pays."""
 _TAME = 1e30
@@ -67,52 +67,59 @@ class _Layer(NamedTuple):
 class Bert:
     """An encoder's layers, adapters merged, queries, keys and values in one projection."""
 
-    def __init__(self, model: Any, *, pooling: Literal["mean", "pooler"], chunk: int) -> None:
-        """Take a transformers model's weights.
+    def __init__(self, source: Source, *, pooling: Literal["mean", "pooler"], chunk: int) -> None:
+        """Take a model's weights.
 
         Args:
-            model: one that `serves` accepts, with or without PEFT's adapters.
+            source: one that `serves` accepts.
             pooling: how a message's states become its vector.
             chunk: tokens that pass a layer together.
         """
-        base = plain(model)
-        self._heads, self._width = base.config.num_attention_heads, base.config.hidden_size
-        self._embed, self._pooler, self._pooling = base.embeddings, base.pooler, pooling
+        config = source.config
+        self._heads, self._width, self._eps = config.num_attention_heads, config.hidden_size, config.layer_norm_eps
         self._chunk = chunk
-        after = [_bias(layer.attention.output.dense) for layer in base.encoder.layer]
-        self._first = after[0]
+        self._words = source.read("embeddings.word_embeddings.weight")
+        self._places = source.read("embeddings.position_embeddings.weight")
+        self._kind = source.read("embeddings.token_type_embeddings.weight")[0]
+        self._pooler = source.linear("pooler.dense") if pooling == "pooler" else None
+        names = [f"encoder.layer.{number}" for number in range(config.num_hidden_layers)]
+        after = [_bias(source, f"{name}.attention.output.dense") for name in names]
+        self._start = self._norm(source, "embeddings", more=after[0])
         self.layers = [
-            self._taken(layer, now=now, then=then)
-            for layer, now, then in zip(base.encoder.layer, after, [*after[1:], torch.zeros_like(after[0])], strict=True)
+            self._taken(source, name, now=now, then=then)
+            for name, now, then in zip(names, after, [*after[1:], torch.zeros_like(after[0])], strict=True)
         ]
 
     @staticmethod
-    def serves(model: Any) -> bool:
+    def serves(source: Source) -> bool:
         """Whether a model's architecture is one that this computes."""
-        base = plain(model)
-        if type(base).__name__ != "BertModel" or not all(parameter.is_floating_point() for parameter in base.parameters()):
+        if source.architecture != "BertModel" or source.dtype is None:
             return False
-        return base.config.hidden_act == "gelu" and not base.config.is_decoder
+        return source.config.hidden_act == "gelu" and not getattr(source.config, "is_decoder", False)
 
-    def _taken(self, layer: Any, *, now: Tensor, then: Tensor) -> _Layer:
+    def _taken(self, source: Source, layer: str, *, now: Tensor, then: Tensor) -> _Layer:
         """A layer whose states hold `now` more than the model's, and the next one's `then`."""
-        own = layer.attention.self
-        weight, bias = _without(now, stacked((own.key, own.query, own.value)))
-        later = _bias(layer.output.dense)
+        own = f"{layer}.attention.self"
+        weight, bias = _without(now, source.stacked([f"{own}.key", f"{own}.query", f"{own}.value"]))
+        later = _bias(source, f"{layer}.output.dense")
         scale = (self._width // self._heads) ** -0.5
         queries = slice(self._width, 2 * self._width)
         weight[:, queries] *= scale
         bias[queries] *= scale
-        middle, end = layer.attention.output.LayerNorm, layer.output.LayerNorm
         return _Layer(
             attention=weight,
             asked=bias[self._width :],
-            output=stacked((layer.attention.output.dense,))[0],
-            middle=_norm(middle, more=later),
-            inner=_without(later, stacked((layer.intermediate.dense,))),
-            outer=stacked((layer.output.dense,))[0],
-            end=_norm(end, more=then),
+            output=source.linear(f"{layer}.attention.output.dense")[0],
+            middle=self._norm(source, f"{layer}.attention.output", more=later),
+            inner=_without(later, source.linear(f"{layer}.intermediate.dense")),
+            outer=source.linear(f"{layer}.output.dense")[0],
+            end=self._norm(source, f"{layer}.output", more=then),
         )
+
+    def _norm(self, source: Source, part: str, *, more: Tensor) -> Norm:
+        """A part's norm, which adds something besides."""
+        norm = f"{part}.LayerNorm"
+        return Norm(source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more, self._eps)
 
     @torch.inference_mode()
     def vectors(self, tokens: MessageTokens, *, device: torch.device) -> Tensor:
@@ -125,9 +132,8 @@ class Bert:
         def through(rows: Rows) -> None:
             lengths = tokens.lengths[rows]
             depths = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            given = (ids[np.repeat(starts[rows], lengths) + depths].astype(np.int64), depths)
-            x = self._embed(**{name: torch.from_numpy(each).to(device)[None] for name, each in zip(_INPUTS, given, strict=True)})[0]
-            x += self._first
+            words = torch.from_numpy(ids[np.repeat(starts[rows], lengths) + depths].astype(np.int64)).to(device)
+            x = self._start.of(self._words[words] + self._kind + self._places[torch.from_numpy(depths).to(device)])  # (c, d_enc)
             runs = [Run(int(messages), int(length)) for length, messages in zip(*np.unique(lengths, return_counts=True), strict=True)]
             for layer in self.layers:
                 x = self._pass(x, layer, runs=runs, room=lanes.room)  # (c, d_enc)
@@ -150,10 +156,11 @@ class Bert:
 
     def _pool(self, states: Tensor) -> Tensor:
         """Vectors of messages of one length from their states, (g, t, d_enc) -> (g, d_enc)."""
-        if self._pooling == "pooler":
-            pooled: Tensor = torch.tanh(self._pooler.dense(states[:, 0]))
-            return pooled
-        return states.mean(1)
+        if self._pooler is None:
+            return states.mean(1)
+        weight, bias = self._pooler
+        pooled = states[:, 0] @ weight
+        return torch.tanh(pooled if bias is None else pooled + bias)
 
 
 def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
@@ -192,9 +199,9 @@ def _by_run(rows: Tensor, runs: Sequence[Run]) -> list[Tensor]:
     return [part.view(*run, -1) for part, run in zip(split, runs, strict=True)]
 
 
-def _bias(linear: Any) -> Tensor:
-    """A linear layer's bias."""
-    bias = stacked((linear,))[1]
+def _bias(source: Source, layer: str) -> Tensor:
+    """A linear layer's bias in float32."""
+    bias = source.bias(layer)
     assert bias is not None  # noqa: S101 - all of BERT's have one
     return bias
 
@@ -204,8 +211,3 @@ def _without(more: Tensor, linear: Linear) -> tuple[Tensor, Tensor]:
     weight, bias = linear
     assert bias is not None  # noqa: S101 - all of BERT's have one
     return weight, (bias.double() - more.double() @ weight.double()).to(bias.dtype)
-
-
-def _norm(norm: nn.LayerNorm, *, more: Tensor) -> Norm:
-    """A norm that adds something besides."""
-    return Norm(norm.weight.detach(), norm.bias.detach() + more, norm.eps)

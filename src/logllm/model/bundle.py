@@ -13,6 +13,7 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
+from logllm.model.backbone import without_bars
 from logllm.model.card import MERGED, model_card
 from logllm.model.checkpoint import hashes, load_run
 from logllm.model.run import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
@@ -155,9 +156,10 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None)
     model, _, with_paths, _ = load_run(run, progress=progress)
     wholes: dict[str, Any] = {"encoder": model.encoder.model.merge_and_unload(), "decoder": model.decoder.model.merge_and_unload()}
     try:
-        for part, weights in _weights(with_paths.model).items():
-            wholes[part].save_pretrained(place / part)
-            AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
+        with without_bars():
+            for part, weights in _weights(with_paths.model).items():
+                wholes[part].save_pretrained(place / part)
+                AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
     except SafetensorError as exc:
         raise DataError(f"{place} cannot be written: {exc}; free some space or choose another place") from exc
     shutil.copyfile(run / PROJECTOR, place / PROJECTOR)

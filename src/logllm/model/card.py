@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logllm.config.recipe import Recipe
-from logllm.errors import plural
+from logllm.counting import plural
 from logllm.model.run import SHIPPED
 
 MERGED = "merged"

@@ -15,10 +15,11 @@ from logllm.config.recipe import Recipe
 from logllm.data.files import honour_umask, sha256, write_atomic
 from logllm.errors import ModelError
 from logllm.model.card import MERGED
+from logllm.model.fingerprint import fingerprint
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.merging import merge
 from logllm.model.run import PROJECTOR, read_recipe, verified
-from logllm.model.weights import Progress, fingerprint, locate
+from logllm.model.weights import Progress, locate
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""
@@ -35,10 +36,34 @@ def surroundings() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
 
 
-def base_models(section: ModelSection, *, progress: Progress | None = None) -> dict[str, dict[str, str]]:
-    """Names and fingerprints of the base models that a run stands on."""
+def base_models(section: ModelSection, *, full: bool = False, progress: Progress | None = None) -> dict[str, dict[str, str]]:
+    """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
     names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
-    return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress))} for part, name in names.items()}
+    return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
+
+
+def check_base_models(
+    run: Path, manifest: Mapping[str, Any], *, section: ModelSection, full: bool = False, progress: Progress | None = None
+) -> None:
+    """Whether the base models are those that a run was trained on.
+
+    Args:
+        run: what error messages call it.
+        manifest: its manifest.
+        section: its model settings.
+        full: read the files, whatever is remembered of them.
+        progress: told of fetches and conversions.
+
+    Raises:
+        ModelError: they are not; the message names the field.
+    """
+    for part, found in base_models(section, full=full, progress=progress).items():
+        wanted = manifest["base_models"].get(part)
+        if found != wanted:
+            raise ModelError(
+                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found}; "
+                "restore those weights or train again"
+            )
 
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
@@ -92,16 +117,10 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     manifest = verified(run)
     recipe = read_recipe(run)
     if manifest.get("bundle") == MERGED:
-        model, tokenizer = assemble(_inside(run, recipe.model), adapters=False)
+        model, tokenizer = assemble(inside(run, recipe.model), adapters=False)
         _restore_projector(run, model)
         return model, tokenizer, recipe, manifest
-    for part, found in base_models(recipe.model, progress=progress).items():
-        wanted = manifest["base_models"].get(part)
-        if found != wanted:
-            raise ModelError(
-                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found}; "
-                "restore those weights or train again"
-            )
+    check_base_models(run, manifest, section=recipe.model, progress=progress)
     merged = merged and all(part.dtype == "float32" and part.quantize == "none" for part in (recipe.model.encoder, recipe.model.decoder))
     model, tokenizer = assemble(recipe.model, adapters=not merged, progress=progress)
     if merged:
@@ -134,7 +153,7 @@ def _restore_projector(run: Path, model: LogLLM) -> None:
     model.projector.load_state_dict(load_file(run / PROJECTOR))
 
 
-def _inside(run: Path, section: ModelSection) -> ModelSection:
+def inside(run: Path, section: ModelSection) -> ModelSection:
     """Model settings of a merged bundle: its own folders instead of the base models."""
     parts = {"encoder": section.encoder, "decoder": section.decoder}
     return section.model_copy(update={part: inner.model_copy(update={"weights": str(run / part)}) for part, inner in parts.items()})

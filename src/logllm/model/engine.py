@@ -11,6 +11,7 @@ from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.bert import Bert
+from logllm.model.light import Light
 from logllm.model.llama import Llama
 from logllm.model.logllm import LogLLM
 from logllm.model.rounding import DOUBT
@@ -30,39 +31,41 @@ class Engine:
     padding, each beginning that sessions share once; all others through transformers', padded, in passes of like length.
     """
 
-    def __init__(self, model: LogLLM, *, section: DetectSection, threshold: float = 0.5) -> None:
+    def __init__(self, model: LogLLM | Light, *, section: DetectSection, threshold: float = 0.5) -> None:
         """Copy and merge the weights that need it.
 
         Args:
-            model: not trained on afterwards, for as long as this is used.
+            model: a network, not trained on afterwards, for as long as this is used; or what a run's files hold, which needs no others.
             section: which engine, and how large its passes are.
             threshold: scores that are near it are not left to an engine that rounds.
 
         Raises:
             ModelError: an engine that cannot run this decoder.
         """
-        self.model = model.eval()
+        self.model = model.eval() if isinstance(model, LogLLM) else model
         self._section = section
-        whole = {part: next(each.parameters()).dtype == torch.float32 for part, each in model.parts().items()}
-        encoder, decoder = model.encoder.model, model.decoder.model
+        encoder, decoder = model.sources()
         chunk = section.batch_positions
         self._encoder = None
-        if whole["encoder"] and Bert.serves(encoder):
+        if encoder.dtype == torch.float32 and Bert.serves(encoder):
             self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=chunk)
         served = Llama.serves(decoder)
-        self._decoder = Llama(decoder, dtype=torch.float32, chunk=chunk) if whole["decoder"] and served else None
+        exact = decoder.dtype == torch.float32 and served
+        self._decoder = Llama(decoder, dtype=torch.float32, chunk=chunk) if exact else None
         self._rounding: Llama | None = None
         self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
         self.doubted = 0
         if section.engine == "bf16":
             if not served:
-                raise ModelError(f"detect.engine = 'bf16' cannot run a {type(decoder).__name__}: leave it at 'exact'")
+                raise ModelError(f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'")
             self._rounding = Llama(decoder, dtype=torch.bfloat16, chunk=2 * chunk)
 
     def encode(self, tokens: MessageTokens) -> Tensor:
         """Vectors of all messages of a table, (len(tokens), d_enc)."""
-        if self._encoder is None or not len(tokens):
-            return self.model.encode(tokens, positions=self._section.batch_tokens)
+        if not len(tokens):
+            return torch.zeros((0, self.model.encoder.width), device=self.model.device)
+        if self._encoder is None:
+            return self._network.encode(tokens, positions=self._section.batch_tokens)
         return self._encoder.vectors(tokens, device=self.model.device)
 
     def judge(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
@@ -99,17 +102,24 @@ class Engine:
     def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
         if self._decoder is not None:
             return self._through(self._decoder, sessions, vectors=vectors, progress=progress)
-        around = len(self.model.prompt.head) + len(self.model.prompt.question)
+        network = self._network
+        around = len(network.prompt.head) + len(network.prompt.question)
         lengths = np.array([len(session) + around for session in sessions])
         by_length = np.argsort(lengths, kind="stable")
-        logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=self.model.device), 0
+        logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device), 0
         for rows in in_passes(by_length, lengths[by_length], positions=self._section.batch_positions):
             with torch.inference_mode():
-                logits[torch.from_numpy(rows)] = self.model(collate([sessions[row] for row in rows], vectors=vectors)).double()
+                logits[torch.from_numpy(rows)] = network(collate([sessions[row] for row in rows], vectors=vectors)).double()
             done += len(rows)
             if progress is not None:
                 progress(done, len(sessions))
         return logits
+
+    @property
+    def _network(self) -> LogLLM:
+        """The network whose own passes serve what has none of ours."""
+        assert isinstance(self.model, LogLLM)  # noqa: S101 - what comes from files alone has passes of ours
+        return self.model
 
     def _through(self, decoder: Llama, sessions: Sequence[Rows], *, vectors: Tensor, progress: Progress | None) -> Tensor:
         """Logits by a tree of the sessions' prompts, or several where one would be too large."""

@@ -12,7 +12,9 @@ from torch import Tensor
 
 from logllm.data.sequences import Rows
 from logllm.model.lanes import Lanes
-from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, plain, product, stacked
+from logllm.model.packing import Chunk, Layout, Linear, Room, add_product, chunks, product
+from logllm.model.rotary import head_width
+from logllm.model.source import Source
 from logllm.model.tree import Tree
 
 LayerProgress = Callable[[int, int], None]
@@ -29,74 +31,83 @@ class _Layer:
     """One layer's matrices, (d_in, d_out) each, and biases where there are any."""
 
     attention: Linear
-    """Queries, keys and values."""
+    """Queries, keys and values; the weights of the norm before them are in theirs."""
     output: Linear
-    gates: Linear
-    """The feed-forward part's gate and what it is multiplied with."""
+    between: Tensor
+    """Weights of the norm before the feed-forward part."""
+    gate: Linear
+    up: Linear
     down: Linear
     norms: Tensor | None
     """Weights of the norms of each head's queries and keys, where the architecture has them (Qwen3), (heads + kv, width)."""
 
 
 class Llama:
-    """A decoder's layers: adapters merged, projections of one input fused, norms' weights folded into them.
+    """A decoder's layers: adapters merged, queries, keys and values in one projection with the weights of the norm before it.
 
+    In float32 all other matrices stay where they lie, such as in a mapped file: to copy them takes longer than a short log.
     Nodes of a tree pass a layer in chunks, from norm to norm while a chunk's states are in the processor's cache, on each core
     another one; keys and values are kept of two layers, the one that is read and the one that follows.
     Only the sequences' ends pass the last layer's query, output and feed-forward parts.
     """
 
-    def __init__(self, model: Any, *, dtype: torch.dtype, chunk: int) -> None:
-        """Take a transformers model's weights.
+    def __init__(self, source: Source, *, dtype: torch.dtype, chunk: int) -> None:
+        """Take a model's weights.
 
         Args:
-            model: one that `serves` accepts, with or without PEFT's adapters.
-            dtype: number format of the matrix products; sums along the layers stay in float32.
+            source: one that `serves` accepts.
+            dtype: of the matrix products; sums along the layers stay in float32.
             chunk: nodes that pass a layer together.
         """
-        base = plain(model)
-        config = base.config
-        heads, kv = config.num_attention_heads, config.num_key_value_heads
-        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        config = source.config
+        heads, width = config.num_attention_heads, head_width(config)
+        kv = getattr(config, "num_key_value_heads", None) or heads
         self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
         self._eps: float = config.rms_norm_eps
         self._dtype, self._chunk = dtype, chunk
-        self._rotary = base.model.rotary_emb
-        self._norm, self._head = base.model.norm.weight.detach().float(), base.lm_head.weight.detach()
-        self._layers = [self._taken(layer) for layer in base.model.layers]
+        assert source.rotary is not None  # noqa: S101 - `serves` wants it
+        self._rotary = source.rotary
+        self._norm, self._head = source.read("model.norm.weight").float(), source.read("lm_head.weight")
+        self._layers = [self._taken(source, f"model.layers.{number}") for number in range(config.num_hidden_layers)]
 
     @staticmethod
-    def serves(model: Any) -> bool:
+    def serves(source: Source) -> bool:
         """Whether a model's architecture is one that this computes, and its weights are not packed into few bits."""
-        base = plain(model)
-        if type(base).__name__ not in _SERVED or not all(parameter.is_floating_point() for parameter in base.parameters()):
+        if source.architecture not in _SERVED or source.dtype is None or source.rotary is None:
             return False
-        config = base.config
+        config = source.config
         rope = getattr(config, "rope_parameters", None) or {}
         turned_whole = rope.get("rope_type", "default") not in ("dynamic", "longrope") and rope.get("partial_rotary_factor", 1) == 1
         return turned_whole and config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None
 
-    def _taken(self, layer: Any) -> _Layer:
-        attention, feed = layer.self_attn, layer.mlp
-        scaled = self._layout.heads * self._layout.width
-        fused, bias = stacked((attention.q_proj, attention.k_proj, attention.v_proj), scale=layer.input_layernorm.weight)
+    def _taken(self, source: Source, layer: str) -> _Layer:
+        attention, feed = f"{layer}.self_attn", f"{layer}.mlp"
+        before, between = (source.read(f"{layer}.{name}_layernorm.weight").float() for name in ("input", "post_attention"))
+        scale, scaled = self._layout.width**-0.5, self._layout.heads * self._layout.width
+        weight, bias = source.stacked([f"{attention}.{name}_proj" for name in "qkv"])
+        weight *= before[:, None]
         norms = None
-        if hasattr(attention, "q_norm"):
-            each = (
-                (attention.q_norm.weight * attention.scaling).expand(self._layout.heads, -1),
-                attention.k_norm.weight.expand(self._layout.kv, -1),
-            )
-            norms = torch.cat(each).detach().float()
+        if f"{attention}.q_norm.weight" in source.shapes:
+            queries, keys = (source.read(f"{attention}.{name}_norm.weight").float() for name in "qk")
+            norms = self._paired(torch.cat([(queries * scale).expand(self._layout.heads, -1), keys.expand(self._layout.kv, -1)]))
         else:  # the scale of the scores, once for all
-            fused[:, :scaled] *= attention.scaling
+            weight[:, :scaled] *= scale
             if bias is not None:
-                bias[:scaled] *= attention.scaling
-        gates = stacked((feed.gate_proj, feed.up_proj), scale=layer.post_attention_layernorm.weight)
-        fused, bias = self._paired(fused).contiguous(), None if bias is None else self._paired(bias)
-        norms = None if norms is None else self._paired(norms)
-        made = [(fused, bias), stacked((attention.o_proj,)), gates, stacked((feed.down_proj,))]
-        rounded = [(weight.to(self._dtype), None if bias is None else bias.to(self._dtype)) for weight, bias in made]
-        return _Layer(rounded[0], rounded[1], rounded[2], rounded[3], norms)
+                bias[:scaled] *= scale
+        return _Layer(
+            attention=self._rounded((self._paired(weight.T, dim=0).T, None if bias is None else self._paired(bias))),
+            output=self._rounded(source.linear(f"{attention}.o_proj")),
+            between=between,
+            gate=self._rounded(source.linear(f"{feed}.gate_proj")),
+            up=self._rounded(source.linear(f"{feed}.up_proj")),
+            down=self._rounded(source.linear(f"{feed}.down_proj")),
+            norms=norms,
+        )
+
+    def _rounded(self, linear: Linear) -> Linear:
+        """A linear layer in this decoder's number format."""
+        weight, bias = linear
+        return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
     @torch.inference_mode()
     def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: LayerProgress | None = None) -> Tensor:
@@ -173,23 +184,23 @@ class Llama:
             self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
         return x
 
-    def _paired(self, columns: Tensor) -> Tensor:
+    def _paired(self, columns: Tensor, *, dim: int = -1) -> Tensor:
         """Columns of queries' and keys' heads with what is turned together side by side, as in complex numbers; scores stay as they are.
 
         Not in 16 bits, for which there are no complex numbers.
         """
         if self._dtype != torch.float32:
             return columns
-        width, turning = self._layout.width, (self._layout.heads + self._layout.kv) * self._layout.width
-        woven = columns[..., :turning].view(*columns.shape[:-1], -1, 2, width // 2).transpose(-1, -2).flatten(-3)
-        return torch.cat([woven, columns[..., turning:]], dim=-1)
+        width, count = self._layout.width, columns.shape[dim]
+        places = torch.arange(count, device=columns.device)
+        turning = min(count, (self._layout.heads + self._layout.kv) * width)
+        places[:turning] = places[:turning].view(-1, 2, width // 2).transpose(-1, -2).flatten()
+        return columns.index_select(dim, places)
 
     def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
         """What turns each node's heads: cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each."""
-        positions = torch.arange(int(depths.max()) + 1, device=like.device)
-        half = self._layout.width // 2
         at = torch.from_numpy(depths).to(like.device)
-        tables = [table[0, :, None, :half].to(self._dtype) for table in self._rotary(like, positions[None])]
+        tables = [table[:, None].to(self._dtype) for table in self._rotary.tables(int(depths.max()) + 1, device=like.device)]
         return [table[at] for table in ([torch.complex(*tables)] if self._dtype == torch.float32 else tables)]
 
     def _scale(self, x: Tensor) -> Tensor:
@@ -197,8 +208,10 @@ class Llama:
         squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
         return squares.div_(x.shape[1]).add_(self._eps).rsqrt_()
 
-    def _normed(self, x: Tensor, room: Room) -> Tensor:
-        return torch.mul(x, self._scale(x), out=room.take("normed", rows=len(x), columns=x.shape[1], dtype=self._dtype))
+    def _normed(self, x: Tensor, room: Room, *, weights: Tensor | None = None) -> Tensor:
+        """States normed, (c, d_dec), times the norm's weights where no matrix holds them."""
+        out = room.take("normed", rows=len(x), columns=x.shape[1], dtype=self._dtype)
+        return torch.mul(x, self._scale(x), out=out) if weights is None else torch.mul(x * self._scale(x), weights, out=out)
 
     def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
         """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
@@ -230,8 +243,8 @@ class Llama:
         for group in chunk.groups:
             group.attend(query, stored, layout=layout, into=found)
         add_product(x, found[:-1], linear=layer.output, room=room)
-        gates = product(self._normed(x, room), layer.gates, room=room, name="gates")
-        gate, up = gates.chunk(2, dim=-1)
+        normed = self._normed(x, room, weights=layer.between)
+        gate, up = (product(normed, linear, room=room, name=name) for linear, name in ((layer.gate, "gate"), (layer.up, "up")))
         for some, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
             torch.nn.functional.silu(some, inplace=True).mul_(factor)
         add_product(x, gate, linear=layer.down, room=room)

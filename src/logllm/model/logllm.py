@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from logllm.config.model import ModelSection
 from logllm.config.train import Part
 from logllm.data.sequences import Rows
-from logllm.errors import ModelError, plural
+from logllm.errors import ModelError
 from logllm.model.backbone import load_backbone
 from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
-from logllm.model.prompt import Prompt, render
+from logllm.model.prompt import Prompt, PromptTable, render
+from logllm.model.source import Source, source_of
 from logllm.model.tree import grow
 from logllm.model.weights import Progress, locate
 
@@ -35,12 +36,13 @@ class LogLLM(nn.Module):
         self.prompt = prompt
         self.rounding = rounding
         self.message_dropout = nn.Dropout(0.0)
-        pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
+        self._rows = PromptTable(prompt)
         self.words: Tensor
-        self.register_buffer("words", torch.tensor([token for piece in pieces for token in piece]), persistent=False)
-        ends = np.cumsum([len(piece) for piece in pieces])
-        # Rows of `words`: a session's input is a list of rows of the table (words, then messages).
-        self._head, self._tail, self._normal, self._anomalous = np.split(np.arange(ends[-1]), ends[:-1])
+        self.register_buffer("words", torch.tensor(self._rows.words), persistent=False)
+
+    def sources(self) -> tuple[Source, Source]:
+        """What passes of encoder and decoder are made from."""
+        return source_of(self.encoder.model), source_of(self.decoder.model)
 
     def parts(self) -> dict[Part, nn.Module]:
         """The three parts a stage can train."""
@@ -115,7 +117,7 @@ class LogLLM(nn.Module):
         places = [*places, *(places[at][:length] for at, length in batch.beginnings)]
         messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
-            logits = self._read(messages, places, endings=[self._normal[: self.prompt.shared]] * len(places), keep=1)
+            logits = self._read(messages, places, endings=[self._rows.opening] * len(places), keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
         return self._read(messages, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
@@ -135,7 +137,7 @@ class LogLLM(nn.Module):
         """
         with torch.inference_mode():
             table = self._table(self.projector(vectors).to(self.rounding))
-        return table, self._rows(sessions, endings=[self._normal[: self.prompt.shared]] * len(sessions))
+        return table, self._rows.rows(sessions, endings=[self._rows.opening] * len(sessions), most=self.decoder.positions)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -151,7 +153,7 @@ class LogLLM(nn.Module):
     def _answers(self, batch: Batch) -> list[Rows]:
         """Each session's right answer as rows of `words`."""
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
-        return [self._anomalous if label else self._normal for label in batch.labels.tolist()]
+        return [self._rows.anomalous if label else self._rows.normal for label in batch.labels.tolist()]
 
     def _read(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows], keep: int) -> Tensor:
         """Logits at the last positions of whole prompts, (b, keep, v): the prompts as one tree, or padded on the left.
@@ -159,7 +161,8 @@ class LogLLM(nn.Module):
         Raises:
             ModelError: a prompt that is longer than the decoder's positions.
         """
-        table, rows = self._table(messages), self._rows(places, endings=endings)
+        table = self._table(messages)
+        rows = self._rows.rows(places, endings=endings, most=self.decoder.positions)
         tree = grow(rows) if self.decoder.reads_trees else None
         if tree is not None and self.decoder.gains(tree):
             nodes = np.zeros((len(rows), keep), dtype=np.int64)
@@ -182,20 +185,6 @@ class LogLLM(nn.Module):
         """Input vectors of the prompt's words, then of messages, (w + u, d_dec)."""
         words = self.decoder.embed(self.words)  # (w, d_dec)
         return torch.cat([words, messages.to(words.dtype)])
-
-    def _rows(self, places: Sequence[Rows], *, endings: Sequence[Rows]) -> list[Rows]:
-        """Whole prompts as rows of the table."""
-        messages = len(self.words)
-        rows = [np.concatenate([self._head, place + messages, self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
-        longest = max(map(len, rows))
-        if longest > self.decoder.positions:
-            messages_given = max(map(len, places))
-            most = messages_given - longest + self.decoder.positions
-            raise ModelError(
-                f"a session of {plural(messages_given, 'message')} is longer than the {most:,} that the decoder can read: "
-                f"prepare with --max-messages {most}"
-            )
-        return rows
 
 
 def assemble(section: ModelSection, *, adapters: bool = True, progress: Progress | None = None) -> tuple[LogLLM, Any]:

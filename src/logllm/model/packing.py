@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -174,24 +174,3 @@ def add_product(onto: Tensor, x: Tensor, *, linear: Linear, room: Room) -> None:
         (onto if bias is None else onto.add_(bias)).addmm_(x, weight)
     else:
         onto.add_(product(x, linear, room=room, name="added"))
-
-
-def plain(model: Any) -> Any:
-    """A transformers model without PEFT's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
-
-
-def stacked(linears: Sequence[Any], *, scale: Tensor | None = None) -> Linear:
-    """Linear layers of one input as one, adapters added: weight (d_in, d_out), the input's scale multiplied in, and bias."""
-    weight = torch.cat([_merged(linear) for linear in linears])  # (d_out, d_in)
-    biases = [getattr(linear, "base_layer", linear).bias for linear in linears]
-    bias = None if biases[0] is None else torch.cat([each.detach().float() for each in biases])
-    return (weight if scale is None else weight * scale.detach()).T.contiguous(), bias
-
-
-def _merged(linear: Any) -> Tensor:
-    """A linear layer's weight with its LoRA adapters added, (d_out, d_in), float32."""
-    weight: Tensor = linear.weight.detach().float()
-    for adapter in getattr(linear, "active_adapters", ()):
-        weight = weight + linear.get_delta_weight(adapter).detach().float()
-    return weight

@@ -1,10 +1,14 @@
 """The words around the messages and the two answers, as token ids; nowhere else (paper, section 1)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
+import numpy as np
+
 from logllm.config.model import PromptSection
+from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 
 
@@ -35,6 +39,48 @@ class Prompt:
     def question(self) -> tuple[int, ...]:
         """Ids between the last message and the verdict: the tail and the answers' common beginning."""
         return self.tail + self.normal[: self.shared]
+
+
+class PromptTable:
+    """A prompt's words as the first rows of a table of input vectors, which messages follow: an input is a list of its rows.
+
+    Attributes:
+        words: the words' token ids, row by row.
+        normal: the normal answer's rows.
+        anomalous: the anomalous answer's rows.
+        opening: the rows of what both answers begin with; the verdict is read after them.
+    """
+
+    def __init__(self, prompt: Prompt) -> None:
+        """Lay out a prompt."""
+        pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
+        self.words = tuple(token for piece in pieces for token in piece)
+        ends = np.cumsum([len(piece) for piece in pieces])
+        self._head, self._tail, self.normal, self.anomalous = np.split(np.arange(ends[-1]), ends[:-1])
+        self.opening: Rows = self.normal[: prompt.shared]
+
+    def rows(self, places: Sequence[Rows], *, endings: Sequence[Rows], most: int) -> list[Rows]:
+        """Whole prompts.
+
+        Args:
+            places: for each session the places of its messages among the messages.
+            endings: for each session the rows after the tail.
+            most: positions that the decoder can read.
+
+        Raises:
+            ModelError: a prompt that is longer.
+        """
+        first = len(self.words)
+        rows = [np.concatenate([self._head, place + first, self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
+        longest = max(map(len, rows))
+        if longest > most:
+            given = max(map(len, places))
+            fitting = given - longest + most
+            raise ModelError(
+                f"a session of {given:,} messages is longer than the {fitting:,} that the decoder can read: "
+                f"prepare with --max-messages {fitting}"
+            )
+        return rows
 
 
 def render(section: PromptSection, tokenizer: Any) -> Prompt:

@@ -10,6 +10,7 @@ from typing import Any
 from logllm.config.recipe import Recipe
 from logllm.data.files import MANIFEST, sha256, write_atomic
 from logllm.errors import ModelError
+from logllm.model.fingerprint import remembered_sha256
 
 VERSION = 2
 """Version of the run directory's layout."""
@@ -19,6 +20,8 @@ RECIPE = "recipe.toml"
 """File of the resolved recipe."""
 PROJECTOR = "projector.safetensors"
 """File of LogLLM's projector."""
+_LARGE = 16_000_000
+"""Bytes from which on a file's hash is remembered."""
 SHIPPED = "postgres"
 """Name of the run that comes with the package."""
 
@@ -97,8 +100,12 @@ def read_manifest(run: Path) -> dict[str, Any]:
     return manifest
 
 
-def verified(run: Path) -> dict[str, Any]:
+def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
     """The manifest of a finished run whose files are what it says.
+
+    Args:
+        run: its folder.
+        full: read large files, too, such as a merged bundle's models, whatever is remembered of them (`logllm.model.fingerprint`).
 
     Raises:
         ModelError: unfinished, or a file that is missing or changed; the message names the field.
@@ -107,6 +114,11 @@ def verified(run: Path) -> dict[str, Any]:
     if manifest["state"] != "done":
         raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
     for name, wanted in manifest["files"].items():
-        if not (run / name).is_file() or sha256(run / name) != wanted:
+        if not (run / name).is_file() or _hash(run / name, full=full) != wanted:
             raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
     return manifest
+
+
+def _hash(file: Path, *, full: bool) -> str:
+    """A file's SHA-256, remembered where to read it takes a while."""
+    return remembered_sha256(file, full=full) if file.stat().st_size > _LARGE else sha256(file)

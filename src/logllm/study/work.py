@@ -1,5 +1,7 @@
 """How much computing a log's distinct work is, and how much this machine can do: floating-point operations, counted and measured."""
 
+import math
+import re
 import statistics
 import time
 from collections.abc import Sequence
@@ -14,7 +16,9 @@ from logllm.data.sequences import Rows
 from logllm.model.batch import MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
+from logllm.model.light import LightPart
 from logllm.model.prompt import Prompt
+from logllm.model.source import Source
 from logllm.model.tree import grow
 
 GEMM_SIZE = 2048
@@ -46,7 +50,7 @@ class Work:
         of a mixture of experts all experts would be.
 
         Args:
-            model: an encoder or a decoder of transformers, with or without adapters.
+            model: an encoder or a decoder of transformers, with or without adapters, or the source of one.
         """
         config = model.config
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -62,6 +66,9 @@ class Work:
 
 def linear_weights(model: Any) -> int:
     """Weights of a model's linear layers that every position passes: no output head, pooler or adapter."""
+    if isinstance(model, Source):
+        layers = (shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name))
+        return sum(math.prod(shape) for shape in layers if len(shape) > 1)
     from transformers.pytorch_utils import Conv1D
 
     left_out = {id(model.get_output_embeddings())}
@@ -116,7 +123,7 @@ def share(flops: int, *, seconds: float, peak: Sequence[float]) -> float:
     return flops / (seconds * statistics.median(peak))
 
 
-def number_format(part: Encoder | Decoder) -> str:
+def number_format(part: Encoder | Decoder | LightPart) -> str:
     """In which number format a part's frozen layers multiply.
 
     >>> number_format(nn.Linear(2, 2).to(torch.bfloat16))

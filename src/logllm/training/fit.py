@@ -11,9 +11,11 @@ import polars as pl
 import torch
 
 from logllm.config.recipe import Recipe
+from logllm.counting import agreeing
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, occurring, rows_of
-from logllm.errors import DataError, RecipeError, agreeing
+from logllm.errors import DataError, RecipeError
+from logllm.extras import require
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.weights import Progress, locate
@@ -65,8 +67,9 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
 
     Raises:
         DataError: one class is missing, or a setting needs labels of lines.
-        RecipeError: several processes, or a precision that this machine has not.
+        RecipeError: several processes, a precision that this machine has not, or the extra `train` is not installed.
     """
+    require("train", to="train")
     labels = examples.labels
     if labels.all() or not labels.any():
         kind = "normal" if labels.all() else "anomalous"

@@ -11,6 +11,7 @@ import torch
 from logllm.config.recipe import Recipe
 from logllm.config.train import Part, TrainSection
 from logllm.data.prepared import Prepared
+from logllm.extras import require
 from logllm.model.batch import MessageTokens
 from logllm.model.blueprint import Blueprint, draw
 from logllm.model.logllm import LogLLM, assemble
@@ -76,6 +77,7 @@ def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Pla
     Raises:
         DataError, ModelError, RecipeError: whatever `train` would raise before its first step.
     """
+    require("train", to="train")
     prepared = Prepared.load(data)
     examples = Examples.of(prepared)
     check_examples(recipe, examples)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from logllm.errors import plural
+from logllm.counting import plural
 
 TITLES = {
     "main": "LogLLM and other methods",

@@ -1,0 +1,41 @@
+"""What only some installations have: packages that an extra brings, asked for before they are needed."""
+
+from importlib.util import find_spec
+
+from logllm.errors import RecipeError
+
+_EXTRAS = {
+    "train": ("accelerate", "peft", "sklearn", "transformers"),
+    "qlora": ("bitsandbytes",),
+    "report": ("jinja2", "matplotlib"),
+    "study": ("drain3",),
+}
+"""Packages that not every installation has, as they are imported, by the extra that brings them."""
+
+
+def require(extra: str, *, to: str) -> None:
+    """Make sure that an extra is installed before work begins that needs it.
+
+    Args:
+        extra: its name in `pip install 'logllm[...]'`.
+        to: what it is needed for: "train".
+
+    Raises:
+        RecipeError: it is not; the message names what to install.
+    """
+    for package in _EXTRAS[extra]:
+        if find_spec(package) is None:
+            raise lacking(package, to=to)
+
+
+def lacking(package: str, *, to: str = "do this") -> RecipeError:
+    """The error of a package that is not installed.
+
+    >>> str(lacking("peft", to="train"))
+    "to train takes peft, which is not installed: pip install 'logllm[train]', or in the source's folder pip install '.[train]'"
+    """
+    extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
+    said = f"to {to} takes {package}, which is not installed: "
+    if extra is None:
+        return RecipeError(f"{said}this installation is not whole; install logllm again")
+    return RecipeError(f"{said}pip install 'logllm[{extra}]', or in the source's folder pip install '.[{extra}]'")

@@ -1,0 +1,46 @@
+"""An installation without the extra `train` judges, and says what to install where it cannot go on."""
+
+import json
+import sys
+
+import pytest
+
+TRAINING = ("accelerate", "peft", "sklearn", "transformers")
+
+
+@pytest.fixture
+def judge_only(monkeypatch) -> None:
+    """As if these packages were not installed: to import one fails, and it is not found."""
+    for name in TRAINING:
+        monkeypatch.setitem(sys.modules, name, None)
+
+
+def test_detect_and_evaluate_need_no_extra(judge_only, logllm, tiny_run, tiny_data) -> None:
+    outcome = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl", "--no-cache")
+    assert outcome.code == 0, outcome.err
+    assert len(outcome.out.splitlines()) == 120
+    outcome = logllm("evaluate", tiny_run, "--data", tiny_data, "--json")
+    assert outcome.code == 0, outcome.err
+    assert "f1" in json.loads(outcome.out)
+
+
+@pytest.mark.parametrize("recipe", ["tiny", "tree-counts"])
+def test_train_names_what_to_install_and_leaves_the_old_run(judge_only, logllm, tiny_data, tmp_path, recipe) -> None:
+    outcome = logllm("train", recipe, "--data", tiny_data, "--out", tmp_path / "run")
+    assert outcome.code == 2
+    assert outcome.err.count("\n") == 1
+    assert "not installed: pip install 'logllm[train]', or in the source's folder pip install '.[train]'" in outcome.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_check_names_it_too(judge_only, logllm, tiny_data, tmp_path) -> None:
+    outcome = logllm("train", "tiny", "--data", tiny_data, "--out", tmp_path / "run", "--check")
+    assert outcome.code == 2
+    assert "pip install 'logllm[train]'" in outcome.err
+
+
+def test_another_architecture_names_it_too(judge_only, logllm, tiny_run, tiny_data, monkeypatch) -> None:
+    monkeypatch.setattr("logllm.model.loading.light_model", lambda *_, **__: None)
+    outcome = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl", "--no-cache")
+    assert outcome.code == 2
+    assert "pip install 'logllm[train]'" in outcome.err
