@@ -11,7 +11,8 @@ TRAINING = ("accelerate", "peft", "sklearn", "transformers")
 @pytest.fixture
 def judge_only(monkeypatch) -> None:
     """As if these packages were not installed: to import one fails, and it is not found."""
-    for name in TRAINING:
+    loaded = [name for name in sys.modules if name.partition(".")[0] in TRAINING]
+    for name in {*TRAINING, *loaded}:
         monkeypatch.setitem(sys.modules, name, None)
 
 

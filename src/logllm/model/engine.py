@@ -1,6 +1,8 @@
 """How a model scores: message vectors, and verdict logits of distinct sessions, by the fastest way that is right."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
+from threading import Lock
 
 import numpy as np
 import torch
@@ -50,8 +52,8 @@ class Engine:
         if encoder.dtype == torch.float32 and Bert.serves(encoder):
             self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=chunk)
         served = Llama.serves(decoder)
-        exact = decoder.dtype == torch.float32 and served
-        self._decoder = Llama(decoder, dtype=torch.float32, chunk=chunk) if exact else None
+        self._exact_source = decoder if decoder.dtype == torch.float32 and served else None
+        self._making = Lock()
         self._rounding: Llama | None = None
         self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
         self.doubted = 0
@@ -59,6 +61,21 @@ class Engine:
             if not served:
                 raise ModelError(f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'")
             self._rounding = Llama(decoder, dtype=torch.bfloat16, chunk=2 * chunk)
+        else:
+            self._decoder  # noqa: B018 - made here, so that the first session does not wait for it
+
+    @cached_property
+    def _exact_decoder(self) -> Llama | None:
+        """Exact passes; where others round, made when the first session is in doubt."""
+        if self._exact_source is None:
+            return None
+        return Llama(self._exact_source, dtype=torch.float32, chunk=self._section.batch_positions)
+
+    @property
+    def _decoder(self) -> Llama | None:
+        """Exact passes of our own, made once, whichever thread asks first."""
+        with self._making:
+            return self._exact_decoder
 
     def encode(self, tokens: MessageTokens) -> Tensor:
         """Vectors of all messages of a table, (len(tokens), d_enc)."""
@@ -100,8 +117,8 @@ class Engine:
         return float(errors.abs().max())
 
     def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
-        if self._decoder is not None:
-            return self._through(self._decoder, sessions, vectors=vectors, progress=progress)
+        if (decoder := self._decoder) is not None:
+            return self._through(decoder, sessions, vectors=vectors, progress=progress)
         network = self._network
         around = len(network.prompt.head) + len(network.prompt.question)
         lengths = np.array([len(session) + around for session in sessions])
