@@ -80,11 +80,29 @@ def average_precision(scores: Scores, labels: Labels, *, weights: Weights | None
     >>> average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
     0.8333333333333333
     """
-    from sklearn.metrics import average_precision_score
-
-    if not (labels if weights is None else labels & (weights > 0)).any():
+    weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
+    if not (labels & (weight > 0)).any():
         return None
-    return min(1.0, float(average_precision_score(labels, scores, sample_weight=weights)))
+    return float(weighted_average_precision(scores, labels, weights=weight[None])[0])
+
+
+def weighted_average_precision(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
+    """Average precision, as scikit-learn defines it, for each row of weights; not a number where no anomaly weighs.
+
+    >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
+    >>> weighted_average_precision(
+    ...     np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]), weights=np.stack([once, twice])
+    ... ).round(4).tolist()
+    [0.8333, 0.8333]
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # where a run of equal scores ends
+    found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
+    called = np.cumsum(weights[:, order], axis=1)[:, ends]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        precision = np.nan_to_num(found / called)
+        means: Scores = (precision * np.diff(found, axis=1, prepend=0)).sum(axis=1) / found[:, -1]
+    return means
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logllm.metrics import Labels, Scores, Weights
+from logllm.metrics import Labels, Scores, Weights, weighted_average_precision
 
 NAMES = ("precision", "recall", "f1", "average_precision")
 """The figures that get intervals."""
@@ -33,25 +33,6 @@ def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: in
             break
     ends = np.percentile(found, [2.5, 97.5], axis=0)
     return {name: ends[:, at].clip(0, 1).tolist() for at, name in enumerate(NAMES)}
-
-
-def weighted_average_precision(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
-    """Average precision, as scikit-learn defines it, for each row of weights; not a number where no anomaly weighs.
-
-    >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
-    >>> weighted_average_precision(
-    ...     np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]), weights=np.stack([once, twice])
-    ... ).round(4).tolist()
-    [0.8333, 0.8333]
-    """
-    order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # where a run of equal scores ends
-    found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
-    called = np.cumsum(weights[:, order], axis=1)[:, ends]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.nan_to_num(found / called)
-        means: Scores = (precision * np.diff(found, axis=1, prepend=0)).sum(axis=1) / found[:, -1]
-    return means
 
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float, weights: Weights) -> Scores:

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from logllm.detect.bootstrap import weighted_average_precision
-from logllm.metrics import Labels, Scores, Weights
+from logllm.metrics import Labels, Scores, Weights, weighted_average_precision
 
 RESAMPLES = 2000
 """Draws of a bootstrap."""
