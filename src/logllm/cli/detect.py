@@ -27,6 +27,12 @@ EngineOption = Annotated[
 """Which engine scores; for every verb that scores."""
 
 
+VerifyOption = Annotated[
+    bool, typer.Option("--verify", help="Hash base models in full, even where size, time and place of their files are as before.")
+]
+"""For every verb that loads a run."""
+
+
 class Wanted(NamedTuple):
     """Which verdicts are written, and where."""
 
@@ -66,6 +72,7 @@ def detect(
     redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in what is written.")] = False,
     engine: EngineOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
+    verify: VerifyOption = False,
 ) -> None:
     """Judge every session of one or more logs; with - verdicts come while the lines do."""
     from logllm.detect.detector import Detector
@@ -75,7 +82,7 @@ def detect(
     wanted = Wanted(only_anomalous, limit, out, kept=sys.stdout.isatty() if summary is None else summary)
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
-        load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine)
+        load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine, verify=verify)
         detector = load(asked.run, format=asked.format, threshold=threshold)
         reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, messages=True, redact=redact)
         judged = _written(reading, wanted)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
-from logllm.cli.detect import EngineOption
+from logllm.cli.detect import EngineOption, VerifyOption
 from logllm.counting import agreeing, plural
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def evaluate(
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
     split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
     engine: EngineOption = None,
+    verify: VerifyOption = False,
     folder: Annotated[
         Path | None,
         typer.Option("--report", help="Folder to write: an HTML page, plots, scores and JSON, with trivial baselines to compare with."),
@@ -35,7 +36,7 @@ def evaluate(
     if folder is not None:
         check_report(folder, force=force)
     with shares() as progress:
-        detector = Detector.load(run, progress=progress, engine=engine)
+        detector = Detector.load(run, progress=progress, engine=engine, verify=verify)
     with counts("scoring") as bar:
         report, scores = scored(detector, data, split=split, progress=bar)
     report = complete(report) if folder is None else _written(folder, data, report=report, scores=scores, force=force)

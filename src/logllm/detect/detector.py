@@ -26,10 +26,11 @@ from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.reading import Reading
 from logllm.detect.verdict import to_frame
-from logllm.errors import RecipeError
+from logllm.errors import ModelError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.registry import make
 from logllm.metrics import Progress, Scores
+from logllm.model.card import MERGED
 from logllm.model.rounding import settled
 from logllm.model.run import find_run, model_name, read_recipe, verified
 
@@ -44,23 +45,15 @@ class Detector:
         recipe: the run's.
     """
 
-    def __init__(
-        self,
-        run: Path,
-        *,
-        recipe: Recipe,
-        manifest: dict[str, Any],
-        threshold: float | None = None,
-        report: Report | None = None,
-    ) -> None:
+    def __init__(self, run: Path, *, recipe: Recipe, manifest: dict[str, Any], workplace: Workplace) -> None:
         """A verified run whose method is not loaded; `Detector.load` is the way from a folder."""
         self.manifest = manifest
         self.recipe = recipe
-        self.threshold: float = manifest["threshold"]["value"] if threshold is None else threshold
+        self.threshold = workplace.threshold
         self.model = model_name(manifest)
         self._settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
         self._run = run
-        self._report = report
+        self._workplace = workplace
         self._cached = False
         self._loading = Lock()
         self._method: Method | None = None
@@ -75,6 +68,7 @@ class Detector:
         engine: str | None = None,
         format: FormatSection | None = None,
         threshold: float | None = None,
+        verify: bool = False,
     ) -> Self:
         """Load a run, verified against its manifest, onto a GPU where there is one.
 
@@ -88,6 +82,8 @@ class Detector:
             engine: another engine than the recipe's `detect.engine`.
             format: another format to read logs by than that of the run's data.
             threshold: another threshold than the run's, in [0, 1].
+            verify: read the files of base models to hash them; else a file is taken for the one that
+                was hashed before while its size, its time of change and its inode are the same.
 
         Raises:
             ModelError: not a finished run, it or its base models have changed (the message names
@@ -95,7 +91,7 @@ class Detector:
             RecipeError: there is no such engine, or a threshold that is none.
         """
         folder = find_run(run)
-        manifest = verified(folder)
+        manifest = verified(folder, full=verify)
         recipe = read_recipe(folder)
         section = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
         detect = DetectSection.read(section, source="engine")
@@ -103,7 +99,14 @@ class Detector:
         recipe = recipe.model_copy(update={"detect": detect})
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"threshold {threshold:g}: scores are between 0 and 1")
-        detector = cls(folder, recipe=recipe, manifest=manifest, threshold=threshold, report=progress)
+        workplace = Workplace(
+            folder=folder,
+            begun=manifest,
+            verify=verify,
+            threshold=manifest["threshold"]["value"] if threshold is None else threshold,
+            report=progress,
+        )
+        detector = cls(folder, recipe=recipe, manifest=manifest, workplace=workplace)
         if format is not None:
             detector._settings = reading(detector._settings, format)
         detector._cached = cache and recipe.detect.cache_sessions > 0
@@ -248,10 +251,27 @@ class Detector:
 
     def _loaded(self) -> Method:
         """The run's method, after the base models have been compared with the manifest."""
-        workplace = Workplace(folder=self._run, begun=self.manifest, threshold=self.threshold, report=self._report)
-        method = make(self.recipe.method, self.recipe, workplace=workplace)
+        method = make(self.recipe.method, self.recipe, workplace=self._workplace)
+        self._check_base_models(method)
         method.load(self._run)
         return method
+
+    def _check_base_models(self, method: Method) -> None:
+        """Whether the base models are those that the run was trained on; a merged bundle brings its own.
+
+        Raises:
+            ModelError: they are not; the message names the field.
+        """
+        wanted = self.manifest.get("base_models", {})
+        if not wanted or self.manifest.get("bundle") == MERGED:
+            return
+        found = method.about()["base_models"]
+        for part, base in wanted.items():
+            if found.get(part) != base:
+                raise ModelError(
+                    f"{self._run}: manifest field base_models.{part} disagrees: trained on {base}, "
+                    f"found {found.get(part)}; restore those weights or train again"
+                )
 
     def _cache(self) -> AbstractContextManager[ScoreCache | None]:
         """The scores on disk, where they are asked for."""

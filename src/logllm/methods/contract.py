@@ -33,6 +33,8 @@ class Workplace:
     """Where a method that `resumes` keeps what it needs to go on after an interruption; none: nowhere that lasts."""
     begun: Mapping[str, Any] = field(default_factory=dict)
     """What the run's manifest said when it was begun or finished; empty for one that is new."""
+    verify: bool = False
+    """Whether base models' files are read in full to hash them, whatever is remembered of them."""
     threshold: float = 0.5
     """Scores from here on will be called anomalous: near it a method that rounds must not."""
     report: Report | None = None

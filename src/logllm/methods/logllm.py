@@ -178,7 +178,7 @@ class LogLLMMethod(Method):
         """Names and fingerprints of the base models."""
         from logllm.model.checkpoint import base_models
 
-        return base_models(self._recipe.model, progress=self._workplace.report)
+        return base_models(self._recipe.model, full=self._workplace.verify, progress=self._workplace.report)
 
 
 def _examples(

@@ -31,9 +31,16 @@ class FrozenVectors:
     Several threads may ask at once: one encodes at a time.
     """
 
-    def __init__(self, section: EncoderSection, *, report: Report | None = None) -> None:
-        """Use an encoder as it comes, without adapters; it is loaded when the first message needs it."""
+    def __init__(self, section: EncoderSection, *, report: Report | None = None, verify: bool = False) -> None:
+        """Use an encoder as it comes, without adapters; it is loaded when the first message needs it.
+
+        Args:
+            section: which encoder.
+            report: told of a fetch or a conversion.
+            verify: read its files in full to hash them.
+        """
         self.section = section
+        self._verify = verify
         self._report = report
         self._remembered: dict[str, Vectors] = {}  # the one asked for last is last
         self._loaded: tuple[Encoder, Any] | None = None
@@ -42,7 +49,7 @@ class FrozenVectors:
     @classmethod
     def of(cls, recipe: Recipe, workplace: Workplace) -> Self:
         """Those of a recipe's encoder."""
-        return cls(recipe.model.encoder, report=workplace.report)
+        return cls(recipe.model.encoder, report=workplace.report, verify=workplace.verify)
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
         """Vectors of a table's messages that occur in sessions, zeros for the others, (len(messages), d_enc).
@@ -66,7 +73,7 @@ class FrozenVectors:
         from logllm.model.weights import locate
 
         folder = locate(self.section.weights, progress=self._report)
-        model = {"weights": self.section.weights, "sha256": fingerprint(folder)}
+        model = {"weights": self.section.weights, "sha256": fingerprint(folder, full=self._verify)}
         return {"base_models": {"encoder": model}}
 
     def _vectors(self, texts: list[str]) -> list[Vectors]:

@@ -11,7 +11,7 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.model.bert import Bert
 from logllm.model.card import MERGED
-from logllm.model.checkpoint import ADAPTERS, check_base_models, inside, load_run
+from logllm.model.checkpoint import ADAPTERS, inside, load_run
 from logllm.model.device import device
 from logllm.model.light import Light, LightPart
 from logllm.model.llama import Llama
@@ -28,7 +28,7 @@ def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], prog
     """A verified run ready for an engine, on a GPU where there is one.
 
     Args:
-        run: a finished run whose files are what its manifest says (`logllm.model.run.verified`).
+        run: a finished run whose files, and whose base models, are what its manifest says.
         recipe: the run's.
         manifest: the run's.
         progress: told of fetches and conversions of base models.
@@ -41,8 +41,6 @@ def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], prog
         RecipeError: it takes transformers, which is not installed.
     """
     whole = manifest.get("bundle") == MERGED
-    if not whole:
-        check_base_models(run, manifest, section=recipe.model, progress=progress)
     light = light_model(run, inside(run, recipe.model) if whole else recipe.model, adapters=not whole)
     if light is not None:
         return light

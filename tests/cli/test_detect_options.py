@@ -1,0 +1,113 @@
+"""What `detect` and the command line as a whole can be told: thresholds, outputs, the shipped run's name, -v anywhere."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from logllm import __version__
+from logllm.detect.verdict import FIELDS, OPTIONAL, SCHEMA
+
+
+@pytest.fixture
+def log(tiny_data):
+    return tiny_data.parent / "app.jsonl"
+
+
+def verdicts(text: str) -> list[dict]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_another_threshold_only_anomalous_and_a_limit(logllm, tiny_run, log) -> None:
+    every = verdicts(logllm("detect", tiny_run, log).out)
+    scores = sorted(verdict["score"] for verdict in every)
+    middle = (scores[59] + scores[60]) / 2
+    outcome = logllm("detect", tiny_run, log, "--threshold", middle, "--only-anomalous")
+    found = verdicts(outcome.out)
+    assert {verdict["anomalous"] for verdict in found} == {True}
+    assert len(found) == sum(score >= middle for score in scores)
+    assert f"120 sessions, {len(found)} anomalous" in outcome.err
+    few = logllm("detect", tiny_run, log, "--threshold", middle, "--only-anomalous", "--limit", 7)
+    assert verdicts(few.out) == found[:7]
+    assert "120 sessions, " in few.err  # all are judged
+    assert logllm("detect", tiny_run, log, "--threshold", 2).code == 2
+
+
+def test_out_is_whole_and_never_overwritten_unasked(logllm, tiny_run, log, tmp_path) -> None:
+    wanted = logllm("detect", tiny_run, log).out
+    out = tmp_path / "verdicts.jsonl"
+    outcome = logllm("detect", tiny_run, log, "--out", out)
+    assert (outcome.code, outcome.out, out.read_text()) == (0, "", wanted)
+    refused = logllm("detect", tiny_run, log, "--out", out, "--limit", 1)
+    assert (refused.code, "--force" in refused.err, out.read_text()) == (2, True, wanted)
+    assert logllm("detect", tiny_run, log, "--out", out, "--limit", 1, "--force").code == 0
+    assert len(out.read_text().splitlines()) == 1
+    failed = logllm("detect", tiny_run, tmp_path / "nothing.log", "--out", tmp_path / "new.jsonl")
+    assert failed.code == 2
+    assert not (tmp_path / "new.jsonl").exists()
+    assert logllm("detect", tiny_run, log, "--out", tmp_path).code == 2
+
+
+def test_every_verdict_keeps_the_schema(logllm, tiny_run, log) -> None:
+    schema = json.loads(logllm("show", "verdict").out)
+    assert set(schema["properties"]) == {*FIELDS, *OPTIONAL, "schema"}
+    for verdict in verdicts(logllm("detect", tiny_run, log, log).out):
+        assert set(schema["required"]) <= verdict.keys() <= set(schema["properties"])
+        assert verdict["schema"] == SCHEMA == schema["properties"]["schema"]["const"]
+        assert len(verdict["files"]) == len(verdict["lines"])
+
+
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_verbose_may_stand_anywhere(logllm, place) -> None:
+    arguments = ["detect", "nowhere", "x"]
+    arguments.insert(place, "-v")
+    outcome = logllm(*arguments)
+    assert outcome.code == 2
+    assert "Traceback" in outcome.err
+    assert "there is no nowhere" in outcome.err
+
+
+def test_version(logllm) -> None:
+    assert logllm("-V").out == logllm("--version").out == f"{__version__}\n"
+
+
+def test_help_has_panels_in_the_order_of_use(logllm) -> None:
+    text = logllm("--help").out
+    places = [text.index(f"─ {panel} ─") for panel in ("Everyday", "Running", "Sharing", "Study")]
+    assert places == sorted(places)
+    assert "--install-completion" in text
+
+
+def test_the_shipped_run_has_a_name(logllm, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(logllm("show", "run", "postgres").out)["name"] == "postgres"
+    assert json.loads(logllm("threshold", "postgres", "--json").out)["value"] == pytest.approx(0.2615762138801202)
+    alone = logllm("detect", "postgres")
+    assert (alone.code, "name the logs to judge after it" in alone.err) == (2, True)
+
+
+def test_verdicts_come_while_the_pipe_is_open(tiny_data, tmp_path) -> None:
+    """A real process: windows of 5, 201 lines, and an input that does not end."""
+    from typer.testing import CliRunner
+
+    from logllm.cli.app import app
+
+    log, data, run = tiny_data.parent / "app.jsonl", tmp_path / "data", tmp_path / "run"
+    fields = ["--format", "json", "--message", "message", "--time", "time", "--window", "5"]
+    runner = CliRunner()
+    assert runner.invoke(app, ["prepare", "--raw", str(log), *fields, "--out", str(data)]).exit_code == 0
+    assert runner.invoke(app, ["train", "unseen", "--data", str(data), "--out", str(run)]).exit_code == 0
+    lines = log.read_bytes().splitlines(keepends=True)[:201]
+    command = [sys.executable, "-m", "logllm", "detect", str(run), "-", "--no-cache"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"".join(lines))
+        process.stdin.flush()
+        found = [json.loads(process.stdout.readline()) for _ in range(40)]
+        assert found[-1]["lines"] == [196, 197, 198, 199, 200]
+        assert process.poll() is None
+        process.stdin.close()
+        assert [json.loads(line)["lines"] for line in process.stdout] == [[201]]
+        assert process.wait(60) == 0
