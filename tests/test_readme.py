@@ -10,6 +10,7 @@ import typer
 
 from logllm.cli.app import app
 from logllm.config.recipe import packaged
+from logllm.methods.registry import names
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -35,7 +36,7 @@ def test_command(command: str) -> None:
     options = {name for parameter in found.params for name in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= options
     if found.name == "train":
-        assert words[0] in {*packaged(), "..."}
+        assert words[0] in {*packaged(), *names(), "METHOD", "..."}
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`?make ([a-z-]+)", README)) - {"and"}))
