@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-real check docs clean
+.PHONY: help setup demo bench test test-real test-gpu mutants check docs clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -31,6 +31,12 @@ test: $(READY) ## run the default tests (under 2 minutes)
 
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)
 	@.venv/bin/python -m pytest -m real
+
+test-gpu: $(READY) ## run the tests that need a GPU (they say what is missing where there is none)
+	@.venv/bin/python -m pytest -m gpu -rs
+
+mutants: $(READY) ## put faults into a copy of the source, one at a time, and see that a test notices each (minutes)
+	@.venv/bin/python benchmarks/mutants.py
 
 check: $(READY) ## look for style, format and type errors, and for generated pages that are not current
 	@.venv/bin/ruff check .

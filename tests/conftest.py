@@ -1,5 +1,6 @@
 """What many tests need: one thread, tiny models, tiny prepared data."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,23 @@ from hypothesis import settings
 settings.register_profile("default", deadline=None)  # a busy machine is no failure
 settings.load_profile("default")
 
+ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")
+"""What has no place in a test's id: bytes, escapes of them, an object's address."""
+EVERY_ID = pytest.StashKey[list[str]]()
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes, and text that cannot be typed, are called by their argument: an archive's bytes hold the time it was made at."""
+    odd = isinstance(val, bytes) or (isinstance(val, str) and ODD.search(repr(val)))
+    return argname if odd else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep the ids of all tests, before some are left out."""
+    config.stash[EVERY_ID] = [item.nodeid for item in items]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -154,8 +154,8 @@ def heavy_when_loaded(modules: Modules) -> Violations:
 
 
 def long_modules(modules: Modules) -> Violations:
-    """A module has at most 250 lines."""
-    yield from (f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 250)
+    """A module has at most 400 lines."""
+    yield from (f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 400)
 
 
 def long_functions(modules: Modules) -> Violations:
@@ -290,7 +290,7 @@ SAME = (
         (heavy_when_loaded, {"logllm/cli/a.py": "from logllm.model.b import c", "logllm/model/b.py": "import torch"}),
         (heavy_when_loaded, {"logllm/methods/registry.py": "from scipy.sparse import csr_array"}),
         (heavy_when_loaded, {"logllm/methods/unseen.py": "import logllm.methods.network", "logllm/methods/network.py": "import torch"}),
-        (long_modules, {"logllm/data/a.py": "\n" * 251}),
+        (long_modules, {"logllm/data/a.py": "\n" * 401}),
         (long_functions, {"logllm/data/a.py": f"def f():\n{LONG}"}),
         (long_functions, {"logllm/cli/a.py": "def f():\n    if x:\n" + "        y()\n" * 15}),
         (many_parameters, {"logllm/data/a.py": "def f(a, b, c): ..."}),

@@ -16,7 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("guide", "formats", "figures"))
 NAMED = re.compile(
     r"(?:^    |`|\| )"
-    r"(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|threshold|admit|bench|show|import|export|push)[^`\n]*)",
+    r"(logllm (?:prepare|train|evaluate|detect|baseline|perturb|folds|reproduce|threshold|bench|show|import|export|push)[^`\n]*)",
     re.MULTILINE,
 )
 COMMANDS = sorted({found.strip() for found in NAMED.findall(README + PAGES)})

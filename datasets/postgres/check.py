@@ -1,8 +1,8 @@
-"""What a made run holds, and what simple methods make of it: counts, contradictions, a tree, the rule "never seen".
+"""What made runs hold: counts, and contradictions.
 
     PYTHONPATH=src python datasets/postgres/check.py FOLDER [train] [test] [changed]
 
-The first run is what the methods learn from. Needs logllm and scikit-learn.
+Needs logllm. What simple methods make of the runs: python benchmarks/postgres_figures.py --set FOLDER
 """
 
 import csv
@@ -14,10 +14,6 @@ from typing import NamedTuple
 
 import label
 import polars as pl
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import average_precision_score, f1_score
-from sklearn.tree import DecisionTreeClassifier
 
 from logllm.config.mask import MaskSection
 from logllm.data.masking import mask
@@ -61,26 +57,6 @@ def contradictions(*parts: Part) -> tuple[int, list[tuple[str, ...]]]:
     return sum(count for count, _ in both), [messages for _, messages in sorted(both, reverse=True)]
 
 
-def baselines(train: Part, test: Part) -> dict[str, tuple[float, float]]:
-    """Figures of three simple methods: F1 at their own threshold, and average precision."""
-    figures = {}
-    counts = CountVectorizer(analyzer=lambda messages: messages)
-    tree = DecisionTreeClassifier(random_state=0).fit(counts.fit_transform(train.messages), train.truth)
-    scores = tree.predict_proba(counts.transform(test.messages))[:, 1]
-    figures["tree on event counts"] = (f1_score(test.truth, scores > 0.5), average_precision_score(test.truth, scores))
-    normal = {message for messages, truth in zip(train.messages, train.truth, strict=True) if not truth for message in messages}
-    unseen = [sum(message not in normal for message in messages) for messages in test.messages]
-    figures["never seen"] = (f1_score(test.truth, [count > 0 for count in unseen]), average_precision_score(test.truth, unseen))
-    words = TfidfVectorizer(token_pattern=r"[A-Za-z_]+|<\*>", ngram_range=(1, 2), sublinear_tf=True)
-    texts = ["\n".join(messages) for messages in train.messages]
-    model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(words.fit_transform(texts), train.truth)
-    scores = model.predict_proba(words.transform(["\n".join(messages) for messages in test.messages]))[:, 1]
-    figures["words, logistic"] = (f1_score(test.truth, scores > 0.5), average_precision_score(test.truth, scores))
-    severe = [any(message.startswith(("ERROR", "FATAL", "PANIC", "FEHLER")) for message in messages) for messages in test.messages]
-    figures["it says ERROR"] = (f1_score(test.truth, severe), average_precision_score(test.truth, severe))
-    return figures
-
-
 def main() -> int:
     """Print it all."""
     folder, *names = sys.argv[1:]
@@ -105,10 +81,6 @@ def main() -> int:
     print("contradictions over all:", count)
     for messages in examples[:8]:
         print("   ", " | ".join(message[:90] for message in messages))
-    first, *others = parts
-    for other in others:
-        for method, (f1, ap) in baselines(parts[first], parts[other]).items():
-            print(f"{first} -> {other}  {method:22} F1 {f1:.3f}  AP {ap:.3f}")
     return 0
 
 

@@ -21,7 +21,7 @@ class NewWords(Method):
 
     def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
         """Take the one option: words that say nothing."""
-        self._words = set(recipe.options.get("ignore", []))
+        self._ignored = set(recipe.options.get("ignore", []))
 
     def fit(
         self, sessions: Sequence[Rows], messages: pl.Series, *, labels: Labels | None, line_labels: Sequence[Labels] | None, seed: int
@@ -31,12 +31,12 @@ class NewWords(Method):
         normal = [rows for rows, anomalous in zip(sessions, bad, strict=True) if not anomalous]
         if not normal:
             raise DataError("no session to learn from is normal")
-        self._words = self._words.union(*(words(messages.gather(rows)) for rows in normal))
+        self._words = self._ignored.union(*(words(messages.gather(rows)) for rows in normal))
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """The share of the words that are new."""
-        found = [words(messages.gather(rows)) for rows in sessions]
-        return np.array([len(each - self._words) / max(1, len(each)) for each in found], dtype=np.float64)
+        spoken = [words(messages.gather(rows)) for rows in sessions]
+        return np.array([len(own - self._words) / max(1, len(own)) for own in spoken], dtype=np.float64)
 
     def save(self, folder: Path) -> None:
         """Write one JSON file."""

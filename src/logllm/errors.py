@@ -1,4 +1,4 @@
-"""Every error that logllm raises on purpose, as one tree.
+"""Every error that logllm raises on purpose, as one tree, and how messages count.
 
     LogLLMError
     ├── RecipeError    a recipe, a setting or an option is wrong
@@ -7,10 +7,14 @@
     └── ServeError     the service cannot start or answer
 
 Each message says what was found and what to do about it. The command line catches `LogLLMError` once, prints its
-one line and exits with 2.
+one line and exits with 2. Messages count with `plural` and `agreeing`.
 """
 
+import re
 from importlib.util import find_spec
+
+_EITHER = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
+"""Words for one, and for more or none."""
 
 
 class LogLLMError(Exception):
@@ -40,6 +44,24 @@ def first_line(exc: BaseException) -> str:
     ('no such layer', 'KeyError')
     """
     return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+
+
+def plural(count: int, noun: str) -> str:
+    """A count and its noun.
+
+    >>> plural(1, "session"), plural(1200, "anomalous session"), plural(0, "line")
+    ('1 session', '1,200 anomalous sessions', '0 lines')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def agreeing(count: int, text: str) -> str:
+    """A count and words that go with it: of `{one|more}` the first for one, else the second.
+
+    >>> agreeing(1, "{line was|lines were} cut"), agreeing(2, "{line was|lines were} cut")
+    ('1 line was cut', '2 lines were cut')
+    """
+    return f"{count:,} " + _EITHER.sub(lambda either: either[1 if count == 1 else 2], text)
 
 
 _EXTRAS = {

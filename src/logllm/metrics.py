@@ -7,6 +7,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from logllm.errors import agreeing
+
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
@@ -131,7 +133,12 @@ def choose_threshold(logits: Scores, labels: Labels, *, score: Callable[[float],
     """
     anomalous = int(labels.sum())
     if anomalous < FEW_ANOMALIES:
-        return Threshold(0.5, f"default: {anomalous} anomalies in validation, {FEW_ANOMALIES} needed to choose", len(labels), anomalous)
+        return Threshold(
+            0.5,
+            f"default: {agreeing(anomalous, '{anomaly|anomalies}')} in validation, {FEW_ANOMALIES} needed to choose",
+            len(labels),
+            anomalous,
+        )
     values, f1 = f1_by_threshold(logits, labels)
     below = np.concatenate([[values[0] - 2.0], values[:-1]])
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)

@@ -19,7 +19,7 @@ from logllm.errors import DataError
         ("run", ["prepare", "json", "--raw", "DATA.jsonl", "--message", "message", "--force", "--out"]),
         ("run", ["perturb", "DATA", "--kind", "remove", "--force", "--out"]),
         ("data", ["folds", "DATA", "--parts", "2", "--force", "--out"]),
-        ("run", ["baseline", "unseen", "--data", "DATA", "--force", "--out"]),
+        ("data", ["train", "unseen", "--data", "DATA", "--force", "--out"]),
         ("data", ["evaluate", "RUN", "--data", "DATA", "--force", "--report"]),
         ("run", ["export", "RUN", "--force", "--out"]),
         ("data", ["train", "tiny", "--data", "DATA", "--force", "--out"]),

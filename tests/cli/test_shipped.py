@@ -112,7 +112,7 @@ def test_detect_without_a_run(logllm, shipped, postgres) -> None:
     assert outcome.code == 0, outcome.err
     verdicts = [json.loads(line) for line in outcome.out.splitlines()]
     assert [verdict["session"] for verdict in verdicts] == [str(100 + number) for number in range(40)]
-    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model"]
+    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model", "schema"]
     assert verdicts[0]["start"] == "2026-11-22T10:00:00.000000Z"
     assert "format: postgresql" in outcome.err
     assert logllm("detect", shipped, postgres, "--format", "auto").out == outcome.out

@@ -127,7 +127,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["train", "smal", "--data", "x", "--out", "y"], "no recipe 'smal'.*nearest: small"),
+        (["train", "smal", "--data", "x", "--out", "y"], "no recipe or method 'smal': the nearest is 'small'"),
         (
             ["train", "small", "--set", "train.sed=1", "--data", "x", "--out", "y"],
             "unknown key 'train.sed'; the nearest known one is 'seed'",
@@ -146,8 +146,8 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "ten"], "--window ten: write a number of records"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "10", "--step", "5m"], "not of one kind"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--mask-rule", "a=("], "mask rule a.*no regular expression"),
-        (["prepare", "bgl", "--raw", "x", "--out", "y", "--split", "random", "--seed", "-1"], r"seed: .*or equal to 0 \(found -1\)"),
-        (["train", "small", "--set", "train.seed=-1", "--data", "x", "--out", "y"], r"train.seed: .*or equal to 0 \(found -1\)"),
+        (["prepare", "bgl", "--raw", "x", "--out", "y", "--split", "random", "--seed", "-1"], r"seed: must be at least 0 \(found -1\)"),
+        (["train", "small", "--set", "train.seed=-1", "--data", "x", "--out", "y"], r"train.seed: must be at least 0 \(found -1\)"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, arguments, said) -> None:
@@ -185,6 +185,29 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path, monkeypatch) -> 
     manifest = json.loads(done.out)
     assert (manifest["lines"], manifest["sessions"], manifest["anomalous"], manifest["unlabelled"]) == (200, 10, 10, 0)
     assert "windows of" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (range(180, 190), "the train part holds no anomalous one: prepare again with --split random"),
+        (range(160), "the train part holds no normal one: prepare again with --split random"),
+        (range(0, 200, 20), "logllm train small --data"),
+    ],
+    ids=["anomalous at the end", "normal at the end", "both everywhere"],
+)
+def test_prepare_names_a_next_step_that_works(logllm, tmp_path, bad, said) -> None:
+    rows = [json.dumps({"ts": 1_700_000_000 + place, "msg": f"step {place % 3}", "bad": place in bad}) for place in range(200)]
+    (tmp_path / "app.log").write_text("\n".join(rows))
+    options = ["--format", "auto", "--label", "bad", "--normal", "false", "--window", "10", "--validation", "0"]
+    done = logllm("prepare", "--raw", tmp_path / "app.log", "--out", tmp_path / "data", *options)
+    assert done.code == 0, done.err
+    (advice,) = [line for line in done.err.splitlines() if line.startswith("next: ")]
+    assert said in advice
+    if "holds no" in advice:  # and indeed training refuses them
+        trained = logllm("train", "tiny", "--data", tmp_path / "data", "--out", tmp_path / "run")
+        assert trained.code == 2
+        assert "learns from both" in trained.err
 
 
 @pytest.mark.parametrize("what", [["recipe"], ["formats"], ["datasets"], ["mask"], ["weights"]])

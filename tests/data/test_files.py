@@ -171,3 +171,24 @@ def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:
 
     with pytest.raises(DataError, match="is full: free some space"), explained(tmp_path / "x"):
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+
+def test_a_manifest_goes_first_and_comes_last(tmp_path, monkeypatch):
+    """Whatever moment a process is killed at, a manifest vouches for what is there."""
+    with new_folder(tmp_path / "out", force=False) as folder:
+        for name, text in (("a", "old"), (MANIFEST, written()), ("z", "old")):
+            (folder / name).write_text(text)
+    moved, replace = [], Path.replace
+
+    def watched(self, target):
+        moved.append((self.parent.name, self.name))
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", watched)
+    with new_folder(tmp_path / "out", force=True) as folder:
+        for name, text in (("a", "new"), (MANIFEST, written()), ("z", "new")):
+            (folder / name).write_text(text)
+    came = [name for parent, name in moved if parent.endswith(".tmp")]
+    assert came[-1] == MANIFEST
+    went = [name for parent, name in moved if parent == "out"]
+    assert went[0] == MANIFEST

@@ -14,6 +14,7 @@ from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import check_format, load_format
+from logllm.data.joining import bounded
 from logllm.data.line_labels import LineLabels
 from logllm.data.reader import Reader
 from logllm.errors import DataError, RecipeError
@@ -261,3 +262,10 @@ def test_journald_export():
 def test_descriptions_that_are_wrong(settings, said):
     with pytest.raises(RecipeError, match=said):
         check_format(FormatSection.read({"name": "x", **settings}, source="x"))
+
+
+def test_what_is_as_long_as_a_line_may_be_is_not_cut(monkeypatch):
+    monkeypatch.setattr("logllm.data.joining.LONGEST_LINE", 20)
+    counts = {"cut_lines": 0}
+    assert bounded(pl.Series(["x" * 20, "y" * 21]), counts).to_list() == ["x" * 20, "y" * 20]
+    assert counts == {"cut_lines": 1}

@@ -57,7 +57,7 @@ def test_labels_without_a_record_are_counted_and_told(raw, tmp_path) -> None:
     manifest = prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
     assert [manifest[name] for name in ("labels_beyond", "labels_joined", "rejected_alerts", "anomalous")] == [2, 0, 1, 1]
     assert "2 labels are of lines that the log does not have" in manifest["warnings"]
-    assert "1 lines with an alert label did not parse and are in no session" in manifest["warnings"]
+    assert "1 line with an alert label did not parse and is in no session" in manifest["warnings"]
 
 
 def test_they_stand_in_place_of_a_format_s_own(tmp_path) -> None:
@@ -139,3 +139,9 @@ def test_the_usual_words_for_normal_mean_it(tmp_path, normal) -> None:
     path = tmp_path / "labels.csv"
     path.write_text(f"line,label\n1,{normal}\n2,1\n")
     assert read_labels(path, LabelFileSection())["anomalous"].to_list() == [False, True]
+
+
+def test_spaces_around_names_and_labels_are_no_part_of_them(tmp_path):
+    (tmp_path / "labels.csv").write_text("session,label\n a , normal\nb,anomalous \n")
+    labels = read_labels(tmp_path / "labels.csv", LabelFileSection())
+    assert labels.rows() == [("a", False), ("b", True)]

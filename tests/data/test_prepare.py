@@ -285,7 +285,7 @@ def test_rejects_are_counted_and_the_first_three_shown(tmp_path):
         ("raw", 42, '{"label": "normal"}'),
         ("raw", 43, "\ufffd[2Jbroken"),
     ]
-    assert any("1 lines with an alert label did not parse" in warning for warning in manifest["warnings"])
+    assert any("1 line with an alert label did not parse" in warning for warning in manifest["warnings"])
 
 
 def test_invalid_utf_8_nul_and_crlf_are_read_and_counted(tmp_path):

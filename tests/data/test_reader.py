@@ -124,3 +124,15 @@ def test_a_key_that_begins_like_a_list_is_a_key():
         FormatSection(name="json", kind="json"), stdin=io.BytesIO(lines.encode()), sessions=SessionSection(by="key", key_field="id")
     )
     assert records(reading, "-")["keys"].to_list() == [["[main"], ["[main]"], ["a", "7"], ["x"]]
+
+
+def test_a_reject_is_redacted_before_it_is_cut(tmp_path):
+    """Half a key looks like no key: cut first, what was left of it would be written."""
+    key = "wJalrXUtnFEMI" + "K7MDENGbPxRfiCY9q2b9Zt0a"
+    line = "no grade here " + "x " * 46 + key
+    (tmp_path / "a").write_text(f"ok: up 1\nok: up 2\n{line}\n")
+    reading = reader(redact=True)
+    records(reading, tmp_path / "a")
+    (reject,) = reading.first_rejects
+    assert key[:10] not in reject["text"]
+    assert "<token>" in reject["text"]

@@ -73,3 +73,9 @@ def test_windows_that_reach_into_later_ones_go():
     sessions = pl.DataFrame({"first": [1, 3, 5, 7], "last": [4, 6, 8, 10]})
     assert without_overlap(sessions.head(2), sessions.tail(2))["first"].to_list() == [1]
     assert without_overlap(sessions, sessions.clear()).equals(sessions)
+
+
+def test_one_record_in_common_is_an_overlap():
+    sessions = pl.DataFrame({"first": [1, 2], "last": [4, 5]})
+    later = pl.DataFrame({"first": [5], "last": [8]})
+    assert without_overlap(sessions, later)["first"].to_list() == [1]

@@ -46,7 +46,7 @@ SESSIONS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_siz
 
 
 @given(calls=st.lists(SESSIONS, min_size=1, max_size=4), at_once=st.integers(1, 5))
-def test_logits_are_those_of_each_session_alone(calls, at_once) -> None:
+def test_scores_are_those_of_each_session_alone(calls, at_once) -> None:
     asked = Asked()
     distinct, largest = KnownScores(asked), 0
     texts = pl.Series(["a", "bb", "ccc", "dddd"])
@@ -81,3 +81,21 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
     assert held[0] == held[1]
     assert held[2] == held[3]
     assert held[0][1] == 50
+
+
+def test_what_the_cache_knew_is_counted_over_all_calls() -> None:
+    class Known:
+        """A cache that knows everything."""
+
+        def known(self, keys):
+            return dict.fromkeys(keys, 1.5)
+
+        def keep(self, scores) -> None:
+            raise AssertionError
+
+    asked = Asked()
+    ours = KnownScores(asked, cache=Known())
+    messages = pl.Series(["a", "b", "c"])
+    for sessions in ([[0], [1], [0]], [[2], [1, 2]], [[0]]):
+        ours.of(pl.Series(sessions, dtype=pl.List(pl.UInt32)), messages)
+    assert (ours.from_cache, asked.sessions) == (4, [])

@@ -130,3 +130,13 @@ def test_messages_that_differ_in_quoted_words_are_one(log) -> None:
     )
     *_, last = summarise(log.frame(), messages)
     assert [(telling.message, telling.sessions) for telling in last.messages] == [('FATAL: password authentication failed for user "…"', 4)]
+
+
+def test_in_a_long_log_incidents_are_a_quarter_of_an_hour_apart_at_most() -> None:
+    """One per cent of ten days would be more than two hours."""
+    made = Log()
+    for number in range(300):
+        made.add(f"n{number}", [0, 1, 2], at=number * 2880)
+    for minute in (0, 1, 20, 21):
+        made.add(f"m{minute}", [0, 3], score=0.9, at=400_000 + 60 * minute, lines=[700 + 2 * minute, 701 + 2 * minute])
+    assert [incident.sessions for incident in summarise(made.frame().sort("start"), pl.Series(MESSAGES))] == [2, 2]

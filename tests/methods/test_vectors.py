@@ -9,6 +9,7 @@ import pytest
 from logllm.config.recipe import Recipe
 from logllm.methods import vectors
 from logllm.methods.contract import Workplace
+from logllm.methods.inputs import MessageVectors
 from logllm.methods.registry import make
 from logllm.methods.trial import ALTERED, MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
@@ -92,3 +93,26 @@ def test_files_are_readable_to_whom_the_umask_lets(tmp_path) -> None:
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_a_distance_counts_in_those_of_normal_messages(tiny_models) -> None:
+    """As far from normal as normal messages are from one another, in the middle, is one half."""
+    recipe = Recipe.of_method("rapid").model_copy(update={"model": tiny_models})
+    method = make("rapid", recipe, workplace=Workplace())
+    method.fit([np.arange(4)], MESSAGES, labels=None, line_labels=None, seed=0)
+    table = FrozenVectors(tiny_models.encoder).table([np.arange(6)], MESSAGES).astype(np.float64)
+    directions = table / np.linalg.norm(table, axis=1, keepdims=True)
+    apart = 1 - directions @ directions[:4].T
+    usual = np.median(np.sort(apart[:4], axis=1)[:, 1])
+    distance = apart[4:].min(axis=1)
+    scores = method.score([np.array([4]), np.array([5])], MESSAGES)
+    assert scores == pytest.approx(distance / (distance + usual), abs=1e-3)
+
+
+def test_networks_read_vectors_of_mean_0_and_mean_square_1(tiny_models) -> None:
+    inputs = MessageVectors(FrozenVectors(tiny_models.encoder))
+    width = inputs.fit([np.arange(4)], MESSAGES)
+    table = inputs.table([np.arange(6)], MESSAGES).numpy()
+    assert table.shape == (6, width)
+    assert table[:4].mean(axis=0) == pytest.approx(np.zeros(width), abs=1e-5)
+    assert np.square(table[:4]).mean() == pytest.approx(1.0, abs=1e-4)

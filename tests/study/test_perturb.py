@@ -197,7 +197,7 @@ def test_the_verb(tiny_data, tmp_path):
     assert "--force" in str(again.exception)
     wrong = CliRunner().invoke(app, [*arguments, "--force", "--strength", "0"])
     assert "strength" in str(wrong.exception)
-    assert "greater than 0" in str(wrong.exception)
+    assert "must be more than 0" in str(wrong.exception)
     assert CliRunner().invoke(app, [*arguments, "--force", "--strength", "1"]).exit_code == 0
 
 

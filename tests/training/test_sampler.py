@@ -88,3 +88,11 @@ def test_equal_sessions_are_drawn_as_often_as_the_setting_says(made) -> None:
         rows = drawn(sessions, labels, how=how)
         assert (np.diff(rows) > 0).all()
         assert Counter(made[row] for row in rows) == {each: times(count) for each, count in Counter(made).items()}
+
+
+def test_the_rest_of_a_minority_is_drawn_without_repetition() -> None:
+    """1 + 39 wanted of 20: each once, and 19 of them once more."""
+    labels = np.array([True] * 20 + [False] * 91)
+    rows = oversampled(labels, share=0.3, rng=np.random.default_rng(0))
+    minority = np.bincount(rows[rows < 20], minlength=20)
+    assert sorted(minority.tolist()) == [1] + [2] * 19

@@ -54,12 +54,11 @@ app.command("baseline", hidden=True)(baseline.baseline)
 
 @app.callback(invoke_without_command=True)
 def options(
-    context: typer.Context,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error; may stand anywhere.")] = False,
     version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and stop.")] = False,
 ) -> None:
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
-    context.obj = {"verbose": verbose}
+    del verbose  # `main` has looked for it: errors before this call need it too
     if version:
         from logllm import __version__
 

@@ -7,6 +7,7 @@ import typer
 
 from logllm.cli.console import duration, emit, note, shares, size, table
 from logllm.cli.detect import EngineOption
+from logllm.errors import plural
 
 
 def bench(
@@ -34,7 +35,7 @@ def _draw(report: dict[str, Any]) -> None:
     if training:
         table("training", ("stage", "sessions/s"), training)
     whole, work, memory, start = (report[name] for name in ("end_to_end", "work", "memory", "start_seconds"))
-    note(f"from file to verdicts {duration(whole['seconds'])}: {whole['lines']:,} lines, {whole['sessions']:,} sessions")
+    note(f"from file to verdicts {duration(whole['seconds'])}: {plural(whole['lines'], 'line')}, {plural(whole['sessions'], 'session')}")
     distinct = (f"{work[f'distinct_{what}']:,} of {work[what]:,} {what}" for what in ("sessions", "messages", "positions"))
     note(f"distinct: {', '.join(distinct)}")
     starts = "" if start is None else f", a fresh process judges ten lines in {duration(start)}"
@@ -43,7 +44,8 @@ def _draw(report: dict[str, Any]) -> None:
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
     formats = ", ".join(f"{part} in {kind}" for part, kind in report["formats"].items())
     note(
-        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on {report['threads']} threads; {formats}; engine {report['engine']}"
+        f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on {plural(report['threads'], 'thread')}; {formats}; "
+        f"engine {report['engine']}"
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
+from logllm.errors import plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -156,14 +157,14 @@ def _tell(judged: _Judged, messages: "pl.Series", *, seconds: float, redact: boo
     from logllm.data.redaction import redact_text
     from logllm.detect.summary import summarise
 
-    note(f"{judged.sessions:,} sessions, {judged.anomalous:,} anomalous, in {duration(seconds)}")
+    note(f"{plural(judged.sessions, 'session')}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
     if not judged.frames or not judged.anomalous:
         return
     incidents = summarise(pl.concat(judged.frames, how="diagonal_relaxed"), messages)
     most = sorted(incidents, key=lambda incident: -incident.sessions)[:_INCIDENTS]
-    note(f"\n{len(incidents)} incident{'s' if len(incidents) > 1 else ''}{', the largest' if len(most) < len(incidents) else ''}:")
+    note(f"\n{plural(len(incidents), 'incident')}{', the largest' if len(most) < len(incidents) else ''}:")
     for incident in (each for each in incidents if each in most):
-        note(f"\n{_when(incident.start, incident.end)}: {incident.sessions:,} session{'s' if incident.sessions > 1 else ''}")
+        note(f"\n{_when(incident.start, incident.end)}: {plural(incident.sessions, 'session')}")
         for telling in incident.messages:
             note(f"  {telling.sessions:>5} x  {shortened(redact_text(telling.message) if redact else telling.message)}")
         note("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top))

@@ -7,6 +7,7 @@ import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
 from logllm.cli.detect import EngineOption
+from logllm.errors import agreeing, plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -61,13 +62,15 @@ def draw(report: dict[str, Any]) -> None:
     unseen = report["unseen"]
     rows = [(name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)) for name in _FIGURES]
     rows += [(name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")]
-    title = f"{report['model']} on {report['sessions']:,} {report['split']} sessions"
+    judged = plural(report["sessions"], f"{report['split']} session")
+    title = f"{report['model']} on {judged}"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
     if rivals := report.get("baselines"):
         named = [(name, *(_with_interval(rival, figure) for figure in _FIGURES[:2])) for name, rival in rivals.items()]
         table("trivial baselines on the same sessions", ("", *(figure.replace("_", " ") for figure in _FIGURES[:2])), named)
     note(
-        f"{report['sessions_seen_in_train']:,} sessions also occur in train; threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
+        f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
+        f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")

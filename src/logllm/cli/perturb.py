@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from logllm.cli.console import emit, note
+from logllm.errors import plural
 
 
 def perturb(
@@ -28,5 +29,5 @@ def perturb(
     if as_json:
         emit(manifest)
     done, whole = manifest["perturbed"], manifest["parts"]["test"]["sessions"]
-    note(f"{out}: {settings.kind} in {done['sessions']:,} of {whole:,} test sessions, {done['messages']:,} messages")
+    note(f"{out}: {settings.kind} in {done['sessions']:,} of {plural(whole, 'test session')}, {plural(done['messages'], 'message')}")
     note(f"next: logllm evaluate RUN --data {out}")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from logllm.cli.advice import after_prepare
 from logllm.cli.console import counts, duration, emit, note, table
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, plural
 
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection
@@ -139,7 +140,7 @@ def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels:
         _ask(public, yes=yes)
         with counts(f"fetching {name}") as bar:
             source = sources.fetch(public, progress=bar)
-    note(f"{name}: {source.about['lines']:,} lines, fetched {source.about['date']}, in {source.log}")
+    note(f"{name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
     paper = public.paper if settings == catalog.paper_settings(public) else None
     return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
 
@@ -231,8 +232,8 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-    if manifest["unlabelled"] < manifest["sessions"]:
-        note(f"next: logllm train small --data {out} --out RUN")
+    if advice := after_prepare(manifest, out):
+        note(f"next: {advice}")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

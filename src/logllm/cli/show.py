@@ -7,9 +7,7 @@ import typer
 
 from logllm.cli.console import emit, note, size, table
 
-app = typer.Typer(
-    help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.", no_args_is_help=True, add_completion=False
-)
+app = typer.Typer(help="Show recipes, methods, runs, verdicts, formats, data sets, masks and weights.")
 
 
 @app.command()
@@ -43,8 +41,14 @@ def methods() -> None:
     """The methods that give sessions a score, LogLLM and simpler ones, and the labels they learn from."""
     from logllm.methods.registry import entry, names
 
-    rows = [(name, each.needs.value, each.what, each.source) for name in names() for each in [entry(name)]]
-    table("methods", ("name", "learns from", "what", "source"), rows)
+    by_labels: dict[str, list[str]] = {}
+    for name in names():
+        known = entry(name)
+        source = f" ({known.source})" if known.source else ""
+        labels = "labels that they say" if known.needs is None else known.needs.value
+        by_labels.setdefault(labels, []).append(f"  {name:<21}{known.what}{source}")
+    for labels, lines in by_labels.items():
+        note("\n".join([f"learning from {labels}:", *lines, ""]))
     note("logllm train NAME --data DATA --out RUN; another package's are found by their entry point (docs/methods.md)")
 
 

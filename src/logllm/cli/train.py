@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logllm.cli.console import counts, duration, emit, note, shares, size, table
+from logllm.errors import plural
 
 if TYPE_CHECKING:
     from logllm.config.recipe import Recipe
@@ -68,9 +69,11 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
         emit({**asdict(found), "seconds": found.seconds, "peak": found.peak})
     _show_stages(recipe.name, found)
     _show_memory(found)
-    note(f"{found.sessions:,} train sessions, {found.anomalous:,} anomalous, {found.distinct_messages:,} distinct messages")
+    note(f"{plural(found.sessions, 'train session')}, {found.anomalous:,} anomalous, {plural(found.distinct_messages, 'distinct message')}")
     known = (
-        f"about {duration(found.seconds)} on {found.threads} threads (timed here, one pass a stage)" if found.seconds else "time not known"
+        f"about {duration(found.seconds)} on {plural(found.threads, 'thread')} (timed here, one pass a stage)"
+        if found.seconds
+        else "time not known"
     )
     note(f"{found.parameters:,} parameters in all; {known}")
     if found.assumed:

@@ -1,5 +1,6 @@
 """A recipe: every setting of a run, from a TOML file or a packaged name."""
 
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
@@ -16,6 +17,9 @@ from logllm.config.section import Section
 from logllm.config.sessions import SessionSection
 from logllm.config.train import TrainSection
 from logllm.errors import RecipeError
+
+_INDEX = re.compile(r"\[(\d+)\]")
+"""A list's index as Python writes it."""
 
 
 class DataSection(Section):
@@ -36,7 +40,7 @@ class Recipe(Section):
     """One line for people."""
     method: str = "logllm"
     """What scores: LogLLM, or a simpler method (`logllm show methods`)."""
-    options: dict[str, Any] = Field(default_factory=dict)
+    options: dict[str, Any] = Field(default={})
     """Settings of a method's own, handed to it as they are."""
     data: DataSection = DataSection()
     """Data settings it was made for."""
@@ -51,7 +55,8 @@ class Recipe(Section):
     def load(cls, name: str | Path, *, overrides: Sequence[str] = ()) -> Self:
         """Read a packaged recipe or a TOML file, then apply `key.path=value` overrides in order.
 
-        A recipe may say `extends = "small"`: its tables are then laid over that recipe's, lists replaced whole.
+        A recipe may say `extends = "small"`: its tables are then laid over that recipe's, lists replaced whole. A stage is
+        named by its number from 0: `train.stages.0.crop=false`, or `train.stages[0].crop=false`.
 
         Raises:
             RecipeError: no such recipe, not TOML, an unknown key, a value that does not fit, or a malformed override.
@@ -154,26 +159,32 @@ def _override(settings: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
-    *parents, last = path.split(".")
+    *parents, last = _INDEX.sub(r".\1", path).split(".")
     place: Any = settings
-    for part in parents:
-        place = _step_into(place, part, override=override)
+    for depth, part in enumerate(parents):
+        place = _step_into(place, part, override=override, before=parents[:depth])
     if isinstance(place, list):
-        place[_index(place, last, override=override)] = value
+        place[_index(place, last, override=override, before=parents)] = value
     else:
         place[last] = value
 
 
-def _step_into(place: Any, part: str, *, override: str) -> Any:
-    """The table or list one step further along an override's path; missing tables are made."""
-    inner = place[_index(place, part, override=override)] if isinstance(place, list) else place.setdefault(part, {})
+def _step_into(place: Any, part: str, *, override: str, before: Sequence[str]) -> Any:
+    """The table or list one step further along an override's path, `before` being the steps so far; missing tables are made."""
+    in_list = isinstance(place, list)
+    inner = place[_index(place, part, override=override, before=before)] if in_list else place.setdefault(part, {})
     if not isinstance(inner, dict | list):
         raise RecipeError(f"--set {override}: {part} is a value, not a section")
     return inner
 
 
-def _index(place: list[Any], part: str, *, override: str) -> int:
+def _index(place: list[Any], part: str, *, override: str, before: Sequence[str]) -> int:
     """A list's index as an override writes it."""
-    if not part.isdecimal() or int(part) >= len(place):
-        raise RecipeError(f"--set {override}: {part!r} is no index of a list of {len(place)}")
-    return int(part)
+    if part.isdecimal() and int(part) < len(place):
+        return int(part)
+    name = ".".join(before)
+    numbers = "0 alone" if len(place) == 1 else f"0 to {len(place) - 1}"
+    further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(part).lstrip(".")
+    field = further or ("" if part.isdecimal() else part)
+    example = ".".join(filter(None, (name, "0", field))) + "=" + override.partition("=")[2]
+    raise RecipeError(f"--set {override}: {name} is a list with the numbers {numbers}: write, for example, --set {example}")

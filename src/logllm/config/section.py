@@ -9,6 +9,31 @@ from pydantic_core import ErrorDetails
 
 from logllm.errors import RecipeError
 
+_KINDS = {
+    "missing": "is missing",
+    "int": "takes a whole number",
+    "float": "takes a number",
+    "finite_number": "takes a finite number",
+    "string": "takes a text",
+    "bool": "takes true or false",
+    "tuple": "takes a list",
+    "list": "takes a list",
+    "dict": "is a section, and takes a table of settings",
+    "mapping": "is a section, and takes a table of settings",
+    "model": "is a section, and takes a table of settings",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
+    "too_short": "needs at least {min_length} of what it lists",
+    "too_long": "takes at most {max_length} of what it lists",
+    "string_too_short": "needs a text of at least {min_length} characters",
+    "string_too_long": "takes a text of at most {max_length} characters",
+    "literal_error": "takes {expected}",
+    "value_error": "{error}",
+}
+"""What is wrong with a setting, by pydantic's name for it, or the name's first word where several say the same."""
+
 
 class Section(BaseModel):
     """One group of settings. Frozen; an unknown key is an error."""
@@ -34,11 +59,24 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     """One problem of pydantic's as a line for the person who wrote the setting."""
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']} (found {problem['input']!r:.80})"
+        shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
+        return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
     known = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
     near = get_close_matches(unknown, known, n=1, cutoff=0.0)
     return f"unknown key {key!r}; the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
+
+
+def _wrong(problem: ErrorDetails) -> str:
+    """What is wrong with a setting, in our words.
+
+    >>> _wrong({"type": "greater_than_equal", "loc": ("seed",), "msg": "", "input": -1, "ctx": {"ge": 0}})
+    'must be at least 0'
+    """
+    kind = problem["type"]
+    words = _KINDS.get(kind) or _KINDS.get(kind.split("_")[0], "takes another kind of value")
+    bounds = problem.get("ctx", {}).items()
+    return words.format(**{name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in bounds})
 
 
 def _fields_at(section: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:

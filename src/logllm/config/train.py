@@ -9,6 +9,10 @@ from logllm.config.section import Section
 Part = Literal["encoder", "projector", "decoder"]
 
 
+_PER_LINE = {"crop": "false", "replace_normal": "0", "transplant": "0", "beginnings": "0"}
+"""Settings of a stage that need a label for each line, and how they are off."""
+
+
 class StageSection(Section):
     """One stage: which parts learn, how fast, for how long, and against what odds."""
 
@@ -57,6 +61,10 @@ class StageSection(Section):
             raise ValueError("a stage takes one of epochs and max_sessions")
         return self
 
+    def per_line(self) -> dict[str, str]:
+        """Settings that are on and need a label for each line, each with the value that turns it off."""
+        return {name: off for name, off in _PER_LINE.items() if getattr(self, name)}
+
 
 class TrainSection(Section):
     """What all stages share."""
@@ -93,3 +101,11 @@ class TrainSection(Section):
         if self.batch % self.micro_batch:
             raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
         return self
+
+    def per_line(self) -> dict[str, str]:
+        """The same of all stages, by the names that `--set` takes.
+
+        >>> TrainSection(stages=(StageSection(trains=("decoder",), lr=1, epochs=1, crop=True),)).per_line()
+        {'train.stages.0.crop': 'false'}
+        """
+        return {f"train.stages.{at}.{name}": off for at, stage in enumerate(self.stages) for name, off in stage.per_line().items()}

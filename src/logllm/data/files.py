@@ -193,20 +193,20 @@ def _kind(folder: Path) -> str | None:
 def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
     """Put what a fresh folder holds in place of what a folder holds, which goes aside; where that fails, it comes back."""
     aside.mkdir()
-    _move(folder, aside)
+    _move(folder, aside, manifest_first=True)
     try:
-        _move(fresh, folder)
+        _move(fresh, folder, manifest_first=False)
     except OSError:
-        _move(aside, folder)
+        _move(aside, folder, manifest_first=False)
         raise
     _flush(folder)
 
 
-def _move(source: Path, target: Path) -> None:
-    """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the last to come."""
+def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
+    """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the first to go and the last to come."""
     moved: list[tuple[Path, Path]] = []
     try:
-        for path in sorted(source.iterdir(), key=lambda path: path.name == MANIFEST):
+        for path in sorted(source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first):
             moved.append((path, path.replace(target / path.name)))
     except OSError:
         for before, after in moved:

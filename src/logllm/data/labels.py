@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.config.format import LabelFileSection
 from logllm.data.archives import FAULTS, Counted, unpack
-from logllm.errors import DataError
+from logllm.errors import DataError, plural
 
 _SHOWN = 3
 
@@ -97,7 +97,7 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
     )
     if named["label"].null_count() == named.height:
         raise DataError(
-            f"labels {source} has none for any of the {named.height:,} sessions: it names sessions like {labels['name'][0]}, "
+            f"labels {source} has none for any of the {plural(named.height, 'session')}: it names sessions like {labels['name'][0]}, "
             f"the log's are like {named['name'][0] if named.height else '(none)'}"
         )
     unused = labels.join(named, on="name", how="anti").height

@@ -4,7 +4,7 @@ import polars as pl
 
 
 class MessageTable:
-    """Distinct texts and their numbers; also used for keys."""
+    """Distinct texts and their numbers."""
 
     def __init__(self) -> None:
         self._table = pl.DataFrame(schema={"message": pl.String, "id": pl.UInt32})

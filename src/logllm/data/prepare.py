@@ -21,7 +21,7 @@ from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, part_figures, wr
 from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
 from logllm.data.reader import Reader
 from logllm.data.splits import last_share, random_share, without_overlap
-from logllm.errors import DataError
+from logllm.errors import DataError, agreeing
 
 _TEST = "test:{}"  # a test log may have sessions of the same names
 _GOES_BACK = (
@@ -179,26 +179,27 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
     told = {
-        "overlapping": "sessions of the train part reach into the validation part and are in no part: is the log in the order of time?",
-        "labels_beyond": "labels are of lines that the log does not have",
-        "labels_joined": "labels are of lines that go on a record, and count for it",
-        "rejected_alerts": "lines with an alert label did not parse and are in no session",
-        "files_without_records": "files hold no record in the format: prepare logs of another format by themselves",
-        "empty": "of the rejected lines are empty",
-        "unlabelled": "sessions have no label and are in no part",
-        "keyless": "records name no key and are in no session",
-        "timeless": "records have no time that could be read",
-        "late": "records came after their window had closed and are in no session; sort the log by time",
-        "replaced_characters": "characters were no text and have been replaced",
-        "cut_lines": "lines were too long and have been cut",
-        "cut_messages": "messages have been cut from the ends of long sessions: --long split keeps them",
+        "overlapping": "{session of the train part reaches|sessions of the train part reach} into the validation part and {is|are} in no part: "
+        "is the log in the order of time?",
+        "labels_beyond": "{label is of a line|labels are of lines} that the log does not have",
+        "labels_joined": "{label is of a line that goes|labels are of lines that go} on a record, and {counts|count} for it",
+        "rejected_alerts": "{line|lines} with an alert label did not parse and {is|are} in no session",
+        "files_without_records": "{file holds|files hold} no record in the format: prepare logs of another format by themselves",
+        "empty": "of the rejected lines {is|are} empty",
+        "unlabelled": "{session has|sessions have} no label and {is|are} in no part",
+        "keyless": "{record names|records name} no key and {is|are} in no session",
+        "timeless": "{record has|records have} no time that could be read",
+        "late": "{record|records} came after {its|their} window had closed and {is|are} in no session; sort the log by time",
+        "replaced_characters": "{character was|characters were} no text and {has|have} been replaced",
+        "cut_lines": "{line was|lines were} too long and {has|have} been cut",
+        "cut_messages": "{message has|messages have} been cut from the ends of long sessions: --long split keeps them",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(
             "no session has a label, which training needs: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
         )
         del told["unlabelled"]
-    warnings += [f"{counts[name]:,} {text}" for name, text in told.items() if counts.get(name)]
+    warnings += [agreeing(counts[name], text) for name, text in told.items() if counts.get(name)]
     if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
         warnings.append("windows overlap and are divided at random: parts share lines")
     return warnings

@@ -11,6 +11,7 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import fields_of, read_fields
 from logllm.data.structured import bare_name, json_fields
+from logllm.errors import plural
 
 _NAMED = 0.95  # of all lines at least that many name the key
 _OWN_NAMED = 0.5  # and where the format itself says which key
@@ -185,7 +186,7 @@ def _grouped(keys: pl.Series) -> _Grouped:
 def _unfit(grouped: _Grouped) -> str | None:
     """Why a key does not group lines well; none where it does."""
     if grouped.sessions < _FEWEST:
-        return f"it has only {grouped.sessions} value{'s' if grouped.sessions > 1 else ''}"
+        return f"it has only {plural(grouped.sessions, 'value')}"
     if not _LINES[0] <= grouped.median <= _LINES[1]:
         return (
             f"half of its {grouped.sessions:,} values have {'one line' if grouped.median < _LINES[0] else f'more than {_LINES[1]} lines'}"
@@ -200,6 +201,6 @@ def _unfit(grouped: _Grouped) -> str | None:
 def _told(grouped: _Grouped, lines: int) -> str:
     """The figures of a key, for people."""
     return (
-        f"{100 * grouped.named:.0f} % of {lines:,} lines name one, {grouped.sessions:,} sessions of {grouped.median:,.0f} "
-        f"line{'' if grouped.median == 1 else 's'} (median)"
+        f"{100 * grouped.named:.0f} % of {plural(lines, 'line')} name one, {plural(grouped.sessions, 'session')} of "
+        f"{plural(round(grouped.median), 'line')} (median)"
     )

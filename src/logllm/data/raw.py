@@ -16,7 +16,7 @@ from logllm.data.reader import Reader
 from logllm.data.sample import read_again
 from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import number_of
-from logllm.errors import DataError
+from logllm.errors import DataError, agreeing, plural
 
 Progress = Callable[[int, int], None]
 
@@ -71,7 +71,8 @@ def grouped(log: RawLog, reader: Reader, *, settings: PrepareSection, cut: bool,
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=records))
     counts = _counts(reader, sessionizers)
     if 2 * counts.get("late", 0) > records:
-        raise DataError(f"{counts['late']:,} records come after their window has closed: sort the log by time, or use windows by count")
+        late = agreeing(counts["late"], "{record comes after its|records come after their} window has closed")
+        raise DataError(f"{late}: sort the log by time, or use windows by count")
     if marks is not None:
         counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in (*counts, *marks.counts)}
     elif labels is not None and log.labels is not None:
@@ -125,5 +126,5 @@ def _why_no_sessions(settings: PrepareSection, *, sessions: Sessionizer, records
     """The error for records of which not one is in a session."""
     if sessions.counts.get("keyless"):
         sought = settings.sessions.key_pattern or settings.sessions.key_field
-        return f"none of the {records:,} records names a key ({sought}): another key, or windows (--window)"
-    return f"none of the {records:,} records has a time: windows by count (--window), or a format that says where times are"
+        return f"none of the {plural(records, 'record')} names a key ({sought}): another key, or windows (--window)"
+    return f"none of the {plural(records, 'record')} has a time: windows by count (--window), or a format that says where times are"

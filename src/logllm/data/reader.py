@@ -21,7 +21,7 @@ from logllm.data.records import Parser, Records
 from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
 from logllm.data.rows import Rows
 from logllm.data.structured import header
-from logllm.errors import DataError
+from logllm.errors import DataError, plural
 
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120
@@ -210,7 +210,8 @@ class Reader:
         if self._settings.format.kind == "plain":
             remedy = "this is no text: unpack or convert it first, or name its --encoding"
         raise DataError(
-            f"{rejected:,} of {lines:,} lines are not in the format {self._settings.format.name}, such as line {first['line']} of "
+            f"{rejected:,} of {plural(lines, 'line')} {'is' if rejected == 1 else 'are'} not in the format {self._settings.format.name}, "
+            f"such as line {first['line']} of "
             f"{first['file']}: {first['text']}; {remedy}"
         )
 

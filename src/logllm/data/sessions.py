@@ -34,7 +34,7 @@ def sessionizer(settings: SessionSection, *, first: int = 1) -> Sessionizer:
 
     Args:
         settings: The grouping.
-        first: The number of the first record that will be pushed.
+        first: The number of the first record that will be pushed, by which windows of records are named; others go by the records' own.
 
     >>> from logllm.data.grouping import RECORDS
     >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []], "message": [7, 7, 8],

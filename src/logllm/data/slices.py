@@ -10,7 +10,7 @@ import zstandard
 from logllm.data.archives import Bytes
 from logllm.data.files import explained
 from logllm.data.transfer import BLOCK
-from logllm.errors import DataError
+from logllm.errors import DataError, plural
 
 
 class Slice:
@@ -69,7 +69,7 @@ def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
     if not lines.kept or (lines.stop is not None and lines.kept < lines.stop - lines.start):
         wanted = "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"
         raise DataError(
-            f"the log ends after {lines.start + lines.kept if lines.kept else lines.lines:,} lines{wanted}: it is not the one expected"
+            f"the log ends after {plural(lines.start + lines.kept if lines.kept else lines.lines, 'line')}{wanted}: it is not the one expected"
         )
     return Kept(lines.kept, digest.hexdigest())
 

@@ -70,7 +70,7 @@ class TimeWindows:
     Overlapping windows with the same first record add a number to their ids, `-1` for the latest but one and so on.
     """
 
-    def __init__(self, settings: SessionSection, *, first: int = 1) -> None:
+    def __init__(self, settings: SessionSection) -> None:
         self.grouping = Grouping(settings)
         self.counts = {"late": 0}
         self._seconds = settings.size

@@ -154,7 +154,7 @@ def _windows(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]
         The distinct windows, (w, 11), 0 where a session has not begun or an event is not known; and for each event of
         the sessions which window is its own, and which session.
     """
-    sessions = [np.append(each, len(numbers) - 1) for each in sessions]
+    sessions = [np.append(session, len(numbers) - 1) for session in sessions]
     sizes = lengths(sessions)
     session = np.repeat(np.arange(len(sessions)), sizes)
     ends = np.arange(len(session)) + WINDOW * (session + 1)  # each session stands behind ten places of nothing
@@ -162,8 +162,8 @@ def _windows(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]
     if len(session):
         laid[ends] = numbers[np.concatenate(sessions)]
     windows = laid[ends[:, None] + np.arange(-WINDOW, 1)]  # (events, 11)
-    found, which = np.unique(windows, axis=0, return_inverse=True)
-    return found, which.ravel(), session
+    apart, which = np.unique(windows, axis=0, return_inverse=True)
+    return apart, which.ravel(), session
 
 
 def _draws(shares: Scores, *, rng: np.random.Generator) -> Iterator[Rows]:

@@ -111,13 +111,14 @@ class WordPresence:
         flat = np.concatenate([*columns, np.zeros(0, dtype=np.int64)])
 
         def read(chunk: Sequence[Rows]) -> Matrix:
-            held = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
-            size = sizes[held.columns]  # words of each message that a session has
-            first = np.repeat(starts[held.columns] - (np.cumsum(size) - size), size)
+            # Each message of a session once, then each word of those messages once.
+            texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
+            size = sizes[texts.columns]
+            first = np.repeat(starts[texts.columns] - (np.cumsum(size) - size), size)
             words = flat[first + np.arange(size.sum())]
             shape = len(chunk), len(self._numbers)
-            found = Sparse.counted(np.repeat(held.rows, size), words, shape=shape)
-            return found._replace(values=np.ones(len(found.values)))
+            present = Sparse.counted(np.repeat(texts.rows, size), words, shape=shape)
+            return present._replace(values=np.ones(len(present.values)))
 
         return read
 
@@ -140,8 +141,8 @@ class WordPresence:
     def _columns(self, messages: pl.Series) -> Iterator[Rows]:
         """For each message the columns of its words."""
         for text in messages.to_list():
-            known = [self._numbers[word] for word in _words(text) if word in self._numbers]
-            yield np.array(known, dtype=np.int64)
+            words = [word for word in _words(text) if word in self._numbers]
+            yield np.array([self._numbers[word] for word in words], dtype=np.int64)
 
 
 class VectorSummary:

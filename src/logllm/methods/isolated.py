@@ -68,7 +68,8 @@ class Isolated(Method):
         """The paper's anomaly score."""
         apart, of = distinct(sessions)
         chunks = matrices(self._features, apart, messages=messages, progress=progress)
-        depths = np.concatenate([*(self._trees.sums(each.table()) for each in chunks), np.zeros(0)])
+        sums = [self._trees.sums(matrix.table()) for matrix in chunks]
+        depths = np.concatenate([*sums, np.zeros(0)])
         total = len(self._trees.roots) * self._usual
         share = depths / total if total else np.ones(len(depths))  # one session has no depth
         scores: Scores = 2.0**-share

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logllm.config.recipe import Recipe
+from logllm.errors import plural
 from logllm.model.run import SHIPPED
 
 MERGED = "merged"
@@ -150,7 +151,7 @@ def _data(manifest: Mapping[str, Any]) -> str:
     """What it was trained on, as far as the run knows."""
     prepare = manifest["data"]["prepare"]
     sessions = prepare["sessions"]
-    grouping = {"key": "by key", "count": f"windows of {sessions['size']} records", "time": f"windows of {sessions['size']} s"}[
+    grouping = {"key": "by key", "count": f"windows of {plural(sessions['size'], 'record')}", "time": f"windows of {sessions['size']} s"}[
         sessions["by"]
     ]
     lines = ["## Training data", "", f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}."]
@@ -161,7 +162,7 @@ def _data(manifest: Mapping[str, Any]) -> str:
     if manifest["data"]["fingerprint"] is None:
         return "\n".join([*lines, "What the adapters were trained on is not recorded in them."])
     counts = [
-        f"- {part}: {figures['sessions']:,} sessions, {figures['anomalous']:,} anomalous, {figures['distinct_sessions']:,} distinct"
+        f"- {part}: {plural(figures['sessions'], 'session')}, {figures['anomalous']:,} anomalous, {figures['distinct_sessions']:,} distinct"
         for part, figures in manifest.get("counts", {}).items()
     ]
     return "\n".join([*lines, f"SHA-256 over the prepared sessions: `{manifest['data']['fingerprint']}`.", "", *counts]).rstrip()

@@ -13,7 +13,7 @@ from logllm.data.files import MANIFEST, check_replaceable, new_folder, write_jso
 from logllm.data.labels import base_name
 from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
 from logllm.data.splits import in_time, last_share, without_overlap
-from logllm.errors import DataError
+from logllm.errors import DataError, agreeing, plural
 
 FEWEST = 2
 """Parts that a fold needs: one to train on, one to test on."""
@@ -51,7 +51,9 @@ def folds(data: Path, *, parts: int, out: Path, validation: float | None = None,
     prepared = Prepared.load(data)
     share = prepared.settings.split.validation if validation is None else validation
     if parts < FEWEST or not 0 <= share < 1:
-        raise DataError(f"{parts} parts and a share of {share:g} for validation make no folds: take two parts or more and a share below 1")
+        raise DataError(
+            f"{plural(parts, 'part')} and a share of {share:g} for validation make no folds: take two parts or more and a share below 1"
+        )
     check_replaceable(out, force=force, kind="folds")
     _check(prepared)
     sessions = pl.concat([prepared.labelled(name) for name in PARTS])
@@ -86,7 +88,7 @@ def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, p
     """For each part but the first all sessions before it, and its own."""
     order = in_time(sessions)["name"]
     if len(order) < parts:
-        raise DataError(f"{len(order)} sessions cannot be cut in {parts} parts")
+        raise DataError(f"{plural(len(order), 'session')} cannot be cut in {plural(parts, 'part')}")
     # Shares of later parts are rounded up, as those of `prepare` are.
     numbers = np.repeat(np.arange(parts), np.diff(np.arange(parts + 1) * len(order) // parts))
     placed = pl.DataFrame({"name": order, "number": numbers}).with_row_index("place")
@@ -113,7 +115,7 @@ def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: fl
         if part["sessions"] and part["anomalous"] in (0, part["sessions"])
     ]
     if fold.overlapping:
-        warnings.append(f"{fold.overlapping:,} sessions reach into a later part and are in no part")
+        warnings.append(agreeing(fold.overlapping, "{session reaches|sessions reach} into a later part and {is|are} in no part"))
     whole = sum(part["sessions"] for part in counts.values())
     split = SplitSection(by="time", test=round(counts["test"]["sessions"] / whole, 6), validation=share)
     return {

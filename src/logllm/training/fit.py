@@ -13,7 +13,7 @@ import torch
 from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, occurring, rows_of
-from logllm.errors import DataError, RecipeError, require
+from logllm.errors import DataError, RecipeError, agreeing, require
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.weights import Progress, locate
@@ -72,7 +72,8 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     if labels.all() or not labels.any():
         kind = "normal" if labels.all() else "anomalous"
         raise DataError(
-            f"the train part's {len(labels):,} sessions hold no {kind} one; LogLLM learns from both: prepare another split or more data"
+            f"the train part's {agreeing(len(labels), '{session holds|sessions hold}')} no {kind} one; "
+            "LogLLM learns from both: prepare another split or more data"
         )
     check_line_labels(recipe.train, examples.alerts)
     if recipe.model.projector.start == "alerts":
@@ -83,10 +84,14 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
 def _check_alerts(examples: Examples) -> None:
     """Whether a projector can be fitted to the labels of lines."""
     if examples.alerts is None:
-        raise DataError("projector.start = alerts needs a label for each line, and these data have them for sessions: leave it off")
+        raise DataError(
+            "projector.start = alerts needs a label for each line, and these data have them for sessions: "
+            "leave it off with --set model.projector.start=random"
+        )
     if ever_alerts(occurring(examples.sessions), examples.sessions, alerts=examples.alerts).all():
         raise DataError(
-            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: leave it off"
+            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: "
+            "leave it off with --set model.projector.start=random"
         )
 
 

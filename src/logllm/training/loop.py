@@ -98,21 +98,16 @@ def check_line_labels(section: TrainSection, alerts: Sequence[Alerts] | None) ->
     Raises:
         DataError: they are not.
     """
-    if alerts is None and any(map(_by_line, section.stages)):
+    if alerts is None and (per_line := section.per_line()):
+        off = " ".join(f"--set {name}={value}" for name, value in per_line.items())
         raise DataError(
-            "crop, replace_normal, transplant and beginnings need a label for each line, and these data have them for sessions: "
-            "leave them off"
+            f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: leave them off with {off}"
         )
 
 
 def _draws(stage: StageSection) -> bool:
     """Whether a stage's sessions can hold messages of others."""
-    return bool(stage.insert or _by_line(stage))
-
-
-def _by_line(stage: StageSection) -> bool:
-    """Whether a stage alters or judges sessions in a way that takes labels per line."""
-    return bool(stage.crop or stage.replace_normal or stage.transplant or stage.beginnings)
+    return bool(stage.insert or stage.per_line())
 
 
 @dataclass(frozen=True)

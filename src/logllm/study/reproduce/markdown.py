@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from logllm.errors import plural
+
 TITLES = {
     "main": "LogLLM and other methods",
     "preprocessing": "Ways to preprocess",
@@ -95,7 +97,7 @@ def _whose(paper: Mapping[str, Any]) -> str:
     """Which data the paper's figure is of."""
     if "same" not in paper:
         return str(paper["set"])
-    return f"{paper['set']}, {'the same data' if paper['same'] else f'''{paper['sessions']:,} sessions'''}"
+    return f"{paper['set']}, {'the same data' if paper['same'] else plural(paper['sessions'], 'session')}"
 
 
 def _altered(rows: Sequence[Row]) -> list[str]:
@@ -157,8 +159,9 @@ def _pooled(found: Mapping[str, Any]) -> list[str]:
         for row in found["pooled"]
     ]
     first = found["pooled"][0]
+    counts = f"{plural(first['sessions'], 'session')}, {first['anomalous']:,} anomalous"
     return [
-        f"Scores of the folds {', '.join(map(str, first['folds']))} pooled ({first['sessions']:,} sessions, {first['anomalous']:,} anomalous):",
+        f"Scores of the folds {', '.join(map(str, first['folds']))} pooled ({counts}):",
         "",
         *table(["data", "method", "F1", "AP", "AP of logllm less this one's"], rows),
     ]
