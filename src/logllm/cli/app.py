@@ -70,10 +70,7 @@ def options(
 def main() -> None:
     """Run the command line: exit 0 when all is well, 1 for an anomaly with --fail-on-anomaly, 2 for a mistake to mend."""
     sys.argv, verbose = _without_verbose(sys.argv)
-    # What other libraries say of their own progress is not for our users; `-v` keeps it.
-    if not verbose:
-        os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
-        warnings.simplefilter("ignore")
+    _settle(verbose=verbose)
     if sys.stdin is None:  # closed, as `<&-` does
         sys.stdin = TextIOWrapper(BytesIO())
     try:
@@ -89,6 +86,16 @@ def main() -> None:
         else:
             typer.secho(f"logllm: {_said(exc)}", err=True, fg=typer.colors.RED)
         sys.exit(2)
+
+
+def _settle(*, verbose: bool) -> None:
+    """Settings of other libraries, before these are imported."""
+    # Torch's threads sleep soon where they wait for each other: on a busy machine waiting awake takes longer than a short log itself.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # What other libraries say of their own progress is not for our users; `-v` keeps it.
+    if not verbose:
+        os.environ.update(TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
+        warnings.simplefilter("ignore")
 
 
 def _named(exc: Exception) -> Exception:

@@ -233,8 +233,7 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-    if advice := after_prepare(manifest, out):
-        note(f"next: {advice}")
+    note(f"next: {after_prepare(manifest, out)}")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

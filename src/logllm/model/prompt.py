@@ -9,7 +9,7 @@ import numpy as np
 
 from logllm.config.model import PromptSection
 from logllm.data.sequences import Rows
-from logllm.errors import ModelError
+from logllm.errors import ModelError, plural
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class PromptTable:
             given = max(map(len, places))
             fitting = given - longest + most
             raise ModelError(
-                f"a session of {given:,} messages is longer than the {fitting:,} that the decoder can read: "
+                f"a session of {plural(given, 'message')} is longer than the {fitting:,} that the decoder can read: "
                 f"prepare with --max-messages {fitting}"
             )
         return rows
