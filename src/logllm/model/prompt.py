@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from logllm.config.model import PromptSection
+from logllm.counting import plural
 from logllm.data.sequences import Rows
-from logllm.errors import ModelError, plural
+from logllm.errors import ModelError
 
 
 @dataclass(frozen=True)
