@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("default", deadline=None)  # a busy machine is no failure
+settings.register_profile("default", deadline=None, max_examples=40)  # a busy machine is no failure
 settings.load_profile("default")
 
 ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")

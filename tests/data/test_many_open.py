@@ -21,7 +21,7 @@ def section(most: int) -> SessionSection:
     return SessionSection(by="key", key_field="job", max_open_sessions=most)
 
 
-@pytest.mark.parametrize(("most", "early"), [(300_000, False), (200_000, False), (150_000, True)])
+@pytest.mark.parametrize(("most", "early"), [pytest.param(300_000, False, marks=pytest.mark.real), (200_000, False), (150_000, True)])
 def test_all_sessions_come_out(most, early) -> None:
     """200,000 keys, each in two frames: the frames' sum is more than there is room for, their union may not be."""
     sessions = KeySessions(section(most))

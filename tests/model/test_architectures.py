@@ -89,8 +89,8 @@ def written(make: Callable[[], Any], tokenizer: Any, folder: Any) -> str:
     return str(folder)
 
 
-LIKE_ANOTHER = {"mistral-all", "qwen2", "gemma", "minilm"}
-"""Architectures that another one here has all the peculiarities of: tested in the slower tier."""
+LIKE_ANOTHER = {"mistral-all", "qwen2", "gemma", "minilm", "phi", "phi3", "roberta", "mpnet", "mistral"}
+"""Architectures whose peculiarities others here share, or that are seldom used: tested in the slower tier."""
 PARTS = [("decoder", name) for name in DECODERS] + [("encoder", name) for name in ENCODERS]
 
 

@@ -115,6 +115,7 @@ def test_later_layers_are_left_out_without_a_word(tiny_models, caplog) -> None:
     assert caplog.messages == []
 
 
+@pytest.mark.real  # for its time alone
 def test_a_plan_foresees_the_smaller_model(tiny_recipe, shallow, tiny_data) -> None:
     stages = [{"trains": ["encoder", "projector", "decoder"], "lr": 1e-3, "max_sessions": 16}]
     found, whole = (plan(changed(recipe, stages=stages), tiny_data) for recipe in (shallow, tiny_recipe))

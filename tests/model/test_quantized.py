@@ -1,5 +1,7 @@
 """4-bit weights on the CPU: what bitsandbytes is told, that gradients pass, that training, files and detection work."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from logllm.methods.train import train
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
 
-bitsandbytes = pytest.importorskip("bitsandbytes", reason="needs the extra qlora")
+pytestmark = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora")
 
 
 def quantized(section: ModelSection, **settings) -> ModelSection:
@@ -22,6 +24,8 @@ def quantized(section: ModelSection, **settings) -> ModelSection:
 
 
 def layers(model: torch.nn.Module) -> list[torch.nn.Module]:
+    import bitsandbytes  # two seconds that only these tests should take
+
     return [module for module in model.modules() if isinstance(module, bitsandbytes.nn.Linear4bit)]
 
 

@@ -87,6 +87,7 @@ def test_a_stages_activations_are_those_of_the_real_model(tiny_recipe, tiny_mode
     assert memory.activations == pytest.approx(max(peaks), rel=0.01)
 
 
+@pytest.mark.real  # for its time alone
 def test_gradient_checkpointing_is_predicted_to_need_less(tiny_recipe, tiny_models, data) -> None:
     found = []
     for checkpointing in (False, True):

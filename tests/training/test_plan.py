@@ -20,6 +20,7 @@ def test_a_plan_says_sizes_time_and_memory(tiny_recipe, tiny_data) -> None:
     assert found.peak == found.program + max(stage.memory.total for stage in found.stages)
 
 
+@pytest.mark.real  # for its time alone
 def test_larger_micro_batches_need_more(tiny_recipe, tiny_data) -> None:
     stages = [{"trains": ["encoder", "projector", "decoder"], "lr": 1e-3, "max_sessions": 32}]
     found = [plan(changed(tiny_recipe, batch=16, micro_batch=size, stages=stages), tiny_data).stages[0].memory for size in (1, 16)]
@@ -33,6 +34,7 @@ def test_augmentation_without_labels_per_line_is_refused_before_training(tiny_re
         plan(recipe, tiny_data)
 
 
+@pytest.mark.real  # for its time alone
 def test_the_papers_recipe_is_planned_without_its_weights(tiny_data, monkeypatch, capfd, tmp_path) -> None:
     """Two layers of each, so that it does not take long; tests/model/test_blueprint.py has all of them."""
     import sys

@@ -88,7 +88,10 @@ def test_changed_data_are_refused_on_resume(prepared, tiny_recipe, tiny_data, ti
 
 @pytest.mark.parametrize(
     ("objective", "extra", "share"),  # the answer's loss has a floor here: the tiny model's head is random and frozen
-    [("answer", {"shuffle_messages": True, "message_dropout": 0.1, "clip": 1.0, "schedule": "one-cycle"}, 0.8), ("verdict", {}, 0.5)],
+    [
+        ("answer", {"shuffle_messages": True, "message_dropout": 0.1, "clip": 1.0, "schedule": "one-cycle"}, 0.8),
+        pytest.param("verdict", {}, 0.5, marks=pytest.mark.real),
+    ],
 )
 def test_training_lowers_the_loss(tiny_recipe, tiny_data, tmp_path, objective, extra, share) -> None:
     stage = {"trains": ["encoder", "projector", "decoder"], "lr": 1e-2, "max_sessions": 1200, "schedule": "constant", **extra}
