@@ -69,6 +69,15 @@ def test_what_needs_no_labels_learns_without_them(logllm, tiny_data, tmp_path) -
     assert (refused.code, "--labels" in refused.err) == (2, True)
 
 
+def test_check_says_what_there_is_to_learn_from(logllm, tiny_data, tmp_path) -> None:
+    done = logllm("train", "tree-counts", "--data", tiny_data, "--out", tmp_path / "run", "--check", "--json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["sessions"] > found["anomalous"] > 0
+    assert not (tmp_path / "run").exists()
+    assert logllm("train", "unseen", "--data", tmp_path, "--out", tmp_path / "run", "--check").code == 2
+
+
 def test_the_old_verb_says_the_new_words(logllm, tiny_data, tmp_path) -> None:
     out = tmp_path / "run"
     done = logllm("baseline", "unseen", "--data", tiny_data, "--out", out, "--seed", 4, "--json")

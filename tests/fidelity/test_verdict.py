@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import polars as pl
+import pytest
 
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection
@@ -17,6 +18,7 @@ from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_session
 WORD = re.compile(r"\b(normal|anomalous)\b")
 
 
+@pytest.mark.real  # for its time alone
 def test_the_verdict_at_one_half_is_the_word_generated(tmp_path) -> None:
     """The model has learnt the answers' form but not quite, so that some of what it writes is neither word."""
     pair = make_pair(write_models(tmp_path / "models", scale=0.2), learnt=False)  # a narrower decoder cannot be sure of any word

@@ -20,6 +20,8 @@ from logllm.methods.trial import ALTERED, MESSAGES, toy
 BASELINES = [name for name in names() if name != "logllm"]
 ENCODED = {"rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"}
 """Methods whose scores depend in their last digits on which messages are encoded at once."""
+SLOW = {"neurallog", "logrobust"}
+"""Methods that share their code with faster ones: all checks run in the slower tier."""
 ROUNDED = {*ENCODED, "cnn"}
 """The same, and one that depends on which sessions are scored at once."""
 
@@ -32,11 +34,17 @@ def _short(monkeypatch) -> None:
 
 
 @pytest.mark.usefixtures("_short")
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.real) if name in SLOW else name for name in BASELINES])
 def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
     close = 1e-5 if name in ROUNDED else 0.0
     check_method(entry(name).make, tmp_path, recipe=recipe, close=close)
+
+
+def test_logllm_keeps_the_contract(tiny_recipe, tmp_path) -> None:
+    stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
+    train = tiny_recipe.train.model_copy(update={"stages": stages})
+    check_method(entry("logllm").make, tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
 
 
 @pytest.mark.usefixtures("_short")

@@ -186,6 +186,22 @@ def test_the_example_keeps_the_contract(installed, tmp_path) -> None:
     )
 
 
+def test_the_example_is_trained_and_judges_as_every_other_method(installed, tiny_data, tmp_path) -> None:
+    log, run = tiny_data.parent / "app.jsonl", tmp_path / "run"
+    out = with_example(
+        installed,
+        "import sys\n"
+        "from logllm.cli.app import app\n"
+        f"data, run, log = {str(tiny_data)!r}, {str(run)!r}, {str(log)!r}\n"
+        "for line in (['train', 'new-words', '--data', data, '--out', run], ['evaluate', run, '--data', data], ['detect', run, log]):\n"
+        "    app(line, standalone_mode=False)\n",
+    )
+    verdicts = [json.loads(line) for line in out.splitlines()]
+    assert len(verdicts) == 120
+    assert sum(verdict["score"] > 0 for verdict in verdicts) == 30  # of 120, those that are anomalous
+    assert json.loads((run / "manifest.json").read_text())["method"] == "new-words"
+
+
 def test_the_documentation_shows_the_example_as_it_is() -> None:
     page = (EXAMPLE.parent / "methods.md").read_text(encoding="utf-8")
     assert f"```python\n{(EXAMPLE / 'new_words.py').read_text(encoding='utf-8')}```" in page

@@ -39,7 +39,7 @@ def train(
 
     chosen = recipe_for(recipe, overrides=settings or [])
     if check:
-        _check(chosen, data, as_json=as_json)
+        (_check if chosen.train.stages else _check_simple)(chosen, data, as_json=as_json)
         return
     from logllm.methods.train import train as run
 
@@ -55,6 +55,18 @@ def _summary(manifest: dict[str, Any]) -> None:
     """What training came to."""
     threshold = manifest["threshold"]
     note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.3f} ({threshold['how']})")
+
+
+def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
+    """Print what a method without stages would learn from."""
+    from logllm.methods.train import checked
+
+    found = checked(recipe, data)
+    if as_json:
+        emit(found)
+    anomalous = "without labels" if found["anomalous"] is None else f"{found['anomalous']:,} anomalous"
+    sessions, messages = plural(found["sessions"], "train session"), plural(found["distinct_messages"], "distinct message")
+    note(f"method {found['method']}: {sessions}, {anomalous}, {messages}")
 
 
 def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:

@@ -140,9 +140,8 @@ class LogLLMMethod(Method):
         """
         from logllm.model.loading import load_network
         from logllm.model.rounding import settled
-        from logllm.model.run import verified
 
-        manifest = self._workplace.begun or verified(folder)
+        manifest = self._workplace.begun
         self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
         engine = settled(self._recipe.detect.engine, self._workplace.begun)
         self._own_scorer = self._scorer_of(engine)

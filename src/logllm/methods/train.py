@@ -90,6 +90,31 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     return read_manifest(out)
 
 
+def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
+    """What there is to learn from, after all that `train` would refuse before it begins.
+
+    Args:
+        recipe: the method and its settings.
+        data: a folder that `prepare` wrote.
+
+    Returns:
+        `method`, and of the train part `sessions`, `anomalous` (none where that is not known) and `distinct_messages`.
+
+    Raises:
+        DataError, ModelError, RecipeError: as `train`.
+    """
+    prepared = Prepared.load(data)
+    method = make(recipe.method, recipe, workplace=Workplace())
+    part = learnt_from(prepared, method)
+    method.check(part.sessions, prepared.messages, labels=part.labels, line_labels=part.line_labels)
+    return {
+        "method": recipe.method,
+        "sessions": len(part.sessions),
+        "anomalous": None if part.labels is None else int(part.labels.sum()),
+        "distinct_messages": len(prepared.messages),
+    }
+
+
 def _to_go_on_with(out: Path, recipe: Recipe) -> dict[str, Any] | None:
     """The manifest of a run that was begun here.
 

@@ -116,19 +116,36 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     """
     manifest = verified(run)
     recipe = read_recipe(run)
-    if manifest.get("bundle") == MERGED:
-        model, tokenizer = assemble(inside(run, recipe.model), adapters=False)
-        _restore_projector(run, model)
-        return model, tokenizer, recipe, manifest
-    check_base_models(run, manifest, section=recipe.model, progress=progress)
-    merged = merged and all(part.dtype == "float32" and part.quantize == "none" for part in (recipe.model.encoder, recipe.model.decoder))
-    model, tokenizer = assemble(recipe.model, adapters=not merged, progress=progress)
-    if merged:
-        _merge(run, model, section=recipe.model)
-    else:
-        _restore(run, model)
-    _restore_projector(run, model)
+    whole = manifest.get("bundle") == MERGED
+    if not whole:
+        check_base_models(run, manifest, section=recipe.model, progress=progress)
+    section = inside(run, recipe.model) if whole else recipe.model
+    model, tokenizer = restored(run, section, whole=whole, merged=merged, progress=progress)
     return model, tokenizer, recipe, manifest
+
+
+def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+    """A network as `save_model` wrote it, and the encoder's tokenizer; nothing is verified.
+
+    Args:
+        folder: what holds adapters and projector.
+        section: base models that are here.
+        whole: whether these have the adapters merged in already.
+        merged: as in `load_run`.
+        progress: told of fetches and conversions of base models.
+
+    Raises:
+        ModelError: files that do not fit the base models.
+    """
+    plain = all(part.dtype == "float32" and part.quantize == "none" for part in (section.encoder, section.decoder))
+    adapters = not whole and not (merged and plain)
+    model, tokenizer = assemble(section, adapters=adapters, progress=progress)
+    if adapters:
+        _restore(folder, model)
+    elif not whole:
+        _merge(folder, model, section=section)
+    _restore_projector(folder, model)
+    return model, tokenizer
 
 
 def _merge(run: Path, model: LogLLM, *, section: ModelSection) -> None:

@@ -11,7 +11,7 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.model.bert import Bert
 from logllm.model.card import MERGED
-from logllm.model.checkpoint import ADAPTERS, inside, load_run
+from logllm.model.checkpoint import ADAPTERS, inside, restored
 from logllm.model.device import device
 from logllm.model.light import Light, LightPart
 from logllm.model.llama import Llama
@@ -41,10 +41,11 @@ def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], prog
         RecipeError: it takes transformers, which is not installed.
     """
     whole = manifest.get("bundle") == MERGED
-    light = light_model(run, inside(run, recipe.model) if whole else recipe.model, adapters=not whole)
+    section = inside(run, recipe.model) if whole else recipe.model
+    light = light_model(run, section, adapters=not whole)
     if light is not None:
         return light
-    network, tokenizer, _, _ = load_run(run, merged=True, progress=progress)
+    network, tokenizer = restored(run, section, whole=whole, merged=True, progress=progress)
     return network.to(device()), tokenizer
 
 

@@ -150,8 +150,8 @@ def accelerate(recipe: Recipe) -> Any:
 
 @contextmanager
 def deterministic(seed: int) -> Iterator[None]:
-    """Seed torch and have it choose deterministic algorithms, inside a `with` block."""
-    before = torch.are_deterministic_algorithms_enabled()
+    """Seed torch and have it choose deterministic algorithms, inside a `with` block; afterwards its draws go on as if there had been none."""
+    before, draws = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for to be deterministic
     torch.use_deterministic_algorithms(True)
     torch.manual_seed(seed)
@@ -159,6 +159,7 @@ def deterministic(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        torch.set_rng_state(draws)
 
 
 def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
