@@ -142,7 +142,10 @@ class LogLLMMethod(Method):
         from logllm.model.rounding import settled
 
         manifest = self._workplace.begun
-        self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
+        try:
+            self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
+        except FileNotFoundError as exc:
+            raise ModelError(f"{folder} lacks a file that a run of LogLLM has ({exc}): train it again") from exc
         engine = settled(self._recipe.detect.engine, self._workplace.begun)
         self._own_scorer = self._scorer_of(engine)
 
