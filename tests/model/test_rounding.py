@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import polars as pl
 import pytest
 
 from logllm.detect.detector import Detector
@@ -86,13 +87,22 @@ def test_training_measures_and_keeps_the_answer(tiny_run, tmp_path) -> None:
 def test_rounded_scores_are_near_and_turn_no_verdict(tiny_run) -> None:
     rng = np.random.default_rng(0)
     sessions = [rng.integers(0, 4, size=rng.integers(1, 9)) for _ in range(60)]
-    import polars as pl
-
     messages = pl.Series(["open file", "write bytes", "lost replica", "never seen before"])
     exact, rounded = (Detector.load(tiny_run, engine=engine).score(sessions, messages) for engine in ("exact", "bf16"))
     threshold = Detector.load(tiny_run).threshold
     assert np.abs(exact - rounded).max() <= 0.01
     assert ((exact >= threshold) == (rounded >= threshold)).all()
+
+
+def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, machine) -> None:
+    machine(flags="amx_bf16", gain=3.0)
+    rng = np.random.default_rng(1)
+    sessions = list({session.tobytes(): session for session in (rng.integers(0, 4, size=6) for _ in range(200))}.values())
+    messages = pl.Series(["open file", "write bytes", "lost replica", "never seen before"])
+    exact, rounded, auto = (Detector.load(tiny_run, engine=engine) for engine in ("exact", "bf16", "auto"))
+    assert (auto.score(sessions[:63], messages) == exact.score(sessions[:63], messages)).all()
+    assert (auto.score(sessions[:64], messages) == rounded.score(sessions[:64], messages)).all()
+    assert auto.recipe.detect.engine == "auto"
 
 
 def test_an_engine_that_is_none_is_named(tiny_run) -> None:

@@ -12,8 +12,8 @@ class DetectSection(Section):
 
     engine: Literal["auto", "exact", "bf16"] = "auto"
     """`exact`: in the weights' own number format. `bf16`: matrix products in bfloat16, and sessions that this leaves in doubt once more exactly;
-    refused where training has found that it is not near enough. `auto`: `bf16` where training has found it near enough and the processor is
-    faster with it (AMX or AVX512-BF16, measured once a machine), else `exact`."""
+    refused where training has found that it is not near enough. `auto`: `bf16` for 64 distinct sessions and more, where training has found it near
+    enough and the processor is faster with it (AMX or AVX512-BF16, measured once a machine), else `exact`."""
     batch_positions: int = Field(default=1024, ge=1)
     """Positions that pass a decoder's layer together; where sessions are padded, most positions (sessions times the longest prompt) of a pass."""
     tree_positions: int = Field(default=65_536, ge=1)

@@ -95,7 +95,8 @@ class Detector:
         recipe = read_recipe(folder)
         section = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
         detect = DetectSection.read(section, source="engine")
-        detect = detect.model_copy(update={"engine": settled(detect.engine, manifest)})
+        if settled(detect.engine, manifest) == "exact":
+            detect = detect.model_copy(update={"engine": "exact"})
         recipe = recipe.model_copy(update={"detect": detect})
         if threshold is not None and not 0 <= threshold <= 1:
             raise RecipeError(f"threshold {threshold:g}: scores are between 0 and 1")

@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or
     from logllm.model.scorer import Scorer
     from logllm.training.fit import Examples
 
+_MANY = 64
+"""Distinct sessions from which on engine `auto` rounds."""
 _MEASURED = 512
 """Most distinct sessions on which it is measured whether bfloat16 may serve."""
 
@@ -146,8 +148,9 @@ class LogLLMMethod(Method):
             self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
         except FileNotFoundError as exc:
             raise ModelError(f"{folder} lacks a file that a run of LogLLM has ({exc}): train it again") from exc
-        engine = settled(self._recipe.detect.engine, self._workplace.begun)
-        self._own_scorer = self._scorer_of(engine)
+        asked = self._recipe.detect.engine
+        least = _MANY if asked == "auto" else 0
+        self._own_scorer = self._scorer_of(settled(asked, self._workplace.begun), least=least)
 
     def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
         """Which engines that round may serve, found out on some of the distinct sessions."""
@@ -163,15 +166,15 @@ class LogLLMMethod(Method):
         error = scorer.rounding_error(some, messages)
         return {} if error is None else {"bf16": measured(error, sessions=len(some))}
 
-    def _scorer_of(self, engine: str) -> "Scorer":
-        """A scorer by one engine."""
+    def _scorer_of(self, engine: str, *, least: int = 0) -> "Scorer":
+        """A scorer by one engine, which rounds calls of at least so many sessions."""
         from logllm.model.engine import Engine
         from logllm.model.scorer import Scorer
 
         section = self._recipe.detect.model_copy(update={"engine": engine})
         assert self._network is not None  # noqa: S101 - only called once there is one
         return Scorer(
-            Engine(self._network, section=section, threshold=self._workplace.threshold),
+            Engine(self._network, section=section, threshold=self._workplace.threshold, least=least),
             self._tokenizer,
             max_tokens=self._recipe.model.encoder.max_tokens,
         )

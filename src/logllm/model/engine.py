@@ -17,6 +17,7 @@ from logllm.model.light import Light
 from logllm.model.llama import Llama
 from logllm.model.logllm import LogLLM
 from logllm.model.rounding import DOUBT
+from logllm.model.source import Source
 from logllm.model.tree import Tree, grow
 
 Progress = Callable[[int, int], None]
@@ -33,13 +34,15 @@ class Engine:
     padding, each beginning that sessions share once; all others through transformers', padded, in passes of like length.
     """
 
-    def __init__(self, model: LogLLM | Light, *, section: DetectSection, threshold: float = 0.5) -> None:
+    def __init__(self, model: LogLLM | Light, *, section: DetectSection, threshold: float = 0.5, least: int = 0) -> None:
         """Copy and merge the weights that need it.
 
         Args:
             model: a network, not trained on afterwards, for as long as this is used; or what a run's files hold, which needs no others.
             section: which engine, and how large its passes are.
             threshold: scores that are near it are not left to an engine that rounds.
+            least: sessions from which on a call is rounded, where the section's engine rounds; fewer are not worth the second copy of
+                the weights that this takes.
 
         Raises:
             ModelError: an engine that cannot run this decoder.
@@ -54,14 +57,15 @@ class Engine:
         served = Llama.serves(decoder)
         self._exact_source = decoder if decoder.dtype == torch.float32 and served else None
         self._making = Lock()
-        self._rounding: Llama | None = None
+        self._least = least
         self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
         self.doubted = 0
         if section.engine == "bf16":
             if not served:
                 raise ModelError(f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'")
-            self._rounding = Llama(decoder, dtype=torch.bfloat16, chunk=2 * chunk)
+            self._rounded_source: Source | None = decoder
         else:
+            self._rounded_source = None
             self._decoder  # noqa: B018 - made here, so that the first session does not wait for it
 
     @cached_property
@@ -70,6 +74,19 @@ class Engine:
         if self._exact_source is None:
             return None
         return Llama(self._exact_source, dtype=torch.float32, chunk=self._section.batch_positions)
+
+    @cached_property
+    def _rounded_decoder(self) -> Llama | None:
+        """Passes in bfloat16, where the engine rounds."""
+        if self._rounded_source is None:
+            return None
+        return Llama(self._rounded_source, dtype=torch.bfloat16, chunk=2 * self._section.batch_positions)
+
+    @property
+    def _rounding(self) -> Llama | None:
+        """Passes in bfloat16, made once, when the first call is large enough for them."""
+        with self._making:
+            return self._rounded_decoder
 
     @property
     def _decoder(self) -> Llama | None:
@@ -99,9 +116,10 @@ class Engine:
         Raises:
             ModelError: a session that is longer than the decoder can read.
         """
-        if self._rounding is None:
+        rounding = None if len(sessions) < self._least else self._rounding
+        if rounding is None:
             return self._exact(sessions, vectors, progress=progress)
-        logits = self._through(self._rounding, sessions, vectors=vectors, progress=progress)
+        logits = self._through(rounding, sessions, vectors=vectors, progress=progress)
         again = torch.nonzero(_doubtful(logits[:, 1] - logits[:, 0], threshold=self._threshold))[:, 0].cpu()
         self.doubted += len(again)
         if len(again):
@@ -110,9 +128,9 @@ class Engine:
 
     def rounding_error(self, sessions: Sequence[Rows], vectors: Tensor) -> float | None:
         """The largest error of a logit, anomalous minus normal, of some sessions; none where nothing is rounded."""
-        if self._rounding is None:
+        if (rounding := self._rounding) is None:
             return None
-        rounded = self._through(self._rounding, sessions, vectors=vectors, progress=None)  # (b, 2)
+        rounded = self._through(rounding, sessions, vectors=vectors, progress=None)  # (b, 2)
         errors = (rounded - self._exact(sessions, vectors)).diff(dim=1)  # (b, 1)
         return float(errors.abs().max())
 
