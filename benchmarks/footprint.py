@@ -1,6 +1,6 @@
 """How much disk an installation takes that judges logs and does no more, and that it does judge.
 
-    python benchmarks/footprint.py [--torch torch==2.13.0] [--extra train] [--keep FOLDER] [--json]
+    python benchmarks/footprint.py [--torch torch==2.13.0] [--extra train] [--no-compile] [--keep FOLDER] [--json]
 
 A fresh virtual environment is made, PyTorch and this package are installed into it, and `logllm detect` judges the test log with the run
 that comes with logllm, with an empty cache: base models are fetched and converted as on a new machine. pip finds packages as it is set up to.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,11 @@ def size(path: Path) -> int:
     return sum(each.stat().st_blocks * 512 for each in files)
 
 
-def install(folder: Path, *, torch: str, extra: str) -> Path:
+def install(folder: Path, *, torch: str, extra: str, options: Sequence[str]) -> Path:
     """A virtual environment with this package; its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
-    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", *options]
     subprocess.run([*pip, torch], check=True)
     subprocess.run([*pip, f"{ROOT}[{extra}]" if extra else str(ROOT)], check=True)
     return python
@@ -54,9 +55,9 @@ def judged(python: Path, cache: Path) -> dict[str, Any]:
     }
 
 
-def footprint(folder: Path, *, torch: str, extra: str) -> dict[str, Any]:
+def footprint(folder: Path, *, torch: str, extra: str, options: Sequence[str]) -> dict[str, Any]:
     """What an installation takes, part by part, and what it gives."""
-    python = install(folder / "venv", torch=torch, extra=extra)
+    python = install(folder / "venv", torch=torch, extra=extra, options=options)
     (packages,) = (folder / "venv" / "lib").glob("python*/site-packages")
     parts = sorted(((size(path), path.name) for path in packages.iterdir()), reverse=True)
     (folder / "cache").mkdir()
@@ -76,13 +77,15 @@ def main() -> None:
     parser.add_argument("--extra", default="", help="an extra to install as well, such as train")
     parser.add_argument("--keep", type=Path, default=None, help="a new folder to leave it in; by default all is removed")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--no-compile", action="store_true", help="without the bytecode that pip makes: Python makes what it needs")
     given = parser.parse_args()
+    options = ["--no-compile"] if given.no_compile else []
     if given.keep is not None:
         given.keep.mkdir(parents=True)
-        found = footprint(given.keep.resolve(), torch=given.torch, extra=given.extra)
+        found = footprint(given.keep.resolve(), torch=given.torch, extra=given.extra, options=options)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            found = footprint(Path(scratch), torch=given.torch, extra=given.extra)
+            found = footprint(Path(scratch), torch=given.torch, extra=given.extra, options=options)
     if given.json:
         print(json.dumps(found, indent=2))
         return

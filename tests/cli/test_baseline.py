@@ -64,6 +64,7 @@ def test_what_needs_no_labels_learns_without_them(logllm, tiny_data, tmp_path) -
     trained = logllm("train", "unseen", "--data", tmp_path / "data", "--out", tmp_path / "run", "--json")
     assert trained.code == 0, trained.err
     assert "no labels" in json.loads(trained.out)["threshold"]["how"]
+    assert f"next: logllm detect {tmp_path / 'run'} LOG" in trained.err
     assert logllm("detect", tmp_path / "run", log).code == 0
     refused = logllm("train", "tree-counts", "--data", tmp_path / "data", "--out", tmp_path / "tree")
     assert (refused.code, "--labels" in refused.err) == (2, True)

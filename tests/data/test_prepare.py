@@ -238,7 +238,7 @@ def test_without_labels_all_sessions_are_divided_and_that_is_said(hdfs, tmp_path
     assert [part["sessions"] for part in manifest["parts"].values()] == [28, 4, 8]
     assert (manifest["unlabelled"], manifest["anomalous"], manifest["overlapping"]) == (40, 0, 0)
     assert manifest["warnings"] == [
-        "no session has a label, which training needs: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
+        "no session has a label, which LogLLM and every figure need: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
     ]
     prepared = Prepared.load(tmp_path / "out")
     assert prepared.part("train")["anomalous"].null_count() == 28

@@ -48,7 +48,9 @@ def train(
     if as_json:
         emit(manifest)
     _summary(manifest)
-    note(f"next: logllm evaluate {out} --data {data}")
+    # A run that was trained by an earlier release, and is done, does not say.
+    labelled = manifest.get("labelled", True)
+    note(f"next: logllm evaluate {out} --data {data}" if labelled else f"next: logllm detect {out} LOG")
 
 
 def _summary(manifest: dict[str, Any]) -> None:

@@ -197,7 +197,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(
-            "no session has a label, which training needs: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
+            "no session has a label, which LogLLM and every figure need: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
         )
         del told["unlabelled"]
     warnings += [agreeing(counts[name], text) for name, text in told.items() if counts.get(name)]

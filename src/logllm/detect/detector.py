@@ -94,7 +94,7 @@ class Detector:
         manifest = verified(folder, full=verify)
         recipe = read_recipe(folder)
         section = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
-        detect = DetectSection.read(section, source="engine")
+        detect = DetectSection.read(section, source="detect")
         if settled(detect.engine, manifest) == "exact":
             detect = detect.model_copy(update={"engine": "exact"})
         recipe = recipe.model_copy(update={"detect": detect})

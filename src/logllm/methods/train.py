@@ -157,6 +157,7 @@ def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Me
         "versions": versions,
         "data": data,
         "counts": prepared.manifest["parts"],
+        "labelled": prepared.manifest["unlabelled"] < prepared.manifest["sessions"],
         **method.about(),
     }
 
