@@ -83,6 +83,8 @@ def test_the_shipped_run_has_a_name(logllm, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert json.loads(logllm("show", "run", "postgres").out)["name"] == "postgres"
     assert json.loads(logllm("threshold", "postgres", "--json").out)["value"] == pytest.approx(0.2615762138801202)
+    kept = logllm("threshold", "postgres", "0.5")
+    assert (kept.code, "stays as it is" in kept.err) == (2, True)
     alone = logllm("detect", "postgres")
     assert (alone.code, "name the logs to judge after it" in alone.err) == (2, True)
 

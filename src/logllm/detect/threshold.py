@@ -6,7 +6,7 @@ from pathlib import Path
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
-from logllm.errors import DataError
+from logllm.errors import DataError, ModelError
 from logllm.metrics import Progress, Threshold, chosen_on, threshold_of
 from logllm.model.run import find_run, verified, write_manifest
 
@@ -53,8 +53,12 @@ def write(run: Path, threshold: Threshold) -> None:
     """Give a run another threshold; the figures of the validation part held for the one before, and go.
 
     Raises:
-        ModelError: not a finished run.
+        ModelError: not a finished run, or the one that comes with logllm.
     """
+    if find_run(run) != run:
+        raise ModelError(
+            f"the run {run} that comes with logllm stays as it is: give `logllm detect --threshold`, or copy its folder and set that one's"
+        )
     manifest = verified(run)
     metrics = {"validation": None}
     write_manifest(run, {**manifest, "threshold": asdict(threshold), "metrics": metrics})
