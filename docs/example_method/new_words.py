@@ -15,7 +15,7 @@ from logllm.metrics import Labels, Progress, Scores
 
 
 class NewWords(Method):
-    """share of a session's words that no session in training had."""
+    """share of a session's words that no normal session in training had."""
 
     needs = Needs.NOTHING
 

@@ -1,8 +1,12 @@
 """What `detect` and the command line as a whole can be told: thresholds, outputs, the shipped run's name, -v anywhere."""
 
+import gzip
 import json
+import os
+import signal
 import subprocess
 import sys
+from time import sleep
 
 import pytest
 
@@ -66,6 +70,42 @@ def test_verbose_may_stand_anywhere(logllm, place) -> None:
     assert outcome.code == 2
     assert "Traceback" in outcome.err
     assert "there is no nowhere" in outcome.err
+
+
+@pytest.mark.real  # for its time alone
+def test_control_c_ends_a_wait_for_lines(tiny_run) -> None:
+    command = [sys.executable, "-m", "logllm", "detect", str(tiny_run), "-", "--no-cache"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'{"time": 1700000000, "job": "a", "message": "open file"}\n')
+        process.stdin.flush()
+        sleep(6)  # it has started, read, and waits
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 130
+
+
+def test_what_came_before_the_end_of_a_cut_archive_is_judged(logllm, tiny_run, log, tmp_path) -> None:
+    whole = gzip.compress(log.read_bytes())
+    (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
+    outcome = logllm("detect", tiny_run, tmp_path / "cut.gz")
+    assert outcome.code == 2
+    assert "is damaged or cut off after" in outcome.err
+    assert 20 < len(verdicts(outcome.out)) < 120
+
+
+def test_a_file_that_is_not_there_is_redacted(logllm, tiny_run, tmp_path) -> None:
+    outcome = logllm("detect", tiny_run, tmp_path / "alice@example.com.log", "--redact")
+    assert outcome.code == 2
+    assert "alice" not in outcome.err
+    assert "<email>" in outcome.err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_out_replaces_no_pipe(logllm, tiny_run, log, tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    outcome = logllm("detect", tiny_run, log, "--out", tmp_path / "pipe", "--force")
+    assert (outcome.code, "is no file" in outcome.err) == (2, True)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_version(logllm) -> None:

@@ -172,7 +172,7 @@ def test_the_example_is_found_fitted_and_loaded_by_its_name(installed, tmp_path)
     )
     found, what, source, needs, scores, torch = json.loads(out)
     assert (found, source, needs, torch) == (True, "logllm-new-words 1.0", "nothing", False)
-    assert what == "share of a session's words that no session in training had."
+    assert what == "share of a session's words that no normal session in training had."
     assert scores == [0.0, 0.75, 1 / 3]
 
 

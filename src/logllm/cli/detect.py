@@ -22,7 +22,9 @@ _INCIDENTS = 12
 
 EngineOption = Annotated[
     str | None,
-    typer.Option(help="exact, bf16, or auto: bf16 where the run may be rounded and this processor gains by it. Else the recipe's."),
+    typer.Option(
+        help="exact, bf16, or auto: bf16 for 64 sessions and more where the run may be rounded and this processor gains. Else the recipe's."
+    ),
 ]
 """Which engine scores; for every verb that scores."""
 
@@ -98,6 +100,8 @@ def _check_out(out: Path | None, *, force: bool) -> None:
 
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder: name a file for the verdicts")
+    if out is not None and out.exists() and not out.is_file():
+        raise DataError(f"{out} is no file that could be replaced: leave --out away and redirect standard output there")
     if out is not None and out.exists() and not force:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 
@@ -134,7 +138,7 @@ def _written(reading: "Reading", wanted: Wanted) -> _Judged:
         with place.open("w", encoding="utf-8") as sink:
             found.append(_write(reading, wanted, sink=sink))
 
-    write_atomic(wanted.out, fill)
+    write_atomic(wanted.out.resolve(), fill)
     return found[0]
 
 

@@ -2,6 +2,7 @@
 
 import bz2
 import lzma
+import time
 import zlib
 from collections.abc import Callable
 from typing import Protocol
@@ -42,9 +43,10 @@ class Counted:
         return self._ahead[:size]
 
     def look(self, size: int, *, patience: float) -> bytes:
-        """As `peek`, but of what arrives only so much as comes until it pauses for some seconds."""
+        """As `peek`, but of what arrives only so much as comes within some seconds of its first byte."""
         self.peek(1 if self.arriving else size)
-        while self.arriving and len(self._ahead) < size and self._later(patience):
+        end = time.monotonic() + patience
+        while self.arriving and len(self._ahead) < size and self._later(max(0.0, end - time.monotonic())):
             if not self._further(size):
                 break
         return self._ahead[:size]

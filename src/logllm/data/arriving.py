@@ -9,6 +9,8 @@ from typing import Protocol, TypeGuard
 WAIT = 0.2
 """Seconds from the first byte that has come until what has come since is given on."""
 
+_LISTEN = 0.5
+"""Seconds after which a wait looks whether somebody wants it to end."""
 _MOST = 16 << 20
 """Bytes that are held before the source has to wait."""
 
@@ -56,14 +58,18 @@ class Arriving:
         Thread(target=self._take, args=(pieces,), name="logllm-arriving", daemon=True).start()
 
     def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes that have come; none at the end.
+        """At most `size` bytes that have come; none at the end, or once it is closed.
 
         Raises:
             Exception: whatever the source raised, after all that it gave before.
         """
         wanted = _MOST if size < 0 else size
         with self._changed:
-            self._changed.wait_for(lambda: self._held or self._ended)
+            # In short waits: a signal, such as Ctrl-C, does not end a long one.
+            while not (self._held or self._ended or self._closed):
+                self._changed.wait(_LISTEN)
+            if self._closed:
+                return b""
             patience = time.monotonic() + WAIT
             while self._held < wanted and not self._ended:
                 if not self._changed.wait(patience - time.monotonic()):

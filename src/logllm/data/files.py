@@ -214,6 +214,12 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
         raise
 
 
+def flush_all(folder: Path) -> None:
+    """Flush all that a folder holds to disk."""
+    for path in (folder, *folder.rglob("*")):
+        _flush(path)
+
+
 def _flush(path: Path) -> None:
     """Flush a file or folder to disk."""
     handle = os.open(path, os.O_RDONLY)

@@ -27,6 +27,10 @@ _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
 _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
 
+class CutOff(DataError):
+    """An input that ends in a fault: the lines before it are as they should be."""
+
+
 @dataclass(frozen=True)
 class Lines:
     """Some consecutive lines of one file."""
@@ -172,7 +176,7 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
     except FAULTS as exc:
         remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
         what = "is damaged or cut off" if tool else "cannot be read on"
-        raise DataError(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
+        raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
 
 
 def _check_log(start: bytes, *, name: str, tool: str) -> None:

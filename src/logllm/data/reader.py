@@ -223,7 +223,8 @@ def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterato
     Where the source pauses nothing is held back for the next batch, and what came before a fault comes before it here too.
     """
     waiting: deque[tuple[Lines, Future[Records]]] = deque()
-    source, fault, more = iter(batches), None, True
+    source, more = iter(batches), True
+    fault: Exception | None = None
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         while more or waiting:
             paused = not more
@@ -232,7 +233,7 @@ def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterato
                     lines = next(source)
                 except StopIteration:
                     more = False
-                except DataError as exc:
+                except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised when all before it has been given
                     more, fault = False, exc
                 else:
                     waiting.append((lines, pool.submit(work, lines)))

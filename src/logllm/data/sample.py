@@ -13,7 +13,7 @@ from logllm.errors import DataError
 
 _LINES = 5_000
 _AHEAD = 1 << 20  # bytes of standard input
-_PATIENCE = 1.0  # seconds that standard input may pause before its first lines are looked at
+_PATIENCE = 1.0  # seconds that standard input is waited for after its first byte
 
 
 class Sample(NamedTuple):

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from logllm import __version__
 from logllm.config.recipe import Recipe
 from logllm.data.files import cache
+from logllm.methods.registry import entry
 
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""
@@ -44,7 +45,8 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -
         model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
     bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
     settled = None if recipe.detect.engine == "exact" else threshold  # around it scores that round are exact
-    said = [_LAYOUT, __version__, recipe.method, recipe.options, manifest["files"], bases, model, detect, settled]
+    package = entry(recipe.method).source  # of another package's method its release
+    said = [_LAYOUT, __version__, recipe.method, package, recipe.options, manifest["files"], bases, model, detect, settled]
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
 
 

@@ -18,15 +18,16 @@ from logllm.config.recipe import Recipe
 from logllm.data.archives import Bytes
 from logllm.data.arriving import Arriving
 from logllm.data.choice import reading
-from logllm.data.lines import STDIN, input_bytes, named_files
+from logllm.data.lines import STDIN, CutOff, input_bytes, named_files
 from logllm.data.reader import Reader
+from logllm.data.redaction import redacted_errors
 from logllm.data.sequences import Rows
 from logllm.data.sessions import sessionizer
 from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.reading import Reading
 from logllm.detect.verdict import to_frame
-from logllm.errors import ModelError, RecipeError
+from logllm.errors import LogLLMError, ModelError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.registry import make
 from logllm.metrics import Progress, Scores
@@ -196,7 +197,8 @@ class Detector:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
                 read, is empty, or whose lines are mostly not in the run's format.
         """
-        names = named_files(sources)
+        with redacted_errors(on=redact or self._settings.redact):
+            names = named_files(sources)
         reader = Reader(
             self._settings,
             today=datetime.now(UTC).date(),
@@ -237,7 +239,8 @@ class Detector:
                 )
                 return frame.with_columns(sessions["messages"]) if messages else frame
 
-            for records in reader.read(names):
+            faults: list[Exception] = []
+            for records in _until_fault(reader.read(names), faults):
                 sessions = grouping.push(records)
                 if progress is not None:
                     progress(reader.bytes_read, total)
@@ -249,6 +252,8 @@ class Detector:
                 reading.counts[name] = reading.counts.get(name, 0) + count
             if last.height:
                 yield judged(last, progress)
+            if faults:
+                raise faults[0]
 
     def _loaded(self) -> Method:
         """The run's method, after the base models have been compared with the manifest."""
@@ -280,6 +285,18 @@ class Detector:
             return nullcontext()
         named = identity(self.manifest, self.recipe, threshold=self.threshold)
         return closing(ScoreCache(named, most=self.recipe.detect.cache_sessions))
+
+
+def _until_fault(records: Iterator[pl.DataFrame], faults: list[Exception]) -> Iterator[pl.DataFrame]:
+    """The records before an input ends in a fault, which is noted; what says that these are no records at all is raised."""
+    try:
+        yield from records
+    except CutOff as exc:
+        faults.append(exc)
+    except LogLLMError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - whatever lines that somebody else makes end with
+        faults.append(exc)
 
 
 def _ended(line: str) -> str:

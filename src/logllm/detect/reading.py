@@ -69,7 +69,8 @@ class Reading(Iterator[Verdict]):
         """Read no further."""
         if self._close is not None:
             self._close()
-        self._frames.close()
+        if not getattr(self._frames, "gi_running", False):  # closed by another thread, it ends when its read does
+            self._frames.close()
 
     def _each(self) -> Iterator[Verdict]:
         """The verdicts one by one."""

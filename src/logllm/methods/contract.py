@@ -32,7 +32,7 @@ class Workplace:
     folder: Path | None = None
     """Where a method that `resumes` keeps what it needs to go on after an interruption; none: nowhere that lasts."""
     begun: Mapping[str, Any] = field(default_factory=dict)
-    """What the run's manifest said when it was begun or finished; empty for one that is new."""
+    """What the run's manifest says, begun or finished; empty where there is no run."""
     verify: bool = False
     """Whether base models' files are read in full to hash them, whatever is remembered of them."""
     threshold: float = 0.5
@@ -74,9 +74,10 @@ class Method(Protocol):
         labels: Labels | None,
         line_labels: Sequence[Labels] | None,
     ) -> None:
-        """Raise what `fit` would raise of its data and its models, in seconds; asked before an older run gives way.
+        """Raise what `fit` would raise of its data and its models, in seconds.
 
-        Only methods that `resume` are asked: of the others the older run stays until `fit` is done.
+        It is asked by `train --check`, and before an older run gives way to one of a method that `resumes`; of the others the older run
+        stays until `fit` is done.
         """
         return None
 

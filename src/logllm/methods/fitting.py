@@ -89,12 +89,12 @@ def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Thres
         return method.score(sessions, part.messages, progress=progress)
 
     own = len(part.sessions)
-    sessions, labels = _with_beginnings(method, part)
-    scores = scored(sessions) if len(sessions) else np.zeros(0)
-    if labels is None:
+    if part.labels is None:
         how = "default: the validation part has no labels"
         threshold = Threshold(0.5, how, own, 0)
         return threshold, {**_said(threshold), "metrics": {"validation": None}, "reliability": None}
+    sessions, labels = _with_beginnings(part.sessions, part.labels, line_labels=part.line_labels if method.judges_beginnings else None)
+    scores = scored(sessions) if len(sessions) else np.zeros(0)
     threshold = threshold_of(scores, labels, scale=method.scale)
     if len(sessions) > own:
         how = f"{threshold.how}, each session's beginnings included"
@@ -115,12 +115,10 @@ def _said(threshold: Threshold) -> dict[str, Any]:
     return {"threshold": asdict(threshold)}
 
 
-def _with_beginnings(method: Method, part: Part) -> tuple[list[Rows], Labels | None]:
-    """The sessions of a part, and their beginnings where the method judges those, too."""
-    labels, lines = part.labels, part.line_labels
-    enough = labels is not None and int(labels.sum()) >= FEW_ANOMALIES
-    if not method.judges_beginnings or lines is None or labels is None or not enough:
-        return part.sessions, labels
+def _with_beginnings(sessions: list[Rows], labels: Labels, *, line_labels: list[Labels] | None) -> tuple[list[Rows], Labels]:
+    """The sessions, and their beginnings where these can be labelled and there are anomalies enough to choose by."""
+    if line_labels is None or int(labels.sum()) < FEW_ANOMALIES:
+        return sessions, labels
     from logllm.training.augment import with_beginnings
 
-    return with_beginnings(part.sessions, labels, alerts=lines)
+    return with_beginnings(sessions, labels, alerts=line_labels)

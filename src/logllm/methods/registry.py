@@ -156,7 +156,7 @@ def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
 
     Raises:
         RecipeError: there is no such method, or the recipe has settings that it does not know.
-        ModelError: the package that brings it does not keep the contract.
+        ModelError: the package that brings it fails to make it.
     """
     chosen = entry(name)
     if name in _BUILT_IN and recipe.options:

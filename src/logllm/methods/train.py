@@ -11,9 +11,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
-from logllm.data.files import MANIFEST, check_replaceable, new_folder, sha256
+from logllm.data.files import MANIFEST, check_replaceable, flush_all, new_folder, sha256
 from logllm.data.prepared import Prepared
-from logllm.errors import ModelError, RecipeError
+from logllm.errors import DataError, ModelError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.fitting import Fitted, fitted, learnt_from
 from logllm.methods.registry import make
@@ -75,6 +75,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     if begun is not None:
         _check_same(out, begun, fresh=fresh)
         if begun["state"] == "done":
+            if method.resumes:  # left by a kill after the manifest was written
+                _remove_checkpoints(out)
             return begun
     if method.resumes:
         begun = begun or _begin(out, recipe, fresh=fresh, force=force)
@@ -148,6 +150,7 @@ def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Me
     versions = {"python": platform.python_version(), **_versions()}
     data = {"fingerprint": prepared.manifest["fingerprint"], "prepare": prepared.manifest["settings"]}
     return {
+        **method.about(),
         "name": out.resolve().name,
         "state": "training",
         "method": recipe.method,
@@ -158,7 +161,6 @@ def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Me
         "data": data,
         "counts": prepared.manifest["parts"],
         "labelled": prepared.manifest["unlabelled"] < prepared.manifest["sessions"],
-        **method.about(),
     }
 
 
@@ -206,18 +208,21 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         scratch.mkdir()
         done.method.save(scratch)
         files = {str(file.relative_to(scratch)): sha256(file) for file in sorted(scratch.rglob("*")) if file.is_file()}
+        flush_all(scratch)
         for path in sorted(scratch.iterdir()):
             _put(path, folder / path.name)
         scratch.rmdir()
-    except (OSError, SafetensorError) as exc:
+    except (OSError, SafetensorError, DataError) as exc:
         said = getattr(exc, "strerror", None) or exc
-        raise ModelError(f"run {folder} cannot be written: {said}; make room, then go on with --resume") from exc
+        again = "go on with --resume" if done.method.resumes else "train it again"
+        raise ModelError(f"run {begun['name']} cannot be written: {said}; make room, then {again}") from exc
+    # What a method says of itself comes first: it takes no name of what every manifest says.
     manifest = {
-        **begun,
-        "state": "done",
         "seconds": round(done.seconds, 1),
-        **done.validation,
         **done.method.about(),
+        **begun,
+        **done.validation,
+        "state": "done",
         "files": files,
     }
     write_manifest(folder, manifest)

@@ -75,7 +75,7 @@ def write_recipe(run: Path, recipe: Recipe) -> None:
 
 def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest; last, since it vouches for everything else."""
-    write_atomic(run / MANIFEST, json.dumps({"kind": "run", "version": VERSION, **manifest}, indent=2).encode())
+    write_atomic(run / MANIFEST, json.dumps({**manifest, "kind": "run", "version": VERSION}, indent=2).encode())
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
