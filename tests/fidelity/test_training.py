@@ -21,6 +21,8 @@ from logllm.training.loop import Loop, TrainingSet
 from tests.fidelity.pairs import Pair, make_pair, make_sessions, plain_name, plainly, write_models
 from tests.fidelity.plain import MICRO_BATCH, RATES, STAGES, AdamW, Session, learns, loss, rates
 
+pytestmark = pytest.mark.real  # for its time alone
+
 CLOSE = {"rtol": 0, "atol": 1e-5}
 SESSIONS, LABELS = make_sessions(40, seed=5)
 

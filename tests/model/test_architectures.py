@@ -23,6 +23,8 @@ from logllm.model.engine import Engine
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.published import configuration
 
+pytestmark = pytest.mark.real  # for its time alone
+
 CLOSE = {"rtol": 0, "atol": 1e-5}
 WIDE = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 LONG = {"max_position_embeddings": 256}

@@ -30,6 +30,8 @@ from logllm.model.published import configuration
 from logllm.model.run import read_manifest, read_recipe, write_manifest
 from logllm.training.plan import plan
 
+pytestmark = pytest.mark.real  # for its time alone
+
 
 def cut(section: ModelSection, layers: int = 1, **settings) -> ModelSection:
     """The same models, fewer of the decoder's layers."""

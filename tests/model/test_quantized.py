@@ -14,7 +14,10 @@ from logllm.methods.train import train
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
 
-pytestmark = pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora")
+pytestmark = [
+    pytest.mark.real,  # for its time alone
+    pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra qlora"),
+]
 
 
 def quantized(section: ModelSection, **settings) -> ModelSection:

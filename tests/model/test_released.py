@@ -23,6 +23,8 @@ from logllm.model.released import read_released
 from logllm.model.run import read_manifest, read_recipe
 from logllm.model.scorer import Scorer
 
+pytestmark = pytest.mark.real  # for its time alone
+
 SESSIONS = [np.array(session) for session in ([0, 1, 2], [3, 3], [2, 0], [1])]
 MESSAGES = pl.Series(["disk full", "block <*> served", "ok", "lost replica <*>, giving up"])
 OWN = {"format": {}, "sessions": {}, "split": {}, "mask": {}}

@@ -17,6 +17,8 @@ from logllm.training.fit import Examples
 from logllm.training.loop import TrainingSet
 from logllm.training.memory import LiveTensors, stage_memory, worst_batches
 
+pytestmark = pytest.mark.real  # for its time alone
+
 
 @pytest.fixture
 def data(tiny_data, tiny) -> TrainingSet:

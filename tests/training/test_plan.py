@@ -8,6 +8,8 @@ from tests.training.test_train import changed
 from logllm.errors import DataError
 from logllm.training.plan import plan
 
+pytestmark = pytest.mark.real  # for its time alone
+
 
 def test_a_plan_says_sizes_time_and_memory(tiny_recipe, tiny_data) -> None:
     found = plan(tiny_recipe, tiny_data)
