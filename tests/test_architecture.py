@@ -345,3 +345,14 @@ def test_help_loads_no_heavy_library() -> None:
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "detect" in result.stdout
     assert result.stderr.strip() == "[]"
+
+
+def test_tests_of_data_load_no_heavy_library() -> None:
+    """Who works on reading and grouping does not wait for torch: neither tests nor their fixtures ask for it."""
+    for path in (ROOT / "tests" / "data").glob("*.py"):
+        module = Module(path.stem, ast.parse(path.read_text(encoding="utf-8")), 0, package=False)
+        names = {name for name, _ in imports(module, {}, loading=False, typing=True)}
+        assert not {name.split(".")[0] for name in names} & HEAVY, path.name
+        assert "tests.tiny" not in names, path.name
+        fixtures = {argument.arg for function, _ in functions(module) for argument in function.args.args}
+        assert not {name for name in fixtures if name.startswith("tiny")}, path.name
