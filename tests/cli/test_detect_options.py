@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from time import sleep
 
 import pytest
@@ -72,18 +73,6 @@ def test_verbose_may_stand_anywhere(logllm, place) -> None:
     assert "there is no nowhere" in outcome.err
 
 
-@pytest.mark.real  # for its time alone
-def test_control_c_ends_a_wait_for_lines(tiny_run) -> None:
-    command = [sys.executable, "-m", "logllm", "detect", str(tiny_run), "-", "--no-cache"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        process.stdin.write(b'{"time": 1700000000, "job": "a", "message": "open file"}\n')
-        process.stdin.flush()
-        sleep(6)  # it has started, read, and waits
-        process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 130
-
-
 def test_what_came_before_the_end_of_a_cut_archive_is_judged(logllm, tiny_run, log, tmp_path) -> None:
     whole = gzip.compress(log.read_bytes())
     (tmp_path / "cut.gz").write_bytes(whole[: len(whole) // 2])
@@ -129,27 +118,35 @@ def test_the_shipped_run_has_a_name(logllm, tmp_path, monkeypatch) -> None:
     assert (alone.code, "name the logs to judge after it" in alone.err) == (2, True)
 
 
-def test_verdicts_come_while_the_pipe_is_open(tiny_data, tmp_path) -> None:
-    """A real process: windows of 5, 201 lines, and an input that does not end."""
-    from typer.testing import CliRunner
-
-    from logllm.cli.app import app
-
-    log, data, run = tiny_data.parent / "app.jsonl", tmp_path / "data", tmp_path / "run"
+@pytest.fixture
+def live(logllm, log, tmp_path) -> Iterator[subprocess.Popen]:
+    """A real process that judges windows of 5, has been given 201 lines, and whose input does not end."""
+    data, run = tmp_path / "data", tmp_path / "run"
     fields = ["--format", "json", "--message", "message", "--time", "time", "--window", "5"]
-    runner = CliRunner()
-    assert runner.invoke(app, ["prepare", "--raw", str(log), *fields, "--out", str(data)]).exit_code == 0
-    assert runner.invoke(app, ["train", "unseen", "--data", str(data), "--out", str(run)]).exit_code == 0
+    assert logllm("prepare", "--raw", log, *fields, "--out", data).code == 0
+    assert logllm("train", "unseen", "--data", data, "--out", run).code == 0
     lines = log.read_bytes().splitlines(keepends=True)[:201]
     command = [sys.executable, "-m", "logllm", "detect", str(run), "-", "--no-cache"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.stdin is not None
-        assert process.stdout is not None
         process.stdin.write(b"".join(lines))
         process.stdin.flush()
-        found = [json.loads(process.stdout.readline()) for _ in range(40)]
-        assert found[-1]["lines"] == [196, 197, 198, 199, 200]
-        assert process.poll() is None
-        process.stdin.close()
-        assert [json.loads(line)["lines"] for line in process.stdout] == [[201]]
-        assert process.wait(60) == 0
+        yield process
+        process.kill()
+
+
+def test_verdicts_come_while_the_pipe_is_open(live) -> None:
+    found = [json.loads(live.stdout.readline()) for _ in range(40)]
+    assert found[-1]["lines"] == [196, 197, 198, 199, 200]
+    assert live.poll() is None
+    live.stdin.close()
+    assert [json.loads(line)["lines"] for line in live.stdout] == [[201]]
+    assert live.wait(60) == 0
+
+
+def test_control_c_ends_a_wait_for_lines(live) -> None:
+    for _ in range(40):
+        live.stdout.readline()
+    sleep(1)  # now it waits
+    live.send_signal(signal.SIGINT)
+    assert live.wait(30) == 130
