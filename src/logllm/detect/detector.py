@@ -27,13 +27,13 @@ from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.reading import Reading
 from logllm.detect.verdict import to_frame
-from logllm.errors import LogLLMError, ModelError, RecipeError
+from logllm.errors import LogLLMError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.registry import make
 from logllm.metrics import Progress, Scores
 from logllm.model.card import MERGED
 from logllm.model.rounding import settled
-from logllm.model.run import find_run, model_name, read_recipe, verified
+from logllm.model.run import check_base_models, find_run, model_name, read_recipe, verified
 
 
 class Detector:
@@ -258,26 +258,10 @@ class Detector:
     def _loaded(self) -> Method:
         """The run's method, after the base models have been compared with the manifest."""
         method = make(self.recipe.method, self.recipe, workplace=self._workplace)
-        self._check_base_models(method)
+        if "base_models" in self.manifest and self.manifest.get("bundle") != MERGED:  # a merged bundle brings its own
+            check_base_models(self._run, self.manifest, found=method.about().get("base_models", {}))
         method.load(self._run)
         return method
-
-    def _check_base_models(self, method: Method) -> None:
-        """Whether the base models are those that the run was trained on; a merged bundle brings its own.
-
-        Raises:
-            ModelError: they are not; the message names the field.
-        """
-        wanted = self.manifest.get("base_models", {})
-        if not wanted or self.manifest.get("bundle") == MERGED:
-            return
-        found = method.about()["base_models"]
-        for part, base in wanted.items():
-            if found.get(part) != base:
-                raise ModelError(
-                    f"{self._run}: manifest field base_models.{part} disagrees: trained on {base}, "
-                    f"found {found.get(part)}; restore those weights or train again"
-                )
 
     def _cache(self) -> AbstractContextManager[ScoreCache | None]:
         """The scores on disk, where they are asked for."""

@@ -42,8 +42,8 @@ def learnt_from(prepared: Prepared, method: Method) -> Part:
         DataError: it holds no sessions, or those labels are missing.
     """
     part = Part.of(prepared, "train")
-    if method.needs is not Needs.NOTHING:
-        prepared.labelled("train")  # says what to do where labels are missing
+    if method.needs is not Needs.NOTHING and part.labels is None:
+        prepared.labelled("train")  # raises, and says what to do
     if method.needs is Needs.LINES and part.line_labels is None:
         raise DataError("labels are of sessions: this method learns from labels of lines")
     if not part.sessions:
@@ -90,29 +90,23 @@ def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Thres
 
     own = len(part.sessions)
     if part.labels is None:
-        how = "default: the validation part has no labels"
-        threshold = Threshold(0.5, how, own, 0)
-        return threshold, {**_said(threshold), "metrics": {"validation": None}, "reliability": None}
-    sessions, labels = _with_beginnings(part.sessions, part.labels, line_labels=part.line_labels if method.judges_beginnings else None)
+        return _unmeasured(Threshold(0.5, "default: the validation part has no labels", own, 0))
+    lines = part.line_labels if method.judges_beginnings else None
+    sessions, labels = _with_beginnings(part.sessions, part.labels, line_labels=lines)
     scores = scored(sessions) if len(sessions) else np.zeros(0)
     threshold = threshold_of(scores, labels, scale=method.scale)
     if len(sessions) > own:
-        how = f"{threshold.how}, each session's beginnings included"
-        threshold = replace(threshold, how=how)
+        threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
     if not own:
-        return threshold, {**_said(threshold), "metrics": {"validation": None}, "reliability": None}
+        return _unmeasured(threshold)
     figures = measure(scores[:own], labels[:own], threshold=threshold.value).to_dict()
     reliability = calibration(scores[:own], labels[:own])
-    return threshold, {
-        **_said(threshold),
-        "metrics": {"validation": figures},
-        "reliability": reliability,
-    }
+    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": figures}, "reliability": reliability}
 
 
-def _said(threshold: Threshold) -> dict[str, Any]:
-    """A threshold as a manifest has it."""
-    return {"threshold": asdict(threshold)}
+def _unmeasured(threshold: Threshold) -> tuple[Threshold, dict[str, Any]]:
+    """The same of a validation part that says nothing of how good a method is."""
+    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": None}, "reliability": None}
 
 
 def _with_beginnings(sessions: list[Rows], labels: Labels, *, line_labels: list[Labels] | None) -> tuple[list[Rows], Labels]:

@@ -87,7 +87,7 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
         ModelError: 4-bit weights, or nothing, to merge into.
         DataError: no room.
     """
-    files = verified(run)["files"]
+    files = read_manifest(run)["files"]
     if PROJECTOR in files and bundle.merged:
         _merge(run, place, recipe=recipe, progress=progress)
         return MERGED

@@ -18,7 +18,7 @@ from logllm.model.card import MERGED
 from logllm.model.fingerprint import fingerprint
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.merging import merge
-from logllm.model.run import PROJECTOR, read_recipe, verified
+from logllm.model.run import PROJECTOR, check_base_models, read_recipe, verified
 from logllm.model.weights import Progress, locate
 
 ADAPTERS = "adapter_model.safetensors"
@@ -40,30 +40,6 @@ def base_models(section: ModelSection, *, full: bool = False, progress: Progress
     """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
     names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
     return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
-
-
-def check_base_models(
-    run: Path, manifest: Mapping[str, Any], *, section: ModelSection, full: bool = False, progress: Progress | None = None
-) -> None:
-    """Whether the base models are those that a run was trained on.
-
-    Args:
-        run: what error messages call it.
-        manifest: its manifest.
-        section: its model settings.
-        full: read the files, whatever is remembered of them.
-        progress: told of fetches and conversions.
-
-    Raises:
-        ModelError: they are not; the message names the field.
-    """
-    for part, found in base_models(section, full=full, progress=progress).items():
-        wanted = manifest["base_models"].get(part)
-        if found != wanted:
-            raise ModelError(
-                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found}; "
-                "restore those weights or train again"
-            )
 
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
@@ -118,7 +94,7 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     recipe = read_recipe(run)
     whole = manifest.get("bundle") == MERGED
     if not whole:
-        check_base_models(run, manifest, section=recipe.model, progress=progress)
+        check_base_models(run, manifest, found=base_models(recipe.model, progress=progress))
     section = inside(run, recipe.model) if whole else recipe.model
     model, tokenizer = restored(run, section, whole=whole, merged=merged, progress=progress)
     return model, tokenizer, recipe, manifest

@@ -119,6 +119,25 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
     return manifest
 
 
+def check_base_models(run: Path, manifest: Mapping[str, Any], *, found: Mapping[str, Any]) -> None:
+    """Whether the base models are those that a run was trained on.
+
+    Args:
+        run: what error messages call it.
+        manifest: its manifest.
+        found: name and fingerprint of each that is here, as a manifest has them.
+
+    Raises:
+        ModelError: they are not; the message names the field.
+    """
+    for part, wanted in manifest.get("base_models", {}).items():
+        if found.get(part) != wanted:
+            raise ModelError(
+                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found.get(part)}; "
+                "restore those weights or train again"
+            )
+
+
 def _hash(file: Path, *, full: bool) -> str:
     """A file's SHA-256, remembered where to read it takes a while."""
     return remembered_sha256(file, full=full) if file.stat().st_size > _LARGE else sha256(file)
