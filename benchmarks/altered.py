@@ -23,13 +23,13 @@ from logllm.config.perturb import PerturbSection
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, rows_of
 from logllm.detect.detector import Detector
+from logllm.evaluate.altered import Statements, altered
+from logllm.evaluate.tables.grid import KINDS
 from logllm.methods.contract import Workplace
 from logllm.methods.fitting import fitted, learnt_from
 from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
 from logllm.metrics import Labels, measure
-from logllm.study.perturb import Statements, altered
-from logllm.study.reproduce.grid import KINDS
 
 Scores = npt.NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from logllm.config.recipe import Recipe
-from logllm.data.files import write_atomic
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
+from logllm.evaluate.evaluation import evaluate
 from logllm.methods.train import train
+from logllm.storage import write_atomic
 
 VARIANTS = {
     "base": (),

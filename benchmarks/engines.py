@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from logllm.data.files import write_atomic
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
-from logllm.model import engine as engines
 from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.checkpoint import load_run, surroundings
-from logllm.model.engine import Engine
+from logllm.model.fast import engine as engines
+from logllm.model.fast.engine import Engine
 from logllm.model.logllm import LogLLM
+from logllm.storage import write_atomic
 
 REPEATS = 3
 """Times each way is timed."""

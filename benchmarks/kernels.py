@@ -18,15 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from logllm.data.files import write_atomic
+from logllm.bench.stages import Watch
+from logllm.bench.work import gemm_peak
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
-from logllm.model.engine import Engine
-from logllm.model.lanes import Lanes
-from logllm.study.stages import Watch
-from logllm.study.work import gemm_peak
+from logllm.model.fast.engine import Engine
+from logllm.model.fast.lanes import Lanes
+from logllm.storage import write_atomic
 
 REPEATS = 7
 KINDS = {

@@ -46,7 +46,7 @@ from logllm.cli.app import main
 from logllm.detect.detector import Detector
 scores = Path(sys.argv.pop(1))
 logllm.detect.cache.cache = lambda: scores
-from logllm.model.scorer import Scorer
+from logllm.model.fast.scorer import Scorer
 Scorer.score = timed(Scorer.score, "scoring")
 Detector._loaded = timed(Detector._loaded, "loading")
 try:

@@ -29,8 +29,8 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.data.lines import read_lines
 from logllm.data.masking import DOTS, PLACEHOLDER, rules
-from logllm.model.run import read_manifest, read_recipe
-from logllm.model.weights import locate
+from logllm.model.base.weights import locate
+from logllm.runs.manifest import read_manifest, read_recipe
 
 GENERATED = 6
 """Most tokens of an answer (the scripts)."""

@@ -21,12 +21,12 @@ from plain_path import PlainModel
 from side_by_side import ours, read_plainly
 from torch import Tensor
 
+from logllm.bench.stages import session_stages
 from logllm.config.prepare import PrepareSection
-from logllm.data.files import write_atomic
 from logllm.detect.detector import Detector
 from logllm.model.checkpoint import surroundings
-from logllm.model.run import read_manifest, read_recipe
-from logllm.study.stages import session_stages
+from logllm.runs.manifest import read_manifest, read_recipe
+from logllm.storage import write_atomic
 
 MICRO_BATCH = 16
 """Sessions a pass."""

@@ -28,16 +28,16 @@ import numpy as np
 import torch
 from plain_path import Answer, PlainModel, Sessions, read_sessions
 
+from logllm.bench.work import gemm_peak
 from logllm.config.prepare import PrepareSection
-from logllm.data.files import write_atomic
 from logllm.data.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
 from logllm.model.logllm import assemble
-from logllm.model.run import read_manifest, read_recipe
-from logllm.study.work import gemm_peak
+from logllm.runs.manifest import read_manifest, read_recipe
+from logllm.storage import write_atomic
 from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step, TrainingSet
 

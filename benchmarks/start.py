@@ -18,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from logllm.data.lines import read_lines
-from logllm.model.run import shipped_run
+from logllm.runs.manifest import shipped_run
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "logllm"
 LOG = PACKAGE / "data" / "sets" / "postgres" / "test.log.xz"

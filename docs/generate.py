@@ -17,8 +17,8 @@ from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.data.formats import known, load_format, sessions_of
-from logllm.study.reproduce.page import page as results_page
-from logllm.study.reproduce.plots import plot
+from logllm.evaluate.tables.charts import plot
+from logllm.evaluate.tables.overview import page as results_page
 
 PAGE = Path(__file__).with_name("settings.md")
 FORMATS = Path(__file__).with_name("formats.md")

@@ -18,19 +18,22 @@ RANKS = {
     "errors": 0,
     "counting": 0,
     "extras": 1,
+    "storage": 1,
     "config": 1,
     "metrics": 1,
     "data": 2,
-    "model": 3,
-    "training": 4,
-    "methods": 5,
-    "detect": 6,
-    "study": 7,
-    "serve": 7,
-    "cli": 8,
-    "__main__": 9,
+    "runs": 3,
+    "model": 4,
+    "training": 5,
+    "methods": 6,
+    "detect": 7,
+    "evaluate": 8,
+    "bench": 9,
+    "serve": 9,
+    "cli": 10,
+    "__main__": 11,
 }
-LIGHT = {"errors", "counting", "extras", "config", "metrics", "data", "cli"}
+LIGHT = {"errors", "counting", "extras", "storage", "config", "metrics", "data", "runs", "cli"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
 NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""
@@ -276,7 +279,7 @@ SAME = (
         (imports_up, {"logllm/data/a.py": "from logllm import model", "logllm/model/__init__.py": ""}),
         (imports_up, {"logllm/data/a.py": "def f():\n    from logllm.model.b import c"}),
         (imports_up, {"logllm/data/a.py": "if TYPE_CHECKING:\n    from logllm.model.b import c"}),
-        (imports_up, {"logllm/serve/a.py": "import logllm.study.b"}),
+        (imports_up, {"logllm/serve/a.py": "import logllm.bench.b"}),
         (imports_up, {"logllm/errors.py": "import logllm.config.recipe"}),
         (imports_up, {"logllm/cli/a.py": "from logllm import Detector"}),
         (imports_up, {"logllm/cli/a.py": "from .b import c"}),

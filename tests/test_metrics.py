@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
-from logllm.detect.bootstrap import intervals
+from logllm.evaluate.intervals import intervals
 from logllm.metrics import choose_threshold, measure, weighted_average_precision
 
 SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=2, max_size=60)

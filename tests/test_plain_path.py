@@ -145,7 +145,7 @@ def test_side_by_side(what, tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
     for line in lines:
         grouped.setdefault(line["job"], []).append(masker(MaskSection())(line["message"]))
     monkeypatch.setattr(side_by_side, "read_sessions", lambda log, settings: grouped)
-    monkeypatch.setattr("logllm.study.work.GEMM_SIZE", 64)
+    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
     where = tiny_data if what == "train" else tiny_data.parent / "app.jsonl"
     small = ["--slices", "2", "--sessions", "5", "--steps", "2"]
     monkeypatch.setattr("sys.argv", ["side_by_side", what, str(tiny_run), str(where), *small, "--out", str(tmp_path / "found.json")])

@@ -14,6 +14,7 @@ from logllm.methods.registry import names
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TREE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 PAGES = "".join((ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8") for name in ("guide", "formats", "figures"))
 NAMED = re.compile(
     r"(?:^    |`|\| )"
@@ -47,7 +48,7 @@ def test_make_target(target: str) -> None:
 def test_the_tree_names_every_folder() -> None:
     for path in (ROOT / "src" / "logllm").iterdir():
         if path.is_dir() and path.name != "__pycache__":
-            assert f" {path.name}/ " in README, path.name
+            assert f"─ {path.name}/ " in TREE, path.name
 
 
 def test_no_row_of_a_table_is_broken_in_two() -> None:

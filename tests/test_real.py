@@ -13,8 +13,8 @@ from logllm.data.choice import choose
 from logllm.data.packaged import PACKAGED
 from logllm.data.prepare import prepare
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
-from logllm.model.run import shipped_run
+from logllm.evaluate.evaluation import evaluate
+from logllm.runs.manifest import shipped_run
 
 pytestmark = pytest.mark.real
 

@@ -14,7 +14,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.methods.train import train
-from logllm.model.run import read_manifest
+from logllm.runs.manifest import read_manifest
 from tests.test_real import a_part
 
 pytestmark = pytest.mark.real

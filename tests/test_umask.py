@@ -52,10 +52,10 @@ def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra report")
     from logllm.data.prepared import Prepared
     from logllm.detect.detector import Detector
-    from logllm.detect.evaluate import scored
+    from logllm.evaluate.evaluation import scored
+    from logllm.evaluate.report import write_report
     from logllm.methods.registry import recipe_for
     from logllm.methods.train import train
-    from logllm.study.report import write_report
 
     train(recipe_for("unseen"), tiny_data, out=tmp_path / "run")
     report, scores = scored(Detector.load(tmp_path / "run"), tiny_data)

@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest
 
-from logllm.detect.bootstrap import intervals
+from logllm.evaluate.intervals import intervals
 from logllm.methods.registry import names
 
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch) -> None:
-    monkeypatch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
+    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The verb `bench`; what it measures has its own tests in tests/study."""
+"""The verb `bench`; what it measures has its own tests in tests/bench."""
 
 import json
 
@@ -31,7 +31,7 @@ REPORT = {
 
 def test_one_object_for_programs_and_tables_for_people(logllm, monkeypatch) -> None:
     asked = []
-    monkeypatch.setattr("logllm.study.bench.bench", lambda run, inputs, **options: asked.append((str(run), inputs)) or REPORT)
+    monkeypatch.setattr("logllm.bench.speed.bench", lambda run, inputs, **options: asked.append((str(run), inputs)) or REPORT)
     done = logllm("bench", "runs/a", "a.log", "b.log", "--json")
     assert done.code == 0, done.err
     assert asked == [("runs/a", ["a.log", "b.log"])]

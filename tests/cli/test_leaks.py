@@ -148,8 +148,8 @@ def all_written(logllm, tmp_path, tiny_models, monkeypatch):
     scratch = tmp_path / "temporary"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr("logllm.study.bench._start_seconds", lambda run, sources, encoding: None)  # another process, which pays its imports
-    monkeypatch.setattr("logllm.study.work.GEMM_SIZE", 64)
+    monkeypatch.setattr("logllm.bench.speed._start_seconds", lambda run, sources, encoding: None)  # another process, which pays its imports
+    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
     models = [f"--set=model.{part}.weights={getattr(tiny_models, part).weights}" for part in ("encoder", "decoder")]
 
     def run(form: str, *, prepare: bool, detect: bool) -> tuple[list[str], list[tuple[str, str]], list[str]]:

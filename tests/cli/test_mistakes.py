@@ -9,8 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from logllm.data.files import MANIFEST
 from logllm.errors import DataError
+from logllm.storage import MANIFEST
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,14 @@ from functools import partial
 
 import pytest
 
-from logllm.detect.bootstrap import intervals
+from logllm.evaluate.intervals import intervals
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 
 
 @pytest.fixture(autouse=True)
 def _few_resamples(monkeypatch):
-    monkeypatch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
+    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def rivals(monkeypatch):
     """Trivial baselines of known figures."""
     figures = {"f1": 0.7, "average_precision": 0.8, "precision": 0.6, "recall": 0.9, "intervals": {}, "unseen": None, "fp": 1, "fn": 2}
     monkeypatch.setattr(
-        "logllm.study.trivial.trivial",
+        "logllm.evaluate.trivial.trivial",
         lambda data: {"baselines": {"tree-counts": figures}, "not_judged": {"unseen": "no session is normal"}},
     )
 

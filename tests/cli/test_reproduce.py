@@ -6,8 +6,8 @@ from functools import partial
 
 import pytest
 
-from logllm.detect.bootstrap import intervals
-from logllm.study.reproduce.process import Spent
+from logllm.evaluate.intervals import intervals
+from logllm.evaluate.tables.process import Spent
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def here(logllm, monkeypatch):
         done = logllm(*arguments)
         return Spent(0.1, 10**8, done.code, done.out, done.err.strip().rpartition("\n")[2])
 
-    monkeypatch.setattr("logllm.study.reproduce.process.Processes.run", run)
-    monkeypatch.setattr("logllm.detect.evaluate.intervals", partial(intervals, resamples=20))
+    monkeypatch.setattr("logllm.evaluate.tables.process.Processes.run", run)
+    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
 
 
 def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, tmp_path) -> None:

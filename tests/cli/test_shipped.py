@@ -50,8 +50,8 @@ def postgres(tmp_path):
 @pytest.fixture
 def shipped(monkeypatch, tiny_run):
     """The tiny run in place of the one that comes with logllm."""
-    monkeypatch.setattr("logllm.detect.task.shipped_run", lambda: tiny_run)
-    monkeypatch.setattr("logllm.model.run.shipped_run", lambda: tiny_run)
+    monkeypatch.setattr("logllm.detect.which_run.shipped_run", lambda: tiny_run)
+    monkeypatch.setattr("logllm.runs.manifest.shipped_run", lambda: tiny_run)
     return tiny_run
 
 
@@ -140,7 +140,7 @@ def test_a_summary_says_what_was_wrong_when_and_where(logllm, shipped, postgres,
     manifest["threshold"]["value"] = 0.5
     (run / "manifest.json").write_text(json.dumps(manifest))
     by_length = lambda scorer, sessions, messages, progress: np.array([len(session) - 4.5 for session in sessions])  # noqa: E731
-    monkeypatch.setattr("logllm.model.scorer.Scorer.score", by_length)
+    monkeypatch.setattr("logllm.model.fast.scorer.Scorer.score", by_length)
     told = logllm("detect", run, postgres, "--format", "auto", "--summary")
     assert told.code == 0, told.err
     shown = told.err[told.err.index("1 incident:") :].splitlines()

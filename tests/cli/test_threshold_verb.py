@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from logllm.model.run import read_manifest
+from logllm.runs.manifest import read_manifest
 
 
 def test_the_verb_shows_sets_and_chooses(logllm, tiny_run, tiny_data, tmp_path) -> None:

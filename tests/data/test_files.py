@@ -8,8 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from logllm.data.files import MANIFEST, explained, new_folder, sha256, write_atomic
 from logllm.errors import DataError
+from logllm.storage import MANIFEST, explained, new_folder, sha256, write_atomic
 
 
 def names(folder):

@@ -15,7 +15,7 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.cache import _ASKED, RUNS, ScoreCache, identity
 from logllm.detect.detector import Detector
-from logllm.model.run import read_recipe, verified
+from logllm.runs.manifest import read_recipe, verified
 
 
 @pytest.fixture(autouse=True)

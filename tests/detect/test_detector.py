@@ -15,9 +15,9 @@ from logllm.config.sessions import SessionSection
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError
-from logllm.model.engine import Engine
+from logllm.evaluate.evaluation import evaluate
+from logllm.model.fast.engine import Engine
 
 
 @pytest.fixture(scope="module")

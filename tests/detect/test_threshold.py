@@ -11,12 +11,12 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.cache import identity
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
 from logllm.detect.threshold import choose, write
 from logllm.errors import DataError
+from logllm.evaluate.doubts import doubts
+from logllm.evaluate.evaluation import evaluate
 from logllm.metrics import Threshold
-from logllm.model.run import read_manifest, read_recipe
-from logllm.study.doubts import doubts
+from logllm.runs.manifest import read_manifest, read_recipe
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from logllm.config.recipe import Recipe
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import distinct
 from logllm.errors import DataError
+from logllm.evaluate.trivial import judged
 from logllm.methods import deeplog, network
 from logllm.methods.classical import Classified
 from logllm.methods.classifiers import Forest
@@ -25,7 +26,6 @@ from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SY
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import average_precision
-from logllm.study.trivial import judged
 
 BASELINES = [name for name in names() if name != "logllm"]
 
@@ -39,7 +39,7 @@ def _short(monkeypatch) -> None:
 
 @pytest.fixture
 def _without_intervals(monkeypatch) -> None:
-    monkeypatch.setattr("logllm.detect.evaluate.intervals", lambda *_, **__: {})
+    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", lambda *_, **__: {})
 
 
 @pytest.fixture(scope="session")

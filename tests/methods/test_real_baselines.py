@@ -5,8 +5,8 @@ import pytest
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
+from logllm.evaluate.trivial import judged
 from logllm.methods.registry import recipe_for
-from logllm.study.trivial import judged
 
 pytestmark = pytest.mark.real
 

@@ -13,9 +13,9 @@ from logllm.methods.inputs import MessageVectors
 from logllm.methods.registry import make
 from logllm.methods.trial import ALTERED, MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
+from logllm.model.base.weights import locate
 from logllm.model.encoder import Encoder
-from logllm.model.fingerprint import fingerprint
-from logllm.model.weights import locate
+from logllm.runs.fingerprint import fingerprint
 
 
 @pytest.fixture

@@ -16,12 +16,12 @@ from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.methods.train import train
-from logllm.model.backbone import load_backbone
+from logllm.model.base.backbone import load_backbone
+from logllm.model.base.blueprint import outline
+from logllm.model.base.published import configuration
 from logllm.model.batch import Batch, MessageTokens, collate
-from logllm.model.blueprint import outline
-from logllm.model.engine import Engine
+from logllm.model.fast.engine import Engine
 from logllm.model.logllm import LogLLM, assemble
-from logllm.model.published import configuration
 
 pytestmark = pytest.mark.real  # for its time alone
 
@@ -381,7 +381,7 @@ def test_a_model_that_looks_ahead_is_refused_whatever_its_configuration_says(tmp
     """A causal language model's class is no proof: here its attention is made to go both ways."""
     from transformers import AutoModelForCausalLM
 
-    from logllm.model.backbone import check_serves
+    from logllm.model.base.backbone import check_serves
 
     base = AutoModelForCausalLM.from_pretrained(tiny_models.decoder.weights, attn_implementation="eager").eval()
     for layer in base.model.layers:

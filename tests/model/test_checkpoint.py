@@ -7,7 +7,7 @@ import pytest
 
 from logllm.errors import ModelError
 from logllm.model.checkpoint import load_run
-from logllm.model.run import read_manifest
+from logllm.runs.manifest import read_manifest
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
 
     from logllm.data.prepared import Prepared
     from logllm.data.sequences import rows_of
-    from logllm.model.engine import Engine
+    from logllm.model.fast.engine import Engine
+    from logllm.model.fast.scorer import Scorer
     from logllm.model.logllm import assemble
-    from logllm.model.scorer import Scorer
 
     prepared = Prepared.load(tiny_data)
     sessions = rows_of(prepared.part("test")["messages"])

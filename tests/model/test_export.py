@@ -12,11 +12,11 @@ import yaml
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
 from logllm.errors import DataError, ModelError
+from logllm.evaluate.evaluation import evaluate
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run, save_model
-from logllm.model.run import read_manifest, read_recipe, write_manifest, write_recipe
+from logllm.runs.manifest import read_manifest, read_recipe, write_manifest, write_recipe
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_a_merged_bundle_needs_no_base_models(run, tiny_data, tmp_path, monkeypa
     monkeypatch.delenv("LOGLLM_WEIGHTS", raising=False)
     asked = []
     monkeypatch.setattr("logllm.model.checkpoint.locate", lambda name, **_: asked.append(name))
-    monkeypatch.setattr("logllm.model.loading.locate", lambda name, **_: asked.append(name) or Path(name))
+    monkeypatch.setattr("logllm.model.fast.loading.locate", lambda name, **_: asked.append(name) or Path(name))
     np.testing.assert_allclose(scores(moved, tiny_data), wanted, atol=1e-4, rtol=0)
     assert asked == [str(moved / "encoder"), str(moved / "decoder")]
 

@@ -10,15 +10,15 @@ from tests.tiny import word_tokenizer
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
-from logllm.detect.evaluate import evaluate
 from logllm.errors import ModelError
+from logllm.evaluate.evaluation import evaluate
 from logllm.methods.train import train
+from logllm.model.base.blueprint import draw
+from logllm.model.base.published import AssumedTokenizer
 from logllm.model.batch import MessageTokens, collate
-from logllm.model.blueprint import draw
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.prompt import render
-from logllm.model.published import AssumedTokenizer
 
 CLOSE = {"rtol": 0, "atol": 1e-5}
 MESSAGES = ["disk full", "disk <*> is full again", "ok", "x" * 300, "Receiving block <*>"]

@@ -38,11 +38,11 @@ def test_augmentation_without_labels_per_line_is_refused_before_training(tiny_re
 
 @pytest.mark.real  # for its time alone
 def test_the_papers_recipe_is_planned_without_its_weights(tiny_data, monkeypatch, capfd, tmp_path) -> None:
-    """Two layers of each, so that it does not take long; tests/model/test_blueprint.py has all of them."""
+    """Two layers of each, so that it does not take long; tests/model/base/test_blueprint.py has all of them."""
     import sys
 
     from logllm.cli.app import main
-    from logllm.model.published import PUBLISHED
+    from logllm.model.base.published import PUBLISHED
 
     for shape in PUBLISHED.values():
         monkeypatch.setitem(shape, "num_hidden_layers", 2)

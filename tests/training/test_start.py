@@ -10,8 +10,8 @@ from transformers import AutoTokenizer
 
 from logllm.errors import DataError
 from logllm.methods.train import train
+from logllm.model.base.weights import locate
 from logllm.model.batch import MessageTokens
-from logllm.model.weights import locate
 from logllm.training.start import Doubts, start_with_alerts, start_with_words
 
 MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or", "Below The"]

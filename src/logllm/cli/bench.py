@@ -18,7 +18,7 @@ def bench(
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")] = False,
 ) -> None:
     """Measure every stage from lines to verdicts, memory, and the share of the machine's peak."""
-    from logllm.study.bench import bench as measure
+    from logllm.bench.speed import bench as measure
 
     with shares() as progress:
         report = measure(run, inputs, data=data, engine=engine, progress=progress)

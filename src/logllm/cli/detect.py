@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from logllm.detect.reading import Reading
-    from logllm.detect.task import Task
+    from logllm.detect.which_run import Task
 
 _INCIDENTS = 12
 
@@ -109,7 +109,7 @@ def _check_out(out: Path | None, *, force: bool) -> None:
 def _asked(inputs: list[str], *, format: str | None, redact: bool) -> "Task":
     """What is to be done, with a word on what was found out about the logs."""
     from logllm.data.redaction import redact_text, redacted_errors
-    from logllm.detect.task import task
+    from logllm.detect.which_run import task
 
     with redacted_errors(on=redact):
         asked = task(inputs, format=format)
@@ -130,7 +130,7 @@ def _written(reading: "Reading", wanted: Wanted) -> _Judged:
     """Write verdicts as they come, to standard output or into a file that is there only when it is whole."""
     if wanted.out is None:
         return _write(reading, wanted, sink=sys.stdout)
-    from logllm.data.files import write_atomic
+    from logllm.storage import write_atomic
 
     found: list[_Judged] = []
 

@@ -30,8 +30,8 @@ def evaluate(
 ) -> None:
     """Judge a run on a labelled part of prepared data, at the run's own threshold."""
     from logllm.detect.detector import Detector
-    from logllm.detect.evaluate import scored
-    from logllm.study.report import check_report, complete
+    from logllm.evaluate.evaluation import scored
+    from logllm.evaluate.report import check_report, complete
 
     if folder is not None:
         check_report(folder, force=force)
@@ -48,8 +48,8 @@ def evaluate(
 def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
     """The report with the trivial baselines, on disk."""
     from logllm.data.prepared import Prepared
-    from logllm.study.report import PAGE, write_report
-    from logllm.study.trivial import trivial
+    from logllm.evaluate.report import PAGE, write_report
+    from logllm.evaluate.trivial import trivial
 
     prepared = Prepared.load(data)
     report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}

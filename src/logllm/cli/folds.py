@@ -19,7 +19,7 @@ def folds(
     """Cut all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on both and tests on part 3, ..."""
     import json
 
-    from logllm.study.folds import folds as cut
+    from logllm.evaluate.folds import folds as cut
 
     paths = cut(data, parts=parts, out=out, validation=validation, force=force)
     about = json.loads((out / "manifest.json").read_bytes())

@@ -21,7 +21,7 @@ def perturb(
 ) -> None:
     """Alter the test part of prepared data as an unstable log would; labels are not looked at, and train and validation stay."""
     from logllm.config.perturb import PerturbSection
-    from logllm.study.perturb import perturb as alter
+    from logllm.evaluate.altered import perturb as alter
 
     given = {"kind": kind, "ratio": ratio, "strength": strength, "seed": seed}
     settings = PerturbSection.read({name: value for name, value in given.items() if value is not None}, source="logllm perturb")

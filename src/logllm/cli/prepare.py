@@ -127,7 +127,7 @@ def _settings(
 def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
     """What to prepare: a public data set, fetched unless it is here."""
     from logllm.data import catalog, sources
-    from logllm.data.files import check_replaceable
+    from logllm.storage import check_replaceable
 
     if name not in catalog.CATALOG:
         raise RecipeError(

@@ -11,7 +11,7 @@ from logllm.cli.console import emit, note, table
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
-    from logllm.study.reproduce.run import Table
+    from logllm.evaluate.tables.running import Table
 
 
 def reproduce(
@@ -43,11 +43,11 @@ def reproduce(
 ) -> None:
     """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
     from logllm.config.recipe import Recipe
-    from logllm.study.reproduce.cell import told, whole
-    from logllm.study.reproduce.grid import Asked
-    from logllm.study.reproduce.place import place
-    from logllm.study.reproduce.run import opened
-    from logllm.study.reproduce.run import run as work
+    from logllm.evaluate.tables.cell import told, whole
+    from logllm.evaluate.tables.cell_data import place
+    from logllm.evaluate.tables.grid import Asked
+    from logllm.evaluate.tables.running import opened
+    from logllm.evaluate.tables.running import run as work
 
     lists: dict[str, Any] = {"baselines": _names(baselines), "kinds": _names(kinds), "betas": _numbers(betas), "ratios": _numbers(ratios)}
     asked = Asked(

@@ -31,7 +31,7 @@ def run(
     ] = None,
 ) -> None:
     """A run's manifest, as JSON on standard output."""
-    from logllm.model.run import find_run, read_manifest, shipped_run
+    from logllm.runs.manifest import find_run, read_manifest, shipped_run
 
     emit(read_manifest(shipped_run() if folder is None else find_run(folder)))
 
@@ -138,8 +138,8 @@ def weights(
     if name is not None:
         _candidate(name, layers=layers, as_json=as_json)
         return
-    from logllm.data.files import cache
-    from logllm.model.weights import SMALL_TIER, available
+    from logllm.model.base.weights import SMALL_TIER, available
+    from logllm.storage import cache
 
     rows = [
         (model.name, "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch", model.title)
@@ -153,7 +153,7 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
     """Print what a model would bring."""
     from dataclasses import asdict
 
-    from logllm.model.candidate import describe
+    from logllm.model.base.candidate import describe
 
     found = describe(name, layers=layers)
     if as_json:

@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from logllm.data.files import explained, write_atomic
 from logllm.data.transfer import BLOCK, REMEDY, Transfer
 from logllm.errors import DataError
+from logllm.storage import explained, write_atomic
 
 
 def download(transfer: Transfer, part: Path, *, md5: str | None = None) -> None:

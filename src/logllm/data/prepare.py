@@ -15,7 +15,6 @@ from logllm.counting import agreeing
 from logllm.data.archives import Bytes
 from logllm.data.catalog import compared, differences
 from logllm.data.choice import reading
-from logllm.data.files import check_replaceable
 from logllm.data.lines import named_files
 from logllm.data.messages import MessageTable
 from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
@@ -23,6 +22,7 @@ from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
 from logllm.data.reader import Reader
 from logllm.data.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
+from logllm.storage import check_replaceable
 
 _TEST = "test:{}"  # a test log may have sessions of the same names
 _GOES_BACK = (

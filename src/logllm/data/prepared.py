@@ -9,8 +9,8 @@ from typing import Any, Self
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.files import MANIFEST, new_folder, sha256, write_atomic, write_json
 from logllm.errors import DataError
+from logllm.storage import MANIFEST, new_folder, sha256, write_atomic, write_json
 
 Manifest = dict[str, Any]
 """What `manifest.json` says: see `logllm.data.prepare.prepare`."""

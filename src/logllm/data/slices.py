@@ -9,9 +9,9 @@ import zstandard
 
 from logllm.counting import plural
 from logllm.data.archives import Bytes
-from logllm.data.files import explained
 from logllm.data.transfer import BLOCK
 from logllm.errors import DataError
+from logllm.storage import explained
 
 
 class Slice:

@@ -19,10 +19,10 @@ import zstandard
 from logllm.data.archives import Bytes, Counted, unpack
 from logllm.data.catalog import Dataset
 from logllm.data.download import check_md5, download, forget
-from logllm.data.files import cache, explained, new_folder, write_json
 from logllm.data.slices import Kept, Slice, keep
 from logllm.data.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
 from logllm.errors import DataError
+from logllm.storage import cache, explained, new_folder, write_json
 
 _ABOUT = "source.json"
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)

@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 
 from logllm import __version__
 from logllm.config.recipe import Recipe
-from logllm.data.files import cache
 from logllm.methods.registry import entry
+from logllm.storage import cache
 
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""

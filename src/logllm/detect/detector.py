@@ -31,9 +31,9 @@ from logllm.errors import LogLLMError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.registry import make
 from logllm.metrics import Progress, Scores
-from logllm.model.card import MERGED
-from logllm.model.rounding import settled
-from logllm.model.run import check_base_models, find_run, model_name, read_recipe, verified
+from logllm.model.fast.rounding import settled
+from logllm.runs.card import MERGED
+from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
 
 
 class Detector:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 
-from logllm.data.files import write_atomic, write_json
 from logllm.errors import ModelError, first_line
+from logllm.storage import write_atomic, write_json
 
 Array = npt.NDArray[Any]
 

@@ -15,9 +15,9 @@ from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Progress, Scores, sigmoid
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
-    from logllm.model.light import Light
+    from logllm.model.fast.light import Light
+    from logllm.model.fast.scorer import Scorer
     from logllm.model.logllm import LogLLM
-    from logllm.model.scorer import Scorer
     from logllm.training.fit import Examples
 
 _MANY = 64
@@ -140,8 +140,8 @@ class LogLLMMethod(Method):
         Raises:
             ModelError: files or base models that are missing or have changed.
         """
-        from logllm.model.loading import load_network
-        from logllm.model.rounding import settled
+        from logllm.model.fast.loading import load_network
+        from logllm.model.fast.rounding import settled
 
         manifest = self._workplace.begun
         try:
@@ -154,7 +154,7 @@ class LogLLMMethod(Method):
 
     def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
         """Which engines that round may serve, found out on some of the distinct sessions."""
-        from logllm.model.rounding import measured
+        from logllm.model.fast.rounding import measured
 
         each = distinct(sessions).sessions
         chosen = np.random.default_rng(seed).permutation(len(each))[:_MEASURED]
@@ -168,8 +168,8 @@ class LogLLMMethod(Method):
 
     def _scorer_of(self, engine: str, *, least: int = 0) -> "Scorer":
         """A scorer by one engine, which rounds calls of at least so many sessions."""
-        from logllm.model.engine import Engine
-        from logllm.model.scorer import Scorer
+        from logllm.model.fast.engine import Engine
+        from logllm.model.fast.scorer import Scorer
 
         section = self._recipe.detect.model_copy(update={"engine": engine})
         assert self._network is not None  # noqa: S101 - only called once there is one

@@ -11,13 +11,13 @@ from typing import Any
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
-from logllm.data.files import MANIFEST, check_replaceable, flush_all, new_folder, sha256
 from logllm.data.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.fitting import Fitted, fitted, learnt_from
 from logllm.methods.registry import make
-from logllm.model.run import RECIPE, read_manifest, read_recipe, write_manifest, write_recipe
+from logllm.runs.manifest import RECIPE, read_manifest, read_recipe, write_manifest, write_recipe
+from logllm.storage import MANIFEST, check_replaceable, flush_all, new_folder, sha256
 
 _LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate")
 _SCRATCH = ".method.new"

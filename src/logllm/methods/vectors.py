@@ -69,8 +69,8 @@ class FrozenVectors:
 
     def about(self) -> dict[str, Any]:
         """The encoder's name and fingerprint, as a run's manifest has them."""
-        from logllm.model.fingerprint import fingerprint
-        from logllm.model.weights import locate
+        from logllm.model.base.weights import locate
+        from logllm.runs.fingerprint import fingerprint
 
         folder = locate(self.section.weights, progress=self._report)
         model = {"weights": self.section.weights, "sha256": fingerprint(folder, full=self._verify)}
@@ -107,9 +107,9 @@ class FrozenVectors:
     def _encoder(self) -> "tuple[Encoder, Any]":
         """The encoder and its tokenizer."""
         if self._loaded is None:
-            from logllm.model.backbone import load_backbone
+            from logllm.model.base.backbone import load_backbone
+            from logllm.model.base.weights import locate
             from logllm.model.encoder import Encoder
-            from logllm.model.weights import locate
 
             folder = locate(self.section.weights, progress=self._report)
             model, tokenizer = load_backbone(folder, self.section)

@@ -11,13 +11,13 @@ from safetensors import SafetensorError
 
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
-from logllm.data.files import new_folder, sha256, write_atomic
 from logllm.errors import DataError, ModelError
-from logllm.model.backbone import without_bars
-from logllm.model.card import MERGED, model_card
+from logllm.model.base.backbone import without_bars
+from logllm.model.base.weights import SMALL_TIER, Progress, locate
 from logllm.model.checkpoint import hashes, load_run
-from logllm.model.run import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
-from logllm.model.weights import SMALL_TIER, Progress, locate
+from logllm.runs.card import MERGED, model_card
+from logllm.runs.manifest import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
 """A manifest's `bundle` of a run without adapters."""

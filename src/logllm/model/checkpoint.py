@@ -12,14 +12,14 @@ from safetensors.torch import load_file, save_file
 
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
-from logllm.data.files import honour_umask, sha256, write_atomic
 from logllm.errors import ModelError
-from logllm.model.card import MERGED
-from logllm.model.fingerprint import fingerprint
+from logllm.model.base.weights import Progress, locate
+from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
-from logllm.model.merging import merge
-from logllm.model.run import PROJECTOR, check_base_models, read_recipe, verified
-from logllm.model.weights import Progress, locate
+from logllm.runs.card import MERGED
+from logllm.runs.fingerprint import fingerprint
+from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
+from logllm.storage import honour_umask, sha256, write_atomic
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.model import DecoderSection
-from logllm.model.backbone import adapted
-from logllm.model.tree import Tree
+from logllm.model.base.backbone import adapted
+from logllm.model.fast.tree import Tree
 
 _READ_TREES = (
     *(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")),

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from logllm.config.model import EncoderSection
 from logllm.data.sequences import Rows
 from logllm.errors import ModelError
-from logllm.model.backbone import adapted
+from logllm.model.base.backbone import adapted
 from logllm.model.batch import MessageTokens
 
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from logllm.errors import ModelError, first_line
 from logllm.model.bundle import CARD
-from logllm.model.run import verified
+from logllm.runs.manifest import verified
 
 _LICENCES = ["LICENSE*", "NOTICE*"]
 

@@ -12,18 +12,18 @@ from torch import nn
 from logllm.config.model import ModelSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
-from logllm.data.files import new_folder, sha256
 from logllm.errors import ModelError, first_line
-from logllm.model.blueprint import outline
+from logllm.model.base.blueprint import outline
+from logllm.model.base.published import configuration
+from logllm.model.base.weights import Progress, locate
 from logllm.model.checkpoint import base_models, hashes, save_projector, surroundings
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
-from logllm.model.published import configuration
 from logllm.model.released import FILES, Released
-from logllm.model.run import read_manifest, write_manifest, write_recipe
-from logllm.model.weights import Progress, locate
+from logllm.runs.manifest import read_manifest, write_manifest, write_recipe
+from logllm.storage import new_folder, sha256
 
 
 @dataclass(frozen=True)

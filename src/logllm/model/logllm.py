@@ -11,14 +11,14 @@ from logllm.config.model import ModelSection
 from logllm.config.train import Part
 from logllm.data.sequences import Rows
 from logllm.errors import ModelError
-from logllm.model.backbone import load_backbone
+from logllm.model.base.backbone import load_backbone
+from logllm.model.base.weights import Progress, locate
 from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
+from logllm.model.fast.source import Source, source_of
+from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt, PromptTable, render
-from logllm.model.source import Source, source_of
-from logllm.model.tree import grow
-from logllm.model.weights import Progress, locate
 
 IGNORED = -100
 """Target of positions without loss."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from logllm.config.model import LoraSection, PromptSection
 from logllm.errors import ModelError, RecipeError, first_line
-from logllm.model.backbone import import_bitsandbytes
+from logllm.model.base.backbone import import_bitsandbytes
 
 FOLDERS = {"encoder": "Bert_ft", "decoder": "Llama_ft"}
 """The authors' names of the two adapters' folders."""

@@ -14,9 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
 from logllm.data.sequences import Rows
+from logllm.model.base.blueprint import Blueprint
 from logllm.model.batch import collate
-from logllm.model.blueprint import Blueprint
-from logllm.model.tree import grow
+from logllm.model.fast.tree import grow
 from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
 

@@ -12,10 +12,10 @@ from logllm.config.recipe import Recipe
 from logllm.config.train import Part, TrainSection
 from logllm.data.prepared import Prepared
 from logllm.extras import require
+from logllm.model.base.blueprint import Blueprint, draw
+from logllm.model.base.weights import SMALL_TIER, Progress, available, locate
 from logllm.model.batch import MessageTokens
-from logllm.model.blueprint import Blueprint, draw
 from logllm.model.logllm import LogLLM, assemble
-from logllm.model.weights import SMALL_TIER, Progress, available, locate
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.loop import TrainingSet
 from logllm.training.memory import Memory, resident, stage_memory

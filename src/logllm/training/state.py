@@ -10,9 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from logllm.data.files import new_folder, write_atomic
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM
+from logllm.storage import new_folder, write_atomic
 
 _FOLDER = "checkpoints"
 

@@ -1,0 +1,1 @@
+"""How fast: lines, sessions, passes and training steps a second, and how much work they are."""

@@ -1,0 +1,179 @@
+"""How fast a run judges a log, stage by stage and end to end, next to what the machine can do."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal
+
+from logllm.bench.stages import Watch, line_stages, model_stages, saved, session_stages
+from logllm.bench.work import number_format
+from logllm.config.prepare import PrepareSection
+from logllm.config.recipe import Recipe
+from logllm.data.lines import read_lines
+from logllm.data.prepared import Prepared
+from logllm.data.redaction import redact_text
+from logllm.detect.detector import Detector
+from logllm.detect.verdict import json_lines
+from logllm.errors import DataError, ModelError
+from logllm.methods.logllm import LogLLMMethod
+from logllm.model.base.weights import Progress
+from logllm.model.batch import MessageTokens
+from logllm.model.checkpoint import surroundings
+from logllm.model.fast.scorer import Scorer
+from logllm.model.logllm import assemble
+from logllm.runs.manifest import read_manifest, read_recipe
+from logllm.training.fit import Examples, accelerate, deterministic
+from logllm.training.loop import Loop, Step, TrainingSet
+from logllm.training.memory import most_resident, resident
+
+FIRST_LINES = 10
+"""Lines that a fresh process judges to show how long a start takes."""
+STEPS = 5
+"""Optimiser steps a stage that training is timed over."""
+_WARM_UP = 1
+
+
+def bench(
+    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Progress | None = None
+) -> dict[str, Any]:
+    """Measure a run on a log.
+
+    First the whole way from files to verdicts as `detect` goes it, the model loaded before; then every stage by itself;
+    the machine's peak before, between and after several passes of the models' stages. A log is read four times and its
+    distinct sessions are scored five times.
+
+    Args:
+        run: a folder that `train` wrote.
+        sources: files and globs; not standard input, which can be read only once.
+        data: prepared data to time training on.
+        engine: another engine than the run's own.
+        progress: told what is being measured and the share of all that is done.
+
+    Returns:
+        `start_seconds` (a fresh process, ten lines), `load_seconds`, `end_to_end`, `memory` (bytes: with the model loaded, and the most up
+        to the last verdict), `gemm` (operations a second), `work` (all and distinct), `stages`, `training`, and what they were measured with.
+
+    Raises:
+        DataError: standard input, or whatever `detect` would raise.
+        ModelError: not a finished run.
+    """
+    if "-" in sources:
+        raise DataError("a measurement reads its input several times: name files, not -")
+    told = progress or (lambda doing, share: None)
+    settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
+    told("from files to verdicts", 0.0)
+    detector, report = _end_to_end(run, sources, engine=engine)
+    told("reading, parsing, masking, grouping", 0.4)
+    report |= _stages(detector, sources, settings=settings, told=told)
+    if data is not None:
+        told("training", 0.85)
+        report["training"] = training_speed(read_recipe(run), data)
+    told("starting afresh", 0.95)
+    report["start_seconds"] = _start_seconds(run, sources, encoding=settings.format.encoding)
+    told("done", 1.0)
+    names = [Path(source).name for source in sources]
+    return {
+        "run": run.resolve().name,
+        "inputs": [redact_text(name) for name in names] if settings.redact else names,
+        **report,
+        **surroundings(),
+    }
+
+
+def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tuple[Detector, dict[str, Any]]:
+    """From files to verdicts as lines of JSON, the model loaded before."""
+    loading, judging = Watch(), Watch()
+    detector = loading.timed(lambda: Detector.load(run, engine=engine))
+    loaded = resident()
+    sessions = 0
+    reading = detector.read(sources)
+    for frame in judging.each(reading.frames()):
+        judging.timed(json_lines, frame)
+        sessions += frame.height
+    return detector, {
+        "load_seconds": loading.seconds,
+        "end_to_end": judging.stage(lines=reading.counts["lines"], sessions=sessions),
+        "memory": {"loaded": loaded, "peak": most_resident()},
+    }
+
+
+def scorer_of(detector: Detector) -> Scorer:
+    """What scores in a run of LogLLM.
+
+    Raises:
+        ModelError: the run is another method's, whose stages are not known here.
+    """
+    if not isinstance(detector.method, LogLLMMethod):
+        raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
+    return detector.method.scorer
+
+
+def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:
+    """Every stage by itself, and the machine's peak."""
+    recipe, scorer = detector.recipe, scorer_of(detector)
+    engine, tokenizer = scorer.engine, scorer.tokenizer
+    lines = line_stages(sources, settings, batch_lines=recipe.detect.read_lines)
+    grouped, sessions, messages = session_stages(sources, settings, batch_lines=recipe.detect.read_lines)
+    told("encoding and decoding", 0.45)
+    longest = recipe.model.encoder.max_tokens
+    modelled, peaks = model_stages(engine, tokenizer, data=(sessions, messages), max_tokens=longest)
+    told("scoring", 0.65)
+    scoring = Watch()
+    scoring.timed(Scorer(engine, tokenizer, max_tokens=longest).score, sessions, messages)
+    stages = {**lines, **grouped, **modelled, "score": scoring.stage(sessions=len(sessions))}
+    return {
+        "gemm": {"lowest": min(peaks), "median": statistics.median(peaks), "highest": max(peaks)},
+        "engine": recipe.detect.engine,
+        "formats": {"encoder": number_format(engine.model.encoder), "decoder": number_format(engine.model.decoder)},
+        "work": saved(sessions, messages, model=engine.model),
+        "stages": stages,
+    }
+
+
+def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[dict[str, Any]]:
+    """Sessions a second that each stage of a recipe trains on, by the median of a few steps after the first.
+
+    Args:
+        recipe: what to train; each stage is cut to a few steps, and nothing is kept.
+        data: a folder that `prepare` wrote.
+        steps: of each stage.
+    """
+    batch = recipe.train.batch
+    prepared = Prepared.load(data)
+    short = [stage.model_copy(update={"max_sessions": batch * (steps + _WARM_UP), "epochs": None}) for stage in recipe.train.stages]
+    section = recipe.train.model_copy(update={"stages": tuple(short)})
+    sessions, labels, _, alerts = Examples.of(prepared)
+    seconds: list[list[float]] = [[] for _ in short]
+    with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
+        model, tokenizer = assemble(recipe.model)
+        tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        training = TrainingSet(sessions, labels, tokens, alerts)
+        loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
+        since = time.perf_counter()
+
+        def watch(step: Step) -> None:
+            nonlocal since
+            now = time.perf_counter()
+            seconds[step.stage].append(now - since)
+            since = now
+
+        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+    return [
+        {"trains": list(stage.trains), "steps": steps, "sessions_per_second": batch / statistics.median(taken[_WARM_UP:])}
+        for stage, taken in zip(short, seconds, strict=True)
+    ]
+
+
+def _start_seconds(run: Path, sources: Sequence[str], *, encoding: Literal["utf-8", "latin-1"]) -> float | None:
+    """Seconds from the start of a process to its verdict on the log's first lines; none where those alone are no log."""
+    batch = next(islice(read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES), 1))
+    first = "\n".join(batch.frame["text"]) + "\n"
+    command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), "-"]  # a pipe: no copy of a log is left anywhere
+    started = time.perf_counter()
+    done = subprocess.run(command, input=first.encode(encoding), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started if done.returncode == 0 else None

@@ -1,0 +1,157 @@
+"""Each stage from text lines to logits timed by itself."""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import polars as pl
+
+from logllm.bench.work import decoder_work, encoder_work, gemm_peak, share
+from logllm.config.prepare import PrepareSection
+from logllm.data.lines import read_lines
+from logllm.data.masking import mask
+from logllm.data.reader import Reader
+from logllm.data.records import Parser
+from logllm.data.sequences import Rows, rows_of
+from logllm.data.sessions import sessionizer
+from logllm.model.batch import MessageTokens
+from logllm.model.fast.engine import Engine
+from logllm.model.fast.light import Light
+from logllm.model.logllm import LogLLM
+
+Made = TypeVar("Made")
+Stage = dict[str, float | int]
+"""Seconds, what was done in them, and how much of it a second."""
+ENCODINGS, DECODINGS = 9, 3
+"""How often messages are encoded, which may take no more than a moment, and sessions decoded; the machine's peak is measured before,
+between and after, since its clock wanders."""
+
+
+class Watch:
+    """Adds up the time of several pieces of work."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+        """So far."""
+
+    def timed(self, work: Callable[..., Made], *arguments: Any) -> Made:
+        """The result of some work, its time added."""
+        started = time.perf_counter()
+        result = work(*arguments)
+        self.seconds += time.perf_counter() - started
+        return result
+
+    def each(self, items: Iterable[Made]) -> Iterator[Made]:
+        """Items, the time it takes to make each one added."""
+        iterator, end = iter(items), object()
+        while (item := self.timed(next, iterator, end)) is not end:
+            yield item
+
+    def stage(self, **done: int) -> Stage:
+        """What was done in the time."""
+        return {"seconds": self.seconds, **done, **{f"{what}_per_second": count / max(self.seconds, 1e-9) for what, count in done.items()}}
+
+
+def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> dict[str, Stage]:
+    """Reading, parsing and masking, one after the other and each by itself; masking works on every message, repeated ones too."""
+    parser = Parser(settings.format, sessions=settings.sessions, today=datetime.now(UTC).date())
+    reading, parsing, masking = Watch(), Watch(), Watch()
+    lines = messages = 0
+    for batch in reading.each(read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)):
+        records, _ = parsing.timed(parser.parse, batch.frame)
+        masking.timed(mask, records["message"], settings.mask)
+        lines += batch.frame.height
+        messages += records.height
+    return {"read": reading.stage(lines=lines), "parse": parsing.stage(lines=lines), "mask": masking.stage(lines=messages)}
+
+
+def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> tuple[dict[str, Stage], list[Rows], pl.Series]:
+    """Grouping by itself, and all four stages as detection runs them, overlapping as they do.
+
+    Returns:
+        Figures, sessions as rows of the message table, and that table.
+    """
+    reader = Reader(settings, today=datetime.now(UTC).date(), batch_lines=batch_lines)
+    sessions = sessionizer(settings.sessions)
+    everything, grouping = Watch(), Watch()
+    found = [grouping.timed(sessions.push, records) for records in everything.each(reader.read(sources))]
+    found.append(grouping.timed(sessions.flush))
+    everything.seconds += grouping.seconds
+    lines = reader.counts["lines"]
+    rows = rows_of(pl.concat(found)["messages"])
+    return {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}, rows, reader.messages.messages
+
+
+def model_stages(
+    engine: Engine, tokenizer: Any, *, data: tuple[Sequence[Rows], pl.Series], max_tokens: int
+) -> tuple[dict[str, Stage], list[float]]:
+    """Tokenising, encoding and decoding, each distinct thing once.
+
+    Args:
+        engine: what scores.
+        tokenizer: the encoder's.
+        data: sessions and their message table.
+        max_tokens: of a message.
+
+    Returns:
+        Figures of the stages, those of `encode` and `decode` with the operations of their distinct work and the share of the machine's
+        peak that they reached, and that peak each time it was measured.
+    """
+    sessions, messages = data
+    distinct = list({session.tobytes(): session for session in sessions}.values())
+    tokenising = Watch()
+    tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
+    model, vectors = engine.model, engine.encode(tokens)
+    encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
+    encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
+    decoding = _again_and_again(lambda: engine.judge(distinct, vectors), times=DECODINGS)
+    stages = {
+        "tokenise": tokenising.stage(messages=len(tokens)),
+        "encode": encoding.stage(encoder.flops(model.encoder.model), tokens=encoder.positions, messages=len(tokens)),
+        "decode": decoding.stage(decoder.flops(model.decoder.model), positions=decoder.positions, sessions=len(distinct)),
+    }
+    return stages, [*encoding.peaks, *decoding.peaks]
+
+
+class Passes(NamedTuple):
+    """The same work several times over."""
+
+    seconds: tuple[float, ...]
+    """What each pass took."""
+    peaks: tuple[float, ...]
+    """The machine's peak before the first pass and after each, operations a second."""
+
+    def stage(self, flops: int, **done: int) -> Stage:
+        """The pass of middling time, and the middling share of the peak: each pass is set beside the peak right before and right after it."""
+        shares = [
+            share(flops, seconds=taken, peak=around) for taken, *around in zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
+        ]
+        return {**Watch(statistics.median(self.seconds)).stage(**done), "flops": flops, "share": statistics.median(shares)}
+
+
+def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:
+    """Time some work, the machine's peak measured before, between and after."""
+    seconds, peaks = [], [statistics.median(gemm_peak())]
+    for _ in range(times):
+        watch = Watch()
+        watch.timed(work)
+        seconds.append(watch.seconds)
+        peaks.append(statistics.median(gemm_peak()))
+    return Passes(tuple(seconds), tuple(peaks))
+
+
+def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Light) -> dict[str, int]:
+    """How much there is of everything, and how much of it is distinct."""
+    around = len(model.prompt.head) + len(model.prompt.question)
+    occurrences = int(np.sum([len(session) for session in sessions]))
+    return {
+        "sessions": len(sessions),
+        "distinct_sessions": len({session.tobytes() for session in sessions}),
+        "messages": occurrences,
+        "distinct_messages": len(messages),
+        "positions": occurrences + around * len(sessions),
+        "distinct_positions": decoder_work(sessions, model.prompt).positions,
+    }

@@ -1,0 +1,134 @@
+"""How much computing a log's distinct work is, and how much this machine can do: floating-point operations, counted and measured."""
+
+import math
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from logllm.data.sequences import Rows
+from logllm.model.batch import MessageTokens
+from logllm.model.decoder import Decoder
+from logllm.model.encoder import Encoder
+from logllm.model.fast.light import LightPart
+from logllm.model.fast.source import Source
+from logllm.model.fast.tree import grow
+from logllm.model.prompt import Prompt
+
+GEMM_SIZE = 2048
+"""Rows and columns of the matrices whose product shows the machine's peak."""
+_REPEATS = 7
+
+
+@dataclass(frozen=True)
+class Work:
+    """Distinct work: what has to be computed at least once."""
+
+    positions: int
+    """Distinct positions (decoder) or real tokens of distinct messages (encoder); padding does not count."""
+    contexts: int
+    """Sum over these positions of how many positions each one reads: in the decoder all up to itself, in the encoder the whole message."""
+    ends: int = 0
+    """Of the positions those at which a verdict is read; 0 where all are wanted."""
+    end_contexts: int = 0
+    """Sum over the ends of how many positions each one reads."""
+
+    def flops(self, model: Any) -> int:
+        """Floating-point operations, a multiplication and an addition counted as two.
+
+        `2 * w * positions + 4 * a * l * contexts`: w are the weights of all linear layers but the output head, adapters
+        not counted; a is the width of attention (heads times their width); l is the number of layers. A token's scores cost
+        2 * a a position it reads, and so does the weighted sum of the values. Where verdicts are read at some positions only,
+        the others are wanted in the last layer for their keys and values, and the rest of it is not counted there. Embeddings,
+        norms and activations are not counted;
+        of a mixture of experts all experts would be.
+
+        Args:
+            model: an encoder or a decoder of transformers, with or without adapters, or the source of one.
+        """
+        config = model.config
+        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        attention, layers = width * config.num_attention_heads, config.num_hidden_layers
+        weights = linear_weights(model)
+        whole: int = 2 * weights * self.positions + 4 * attention * layers * self.contexts
+        if not self.ends:
+            return whole
+        kept = 2 * width * getattr(config, "num_key_value_heads", config.num_attention_heads) * config.hidden_size
+        unwanted: int = 2 * (weights // layers - kept) * (self.positions - self.ends) + 4 * attention * (self.contexts - self.end_contexts)
+        return whole - unwanted
+
+
+def linear_weights(model: Any) -> int:
+    """Weights of a model's linear layers that every position passes: no output head, pooler or adapter."""
+    if isinstance(model, Source):
+        layers = (shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name))
+        return sum(math.prod(shape) for shape in layers if len(shape) > 1)
+    from transformers.pytorch_utils import Conv1D
+
+    left_out = {id(model.get_output_embeddings())}
+    total = 0
+    for name, module in model.named_modules():
+        if id(module) in left_out or "lora_" in name or "pooler" in name:
+            continue
+        if isinstance(module, nn.Linear):
+            total += module.in_features * module.out_features
+        elif isinstance(module, Conv1D):
+            total += module.weight.numel()
+    return total
+
+
+def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
+    """Distinct positions of whole prompts over some sessions: prompts that begin alike share their beginning.
+
+    >>> prompt = Prompt(head=(1, 2), tail=(3,), normal=(4, 5), anomalous=(4, 6), shared=1)
+    >>> decoder_work([np.array([7, 8]), np.array([7]), np.array([7, 8])], prompt)
+    Work(positions=8, contexts=30, ends=2, end_contexts=11)
+    """
+    head, question = np.arange(-len(prompt.head), 0), np.arange(len(prompt.question)) - len(prompt.head) - len(prompt.question)
+    distinct = {session.tobytes(): session for session in sessions}
+    tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
+    ends = sum(map(len, tree.paths))
+    return Work(len(tree), int((tree.depths + 1).sum()), len(tree.paths), ends)
+
+
+def encoder_work(tokens: MessageTokens) -> Work:
+    """Real tokens of a message table."""
+    return Work(int(tokens.lengths.sum()), int((tokens.lengths**2).sum()))
+
+
+def gemm_peak() -> list[float]:
+    """Floating-point operations a second of repeated float32 products of square matrices, with torch's current number of threads."""
+    left, right = torch.ones((2, GEMM_SIZE, GEMM_SIZE))
+    product = torch.empty((GEMM_SIZE, GEMM_SIZE))
+    rates = []
+    for _ in range(_REPEATS + 1):
+        started = time.perf_counter()
+        torch.mm(left, right, out=product)
+        rates.append(2 * GEMM_SIZE**3 / (time.perf_counter() - started))
+    return rates[1:]  # the first one warms up
+
+
+def share(flops: int, *, seconds: float, peak: Sequence[float]) -> float:
+    """What part of the machine's peak some work reached: operations over (seconds times the peak's median).
+
+    >>> share(500, seconds=10, peak=[90, 100, 400])
+    0.5
+    """
+    return flops / (seconds * statistics.median(peak))
+
+
+def number_format(part: Encoder | Decoder | LightPart) -> str:
+    """In which number format a part's frozen layers multiply.
+
+    >>> number_format(nn.Linear(2, 2).to(torch.bfloat16))
+    'bfloat16'
+    """
+    kinds = {parameter.dtype for name, parameter in part.named_parameters() if "lora_" not in name and parameter.dim() > 1}
+    kinds |= {torch.uint8} if any(not kind.is_floating_point for kind in kinds) else set()
+    return "4-bit" if torch.uint8 in kinds else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))

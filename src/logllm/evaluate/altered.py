@@ -1,0 +1,210 @@
+"""Altered logs: the test part of prepared data as an unstable log would have it (LogRobust, FSE 2019; LogLLM, section V-D).
+
+Labels are never looked at, and an altered session keeps its own. That is doubtful in places: in HDFS a missing event may itself be the
+anomaly, and leaving one out may make one; an inserted message may be an alert; and where the order of events tells a failure, a shuffled
+normal session may be one.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm import __version__
+from logllm.config.mask import MaskSection
+from logllm.config.perturb import PerturbSection
+from logllm.data.prepared import PARTS, Manifest, Prepared, part_figures, write_prepared
+from logllm.data.splits import number_of
+from logllm.errors import DataError
+from logllm.evaluate.wording import other_words
+from logllm.storage import check_replaceable
+
+Places = npt.NDArray[np.int64]
+_MOST_COPIES = 3
+_LARGE = 2**62
+
+
+class Statements(NamedTuple):
+    """What other messages come from."""
+
+    table: pl.Series
+    """The message table."""
+    drawn: pl.Series
+    """Messages that are inserted, each as often as it is to be drawn."""
+    masks: MaskSection
+    """What reworded messages have to agree with."""
+
+
+class Change(NamedTuple):
+    """What becomes of one session."""
+
+    places: Places
+    """For each message of the altered session which of the original's it is, or stands beside or for."""
+    drawn: Places
+    """A number from 0 for those that get another text, of inserted ones large and random; -1 for the others."""
+    altered: int
+    """How many messages were inserted, left out, repeated, reworded, or stand in the shuffled run."""
+
+
+class Altered(NamedTuple):
+    """An altered part."""
+
+    sessions: pl.DataFrame
+    """All sessions, in their order."""
+    messages: pl.Series
+    """The message table, new messages at its end."""
+    counts: dict[str, int]
+    """How many `sessions` and `messages` were altered."""
+
+
+def perturb(data: Path, out: Path, *, settings: PerturbSection, force: bool = False) -> Manifest:
+    """Write prepared data whose test part is altered; train and validation stay as they are.
+
+    Args:
+        data: A folder that `prepare` wrote.
+        out: The folder to make, read by all that reads prepared data.
+        settings: What to alter, how much, and the seed.
+        force: Replace prepared data that is there.
+
+    Returns:
+        The new manifest: that of the data with its counts made anew from the parts, and `perturbed`: the settings, how many `sessions` and
+        `messages` were altered, and the data's fingerprint as `source`.
+
+    Raises:
+        DataError: the data are altered already or have no test sessions, the place to write to is not free, or a message cannot be reworded.
+    """
+    check_replaceable(out, force=force)
+    prepared = Prepared.load(data)
+    if "perturbed" in prepared.manifest:
+        raise DataError(f"{data} is altered already ({prepared.manifest['perturbed']['kind']}): alter the data it was made from")
+    parts = {name: prepared.part(name) for name in PARTS}
+    if not parts["test"].height:
+        raise DataError(f"{data} holds no test sessions to alter: prepare it with a share for them")
+    statements = Statements(prepared.messages, parts["train"]["messages"].explode(), prepared.settings.mask)
+    parts["test"], messages, counts = altered(parts["test"], statements, settings=settings)
+    manifest: Manifest = {
+        **prepared.manifest,
+        "logllm": __version__,
+        **part_figures(pl.concat(parts.values())),
+        "distinct_messages": len(messages),
+        "parts": {name: part_figures(part) for name, part in parts.items()},
+        "perturbed": {**settings.model_dump(mode="json"), **counts, "source": prepared.manifest["fingerprint"]},
+    }
+    write_prepared(out, {**parts, "messages": messages.to_frame("message")}, manifest=manifest, force=force)
+    return manifest
+
+
+def altered(sessions: pl.DataFrame, statements: Statements, *, settings: PerturbSection) -> Altered:
+    """Some sessions altered.
+
+    The number of sessions is `ratio` of them, rounded up, drawn from those that can be altered: `remove` needs two messages, `shuffle` two
+    different ones. A session becomes the same at any ratio.
+    """
+    rows = [session.to_numpy().astype(np.int64) for session in sessions["messages"]]
+    order = [at for at in np.random.default_rng(settings.seed).permutation(len(rows)).tolist() if _alterable(rows[at], settings.kind)]
+    chosen = sorted(order[: number_of(len(rows), settings.ratio)])
+    changes = [_change(rows[at], settings=settings, rng=np.random.default_rng([settings.seed, at])) for at in chosen]
+    if not chosen:
+        return Altered(sessions, statements.table, {"sessions": 0, "messages": 0})
+    frame, table = _rewritten(sessions[chosen], changes, statements=statements, settings=settings)
+    untouched = sessions.with_row_index("at").filter(~pl.col("at").is_in(chosen))
+    whole = pl.concat([untouched, frame.insert_column(0, pl.Series("at", chosen, dtype=pl.UInt32))]).sort("at").drop("at")
+    return Altered(whole, table, {"sessions": len(chosen), "messages": sum(change.altered for change in changes)})
+
+
+def _alterable(session: Places, kind: str) -> bool:
+    """Whether a session can be altered so that it differs and is not empty."""
+    return len(session) > 1 if kind == "remove" else bool((session != session[0]).any()) if kind == "shuffle" else True
+
+
+def _change(session: Places, *, settings: PerturbSection, rng: np.random.Generator) -> Change:
+    """What becomes of a session."""
+    return _CHANGES[settings.kind](session, number_of(len(session), settings.strength), rng=rng)
+
+
+def _insert(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+    """Other messages come anywhere, each beside the message before it, at the front beside the first."""
+    gaps = np.sort(rng.integers(len(session) + 1, size=count))
+    places = np.insert(np.arange(len(session)), gaps, np.maximum(gaps - 1, 0))
+    return Change(places, np.insert(np.full(len(session), -1), gaps, rng.integers(_LARGE, size=count)), count)
+
+
+def _remove(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+    """Messages go, but not the last one there is."""
+    count = min(count, len(session) - 1)
+    kept = np.sort(rng.permutation(len(session))[count:])
+    return Change(kept, np.full(len(kept), -1), count)
+
+
+def _duplicate(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+    """Messages come again, one to three times, right after themselves."""
+    times = np.ones(len(session), dtype=np.int64)
+    times[rng.permutation(len(session))[:count]] += rng.integers(1, _MOST_COPIES + 1, size=count)
+    places = np.repeat(np.arange(len(session)), times)
+    return Change(places, np.full(len(places), -1), count)
+
+
+def _shuffle(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+    """A run of messages, at least two and not all the same, comes in another order."""
+    length = min(len(session), max(2, count))
+    turns = np.concatenate([[0], np.cumsum(session[1:] != session[:-1])])
+    start = int(rng.choice(np.flatnonzero(turns[length - 1 :] > turns[: len(turns) - length + 1])))
+    places = np.arange(len(session))
+    while (session[places] == session).all():
+        places[start : start + length] = start + rng.permutation(length)
+    return Change(places, np.full(len(places), -1), length)
+
+
+def _reword(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+    """Messages stay where they are, in other words."""
+    drawn = np.full(len(session), -1)
+    drawn[rng.permutation(len(session))[:count]] = 0
+    return Change(np.arange(len(session)), drawn, count)
+
+
+_CHANGES: Mapping[str, Callable[..., Change]] = {
+    "insert": _insert,
+    "remove": _remove,
+    "duplicate": _duplicate,
+    "shuffle": _shuffle,
+    "reword": _reword,
+}
+
+
+def _rewritten(
+    sessions: pl.DataFrame, changes: Sequence[Change], *, statements: Statements, settings: PerturbSection
+) -> tuple[pl.DataFrame, pl.Series]:
+    """Sessions with their changes made, and the message table with what they need."""
+    lengths = sessions["messages"].list.len().cast(pl.Int64).to_numpy()
+    flat = np.concatenate([change.places + start for change, start in zip(changes, np.cumsum(lengths) - lengths, strict=True)])
+    drawn = np.concatenate([change.drawn for change in changes])
+    other = drawn >= 0
+    # A session whose lines have no labels has no list of them; one of nulls keeps the columns alike.
+    unlabelled = pl.when(pl.col("item_anomalous").is_null()).then(pl.col("messages").list.eval(pl.element() < 0))
+    items = sessions.select("messages", "lines", "files", item_anomalous=unlabelled.otherwise("item_anomalous"))
+    taken = items.explode(*items.columns)[flat].with_columns(
+        row=np.repeat(np.arange(len(changes)), [len(change.places) for change in changes])
+    )
+    table = statements.table
+    messages = taken["messages"].to_numpy().copy()
+    if settings.kind == "insert":
+        messages[other] = statements.drawn.to_numpy()[drawn[other] % len(statements.drawn)]
+        taken = taken.with_columns(item_anomalous=pl.when(~pl.Series(other)).then("item_anomalous").otherwise(False))
+    elif settings.kind == "reword":
+        messages[other], table = _worded(messages[other], statements=statements, seed=settings.seed)
+    taken = taken.with_columns(messages=pl.Series(messages, dtype=pl.UInt32))
+    lists = taken.group_by("row", maintain_order=True).agg(pl.all()).drop("row")
+    keep = pl.when(sessions["item_anomalous"].is_not_null()).then("item_anomalous")
+    return sessions.with_columns(lists.with_columns(item_anomalous=keep)), table
+
+
+def _worded(rows: Places, *, statements: Statements, seed: int) -> tuple[Places, pl.Series]:
+    """Messages in other words, and the message table with them at its end."""
+    distinct, of = np.unique(rows, return_inverse=True)
+    words = other_words(statements.table.gather(distinct), known=statements.table, masks=statements.masks, seed=seed)
+    new = words.unique(maintain_order=True)
+    at = {text: len(statements.table) + number for number, text in enumerate(new)}
+    return np.array([at[text] for text in words])[of], pl.concat([statements.table, new])

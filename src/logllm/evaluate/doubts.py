@@ -1,0 +1,81 @@
+"""Why a reader should doubt a report, in plain words."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from logllm.metrics import chosen_on
+
+Report = Mapping[str, Any]
+"""What `logllm.evaluate.evaluation.judge` or `evaluate` gives; `baselines` and `calibration` where they were asked for."""
+
+FEW_ANOMALIES = 30
+"""With fewer anomalies than this, one session more or less moves recall by more than three hundredths."""
+MUCH_SEEN = 0.5
+"""Share of sessions from which on a figure is mostly about those that training has seen."""
+FAR_OFF = 0.05
+"""Mean distance of scores from observed shares beyond which they are no probabilities."""
+_NAMES = {"f1": "F1", "average_precision": "average precision"}
+
+
+def doubts(report: Report) -> list[str]:
+    """All that should make a reader careful, the gravest first; empty where nothing does.
+
+    >>> doubts({"tp": 2, "fn": 1, "split": "test", "leakage": {"seen": 0.2}, "unseen": {"tp": 0, "fn": 0}})
+    ['only 3 of the sessions are anomalous: every figure is uncertain, see the intervals']
+    """
+    return [*_about_data(report), *_about_rivals(report), *_about_scores(report)]
+
+
+def _about_data(report: Report) -> Iterator[str]:
+    """What the figures were taken on."""
+    if report["split"] == "train":
+        yield "these are the sessions that the model learned from: the figures say nothing about others"
+    how, split = report.get("threshold_chosen", ""), report["split"]
+    own = split == "validation" and how.startswith("best F1 on validation") and report.get("data_of_training", True)
+    if own or ("fingerprint" in report and chosen_on(split, report["fingerprint"]) in how):
+        yield "the threshold was chosen on these sessions: judge others"
+    if "data_of_training" in report and not report["data_of_training"]:
+        unknown = report["data_of_training"] is None
+        yield "what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on"
+    if altered := report.get("altered"):
+        yield (
+            f"{altered['sessions']:,} of the sessions were altered ({altered['kind']}) and kept their labels, rightly or not: "
+            "set beside this the figures of the data as they were"
+        )
+    anomalous = report["tp"] + report["fn"]
+    if anomalous < FEW_ANOMALIES:
+        yield f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the intervals"
+    share = report["leakage"]["seen"]
+    if report["split"] != "train" and share is not None and share > MUCH_SEEN:
+        alone = "there are no others" if report["unseen"] is None else "the figures on the others count"
+        yield f"{share:.0%} of the sessions occur in train message for message, where a memory of them would do: {alone}"
+    early = report["leakage"].get("early")
+    if report["split"] == "test" and not report.get("log") and early is not None and early > MUCH_SEEN:
+        yield f"{early:.0%} of the sessions begin before the last train session ends: how it does on what comes later is not measured"
+
+
+def _about_rivals(report: Report) -> Iterator[str]:
+    """Trivial baselines that do as well, and those that are missing."""
+    for name, rival in report.get("baselines", {}).items():
+        above: list[str] = []
+        within: list[str] = []
+        for figure, said in _NAMES.items():
+            ends = report["intervals"].get(figure)
+            if ends and rival[figure] is not None and rival[figure] >= ends[0]:
+                (above if rival[figure] > report[figure] else within).append(f"{said} {rival[figure]:.3f} against {report[figure]:.3f}")
+        if above:
+            besides = f"; within the model's interval: {', '.join(within)}" if within else ""
+            yield f"the trivial baseline {name} is better: {', '.join(above)}{besides}"
+        elif within:
+            yield f"the trivial baseline {name} is within the model's interval: {', '.join(within)}"
+    for name, reason in report.get("not_judged", {}).items():
+        yield f"the trivial baseline {name} is missing: {reason}"
+
+
+def _about_scores(report: Report) -> Iterator[str]:
+    """Threshold and calibration."""
+    if report.get("threshold_chosen", "").startswith("default"):
+        yield f"the threshold of {report['threshold']:g} was not chosen on data ({report['threshold_chosen']})"
+    error = report.get("calibration", {}).get("error", 0.0)
+    if error > FAR_OFF:
+        yield f"scores rank sessions but are no probabilities: they lie {error:.2f} from the observed shares in the mean"

@@ -1,0 +1,116 @@
+"""A run against a labelled part of prepared data: the report."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from logllm.data.leakage import leakage, seen
+from logllm.data.prepared import Prepared
+from logllm.data.sequences import rows_of
+from logllm.detect.detector import Detector
+from logllm.errors import DataError
+from logllm.evaluate.intervals import intervals
+from logllm.metrics import Labels, Progress, Scores, measure
+
+_FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
+
+
+def evaluate(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> dict[str, Any]:
+    """Judge a part of prepared data with the run's own threshold: the report of `scored`."""
+    return scored(detector, data, split=split, progress=progress)[0]
+
+
+def scored(detector: Detector, data: Path, *, split: str = "test", progress: Progress | None = None) -> tuple[dict[str, Any], pl.DataFrame]:
+    """Judge a part of prepared data with the run's own threshold.
+
+    Args:
+        detector: a loaded run.
+        data: a folder that `prepare` wrote.
+        split: `test`, `validation` or `train`.
+        progress: told of the distinct sessions scored.
+
+    Returns:
+        The report: that of `judge`, `model`, how the threshold was chosen, whether these are the data of training, and the facts of
+        the run's manifest; and the sessions' scores (`score_frame`).
+
+    Raises:
+        DataError: data that are not prepared, without labels, or a part without sessions.
+    """
+    prepared = Prepared.load(data)
+    part = prepared.labelled(split)
+    scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
+    trained_on = detector.manifest["data"]["fingerprint"]
+    altered = prepared.manifest.get("perturbed")
+    origin = altered["source"] if altered else prepared.manifest["fingerprint"]
+    report = {
+        **judge(scores, prepared, split=split, threshold=detector.threshold),
+        "model": detector.model,
+        "threshold_chosen": detector.manifest["threshold"]["how"],
+        # An imported run does not know its data.
+        "data_of_training": None if trained_on is None else trained_on == origin,
+        "run": {name: detector.manifest.get(name) for name in _FACTS} | {"engine": detector.recipe.detect.engine},
+    }
+    return report, score_frame(scores, prepared, split=split)
+
+
+def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -> dict[str, Any]:
+    """What scores are worth, whatever gave them: a run, or a baseline on the same data.
+
+    Args:
+        scores: of the part's sessions, in their order; from `threshold` on they mean anomalous.
+        prepared: whose part they are of.
+        split: `test`, `validation` or `train`.
+        threshold: chosen elsewhere than on this part.
+
+    Returns:
+        The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
+        figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each sequence counted
+        once for each label it has), counts, `leakage`, the data's `fingerprint`, and `log`, the name of the test part's log where that
+        is another one than the train part's, else empty; `altered`, how the test part was altered (`logllm perturb`), else None.
+
+    Raises:
+        DataError: the part is without labels or sessions.
+    """
+    part = prepared.labelled(split)
+    if not len(part):
+        raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
+    train = prepared.part("train")
+    labels = part["anomalous"].to_numpy().astype(bool)
+    known = seen(part, train)
+    in_train = known.to_numpy()
+    first = part.with_row_index("row").unique(["messages", "anomalous"], keep="first", maintain_order=True)["row"].to_numpy()
+    return {
+        **_figures(scores, labels, threshold=threshold),
+        "unseen": _figures(scores[~in_train], labels[~in_train], threshold=threshold) if (~in_train).any() else None,
+        "distinct": _figures(scores[first], labels[first], threshold=threshold),
+        "sessions": part.height,
+        "sessions_seen_in_train": int(in_train.sum()),
+        "distinct_sessions": part["messages"].n_unique(),
+        "leakage": leakage(part, train, in_train=known),
+        "fingerprint": prepared.manifest["fingerprint"],
+        "split": split,
+        "altered": prepared.manifest.get("perturbed") if split == "test" else None,
+        "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
+    }
+
+
+def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFrame:
+    """A part's sessions in their order with their scores: `session, split, anomalous, score, in_train, lines, start, end`."""
+    part = prepared.labelled(split)
+    columns = (
+        "session",
+        pl.lit(split).alias("split"),
+        "anomalous",
+        pl.Series("score", scores, dtype=pl.Float64),
+        seen(part, prepared.part("train")),
+        "lines",
+        "start",
+        "end",
+    )
+    return part.select(columns)
+
+
+def _figures(scores: Scores, labels: Labels, *, threshold: float) -> dict[str, Any]:
+    """Metrics and their intervals."""
+    return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}

@@ -1,0 +1,131 @@
+"""Forward chaining: train on the past, test on the next part, for sets too small for one split in time."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm import __version__
+from logllm.config.prepare import SplitSection
+from logllm.counting import agreeing, plural
+from logllm.data.labels import base_name
+from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
+from logllm.data.splits import in_time, last_share, without_overlap
+from logllm.errors import DataError
+from logllm.storage import MANIFEST, check_replaceable, new_folder, write_json
+
+FEWEST = 2
+"""Parts that a fold needs: one to train on, one to test on."""
+
+
+class Fold(NamedTuple):
+    """One fold's sessions."""
+
+    parts: dict[str, pl.DataFrame]
+    """`train`, `validation` and `test`."""
+    overlapping: int
+    """How many earlier sessions are in none, because they reach into a later part."""
+
+
+def folds(data: Path, *, parts: int, out: Path, validation: float | None = None, force: bool = False) -> list[Path]:
+    """Cut all labelled sessions, in the order of time, into parts of equally many; fold i trains on parts 1 to i and tests on the next.
+
+    Order is by a session's start, then by its first line; where lines carry no time by that alone. Parts of a long session stay together.
+    Windows of train that reach into validation, and such of either that reach into test, are left out and counted (`overlapping`). The message
+    table is the data's, whole.
+
+    Args:
+        data: A folder that `prepare` wrote of one log; its own division does not matter.
+        parts: How many parts; there is a fold less.
+        out: The folder to make: a folder of prepared data `fold-1`, `fold-2`, ... each, and a manifest that counts them.
+        validation: The share of train, its last sessions, kept for validation; none: as the data were prepared.
+        force: Replace folds that are there.
+
+    Returns:
+        The folds' folders. The manifest of each has `fold`: its `number`, `of` how many, and the data's fingerprint as `source`.
+
+    Raises:
+        DataError: the data have no labels, come of two logs, are altered, or are too few; or a fold would train on one kind of session only.
+    """
+    prepared = Prepared.load(data)
+    share = prepared.settings.split.validation if validation is None else validation
+    if parts < FEWEST or not 0 <= share < 1:
+        raise DataError(
+            f"{plural(parts, 'part')} and a share of {share:g} for validation make no folds: take two parts or more and a share below 1"
+        )
+    check_replaceable(out, force=force, kind="folds")
+    _check(prepared)
+    sessions = pl.concat([prepared.labelled(name) for name in PARTS])
+    found = [_fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)]
+    for number, fold in enumerate(found, start=1):
+        kinds = fold.parts["train"]["anomalous"].unique().to_list()
+        if len(kinds) < 2:
+            said = "no" if not kinds else f"only {'anomalous' if kinds[0] else 'normal'}"
+            raise DataError(f"fold {number} of {len(found)} would train on {said} sessions: take fewer parts, or a log that fails earlier")
+    manifests = [_manifest(fold, prepared, number=number, of=len(found), share=share) for number, fold in enumerate(found, start=1)]
+    about: dict[str, Any] = {"kind": "folds", "version": DATA_VERSION, "logllm": __version__, "source": prepared.manifest["fingerprint"]}
+    about["folds"] = [{name: manifest[name] for name in ("parts", "overlapping", "warnings")} for manifest in manifests]
+    with new_folder(out, force=force, kind="folds") as folder:
+        for number, (fold, manifest) in enumerate(zip(found, manifests, strict=True), start=1):
+            frames = {**fold.parts, "messages": prepared.messages.to_frame("message")}
+            write_prepared(folder / f"fold-{number}", frames, manifest=manifest, force=False)
+        write_json(folder / MANIFEST, about)
+    return [out / f"fold-{number}" for number in range(1, parts)]
+
+
+def _check(prepared: Prepared) -> None:
+    """Whether the sessions have one order, and are those of the log."""
+    if "test_raw" in prepared.manifest:
+        raise DataError(
+            f"the test part of {prepared.folder} is another log, later or not: prepare one log without --test-raw, then fold it"
+        )
+    if "perturbed" in prepared.manifest:
+        raise DataError(f"{prepared.folder} is altered: fold the data it was made from, then alter a fold with logllm perturb")
+
+
+def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, pl.DataFrame]]:
+    """For each part but the first all sessions before it, and its own."""
+    order = in_time(sessions)["name"]
+    if len(order) < parts:
+        raise DataError(f"{plural(len(order), 'session')} cannot be cut in {plural(parts, 'part')}")
+    # Shares of later parts are rounded up, as those of `prepare` are.
+    numbers = np.repeat(np.arange(parts), np.diff(np.arange(parts + 1) * len(order) // parts))
+    placed = pl.DataFrame({"name": order, "number": numbers}).with_row_index("place")
+    rows = sessions.with_columns(name=base_name()).join(placed, on="name", maintain_order="left").sort("place", "part")
+    for number in range(1, parts):
+        past, test = rows.filter(pl.col("number") < number), rows.filter(pl.col("number") == number)
+        yield past.select(sessions.columns), test.select(sessions.columns)
+
+
+def _fold(past: pl.DataFrame, test: pl.DataFrame, *, prepared: Prepared, share: float) -> Fold:
+    """One fold of the sessions before a part, and the part."""
+    windows = prepared.settings.sessions.by != "key"
+    train, validation = last_share(without_overlap(past, test) if windows else past, share)
+    train = without_overlap(train, validation) if windows else train
+    return Fold({"train": train, "validation": validation, "test": test}, past.height - train.height - validation.height)
+
+
+def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: float) -> Manifest:
+    """What is said of a fold: as of the data, with its own counts and division."""
+    counts = {name: part_figures(part) for name, part in fold.parts.items()}
+    warnings = [
+        f"the {name} part holds only {'anomalous' if part['anomalous'] else 'normal'} sessions"
+        for name, part in counts.items()
+        if part["sessions"] and part["anomalous"] in (0, part["sessions"])
+    ]
+    if fold.overlapping:
+        warnings.append(agreeing(fold.overlapping, "{session reaches|sessions reach} into a later part and {is|are} in no part"))
+    whole = sum(part["sessions"] for part in counts.values())
+    split = SplitSection(by="time", test=round(counts["test"]["sessions"] / whole, 6), validation=share)
+    return {
+        **prepared.manifest,
+        "logllm": __version__,
+        "overlapping": fold.overlapping,
+        **part_figures(pl.concat(fold.parts.values())),
+        "parts": counts,
+        "warnings": warnings,
+        "settings": prepared.settings.model_copy(update={"split": split}).model_dump(mode="json"),
+        "fold": {"number": number, "of": of, "source": prepared.manifest["fingerprint"]},
+    }

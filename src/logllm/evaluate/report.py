@@ -1,0 +1,77 @@
+"""A report that can be believed at a glance: figures, what to compare them with, and why to doubt them, in one folder."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from logllm.data.prepared import Prepared
+from logllm.evaluate.doubts import doubts
+from logllm.evaluate.mistakes import worst
+from logllm.evaluate.page import page
+from logllm.evaluate.plots import check_plots, draw, png, svg
+from logllm.metrics import calibration
+from logllm.storage import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
+
+PAGE = "report.html"
+"""File of the page."""
+KIND = "report"
+"""What the folder's manifest says it is."""
+
+
+def check_report(folder: Path, *, force: bool) -> None:
+    """Whether a report can be written here, asked before minutes of scoring.
+
+    Raises:
+        DataError: something else is here, or a report and `force` is off.
+        RecipeError: matplotlib is missing.
+    """
+    check_replaceable(folder, force=force, kind=KIND)
+    check_plots()
+
+
+def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
+    """Write `report.json`, `scores.parquet`, the plots as PNG, and all of it as `report.html`.
+
+    Args:
+        folder: to make.
+        report: of `logllm.evaluate.evaluation`, for a run or for anything else that gives scores; `baselines` in it are
+            reports by name to set beside it, `not_judged` the reasons for those that are missing.
+        scores: `logllm.evaluate.evaluation.score_frame` of the same sessions.
+        prepared: whose part they are of.
+        force: replace a report that is there.
+
+    Returns:
+        What `report.json` holds: the report, with `calibration` and `warnings`.
+
+    Raises:
+        DataError: the folder holds something else, or cannot be written.
+        RecipeError: matplotlib is missing.
+    """
+    check_report(folder, force=force)
+    score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)
+    full = complete({**report, "calibration": calibration(score, labels), "logllm": version("logllm")})
+    figures = draw(full, scores=score, labels=labels)
+    mistakes = worst(
+        scores,
+        prepared.part(full["split"])["messages"],
+        messages=prepared.messages,
+        known=prepared.part("train")["messages"].explode().unique(),
+        threshold=full["threshold"],
+    )
+    text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
+    with new_folder(folder, force=force, kind=KIND) as place:
+        write_json(place / "report.json", full)
+        write_atomic(place / "scores.parquet", lambda path: scores.write_parquet(path))
+        for name, figure in figures.items():
+            write_atomic(place / f"{name}.png", png(figure))
+        write_atomic(place / PAGE, text.encode())
+        write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": {path.name: sha256(path) for path in sorted(place.iterdir())}})
+    return full
+
+
+def complete(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report with `warnings`: all that should make a reader careful."""
+    return {**report, "warnings": doubts(report)}

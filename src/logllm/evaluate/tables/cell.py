@@ -1,0 +1,215 @@
+"""One cell of a table: one method, trained and judged on one data set with one seed, in a folder of its own."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from logllm import __version__
+from logllm.config.recipe import Recipe
+from logllm.errors import ModelError
+from logllm.evaluate.tables.cell_data import Place
+from logllm.evaluate.tables.process import Runner
+from logllm.storage import MANIFEST, write_atomic, write_json
+
+LOGLLM = "logllm"
+"""The method that is no baseline."""
+REPORT = "report.json"
+_SPENT = "spent.jsonl"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is to be done; the same for whatever table asks for it."""
+
+    place: Place
+    """The data."""
+    method: str
+    """`logllm` or a baseline's name."""
+    seed: int
+    variant: str = ""
+    """The row of the table."""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """What the table says of the variant beside its name."""
+    recipe: Recipe | None = None
+    """What LogLLM is trained by; none: a baseline, or a run that is trained elsewhere."""
+    trained: "Cell | Path | None" = None
+    """Where the run to judge is trained: another cell, or a run's folder."""
+    scores: bool = False
+    """Whether the score of each session is kept."""
+
+    @property
+    def label(self) -> str:
+        """The cell as people say it."""
+        return "/".join(part for part in (self.place.name, self.variant, self.method, f"seed {self.seed}") if part)
+
+    @property
+    def slug(self) -> str:
+        """The name of the cell's folder: the same for the same work, whatever table it belongs to and whatever settings came since."""
+        elsewhere = self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
+        what = [
+            self.place.identity,
+            self.method,
+            self.seed,
+            self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"}),
+            elsewhere,
+            *(["scores"] if self.scores else []),
+        ]
+        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        return f"{self.place.name}-{self.method}-{self.seed}-{digest[:10]}"
+
+    def run(self, cells: Path) -> Path:
+        """Where the run is that this cell judges."""
+        if isinstance(self.trained, Cell):
+            return self.trained.run(cells)
+        return self.trained or cells / self.slug / "run"
+
+
+def _fingerprint(run: Path | None) -> str:
+    """What tells a run made elsewhere from others."""
+    if run is None:
+        return ""
+    if not (run / MANIFEST).is_file():
+        raise ModelError(f"{run} is not a run (it has no {MANIFEST})")
+    return hashlib.sha256((run / MANIFEST).read_bytes()).hexdigest()
+
+
+def finished(cell: Cell, cells: Path) -> dict[str, Any] | None:
+    """The report of a cell that is done."""
+    path = cells / cell.slug / REPORT
+    return json.loads(path.read_bytes()) if path.is_file() else None
+
+
+def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
+    """Do a cell, or go on with one that was cut off.
+
+    Args:
+        cell: what to do.
+        cells: the folder of all cells' folders.
+        runner: runs the commands.
+
+    Returns:
+        The cell's report: `figures` (`logllm evaluate --json`), `seconds` and `peak_memory` of training and scoring, `commands`,
+        `interruptions`, `data`, `versions`. None where another process is at it.
+
+    Raises:
+        ModelError: a command failed; its last words are in the message.
+    """
+    home = cells / cell.slug
+    home.mkdir(parents=True, exist_ok=True)
+    with _claimed(home) as ours:
+        if not ours:
+            return None
+        run = cell.run(cells)
+        if cell.trained is None and run.is_dir() and not (run / MANIFEST).is_file():  # cut off before it had begun
+            shutil.rmtree(run)
+        figures: dict[str, Any] = {}
+        commands = _commands(cell, home, run=run)
+        for step, command in commands.items():
+            spent = runner(command, home / f"{step}.log")
+            with (home / _SPENT).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, "seconds": spent.seconds, "peak": spent.peak, "code": spent.code}) + "\n")
+            if spent.code:
+                raise ModelError(f"{cell.label}: logllm {command[0]} ended with {spent.code}: {spent.said} (log: {home / f'{step}.log'})")
+            figures = json.loads(spent.out) if spent.out else {}
+        report = {
+            "cell": cell.label,
+            "figures": figures,
+            **_spent(home),
+            "data": cell.place.manifest()["fingerprint"],
+            **_surroundings(run),
+            "commands": [
+                told(command, {str(home): ".", str(cells): "..", str(cell.place.folder): cell.place.name}) for command in commands.values()
+            ],
+        }
+        write_json(home / REPORT, report)
+    return report
+
+
+@contextmanager
+def _claimed(home: Path) -> Iterator[bool]:
+    """Hold a cell's folder, so that no second process works in it; false where another one holds it.
+
+    The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
+    """
+    with (home / ".lock").open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+            return
+        os.set_inheritable(lock.fileno(), True)
+        yield True
+
+
+def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
+    """The cell's commands by step."""
+    data, begun = str(cell.place.folder), run.is_dir()
+    keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
+    score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
+    if cell.method != LOGLLM and cell.trained is None:
+        seed = ["--set", f"train.seed={cell.seed}"]
+        again = ["--force"] if begun else []
+        return {"train": ["train", cell.method, *seed, "--data", data, "--out", str(run), *again], **score}
+    if cell.recipe is None:
+        return score
+    write_atomic(home / "recipe.toml", cell.recipe.toml().encode())
+    resume = ["--resume"] if begun else []
+    return {"train": ["train", str(home / "recipe.toml"), "--data", data, "--out", str(run), *resume], **score}
+
+
+def _spent(home: Path) -> dict[str, Any]:
+    """Time, all attempts added, and the largest memory of training and scoring."""
+    lines = [json.loads(line) for line in (home / _SPENT).read_text(encoding="utf-8").splitlines()]
+    steps: dict[str, list[dict[str, Any]]] = {}
+    for line in lines:
+        steps.setdefault(line["step"], []).append(line)
+    seconds = {step: round(sum(line["seconds"] for line in of), 1) for step, of in steps.items()}
+    peaks = {step: max((line["peak"] for line in of if line["peak"]), default=None) for step, of in steps.items()}
+    return {"seconds": seconds, "peak_memory": peaks, "interruptions": sum(line["code"] != 0 for line in lines)}
+
+
+def _surroundings(run: Path) -> dict[str, Any]:
+    """What the run says of the libraries and the machine it was made with."""
+    manifest = json.loads((run / MANIFEST).read_bytes())
+    known = {name: manifest[name] for name in ("versions", "threads", "machine", "base_models", "recipe") if name in manifest}
+    return {"logllm": manifest.get("logllm", __version__), **known}
+
+
+_PARTING = ("--only", "--jobs")
+"""Options that say which cells are worked on, and not what the table is."""
+
+
+def told(arguments: Sequence[str], places: Mapping[str, str] | None = None) -> str:
+    """A command without this machine's folders.
+
+    Args:
+        arguments: of `logllm`.
+        places: what some folders are called instead; of any other absolute path the last name is left.
+
+    >>> told(["evaluate", "/data/cells/a/run", "--data", "hdfs=/data/hdfs"], {"/data/cells/a": "."})
+    'logllm evaluate ./run --data hdfs=hdfs'
+    """
+    for place, name in (places or {}).items():
+        arguments = [argument.replace(place, name) for argument in arguments]
+    return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])
+
+
+def whole(arguments: Sequence[str]) -> list[str]:
+    """A command's arguments for the whole table, which is what it writes however the work was parted: without `--only` and `--jobs`.
+
+    >>> whole(["reproduce", "beta", "--only", "hdfs/*", "--jobs=2", "--seeds", "3"])
+    ['reproduce', 'beta', '--seeds', '3']
+    """
+    return [
+        argument for before, argument in pairwise(["", *arguments]) if before not in _PARTING and argument.partition("=")[0] not in _PARTING
+    ]

@@ -1,0 +1,172 @@
+"""Where a cell's data lies, what they are, and how they are made where they are not given."""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from logllm.config.prepare import PrepareSection
+from logllm.data.prepare import prepare
+from logllm.data.prepared import Manifest, Prepared
+from logllm.errors import DataError, ModelError, RecipeError
+from logllm.evaluate.tables.process import Runner
+from logllm.evaluate.tables.published import SETS
+from logllm.evaluate.templates import write_templates
+from logllm.storage import MANIFEST
+
+
+class Place(NamedTuple):
+    """One folder of prepared data."""
+
+    name: str
+    """What the tables call the data set."""
+    folder: Path
+    identity: str
+    """The fingerprint of what is there, or of what it will be made of and how."""
+    paper: str | None = None
+    """The paper's data set that this is, or is a part of."""
+    make: Callable[[Runner], None] | None = None
+    """Fills the folder; none: it was given."""
+    source: "Place | None" = None
+    """Data that must be there first, in order to make these."""
+
+    def made(self) -> bool:
+        """Whether the data are there."""
+        return (self.folder / MANIFEST).is_file()
+
+    def provide(self, runner: Runner, *, watch: Callable[[str], None]) -> None:
+        """Make the data, and what they are made from, unless they are there."""
+        if self.make is None or self.made():
+            return
+        if self.source is not None:
+            self.source.provide(runner, watch=watch)
+        watch(f"making {self.folder.name}")
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        self.make(runner)
+
+    def manifest(self) -> Manifest:
+        """What the data's manifest says."""
+        found: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
+        return found
+
+
+@contextmanager
+def alone(folder: Path, *, watch: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process makes data for the tables of a folder; commands begun meanwhile go on holding it, should this one be killed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".data.lock").open("wb") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            watch("another process makes data here: waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def place(text: str) -> Place:
+    """Data as the command line names them: `NAME=DIR`, or a folder whose own name is taken.
+
+    The paper's data set is known by the name of the data, such as `bgl` of `bgl-6135`, or by their format's.
+
+    Raises:
+        DataError: not prepared data, or without labels.
+    """
+    name, sign, rest = text.partition("=")
+    folder = Path(rest if sign else text)
+    prepared = Prepared.load(folder)
+    prepared.labelled("test")
+    name = name if sign else folder.resolve().name
+    known = (each for each in SETS if name.lower().startswith(each) or prepared.settings.format.name == each)
+    return Place(name, folder.resolve(), prepared.manifest["fingerprint"], next(known, None))
+
+
+class Alteration(NamedTuple):
+    """How a test part is altered."""
+
+    kind: str
+    """Of `logllm perturb`."""
+    ratio: float
+    """Share of the sessions altered."""
+    strength: float
+    """Share of their messages altered."""
+
+
+def altered(source: Place, under: Path, *, by: Alteration, seed: int) -> Place:
+    """Data with an altered test part (`logllm perturb`)."""
+    how = f"{by.kind}-{by.ratio:g}-{by.strength:g}-{seed}"
+    folder = under / f"{source.name}-{source.identity[:8]}-{how}"
+    options = {"out": folder, "kind": by.kind, "ratio": by.ratio, "strength": by.strength, "seed": seed}
+    command = ["perturb", source.folder, *(part for name, value in options.items() for part in (f"--{name}", value))]
+    return source._replace(
+        folder=folder, identity=f"{source.identity} {how}", make=partial(_run, command=list(map(str, command)), out=folder)
+    )
+
+
+def folded(source: Place, under: Path, *, parts: int) -> list[Place]:
+    """Data cut in parts of equal size in the order of time: each but the first is a test part, all before it train (`logllm folds`)."""
+    out = under / f"{source.name}-{source.identity[:8]}-{parts}-parts"
+    make = partial(_run, command=["folds", str(source.folder), "--parts", str(parts), "--out", str(out)], out=out)
+    return [
+        source._replace(folder=out / f"fold-{number}", identity=f"{source.identity} fold {number} of {parts}", make=make)
+        for number in range(1, parts)
+    ]
+
+
+def prepared_anew(source: Place, under: Path, *, raw: list[str], labels: Path | None) -> dict[str, Place]:
+    """The same log with other messages: as they are, with the rules' placeholders (the data given), as Drain's templates and their ids.
+
+    Raises:
+        DataError: the data's test part is another log.
+    """
+    given = Prepared.load(source.folder)
+    if "test_raw" in given.manifest:
+        raise DataError(f"the test part of {source.folder} is another log: prepare one log, whole, for the table of preprocessing")
+    settings = given.settings.model_copy(update={"mask": given.settings.mask.model_copy(update={"rules": "off", "own": ()})})
+
+    def variant(name: str, make: Callable[[Path], object], *, first: Place | None = None) -> Place:
+        folder = under / f"{source.name}-{source.identity[:8]}-{name}"
+        return source._replace(
+            folder=folder, identity=f"{source.identity} {name}", make=partial(_made_here, make=make, folder=folder), source=first
+        )
+
+    plain = variant("raw", partial(_unmasked, raw, labels=labels, settings=settings, given=given))
+    return {
+        "raw text": plain,
+        "regex": source,
+        "Drain template": variant("template", partial(write_templates, plain.folder, ids=False), first=plain),
+        "template id": variant("id", partial(write_templates, plain.folder, ids=True), first=plain),
+    }
+
+
+def _made_here(_: Runner, *, make: Callable[[Path], object], folder: Path) -> None:
+    """Make data without another process."""
+    make(folder)
+
+
+def _unmasked(raw: list[str], out: Path, *, labels: Path | None, settings: PrepareSection, given: Prepared) -> None:
+    """Prepare the log again, and make sure that it is the one the given data come from."""
+    if settings.format.label is None and labels is None:
+        raise RecipeError("the log's lines carry no label: name the labels' file with --labels")
+    manifest = prepare(raw, out, settings=settings, labels=labels, force=True)
+    counts = ("sessions", "anomalous", "parts")
+    here, there = (
+        [each[name] for name in counts[:2]] + [part["sessions"] for part in each["parts"].values()] for each in (manifest, given.manifest)
+    )
+    if here != there:
+        (out / MANIFEST).unlink()
+        raise DataError(
+            f"--raw is not the log that {given.folder} was prepared from: sessions, anomalous and parts are {here}, there {there}"
+        )
+
+
+def _run(runner: Runner, *, command: list[str], out: Path) -> None:
+    """Make data with a verb of ours."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    spent = runner(command, out.parent / f"{out.name}.log")
+    if spent.code:
+        raise ModelError(f"logllm {command[0]} ended with {spent.code}: {spent.said}")

@@ -1,0 +1,53 @@
+"""The page of results, from the tables that are kept with the source."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from logllm.evaluate.tables.markdown import TITLES, markdown
+
+_INTRODUCTION = """# Results
+
+The paper's tables (arXiv:2411.08561) done again, made by `make docs` from `docs/results`. Every figure stands there with its 95 % interval
+over sessions, each seed, the threshold and how it was chosen, time, memory, versions, commands and the data's fingerprint. The paper's figures
+are of its own data, whole; where ours are a part of those, the table says so.
+"""
+_COMMANDS = """## Doing it yourself
+
+    logllm reproduce main --data hdfs=DATA --seeds 3 --out RESULTS
+    logllm reproduce preprocessing --data hdfs=DATA --raw LOG --labels LABELS --out RESULTS
+    logllm reproduce stages --data hdfs=DATA --data bgl=OTHER --out RESULTS
+    logllm reproduce beta --data hdfs=DATA --data bgl=OTHER --out RESULTS
+    logllm reproduce unstable --data hdfs=DATA --out RESULTS
+
+`DATA` is a folder that `logllm prepare` wrote. A command that was stopped goes on where it was; `--list` says how far it is, `--jobs 2`
+does two cells at a time, and tables in one folder share the cells that they have in common. `RESULTS/TABLE.json`, copied to
+`docs/results`, is on this page after `make docs`.
+"""
+_CAVEATS = {
+    "preprocessing": "Drain (Drain3's settings, no masks of its own) learns its templates from the train part alone; a message that fits none "
+    "stays as it is, or is `E0`. Without masks nearly every message is another one.",
+    "stages": "A stage is left out and the others become longer in proportion: every cell trains on as many sessions. In the paper each stage "
+    "keeps its length, and the whole becomes shorter.",
+    "beta": 'A share that the minority has already is no oversampling: where each distinct session is drawn once (`draw = "distinct"`), '
+    "anomalies are more than a tenth of the HDFS sample, as of BGL_6135, and 0 and 0.1 are the same training.",
+    "unstable": "An altered session keeps its label, which is not always true: in HDFS a missing event may itself be the anomaly, and so may "
+    "a changed order. Sessions and messages are drawn without looking at labels.",
+}
+
+
+def page(found: Mapping[str, Mapping[str, Any]], *, pictures: str = "results") -> str:
+    """The whole page.
+
+    Args:
+        found: tables (`logllm.evaluate.tables.results.results`) by the name of their file.
+        pictures: the folder of the plots, as the page names it.
+    """
+    order = {table: at for at, table in enumerate(TITLES)}
+    parts = [_INTRODUCTION]
+    for name, each in sorted(found.items(), key=lambda item: (order[item[1]["table"]], item[0])):
+        notes = [note for note in (_CAVEATS.get(each["table"]), each["remark"]) if note]
+        plot = f"![{TITLES[each['table']]}: {name}]({pictures}/{name}.png)"
+        parts.append("\n\n".join([markdown(each), *notes, *([plot] if any(row["seeds"] for row in each["rows"]) else [])]) + "\n")
+    if not found:
+        parts.append("No results are kept here yet; the commands below make them.\n")
+    return "\n".join([*parts, _COMMANDS])

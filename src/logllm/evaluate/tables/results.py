@@ -1,0 +1,146 @@
+"""What a table's cells came to: one object with every figure, spread over seeds, beside the paper's."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from logllm.evaluate.tables.cell import Cell
+from logllm.evaluate.tables.cell_data import Place
+from logllm.evaluate.tables.published import REMARKS, SESSIONS, published
+
+FIGURES = ("precision", "recall", "f1", "average_precision")
+"""Figures of each cell, each with its 95 % interval over sessions."""
+VERSION = 1
+"""Of the object's layout."""
+_KEPT = (*FIGURES, "tp", "fp", "tn", "fn", "threshold", "threshold_chosen", "intervals", "unseen", "sessions", "sessions_seen_in_train")
+_SURROUNDINGS = ("seconds", "peak_memory", "interruptions", "threads", "data", "logllm", "versions", "machine", "recipe", "commands")
+
+Reports = Mapping[str, Mapping[str, Any]]
+"""Reports of finished cells by slug."""
+
+
+def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapping[str, str], about: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything about a table, finished or not.
+
+    Args:
+        table: its name.
+        cells: all its cells.
+        reports: of those that are done (`logllm.evaluate.tables.cell.work`).
+        failed: why others are not, by slug.
+        about: what is said of the whole: command, budget.
+
+    Returns:
+        `cells`, every one with its state; `rows`, one for each data set, variant and method, with mean, deviation and range over seeds and
+        the paper's figures where there are any; `missing`, how many cells are not done.
+    """
+    entries = [_entry(cell, reports.get(cell.slug), why=failed.get(cell.slug)) for cell in cells]
+    rows = _rows(table, list(zip(cells, entries, strict=True)))
+    return {
+        "kind": "reproduction",
+        "version": VERSION,
+        "table": table,
+        **about,
+        "missing": sum(entry["state"] != "done" for entry in entries),
+        "remark": REMARKS.get(table, ""),
+        "rows": with_losses(rows) if table == "unstable" else rows,
+        "cells": entries,
+    }
+
+
+def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> dict[str, Any]:
+    """One cell with its figures, or with the reason why it has none."""
+    entry = {"data": cell.place.name, "variant": cell.variant, "method": cell.method, "seed": cell.seed, **cell.facts, "cell": cell.slug}
+    if report is None:
+        return {**entry, "state": "failed" if why else "open", **({"why": why} if why else {})}
+    figures = report["figures"]
+    kept = {name: figures[name] for name in _KEPT if name in figures}
+    return {
+        **entry,
+        "state": "done",
+        **kept,
+        **{f"of_{name}" if name == "data" else name: report[name] for name in _SURROUNDINGS if name in report},
+    }
+
+
+def _rows(table: str, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Cells that differ in the seed alone, as one row."""
+    groups: dict[tuple[str, str, str], list[tuple[Cell, dict[str, Any]]]] = {}
+    for cell, entry in cells:
+        groups.setdefault((cell.place.name, cell.variant, cell.method), []).append((cell, entry))
+    rows = []
+    for (data, variant, method), group in groups.items():
+        done = [entry for _, entry in group if entry["state"] == "done"]
+        cell = group[0][0]
+        row = {"data": data, "variant": variant, "method": method, **cell.facts, "seeds": len(done), "missing": len(group) - len(done)}
+        rows.append({**row, **_figures(done), "paper": beside(table, cell)})
+    return rows
+
+
+def _figures(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Figures of finished cells over seeds."""
+    if not done:
+        return {}
+    unseen = [entry["unseen"] for entry in done if entry.get("unseen")]
+    return {
+        **{name: spread(entry[name] for entry in done) for name in FIGURES},
+        "intervals": {name: widest([entry["intervals"].get(name) for entry in done]) for name in FIGURES},
+        "unseen": {name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")},
+        "sessions": done[0]["sessions"],
+        "seconds": {step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")},
+        "peak_memory": max((peak for entry in done for peak in entry["peak_memory"].values() if peak), default=None),
+        "threads": sorted({entry["threads"] for entry in done if "threads" in entry}),
+    }
+
+
+def spread(values: Iterable[float | None]) -> dict[str, float | None]:
+    """Mean, sample deviation (none of a single value) and range; nothing where a value is missing.
+
+    >>> spread([0.5, 0.7]) == {"mean": 0.6, "sd": stdev([0.5, 0.7]), "min": 0.5, "max": 0.7}
+    True
+    """
+    known = list(values)
+    found = [value for value in known if value is not None]
+    if not found or len(found) < len(known):
+        return dict.fromkeys(("mean", "sd", "min", "max"))
+    return {"mean": fmean(found), "sd": stdev(found) if len(found) > 1 else None, "min": min(found), "max": max(found)}
+
+
+def widest(intervals: Sequence[Sequence[float] | None]) -> list[float] | None:
+    """From the lowest lower end to the highest upper end of the seeds' intervals.
+
+    >>> widest([[0.4, 0.7], [0.5, 0.8]])
+    [0.4, 0.8]
+    """
+    known = [interval for interval in intervals if interval]
+    return [min(low for low, _ in known), max(high for _, high in known)] if known else None
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    return spread(values)["mean"]
+
+
+def beside(table: str, cell: Cell) -> dict[str, Any] | None:
+    """The paper's figures for a cell's row, and how much of the paper's data ours are."""
+    figures = published(table, cell.place.paper, method=cell.method, variant=cell.variant)
+    if figures is None:
+        return None
+    return {"set": cell.place.paper, **figures._asdict(), **share_of_paper(cell.place)}
+
+
+def share_of_paper(place: Place) -> dict[str, Any]:
+    """How many sessions the paper's set has and how many are here, and whether those are the same, to one in a hundred."""
+    if place.paper is None or not place.made():
+        return {}
+    theirs, ours = SESSIONS[place.paper], int(place.manifest()["sessions"])
+    return {"sessions": theirs, "ours": ours, "same": abs(ours - theirs) <= theirs / 100}
+
+
+def with_losses(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of altered data with the F1 lost against the same method's on unaltered data."""
+    whole = {(row["data"], row["method"]): row["f1"]["mean"] for row in rows if not row["ratio"] and row.get("f1")}
+    losses = []
+    for row in rows:
+        before = whole.get((row["data"], row["method"]))
+        after = row["f1"]["mean"] if row.get("f1") else None
+        losses.append({**row, "f1_lost": None if before is None or after is None else before - after})
+    return losses

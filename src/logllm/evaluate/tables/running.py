@@ -1,0 +1,175 @@
+"""A table's cells, worked off one after the other or several at a time; what is done is written after each."""
+
+import fnmatch
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from logllm.errors import LogLLMError, ModelError
+from logllm.evaluate.tables.cell import Cell, finished, work
+from logllm.evaluate.tables.cell_data import alone
+from logllm.evaluate.tables.charts import plot
+from logllm.evaluate.tables.grid import Asked, grid
+from logllm.evaluate.tables.markdown import markdown
+from logllm.evaluate.tables.pooled import pooled
+from logllm.evaluate.tables.process import Processes, Runner
+from logllm.evaluate.tables.results import results
+from logllm.storage import write_atomic, write_json
+
+_PATIENCE = 0.5
+"""Seconds."""
+Watch = Callable[[str], None]
+"""Told in words what begins and what has ended."""
+
+
+@dataclass
+class Table:
+    """A table in a folder: its cells, which of them are done, and what is written of them."""
+
+    name: str
+    grid: list[Cell]
+    out: Path
+    about: Mapping[str, Any]
+    """What is said of the whole: command, budget."""
+    finish: Callable[[dict[str, Any], "Table"], dict[str, Any]] | None = None
+    """Adds to the results what needs more than the cells' reports."""
+    failed: dict[str, str] = field(default_factory=dict)
+    """Why cells are not done, by slug."""
+
+    @property
+    def cells(self) -> Path:
+        """The folder of the cells' folders; tables in one folder share it, and so the cells that they have in common."""
+        return self.out / "cells"
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """Reports of the finished cells."""
+        found = {cell.slug: finished(cell, self.cells) for cell in self.grid}
+        return {slug: report for slug, report in found.items() if report is not None}
+
+    def states(self) -> Iterator[tuple[Cell, str]]:
+        """Every cell, and whether it is done, begun or open."""
+        done = self.reports()
+        for cell in self.grid:
+            yield cell, "done" if cell.slug in done else "begun" if (self.cells / cell.slug).is_dir() else "open"
+
+    def write(self, *, final: bool = True) -> dict[str, Any]:
+        """Write the table as JSON, Markdown and PNG, as far as it is done; what takes long only where nothing more comes for now."""
+        found = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
+        if final and self.finish is not None:
+            found = self.finish(found, self)
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_json(self.out / f"{self.name}.json", found)
+        write_atomic(self.out / f"{self.name}.md", (markdown(found) + "\n").encode())
+        plot(found, self.out / f"{self.name}.png")
+        return found
+
+
+def opened(asked: Asked, out: Path, *, command: str) -> Table:
+    """The table that was asked for, in a folder.
+
+    Raises:
+        RecipeError, DataError: see `logllm.evaluate.tables.grid.grid`.
+    """
+    finish = None if asked.folds is None else _with_pooled
+    return Table(asked.table, grid(asked, out / "data"), out, {"command": command, "budget": asked.budget}, finish)
+
+
+def _with_pooled(found: dict[str, Any], table: Table) -> dict[str, Any]:
+    """Results with the figures over all folds."""
+    return {**found, "pooled": pooled(table.grid, table.cells, reports=table.reports())}
+
+
+def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
+    """Each piece of work once; with `only` those whose label holds this pattern (`*` for anything)."""
+    distinct = {cell.slug: cell for cell in reversed(cells) if only is None or fnmatch.fnmatch(cell.label, f"*{only}*")}
+    return list(reversed(distinct.values()))
+
+
+def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, runner: Runner | None = None) -> dict[str, Any]:
+    """Do the cells that are not done.
+
+    Args:
+        table: which ones.
+        jobs: how many at a time, each with its share of the cores.
+        only: of these cells alone (`wanted`).
+        watch: told what goes on.
+        runner: runs commands; by default in processes of their own.
+
+    Returns:
+        The table (`logllm.evaluate.tables.results.results`).
+
+    Raises:
+        ModelError: cells failed; all others are done, and the table is written.
+        KeyboardInterrupt: as it came, the processes ended and the table written.
+    """
+    processes = Processes(jobs=jobs)
+    do = runner or processes.run
+    cells = wanted(table.grid, only)
+    with alone(table.out, watch=watch):
+        for cell in cells:
+            cell.place.provide(do, watch=watch)
+    todo = [cell for cell in cells if finished(cell, table.cells) is None]
+    watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
+    counting = _counting(watch, len(todo))
+    # What judges the run of another cell comes after all that train.
+    for phase in ([cell for cell in todo if not isinstance(cell.trained, Cell)], [cell for cell in todo if isinstance(cell.trained, Cell)]):
+        with ThreadPoolExecutor(max_workers=jobs) as pool:
+            pending = {pool.submit(work, cell, table.cells, runner=do): cell for cell in phase}
+            try:
+                _collect(table, pending, watch=counting)
+            except BaseException:
+                processes.stop()
+                for future in pending:
+                    future.cancel()
+                table.write(final=False)
+                raise
+    found = table.write()
+    if table.failed:
+        raise ModelError(
+            f"{len(table.failed)} cells failed, the first: {next(iter(table.failed.values()))}; the same command tries them again"
+        )
+    return found
+
+
+def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cell], *, watch: Watch) -> None:
+    """Take what is done as it comes."""
+    left = set(pending)
+    while left:
+        # Without a timeout Ctrl-C would not be heard here: Polars has the wait restarted after an interrupt.
+        done, left = wait(left, timeout=_PATIENCE, return_when=FIRST_COMPLETED)
+        for future in done:
+            cell = pending[future]
+            try:
+                report = future.result()
+            except LogLLMError as exc:
+                table.failed[cell.slug] = str(exc)
+                watch(f"failed: {exc}")
+            else:
+                watch(f"{cell.label}: {_said(report)}")
+        if done:
+            table.write(final=False)
+
+
+def _said(report: Mapping[str, Any] | None) -> str:
+    """A cell's figures in short, where it was ours to do."""
+    if report is None:
+        return "left to another process, which is at it"
+    figures = report["figures"]
+    mean = figures["average_precision"]
+    return f"F1 {figures['f1']:.4f}, AP {'-' if mean is None else f'{mean:.4f}'}"
+
+
+def _counting(watch: Watch, count: int) -> Watch:
+    """Say with each ended cell how many are done, and how long the others may take, each as long as those so far."""
+    began, done = time.monotonic(), 0
+
+    def told(text: str) -> None:
+        nonlocal done
+        done += 1
+        left = (time.monotonic() - began) / done * (count - done)
+        watch(f"[{done}/{count}] {text}" + (f"; about {left / 60:,.0f} min left" if done < count else ""))
+
+    return told

@@ -1,0 +1,1 @@
+"""Base models: where they come from, loading, shapes, and what one would bring."""

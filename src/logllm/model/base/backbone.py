@@ -1,0 +1,251 @@
+"""What encoder and decoder share: loading base weights, and adapters on the right layers."""
+
+import ctypes
+import inspect
+import logging
+import sys
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from logllm.config.model import DecoderSection, EncoderSection, LoraSection
+from logllm.errors import ModelError, first_line
+from logllm.extras import require
+from logllm.model.base.depth import first_layers
+
+_ENCODER_INPUTS = ("input_ids", "attention_mask")
+_DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
+_TARGETS = (("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"))
+"""Names of the query and value projections, split, in transformers' architectures."""
+_FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
+"""Names of the layer that computes query, key and value at once."""
+
+
+def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tuple[nn.Module, Any]:
+    """A base model, as many layers of it as the section keeps, and its tokenizer from a folder.
+
+    Returns:
+        The model in evaluation mode with frozen weights, and its tokenizer.
+
+    Raises:
+        ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
+            cannot serve as what the section wants it for; the message gives the reason.
+    """
+    require("train", to=f"read {section.weights}")
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
+
+    kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        config = first_layers(AutoConfig.from_pretrained(folder), section)
+        # Transformers lists the weights of layers that are not kept, and draws bars.
+        with _unheard("transformers.modeling_utils"), without_bars():
+            model, loaded = kind.from_pretrained(
+                folder, config=config, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
+            )
+    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+        raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
+    if section.quantize != "none":
+        _settle_quantized(model)
+        _let_go_of_files(model)
+    check_serves(model.eval(), section, absent=loaded["missing_keys"])
+    return model.requires_grad_(False), tokenizer
+
+
+def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()) -> None:
+    """Whether a model can be the encoder or the decoder that a section describes.
+
+    Args:
+        model: a transformers model in evaluation mode.
+        section: an encoder's or a decoder's.
+        absent: names of the model's weights that its files lack.
+
+    Raises:
+        ModelError: it cannot; the message gives the reason.
+    """
+    part, needs = ("encoder", _ENCODER_INPUTS) if isinstance(section, EncoderSection) else ("decoder", _DECODER_INPUTS)
+    refused = f"{section.weights} ({type(model).__name__}) cannot serve as {part}: "
+    if (reason := refusal(model.config, encoder=part == "encoder")) is not None:
+        raise ModelError(f"{refused}{reason}")
+    if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
+        raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
+    if isinstance(section, EncoderSection) and section.pooling == "mean":
+        absent = [name for name in absent if not name.startswith("pooler.")]
+    if absent := sorted(absent):
+        remedy = "; set model.encoder.pooling = 'mean'" if absent[0].startswith("pooler.") else ""
+        raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
+    if part == "decoder" and not _reads_forwards(model):
+        raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
+
+
+def refusal(config: Any, *, encoder: bool) -> str | None:
+    """Why an architecture cannot serve as encoder, or as decoder; none where nothing is known against it."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING, MODEL_MAPPING
+
+    kind = type(config)
+    if config.is_encoder_decoder:
+        return f"{config.model_type} is an encoder-decoder model, and LogLLM wants one half alone"
+    if encoder:
+        return None if kind in MODEL_MAPPING else f"transformers knows no plain model of {config.model_type}"
+    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        return f"{config.model_type} is no causal language model: it gives no next-token logits"
+    if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
+    return None
+
+
+def _reads_forwards(model: Any) -> bool:
+    """Whether the logits at a position are the same whatever comes after it."""
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    with torch.no_grad():
+        logits = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False).logits[:, 0].float()  # (2, v)
+    close = 1e-5 if model.dtype == torch.float32 else 1e-2
+    return bool((logits[0] - logits[1]).abs().max() <= close * logits.abs().max())
+
+
+def _settle_quantized(model: Any) -> None:
+    """Keep bitsandbytes' 4-bit layers to what the settings say.
+
+    Left alone they change the compute format to that of their first input, and on processors with AVX512-BF16 the first pass without
+    gradients repacks their weights for a kernel that has no backward pass: training would go on, and nothing below would learn.
+    """
+    for module in model.modules():
+        if hasattr(module, "compute_type_is_set"):
+            module.compute_type_is_set = True
+            module.support_avx512bf16_for_cpu = False
+
+
+def _let_go_of_files(model: nn.Module) -> None:
+    """Give back what 4-bit loading on the CPU leaves behind: more than the 4 bits save.
+
+    Weights that stay whole, such as the embeddings, keep the mapped file of all weights in memory; what was read to be packed stays with the
+    C library's allocator (small tier, measured: 1,035 MB beyond the libraries' own, 297 MB after this; 629 MB in float32).
+    """
+    for parameter in model.parameters():
+        if parameter.device.type == "cpu" and parameter.dtype.is_floating_point:
+            parameter.data = parameter.data.clone()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:  # glibc has it, musl has not
+        trim(0)
+
+
+def lora_targets(model: nn.Module) -> tuple[str, ...]:
+    """Names of the layers that compute attention's query and value.
+
+    Raises:
+        ModelError: an architecture whose projections have names not known here.
+    """
+    found = targets_among(name for name, _ in model.named_modules())
+    if found is None:
+        raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
+    return found
+
+
+def targets_among(layers: Iterable[str]) -> tuple[str, ...] | None:
+    """Last names of the layers among a model's that compute attention's query and value; none where no name is known here.
+
+    >>> targets_among(["layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj", "lm_head"])
+    ('q_proj', 'v_proj')
+    """
+    names = {layer.rpartition(".")[2] for layer in layers}
+    for pair in _TARGETS:
+        if names.issuperset(pair):
+            return pair
+    return next(((fused,) for fused in _FUSED_TARGETS if fused in names), None)
+
+
+def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
+    """The model with LoRA adapters, frozen until a stage trains them.
+
+    Raises:
+        ModelError: a target that the model does not have, or embeddings.
+    """
+    import_bitsandbytes()
+    from peft import LoraConfig, get_peft_model
+
+    targets = section.targets or lora_targets(model)
+    fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in model.modules())
+    config = LoraConfig(
+        r=section.r, lora_alpha=section.alpha, lora_dropout=section.dropout, target_modules=list(targets), fan_in_fan_out=fan_in_fan_out
+    )
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT asks transformers for it
+            model = get_peft_model(model, config)
+    except ValueError as exc:
+        raise ModelError(f"{part}: {str(exc).splitlines()[0]}; check model.{part}.lora.targets") from exc
+    if any(hasattr(table, "base_layer") for table in (model.get_input_embeddings(), model.get_output_embeddings())):
+        # The head's rows of the two answers are read alone, and often its weights are the input embeddings' too.
+        raise ModelError(f"{part}: embeddings and output head take no adapters; take them out of model.{part}.lora.targets")
+    return model.requires_grad_(False)
+
+
+def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
+    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
+    if section.quantize == "none":
+        return {}
+    if not import_bitsandbytes():
+        raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
+    from transformers import BitsAndBytesConfig
+
+    return {
+        "quantization_config": BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=False,
+            bnb_4bit_compute_dtype=getattr(torch, section.compute),
+        )
+    }
+
+
+def import_bitsandbytes() -> bool:
+    """Import bitsandbytes where it is installed, before PEFT does and it warns of a missing kernel.
+
+    That kernel is for 4-bit weights without a backward pass, which LogLLM does not use anyway.
+
+    Returns:
+        Whether it is installed.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("bitsandbytes") is None:
+        return False
+    with _unheard("bitsandbytes.backends.cpu.ops"):
+        import bitsandbytes  # noqa: F401
+    return True
+
+
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Nothing but errors from one logger of a library's, inside a `with` block."""
+
+    def grave(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    # A filter, not a level: transformers takes its logger's level for a wish to hear more.
+    logger = logging.getLogger(name)
+    logger.addFilter(grave)
+    try:
+        yield
+    finally:
+        logger.removeFilter(grave)
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """No progress bars of transformers' inside a `with` block; what was set before is set again after it."""
+    from transformers.utils import logging as talk
+
+    bars: Any = talk
+    shown = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            bars.enable_progress_bar()

@@ -1,0 +1,171 @@
+"""A model drawn from its configuration alone: every layer and every shape, no weights; an 8-billion model takes seconds."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from logllm.config.model import DecoderSection, EncoderSection, ModelSection
+from logllm.errors import ModelError, first_line
+from logllm.model.base.backbone import refusal
+from logllm.model.base.depth import first_layers
+from logllm.model.base.published import AssumedTokenizer, configuration
+from logllm.model.base.weights import here
+from logllm.model.decoder import Decoder
+from logllm.model.encoder import Encoder
+from logllm.model.logllm import LogLLM
+from logllm.model.prompt import render
+
+_NF4_BLOCK = 64
+"""4-bit weights that share one float32 scale."""
+
+
+@dataclass
+class Blueprint:
+    """LogLLM without weights: its layers run on tensors that have a shape, a format and a device, and hold nothing."""
+
+    model: LogLLM
+    tokenizer: Any
+    """The encoder's."""
+    assumed: tuple[str, ...]
+    """Base models that are not here, whose shapes are the published ones and whose tokenizers are assumed."""
+    weights: int
+    """Bytes of the base models' weights."""
+    transient: int
+    """Bytes of the largest 4-bit layer while it is multiplied."""
+    mode: FakeTensorMode = field(repr=False)
+    """Torch's `FakeTensorMode`: what runs inside it computes shapes alone, on the paths that real tensors would take."""
+
+
+def draw(section: ModelSection) -> Blueprint:
+    """Draw a model without reading or fetching weights.
+
+    Raises:
+        ModelError: neither a model's configuration nor its published shape is here, or it cannot serve in its part.
+    """
+    sections: list[EncoderSection | DecoderSection] = [section.encoder, section.decoder]
+    folders = {each.weights: here(each.weights) for each in sections}
+    bases = [outline(configuration(each.weights), each) for each in sections]
+    weights = transient = 0
+    for base, each in zip(bases, sections, strict=True):
+        weights += weight_bytes(base, quantize=each.quantize)
+        if each.quantize == "nf4":
+            largest = max((layer.weight.numel() for layer in packed_layers(base)), default=0)
+            transient = max(transient, largest * getattr(torch, each.compute).itemsize)
+    tokenizers = [_tokenizer(folders[each.weights]) for each in sections]
+    rounding = torch.float16 if section.projector.output == "float16" else torch.float32
+    with torch.device("meta"):
+        prompt = render(section.prompt, tokenizers[-1])
+        model = LogLLM(Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder), prompt=prompt, rounding=rounding)
+    mode = pretend(model)
+    try_out(model.encoder, mode, name=section.encoder.weights)
+    try_out(model.decoder, mode, name=section.decoder.weights)
+    return Blueprint(
+        model=model.eval(),
+        tokenizer=tokenizers[0],
+        assumed=tuple(name for name, folder in folders.items() if folder is None),
+        weights=weights,
+        transient=transient,
+        mode=mode,
+    )
+
+
+def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
+    """A base model, or what the section keeps of it, on torch's `meta` device: parameters with shape and format, without memory.
+
+    Raises:
+        ModelError: it cannot serve as what the section asks for, or has fewer layers than it asks for.
+    """
+    encoder = isinstance(section, EncoderSection)
+    reason = refusal(config, encoder=encoder)
+    if reason is not None:
+        raise ModelError(f"{section.weights} cannot serve as {'encoder' if encoder else 'decoder'}: {reason}")
+    return bare(first_layers(config, section), encoder=encoder, dtype=getattr(torch, section.dtype))
+
+
+def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
+    """What transformers builds of a configuration, with or without a language model's head, on the `meta` device.
+
+    Raises:
+        ModelError: transformers cannot build it.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    kind: Any = AutoModel if encoder else AutoModelForCausalLM
+    try:
+        with torch.device("meta"):
+            model = kind.from_config(config, dtype=dtype)
+    except (ValueError, KeyError, ImportError) as exc:
+        reason = first_line(exc)
+        raise ModelError(f"transformers cannot build a {config.model_type} model of this configuration ({reason:.120})") from exc
+    model.eval().requires_grad_(False)
+    return model  # type: ignore[no-any-return]
+
+
+def packed_layers(base: Any) -> list[Any]:
+    """The layers that 4-bit loading packs: every linear one but the output head."""
+    head = base.get_output_embeddings()
+    return [layer for layer in base.modules() if type(layer).__name__ in {"Linear", "Conv1D"} and layer is not head]
+
+
+def weight_bytes(base: nn.Module, *, quantize: str) -> int:
+    """Bytes of a base model's weights; tied ones count once."""
+    packed = {id(layer.weight) for layer in packed_layers(base)} if quantize == "nf4" else set()
+    return sum(
+        parameter.numel() // 2 + 4 * -(-parameter.numel() // _NF4_BLOCK) if id(parameter) in packed else parameter.nbytes
+        for parameter in base.parameters()
+    )
+
+
+def pretend(model: nn.Module) -> FakeTensorMode:
+    """Give a model on `meta` tensors that say they are on the CPU, so that torch chooses the CPU's paths (attention above all).
+
+    Returns:
+        The mode in which such a model runs.
+    """
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    made: dict[int, Tensor] = {}
+
+    def pretended(tensor: Tensor) -> Tensor:
+        if id(tensor) not in made:
+            fake = mode.fake_tensor_converter.from_meta_and_device(mode, tensor.detach(), torch.device("cpu"))
+            made[id(tensor)] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+        return made[id(tensor)]
+
+    kept = [*model.parameters(), *model.buffers()]  # ids stay theirs while they live
+    for module in model.modules():
+        places: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+        for place in places:
+            place.update({name: pretended(tensor) for name, tensor in place.items() if tensor is not None})
+    del kept
+    return mode
+
+
+def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None:
+    """Run an encoder or decoder on two short inputs.
+
+    Raises:
+        ModelError: its forward pass does not take what LogLLM gives, or does not give what LogLLM takes.
+    """
+    with mode, torch.no_grad():
+        ids, mask = torch.zeros((2, 4), dtype=torch.int64), torch.ones((2, 4), dtype=torch.int64)
+        try:
+            if isinstance(part, Encoder):
+                part(ids, mask)
+            else:
+                part(part.embed(ids), mask, keep=1)
+        except (TypeError, ValueError, AttributeError) as exc:
+            kind = type(part).__name__.lower()
+            raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({first_line(exc):.160})") from exc
+        except RuntimeError:
+            # Shapes that depend on what is computed, as in a mixture of experts: nothing is known against the model.
+            return
+
+
+def _tokenizer(folder: Path | None) -> Any:
+    from transformers import AutoTokenizer
+
+    return AssumedTokenizer() if folder is None else AutoTokenizer.from_pretrained(folder)

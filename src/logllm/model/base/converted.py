@@ -1,0 +1,179 @@
+"""SmolLM2 out of its GGUF file: the very bytes that transformers 5.23 wrote, by which runs know this base model.
+
+A run's manifest holds a hash over the files of its base models (`logllm.runs.fingerprint`). Whoever converts the file, and with whatever
+versions, gets files of the same hash.
+"""
+
+import json
+import math
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from logllm.model.base.gguf import Floats, Gguf
+
+_WRITER = "5.23.0"
+_SPECIAL = 3
+"""Kind of a token that stands for no text."""
+_AROUND = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+_LAYER = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+
+def convert(folder: Path, file: str) -> None:
+    """Write what a GGUF file holds, in float32, as `config.json`, `model.safetensors` and a tokenizer beside it, and remove it.
+
+    Raises:
+        ModelError: it is no such file, or its numbers are of a kind not read here.
+    """
+    source = Gguf(folder / file)
+    _write_settings(folder / "config.json", _config(source.facts))
+    _write_settings(folder / "tokenizer_config.json", _tokenizer_config(source.facts))
+    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(source.facts), indent=2, ensure_ascii=False), encoding="utf-8")
+    (folder / "chat_template.jinja").write_text(source.facts["tokenizer.chat_template"], encoding="utf-8")
+    _write_tensors(folder / "model.safetensors", source)
+    (folder / file).unlink()
+
+
+def _write_settings(path: Path, settings: dict[str, Any]) -> None:
+    """Write settings as transformers does."""
+    path.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _config(facts: dict[str, Any]) -> dict[str, Any]:
+    """The model's configuration."""
+    return {
+        "_model_name_or_path": facts["general.name"],
+        "architectures": ["LlamaForCausalLM"],
+        "attention_bias": False,
+        "attention_dropout": 0.0,
+        "bos_token_id": facts["tokenizer.ggml.bos_token_id"],
+        "dtype": "float32",
+        "eos_token_id": facts["tokenizer.ggml.eos_token_id"],
+        "head_dim": facts["llama.rope.dimension_count"],
+        "hidden_act": "silu",
+        "hidden_size": facts["llama.embedding_length"],
+        "initializer_range": 0.02,
+        "intermediate_size": facts["llama.feed_forward_length"],
+        "max_position_embeddings": facts["llama.context_length"],
+        "mlp_bias": False,
+        "model_type": "llama",
+        "num_attention_heads": facts["llama.attention.head_count"],
+        "num_hidden_layers": facts["llama.block_count"],
+        "num_key_value_heads": facts["llama.attention.head_count_kv"],
+        "pad_token_id": facts["tokenizer.ggml.padding_token_id"],
+        "pretraining_tp": 1,
+        "rms_norm_eps": facts["llama.attention.layer_norm_rms_epsilon"],
+        "rope_parameters": {"rope_theta": facts["llama.rope.freq_base"], "rope_type": "default"},
+        "tie_word_embeddings": True,
+        "transformers_version": _WRITER,
+        "unk_token_id": facts["tokenizer.ggml.unknown_token_id"],
+        "use_cache": True,
+        "vocab_size": facts["llama.vocab_size"],
+    }
+
+
+def _tokenizer_config(facts: dict[str, Any]) -> dict[str, Any]:
+    """What the tokenizer's special tokens are."""
+    names = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
+    tokens = facts["tokenizer.ggml.tokens"]
+    return {
+        "backend": "tokenizers",
+        **{f"{name}_token": tokens[facts[f"tokenizer.ggml.{told}_token_id"]] for name, told in names.items()},
+        "is_local": True,
+        "local_files_only": False,
+        "model_max_length": int(1e30),
+        "tokenizer_class": "TokenizersBackend",
+    }
+
+
+def _tokenizer(facts: dict[str, Any]) -> dict[str, Any]:
+    """The tokenizer: pairs of bytes, joined in the order in which they were learnt."""
+    tokens, kinds = facts["tokenizer.ggml.tokens"], facts["tokenizer.ggml.token_type"]
+    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    special = [
+        {"id": at, "content": token, **plain} for at, (token, kind) in enumerate(zip(tokens, kinds, strict=True)) if kind == _SPECIAL
+    ]
+    sequences = {name: {"Sequence": {"id": name, "type_id": kind}} for kind, name in enumerate("AB")}
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": special,
+        "normalizer": None,
+        "pre_tokenizer": _byte_level(add_prefix_space=False),
+        "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [sequences["A"]],
+            "pair": [sequences["A"], sequences["B"]],
+            "special_tokens": {},
+        },
+        "decoder": _byte_level(add_prefix_space=True),
+        "model": {
+            "type": "BPE",
+            "dropout": None,
+            "unk_token": None,
+            "continuing_subword_prefix": "",
+            "end_of_word_suffix": "",
+            "fuse_unk": False,
+            "byte_fallback": False,
+            "ignore_merges": False,
+            "vocab": {token: at for at, token in enumerate(tokens)},
+            "merges": [pair.split(" ") for pair in facts["tokenizer.ggml.merges"]],
+        },
+    }
+
+
+def _byte_level(*, add_prefix_space: bool) -> dict[str, Any]:
+    """A step that takes text as bytes, or bytes as text."""
+    return {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": True, "use_regex": True}
+
+
+def _write_tensors(path: Path, source: Gguf) -> None:
+    """Write all tensors as safetensors: a length, a header in JSON, then the numbers, one tensor in memory at a time."""
+    tensors = sorted((_name(name), name) for name in source.tensors)
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    end = 0
+    for name, stored in tensors:
+        shape = source.tensors[stored].shape
+        start, end = end, end + 4 * math.prod(shape)
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        for numbers in _in_order(tensors, source):
+            file.write(numbers.tobytes())
+
+
+def _in_order(tensors: list[tuple[str, str]], source: Gguf) -> Iterator[Floats]:
+    """Tensors as transformers has them."""
+    heads = {"attn_q": source.facts["llama.attention.head_count"], "attn_k": source.facts["llama.attention.head_count_kv"]}
+    for _, stored in tensors:
+        numbers = source.tensor(stored)
+        kind = stored.split(".")[-2]
+        yield _unwoven(numbers, heads=heads[kind]) if kind in heads else numbers
+
+
+def _unwoven(weight: Floats, *, heads: int) -> Floats:
+    """Rows of a head's two halves one after the other; GGUF has those that are turned together side by side."""
+    halves = weight.reshape(heads, -1, 2, weight.shape[-1])
+    return halves.swapaxes(1, 2).reshape(weight.shape)
+
+
+def _name(stored: str) -> str:
+    """Transformers' name of a tensor."""
+    if stored in _AROUND:
+        return _AROUND[stored]
+    _, layer, part, kind = stored.split(".")
+    return f"model.layers.{layer}.{_LAYER[part]}.{kind}"

@@ -1,0 +1,1 @@
+"""Scoring: the same network with every distinct thing computed once."""

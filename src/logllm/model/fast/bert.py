@@ -1,0 +1,213 @@
+"""BERT encoders for scoring: messages side by side without padding."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from logllm.data.sequences import Rows
+from logllm.model.batch import MessageTokens, in_passes
+from logllm.model.fast.lanes import Lanes
+from logllm.model.fast.packing import Linear, Room, product
+from logllm.model.fast.source import Source
+
+_MANY = 256
+"""Tokens of one length from which attention head by head pays."""
+_TAME = 1e30
+"""Largest sum of a softmax's exponentials, and smallest its inverse, at which no maximum need be taken off first."""
+
+
+class Run(NamedTuple):
+    """Messages of one length that follow each other in a chunk."""
+
+    messages: int
+    """How many there are."""
+    tokens: int
+    """Of each."""
+
+
+class Norm(NamedTuple):
+    """A layer norm."""
+
+    weight: Tensor
+    bias: Tensor
+    eps: float
+
+    def of(self, x: Tensor) -> Tensor:
+        """States normed, (c, d_enc)."""
+        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
+
+
+class _Layer(NamedTuple):
+    """One layer's matrices, (d_in, d_out) each.
+
+    The biases of `output` and `outer` are in the states already: the norm before adds them, and what else reads those states
+    has them taken out of its own bias, so that no pass over a chunk is made for them.
+    """
+
+    attention: Tensor
+    """Keys, queries and values, whose heads are scaled."""
+    asked: Tensor
+    """Bias of queries and values; one of the keys changes nothing under a softmax."""
+    output: Tensor
+    middle: Norm
+    inner: Linear
+    outer: Tensor
+    end: Norm
+
+    @property
+    def matrices(self) -> tuple[Tensor, ...]:
+        """All that are multiplied with, in their order."""
+        return (self.attention, self.output, self.inner[0], self.outer)
+
+
+class Bert:
+    """An encoder's layers, adapters merged, queries, keys and values in one projection."""
+
+    def __init__(self, source: Source, *, pooling: Literal["mean", "pooler"], chunk: int) -> None:
+        """Take a model's weights.
+
+        Args:
+            source: one that `serves` accepts.
+            pooling: how a message's states become its vector.
+            chunk: tokens that pass a layer together.
+        """
+        config = source.config
+        self._heads, self._width, self._eps = config.num_attention_heads, config.hidden_size, config.layer_norm_eps
+        self._chunk = chunk
+        self._words = source.read("embeddings.word_embeddings.weight")
+        self._places = source.read("embeddings.position_embeddings.weight")
+        self._kind = source.read("embeddings.token_type_embeddings.weight")[0]
+        self._pooler = source.linear("pooler.dense") if pooling == "pooler" else None
+        names = [f"encoder.layer.{number}" for number in range(config.num_hidden_layers)]
+        after = [_bias(source, f"{name}.attention.output.dense") for name in names]
+        self._start = self._norm(source, "embeddings", more=after[0])
+        self.layers = [
+            self._taken(source, name, now=now, then=then)
+            for name, now, then in zip(names, after, [*after[1:], torch.zeros_like(after[0])], strict=True)
+        ]
+
+    @staticmethod
+    def serves(source: Source) -> bool:
+        """Whether a model's architecture is one that this computes."""
+        if source.architecture != "BertModel" or source.dtype is None:
+            return False
+        return source.config.hidden_act == "gelu" and not getattr(source.config, "is_decoder", False)
+
+    def _taken(self, source: Source, layer: str, *, now: Tensor, then: Tensor) -> _Layer:
+        """A layer whose states hold `now` more than the model's, and the next one's `then`."""
+        own = f"{layer}.attention.self"
+        weight, bias = _without(now, source.stacked([f"{own}.key", f"{own}.query", f"{own}.value"]))
+        later = _bias(source, f"{layer}.output.dense")
+        scale = (self._width // self._heads) ** -0.5
+        queries = slice(self._width, 2 * self._width)
+        weight[:, queries] *= scale
+        bias[queries] *= scale
+        return _Layer(
+            attention=weight,
+            asked=bias[self._width :],
+            output=source.linear(f"{layer}.attention.output.dense")[0],
+            middle=self._norm(source, f"{layer}.attention.output", more=later),
+            inner=_without(later, source.linear(f"{layer}.intermediate.dense")),
+            outer=source.linear(f"{layer}.output.dense")[0],
+            end=self._norm(source, f"{layer}.output", more=then),
+        )
+
+    def _norm(self, source: Source, part: str, *, more: Tensor) -> Norm:
+        """A part's norm, which adds something besides."""
+        norm = f"{part}.LayerNorm"
+        return Norm(source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more, self._eps)
+
+    @torch.inference_mode()
+    def vectors(self, tokens: MessageTokens, *, device: torch.device) -> Tensor:
+        """One vector a message, (u, d_enc), float32."""
+        ids, starts = tokens.packed()
+        by_length = np.argsort(tokens.lengths, kind="stable")
+        pooled = torch.zeros((len(by_length), self._width), device=device)
+        plan = list(in_passes(by_length, tokens.lengths[by_length], positions=self._chunk))
+
+        def through(rows: Rows) -> None:
+            lengths = tokens.lengths[rows]
+            depths = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            words = torch.from_numpy(ids[np.repeat(starts[rows], lengths) + depths].astype(np.int64)).to(device)
+            x = self._start.of(self._words[words] + self._kind + self._places[torch.from_numpy(depths).to(device)])  # (c, d_enc)
+            runs = [Run(int(messages), int(length)) for length, messages in zip(*np.unique(lengths, return_counts=True), strict=True)]
+            for layer in self.layers:
+                x = self._pass(x, layer, runs=runs, room=lanes.room)  # (c, d_enc)
+            pooled[torch.from_numpy(rows).to(device)] = torch.cat([self._pool(states) for states in _by_run(x, runs)])
+
+        with closing(Lanes(device, chunks=len(plan))) as lanes:
+            lanes.each(through, plan)
+        return pooled
+
+    def _pass(self, x: Tensor, layer: _Layer, *, runs: Sequence[Run], room: Room) -> Tensor:
+        """One layer over a chunk, (c, d_enc), whose states are written over."""
+        made = product(x, (layer.attention, None), room=room, name="attention")
+        made[:, self._width :].add_(layer.asked)
+        found = room.take("found", rows=len(x), columns=x.shape[1], dtype=x.dtype)
+        for asked, into in zip(_by_run(made, runs), _by_run(found, runs), strict=True):
+            split = asked.view(*asked.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
+            _attend(split, into.view(*into.shape[:2], self._heads, -1), room=room)
+        x = layer.middle.of(x.addmm_(found, layer.output))
+        return layer.end.of(x.addmm_(torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner")), layer.outer))
+
+    def _pool(self, states: Tensor) -> Tensor:
+        """Vectors of messages of one length from their states, (g, t, d_enc) -> (g, d_enc)."""
+        if self._pooler is None:
+            return states.mean(1)
+        weight, bias = self._pooler
+        pooled = states[:, 0] @ weight
+        return torch.tanh(pooled if bias is None else pooled + bias)
+
+
+def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
+    """Attention of messages of one length, whose queries are scaled.
+
+    Products of one head of all messages read it where it stands, and the softmax divides what it weighs instead of the weights; torch's own
+    kernel takes up to twice the time for so few tokens a message.
+
+    Args:
+        split: keys, queries and values, (g, t, 3, heads, width).
+        into: receives what is seen, (g, t, heads, width).
+        room: memory for what is between.
+    """
+    g, t, _, heads, width = split.shape
+    key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
+    if g * t >= _MANY and split.device.type == "cpu":
+        scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(heads, g, t, t)
+        for asked, known, score in zip(query, key, scores, strict=True):
+            torch.bmm(asked, known.transpose(1, 2), out=score)
+        sums = scores.exp_().sum(-1, keepdim=True)  # (heads, g, t, 1)
+        least, most = sums.aminmax()
+        if least > 1 / _TAME and most < _TAME:
+            seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(heads, g, t, width)
+            for score, held, out in zip(scores, value, seen, strict=True):
+                torch.bmm(score, held, out=out)
+            torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
+            return
+    query, key, value = (each.transpose(0, 1) for each in (query, key, value))  # (g, heads, t, width) each
+    seen = nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+    into.copy_(seen.transpose(1, 2))
+
+
+def _by_run(rows: Tensor, runs: Sequence[Run]) -> list[Tensor]:
+    """A chunk's rows as messages, (g, t, d) for each length."""
+    split = rows.split([run.messages * run.tokens for run in runs])  # type: ignore[no-untyped-call]
+    return [part.view(*run, -1) for part, run in zip(split, runs, strict=True)]
+
+
+def _bias(source: Source, layer: str) -> Tensor:
+    """A linear layer's bias in float32."""
+    bias = source.bias(layer)
+    assert bias is not None  # noqa: S101 - all of BERT's have one
+    return bias
+
+
+def _without(more: Tensor, linear: Linear) -> tuple[Tensor, Tensor]:
+    """A linear layer that reads states which hold `more` than they should."""
+    weight, bias = linear
+    assert bias is not None  # noqa: S101 - all of BERT's have one
+    return weight, (bias.double() - more.double() @ weight.double()).to(bias.dtype)

@@ -1,0 +1,250 @@
+"""Llama-family decoders for scoring: one pass over a tree of sequences, layer by layer."""
+
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from threading import Event
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from logllm.data.sequences import Rows
+from logllm.model.fast.lanes import Lanes
+from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, chunks, product
+from logllm.model.fast.rotary import head_width
+from logllm.model.fast.source import Source
+from logllm.model.fast.tree import Tree
+
+LayerProgress = Callable[[int, int], None]
+"""Told how many of how many layers are done."""
+
+_SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+
+_CACHED = 64
+"""Rows of the feed-forward part that stay in a core's nearest cache between two passes over them."""
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """One layer's matrices, (d_in, d_out) each, and biases where there are any."""
+
+    attention: Linear
+    """Queries, keys and values; the weights of the norm before them are in theirs."""
+    output: Linear
+    between: Tensor
+    """Weights of the norm before the feed-forward part."""
+    gate: Linear
+    up: Linear
+    down: Linear
+    norms: Tensor | None
+    """Weights of the norms of each head's queries and keys, where the architecture has them (Qwen3), (heads + kv, width)."""
+
+
+class Llama:
+    """A decoder's layers: adapters merged, queries, keys and values in one projection with the weights of the norm before it.
+
+    In float32 all other matrices stay where they lie, such as in a mapped file: to copy them takes longer than a short log.
+    Nodes of a tree pass a layer in chunks, from norm to norm while a chunk's states are in the processor's cache, on each core
+    another one; keys and values are kept of two layers, the one that is read and the one that follows.
+    Only the sequences' ends pass the last layer's query, output and feed-forward parts.
+    """
+
+    def __init__(self, source: Source, *, dtype: torch.dtype, chunk: int) -> None:
+        """Take a model's weights.
+
+        Args:
+            source: one that `serves` accepts.
+            dtype: of the matrix products; sums along the layers stay in float32.
+            chunk: nodes that pass a layer together.
+        """
+        config = source.config
+        heads, width = config.num_attention_heads, head_width(config)
+        kv = getattr(config, "num_key_value_heads", None) or heads
+        self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
+        self._eps: float = config.rms_norm_eps
+        self._dtype, self._chunk = dtype, chunk
+        assert source.rotary is not None  # noqa: S101 - `serves` wants it
+        self._rotary = source.rotary
+        self._norm, self._head = source.read("model.norm.weight").float(), source.read("lm_head.weight")
+        self._layers = [self._taken(source, f"model.layers.{number}") for number in range(config.num_hidden_layers)]
+
+    @staticmethod
+    def serves(source: Source) -> bool:
+        """Whether a model's architecture is one that this computes, and its weights are not packed into few bits."""
+        if source.architecture not in _SERVED or source.dtype is None or source.rotary is None:
+            return False
+        config = source.config
+        rope = getattr(config, "rope_parameters", None) or {}
+        turned_whole = rope.get("rope_type", "default") not in ("dynamic", "longrope") and rope.get("partial_rotary_factor", 1) == 1
+        return turned_whole and config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None
+
+    def _taken(self, source: Source, layer: str) -> _Layer:
+        attention, feed = f"{layer}.self_attn", f"{layer}.mlp"
+        before, between = (source.read(f"{layer}.{name}_layernorm.weight").float() for name in ("input", "post_attention"))
+        scale, scaled = self._layout.width**-0.5, self._layout.heads * self._layout.width
+        weight, bias = source.stacked([f"{attention}.{name}_proj" for name in "qkv"])
+        weight *= before[:, None]
+        norms = None
+        if f"{attention}.q_norm.weight" in source.shapes:
+            queries, keys = (source.read(f"{attention}.{name}_norm.weight").float() for name in "qk")
+            norms = self._paired(torch.cat([(queries * scale).expand(self._layout.heads, -1), keys.expand(self._layout.kv, -1)]))
+        else:  # the scale of the scores, once for all
+            weight[:, :scaled] *= scale
+            if bias is not None:
+                bias[:scaled] *= scale
+        return _Layer(
+            attention=self._rounded((self._paired(weight.T, dim=0).T, None if bias is None else self._paired(bias))),
+            output=self._rounded(source.linear(f"{attention}.o_proj")),
+            between=between,
+            gate=self._rounded(source.linear(f"{feed}.gate_proj")),
+            up=self._rounded(source.linear(f"{feed}.up_proj")),
+            down=self._rounded(source.linear(f"{feed}.down_proj")),
+            norms=norms,
+        )
+
+    def _rounded(self, linear: Linear) -> Linear:
+        """A linear layer in this decoder's number format."""
+        weight, bias = linear
+        return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
+
+    @torch.inference_mode()
+    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: LayerProgress | None = None) -> Tensor:
+        """Logits of some tokens at the sequences' ends.
+
+        Args:
+            inputs: each node's input vector, (n, d_dec); written over.
+            tree: the nodes' order and paths.
+            ids: the tokens.
+            progress: told of each layer.
+
+        Returns:
+            (b, len(ids)), float32, in the sequences' own order.
+        """
+        x = inputs.float()  # (n, d_dec)
+        stored = torch.empty((2, len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
+        plan = [chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout)]
+        turns = self._turns(tree.depths, x)
+        self._pass(x, stored, turns=turns, plan=plan, progress=progress)
+        ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
+        seen = stored[(len(self._layers) - 1) % 2]
+        states = self._last(x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths)  # (b, d_dec)
+        found = torch.empty((len(ends), len(ids)), device=x.device)
+        found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
+        return found
+
+    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: LayerProgress | None) -> None:
+        """All layers over all nodes, (n, d_dec), of the last one the keys and values only; a chunk's paths lead through chunks before it.
+
+        A lane that has done its part of a layer begins the next one: it waits for what it reads, and no more. Keys and values of
+        two layers are therefore kept, (2, n, ...), in turn.
+        """
+        last = len(self._layers) - 1
+        known, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
+
+        def through(step: tuple[int, int]) -> None:
+            depth, at = step
+            chunk, layer, kept = plan[at], self._layers[depth], stored[depth % 2]
+            some = slice(chunk.start, chunk.end)
+            try:
+                # The chunk's own states, and whoever still reads the keys and values that are written over.
+                needed = [done[depth - 1][at]] if depth else []
+                for before in needed + (done[depth - 2] if depth > 1 else []):
+                    before.wait()
+                heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
+                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=lanes.room, heads=heads)
+                kept[some] = made[:, -kept.shape[1] :]
+                known[depth][at].set()
+                if depth < last:
+                    for earlier in known[depth][:at]:
+                        earlier.wait()
+                    self._finish(layer, x[some], chunk=chunk, seen=(made, kept, self._layout), room=lanes.room)
+            finally:  # nobody waits for what has failed
+                known[depth][at].set()
+                done[depth][at].set()
+
+        steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
+
+        def told(count: int) -> None:
+            if progress is not None and not count % len(plan):
+                progress(count // len(plan), last + 1)
+
+        with closing(Lanes(x.device, chunks=len(plan))) as lanes:
+            lanes.each(through, steps, told=told)
+
+    def _last(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
+        """The last layer's states at the sequences' ends, (b, d_dec), which see all nodes' keys and values."""
+        room = Room(x.device)
+        layer, heads = self._layers[-1], self._layout.heads
+        layout = replace(self._layout, query_row=heads)
+        for chunk in chunks(paths, np.ones(len(x), dtype=np.int64), nodes=self._chunk, layout=layout):
+            some = slice(chunk.start, chunk.end)
+            made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
+            self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
+        return x
+
+    def _paired(self, columns: Tensor, *, dim: int = -1) -> Tensor:
+        """Columns of queries' and keys' heads with what is turned together side by side, as in complex numbers; scores stay as they are.
+
+        Not in 16 bits, for which there are no complex numbers.
+        """
+        if self._dtype != torch.float32:
+            return columns
+        width, count = self._layout.width, columns.shape[dim]
+        places = torch.arange(count, device=columns.device)
+        turning = min(count, (self._layout.heads + self._layout.kv) * width)
+        places[:turning] = places[:turning].view(-1, 2, width // 2).transpose(-1, -2).flatten()
+        return columns.index_select(dim, places)
+
+    def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
+        """What turns each node's heads: cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each."""
+        at = torch.from_numpy(depths).to(like.device)
+        tables = [table[:, None].to(self._dtype) for table in self._rotary.tables(int(depths.max()) + 1, device=like.device)]
+        return [table[at] for table in ([torch.complex(*tables)] if self._dtype == torch.float32 else tables)]
+
+    def _scale(self, x: Tensor) -> Tensor:
+        """What root-mean-square normalisation multiplies each row with, (c, 1)."""
+        squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
+        return squares.div_(x.shape[1]).add_(self._eps).rsqrt_()
+
+    def _normed(self, x: Tensor, room: Room, *, weights: Tensor | None = None) -> Tensor:
+        """States normed, (c, d_dec), times the norm's weights where no matrix holds them."""
+        out = room.take("normed", rows=len(x), columns=x.shape[1], dtype=self._dtype)
+        return torch.mul(x, self._scale(x), out=out) if weights is None else torch.mul(x * self._scale(x), weights, out=out)
+
+    def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
+        """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
+        width, turning = self._layout.width, self._layout.heads + self._layout.kv
+        some = slice(heads.start * width, heads.stop * width)
+        weight, bias = layer.attention
+        made = product(self._normed(x, room), (weight[:, some], None if bias is None else bias[some]), room=room, name="attention")
+        split = made.view(len(x), -1, width)[:, : turning - heads.start]
+        if layer.norms is not None:
+            scales = layer.norms[heads.start : min(heads.stop, turning)]
+            split.mul_(torch.rsqrt(split.float().square().mean(-1, keepdim=True) + self._eps) * scales)
+        if len(turns) == 1:
+            torch.view_as_complex(split.view(*split.shape[:-1], -1, 2)).mul_(turns[0])
+            return made
+        left, right = split.chunk(2, dim=-1)
+        cos, sin = turns
+        turned = (left * cos).addcmul_(right, sin, value=-1)
+        right.mul_(cos).addcmul_(left, sin)
+        left.copy_(turned)
+        return made
+
+    def _finish(self, layer: _Layer, x: Tensor, *, chunk: Chunk, seen: tuple[Tensor, Tensor, Layout], room: Room) -> None:
+        """Attention, output and feed-forward of a chunk, added to its states `x`, (c, d_dec).
+
+        `seen` holds the chunk's queries, all nodes' keys and values, and where heads stand in both.
+        """
+        query, stored, layout = seen
+        found = room.take("found", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
+        for group in chunk.groups:
+            group.attend(query, stored, layout=layout, into=found)
+        add_product(x, found[:-1], linear=layer.output, room=room)
+        normed = self._normed(x, room, weights=layer.between)
+        gate, up = (product(normed, linear, room=room, name=name) for linear, name in ((layer.gate, "gate"), (layer.up, "up")))
+        for some, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
+            torch.nn.functional.silu(some, inplace=True).mul_(factor)
+        add_product(x, gate, linear=layer.down, room=room)

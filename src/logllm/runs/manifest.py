@@ -1,0 +1,143 @@
+"""What a run directory says of itself: its recipe and its manifest, verified; to read them takes no torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from logllm.config.recipe import Recipe
+from logllm.errors import ModelError
+from logllm.runs.fingerprint import remembered_sha256
+from logllm.storage import MANIFEST, sha256, write_atomic
+
+VERSION = 2
+"""Version of the run directory's layout."""
+_READ = (1, 2)
+"""Layouts that are read; in the first the method is always LogLLM."""
+RECIPE = "recipe.toml"
+"""File of the resolved recipe."""
+PROJECTOR = "projector.safetensors"
+"""File of LogLLM's projector."""
+_LARGE = 16_000_000
+"""Bytes from which on a file's hash is remembered."""
+SHIPPED = "postgres"
+"""Name of the run that comes with the package."""
+
+
+def shipped_run() -> Path:
+    """The run that comes with the package: trained on the data set `postgres`, it knows PostgreSQL's logs.
+
+    Raises:
+        ModelError: this installation has none.
+    """
+    folder = Path(str(files("logllm"))) / "runs" / SHIPPED
+    if not (folder / MANIFEST).is_file():
+        raise ModelError(
+            "this installation comes without a trained run: name your own first, or make one with `logllm prepare postgres --out DATA` "
+            "and `logllm train postgres --data DATA --out RUN`"
+        )
+    return folder
+
+
+def find_run(name: str | Path) -> Path:
+    """A run's folder by what a person calls it: the folder, or `postgres` for the run that comes with logllm.
+
+    Raises:
+        ModelError: this installation comes without one.
+    """
+    return shipped_run() if str(name) == SHIPPED and not Path(name).exists() else Path(name)
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """What verdicts call a run: its name and the first digits of the hash of what it has learnt.
+
+    >>> model_name({"name": "app", "files": {"projector.safetensors": "0123456789abcdef"}})
+    'app@01234567'
+    """
+    files = manifest["files"]
+    if PROJECTOR in files:
+        return f"{manifest['name']}@{files[PROJECTOR][:8]}"
+    learnt = json.dumps(files, sort_keys=True).encode()
+    return f"{manifest['name']}@{hashlib.sha256(learnt).hexdigest()[:8]}"
+
+
+def read_recipe(run: Path) -> Recipe:
+    """A run's resolved recipe."""
+    return Recipe.load(run / RECIPE)
+
+
+def write_recipe(run: Path, recipe: Recipe) -> None:
+    """Write the resolved recipe."""
+    write_atomic(run / RECIPE, recipe.toml().encode())
+
+
+def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest; last, since it vouches for everything else."""
+    write_atomic(run / MANIFEST, json.dumps({**manifest, "kind": "run", "version": VERSION}, indent=2).encode())
+
+
+def read_manifest(run: Path) -> dict[str, Any]:
+    """A run's manifest.
+
+    Raises:
+        ModelError: the folder is no run, or one of another layout.
+    """
+    path = run / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        raise ModelError(f"{run} is no run: it has no {MANIFEST}; name the folder that `logllm train --out` wrote") from exc
+    except (OSError, ValueError) as exc:
+        raise ModelError(f"{path} cannot be read: {exc}") from exc
+    if not isinstance(manifest, dict) or manifest.get("kind") != "run":
+        raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; name the folder that `logllm train --out` wrote")
+    if manifest.get("version") not in _READ:
+        raise ModelError(
+            f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {_READ[0]} to {VERSION}: train again"
+        )
+    return manifest
+
+
+def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
+    """The manifest of a finished run whose files are what it says.
+
+    Args:
+        run: its folder.
+        full: read large files, too, such as a merged bundle's models, whatever is remembered of them (`logllm.runs.fingerprint`).
+
+    Raises:
+        ModelError: unfinished, or a file that is missing or changed; the message names the field.
+    """
+    manifest = read_manifest(run)
+    if manifest["state"] != "done":
+        raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
+    for name, wanted in manifest["files"].items():
+        if not (run / name).is_file() or _hash(run / name, full=full) != wanted:
+            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
+    return manifest
+
+
+def check_base_models(run: Path, manifest: Mapping[str, Any], *, found: Mapping[str, Any]) -> None:
+    """Whether the base models are those that a run was trained on.
+
+    Args:
+        run: what error messages call it.
+        manifest: its manifest.
+        found: name and fingerprint of each that is here, as a manifest has them.
+
+    Raises:
+        ModelError: they are not; the message names the field.
+    """
+    for part, wanted in manifest.get("base_models", {}).items():
+        if found.get(part) != wanted:
+            raise ModelError(
+                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found.get(part)}; "
+                "restore those weights or train again"
+            )
+
+
+def _hash(file: Path, *, full: bool) -> str:
+    """A file's SHA-256, remembered where to read it takes a while."""
+    return remembered_sha256(file, full=full) if file.stat().st_size > _LARGE else sha256(file)

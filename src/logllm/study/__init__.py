@@ -1,1 +1,0 @@
-"""How good and how fast is it: measurements of runs."""

@@ -1,0 +1,87 @@
+"""Which run judges which logs, and how they are read."""
+
+import gzip
+from datetime import date
+from io import BytesIO
+
+import pytest
+
+from logllm.config.prepare import PrepareSection
+from logllm.data.reader import Reader
+from logllm.data.recognition import recognise
+from logllm.data.sample import sample
+from logllm.detect.which_run import task
+from logllm.errors import DataError, ModelError, RecipeError
+
+LINE = "2026-11-22 10:00:{:02d}.123 UTC [{}] app@shop LOG:  connection authorized: user=app database=shop\n"
+
+
+@pytest.fixture
+def postgres(tmp_path):
+    path = tmp_path / "postgresql.log"
+    path.write_text("".join(LINE.format(place % 60, 100 + place // 4) for place in range(80)))
+    return path
+
+
+@pytest.fixture
+def shipped(monkeypatch, tiny_run):
+    """The tiny run in place of the one that comes with logllm."""
+    monkeypatch.setattr("logllm.detect.which_run.shipped_run", lambda: tiny_run)
+    return tiny_run
+
+
+def test_a_folder_is_the_run(tiny_run, postgres) -> None:
+    assert task([str(tiny_run), str(postgres), "-"]) == (tiny_run, [str(postgres), "-"], None, None, "")
+
+
+def test_without_one_the_shipped_run_reads_what_the_log_shows(shipped, postgres) -> None:
+    found = task([str(postgres)])
+    assert (found.run, found.logs, found.format.name) == (shipped, [str(postgres)], "postgresql")
+    assert "100.0 % of the first 80 lines" in found.said
+    assert task([str(postgres.parent / "post*.log")]).format == found.format
+
+
+def test_a_log_of_another_kind_is_refused_with_what_to_do(shipped, tmp_path) -> None:
+    other = tmp_path / "app.jsonl"
+    other.write_text('{"message": "up"}\n' * 5)
+    with pytest.raises(DataError) as caught:
+        task([str(other)])
+    for part in ("format: json", "PostgreSQL's logs only", f"`logllm prepare --raw {other} ", "`logllm train small "):
+        assert part in str(caught.value)
+    with pytest.raises(DataError, match="read as plain; the model that comes with logllm knows PostgreSQL's"):
+        task([str(other)], format="plain")
+
+
+def test_a_format_in_place_of_the_run_s(tiny_run, postgres, tmp_path) -> None:
+    (tmp_path / "own.toml").write_text('name = "own"\nkind = "plain"\n')
+    assert task([str(tiny_run), str(postgres)], format="auto").format.name == "postgresql"
+    assert task([str(tiny_run), str(postgres)], format=str(tmp_path / "own.toml")).format.name == "own"
+    with pytest.raises(RecipeError, match="no format 'jsn'"):
+        task([str(tiny_run), str(postgres)], format="jsn")
+
+
+def test_what_is_not_there(tmp_path, tiny_run, tiny_data) -> None:
+    with pytest.raises(DataError, match=r"there is no .*nothere: name a run"):
+        task([str(tmp_path / "nothere")])
+    with pytest.raises(DataError, match="is a run: name the logs to judge after it"):
+        task([str(tiny_run)])
+    with pytest.raises(ModelError, match="is no run: it has no manifest"):
+        task([str(tmp_path), "-"])
+    with pytest.raises(ModelError, match="of another kind"):
+        task([str(tiny_data), "-"])
+
+
+def test_no_shipped_run(postgres, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr("logllm.runs.manifest.files", lambda package: tmp_path)
+    with pytest.raises(ModelError, match=r"comes without a trained run: .*`logllm prepare postgres --out DATA`"):
+        task([str(postgres)])
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_standard_input_loses_no_line_by_being_looked_at(postgres, pack) -> None:
+    whole = postgres.read_bytes() * 600  # more than is looked at
+    text, stdin, _ = sample(["-"], stdin=BytesIO(pack(whole)))
+    described = recognise(text, today=date(2026, 12, 1)).format
+    assert (described.name, len(text)) == ("postgresql", 5_000)
+    reader = Reader(PrepareSection(format=described, sessions=described.sessions), today=date(2026, 1, 1), stdin=stdin)
+    assert sum(frame.height for frame in reader.read(["-"])) == 48_000
