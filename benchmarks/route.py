@@ -62,7 +62,7 @@ def route_of(work: Callable[[], object]) -> Route:
     """The functions of logllm that some work calls, in whatever thread."""
     seen: dict[CodeType, None] = {}
 
-    def note(frame: FrameType, event: str, _: object) -> None:
+    def note(frame: FrameType, event: str, *_: object) -> None:
         if event == "call" and _counts(frame.f_code):
             seen.setdefault(frame.f_code)
 

@@ -16,7 +16,7 @@ from pydantic.fields import FieldInfo
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
-from logllm.data.formats import known, load_format, sessions_of
+from logllm.data.formats import known, load_format
 from logllm.evaluate.tables.charts import plot
 from logllm.evaluate.tables.overview import page as results_page
 
@@ -112,7 +112,7 @@ def page() -> str:
 def formats() -> str:
     """The page on formats with its table of the built-in ones anew."""
     text = FORMATS.read_text(encoding="utf-8").partition(TABLE)[0]
-    rows = [f"| `{each.name}` | {each.kind} | {sessions_of(each)} | {each.title} |" for each in map(load_format, known())]
+    rows = [f"| `{each.name}` | {each.kind} | {each.sessions.in_words} | {each.title} |" for each in map(load_format, known())]
     return text + "\n".join([TABLE, "| name | kind | sessions | for |", "| --- | --- | --- | --- |", *rows, ""])
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import known, load_format, read_fields
+from logllm.data.fields import json_fields, read_fields
+from logllm.data.formats import known, load_format
 from logllm.data.records import Parser
-from logllm.data.structured import json_fields
 from logllm.errors import RecipeError
 
 TODAY = date(2024, 3, 1)

@@ -13,7 +13,8 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import check_format, load_format
+from logllm.data.fields import check_format
+from logllm.data.formats import load_format
 from logllm.data.joining import bounded
 from logllm.data.line_labels import LineLabels
 from logllm.data.reader import Reader

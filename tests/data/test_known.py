@@ -10,7 +10,8 @@ import polars as pl
 import pytest
 
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import known, load_format, read_fields
+from logllm.data.fields import read_fields
+from logllm.data.formats import known, load_format
 from logllm.data.records import Parser
 
 TODAY = date(2024, 3, 1)

@@ -15,8 +15,8 @@ from logllm.config.prepare import PrepareSection
 from logllm.data.formats import known, load_format
 from logllm.data.reader import Reader
 from logllm.data.recognition import fit_of, fitting, recognise
+from logllm.data.rows import header
 from logllm.data.sample import sample
-from logllm.data.structured import header
 
 TODAY = date(2024, 3, 1)
 SERVER = [

@@ -48,7 +48,7 @@ def keyed(*keys, seconds=None):
 
 def run(section, rows, *, cuts=(), first=1):
     """All sessions, the records pushed in frames that end at some cuts; and the sessionizer."""
-    grouping = sessionizer(section, first=first)
+    grouping = sessionizer(section)
     records = frame(rows, first)
     bounds = [0, *sorted(cuts), len(rows)]
     pieces = [grouping.push(records[begin:end]) for begin, end in pairwise(bounds)]

@@ -67,10 +67,13 @@ def formats(
     """A format's description, as the TOML that you would write for your own."""
     import tomli_w
 
-    from logllm.data.formats import fields_of, known, load_format, sessions_of
+    from logllm.data.fields import fields_of
+    from logllm.data.formats import known, load_format
 
     if name is None:
-        rows = [(each.name, each.kind, ", ".join(fields_of(each)), sessions_of(each), each.title) for each in map(load_format, known())]
+        rows = [
+            (each.name, each.kind, ", ".join(fields_of(each)), each.sessions.in_words, each.title) for each in map(load_format, known())
+        ]
         table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
         note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
     else:

@@ -29,9 +29,38 @@ class SessionSection(Section):
     max_open_sessions: int = Field(default=1_000_000, ge=1)
     """Open key sessions held at once; beyond it the ones idle for longest close early."""
 
+    @property
+    def by_key(self) -> bool:
+        """Whether records name their sessions; else sessions are windows, stretches of the log that may end between any two records."""
+        return self.by == "key"
+
+    @property
+    def key(self) -> tuple[str | None, str | None]:
+        """The field that holds the key of a record, and the pattern that finds it in the message; of windows neither."""
+        return (self.key_field, self.key_pattern) if self.by_key else (None, None)
+
+    @property
+    def overlapping(self) -> bool:
+        """Whether a record may be in several windows."""
+        return not self.by_key and self.step is not None and self.step < self.size
+
+    @property
+    def in_words(self) -> str:
+        """How records become sessions, in a few words.
+
+        >>> SessionSection(by="key", key_field="pid").in_words, SessionSection(by="time", size=60).in_words
+        ('by pid', 'windows of 60 seconds')
+        """
+        kinds = {
+            "key": f"by {self.key_field or self.key_pattern}",
+            "count": f"windows of {self.size} records",
+            "time": f"windows of {self.size} seconds",
+        }
+        return kinds[self.by]
+
     @model_validator(mode="after")
     def _keys_when_by_key(self) -> Self:
-        if self.by == "key" and (self.key_pattern is None) == (self.key_field is None):
+        if self.by_key and (self.key_pattern is None) == (self.key_field is None):
             raise ValueError("sessions by key take one of key_pattern and key_field")
         if self.step is not None and self.step > self.size:
             raise ValueError(f"step {self.step} is larger than size {self.size}: records would belong to no window")

@@ -76,7 +76,7 @@ def reading(settings: PrepareSection, described: FormatSection) -> PrepareSectio
     ('block', 'cut', 'blk_-?\\d+')
     """
     sessions, theirs = settings.sessions, described.sessions
-    if sessions.by == theirs.by == "key":
+    if sessions.by_key and theirs.by_key:
         sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
     return settings.model_copy(update={"format": described, "sessions": sessions})
 

@@ -1,17 +1,16 @@
 """Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
 
-from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import polars as pl
 
 from logllm.config.format import PartialSection
-from logllm.data.lines import LONGEST_LINE, Lines
+from logllm.data.lines import LONGEST_LINE, Counts, Lines
 from logllm.data.records import Records
 
 Piece = TypeVar("Piece")
-Counts = MutableMapping[str, int]
 
 _FAR = 1000
 """Lines of other streams that may lie between two pieces of a line."""

@@ -3,7 +3,7 @@
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
@@ -20,6 +20,8 @@ STDIN = "-"
 """The name that stands for standard input."""
 LONGEST_LINE = 1 << 20
 """Characters kept of a line; what is longer is cut and counted."""
+Counts = MutableMapping[str, int]
+"""What was read and what was not, by name, in plain counts."""
 
 _BLOCK = 4 << 20
 _PIECE = 1 << 16

@@ -9,7 +9,7 @@ from typing import Literal
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.data.structured import WHOLE, bare_name, json_fields
+from logllm.data.fields import WHOLE, bare_name, json_fields
 from logllm.data.times import parse_times
 
 _LOOKED_AT = 200  # rows

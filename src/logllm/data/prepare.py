@@ -130,7 +130,7 @@ def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSecti
 
 def _by_records(settings: PrepareSection) -> bool:
     """Whether parts are divided between records, not between sessions."""
-    return settings.split.by == "time" and settings.sessions.by != "key"
+    return settings.split.by == "time" and not settings.sessions.by_key
 
 
 def _to_divide(group: Grouped) -> pl.DataFrame:
@@ -201,6 +201,6 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         )
         del told["unlabelled"]
     warnings += [agreeing(counts[name], text) for name, text in told.items() if counts.get(name)]
-    if settings.split.by == "random" and (settings.sessions.step or settings.sessions.size) < settings.sessions.size:
+    if settings.split.by == "random" and settings.sessions.overlapping:
         warnings.append("windows overlap and are divided at random: parts share lines")
     return warnings

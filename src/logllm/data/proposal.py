@@ -10,8 +10,7 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.counting import plural
-from logllm.data.formats import fields_of, read_fields
-from logllm.data.structured import bare_name, json_fields
+from logllm.data.fields import bare_name, fields_of, json_fields, read_fields
 
 _NAMED = 0.95  # of all lines at least that many name the key
 _OWN_NAMED = 0.5  # and where the format itself says which key
@@ -91,8 +90,8 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
     """
     fields = fields.filter(pl.col("message").is_not_null())
     own = described.sessions
-    if own.by != "key" and own != SessionSection():
-        return Proposal(own, f"windows of {own.size} {'lines' if own.by == 'count' else 'seconds'}, as the format {described.name} has it")
+    if not own.by_key and own != SessionSection():
+        return Proposal(own, f"{own.in_words}, as the format {described.name} has it")
     seen: list[str] = []
     for sessions, enough in _candidates(fields, own):
         keys = fields[sessions.key_field] if sessions.key_field else fields["message"].str.extract_all(sessions.key_pattern or "")
@@ -158,7 +157,7 @@ def _rank(name: str) -> int | None:
 
 def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[tuple[SessionSection, float]]:
     """Sessions by key that may suit, the likeliest first, each with the share of lines that must name the key."""
-    if own.by == "key" and (own.key_field is None or own.key_field in fields.columns):
+    if own.by_key and (own.key_field is None or own.key_field in fields.columns):
         yield own, _OWN_NAMED
     ranked = [(rank, name) for name in fields.columns if (rank := _rank(name)) is not None]
     for _, name in sorted(ranked, key=lambda each: each[0]):

@@ -116,7 +116,7 @@ def _cut_then_windowed(batches: Iterator[pl.DataFrame], settings: PrepareSection
     """Windows of the first records and windows of the last, so that none reaches across the split."""
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)
-    sessionizers = [sessionizer(settings.sessions), sessionizer(settings.sessions, first=cut + 1)]
+    sessionizers = [sessionizer(settings.sessions), sessionizer(settings.sessions)]
     pieces = []
     for grouping, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
         pieces.append(pl.concat([grouping.push(piece), grouping.flush()]))

@@ -20,8 +20,7 @@ from logllm.data.messages import MessageTable
 from logllm.data.recognition import fitting
 from logllm.data.records import Parser, Records
 from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
-from logllm.data.rows import Rows
-from logllm.data.structured import header
+from logllm.data.rows import Rows, header
 from logllm.errors import DataError
 
 _SHOWN_REJECTS = 3

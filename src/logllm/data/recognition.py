@@ -9,13 +9,13 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.data.formats import known, load_format, read_fields
+from logllm.data.fields import WHOLE, read_fields
+from logllm.data.formats import known, load_format
 from logllm.data.joining import Blocks
 from logllm.data.naming import structured_formats
 from logllm.data.prefix import postgres_format
 from logllm.data.proposal import propose, sample_fields
-from logllm.data.rows import Rows
-from logllm.data.structured import WHOLE, header
+from logllm.data.rows import Rows, header
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
 

@@ -8,7 +8,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
-from logllm.data.formats import Fields, check_format, check_pattern, read_fields
+from logllm.data.fields import Fields, check_format, check_pattern, read_fields
 from logllm.data.times import parse_times
 from logllm.errors import RecipeError
 
@@ -38,10 +38,9 @@ class Parser:
         """
         self._format = described
         self._today = today
-        self._key_field = sessions.key_field if sessions.by == "key" else None
-        self._key_pattern = sessions.key_pattern if sessions.by == "key" else None
+        self._key_field, self._key_pattern = sessions.key
         check_format(described, key_field=self._key_field)
-        if sessions.by == "key" and sessions.idle is not None and described.time is None:
+        if sessions.by_key and sessions.idle is not None and described.time is None:
             raise RecipeError(
                 f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
             )

@@ -1,12 +1,30 @@
-"""Lines to whole rows of CSV: quoted cells may hold line breaks, and a quote that nobody closes costs the row it stands in."""
+"""CSV: column names, cells, and lines to whole rows; quoted cells may hold line breaks, and a quote that nobody closes costs the row it stands in."""
 
+import csv
 import re
 
 import polars as pl
 
-from logllm.data.joining import Counts
-from logllm.data.lines import LONGEST_LINE
-from logllm.data.structured import cell_pattern
+from logllm.data.lines import LONGEST_LINE, Counts
+
+
+def header(text: str, separator: str) -> tuple[str, ...]:
+    """Column names of a CSV file's first row; none where it is no row.
+
+    >>> header("at;'log' text;x", ";")
+    ('at', "'log' text", 'x')
+    """
+    try:
+        cells = next(csv.reader([text.removeprefix("\ufeff").replace("\r", " ")], delimiter=separator), [])
+    except csv.Error:  # a quote within a cell that is not quoted, or a cell of megabytes
+        return ()
+    return tuple(cell.strip() for cell in cells)
+
+
+def cell_pattern(separator: str) -> str:
+    """Pattern of a cell, quoted or not; a quote is one where a cell begins (RFC 4180, section 2)."""
+    between = re.escape(separator)
+    return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'
 
 
 class Rows:

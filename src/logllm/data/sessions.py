@@ -1,5 +1,6 @@
 """Records to sessions: by key, by count, by time."""
 
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -29,12 +30,12 @@ class Sessionizer(Protocol):
         """Sessions still open, all of them or those idle since `before`."""
 
 
-def sessionizer(settings: SessionSection, *, first: int = 1) -> Sessionizer:
-    """The sessionizer that settings ask for.
+_KINDS: Mapping[str, Callable[[SessionSection], Sessionizer]] = {"key": KeySessions, "count": CountWindows, "time": TimeWindows}
+"""A sessionizer by the name of its kind in `SessionSection.by`."""
 
-    Args:
-        settings: The grouping.
-        first: The number of the first record that will be pushed, by which windows of records are named; others go by the records' own.
+
+def sessionizer(settings: SessionSection) -> Sessionizer:
+    """The sessionizer that settings ask for.
 
     >>> from logllm.data.grouping import RECORDS
     >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []], "message": [7, 7, 8],
@@ -43,6 +44,4 @@ def sessionizer(settings: SessionSection, *, first: int = 1) -> Sessionizer:
     >>> windows.push(records)["session"].to_list(), windows.flush()["lines"].to_list()
     (['2@1'], [[4]])
     """
-    if settings.by == "key":
-        return KeySessions(settings)
-    return CountWindows(settings, first=first) if settings.by == "count" else TimeWindows(settings)
+    return _KINDS[settings.by](settings)

@@ -16,17 +16,20 @@ class CountWindows:
     The last, short window is kept; where windows overlap there is one such, the first that reaches the end.
     """
 
-    def __init__(self, settings: SessionSection, *, first: int = 1) -> None:
+    def __init__(self, settings: SessionSection) -> None:
         self.grouping = Grouping(settings)
         self.counts: dict[str, int] = {}
         self._size = settings.size
         self._step = settings.step or settings.size
         self._rows = pl.DataFrame(schema=RECORDS)
-        self._next = first  # the record that starts the next window
-        self._covered = first - 1  # the last record that is in some window
+        self._next = 1  # the record that starts the next window
+        self._covered = 0  # the last record that is in some window
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Windows that these records fill."""
+        """Windows that these records fill; the first of all starts with the first record, whatever its number."""
+        if not self._covered and not self._rows.height and records.height:
+            self._next = records["record"][0]
+            self._covered = self._next - 1
         self._rows = pl.concat([self._rows, records])
         last = self._next + self._rows.height - 1
         windows = max(0, (last - self._size + 1 - self._next) // self._step + 1)

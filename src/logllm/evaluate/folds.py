@@ -101,7 +101,7 @@ def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, p
 
 def _fold(past: pl.DataFrame, test: pl.DataFrame, *, prepared: Prepared, share: float) -> Fold:
     """One fold of the sessions before a part, and the part."""
-    windows = prepared.settings.sessions.by != "key"
+    windows = not prepared.settings.sessions.by_key
     train, validation = last_share(without_overlap(past, test) if windows else past, share)
     train = without_overlap(train, validation) if windows else train
     return Fold({"train": train, "validation": validation, "test": test}, past.height - train.height - validation.height)

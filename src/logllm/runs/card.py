@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from logllm.config.recipe import Recipe
+from logllm.config.sessions import SessionSection
 from logllm.counting import plural
 from logllm.runs.manifest import SHIPPED
 
@@ -150,10 +151,7 @@ def _row(name: str, figures: Mapping[str, Any]) -> str:
 def _data(manifest: Mapping[str, Any]) -> str:
     """What it was trained on, as far as the run knows."""
     prepare = manifest["data"]["prepare"]
-    sessions = prepare["sessions"]
-    grouping = {"key": "by key", "count": f"windows of {plural(sessions['size'], 'record')}", "time": f"windows of {sessions['size']} s"}[
-        sessions["by"]
-    ]
+    grouping = SessionSection.read(prepare["sessions"], source="the manifest").in_words
     lines = ["## Training data", "", f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}."]
     if manifest["name"] == SHIPPED:
         lines.append(
