@@ -14,9 +14,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from logllm.data.choice import choose
+from logllm.data.choice import choose, proposed
 from logllm.data.prepare import prepare
-from logllm.data.recognition import recognise
 from logllm.data.sample import sample
 
 _NOTHING: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}, "prepare": {}}
@@ -26,7 +25,7 @@ def found(log: Path) -> dict[str, Any]:
     """The choice for one log timed, and what `prepare` then makes of the whole of it without any option."""
     text, _, lines = sample([log])
     started = time.perf_counter()
-    choice = recognise(text, today=datetime.now(UTC).date(), lines=lines)
+    choice = proposed(text, today=datetime.now(UTC).date(), lines=lines)
     seconds = time.perf_counter() - started
     settings = choose(choice.format, recipe=None, overrides=_NOTHING)
     with tempfile.TemporaryDirectory() as scratch:

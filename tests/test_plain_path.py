@@ -12,6 +12,7 @@ from plain_path import MICRO_BATCH, PlainModel, masker, read_sessions
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.data.choice import choose
+from logllm.data.messages import MessageTable
 from logllm.data.reader import Reader
 from logllm.data.sessions import sessionizer
 from logllm.detect.detector import Detector
@@ -23,9 +24,9 @@ def ours(log, settings: PrepareSection) -> dict[str, list[str]]:
     """Masked messages of each session, by our own reader."""
     from datetime import date
 
-    reader, grouping = Reader(settings, today=date(2026, 1, 1)), sessionizer(settings.sessions)
-    frame = pl.concat([*(grouping.push(records) for records in reader.read([log])), grouping.flush()])
-    messages = reader.messages.messages.to_list()
+    reader, grouping, table = Reader(settings, today=date(2026, 1, 1)), sessionizer(settings.sessions), MessageTable()
+    frame = pl.concat([*(grouping.push(table.numbered(records)) for records in reader.read([log])), grouping.flush()])
+    messages = table.messages.to_list()
     return {session: [messages[at] for at in places] for session, places in frame.select("session", "messages").iter_rows()}
 
 

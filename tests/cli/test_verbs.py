@@ -84,7 +84,7 @@ def test_a_second_detect_takes_every_score_from_the_cache(logllm, tiny_run, tiny
     first = logllm("detect", tiny_run, log)
     assert first.code == 0, first.err
     assert "from cache" not in first.err
-    monkeypatch.setattr("logllm.detect.detector.Detector._loaded", None)  # there is nothing to load it for
+    monkeypatch.setattr("logllm.detect.opened_run.make", None)  # there is nothing to load it for
     second = logllm("detect", shutil.copytree(tiny_run, tmp_path / "elsewhere"), log)
     assert second.code == 0, second.err
     assert second.out == first.out

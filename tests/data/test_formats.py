@@ -10,6 +10,7 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.data.fields import json_fields, read_fields
 from logllm.data.formats import known, load_format
+from logllm.data.lines import Lines
 from logllm.data.records import Parser
 from logllm.errors import RecipeError
 
@@ -21,7 +22,7 @@ def parse(described, block, sessions=WINDOWS):
     lines = block if isinstance(block, list) else block.strip("\n").split("\n")
     frame = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}, schema={"line": pl.UInt64, "text": pl.String})
     described = load_format(described) if isinstance(described, str) else described
-    return Parser(described, sessions=sessions, today=TODAY).parse(frame)
+    return Parser(described, sessions=sessions, today=TODAY).parse(Lines(frame, "-", 0, 0, 0, 0))
 
 
 def rows(records, *columns):

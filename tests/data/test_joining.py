@@ -46,20 +46,20 @@ def read(form, raw, *sources, **more):
     """The reading, and rows of line and message."""
     reading = reader(form, raw.encode() if isinstance(raw, str) else raw, **more)
     records = pl.concat(list(reading.read(sources or ["-"])))
-    return reading, list(zip(records["line"], reading.messages.messages.gather(records["message"]), strict=True))
+    return reading, list(zip(records["line"], records["message"], strict=True))
 
 
 def test_a_stack_trace_joins_its_record():
     reading, rows = read(JAVA, "  at nothing\nE: broke\n\tat a.b(1)\nnoise\n\n  at c.d\nCaused by: x\nI: fine\n")
     assert rows == [(2, "broke\nat a.b(1)\nat c.d\nCaused by: x"), (8, "fine")]
-    assert [reading.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")] == [8, 2, 4, 0]
-    assert [reject["line"] for reject in reading.first_rejects] == [1, 4]
+    assert [reading.tally.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")] == [8, 2, 4, 0]
+    assert [reject["line"] for reject in reading.tally.first_rejects] == [1, 4]
 
 
 def test_without_a_continuation_such_lines_are_rejects():
     reading, rows = read(JAVA.model_copy(update={"continuation": None}), "E: broke\n\tat a.b(1)\nI: fine\n")
     assert rows == [(1, "broke"), (3, "fine")]
-    assert (reading.counts["rejected"], reading.counts["continued"]) == (1, 0)
+    assert (reading.tally.counts["rejected"], reading.tally.counts["continued"]) == (1, 0)
 
 
 def test_no_record_reaches_over_the_end_of_a_file(tmp_path):
@@ -67,7 +67,7 @@ def test_no_record_reaches_over_the_end_of_a_file(tmp_path):
     (tmp_path / "b").write_text(" at y\nE: two\n at z\n")
     reading, rows = read(JAVA, "", tmp_path / "a", tmp_path / "b")
     assert rows == [(1, "one\nat x"), (2, "two\nat z")]
-    assert [(reject["file"], reject["line"]) for reject in reading.first_rejects] == [("b", 1)]
+    assert [(reject["file"], reject["line"]) for reject in reading.tally.first_rejects] == [("b", 1)]
 
 
 def test_mostly_continuations_are_no_wrong_format_but_mostly_rejects_are():
@@ -81,7 +81,7 @@ def test_what_grows_too_long_is_cut_and_counted(monkeypatch, batch):
     monkeypatch.setattr("logllm.data.joining.LONGEST_LINE", 20)
     reading, rows = read(JAVA, "E: x\n" + " at y\n" * 50 + "I: fine\nE: 12345678901234567890\n", batch_lines=batch)
     assert rows == [(1, "x\nat y\nat y\nat y\nat "), (52, "fine"), (53, "12345678901234567890")]
-    assert (reading.counts["cut_lines"], reading.counts["continued"]) == (1, 50)
+    assert (reading.tally.counts["cut_lines"], reading.tally.counts["continued"]) == (1, 50)
 
 
 CELLS = ('2,"a', 'b","c"', "3,ok,d", 'x""y"', 'c"', '"', '"a","b"', '4,disk 5" is full', '"5",""', '6,"""b', '"x","y')
@@ -103,12 +103,11 @@ def test_no_size_of_batch_changes_the_records(form, lines, batch, longest):
         patch.setattr("logllm.data.rows.LONGEST_LINE", longest)
         frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
     assert_frame_equal(*frames)
-    assert whole.messages.messages.equals(pieces.messages.messages)
-    assert (whole.counts, whole.first_rejects) == (pieces.counts, pieces.first_rejects)
-    assert whole.counts["lines"] == raw.count(b"\n")
+    assert (whole.tally.counts, whole.tally.first_rejects) == (pieces.tally.counts, pieces.tally.first_rejects)
+    assert whole.tally.counts["lines"] == raw.count(b"\n")
     if form.name == "table":  # the others make more than one record of a line, or count empty lines
         header = not form.columns
-        assert whole.counts["lines"] == frames[0].height + whole.counts["rejected"] + whole.counts["continued"] + header
+        assert whole.tally.counts["lines"] == frames[0].height + whole.tally.counts["rejected"] + whole.tally.counts["continued"] + header
 
 
 @pytest.mark.parametrize("batch", [1, 3, 1000])
@@ -128,7 +127,7 @@ def test_a_stray_quote_costs_the_row_it_stands_in(batch, stray, lost, good):
     lines = good.count("\n") + 1
     numbers = [2 + place * lines for place in range(10)] + [12 + 10 * lines - 10 + place * lines + 1 for place in range(10)]
     assert [line for line, _ in rows if line != 2 + 10 * lines] == numbers
-    counts = [reading.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")]
+    counts = [reading.tally.counts[name] for name in ("lines", "rejected", "continued", "cut_lines")]
     assert counts == [20 * lines + 2, lost, 20 * (lines - 1), 0]
 
 
@@ -138,7 +137,7 @@ def test_a_row_that_grows_too_long_is_none(monkeypatch, batch):
     raw = 'at,text\n1,"' + "2,a\n" * 4 + '"\n1,"' + "2,a\n" * 5 + '"\n' + "3,b\n" * 20
     reading, rows = read(TABLE, raw, batch_lines=batch)
     assert rows == [(2, "2,a\n2,a\n2,a\n2,a"), *((line, "a") for line in range(8, 12)), *((line, "b") for line in range(13, 33))]
-    assert [reading.counts[name] for name in ("lines", "rejected", "continued")] == [32, 2, 4]
+    assert [reading.tally.counts[name] for name in ("lines", "rejected", "continued")] == [32, 2, 4]
 
 
 CUT = {
@@ -171,7 +170,7 @@ def test_what_a_container_runtime_cut_is_whole_again(name, batch):
     reading, rows = read(load_format(name), CUT[name].strip().replace("~", " "), batch_lines=batch)
     ended = "never ended" if name == "cri" else r"never ended\n"
     assert rows == [(1, '{"level":"warn","msg":"half   a message"}'), (2, "panic: no"), (6, "whole"), (8, ended)]
-    assert [reading.counts[count] for count in ("lines", "rejected", "continued", "cut_lines")] == [8, 1, 3, 0]
+    assert [reading.tally.counts[count] for count in ("lines", "rejected", "continued", "cut_lines")] == [8, 1, 3, 0]
 
 
 @pytest.mark.parametrize("batch", [1, 7, 5000])
@@ -192,7 +191,7 @@ def test_a_line_label_belongs_to_the_line_that_begins_there(tmp_path):
     for batch in (1, 100):
         reading = reader(load_format("cri"), b"", batch_lines=batch)
         records = pl.concat(list(LineLabels(labels).given(reading.read([tmp_path / "pod.log"]), reading)))
-        found = zip(reading.messages.messages.gather(records["message"]), records["anomalous"], strict=True)
+        found = zip(records["message"], records["anomalous"], strict=True)
         assert list(found) == [("before", False), ("alpha ends", True), ("beta", False), ("after", False)]
 
 
@@ -202,7 +201,7 @@ def test_pieces_that_make_too_long_a_line_are_left_out_and_counted(monkeypatch):
     raw = piece % "abcdefgh" + piece % "i" + piece % "jklm" + piece % r"n\n" + piece % r"o\n"
     reading, rows = read(load_format("docker"), raw, batch_lines=2)
     assert rows == [(1, "abcdefghi"), (5, "o")]
-    assert [reading.counts[count] for count in ("lines", "continued", "cut_lines")] == [5, 3, 1]
+    assert [reading.tally.counts[count] for count in ("lines", "continued", "cut_lines")] == [5, 3, 1]
 
 
 def test_csv_with_a_header_in_each_file(tmp_path):
@@ -212,7 +211,7 @@ def test_csv_with_a_header_in_each_file(tmp_path):
     form = TABLE.model_copy(update={"sessions": SessionSection(by="key", key_field="at")})
     reading, rows = read(form, "", tmp_path / "a", tmp_path / "c")
     assert rows == [(2, 'two\nlines, "quoted"'), (4, "x"), (2, "third")]
-    assert [reading.counts[name] for name in ("lines", "rejected", "continued")] == [7, 1, 1]
+    assert [reading.tally.counts[name] for name in ("lines", "rejected", "continued")] == [7, 1, 1]
     with pytest.raises(RecipeError, match=r"format table: there is no column 'text' \(there are text;at\)"):
         read(TABLE, "", tmp_path / "b")
 
@@ -222,7 +221,7 @@ def test_severity_and_parts_are_data():
     section = PrepareSection(format=SERVER, mask=OFF, sessions=SERVER.sessions)
     reading = Reader(section, today=date(2024, 3, 1), stdin=io.BytesIO(raw.encode()))
     records = pl.concat(list(reading.read(["-"])))
-    assert reading.messages.messages.to_list() == ['ERROR:  no "t"', "DETAIL:  it\nis not", "STATEMENT:  select\n1", "LOG:  fine"]
+    assert records["message"].to_list() == ['ERROR:  no "t"', "DETAIL:  it\nis not", "STATEMENT:  select\n1", "LOG:  fine"]
     assert records["line"].to_list() == [1, 1, 1, 4]
     assert records["keys"].to_list() == [["7"], ["7"], ["7"], ["8"]]
     assert records["record"].to_list() == [1, 2, 3, 4]
@@ -232,7 +231,7 @@ def test_logfmt():
     raw = 'at=5 level=info msg="a \\"b\\"\\n level=bad" x\nlevel=warn msg=plain at=6.5\nat=7 nomsg="msg=1"\nmsg= at=7\n'
     reading, rows = read(PAIRS, raw)
     assert rows == [(1, 'a "b"\nlevel=bad'), (2, "plain")]
-    assert reading.counts["rejected"] == 2
+    assert reading.tally.counts["rejected"] == 2
 
 
 def test_a_whole_line_can_be_the_message():
@@ -243,7 +242,7 @@ def test_journald_export():
     raw = b"__CURSOR=a\nAT=5\nMESSAGE=one=1\n\n\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\nAT=5\n\nMESSAGE=two\nAT=6"
     reading, rows = read(JOURNAL, raw)
     assert rows == [(1, "one=1"), (11, "two")]
-    assert (reading.counts["rejected"], reading.first_rejects[0]["line"]) == (1, 6)  # a binary field
+    assert (reading.tally.counts["rejected"], reading.tally.first_rejects[0]["line"]) == (1, 6)  # a binary field
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pytest
 from logllm.config.sessions import SessionSection
 from logllm.data.fields import read_fields
 from logllm.data.formats import known, load_format
+from logllm.data.lines import Lines
 from logllm.data.records import Parser
 
 TODAY = date(2024, 3, 1)
@@ -275,7 +276,7 @@ SAMPLES = {  # the format of each of Loghub's systems, and its times once more: 
 def parse(name, lines, *, field=None, today=TODAY):
     sessions = SessionSection(by="key", key_field=field) if field else SessionSection()
     frame = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}, schema={"line": pl.UInt64, "text": pl.String})
-    return Parser(load_format(name), sessions=sessions, today=today).parse(frame)
+    return Parser(load_format(name), sessions=sessions, today=today).parse(Lines(frame, "-", 0, 0, 0, 0))
 
 
 def block(name):

@@ -1,6 +1,7 @@
 """Labels of single lines from a CSV file."""
 
 import json
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
@@ -10,11 +11,11 @@ from hypothesis import strategies as st
 from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS
 from logllm.data.labels import by_line, read_labels
 from logllm.data.line_labels import LineLabels
 from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
+from logllm.data.records import RECORDS
 from logllm.errors import DataError
 
 SETTINGS = PrepareSection(
@@ -98,7 +99,7 @@ class Batches:
     """A reader of which only what labels need is there: lines are `r`ecords, `x` rejects, or `c`ontinue."""
 
     def __init__(self, kinds: str, ends: list[int]) -> None:
-        self.counts = {"lines": len(kinds)}
+        self.tally = SimpleNamespace(counts={"lines": len(kinds)})
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         self._kinds, self._ends = kinds, ends
 
@@ -107,7 +108,7 @@ class Batches:
             numbers = {kind: [place + 1 for place in range(start, end) if self._kinds[place] == kind] for kind in "rx"}
             self.rejects = pl.Series("line", numbers["x"], dtype=pl.UInt64)
             rows = {"record": numbers["r"], "file": 0, "line": numbers["r"], "time": None, "keys": [[]] * len(numbers["r"])}
-            yield pl.DataFrame({**rows, "message": 0, "anomalous": None}, schema=RECORDS)
+            yield pl.DataFrame({**rows, "message": "up", "anomalous": None}, schema=RECORDS)
 
 
 @given(st.text("rxc", min_size=1, max_size=30), st.data())

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS
+from logllm.data.grouping import NUMBERED
 from logllm.data.keyed import KeySessions
 
 
@@ -14,7 +14,7 @@ def frame(keys: range, *, first: int) -> pl.DataFrame:
     columns = {"record": number, "file": 0, "line": number, "message": 0, "anomalous": False}
     key = pl.Series(keys).cast(pl.String)
     frame = pl.DataFrame({"key": key}).with_columns(**columns, time=pl.lit(None), keys=pl.concat_list("key"))
-    return frame.select(RECORDS.keys()).cast(RECORDS)
+    return frame.select(NUMBERED.keys()).cast(NUMBERED)
 
 
 def section(most: int) -> SessionSection:

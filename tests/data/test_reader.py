@@ -15,8 +15,9 @@ from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import load_format
-from logllm.data.grouping import RECORDS
 from logllm.data.reader import Reader
+from logllm.data.records import RECORDS
+from logllm.data.tally import WrongFormat
 from logllm.errors import DataError, RecipeError
 
 TODAY = date(2024, 3, 1)
@@ -39,14 +40,13 @@ def test_records_count_on_over_files_and_skip_rejects(tmp_path):
     frame = records(reading, tmp_path / "a", tmp_path / "b")
     assert frame.schema == pl.Schema(RECORDS)
     assert frame.select("record", "file", "line", "message", "anomalous").rows() == [
-        (1, 0, 1, 0, False),
-        (2, 0, 3, 1, True),
-        (3, 1, 1, 0, False),
+        (1, 0, 1, "up <*>", False),
+        (2, 0, 3, "down", True),
+        (3, 1, 1, "up <*>", False),
     ]
-    assert reading.messages.messages.to_list() == ["up <*>", "down"]
     assert reading.files == [str(tmp_path / "a"), str(tmp_path / "b")]
-    assert [reading.counts[name] for name in ("lines", "rejected", "rejected_alerts")] == [5, 2, 1]
-    assert [(reject["file"], reject["line"]) for reject in reading.first_rejects] == [("a", 2), ("b", 2)]
+    assert [reading.tally.counts[name] for name in ("lines", "rejected", "rejected_alerts")] == [5, 2, 1]
+    assert [(reject["file"], reject["line"]) for reject in reading.tally.first_rejects] == [("a", 2), ("b", 2)]
     more = records(reading, tmp_path / "a")
     assert more.select("record", "file").rows() == [(4, 2), (5, 2)]
 
@@ -59,8 +59,7 @@ def test_no_size_of_batch_changes_the_records(lines, batch):
     raw = ("\n".join(["ok: first"] * 30 + lines) + "\n").encode()
     whole, pieces = reader(stdin=io.BytesIO(raw)), reader(stdin=io.BytesIO(raw), batch_lines=batch)
     assert_frame_equal(records(whole, "-"), records(pieces, "-"))
-    assert (whole.counts, whole.first_rejects) == (pieces.counts, pieces.first_rejects)
-    assert whole.messages.messages.equals(pieces.messages.messages)
+    assert (whole.tally.counts, whole.tally.first_rejects) == (pieces.tally.counts, pieces.tally.first_rejects)
 
 
 def test_masking_distinct_messages_gives_what_masking_all_does():
@@ -68,14 +67,12 @@ def test_masking_distinct_messages_gives_what_masking_all_does():
     different = [f"ok: step {place} of x{place % 3}" for place in range(2_000)]
     for lines in (repeated, different):
         reading = reader(stdin=io.BytesIO("\n".join(lines).encode()))
-        assert records(reading, "-")["message"].to_list() == [0] * 2_000
-        assert reading.messages.messages.to_list() == ["step <*> of <*>"]
+        assert records(reading, "-")["message"].to_list() == ["step <*> of <*>"] * 2_000
 
 
 def test_masks_are_those_of_the_settings():
     reading = reader(mask=MaskSection(rules="off"), stdin=io.BytesIO(b"ok: up 1\n"))
-    records(reading, "-")
-    assert reading.messages.messages.to_list() == ["up 1"]
+    assert records(reading, "-")["message"].to_list() == ["up 1"]
     with pytest.raises(RecipeError, match="no regular expression"):
         reader(mask=MaskSection(own=({"name": "x", "pattern": "("},)))
 
@@ -84,20 +81,21 @@ def test_times_that_cannot_be_read_are_counted():
     form = load_format("json")
     raw = b'{"message": "a", "time": 5}\n{"message": "b", "time": "noon"}\n{"message": "c"}\n'
     reading = reader(form, stdin=io.BytesIO(raw))
-    assert records(reading, "-")["time"].null_count() == reading.counts["timeless"] == 2
+    assert records(reading, "-")["time"].null_count() == reading.tally.counts["timeless"] == 2
 
 
 def test_half_the_lines_may_be_rejects_but_not_more():
     assert records(reader(stdin=io.BytesIO(b"ok: a\nx\n")), "-").height == 1
-    with pytest.raises(DataError, match="2 of 3 lines are not in the format graded, such as line 2 of -: x; "):
-        records(reader(stdin=io.BytesIO(b"ok: a\nx\ny\n")), "-")
+    wrong = reader(stdin=io.BytesIO(b"ok: a\nx\ny\n"))
+    with pytest.raises(WrongFormat, match="2 of 3 lines are not in the format graded, such as line 2 of -: x$"):
+        records(wrong, "-")
 
 
 def test_empty_lines_say_nothing_of_the_format():
     reading = reader(stdin=io.BytesIO(b"ok: a\n\n \n\nok: b\nx\n"))
     assert records(reading, "-").height == 2
-    assert (reading.counts["rejected"], reading.counts["empty"]) == (4, 3)
-    assert [reject["text"] for reject in reading.first_rejects] == ["x"]
+    assert (reading.tally.counts["rejected"], reading.tally.counts["empty"]) == (4, 3)
+    assert [reject["text"] for reject in reading.tally.first_rejects] == ["x"]
     with pytest.raises(DataError, match="- holds empty lines only"):
         records(reader(stdin=io.BytesIO(b"\n\n")), "-")
 
@@ -105,7 +103,7 @@ def test_empty_lines_say_nothing_of_the_format():
 def test_a_row_that_never_ends_is_its_first_line_and_a_reject():
     reading = reader(FormatSection(name="table", kind="csv"), stdin=io.BytesIO(b"at,message\n" + b"1,up\n" * 5 + b'2,"down\n3,up\n4,up\n'))
     assert records(reading, "-").height == 7
-    assert (reading.counts["lines"], reading.counts["rejected"], reading.counts["continued"]) == (9, 1, 0)
+    assert (reading.tally.counts["lines"], reading.tally.counts["rejected"], reading.tally.counts["continued"]) == (9, 1, 0)
 
 
 def test_a_file_of_another_format_is_counted(tmp_path):
@@ -114,7 +112,7 @@ def test_a_file_of_another_format_is_counted(tmp_path):
     other.write_text('{"a": 1}\n' * 3)
     reading = reader()
     assert records(reading, one, other).height == 5
-    assert (reading.counts["files_without_records"], reading.counts["rejected"]) == (1, 3)
+    assert (reading.tally.counts["files_without_records"], reading.tally.counts["rejected"]) == (1, 3)
 
 
 def test_a_key_that_begins_like_a_list_is_a_key():
@@ -133,6 +131,6 @@ def test_a_reject_is_redacted_before_it_is_cut(tmp_path):
     (tmp_path / "a").write_text(f"ok: up 1\nok: up 2\n{line}\n")
     reading = reader(redact=True)
     records(reading, tmp_path / "a")
-    (reject,) = reading.first_rejects
+    (reject,) = reading.tally.first_rejects
     assert key[:10] not in reject["text"]
     assert "<token>" in reject["text"]

@@ -12,6 +12,7 @@ import pytest
 
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
+from logllm.data.choice import proposed
 from logllm.data.formats import known, load_format
 from logllm.data.reader import Reader
 from logllm.data.recognition import fit_of, fitting, recognise
@@ -27,15 +28,15 @@ SERVER = [
 ]
 
 
-def found(log, **more):
-    return recognise(pl.Series(log, dtype=pl.String), today=TODAY, **more)
+def found(log):
+    return recognise(pl.Series(log, dtype=pl.String), today=TODAY)
 
 
 def records(described, lines):
     section = PrepareSection(format=described, sessions=described.sessions, mask=MaskSection(rules="off"))
     reading = Reader(section, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()))
     frame = pl.concat(list(reading.read(["-"])))
-    return frame.with_columns(text=reading.messages.messages.gather(frame["message"])), reading.counts
+    return frame.with_columns(text=frame["message"]), reading.tally.counts
 
 
 def server_lines(prefix, words=None):
@@ -69,7 +70,8 @@ def test_postgresql_with_any_prefix(prefix, pid):
     assert not [secret for secret in ("10.0.0.1", "ann@shop.org", "2001:db8::7") if secret in recognition.format.pattern.replace("\\", "")]
     assert recognition.format.name == "postgresql"
     assert recognition.share == 1
-    assert (recognition.format.sessions.by, recognition.format.sessions.key_field) == ("key", "pid")
+    sessions = proposed(pl.Series(lines), today=TODAY, lines=None).format.sessions
+    assert (sessions.by, sessions.key_field) == ("key", "pid")
     frame, counts = records(recognition.format, lines)
     assert (frame.height, counts["rejected"], counts["continued"]) == (80, 0, 20)
     assert frame["keys"].list.first()[0] == pid
@@ -169,14 +171,17 @@ def test_what_is_in_no_format_is_plain(lines):
 
 
 def test_what_is_said():
-    recognition = found([f"Jun  9 06:06:{place:02d} combo sshd(pam_unix)[19939]: authentication failure" for place in range(50)], lines=50)
+    log = [f"Jun  9 06:06:{place:02d} combo sshd(pam_unix)[19939]: authentication failure" for place in range(50)]
+    recognition = found(log)
     assert recognition.notes[0].startswith("format: syslog (")
     assert "100.0 % of the first 50 lines fit" in recognition.notes[0]
     assert "--format NAME" in recognition.notes[0]
     assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: 2023 is taken for it")
     assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC"
-    assert recognition.sessions.startswith("windows of ")
-    assert recognition.sessions.endswith("another grouping: --key, --key-field or --window")
+    suited = proposed(pl.Series(log), today=TODAY, lines=50)
+    assert suited.notes == recognition.notes
+    assert suited.sessions.startswith("windows of ")
+    assert suited.sessions.endswith("another grouping: --key, --key-field or --window")
     zoned = found(['{"time": "2024-01-02T03:04:05+01:00", "message": "up"}'] * 9)
     assert len(zoned.notes) == 1
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS, SESSIONS
+from logllm.data.grouping import NUMBERED, SESSIONS
 from logllm.data.sessions import sessionizer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -34,7 +34,7 @@ def frame(rows, first=1):
             "message": [number + 100 for number in numbers],
             "anomalous": [anomalous for *_, anomalous in rows],
         },
-        schema=RECORDS,
+        schema=NUMBERED,
     )
 
 

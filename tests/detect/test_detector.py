@@ -29,7 +29,7 @@ def detector(tiny_run) -> Detector:
 def windows(detector, monkeypatch) -> Detector:
     """One that judges windows of five records."""
     windowed = SessionSection(by="count", size=5)
-    monkeypatch.setattr(detector, "_settings", detector._settings.model_copy(update={"sessions": windowed}))
+    monkeypatch.setattr(detector, "settings", detector.settings.model_copy(update={"sessions": windowed}))
     return detector
 
 
@@ -68,8 +68,8 @@ def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
 
 
 def test_messages_cut_from_long_sessions_are_counted_and_told(detector, monkeypatch, capfd) -> None:
-    cutting = detector._settings.sessions.model_copy(update={"long": "cut", "max_messages": 3})
-    monkeypatch.setattr(detector, "_settings", detector._settings.model_copy(update={"sessions": cutting}))
+    cutting = detector.settings.sessions.model_copy(update={"long": "cut", "max_messages": 3})
+    monkeypatch.setattr(detector, "settings", detector.settings.model_copy(update={"sessions": cutting}))
     reading = detector.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)])
     assert [len(verdict.lines) for verdict in reading] == [3, 3]
     assert reading.counts["cut_messages"] == 4

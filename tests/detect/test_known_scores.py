@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS
+from logllm.data.grouping import NUMBERED
 from logllm.data.messages import MessageTable
 from logllm.data.sessions import sessionizer
 from logllm.detect import known_scores as module
@@ -73,7 +73,7 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
             number = pl.int_range(frame * 500 + 1, frame * 500 + 501, dtype=pl.UInt64, eager=True)
             columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 500)}
             records = pl.DataFrame(columns).with_columns(time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String)))
-            closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(RECORDS.keys()).cast(RECORDS))
+            closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(NUMBERED.keys()).cast(NUMBERED))
             sessions += len(distinct.of(closed["messages"], table.messages))
             if frame in (9, 49):
                 held.append((grouping._rows.estimated_size(), len(distinct._remembered), len(distinct._digests)))

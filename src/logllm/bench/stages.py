@@ -13,6 +13,7 @@ from logllm.bench.work import decoder_work, encoder_work, gemm_peak, share
 from logllm.config.prepare import PrepareSection
 from logllm.data.lines import read_lines
 from logllm.data.masking import mask
+from logllm.data.messages import MessageTable
 from logllm.data.reader import Reader
 from logllm.data.records import Parser
 from logllm.data.sequences import Rows, rows_of
@@ -61,7 +62,7 @@ def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines
     reading, parsing, masking = Watch(), Watch(), Watch()
     lines = messages = 0
     for batch in reading.each(read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)):
-        records, _ = parsing.timed(parser.parse, batch.frame)
+        records, _ = parsing.timed(parser.parse, batch)
         masking.timed(mask, records["message"], settings.mask)
         lines += batch.frame.height
         messages += records.height
@@ -77,12 +78,14 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
     reader = Reader(settings, today=datetime.now(UTC).date(), batch_lines=batch_lines)
     sessions = sessionizer(settings.sessions)
     everything, grouping = Watch(), Watch()
-    found = [grouping.timed(sessions.push, records) for records in everything.each(reader.read(sources))]
+    messages = MessageTable()
+    numbered = map(messages.numbered, reader.read(sources))
+    found = [grouping.timed(sessions.push, records) for records in everything.each(numbered)]
     found.append(grouping.timed(sessions.flush))
     everything.seconds += grouping.seconds
-    lines = reader.counts["lines"]
+    lines = reader.tally.counts["lines"]
     rows = rows_of(pl.concat(found)["messages"])
-    return {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}, rows, reader.messages.messages
+    return {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}, rows, messages.messages
 
 
 def model_stages(

@@ -86,7 +86,7 @@ def detect(
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
         load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine, verify=verify)
         detector = load(asked.run, format=asked.format, threshold=threshold)
-        reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, messages=True, redact=redact)
+        reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, redact=redact)
         judged = _written(reading, wanted)
     tell_counts(reading.counts, reading.rejects)
     _tell(judged, reading.messages, seconds=time.perf_counter() - started, redact=redact)
@@ -164,8 +164,8 @@ def _tell(judged: _Judged, messages: "pl.Series", *, seconds: float, redact: boo
     """Counts, and the verdicts that were kept as incidents; those of most sessions where there are many."""
     import polars as pl
 
-    from logllm.data.reader import shortened
     from logllm.data.redaction import redact_text
+    from logllm.data.tally import shortened
     from logllm.detect.summary import summarise
 
     note(f"{plural(judged.sessions, 'session')}, {judged.anomalous:,} anomalous, in {duration(seconds)}")

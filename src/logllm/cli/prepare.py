@@ -107,8 +107,8 @@ def _settings(
     """How to prepare, and standard input where some of it had to be read to find the format."""
     from datetime import UTC, datetime
 
-    from logllm.data.choice import choose
-    from logllm.data.recognition import AUTO, recognise
+    from logllm.data.choice import choose, proposed
+    from logllm.data.recognition import AUTO
     from logllm.data.redaction import redact_text
     from logllm.data.sample import sample
 
@@ -117,7 +117,7 @@ def _settings(
     if raw is None or name not in (None, AUTO):
         return choose(name, recipe=recipe, overrides=overrides), None
     text, stdin, lines = sample(raw)
-    found = recognise(text, today=datetime.now(UTC).date(), lines=lines)
+    found = proposed(text, today=datetime.now(UTC).date(), lines=lines)
     asked = recipe or any(value is not None for value in overrides["sessions"].values())
     for said in (*found.notes, *([] if asked else [found.sessions])):
         note(redact_text(said) if overrides["prepare"]["redact"] else said)

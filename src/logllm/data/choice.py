@@ -2,7 +2,10 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from datetime import date
+from typing import Any, NamedTuple
+
+import polars as pl
 
 from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.mask import MaskSection
@@ -10,6 +13,9 @@ from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.data.formats import load_format
+from logllm.data.joining import whole_rows
+from logllm.data.proposal import propose, sample_fields
+from logllm.data.recognition import recognise
 from logllm.errors import RecipeError
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -46,6 +52,32 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
         split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
         **_said(overrides.get("prepare", {})),
     )
+
+
+class Proposed(NamedTuple):
+    """A format that was recognised, and the sessions that suit the log."""
+
+    format: FormatSection
+    """The format, its sessions those that suit."""
+    notes: tuple[str, ...]
+    """What a person should know of the format, a sentence each."""
+    sessions: str
+    """Why the sessions are what they are."""
+
+
+def proposed(text: pl.Series, *, today: date, lines: int | None) -> Proposed:
+    """The format of a log that nobody has said anything about, and sessions for it.
+
+    Args:
+        text: Its first lines, some thousand.
+        today: Gives times without a year theirs.
+        lines: How many lines the whole log has, where that is known: short logs get shorter windows.
+    """
+    recognition = recognise(text, today=today)
+    rows, described = whole_rows(text, recognition.format)
+    proposal = propose(sample_fields(rows, described), described, lines=lines)
+    suited = recognition.format.model_copy(update={"sessions": proposal.sessions})
+    return Proposed(suited, recognition.notes, f"{proposal.reason}; another grouping: --key, --key-field or --window")
 
 
 def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:

@@ -3,18 +3,11 @@
 import polars as pl
 
 from logllm.config.sessions import SessionSection
+from logllm.data.records import RECORDS
 from logllm.data.times import UTC_MICROSECONDS
 
-RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
-    "record": pl.UInt64,
-    "file": pl.UInt32,
-    "line": pl.UInt64,
-    "time": UTC_MICROSECONDS,
-    "keys": pl.List(pl.String),
-    "message": pl.UInt32,
-    "anomalous": pl.Boolean,
-}
-"""Columns of compact records: the record's number from 1 in the whole input, its file and line, and its message's number."""
+NUMBERED: dict[str, pl.DataType | type[pl.DataType]] = {**RECORDS, "message": pl.UInt32}
+"""Columns of records whose messages are numbers of the message table."""
 
 SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "session": pl.String,
@@ -57,7 +50,7 @@ class Grouping:
         """One session a group, in the order in which groups first appear; a session's records stay in the order of the rows.
 
         Args:
-            rows: Columns of compact records, `group` (any type) and `session` (text, the same throughout a group).
+            rows: Columns of numbered records, `group` (any type) and `session` (text, the same throughout a group).
             closed: What the sessions' `closed` says.
         """
         if not rows.height:

@@ -1,14 +1,16 @@
 """Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import polars as pl
 
-from logllm.config.format import PartialSection
+from logllm.config.format import FormatSection, PartialSection
 from logllm.data.lines import LONGEST_LINE, Counts, Lines
 from logllm.data.records import Records
+from logllm.data.rows import CsvRows, headed
 
 Piece = TypeVar("Piece")
 
@@ -26,6 +28,43 @@ class Joining(Protocol[Piece]):
 
     def flush(self) -> Piece | None:
         """What is held back, if anything is."""
+
+
+def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Counts) -> Iterator[Lines]:
+    """Lines as they were written: rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
+
+    Args:
+        batches: lines as they lie in files.
+        described: their format, which says what may be in pieces.
+        counts: where joined lines are counted (`continued`, and `lines`, of which the frames hold fewer), and `cut_lines`.
+    """
+    whole = iter(batches)
+    if described.kind == "csv":
+        whole = _joined(lambda: CsvRows(described.separator, counts), whole)
+        whole = whole if described.columns else headed(whole, described.separator, counts=counts)
+    if described.kind == "export":
+        whole = _joined(lambda: Blocks(counts), whole)
+    if (partial := described.partial) is not None:
+        whole = _joined(lambda: Partials(partial, counts), whole)
+    return whole
+
+
+def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
+    """Some lines of a log as `made_whole` gives them, without empty ones, and the format with the columns that they name."""
+    if described.kind not in ("csv", "export"):
+        return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
+    numbers = pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True)
+    lines = Lines(pl.DataFrame({"line": numbers, "text": text}), "", 0, 0, 0, 0)
+    batches = list(made_whole([lines], described, counts=Counter()))
+    rows = pl.concat([batch.frame["text"] for batch in batches])
+    named = {"columns": batches[-1].columns} if described.kind == "csv" and not described.columns else {}
+    return rows, described.model_copy(update=named)
+
+
+def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) -> Iterator[Lines]:
+    """Lines joined, each file by itself."""
+    for lines, frame in by_file(new, ((lines, lines.frame) for lines in batches)):
+        yield replace(lines, frame=frame)
 
 
 def by_file(new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]) -> Iterator[tuple[Lines, Piece]]:

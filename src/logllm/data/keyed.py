@@ -5,11 +5,11 @@ from datetime import datetime
 import polars as pl
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS, Grouping, no_sessions
+from logllm.data.grouping import NUMBERED, Grouping, no_sessions
 
 _SECOND = 1_000_000
 _ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
-    **{name: kind for name, kind in RECORDS.items() if name != "keys"},
+    **{name: kind for name, kind in NUMBERED.items() if name != "keys"},
     "session": pl.String,
     "row": pl.Int64,
     "clock": pl.Int64,
@@ -19,7 +19,7 @@ _OPEN: dict[str, pl.DataType | type[pl.DataType]] = {
     "group": pl.Int64,
     "row": pl.Int64,
     "clock": pl.Int64,
-    "time": RECORDS["time"],
+    "time": NUMBERED["time"],
 }
 
 

@@ -22,7 +22,7 @@ class LineLabels:
         self._rejects = pl.Series("line", [], dtype=pl.UInt64)
 
     def given(self, batches: Iterable[pl.DataFrame], reader: Reader) -> Iterator[pl.DataFrame]:
-        """The reader's compact records with these labels in place of their own.
+        """The reader's records with these labels in place of their own.
 
         One frame is held back: the lines that go on a record may lie in the next batch.
         """
@@ -34,7 +34,7 @@ class LineLabels:
                     yield self._labelled(held, before=records["line"][0])
                 held = records
         if held is not None:
-            yield self._labelled(held, before=reader.counts["lines"] + 1)
+            yield self._labelled(held, before=reader.tally.counts["lines"] + 1)
         self.counts["labels_beyond"] += self._labels.height
 
     def _labelled(self, records: pl.DataFrame, *, before: int) -> pl.DataFrame:

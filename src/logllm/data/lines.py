@@ -49,6 +49,8 @@ class Lines:
     """Characters of these lines that stand for invalid bytes or for NUL."""
     cut: int
     """Lines longer than `LONGEST_LINE`, of which only the beginning is here."""
+    columns: tuple[str, ...] = ()
+    """Names of the file's columns, where its first row names them."""
     paused: bool = False
     """Whether the source has given all that had come: nobody knows when there will be more."""
 

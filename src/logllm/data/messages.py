@@ -17,6 +17,10 @@ class MessageTable:
         """The distinct messages; a message's place is its number."""
         return self._table["message"]
 
+    def numbered(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Records (`logllm.data.records.RECORDS`) with the numbers of their messages in place of these."""
+        return records.with_columns(self.push(records["message"]).alias("message"))
+
     def push(self, messages: pl.Series) -> pl.Series:
         """Numbers (u32) of some messages, new ones entered.
 

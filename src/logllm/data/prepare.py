@@ -78,12 +78,10 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     logs = _logs(raw, options, settings=settings)
     messages = MessageTable()
     readers = [Reader(how, today=today, stdin=options.get("stdin")) for _, how in logs]
-    for reader in readers:
-        reader.messages = messages
     cut = len(logs) == 1 and _by_records(settings)
     groups = [
-        grouped(log, reader, settings=how, cut=cut, progress=options.get("progress"))
-        for (log, how), reader in zip(logs, readers, strict=True)
+        grouped(log, reader, messages=messages, cut=cut, progress=options.get("progress"))
+        for (log, _), reader in zip(logs, readers, strict=True)
     ]
     groups[1:] = [group._replace(sessions=group.sessions.with_columns(session=pl.format(_TEST, "session"))) for group in groups[1:]]
     parts = _parts(groups, settings)
@@ -98,7 +96,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         **part_figures(sessions),
         "distinct_messages": len(messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
-        "first_rejects": [reject for reader in readers for reject in reader.first_rejects][:3],
+        "first_rejects": [reject for reader in readers for reject in reader.tally.first_rejects][:3],
         "warnings": _warnings(parts, counts, settings=settings),
         "settings": settings.model_dump(mode="json"),
     }

@@ -1,7 +1,7 @@
 """One raw log on its way into prepared data: read, labelled, grouped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,9 @@ from logllm.counting import agreeing, plural
 from logllm.data.labels import by_line, read_labels, with_labels
 from logllm.data.line_labels import LineLabels
 from logllm.data.lines import STDIN, input_bytes
+from logllm.data.messages import MessageTable
 from logllm.data.reader import Reader
+from logllm.data.recognition import advised
 from logllm.data.sample import read_again
 from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import number_of
@@ -43,35 +45,37 @@ class Grouped(NamedTuple):
     """The place of the first window of the last records, where the log was cut before it was windowed."""
 
 
-def grouped(log: RawLog, reader: Reader, *, settings: PrepareSection, cut: bool, progress: Progress | None = None) -> Grouped:
+def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, progress: Progress | None = None) -> Grouped:
     """Read a log and make sessions of it.
 
     Args:
         log: Files and labels.
-        reader: Reads them; it has read nothing before.
-        settings: Format, grouping and split.
+        reader: Reads them, by settings for format, grouping and split; it has read nothing before.
+        messages: Numbers their messages.
         cut: Window the last records, the split's share for testing, apart from the first, so that no window reaches across.
         progress: Told the bytes read so far and those there are (0: not known).
 
     Raises:
         DataError: the log or its labels cannot be read, there is no session, most records are late, or not one label is of this log.
     """
+    settings = reader.settings
     labels = None if log.labels is None else read_labels(log.labels, settings.format.label_file)
     marks = LineLabels(labels) if labels is not None and by_line(labels) else None
     if marks is not None and len(log.names) > 1:
         raise DataError(
             f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make one of them, or label sessions"
         )
-    batches = _reported(reader, log.names, progress=progress)
+    records = _reported(reader, log.names, progress=progress)
     if marks is not None:
-        batches = marks.given(batches, reader)
+        records = marks.given(records, reader)
+    batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
     sessions = pl.concat(pieces)
-    records = reader.counts["lines"] - reader.counts["rejected"]
+    read = reader.tally.counts["lines"] - reader.tally.counts["rejected"]
     if not sessions.height:
-        raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=records))
+        raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
     counts = _counts(reader, sessionizers)
-    if 2 * counts.get("late", 0) > records:
+    if 2 * counts.get("late", 0) > read:
         late = agreeing(counts["late"], "{record comes after its|records come after their} window has closed")
         raise DataError(f"{late}: sort the log by time, or use windows by count")
     if marks is not None:
@@ -91,7 +95,7 @@ def described(name: str, reader: Reader) -> dict[str, Any]:
 def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
     """The reader's records, with its progress told."""
     total = 0 if STDIN in names else input_bytes(names)
-    for records in reader.read(names):
+    for records in advised(reader.read(names), today=reader.today):
         if progress is not None:
             progress(reader.bytes_read, total)
         yield records
@@ -99,20 +103,20 @@ def _reported(reader: Reader, names: list[str], *, progress: Progress | None) ->
 
 def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
     """What reader and sessionizers counted, in one."""
-    total = Counter(reader.counts)
+    total = Counter(reader.tally.counts)
     for each in sessionizers:
         total.update(each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut})
     return dict(total)
 
 
-def _grouped(batches: Iterator[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """All sessions of the records."""
     grouping = sessionizer(settings.sessions)
     pieces = [grouping.push(records) for records in batches]
     return [grouping], [*pieces, grouping.flush()]
 
 
-def _cut_then_windowed(batches: Iterator[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """Windows of the first records and windows of the last, so that none reaches across the split."""
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)

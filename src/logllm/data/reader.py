@@ -1,36 +1,29 @@
-"""Raw logs to compact records: what `prepare` and `detect` both read by."""
+"""Bytes to records: lines read, made whole, parsed and masked, by a format that is given."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.counting import plural
 from logllm.data.archives import Bytes
-from logllm.data.grouping import RECORDS
-from logllm.data.joining import Blocks, Continuations, Joining, Partials, by_file
+from logllm.data.arriving import Arriving
+from logllm.data.joining import Continuations, by_file, made_whole
 from logllm.data.lines import Lines, named_files, read_lines
 from logllm.data.masking import mask, rules
-from logllm.data.messages import MessageTable
-from logllm.data.recognition import fitting
-from logllm.data.records import Parser, Records
-from logllm.data.redaction import Redactor, redact, redact_text, redacted_errors
-from logllm.data.rows import Rows, header
-from logllm.errors import DataError
+from logllm.data.records import RECORDS, Parser, Records
+from logllm.data.redaction import Redactor, redact, redacted_errors
+from logllm.data.tally import Tally
 
-_SHOWN_REJECTS = 3
-_SHOWN_CHARACTERS = 120
-_SAMPLE = 1000
 _AT_ONCE = 2
+_FEW = 1000
 
 
 class Reader:
-    """Lines parsed, masked and numbered, and everything counted that a person should know of."""
+    """Records of a log, masked, a frame a batch of lines."""
 
     def __init__(
         self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None, redact: bool = False
@@ -48,56 +41,48 @@ class Reader:
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
         """
-        self.messages = MessageTable()
-        """Every distinct masked message so far; several readers may share one."""
-        names = (
-            "lines",
-            "rejected",
-            "empty",
-            "files_without_records",
-            "rejected_alerts",
-            "replaced_characters",
-            "cut_lines",
-            "timeless",
-            "continued",
-        )
-        self.counts = dict.fromkeys(names, 0)
-        """Plain counts so far; `timeless` are records of a format with times that have none, `empty` rejects that hold nothing, `continued`
-        lines that joined the one before."""
-        self.first_rejects: list[dict[str, object]] = []
-        """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
+        self.settings = settings
+        """What it reads by."""
+        self.today = today
+        """The day that gives times without a year theirs."""
+        self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
+        self._batch_lines = batch_lines
+        self._stdin = stdin
+        self._redactor = Redactor() if redact or settings.redact else None
+        self._records = 0
+        self._with_records: set[int] = set()
+        self.tally = Tally(settings.format, redactor=self._redactor)
+        """What was read so far, and what was not."""
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
         self.bytes_read = 0
         """Bytes read so far of all inputs, compressed ones counted compressed."""
-        self._settings = settings
-        self._today = today
-        self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
-        self._parsers: dict[int, Parser] = {}  # of files that name their columns themselves
-        self._batch_lines = batch_lines
-        self._stdin = stdin
-        self._redactor = Redactor() if redact or settings.redact else None
-        self._record = 0
-        self._with_records: set[int] = set()
-        self._sample = pl.Series("text", [], dtype=pl.String)
         rules(settings.mask)
 
     def read(self, sources: Sequence[str | Path]) -> Iterator[pl.DataFrame]:
-        """Compact records (`logllm.data.grouping.RECORDS`), a frame a batch of lines; consecutive calls go on counting.
+        """Records (`logllm.data.records.RECORDS`), a frame a batch of lines; consecutive calls go on counting.
 
         Raises:
-            DataError: an input cannot be read, holds no lines, or is mostly not in the format.
+            DataError: an input cannot be read, holds no lines, or is mostly not in the format (`WrongFormat`).
         """
         with redacted_errors(on=self._redactor is not None):
             earlier = len(self.files)
             names = named_files(sources)
             self.files += map(self.named, names)
-            for lines, records in self._all(names):
-                yield self._records(lines, records, file=earlier + lines.index)
-            self._check_rejects()
-            self.counts["files_without_records"] = len(self.files) - len(self._with_records)
+            for lines, parsed in self._parsed(names):
+                self.tally.add(lines, parsed)
+                self.bytes_read = lines.read
+                self.rejects = parsed.rejects["line"]
+                yield self._placed(parsed.records, file=earlier + lines.index)
+            self.tally.check(self.files)
+            self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
+
+    def close(self) -> None:
+        """Read no further from lines that come when they come."""
+        if isinstance(self._stdin, Arriving):
+            self._stdin.close()
 
     def named(self, name: str) -> str:
         """A name, such as a file's, as it may be written."""
@@ -105,115 +90,52 @@ class Reader:
 
     def keyed(self, keys: pl.Series) -> pl.Series:
         """Keys of sessions, or lists of them, as they may be written: the same key always gives the same."""
-        return self._redactor.names(keys, field=self._settings.sessions.key_field) if self._redactor else keys
+        return self._redactor.names(keys, field=self.settings.sessions.key_field) if self._redactor else keys
 
-    def _all(self, names: Sequence[str]) -> Iterator[tuple[Lines, Records]]:
+    def _parsed(self, names: Sequence[str]) -> Iterator[tuple[Lines, Records]]:
         """Every batch of some files with its records, masked."""
-        described = self._settings.format
+        described = self.settings.format
         batches = read_lines(names, encoding=described.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
-        if described.kind in ("csv", "export"):
-            batches = self._whole(batches)
-        if (partial := described.partial) is not None:
-            pieces = by_file(lambda: Partials(partial, self.counts), ((lines, lines.frame) for lines in batches))
-            batches = (replace(lines, frame=whole) for lines, whole in pieces)
+        whole = made_whole(batches, described, counts=self.tally.counts)
         if (pattern := described.continuation) is None:
-            yield from ahead(lambda lines: self._masked(self._parsed(lines)), batches)
-        else:
-            apart = ahead(self._parsed, batches)
-            joined = by_file(lambda: Continuations(pattern, self.counts), apart)
-            yield from ((lines, self._masked(records)) for lines, records in joined)
+            yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
+            return
+        # What goes on with a record is masked with it, and so only when it has joined it.
+        parsed = ahead(self._parser.parse, whole)
+        for lines, records in by_file(lambda: Continuations(pattern, self.tally.counts), parsed):
+            yield lines, self._masked(records)
 
-    def _whole(self, batches: Iterable[Lines]) -> Iterator[Lines]:
-        """Lines joined to rows or blocks; a file's first row names its columns unless the format does."""
-        described = self._settings.format
-        headless = described.kind == "export" or described.columns
-        last = None
+    def _masked(self, parsed: Records) -> Records:
+        """Records with their messages masked, redacted before where that is asked for; may run beside others.
 
-        def joining() -> Joining[pl.DataFrame]:
-            return Blocks(self.counts) if described.kind == "export" else Rows(described.separator, self.counts)
+        Where few messages are distinct only those are worked on.
+        """
+        messages = parsed.records["message"]
+        many = messages.head(_FEW).n_unique() * 2 > min(_FEW, len(messages))
+        rows = messages.alias("message").to_frame()
+        distinct = rows if many else rows.unique(maintain_order=True)
+        shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
+        masked = mask(shown, self.settings.mask)
+        if not many:
+            distinct = distinct.with_columns(masked=masked)
+            masked = rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
+        return Records(parsed.records.with_columns(masked.alias("message")), parsed.rejects)
 
-        for lines, rows in by_file(joining, ((lines, lines.frame) for lines in batches)):
-            if not headless and rows.height and lines.index != last:
-                last = lines.index
-                columns = header(rows["text"][0], described.separator)
-                self._parsers[last] = Parser(
-                    described.model_copy(update={"columns": columns}), sessions=self._settings.sessions, today=self._today
-                )
-                self.counts["lines"] += 1
-                rows = rows.slice(1)
-            yield replace(lines, frame=rows)
-
-    def _records(self, lines: Lines, parsed: Records, *, file: int) -> pl.DataFrame:
-        """Compact records of one batch, counted."""
-        records, rejects = parsed
-        if not len(self._sample):
-            self._sample = lines.frame["text"].head(_SAMPLE)
-        self.bytes_read = lines.read
-        self.counts["lines"] += lines.frame.height
-        self.counts["replaced_characters"] += lines.replaced
-        self.counts["cut_lines"] += lines.cut
-        self.rejects = rejects["line"]
-        joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0) if self._settings.format.kind == "csv" else 0
-        self.counts["rejected"] += rejects.height + joined
-        self.counts["continued"] -= joined
-        some = rejects.filter(pl.col("text").str.contains(r"\S"))
-        self.counts["empty"] += rejects.height - some.height
-        self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
-        if self._settings.format.time is not None:
-            self.counts["timeless"] += records["time"].null_count()
-        for line, text, _ in some.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
-            text = redact_text(text) if self._redactor else text  # before it is cut: half a secret is not recognised
-            self.first_rejects.append({"file": self.named(Path(lines.file).name), "line": line, "text": shortened(text)})
-        numbers = pl.int_range(self._record + 1, self._record + 1 + records.height, dtype=pl.UInt64, eager=True)
-        self._record += records.height
-        self._with_records |= {file} if records.height else set()
+    def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
+        """Records with their numbers and their file's, the keys as they may be written."""
+        first = self._records + 1
+        self._records += records.height
+        if records.height:
+            self._with_records.add(file)
         return records.select(
-            record=numbers,
+            record=pl.int_range(first, first + records.height, dtype=pl.UInt64),
             file=pl.lit(file, dtype=pl.UInt32),
             line="line",
             time="time",
             keys=self.keyed(records["keys"]),
-            message=self.messages.push(records["message"]),
+            message="message",
             anomalous="anomalous",
         ).select(RECORDS.keys())
-
-    def _parsed(self, lines: Lines) -> Records:
-        """One batch's records and rejects; may run beside others."""
-        return self._parsers.get(lines.index, self._parser).parse(lines.frame)
-
-    def _masked(self, parsed: Records) -> Records:
-        """Records with their messages masked; may run beside others."""
-        records, rejects = parsed
-        return Records(records.with_columns(self._mask(records["message"]).alias("message")), rejects)
-
-    def _mask(self, messages: pl.Series) -> pl.Series:
-        """Masked messages, redacted before; where few are distinct only those are worked on."""
-        if messages.head(_SAMPLE).n_unique() * 2 > min(_SAMPLE, len(messages)):
-            return mask(redact(messages) if self._settings.redact else messages, self._settings.mask)
-        rows = messages.alias("message").to_frame()
-        distinct = rows.unique(maintain_order=True)
-        shown = redact(distinct["message"]) if self._settings.redact else distinct["message"]
-        distinct = distinct.with_columns(masked=mask(shown, self._settings.mask))
-        return rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
-
-    def _check_rejects(self) -> None:
-        """More than half rejected means the wrong format, or no log at all."""
-        lines = self.counts["lines"] - self.counts["continued"] - self.counts["empty"]  # which say nothing of the format
-        rejected = self.counts["rejected"] - self.counts["empty"]
-        if not lines:
-            raise DataError(f"{', '.join(self.files)} holds empty lines only")
-        if 2 * rejected <= lines:
-            return
-        first = self.first_rejects[0]
-        others = fitting(self._sample, instead_of=self._settings.format.name, today=self._today)[:2]
-        remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
-        if self._settings.format.kind == "plain":
-            remedy = "this is no text: unpack or convert it first, or name its --encoding"
-        raise DataError(
-            f"{rejected:,} of {plural(lines, 'line')} {'is' if rejected == 1 else 'are'} not in the format {self._settings.format.name}, "
-            f"such as line {first['line']} of "
-            f"{first['file']}: {first['text']}; {remedy}"
-        )
 
 
 def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
@@ -242,13 +164,3 @@ def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterato
                 yield done, made.result()
     if fault is not None:
         raise fault
-
-
-def shortened(text: str) -> str:
-    r"""A line as it may stand in a message: short, and without characters that would move a cursor.
-
-    >>> shortened("a\tb\x1b[2J")
-    'a b�[2J'
-    """
-    shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in shown)

@@ -1,6 +1,5 @@
 """Which format a log is in, told from some of its lines."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from datetime import date
 from functools import cache
@@ -11,13 +10,12 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.data.fields import WHOLE, read_fields
 from logllm.data.formats import known, load_format
-from logllm.data.joining import Blocks
+from logllm.data.joining import whole_rows
 from logllm.data.naming import structured_formats
 from logllm.data.prefix import postgres_format
-from logllm.data.proposal import propose, sample_fields
-from logllm.data.rows import Rows, header
+from logllm.data.tally import WrongFormat
 from logllm.data.times import parse_times
-from logllm.errors import RecipeError
+from logllm.errors import DataError, RecipeError
 
 AUTO = "auto"
 """The name that stands for whatever format fits."""
@@ -31,7 +29,6 @@ _PLAIN = "plain"
 _STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
 _OF_JSON = r'^\s*(?:[\[{]|[\]}],?\s*$|"[^"]*"\s*:|"[^"]*",?\s*$)'  # a line of JSON that is laid out for people, or all of it in one
 _ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
-_OTHERWISE = "; another grouping: --key, --key-field or --window"
 
 
 class Fit(NamedTuple):
@@ -51,7 +48,7 @@ class Recognition(NamedTuple):
     """A format found."""
 
     format: FormatSection
-    """The format as a run keeps it."""
+    """The format."""
     share: float
     """Share of the looked-at lines that it fits."""
     lines: int
@@ -60,11 +57,9 @@ class Recognition(NamedTuple):
     """Known formats that fit more than half of them, too, the best first."""
     notes: tuple[str, ...]
     """What a person should know, a sentence each."""
-    sessions: str
-    """Why the format's sessions are what they are."""
 
 
-def recognise(text: pl.Series, *, today: date, lines: int | None = None) -> Recognition:
+def recognise(text: pl.Series, *, today: date) -> Recognition:
     """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
 
     >>> found = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
@@ -74,22 +69,34 @@ def recognise(text: pl.Series, *, today: date, lines: int | None = None) -> Reco
     Args:
         text: Successive lines, some thousand.
         today: Gives times without a year theirs.
-        lines: How many the whole log has, where that is known: short logs get shorter windows.
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
     notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
-    rows, described = _rows(text, best.format)
-    proposed = propose(sample_fields(rows, described), described, lines=lines)
-    found = best.format.model_copy(update={"sessions": proposed.sessions})
-    return Recognition(found, best.share, len(text), tuple(others), tuple(notes), f"{proposed.reason}{_OTHERWISE}")
+    return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
 
 
 def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
     """Names of the formats that fit most of some lines, the best first."""
     return list(dict.fromkeys(fit.format.name for fit in _fits(text, today=today) if fit.format.name != instead_of))
+
+
+def advised(records: Iterator[pl.DataFrame], *, today: date) -> Iterator[pl.DataFrame]:
+    """What a reader gives; where it says that the lines are in no such format, the error says also which one they are in.
+
+    Raises:
+        DataError: whatever the reader raises.
+    """
+    try:
+        yield from records
+    except WrongFormat as exc:
+        others = fitting(exc.sample, instead_of=exc.described.name, today=today)[:2]
+        remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+        if exc.described.kind == "plain":
+            remedy = "this is no text: unpack or convert it first, or name its --encoding"
+        raise DataError(f"{exc}; {remedy}") from None
 
 
 def fitting_format(text: pl.Series, described: FormatSection, *, today: date) -> FormatSection:
@@ -138,7 +145,7 @@ def _same_kind(told: Fit, other: Fit) -> bool:
 
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     """How well one format fits some lines."""
-    text, read = _rows(text, described)
+    text, read = whole_rows(text, described)
     try:
         fields = read_fields(text, read)
     except RecipeError:  # a CSV file without such a column
@@ -153,20 +160,6 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     goes_on = ~good & begun & (text.str.contains(described.continuation) if described.continuation else False)
     beside = (text.str.len_chars() - fields.message.str.len_chars()).filter(good).sum()
     return Fit(described, _mean(good), _mean(good | goes_on), float(beside) / max(1, int(text.str.len_chars().sum())))
-
-
-def _rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Lines joined to rows or blocks where a format has those, and the format with its columns."""
-    if described.kind not in ("csv", "export"):
-        return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
-    joining = Rows(described.separator, Counter()) if described.kind == "csv" else Blocks(Counter())
-    lines = pl.DataFrame({"line": pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True), "text": text})
-    rows = joining.push(lines)["text"]
-    if (rest := joining.flush()) is not None:
-        rows = pl.concat([rows, rest["text"]])
-    if described.kind == "csv" and not described.columns:
-        return rows.slice(1), described.model_copy(update={"columns": header(rows[0], described.separator)})
-    return rows, described
 
 
 def _mean(values: pl.Series) -> float:
@@ -205,7 +198,7 @@ def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iter
         remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
         yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
         return
-    text, described = _rows(text, described)
+    text, described = whole_rows(text, described)
     written = read_fields(text, described).time
     some = [] if written is None else written.drop_nulls().head(1).str.strip_chars().to_list()
     first = str(some[0]) if some else ""

@@ -9,8 +9,20 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.data.fields import Fields, check_format, check_pattern, read_fields
-from logllm.data.times import parse_times
+from logllm.data.lines import Lines
+from logllm.data.times import UTC_MICROSECONDS, parse_times
 from logllm.errors import RecipeError
+
+RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record": pl.UInt64,
+    "file": pl.UInt32,
+    "line": pl.UInt64,
+    "time": UTC_MICROSECONDS,
+    "keys": pl.List(pl.String),
+    "message": pl.String,
+    "anomalous": pl.Boolean,
+}
+"""Columns of records: the record's number from 1 in the whole input, its file and line, its keys, its masked message."""
 
 
 class Records(NamedTuple):
@@ -47,20 +59,19 @@ class Parser:
         if self._key_pattern is not None:
             check_pattern(self._key_pattern, what="key pattern")
 
-    def parse(self, lines: pl.DataFrame) -> Records:
-        """Records of a frame of lines, in their order."""
-        fields = read_fields(lines["text"], self._format, key_field=self._key_field)
-        frame = pl.DataFrame(
-            {
-                "line": lines["line"],
-                "message": fields.message,
-                "time": _nulls(lines, pl.String) if fields.time is None else fields.time,
-                "anomalous": _nulls(lines, pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
-                "key": _nulls(lines, pl.String) if fields.key is None else fields.key,
-            }
+    def parse(self, lines: Lines) -> Records:
+        """Records of some lines, in their order; may run beside others."""
+        named = {"columns": lines.columns} if lines.columns else {}
+        fields = read_fields(lines.frame["text"], self._format.model_copy(update=named), key_field=self._key_field)
+        frame = pl.select(
+            line=lines.frame["line"],
+            message=fields.message,
+            time=_text(fields.time),
+            anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
+            key=_text(fields.key),
         )
         parsed = frame["message"].is_not_null()
-        rejects = pl.DataFrame({"line": lines["line"], "text": lines["text"], "anomalous": frame["anomalous"]}).filter(~parsed)
+        rejects = lines.frame.with_columns(frame["anomalous"]).filter(~parsed)
         frame = self._with_parts(frame, fields) if fields.parts else frame
         frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
         formats = () if self._format.time is None else self._format.time_format
@@ -101,6 +112,6 @@ def _listed(text: str | None) -> list[str] | None:
         return None
 
 
-def _nulls(lines: pl.DataFrame, kind: type[pl.DataType]) -> pl.Series:
-    """A column of nothing."""
-    return pl.repeat(None, lines.height, dtype=kind, eager=True)
+def _text(column: pl.Series | None) -> pl.Series | pl.Expr:
+    """A column of text, or nothing in its place."""
+    return pl.lit(None, dtype=pl.String) if column is None else column

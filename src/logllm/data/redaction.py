@@ -9,6 +9,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from hashlib import blake2b
 
 import polars as pl
@@ -92,9 +93,9 @@ def redacted_errors(*, on: bool) -> Iterator[None]:
     except Exception as exc:
         if not on:
             raise
-        kind = type(exc) if isinstance(exc, LogLLMError) else DataError
-        said = str(exc) if isinstance(exc, LogLLMError) else f"{type(exc).__name__}: {exc}"
-        raise kind(redact_text(said)) from None
+        ours = copy(exc) if isinstance(exc, LogLLMError) else DataError(f"{type(exc).__name__}: {exc}")
+        ours.args = (redact_text(str(ours)),)
+        raise ours from None
 
 
 def _replaced(texts: pl.Series, rule: Secret) -> pl.Series:

@@ -2,10 +2,12 @@
 
 import csv
 import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 import polars as pl
 
-from logllm.data.lines import LONGEST_LINE, Counts
+from logllm.data.lines import LONGEST_LINE, Counts, Lines
 
 
 def header(text: str, separator: str) -> tuple[str, ...]:
@@ -21,13 +23,26 @@ def header(text: str, separator: str) -> tuple[str, ...]:
     return tuple(cell.strip() for cell in cells)
 
 
+def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator[Lines]:
+    """Rows with their columns' names, which each file's first row gives and which is counted as a line."""
+    columns: tuple[str, ...] = ()
+    file = None
+    for lines in rows:
+        if lines.index != file and lines.frame.height:
+            file = lines.index
+            columns = header(lines.frame["text"][0], separator)
+            counts["lines"] += 1
+            lines = replace(lines, frame=lines.frame.slice(1))
+        yield replace(lines, columns=columns)
+
+
 def cell_pattern(separator: str) -> str:
     """Pattern of a cell, quoted or not; a quote is one where a cell begins (RFC 4180, section 2)."""
     between = re.escape(separator)
     return f'(?:"(?:[^"]|"")*"|[^"{between}\\n][^{between}\\n]*|)'
 
 
-class Rows:
+class CsvRows:
     """Lines to whole rows of CSV.
 
     By RFC 4180 a quote opens a cell only where the cell begins, and closes it only where it ends. A quote that is not closed so, within

@@ -13,7 +13,7 @@ from logllm.data.windows import CountWindows, TimeWindows
 
 
 class Sessionizer(Protocol):
-    """Compact records in, sessions out; the columns of both are in `logllm.data.grouping`.
+    """Numbered records in, sessions out; the columns of both are in `logllm.data.grouping`.
 
     Any division of the records into frames gives the same sessions.
     """
@@ -37,9 +37,9 @@ _KINDS: Mapping[str, Callable[[SessionSection], Sessionizer]] = {"key": KeySessi
 def sessionizer(settings: SessionSection) -> Sessionizer:
     """The sessionizer that settings ask for.
 
-    >>> from logllm.data.grouping import RECORDS
+    >>> from logllm.data.grouping import NUMBERED
     >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []], "message": [7, 7, 8],
-    ...     "anomalous": [False, True, False]}, schema=RECORDS)
+    ...     "anomalous": [False, True, False]}, schema=NUMBERED)
     >>> windows = sessionizer(SessionSection(by="count", size=2))
     >>> windows.push(records)["session"].to_list(), windows.flush()["lines"].to_list()
     (['2@1'], [[4]])

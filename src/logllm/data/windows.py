@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import RECORDS, Grouping, no_sessions
+from logllm.data.grouping import NUMBERED, Grouping, no_sessions
 
 _SECOND = 1_000_000
 
@@ -21,7 +21,7 @@ class CountWindows:
         self.counts: dict[str, int] = {}
         self._size = settings.size
         self._step = settings.step or settings.size
-        self._rows = pl.DataFrame(schema=RECORDS)
+        self._rows = pl.DataFrame(schema=NUMBERED)
         self._next = 1  # the record that starts the next window
         self._covered = 0  # the last record that is in some window
 
@@ -79,7 +79,7 @@ class TimeWindows:
         self._seconds = settings.size
         self._size = settings.size * _SECOND
         self._step = (settings.step or settings.size) * _SECOND
-        self._rows = pl.DataFrame(schema=RECORDS | {"clock": pl.Int64, "group": pl.Int64})
+        self._rows = pl.DataFrame(schema=NUMBERED | {"clock": pl.Int64, "group": pl.Int64})
         self._clock: int | None = None
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame:

@@ -1,63 +1,49 @@
-"""A run at work: sessions to scores, logs to verdicts."""
+"""A run and the settings that logs are read by: the library's front door to verdicts."""
 
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from io import BytesIO
 from pathlib import Path
-from threading import Lock
-from typing import Any, Self
+from typing import Self
 
 import polars as pl
 
-from logllm.config.detect import DetectSection
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
-from logllm.config.recipe import Recipe
 from logllm.data.archives import Bytes
 from logllm.data.arriving import Arriving
 from logllm.data.choice import reading
-from logllm.data.lines import STDIN, CutOff, input_bytes, named_files
+from logllm.data.lines import STDIN, named_files
 from logllm.data.reader import Reader
 from logllm.data.redaction import redacted_errors
 from logllm.data.sequences import Rows
-from logllm.data.sessions import sessionizer
-from logllm.detect.cache import ScoreCache, identity
-from logllm.detect.known_scores import KnownScores
+from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
-from logllm.detect.verdict import to_frame
-from logllm.errors import LogLLMError, RecipeError
-from logllm.methods.contract import Method, Report, Workplace
-from logllm.methods.registry import make
+from logllm.methods.contract import Method, Report
 from logllm.metrics import Progress, Scores
-from logllm.model.fast.rounding import settled
-from logllm.runs.card import MERGED
-from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
 
 
 class Detector:
     """A trained run, ready to judge; one may be used from several threads at once.
 
     Attributes:
+        run: the run.
+        settings: how logs are read, masked and grouped: as the run's data was.
         threshold: scores from here on are anomalous.
         manifest: the run's manifest.
         model: what verdicts call the run: its name and the first digits of what it has learnt.
         recipe: the run's.
     """
 
-    def __init__(self, run: Path, *, recipe: Recipe, manifest: dict[str, Any], workplace: Workplace) -> None:
-        """A verified run whose method is not loaded; `Detector.load` is the way from a folder."""
-        self.manifest = manifest
-        self.recipe = recipe
-        self.threshold = workplace.threshold
-        self.model = model_name(manifest)
-        self._settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
-        self._run = run
-        self._workplace = workplace
-        self._cached = False
-        self._loading = Lock()
-        self._method: Method | None = None
+    def __init__(self, run: OpenedRun, *, settings: PrepareSection, cache: bool) -> None:
+        """Join a run with settings; `Detector.load` is the way from a folder."""
+        self.run = run
+        self.settings = settings
+        self.threshold = run.threshold
+        self.manifest = run.manifest
+        self.model = run.name
+        self.recipe = run.recipe
+        self._cache = cache
 
     @classmethod
     def load(  # noqa: PLR0913 - the library's front door: what is loaded, and all that may differ
@@ -91,30 +77,14 @@ class Detector:
                 the field), or the engine may not serve it.
             RecipeError: there is no such engine, or a threshold that is none.
         """
-        folder = find_run(run)
-        manifest = verified(folder, full=verify)
-        recipe = read_recipe(folder)
-        section = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
-        detect = DetectSection.read(section, source="detect")
-        if settled(detect.engine, manifest) == "exact":
-            detect = detect.model_copy(update={"engine": "exact"})
-        recipe = recipe.model_copy(update={"detect": detect})
-        if threshold is not None and not 0 <= threshold <= 1:
-            raise RecipeError(f"threshold {threshold:g}: scores are between 0 and 1")
-        workplace = Workplace(
-            folder=folder,
-            begun=manifest,
-            verify=verify,
-            threshold=manifest["threshold"]["value"] if threshold is None else threshold,
-            report=progress,
-        )
-        detector = cls(folder, recipe=recipe, manifest=manifest, workplace=workplace)
+        opened = OpenedRun.open(run, progress=progress, engine=engine, threshold=threshold, verify=verify)
+        settings = PrepareSection.read(opened.manifest["data"]["prepare"], source="the run's manifest")
         if format is not None:
-            detector._settings = reading(detector._settings, format)
-        detector._cached = cache and recipe.detect.cache_sessions > 0
-        if not detector._cached:
-            detector.method  # noqa: B018 - loads it
-        return detector
+            settings = reading(settings, format)
+        cached = cache and opened.recipe.detect.cache_sessions > 0
+        if not cached:
+            opened.method  # noqa: B018 - loads it
+        return cls(opened, settings=settings, cache=cached)
 
     @property
     def method(self) -> Method:
@@ -123,10 +93,7 @@ class Detector:
         Raises:
             ModelError: as `load`.
         """
-        with self._loading:
-            if self._method is None:
-                self._method = self._loaded()
-        return self._method
+        return self.run.method
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
         """How anomalous sessions are, in [0, 1], (b,).
@@ -136,11 +103,11 @@ class Detector:
             messages: distinct masked messages, such as `Prepared.messages`.
             progress: told of the distinct sessions scored.
         """
-        return self.method.score(sessions, messages, progress=progress)
+        return self.run.score(sessions, messages, progress=progress)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each message of a session speaks for "anomalous", in [0, 1], an array a session."""
-        return self.method.score_lines(sessions, messages)
+        return self.run.method.score_lines(sessions, messages)
 
     def detect(self, lines: Iterable[str]) -> Reading:
         """Verdicts on the sessions of a log's lines, read and grouped as the run's data was.
@@ -153,9 +120,7 @@ class Detector:
         """
         if isinstance(lines, Iterator):
             return self.stream(lines)
-        text = "".join(_ended(line) for line in lines)
-        encoded = text.encode(self._settings.format.encoding, errors="replace")
-        return self.read([STDIN], stdin=BytesIO(encoded))
+        return self.read([STDIN], stdin=BytesIO(b"".join(self._encoded(lines))))
 
     def stream(self, lines: Iterable[str]) -> Reading:
         """Verdicts as sessions close, on lines that are given on as they come.
@@ -167,9 +132,7 @@ class Detector:
         Raises:
             DataError: as `detect`.
         """
-        encoding = self._settings.format.encoding
-        pieces = (_ended(line).encode(encoding, errors="replace") for line in lines)
-        return self.read([STDIN], stdin=Arriving(pieces))
+        return self.read([STDIN], stdin=Arriving(self._encoded(lines)))
 
     def read(
         self,
@@ -177,7 +140,6 @@ class Detector:
         *,
         progress: Progress | None = None,
         stdin: Bytes | None = None,
-        messages: bool = False,
         redact: bool = False,
     ) -> Reading:
         """Verdicts on the sessions of files, globs, or `-` for standard input, as sessions close.
@@ -187,8 +149,6 @@ class Detector:
             progress: told the bytes read and all there are (0: not known), then sessions scored and
                 all there are.
             stdin: what `-` reads; none: the process's standard input.
-            messages: add a column `messages` (list[u32]), which goes with `lines`, to the reading's
-                frames: places in its `messages`.
             redact: no secrets in verdicts, rejects and errors, though the run's data was prepared
                 without redaction; the model still reads the messages as in training. A run prepared
                 with it needs no telling.
@@ -197,92 +157,18 @@ class Detector:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
                 read, is empty, or whose lines are mostly not in the run's format.
         """
-        with redacted_errors(on=redact or self._settings.redact):
+        with redacted_errors(on=redact or self.settings.redact):
             names = named_files(sources)
         reader = Reader(
-            self._settings,
+            self.settings,
             today=datetime.now(UTC).date(),
             batch_lines=self.recipe.detect.read_lines,
             stdin=stdin,
             redact=redact,
         )
-        close = stdin.close if isinstance(stdin, Arriving) else None
-        frames = partial(self._frames, reader=reader, names=names, progress=progress, messages=messages)
-        return Reading(reader, frames, close=close)
+        return Reading(reader, names, run=self.run, cache=self._cache, progress=progress)
 
-    def _frames(
-        self,
-        reading: Reading,
-        *,
-        reader: Reader,
-        names: Sequence[str],
-        progress: Progress | None,
-        messages: bool,
-    ) -> Generator[pl.DataFrame]:
-        """Verdict frames of one reading."""
-        grouping = sessionizer(self._settings.sessions)
-        total = 0 if STDIN in names else input_bytes(names)
-        with self._cache() as cache:
-            known = KnownScores(self.score, cache=cache)
-
-            def judged(sessions: pl.DataFrame, told: Progress | None = None) -> pl.DataFrame:
-                table = reader.messages.messages
-                scores = known.of(sessions["messages"], table, progress=told)
-                if cache is not None:
-                    reading.counts["scores_from_cache"] = known.from_cache
-                frame = to_frame(
-                    sessions,
-                    scores,
-                    threshold=self.threshold,
-                    model=self.model,
-                    files=reader.files,
-                )
-                return frame.with_columns(sessions["messages"]) if messages else frame
-
-            faults: list[Exception] = []
-            for records in _until_fault(reader.read(names), faults):
-                sessions = grouping.push(records)
-                if progress is not None:
-                    progress(reader.bytes_read, total)
-                if sessions.height:
-                    yield judged(sessions)
-            last = grouping.flush()
-            cut = ("cut_messages", grouping.grouping.messages_cut)
-            for name, count in (*grouping.counts.items(), cut):
-                reading.counts[name] = reading.counts.get(name, 0) + count
-            if last.height:
-                yield judged(last, progress)
-            if faults:
-                raise faults[0]
-
-    def _loaded(self) -> Method:
-        """The run's method, after the base models have been compared with the manifest."""
-        method = make(self.recipe.method, self.recipe, workplace=self._workplace)
-        if "base_models" in self.manifest and self.manifest.get("bundle") != MERGED:  # a merged bundle brings its own
-            check_base_models(self._run, self.manifest, found=method.about().get("base_models", {}))
-        method.load(self._run)
-        return method
-
-    def _cache(self) -> AbstractContextManager[ScoreCache | None]:
-        """The scores on disk, where they are asked for."""
-        if not self._cached:
-            return nullcontext()
-        named = identity(self.manifest, self.recipe, threshold=self.threshold)
-        return closing(ScoreCache(named, most=self.recipe.detect.cache_sessions))
-
-
-def _until_fault(records: Iterator[pl.DataFrame], faults: list[Exception]) -> Iterator[pl.DataFrame]:
-    """The records before an input ends in a fault, which is noted; what says that these are no records at all is raised."""
-    try:
-        yield from records
-    except CutOff as exc:
-        faults.append(exc)
-    except LogLLMError:
-        raise
-    except Exception as exc:  # noqa: BLE001 - whatever lines that somebody else makes end with
-        faults.append(exc)
-
-
-def _ended(line: str) -> str:
-    """A line with one line end."""
-    return line.rstrip("\n") + "\n"
+    def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
+        """Lines as a file of the settings' format holds them, each with one line end."""
+        for line in lines:
+            yield f"{line.rstrip(chr(10))}\n".encode(self.settings.format.encoding, errors="replace")

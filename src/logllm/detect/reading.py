@@ -1,13 +1,22 @@
-"""One pass over a log: the verdicts on it, and what was read on the way."""
+"""One pass over a log: records become sessions, sessions verdicts; and what was read on the way."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, nullcontext
 from types import TracebackType
 from typing import Self
 
 import polars as pl
 
+from logllm.data.lines import STDIN, CutOff, input_bytes
+from logllm.data.messages import MessageTable
 from logllm.data.reader import Reader
-from logllm.detect.verdict import Verdict, verdicts
+from logllm.data.recognition import advised
+from logllm.data.sessions import Sessionizer, sessionizer
+from logllm.detect.known_scores import KnownScores
+from logllm.detect.opened_run import OpenedRun
+from logllm.detect.verdict import Verdict, to_frame, verdicts
+from logllm.errors import LogLLMError
+from logllm.metrics import Progress
 
 
 class Reading(Iterator[Verdict]):
@@ -20,33 +29,42 @@ class Reading(Iterator[Verdict]):
     def __init__(
         self,
         reader: Reader,
-        frames: Callable[["Reading"], Generator[pl.DataFrame]],
+        names: Sequence[str],
         *,
-        close: Callable[[], None] | None = None,
+        run: OpenedRun,
+        cache: bool,
+        progress: Progress | None,
     ) -> None:
-        """Join what reads with what makes verdict frames of it.
+        """Nothing read yet.
 
         Args:
             reader: reads the log.
-            frames: given this reading, whose counts it adds to, gives the verdict frames.
-            close: ends what the reader reads from.
+            names: the log's files, or `-`.
+            run: scores, and says from which score on a session is anomalous.
+            cache: take scores from those kept on this machine, and keep new ones there.
+            progress: told the bytes read and all there are (0: not known), then sessions scored and
+                all there are.
         """
-        self._reader = reader
-        self._frames = frames(self)
-        self._verdicts = self._each()
-        self._close = close
-        self.counts: dict[str, int] = reader.counts
+        self.counts: dict[str, int] = reader.tally.counts
         """Plain counts of what was read so far: `lines`, `rejected`, and all else worth knowing."""
+        self._reader = reader
+        self._names = names
+        self._run = run
+        self._cache = cache
+        self._progress = progress
+        self._table = MessageTable()
+        self._frames = self._judged()
+        self._verdicts = (verdict for frame in self.frames() for verdict in verdicts(frame.drop("messages")))
 
     @property
     def rejects(self) -> list[dict[str, object]]:
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
-        return self._reader.first_rejects
+        return self._reader.tally.first_rejects
 
     @property
     def messages(self) -> pl.Series:
         """The distinct masked messages so far."""
-        return self._reader.messages.messages
+        return self._table.messages
 
     def __iter__(self) -> Iterator[Verdict]:
         return self
@@ -56,6 +74,9 @@ class Reading(Iterator[Verdict]):
 
     def frames(self) -> Iterator[pl.DataFrame]:
         """The verdicts as frames, one for the sessions that close together.
+
+        Beside a verdict's own columns they have `messages` (list[u32]), which goes with `lines`: places
+        in this reading's `messages`.
 
         Raises:
             DataError: an input cannot be read, is empty, or most of its lines are not in the format.
@@ -67,15 +88,44 @@ class Reading(Iterator[Verdict]):
 
     def close(self) -> None:
         """Read no further."""
-        if self._close is not None:
-            self._close()
+        self._reader.close()
         if not getattr(self._frames, "gi_running", False):  # closed by another thread, it ends when its read does
             self._frames.close()
 
-    def _each(self) -> Iterator[Verdict]:
-        """The verdicts one by one."""
-        for frame in self.frames():
-            yield from verdicts(frame)
+    def _judged(self) -> Generator[pl.DataFrame]:
+        """Verdict frames, as sessions close."""
+        grouping = sessionizer(self._reader.settings.sessions)
+        total = 0 if STDIN in self._names else input_bytes(self._names)
+        records = advised(self._reader.read(self._names), today=self._reader.today)
+        faults: list[Exception] = []
+        with closing(self._run.cache()) if self._cache else nullcontext() as cache:
+            known = KnownScores(self._run.score, cache=cache)
+            for batch in _until_fault(records, faults):
+                closed = grouping.push(self._table.numbered(batch))
+                if self._progress is not None:
+                    self._progress(self._reader.bytes_read, total)
+                if closed.height:
+                    yield self._verdict_frame(closed, known, progress=None)
+            last = grouping.flush()
+            self._count(grouping)
+            if last.height:
+                yield self._verdict_frame(last, known, progress=self._progress)
+        if faults:
+            raise faults[0]
+
+    def _verdict_frame(self, sessions: pl.DataFrame, known: KnownScores, *, progress: Progress | None) -> pl.DataFrame:
+        """Verdicts on some sessions, with their messages."""
+        scores = known.of(sessions["messages"], self._table.messages, progress=progress)
+        if self._cache:
+            self.counts["scores_from_cache"] = known.from_cache
+        frame = to_frame(sessions, scores, threshold=self._run.threshold, model=self._run.name, files=self._reader.files)
+        return frame.with_columns(sessions["messages"])
+
+    def _count(self, grouping: Sessionizer) -> None:
+        """Add what the sessionizer counted."""
+        counts = {**grouping.counts, "cut_messages": grouping.grouping.messages_cut}
+        for name, count in counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
 
     def __enter__(self) -> Self:
         return self
@@ -87,3 +137,15 @@ class Reading(Iterator[Verdict]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _until_fault(records: Iterator[pl.DataFrame], faults: list[Exception]) -> Iterator[pl.DataFrame]:
+    """The records before an input ends in a fault, which is noted; what says that these are no records at all is raised."""
+    try:
+        yield from records
+    except CutOff as exc:
+        faults.append(exc)
+    except LogLLMError:
+        raise
+    except Exception as exc:  # noqa: BLE001 - whatever lines that somebody else makes end with
+        faults.append(exc)

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from logllm.config.format import FormatSection
 from logllm.data.archives import Bytes
+from logllm.data.choice import proposed
 from logllm.data.formats import load_format
 from logllm.data.lines import STDIN
-from logllm.data.recognition import AUTO, recognise
+from logllm.data.recognition import AUTO
 from logllm.data.sample import sample
 from logllm.errors import DataError
 from logllm.runs.manifest import SHIPPED, find_run, read_manifest, shipped_run
@@ -80,5 +81,5 @@ def _asked(format: str | None, logs: Sequence[str]) -> _Asked:
     if format is not None and format != AUTO:
         return _Asked(load_format(format), None, f"read as {format}")
     text, stdin, lines = sample(logs)
-    found = recognise(text, today=datetime.now(UTC).date(), lines=lines)
+    found = proposed(text, today=datetime.now(UTC).date(), lines=lines)
     return _Asked(found.format, stdin, "\n".join(found.notes))

@@ -1,0 +1,104 @@
+"""A run at work: verified, its settings as they are wanted, its method loaded when it is first needed."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, Self
+
+import polars as pl
+
+from logllm.config.detect import DetectSection
+from logllm.config.recipe import Recipe
+from logllm.data.sequences import Rows
+from logllm.detect.cache import ScoreCache, identity
+from logllm.errors import RecipeError
+from logllm.methods.contract import Method, Report, Workplace
+from logllm.methods.registry import make
+from logllm.metrics import Progress, Scores
+from logllm.model.fast.rounding import settled
+from logllm.runs.card import MERGED
+from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
+
+
+class OpenedRun:
+    """A run that may be used from several threads at once.
+
+    Attributes:
+        threshold: scores from here on are anomalous.
+        manifest: the run's manifest.
+        name: what verdicts call the run: its name and the first digits of what it has learnt.
+        recipe: the run's, with the engine that will score.
+    """
+
+    def __init__(self, folder: Path, *, recipe: Recipe, manifest: dict[str, Any], workplace: Workplace) -> None:
+        """A verified run whose method is not loaded; `open` is the way from a folder."""
+        self.recipe = recipe
+        self.manifest = manifest
+        self.threshold = workplace.threshold
+        self.name = model_name(manifest)
+        self._folder = folder
+        self._workplace = workplace
+        self._loading = Lock()
+        self._method: Method | None = None
+
+    @classmethod
+    def open(
+        cls,
+        run: str | Path,
+        *,
+        progress: Report | None,
+        engine: str | None,
+        threshold: float | None,
+        verify: bool,
+    ) -> Self:
+        """Verify a run against its manifest; the arguments are those of `Detector.load`.
+
+        Raises:
+            ModelError: not a finished run, it has changed, or the engine may not serve it.
+            RecipeError: there is no such engine, or a threshold that is none.
+        """
+        if threshold is not None and not 0 <= threshold <= 1:
+            raise RecipeError(f"threshold {threshold:g}: scores are between 0 and 1")
+        folder = find_run(run)
+        manifest = verified(folder, full=verify)
+        recipe = read_recipe(folder)
+        # The engine: the recipe's unless another is asked for, and exact where rounding may not or does not help.
+        settings = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
+        detect = DetectSection.read(settings, source="detect")
+        if settled(detect.engine, manifest) == "exact":
+            detect = detect.model_copy(update={"engine": "exact"})
+        workplace = Workplace(
+            folder=folder,
+            begun=manifest,
+            verify=verify,
+            threshold=manifest["threshold"]["value"] if threshold is None else threshold,
+            report=progress,
+        )
+        return cls(folder, recipe=recipe.model_copy(update={"detect": detect}), manifest=manifest, workplace=workplace)
+
+    @property
+    def method(self) -> Method:
+        """What scores; loaded now if it is not here yet.
+
+        Raises:
+            ModelError: its base models are not those of the manifest, or its files do not fit.
+        """
+        with self._loading:
+            if self._method is None:
+                method = make(self.recipe.method, self.recipe, workplace=self._workplace)
+                # A merged bundle brings its base models itself.
+                if "base_models" in self.manifest and self.manifest.get("bundle") != MERGED:
+                    here = method.about().get("base_models", {})
+                    check_base_models(self._folder, self.manifest, found=here)
+                method.load(self._folder)
+                self._method = method
+        return self._method
+
+    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """How anomalous sessions are, in [0, 1], (b,); see `Method.score`."""
+        return self.method.score(sessions, messages, progress=progress)
+
+    def cache(self) -> ScoreCache:
+        """The scores of this run that are kept on this machine."""
+        named = identity(self.manifest, self.recipe, threshold=self.threshold)
+        return ScoreCache(named, most=self.recipe.detect.cache_sessions)
