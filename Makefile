@@ -20,7 +20,7 @@ demo: $(READY) ## what was wrong with a PostgreSQL server, found in its log by t
 	@.venv/bin/python demo/run.py
 
 RUN ?= src/logllm/runs/postgres
-LOG ?= src/logllm/data/sets/postgres/test.log.xz
+LOG ?= src/logllm/datasets/sets/postgres/test.log.xz
 DATA ?=
 
 bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default the model and the log that come with logllm

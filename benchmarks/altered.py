@@ -20,8 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from logllm.config.perturb import PerturbSection
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import Rows, rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.evaluate.altered import Statements, altered
 from logllm.evaluate.tables.grid import KINDS
@@ -30,6 +29,7 @@ from logllm.methods.fitting import fitted, learnt_from
 from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
 from logllm.metrics import Labels, measure
+from logllm.sessions.sequences import Rows, rows_of
 
 Scores = npt.NDArray[np.float64]
 

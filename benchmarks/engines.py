@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.fast import engine as engines
 from logllm.model.fast.engine import Engine
 from logllm.model.logllm import LogLLM
+from logllm.sessions.sequences import rows_of
 from logllm.storage import write_atomic
 
 REPEATS = 3

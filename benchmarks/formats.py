@@ -14,9 +14,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from logllm.data.choice import choose, proposed
-from logllm.data.prepare import prepare
-from logllm.data.sample import sample
+from logllm.datasets.prepare import prepare
+from logllm.datasets.settings import choose, proposed
+from logllm.logs.first_lines import sample
 
 _NOTHING: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}, "prepare": {}}
 

@@ -20,12 +20,12 @@ import torch
 
 from logllm.bench.stages import Watch
 from logllm.bench.work import gemm_peak
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.lanes import Lanes
+from logllm.sessions.sequences import rows_of
 from logllm.storage import write_atomic
 
 REPEATS = 7

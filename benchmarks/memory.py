@@ -19,7 +19,7 @@ import json, resource, sys, tempfile
 from pathlib import Path
 import torch
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import assemble
 from logllm.training.loop import Loop, TrainingSet

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.fit import Examples, accelerate, deterministic

@@ -27,8 +27,8 @@ from logllm.config.mask import MaskSection
 from logllm.config.model import EncoderSection, PromptSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.sessions import SessionSection
-from logllm.data.lines import read_lines
-from logllm.data.masking import DOTS, PLACEHOLDER, rules
+from logllm.logs.lines import read_lines
+from logllm.logs.masking import DOTS, PLACEHOLDER, rules
 from logllm.model.base.weights import locate
 from logllm.runs.manifest import read_manifest, read_recipe
 

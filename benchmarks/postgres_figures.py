@@ -19,10 +19,10 @@ import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from logllm.data.packaged import PACKAGED
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.packaged import PACKAGED
+from logllm.datasets.prepared import Prepared
 from logllm.metrics import Labels, Scores, choose_threshold, measure
+from logllm.sessions.sequences import rows_of
 
 LOGS = ("test", "changed", "german")
 """What is judged; all methods learn from `train`."""

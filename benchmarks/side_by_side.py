@@ -30,7 +30,7 @@ from plain_path import Answer, PlainModel, Sessions, read_sessions
 
 from logllm.bench.work import gemm_peak
 from logllm.config.prepare import PrepareSection
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
 from logllm.model.batch import MessageTokens

@@ -17,7 +17,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from logllm.data.lines import read_lines
+from logllm.logs.lines import read_lines
 from logllm.runs.manifest import shipped_run
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "logllm"

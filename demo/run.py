@@ -21,7 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 ROOT = Path(__file__).resolve().parent.parent
-SET, RUN = Path("src/logllm/data/sets/postgres"), Path("src/logllm/runs/postgres")
+SET, RUN = Path("src/logllm/datasets/sets/postgres"), Path("src/logllm/runs/postgres")
 LOG, LABELS = SET / "test.log.xz", SET / "test.labels.csv"
 OUT = Path("out", "demo")
 DATA, REPORT, VERDICTS = OUT / "data", OUT / "report.json", OUT / "verdicts.jsonl"

@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
-from logllm.data.formats import known, load_format
 from logllm.evaluate.tables.charts import plot
 from logllm.evaluate.tables.overview import page as results_page
+from logllm.formats.description import known, load_format
 
 PAGE = Path(__file__).with_name("settings.md")
 FORMATS = Path(__file__).with_name("formats.md")

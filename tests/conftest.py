@@ -14,6 +14,9 @@ ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")
 """What has no place in a test's id: bytes, escapes of them, an object's address."""
 EVERY_ID = pytest.StashKey[list[str]]()
 
+TORCH_FREE = {"logs", "formats", "sessions", "datasets"}
+"""Folders of tests that do not import torch."""
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
@@ -30,7 +33,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _one_thread(request: pytest.FixtureRequest) -> None:
+    """One thread for torch, unless only tests run that know nothing of it."""
+    if all(item.path.parent.name in TORCH_FREE for item in request.session.items):
+        return
     import torch
 
     torch.set_num_threads(1)  # two make tiny models 5 to 100 times slower
@@ -97,8 +103,8 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
 @pytest.fixture
 def by_line(tmp_path):
     """Prepared data of 40 small sessions of a made log, the lines labelled that are chosen."""
-    from logllm.data.choice import choose
-    from logllm.data.prepare import prepare
+    from logllm.datasets.prepare import prepare
+    from logllm.datasets.settings import choose
     from tests.tiny import make_log
 
     def make(chosen: Callable[[str], bool]) -> Path:

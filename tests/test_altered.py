@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from altered import Method, draws, methods
 
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 
 
 def test_what_turned_a_session_is_told(tiny_data) -> None:

@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.conftest import TORCH_FREE
+
 ROOT = Path(__file__).resolve().parent.parent
 RANKS = {
     "errors": 0,
@@ -21,19 +23,22 @@ RANKS = {
     "storage": 1,
     "config": 1,
     "metrics": 1,
-    "data": 2,
-    "runs": 3,
-    "model": 4,
-    "training": 5,
-    "methods": 6,
-    "detect": 7,
-    "evaluate": 8,
-    "bench": 9,
-    "serve": 9,
-    "cli": 10,
-    "__main__": 11,
+    "logs": 2,
+    "formats": 3,
+    "sessions": 3,
+    "datasets": 4,
+    "runs": 5,
+    "model": 6,
+    "training": 7,
+    "methods": 8,
+    "detect": 9,
+    "evaluate": 10,
+    "bench": 11,
+    "serve": 11,
+    "cli": 12,
+    "__main__": 13,
 }
-LIGHT = {"errors", "counting", "extras", "storage", "config", "metrics", "data", "runs", "cli"}
+LIGHT = {"errors", "counting", "extras", "storage", "config", "metrics", "logs", "formats", "sessions", "datasets", "runs", "cli"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
 NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""
@@ -173,7 +178,7 @@ def long_functions(modules: Modules) -> Violations:
 
 
 FRONT_DOORS = {
-    "logllm.data.prepare.prepare",
+    "logllm.datasets.prepare.prepare",
     "logllm.methods.train.train",
     "logllm.detect.detector.load",
 }
@@ -274,39 +279,39 @@ SAME = (
 @pytest.mark.parametrize(
     ("rule", "sources"),
     [
-        (imports_up, {"logllm/data/a.py": "from logllm.model.b import c"}),
-        (imports_up, {"logllm/data/a.py": "import logllm.model"}),
-        (imports_up, {"logllm/data/a.py": "from logllm import model", "logllm/model/__init__.py": ""}),
-        (imports_up, {"logllm/data/a.py": "def f():\n    from logllm.model.b import c"}),
-        (imports_up, {"logllm/data/a.py": "if TYPE_CHECKING:\n    from logllm.model.b import c"}),
+        (imports_up, {"logllm/logs/a.py": "from logllm.model.b import c"}),
+        (imports_up, {"logllm/logs/a.py": "import logllm.model"}),
+        (imports_up, {"logllm/logs/a.py": "from logllm import model", "logllm/model/__init__.py": ""}),
+        (imports_up, {"logllm/logs/a.py": "def f():\n    from logllm.model.b import c"}),
+        (imports_up, {"logllm/logs/a.py": "if TYPE_CHECKING:\n    from logllm.model.b import c"}),
         (imports_up, {"logllm/serve/a.py": "import logllm.bench.b"}),
         (imports_up, {"logllm/errors.py": "import logllm.config.recipe"}),
         (imports_up, {"logllm/cli/a.py": "from logllm import Detector"}),
         (imports_up, {"logllm/cli/a.py": "from .b import c"}),
-        (imports_up, {"logllm/__init__.py": "from logllm.data.a import b"}),
+        (imports_up, {"logllm/__init__.py": "from logllm.logs.a import b"}),
         (imports_up, {"logllm/utils/a.py": ""}),
-        (cycles, {"logllm/data/a.py": "import logllm.data.b", "logllm/data/b.py": "from logllm.data.a import c"}),
-        (cycles, {"logllm/data/a.py": "try:\n    from logllm.data import a\nexcept ImportError:\n    pass"}),
-        (code_in_init, {"logllm/data/__init__.py": '"""Doc."""\nx = 1'}),
-        (code_in_init, {"logllm/data/__init__.py": ""}),
-        (heavy_when_loaded, {"logllm/data/a.py": "import torch"}),
+        (cycles, {"logllm/logs/a.py": "import logllm.logs.b", "logllm/logs/b.py": "from logllm.logs.a import c"}),
+        (cycles, {"logllm/logs/a.py": "try:\n    from logllm.logs import a\nexcept ImportError:\n    pass"}),
+        (code_in_init, {"logllm/logs/__init__.py": '"""Doc."""\nx = 1'}),
+        (code_in_init, {"logllm/logs/__init__.py": ""}),
+        (heavy_when_loaded, {"logllm/logs/a.py": "import torch"}),
         (heavy_when_loaded, {"logllm/config/a.py": "try:\n    from transformers import x\nexcept ImportError:\n    x = None"}),
         (heavy_when_loaded, {"logllm/errors.py": "import sklearn.metrics"}),
         (heavy_when_loaded, {"logllm/cli/a.py": "from logllm.model.b import c", "logllm/model/b.py": "import torch"}),
         (heavy_when_loaded, {"logllm/methods/registry.py": "from scipy.sparse import csr_array"}),
         (heavy_when_loaded, {"logllm/methods/unseen.py": "import logllm.methods.network", "logllm/methods/network.py": "import torch"}),
-        (long_modules, {"logllm/data/a.py": "\n" * 401}),
-        (long_functions, {"logllm/data/a.py": f"def f():\n{LONG}"}),
+        (long_modules, {"logllm/logs/a.py": "\n" * 401}),
+        (long_functions, {"logllm/logs/a.py": f"def f():\n{LONG}"}),
         (long_functions, {"logllm/cli/a.py": "def f():\n    if x:\n" + "        y()\n" * 15}),
-        (many_parameters, {"logllm/data/a.py": "def f(a, b, c): ..."}),
-        (many_parameters, {"logllm/data/a.py": "class A:\n    def f(self, a, b, c): ..."}),
-        (many_parameters, {"logllm/data/a.py": "class A:\n    @staticmethod\n    def f(a, b, c): ..."}),
-        (many_parameters, {"logllm/data/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."}),
-        (many_parameters, {"logllm/data/a.py": "def f(a, *, b, c, d, e, f): ..."}),
-        (twins, {"logllm/data/a.py": SAME.format("f", "a", "c"), "logllm/model/b.py": SAME.format("g", "x", "total")}),
-        (machine_paths, {"logllm/data/a.py": "x = '/{}/somebody/logs'".format("home")}),
-        (machine_paths, {"logllm/data/a.py": "def f():\n    return f'--cache=/tmp/{x}'"}),
-        (machine_paths, {"logllm/data/a.py": r"x = 'C:\\logs'"}),
+        (many_parameters, {"logllm/logs/a.py": "def f(a, b, c): ..."}),
+        (many_parameters, {"logllm/logs/a.py": "class A:\n    def f(self, a, b, c): ..."}),
+        (many_parameters, {"logllm/logs/a.py": "class A:\n    @staticmethod\n    def f(a, b, c): ..."}),
+        (many_parameters, {"logllm/logs/a.py": "class A:\n    def __init__(self, a, *, b, c, d, e, f): ..."}),
+        (many_parameters, {"logllm/logs/a.py": "def f(a, *, b, c, d, e, f): ..."}),
+        (twins, {"logllm/logs/a.py": SAME.format("f", "a", "c"), "logllm/model/b.py": SAME.format("g", "x", "total")}),
+        (machine_paths, {"logllm/logs/a.py": "x = '/{}/somebody/logs'".format("home")}),
+        (machine_paths, {"logllm/logs/a.py": "def f():\n    return f'--cache=/tmp/{x}'"}),
+        (machine_paths, {"logllm/logs/a.py": r"x = 'C:\\logs'"}),
     ],
 )
 def test_a_breach_is_found(rule: Callable[[Modules], Violations], sources: dict[str, str]) -> None:
@@ -316,22 +321,22 @@ def test_a_breach_is_found(rule: Callable[[Modules], Violations], sources: dict[
 @pytest.mark.parametrize(
     ("rule", "sources"),
     [
-        (imports_up, {"logllm/model/a.py": "from logllm import __version__\nfrom logllm.data.b import c\nimport logllm.errors"}),
-        (imports_up, {"logllm/__init__.py": "if TYPE_CHECKING:\n    from logllm.data.a import b"}),
-        (cycles, {"logllm/data/a.py": "import logllm.data.b", "logllm/data/b.py": "def f():\n    import logllm.data.a"}),
+        (imports_up, {"logllm/model/a.py": "from logllm import __version__\nfrom logllm.logs.b import c\nimport logllm.errors"}),
+        (imports_up, {"logllm/__init__.py": "if TYPE_CHECKING:\n    from logllm.logs.a import b"}),
+        (cycles, {"logllm/logs/a.py": "import logllm.logs.b", "logllm/logs/b.py": "def f():\n    import logllm.logs.a"}),
         (heavy_when_loaded, {"logllm/cli/a.py": "def f():\n    import torch"}),
         (
             heavy_when_loaded,
             {"logllm/methods/cnn.py": "import torch", "logllm/methods/registry.py": "def f():\n    import logllm.methods.cnn"},
         ),
-        (heavy_when_loaded, {"logllm/data/a.py": "if TYPE_CHECKING:\n    import torch"}),
+        (heavy_when_loaded, {"logllm/logs/a.py": "if TYPE_CHECKING:\n    import torch"}),
         (
             many_parameters,
-            {"logllm/data/a.py": "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a, b, *, c): ..."},
+            {"logllm/logs/a.py": "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a, b, *, c): ..."},
         ),
         (many_parameters, {"logllm/cli/a.py": "def f(a, b, c, d, e, f): ..."}),
-        (twins, {"logllm/data/a.py": SAME.format("f", "a", "c"), "logllm/data/b.py": SAME.format("g", "a", "c").replace("3", "4")}),
-        (machine_paths, {"logllm/data/a.py": "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"}),
+        (twins, {"logllm/logs/a.py": SAME.format("f", "a", "c"), "logllm/logs/b.py": SAME.format("g", "a", "c").replace("3", "4")}),
+        (machine_paths, {"logllm/logs/a.py": "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"}),
     ],
 )
 def test_what_is_allowed_passes(rule: Callable[[Modules], Violations], sources: dict[str, str]) -> None:
@@ -350,9 +355,9 @@ def test_help_loads_no_heavy_library() -> None:
     assert result.stderr.strip() == "[]"
 
 
-def test_tests_of_data_load_no_heavy_library() -> None:
+def test_tests_of_reading_and_grouping_load_no_heavy_library() -> None:
     """Who works on reading and grouping does not wait for torch: neither tests nor their fixtures ask for it."""
-    for path in (ROOT / "tests" / "data").glob("*.py"):
+    for path in chain.from_iterable((ROOT / "tests" / name).glob("*.py") for name in TORCH_FREE):
         module = Module(path.stem, ast.parse(path.read_text(encoding="utf-8")), 0, package=False)
         names = {name for name, _ in imports(module, {}, loading=False, typing=True)}
         assert not {name.split(".")[0] for name in names} & HEAVY, path.name

@@ -16,12 +16,12 @@ import pytest
 import torch
 
 from logllm.config.detect import DetectSection
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.scorer import Scorer
+from logllm.sessions.sequences import rows_of
 
 pytestmark = [
     pytest.mark.gpu,

@@ -11,11 +11,11 @@ from plain_path import MICRO_BATCH, PlainModel, masker, read_sessions
 
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
-from logllm.data.choice import choose
-from logllm.data.messages import MessageTable
-from logllm.data.reader import Reader
-from logllm.data.sessions import sessionizer
+from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
+from logllm.logs.reader import Reader
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import sessionizer
 
 NOTHING: dict = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
 

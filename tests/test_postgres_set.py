@@ -20,10 +20,10 @@ import polars as pl
 import pytest
 
 from logllm.config.mask import MaskSection
-from logllm.data.masking import mask
+from logllm.logs.masking import mask
 
 ROOT = Path(__file__).resolve().parent.parent
-SET = Path(str(files("logllm.data"))) / "sets" / "postgres"
+SET = Path(str(files("logllm.datasets"))) / "sets" / "postgres"
 SCRIPTS = ROOT / "datasets" / "postgres"
 RUNS = ("train", "test", "changed", "german")
 CARD = (SET / "README.md").read_text(encoding="utf-8")

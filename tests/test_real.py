@@ -9,9 +9,9 @@ import polars as pl
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.data.choice import choose
-from logllm.data.packaged import PACKAGED
-from logllm.data.prepare import prepare
+from logllm.datasets.packaged import PACKAGED
+from logllm.datasets.prepare import prepare
+from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.evaluate.evaluation import evaluate
 from logllm.runs.manifest import shipped_run

@@ -50,7 +50,7 @@ def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkey
 
 def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra report")
-    from logllm.data.prepared import Prepared
+    from logllm.datasets.prepared import Prepared
     from logllm.detect.detector import Detector
     from logllm.evaluate.evaluation import scored
     from logllm.evaluate.report import write_report

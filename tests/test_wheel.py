@@ -10,9 +10,9 @@ SHIPPED = (
     "runs/postgres/manifest.json",
     "runs/postgres/README.md",
     "runs/postgres/encoder/adapter_model.safetensors",
-    "data/sets/postgres/train.log.xz",
-    "data/sets/postgres/train.labels.csv",
-    "data/sets/postgres/LICENSE",
+    "datasets/sets/postgres/train.log.xz",
+    "datasets/sets/postgres/train.labels.csv",
+    "datasets/sets/postgres/LICENSE",
 )
 
 
@@ -23,7 +23,7 @@ def in_wheel(root: Path) -> set[str]:
 def test_all_that_lies_in_the_package_is_in_the_wheel() -> None:
     package = ROOT / "src" / "logllm"
     files = {f"logllm/{path.relative_to(package)}" for path in package.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert {"logllm/py.typed", "logllm/data/known/hdfs.toml", "logllm/recipes/small.toml", "logllm/evaluate/report.html.jinja"} <= files
+    assert {"logllm/py.typed", "logllm/formats/known/hdfs.toml", "logllm/recipes/small.toml", "logllm/evaluate/report.html.jinja"} <= files
     assert in_wheel(ROOT) == files
 
 

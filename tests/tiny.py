@@ -9,8 +9,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import DecoderLoraSection, DecoderSection, EncoderLoraSection, EncoderSection, ModelSection, ProjectorSection
-from logllm.data.choice import choose
-from logllm.data.prepare import prepare
+from logllm.datasets.prepare import prepare
+from logllm.datasets.settings import choose
 from logllm.model.logllm import LogLLM, assemble
 
 WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()

@@ -16,7 +16,7 @@ import label
 import polars as pl
 
 from logllm.config.mask import MaskSection
-from logllm.data.masking import mask
+from logllm.logs.masking import mask
 
 
 class Part(NamedTuple):

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows
 
 
 class NewWords(Method):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from logllm.config.recipe import Recipe
-    from logllm.data.prepare import prepare
+    from logllm.datasets.prepare import prepare
     from logllm.detect.detector import Detector
     from logllm.detect.verdict import Verdict
     from logllm.methods.train import train
@@ -20,7 +20,7 @@ _HOMES = {
     "Detector": "logllm.detect.detector",
     "Recipe": "logllm.config.recipe",
     "Verdict": "logllm.detect.verdict",
-    "prepare": "logllm.data.prepare",
+    "prepare": "logllm.datasets.prepare",
     "train": "logllm.methods.train",
 }
 

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from logllm.bench.speed import bench, training_speed
 from logllm.bench.stages import Watch
 from logllm.bench.work import Work, decoder_work, encoder_work, gemm_peak, linear_weights, number_format, share
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens, collate
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from logllm.cli import prepare as verb
-from logllm.data.catalog import CATALOG, paper_settings
-from logllm.data.prepare import prepare
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import Prepared
+from logllm.datasets.public import CATALOG, paper_settings
 from logllm.training.sampler import oversampled
 
 KINDS = ("R_HDA_NR", "R_HDA_STAT", "N_PBS_BFD1", "R_EXT_CCISS", "R_ECC1", "-", "N_NFS", "R_GM_LANAI")

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 
-from logllm.data.packaged import PACKAGED, PackagedSet
-from logllm.data.prepared import Prepared
+from logllm.datasets.packaged import PACKAGED, PackagedSet
+from logllm.datasets.prepared import Prepared
 
 STEPS = ["connection received", "connection authorized: user=app", "duration: 1.5 ms", "disconnection: session time: 0:00:00.5"]
 
@@ -32,7 +32,7 @@ def packaged(tmp_path, monkeypatch) -> PackagedSet:
     """The data set with small logs of this test in place of its own."""
     ours, folder = PACKAGED["postgres"], tmp_path / "package"
     (folder / "sets" / "postgres").mkdir(parents=True)
-    monkeypatch.setattr("logllm.data.packaged.files", lambda package: folder)
+    monkeypatch.setattr("logllm.datasets.packaged.files", lambda package: folder)
     for name, sessions in (("train", 60), ("test", 25), ("changed", 15)):
         text, faults = server_log(sessions)
         (ours.folder / f"{name}.log.xz").write_bytes(lzma.compress(text.encode()))

@@ -66,9 +66,9 @@ def test_four_commands_from_a_raw_log_to_verdicts(logllm, raw, tiny_sets) -> Non
 
 def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
     """The same sessions by both ways: equal scores, and so equal verdicts."""
-    from logllm.data.prepared import Prepared
-    from logllm.data.sequences import rows_of
+    from logllm.datasets.prepared import Prepared
     from logllm.detect.detector import Detector
+    from logllm.sessions.sequences import rows_of
 
     prepared = Prepared.load(tiny_data)
     test = prepared.part("test")
@@ -221,7 +221,7 @@ def test_show_prints_what_can_be_read_back(logllm, tmp_path, tiny_run) -> None:
     import tomllib
 
     from logllm.config.recipe import Recipe
-    from logllm.data.formats import load_format
+    from logllm.formats.description import load_format
 
     recipe = logllm("show", "recipe", "hdfs").out
     (tmp_path / "own.toml").write_text(recipe)

@@ -11,11 +11,11 @@ from contextlib import closing
 import pytest
 from tests.detect.test_detector import line
 
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.detect.cache import _ASKED, RUNS, ScoreCache, identity
 from logllm.detect.detector import Detector
 from logllm.runs.manifest import read_recipe, verified
+from logllm.sessions.sequences import rows_of
 
 
 @pytest.fixture(autouse=True)

@@ -12,12 +12,12 @@ import pytest
 
 from logllm.cli.console import tell_counts
 from logllm.config.sessions import SessionSection
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import evaluate
 from logllm.model.fast.engine import Engine
+from logllm.sessions.sequences import rows_of
 
 
 @pytest.fixture(scope="module")

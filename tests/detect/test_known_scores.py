@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.sessions import SessionSection
-from logllm.data.grouping import NUMBERED
-from logllm.data.messages import MessageTable
-from logllm.data.sessions import sessionizer
 from logllm.detect import known_scores as module
 from logllm.detect.known_scores import KnownScores
+from logllm.sessions.grouping import NUMBERED
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import sessionizer
 
 
 class Asked:

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.detect.cache import identity
 from logllm.detect.detector import Detector
 from logllm.detect.threshold import choose, write
@@ -17,6 +16,7 @@ from logllm.evaluate.doubts import doubts
 from logllm.evaluate.evaluation import evaluate
 from logllm.metrics import Threshold
 from logllm.runs.manifest import read_manifest, read_recipe
+from logllm.sessions.sequences import rows_of
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from io import BytesIO
 import pytest
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.reader import Reader
-from logllm.data.recognition import recognise
-from logllm.data.sample import sample
 from logllm.detect.which_run import task
 from logllm.errors import DataError, ModelError, RecipeError
+from logllm.formats.recognition import recognise
+from logllm.logs.first_lines import sample
+from logllm.logs.reader import Reader
 
 LINE = "2026-11-22 10:00:{:02d}.123 UTC [{}] app@shop LOG:  connection authorized: user=app database=shop\n"
 

@@ -13,11 +13,11 @@ from typer.testing import CliRunner
 from logllm.cli.app import app
 from logllm.config.mask import MaskSection
 from logllm.config.perturb import PerturbSection
-from logllm.data.grouping import SESSIONS
-from logllm.data.prepared import Prepared
-from logllm.data.splits import number_of
+from logllm.datasets.prepared import Prepared
+from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.evaluate.altered import Statements, altered, perturb
+from logllm.sessions.grouping import SESSIONS
 
 KINDS = ("insert", "remove", "duplicate", "shuffle", "reword")
 TABLE = pl.Series("message", [f"{verb} block <*> of size <*>" for verb in ("Received", "Deleting", "Serving", "Closed", "Moving", "<*>")])
@@ -202,8 +202,8 @@ def test_the_verb(tiny_data, tmp_path):
 
 
 def test_data_without_test_sessions_are_refused(tmp_path):
-    from logllm.data.prepare import prepare
-    from tests.data.test_prepare import json_log, json_section
+    from logllm.datasets.prepare import prepare
+    from tests.datasets.test_prepare import json_log, json_section
 
     settings = json_section(size=2)
     settings = settings.model_copy(update={"split": settings.split.model_copy(update={"test": 0.0})})

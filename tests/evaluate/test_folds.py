@@ -9,12 +9,12 @@ from typer.testing import CliRunner
 from logllm.cli.app import app
 from logllm.config.perturb import PerturbSection
 from logllm.config.prepare import SplitSection
-from logllm.data.prepare import prepare
-from logllm.data.prepared import PARTS, Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import PARTS, Prepared
 from logllm.errors import DataError
 from logllm.evaluate.altered import perturb
 from logllm.evaluate.folds import folds
-from tests.data.test_prepare import json_log, json_section
+from tests.datasets.test_prepare import json_log, json_section
 
 
 def windows(tmp_path, labels, *, name="data", **how):

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.evaluate.evaluation import judge, score_frame
 from logllm.evaluate.intervals import intervals

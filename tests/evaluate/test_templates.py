@@ -3,8 +3,8 @@
 import polars as pl
 import pytest
 
-from logllm.data.prepare import prepare
-from logllm.data.prepared import PARTS, Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import PARTS, Prepared
 from logllm.errors import DataError
 from logllm.evaluate.templates import templates, write_templates
 

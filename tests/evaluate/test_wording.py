@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.config.mask import MaskRuleSection, MaskSection
-from logllm.data.masking import PLACEHOLDER, mask
 from logllm.errors import DataError
 from logllm.evaluate import wording
 from logllm.evaluate.wording import ADDED, DROPPED, STAND_INS, SYNONYMS, other_words
+from logllm.logs.masking import PLACEHOLDER, mask
 
 PIECES = [
     "<*>",

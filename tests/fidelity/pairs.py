@@ -10,9 +10,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import ModelSection
-from logllm.data.sequences import Rows
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.sessions.sequences import Rows
 from tests.fidelity.plain import PlainLogLLM, Session
 from tests.tiny import byte_tokenizer
 

@@ -94,9 +94,9 @@ def test_long_messages_are_cut_with_the_separator_last(pair) -> None:
 @pytest.mark.parametrize("messages", [127, 128, 129, 140])
 def test_long_sessions_are_cut(folder, tmp_path, messages) -> None:
     """A log file through `prepare` and the scorer, against the plain model on the strings that were written to it."""
-    from logllm.data.choice import choose
-    from logllm.data.prepare import prepare
-    from logllm.data.prepared import Prepared
+    from logllm.datasets.prepare import prepare
+    from logllm.datasets.prepared import Prepared
+    from logllm.datasets.settings import choose
 
     log = [["start", "copy", "verify", "stop"][row] for row in np.random.default_rng(4).integers(0, 4, size=messages)]
     (tmp_path / "app.jsonl").write_text("".join(json.dumps({"message": message, "label": "-"}) + "\n" for message in log))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.data.choice import choose
+from logllm.datasets.settings import choose
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import assemble
 from tests.fidelity.pairs import model_section

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import distinct
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.trivial import judged
 from logllm.methods import deeplog, network
@@ -26,6 +25,7 @@ from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SY
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import average_precision
+from logllm.sessions.sequences import distinct
 
 BASELINES = [name for name in names() if name != "logllm"]
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from logllm.data.choice import choose
-from logllm.data.prepare import prepare
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import Prepared
+from logllm.datasets.settings import choose
 from logllm.evaluate.trivial import judged
 from logllm.methods.registry import recipe_for
 

@@ -30,11 +30,11 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     """Loading twice gives the same scores, and not those of the base models."""
     import torch
 
-    from logllm.data.prepared import Prepared
-    from logllm.data.sequences import rows_of
+    from logllm.datasets.prepared import Prepared
     from logllm.model.fast.engine import Engine
     from logllm.model.fast.scorer import Scorer
     from logllm.model.logllm import assemble
+    from logllm.sessions.sequences import rows_of
 
     prepared = Prepared.load(tiny_data)
     sessions = rows_of(prepared.part("test")["messages"])

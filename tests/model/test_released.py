@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from logllm.config.recipe import Recipe
-from logllm.data.choice import choose
+from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.metrics import sigmoid

@@ -8,7 +8,7 @@ import torch
 from tests.training.test_train import changed
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.model.base.blueprint import draw
 from logllm.model.batch import MessageTokens, collate
 from logllm.model.fast.tree import grow

@@ -6,9 +6,9 @@ import pytest
 from tests.tiny import make_log
 
 from logllm.config.recipe import Recipe
-from logllm.data.choice import choose
-from logllm.data.prepare import prepare
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import Prepared
+from logllm.datasets.settings import choose
 from logllm.errors import DataError, ModelError
 from logllm.methods.train import train
 from logllm.model.logllm import LogLLM
@@ -54,7 +54,7 @@ def test_fewer_sessions_than_a_batch(prepared, tiny_recipe, tmp_path) -> None:
 
 
 def test_each_distinct_session_once(prepared, tiny_recipe, tmp_path) -> None:
-    from logllm.data.prepared import Prepared
+    from logllm.datasets.prepared import Prepared
 
     data = prepared(200)
     recipe = changed(tiny_recipe, draw="distinct", oversample=0, stages=[{"trains": ["projector"], "lr": 1e-3, "epochs": 1}])
@@ -110,7 +110,7 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labell
 
 
 def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
-    from logllm.data.prepared import Prepared
+    from logllm.datasets.prepared import Prepared
     from logllm.metrics import threshold_of
 
     judged = []

@@ -14,12 +14,12 @@ from logllm.bench.stages import Watch, line_stages, model_stages, saved, session
 from logllm.bench.work import number_format
 from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
-from logllm.data.lines import read_lines
-from logllm.data.prepared import Prepared
-from logllm.data.redaction import redact_text
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError, ModelError
+from logllm.logs.lines import read_lines
+from logllm.logs.redaction import redact_text
 from logllm.methods.logllm import LogLLMMethod
 from logllm.model.base.weights import Progress
 from logllm.model.batch import MessageTokens

@@ -11,17 +11,17 @@ import polars as pl
 
 from logllm.bench.work import decoder_work, encoder_work, gemm_peak, share
 from logllm.config.prepare import PrepareSection
-from logllm.data.lines import read_lines
-from logllm.data.masking import mask
-from logllm.data.messages import MessageTable
-from logllm.data.reader import Reader
-from logllm.data.records import Parser
-from logllm.data.sequences import Rows, rows_of
-from logllm.data.sessions import sessionizer
+from logllm.logs.lines import read_lines
+from logllm.logs.masking import mask
+from logllm.logs.reader import Reader
+from logllm.logs.records import Parser
 from logllm.model.batch import MessageTokens
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.light import Light
 from logllm.model.logllm import LogLLM
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sequences import Rows, rows_of
+from logllm.sessions.sessionizer import sessionizer
 
 Made = TypeVar("Made")
 Stage = dict[str, float | int]

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from logllm.data.sequences import Rows
 from logllm.model.batch import MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
@@ -20,6 +19,7 @@ from logllm.model.fast.light import LightPart
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt
+from logllm.sessions.sequences import Rows
 
 GEMM_SIZE = 2048
 """Rows and columns of the matrices whose product shows the machine's peak."""

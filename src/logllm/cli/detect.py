@@ -108,8 +108,8 @@ def _check_out(out: Path | None, *, force: bool) -> None:
 
 def _asked(inputs: list[str], *, format: str | None, redact: bool) -> "Task":
     """What is to be done, with a word on what was found out about the logs."""
-    from logllm.data.redaction import redact_text, redacted_errors
     from logllm.detect.which_run import task
+    from logllm.logs.redaction import redact_text, redacted_errors
 
     with redacted_errors(on=redact):
         asked = task(inputs, format=format)
@@ -164,9 +164,9 @@ def _tell(judged: _Judged, messages: "pl.Series", *, seconds: float, redact: boo
     """Counts, and the verdicts that were kept as incidents; those of most sessions where there are many."""
     import polars as pl
 
-    from logllm.data.redaction import redact_text
-    from logllm.data.tally import shortened
     from logllm.detect.summary import summarise
+    from logllm.logs.redaction import redact_text
+    from logllm.logs.tally import shortened
 
     note(f"{plural(judged.sessions, 'session')}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
     if not judged.frames or not judged.anomalous:

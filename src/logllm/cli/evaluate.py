@@ -47,7 +47,7 @@ def evaluate(
 
 def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
     """The report with the trivial baselines, on disk."""
-    from logllm.data.prepared import Prepared
+    from logllm.datasets.prepared import Prepared
     from logllm.evaluate.report import PAGE, write_report
     from logllm.evaluate.trivial import trivial
 

@@ -26,7 +26,7 @@ def import_(
 ) -> None:
     """Make a run of the adapters that the paper's authors released."""
     from logllm.config.recipe import Recipe
-    from logllm.data.choice import choose
+    from logllm.datasets.settings import choose
     from logllm.model.imported import Terms, import_released
     from logllm.model.released import read_released
 
@@ -45,7 +45,7 @@ def import_(
 
 def _format(named: str | None, recipe: str) -> str:
     """The format of the logs to judge: the paper's recipes are called as theirs."""
-    from logllm.data.formats import known
+    from logllm.formats.description import known
 
     if named is None and recipe not in known():
         raise RecipeError(f"recipe {recipe} does not say whose logs it is for: name their format with --format")

@@ -15,9 +15,9 @@ from logllm.errors import RecipeError
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection
-    from logllm.data.archives import Bytes
-    from logllm.data.catalog import Dataset
-    from logllm.data.packaged import PackagedSet
+    from logllm.datasets.packaged import PackagedSet
+    from logllm.datasets.public import Dataset
+    from logllm.logs.archives import Bytes
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
@@ -73,10 +73,10 @@ def prepare(
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
     """Read, mask, group and split a log; its format is found unless it is named."""
-    from logllm.data.catalog import CATALOG
-    from logllm.data.choice import grouping, mask_rules
-    from logllm.data.prepare import prepare as run
-    from logllm.data.redaction import redacted_errors
+    from logllm.datasets.prepare import prepare as run
+    from logllm.datasets.public import CATALOG
+    from logllm.datasets.settings import grouping, mask_rules
+    from logllm.logs.redaction import redacted_errors
 
     fields = {"message": message, "time": time, "time_format": time_format and [time_format], "label": label}
     overrides = {
@@ -107,10 +107,10 @@ def _settings(
     """How to prepare, and standard input where some of it had to be read to find the format."""
     from datetime import UTC, datetime
 
-    from logllm.data.choice import choose, proposed
-    from logllm.data.recognition import AUTO
-    from logllm.data.redaction import redact_text
-    from logllm.data.sample import sample
+    from logllm.datasets.settings import choose, proposed
+    from logllm.formats.recognition import AUTO
+    from logllm.logs.first_lines import sample
+    from logllm.logs.redaction import redact_text
 
     if raw is None and name in (None, AUTO):
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
@@ -126,36 +126,36 @@ def _settings(
 
 def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
     """What to prepare: a public data set, fetched unless it is here."""
-    from logllm.data import catalog, sources
+    from logllm.datasets import fetching, public
     from logllm.storage import check_replaceable
 
-    if name not in catalog.CATALOG:
+    if name not in public.CATALOG:
         raise RecipeError(
-            f"name the log with --raw; without it {', '.join(catalog.CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
+            f"name the log with --raw; without it {', '.join(public.CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
         )
-    public = catalog.CATALOG[name]
+    dataset = public.CATALOG[name]
     check_replaceable(out, force=force)
-    source = sources.here(public)
-    note(f"terms: {public.terms}\ncite: {public.cite}")
+    source = fetching.here(dataset)
+    note(f"terms: {dataset.terms}\ncite: {dataset.cite}")
     if source is None:
-        _ask(public, yes=yes)
+        _ask(dataset, yes=yes)
         with counts(f"fetching {name}") as bar:
-            source = sources.fetch(public, progress=bar)
+            source = fetching.fetch(dataset, progress=bar)
     note(f"{name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
-    paper = public.paper if settings == catalog.paper_settings(public) else None
+    paper = dataset.paper if settings == public.paper_settings(dataset) else None
     return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
 
 
 def _format(dataset: str | None) -> str | None:
     """The format of a data set that comes with logllm; the others' formats have their names."""
-    from logllm.data.packaged import PACKAGED
+    from logllm.datasets.packaged import PACKAGED
 
     return PACKAGED[dataset].format if dataset in PACKAGED else dataset
 
 
 def _by_name(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
     """What to prepare where no log is named: a data set that comes with logllm, or one that is fetched."""
-    from logllm.data.packaged import PACKAGED
+    from logllm.datasets.packaged import PACKAGED
 
     if name in PACKAGED:
         return _packaged(PACKAGED[name], labels=labels, settings=settings)
@@ -174,7 +174,7 @@ def _test(
     logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection", normal: list[str] | None = None
 ) -> dict[str, Any]:
     """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
-    from logllm.data.packaged import PACKAGED
+    from logllm.datasets.packaged import PACKAGED
 
     if not logs:
         if labels is not None:
@@ -192,10 +192,10 @@ def _test_format(raw: list[str], settings: "PrepareSection", *, normal: list[str
     """The format to read a test log by, said where it is another; what can be read only once is read by the settings'."""
     from datetime import UTC, datetime
 
-    from logllm.data.choice import meaning_normal
-    from logllm.data.lines import named_files
-    from logllm.data.recognition import fitting_format
-    from logllm.data.sample import read_again, sample
+    from logllm.datasets.settings import meaning_normal
+    from logllm.formats.recognition import fitting_format
+    from logllm.logs.first_lines import read_again, sample
+    from logllm.logs.lines import named_files
 
     if not all(map(read_again, named_files(raw))):
         return None
@@ -208,7 +208,7 @@ def _test_format(raw: list[str], settings: "PrepareSection", *, normal: list[str
 
 def _ask(public: "Dataset", *, yes: bool) -> None:
     """Say what would be fetched, and ask where it is much."""
-    from logllm.data.sources import address, announced
+    from logllm.datasets.fetching import address, announced
 
     size = announced(public)
     said = "of unknown size" if size is None else f"{size / 1e6:,.0f} MB"

@@ -67,8 +67,8 @@ def formats(
     """A format's description, as the TOML that you would write for your own."""
     import tomli_w
 
-    from logllm.data.fields import fields_of
-    from logllm.data.formats import known, load_format
+    from logllm.formats.description import known, load_format
+    from logllm.logs.fields import fields_of
 
     if name is None:
         rows = [
@@ -83,9 +83,9 @@ def formats(
 @app.command()
 def datasets() -> None:
     """The data sets that `prepare` fetches or that come with logllm, with licence and whom to cite."""
-    from logllm.data.catalog import CATALOG
-    from logllm.data.packaged import PACKAGED
-    from logllm.data.sources import address, here
+    from logllm.datasets.fetching import address, here
+    from logllm.datasets.packaged import PACKAGED
+    from logllm.datasets.public import CATALOG
 
     rows = [
         (
@@ -111,7 +111,7 @@ def mask(
 ) -> None:
     """The masking rules in the order they are tried, or what they make of messages."""
     from logllm.config.mask import MaskSection
-    from logllm.data.masking import DOTS, mask, rules
+    from logllm.logs.masking import DOTS, mask, rules
 
     if not messages:
         table(
@@ -122,7 +122,7 @@ def mask(
         return
     import polars as pl
 
-    from logllm.data.lines import STDIN, read_lines
+    from logllm.logs.lines import STDIN, read_lines
 
     given = [pl.Series(messages)] if messages != [STDIN] else (lines.frame["text"] for lines in read_lines([STDIN]))
     for texts in given:

@@ -1,4 +1,4 @@
-"""How lines of one kind of log become records: what `data/known/*.toml` and a user's own TOML file say."""
+"""How lines of one kind of log become records: what `formats/known/*.toml` and a user's own TOML file say."""
 
 from typing import Literal, Self
 

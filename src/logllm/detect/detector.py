@@ -10,17 +10,17 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
-from logllm.data.archives import Bytes
-from logllm.data.arriving import Arriving
-from logllm.data.choice import reading
-from logllm.data.lines import STDIN, named_files
-from logllm.data.reader import Reader
-from logllm.data.redaction import redacted_errors
-from logllm.data.sequences import Rows
+from logllm.datasets.settings import reading
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
+from logllm.logs.archives import Bytes
+from logllm.logs.arriving import Arriving
+from logllm.logs.lines import STDIN, named_files
+from logllm.logs.reader import Reader
+from logllm.logs.redaction import redacted_errors
 from logllm.methods.contract import Method, Report
 from logllm.metrics import Progress, Scores
+from logllm.sessions.sequences import Rows
 
 
 class Detector:

@@ -8,9 +8,9 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from logllm.data.sequences import Rows
 from logllm.detect.cache import ScoreCache
 from logllm.metrics import Progress, Scores
+from logllm.sessions.sequences import Rows
 
 _DIGEST = 16
 _REMEMBERED = 200_000

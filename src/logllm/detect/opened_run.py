@@ -9,7 +9,6 @@ import polars as pl
 
 from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows
 from logllm.detect.cache import ScoreCache, identity
 from logllm.errors import RecipeError
 from logllm.methods.contract import Method, Report, Workplace
@@ -18,6 +17,7 @@ from logllm.metrics import Progress, Scores
 from logllm.model.fast.rounding import settled
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
+from logllm.sessions.sequences import Rows
 
 
 class OpenedRun:

@@ -7,16 +7,16 @@ from typing import Self
 
 import polars as pl
 
-from logllm.data.lines import STDIN, CutOff, input_bytes
-from logllm.data.messages import MessageTable
-from logllm.data.reader import Reader
-from logllm.data.recognition import advised
-from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.verdict import Verdict, to_frame, verdicts
 from logllm.errors import LogLLMError
+from logllm.formats.recognition import advised
+from logllm.logs.lines import STDIN, CutOff, input_bytes
+from logllm.logs.reader import Reader
 from logllm.metrics import Progress
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import Sessionizer, sessionizer
 
 
 class Reading(Iterator[Verdict]):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from logllm.data.messages import MessageTable
+from logllm.sessions.message_table import MessageTable
 
 _QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 _LEAST_GAP, _MOST_GAP = timedelta(seconds=5), timedelta(minutes=15)

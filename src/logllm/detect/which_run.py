@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logllm.config.format import FormatSection
-from logllm.data.archives import Bytes
-from logllm.data.choice import proposed
-from logllm.data.formats import load_format
-from logllm.data.lines import STDIN
-from logllm.data.recognition import AUTO
-from logllm.data.sample import sample
+from logllm.datasets.settings import proposed
 from logllm.errors import DataError
+from logllm.formats.description import load_format
+from logllm.formats.recognition import AUTO
+from logllm.logs.archives import Bytes
+from logllm.logs.first_lines import sample
+from logllm.logs.lines import STDIN
 from logllm.runs.manifest import SHIPPED, find_run, read_manifest, shipped_run
 
 _READABLE = "postgres"  # how the names of the formats begin that the shipped run can judge

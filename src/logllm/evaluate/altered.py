@@ -16,8 +16,8 @@ import polars as pl
 from logllm import __version__
 from logllm.config.mask import MaskSection
 from logllm.config.perturb import PerturbSection
-from logllm.data.prepared import PARTS, Manifest, Prepared, part_figures, write_prepared
-from logllm.data.splits import number_of
+from logllm.datasets.prepared import PARTS, Manifest, Prepared, part_figures, write_prepared
+from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.evaluate.wording import other_words
 from logllm.storage import check_replaceable

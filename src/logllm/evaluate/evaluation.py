@@ -5,13 +5,13 @@ from typing import Any
 
 import polars as pl
 
-from logllm.data.leakage import leakage, seen
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.overlap import leakage, seen
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
 from logllm.metrics import Labels, Progress, Scores, measure
+from logllm.sessions.sequences import rows_of
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 

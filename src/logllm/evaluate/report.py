@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.evaluate.doubts import doubts
 from logllm.evaluate.mistakes import worst
 from logllm.evaluate.page import page

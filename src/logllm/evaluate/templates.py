@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from logllm.data.prepared import PARTS, Prepared, part_figures, write_prepared
+from logllm.datasets.prepared import PARTS, Prepared, part_figures, write_prepared
 from logllm.errors import DataError, RecipeError
 
 

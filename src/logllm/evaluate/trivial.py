@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import judge
 from logllm.methods.contract import Workplace

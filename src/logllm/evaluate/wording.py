@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from logllm.config.mask import MaskSection
-from logllm.data.masking import mask
 from logllm.errors import DataError
+from logllm.logs.masking import mask
 
 Edit = Callable[[str, np.random.Generator], str]
 

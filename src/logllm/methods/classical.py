@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows, distinct
 from logllm.methods.classifiers import Classifier, Forest, Logistic
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
@@ -16,6 +15,7 @@ from logllm.methods.fitted import Fitted
 from logllm.methods.parts import anything, of_both_kinds
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows, distinct
 
 _TREES = 100
 

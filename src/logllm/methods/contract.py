@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from logllm.data.sequences import Rows, occurring
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows, occurring
 
 Report = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done, in [0, 1]."""

@@ -7,13 +7,13 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from logllm.data.sequences import Rows, lengths, occurring
 from logllm.errors import DataError
 from logllm.methods.fitted import Fitted
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Progress
+from logllm.sessions.sequences import Rows, lengths, occurring
 
 Reader = Callable[[Sequence[Rows]], Matrix]
 """Makes a matrix of some sessions, one row each."""

@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import Rows
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.methods.contract import Method, Needs, Report
 from logllm.methods.parts import Part
@@ -21,6 +20,7 @@ from logllm.metrics import (
     measure,
     threshold_of,
 )
+from logllm.sessions.sequences import Rows
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from logllm.data.sequences import Rows, occurring
 from logllm.methods.fitted import Fitted
 from logllm.methods.vectors import FrozenVectors
 from logllm.methods.vocabulary import Vocabulary
+from logllm.sessions.sequences import Rows, occurring
 
 
 class Inputs(Protocol):

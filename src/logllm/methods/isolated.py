@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows, distinct
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.features import EventCounts, Features, WordPresence, matrices
 from logllm.methods.fitted import Fitted
 from logllm.methods.parts import anything
 from logllm.methods.trees import Trees, node_depths, usual_depth
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows, distinct
 
 _TREES = 100
 

@@ -5,8 +5,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from logllm.data.sequences import Rows
 from logllm.metrics import Scores
+from logllm.sessions.sequences import Rows
 
 Table = npt.NDArray[np.float32]
 

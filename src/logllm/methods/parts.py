@@ -6,10 +6,10 @@ from typing import NamedTuple, Self
 import numpy as np
 import polars as pl
 
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import Rows, rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.metrics import Labels
+from logllm.sessions.sequences import Rows, rows_of
 
 
 class Part(NamedTuple):

@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows, lengths, occurring
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.fitted import Fitted
 from logllm.methods.parts import anything, normal_sessions
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows, lengths, occurring
 
 _AT_ONCE = 1024
 """Messages that are compared with all normal ones at once."""

@@ -11,7 +11,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.methods.contract import Method, Report, Workplace
 from logllm.methods.fitting import Fitted, fitted, learnt_from

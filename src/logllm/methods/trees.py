@@ -5,10 +5,10 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from logllm.data.sequences import Rows
 from logllm.methods.fitted import Array, Fitted
 from logllm.methods.matrix import Table
 from logllm.metrics import Scores
+from logllm.sessions.sequences import Rows
 
 
 class Trees(NamedTuple):

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Scores
+from logllm.sessions.sequences import Rows
 
 OPEN, WRITE, SYNC, CLOSE, LOST, PANIC = range(6)
 MESSAGES = pl.Series(

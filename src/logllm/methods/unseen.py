@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.data.sequences import Rows, lengths
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.fitted import Fitted
 from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
+from logllm.sessions.sequences import Rows, lengths
 
 
 class Unseen(Method):

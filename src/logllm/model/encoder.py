@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.model import EncoderSection
-from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.base.backbone import adapted
 from logllm.model.batch import MessageTokens
+from logllm.sessions.sequences import Rows
 
 
 class Encoder(nn.Module):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from logllm.config.model import ModelSection
 from logllm.config.train import Part
-from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.weights import Progress, locate
@@ -19,6 +18,7 @@ from logllm.model.encoder import Encoder
 from logllm.model.fast.source import Source, source_of
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt, PromptTable, render
+from logllm.sessions.sequences import Rows
 
 IGNORED = -100
 """Target of positions without loss."""

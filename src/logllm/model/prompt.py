@@ -9,8 +9,8 @@ import numpy as np
 
 from logllm.config.model import PromptSection
 from logllm.counting import plural
-from logllm.data.sequences import Rows
 from logllm.errors import ModelError
+from logllm.sessions.sequences import Rows
 
 
 @dataclass(frozen=True)

@@ -12,13 +12,13 @@ import torch
 
 from logllm.config.recipe import Recipe
 from logllm.counting import agreeing
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import Rows, occurring, rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.extras import require
 from logllm.model.base.weights import Progress, locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.sessions.sequences import Rows, occurring, rows_of
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch, check_line_labels
 from logllm.training.sampler import Labels

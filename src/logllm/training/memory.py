@@ -13,10 +13,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
-from logllm.data.sequences import Rows
 from logllm.model.base.blueprint import Blueprint
 from logllm.model.batch import collate
 from logllm.model.fast.tree import grow
+from logllm.sessions.sequences import Rows
 from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
 

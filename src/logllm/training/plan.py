@@ -10,7 +10,7 @@ import torch
 
 from logllm.config.recipe import Recipe
 from logllm.config.train import Part, TrainSection
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
 from logllm.model.base.weights import SMALL_TIER, Progress, available, locate

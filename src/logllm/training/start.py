@@ -8,8 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from logllm.data.sequences import Rows
 from logllm.model.logllm import LogLLM
+from logllm.sessions.sequences import Rows
 from logllm.training.sampler import Labels
 
 _RIDGE = 0.01

@@ -10,7 +10,7 @@ import matplotlib.image
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.evaluate.tables.budget import scaled, stage_of
 from logllm.evaluate.tables.cell import Cell

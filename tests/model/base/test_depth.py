@@ -13,8 +13,7 @@ from transformers import AutoConfig
 
 from logllm.config.model import DecoderSection, ModelSection
 from logllm.config.recipe import Recipe
-from logllm.data.prepared import Prepared
-from logllm.data.sequences import rows_of
+from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.methods.train import train
@@ -28,6 +27,7 @@ from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import base_models, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest
+from logllm.sessions.sequences import rows_of
 from logllm.training.plan import plan
 
 pytestmark = pytest.mark.real  # for its time alone
@@ -157,7 +157,7 @@ def test_a_bundle_scores_as_the_run(run, tiny_models, tiny_data, tmp_path, monke
 
 
 def test_released_adapters_are_for_all_layers(tiny_models, authors, tmp_path) -> None:
-    from logllm.data.choice import choose
+    from logllm.datasets.settings import choose
     from logllm.model.imported import Terms, import_released
     from logllm.model.released import read_released
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logllm.config.prepare import PrepareSection
-from logllm.data.prepare import prepare
-from logllm.data.prepared import Manifest, Prepared
+from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import Manifest, Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.evaluate.tables.process import Runner
 from logllm.evaluate.tables.published import SETS

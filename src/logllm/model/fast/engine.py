@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from logllm.config.detect import DetectSection
-from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.fast.bert import Bert
@@ -19,6 +18,7 @@ from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree, grow
 from logllm.model.logllm import LogLLM
+from logllm.sessions.sequences import Rows
 
 Progress = Callable[[int, int], None]
 """Told how many of how many sessions are scored."""

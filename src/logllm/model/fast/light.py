@@ -7,9 +7,9 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from logllm.data.sequences import Rows
 from logllm.model.fast.source import Source
 from logllm.model.prompt import Prompt, PromptTable
+from logllm.sessions.sequences import Rows
 
 _EMBEDDINGS = "model.embed_tokens.weight"
 

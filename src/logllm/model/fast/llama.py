@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logllm.data.sequences import Rows
 from logllm.model.fast.lanes import Lanes
 from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, chunks, product
 from logllm.model.fast.rotary import head_width
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
+from logllm.sessions.sequences import Rows
 
 LayerProgress = Callable[[int, int], None]
 """Told how many of how many layers are done."""

@@ -1,1 +1,0 @@
-"""Lines to sessions: Polars frames, never torch."""

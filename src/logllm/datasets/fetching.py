@@ -1,0 +1,221 @@
+"""Public data sets on this machine: fetched once, kept as compressed lines, of a slice the slice alone."""
+
+import json
+import lzma
+import os
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any, cast
+
+import zstandard
+
+from logllm.datasets.download import check_md5, download, forget
+from logllm.datasets.public import Dataset
+from logllm.datasets.slices import Kept, Slice, keep
+from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
+from logllm.errors import DataError
+from logllm.logs.archives import Bytes, Counted, unpack
+from logllm.storage import cache, explained, new_folder, write_json
+
+_ABOUT = "source.json"
+_DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set that is here."""
+
+    log: Path
+    """Its lines, those of the slice alone."""
+    labels: Path | None
+    """Labels of its sessions; none: the lines carry them."""
+    about: dict[str, Any]
+    """`source.json`: `name, url, bytes, md5` (none where it was not read to its end), `published_md5, start, stop, lines, sha256`
+    (of the lines), `files` (bytes of each), `date, terms, cite`."""
+
+
+def here(dataset: Dataset) -> Source | None:
+    """The data set if it has been fetched already.
+
+    Raises:
+        DataError: what is here is not what was fetched, or another slice.
+    """
+    folder = _folder(dataset)
+    if not folder.exists():
+        return None
+    try:
+        about = json.loads((folder / _ABOUT).read_bytes())
+        sizes = {name: (folder / name).stat().st_size for name in about["files"]}
+        if sizes != about["files"] or any(about[name] != value for name, value in _wanted(dataset).items()):
+            raise ValueError(f"{_ABOUT} says {about['files']}, there are {sizes}")
+    except (OSError, ValueError, LookupError, TypeError) as exc:
+        raise DataError(f"{folder} does not hold {dataset.name} as it was fetched ({exc}): delete the folder and run it again") from exc
+    return _source(dataset, about)
+
+
+def announced(dataset: Dataset, *, patience: Patience | None = None) -> int | None:
+    """Bytes that `fetch` would transfer, at most; none where the server does not say.
+
+    Raises:
+        DataError: no network, or no such file.
+    """
+    transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience())
+    transfer.open()
+    transfer.close()
+    part = _part(dataset)
+    return None if transfer.size is None else max(0, transfer.size - (part.stat().st_size if part.is_file() else 0))
+
+
+def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patience | None = None) -> Source:
+    """The data set from the cache, or fetched into it.
+
+    A zip archive, whose list of files is at its end, goes to a part file that a later process goes on with. Other archives are read as
+    they come and nothing is written but the slice; after it the rest is read only where there is a checksum to compare.
+
+    Raises:
+        DataError: it cannot be fetched, is damaged, or there is no room; or another process is fetching it.
+    """
+    folder = _folder(dataset)
+    transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience(), progress=progress)
+    with _alone(folder):
+        found = here(dataset)
+        if found is not None:
+            return found
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: no other one is at work here
+            shutil.rmtree(left, ignore_errors=True)
+        try:
+            with new_folder(folder, force=False) as fresh, _explained(transfer):
+                log = (_from_zip if dataset.kind == "zip" else _from_stream)(dataset, transfer, folder=fresh)
+                about = _about(dataset, transfer) | {
+                    **log._asdict(),
+                    "files": {file.name: file.stat().st_size for file in sorted(fresh.iterdir())},
+                }
+                write_json(fresh / _ABOUT, about)
+        finally:
+            transfer.close()
+        forget(_part(dataset))
+        return _source(dataset, about)
+
+
+def address(dataset: Dataset) -> str:
+    """Where a data set is fetched from: `LOGLLM_DATASETS`, a folder or an address that has the archives, else its own server."""
+    mirror = os.environ.get("LOGLLM_DATASETS")
+    if not mirror:
+        return dataset.url
+    base = mirror if "://" in mirror else Path(mirror).resolve().as_uri()
+    return f"{base.rstrip('/')}/{PurePosixPath(dataset.url).name}"
+
+
+def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
+    """Fetch a zip archive and take its log and its labels."""
+    part = _part(dataset)
+    download(transfer, part, md5=dataset.md5)
+    with zipfile.ZipFile(part) as archive:
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if dataset.labels is not None:
+            labels = folder / dataset.labels
+            with archive.open(_member(names, dataset.labels)) as member, explained(labels), labels.open("wb") as sink:
+                shutil.copyfileobj(member, sink)
+        with archive.open(_member(names, dataset.log)) as log:
+            return keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
+
+
+def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
+    """Take the slice of a log as its archive comes."""
+    plain, _ = unpack(Counted(transfer))
+    log = _untarred(plain, dataset.log) if dataset.kind == "tar" else plain
+    kept = keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
+    if dataset.md5 is not None:
+        while transfer.read(BLOCK):
+            pass
+        check_md5(transfer, dataset.md5)
+    return kept
+
+
+def _untarred(plain: Bytes, log: str) -> Bytes:
+    """One file of a tar archive that is read once, from front to back."""
+    archive: Any = tarfile.open(fileobj=cast(Any, plain), mode="r|", bufsize=BLOCK)  # noqa: SIM115 - it ends with the stream
+    names = []
+    for info in archive:
+        names.append(info.name)
+        if info.isfile() and PurePosixPath(info.name).name == log:
+            return cast(Bytes, archive.extractfile(info))
+    raise _without(log, names)
+
+
+def _member(names: Sequence[str], wanted: str) -> str:
+    """The file of an archive that has a name, in whatever folder."""
+    found = next((name for name in names if PurePosixPath(name).name == wanted), None)
+    if found is None:
+        raise _without(wanted, names)
+    return found
+
+
+def _without(wanted: str, names: Sequence[str]) -> DataError:
+    return DataError(f"the archive holds no {wanted}: it holds {', '.join(names[:8]) or 'nothing'}; it is not the one expected")
+
+
+@contextmanager
+def _explained(transfer: Transfer) -> Iterator[None]:
+    """Say which archive is damaged."""
+    try:
+        yield
+    except _DAMAGE as exc:
+        size = "an unknown number of" if transfer.size is None else f"{transfer.size:,}"
+        raise DataError(
+            f"{transfer.url} is damaged or cut off ({exc}): {transfer.at:,} bytes of {size} announced have been read; run it again, or {REMEDY}"
+        ) from exc
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from fetching the same; the system lifts the lock when a process ends, however it ends."""
+    import fcntl
+
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = (folder.parent / f".{folder.name}.lock").open("wb")
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it") from exc
+        yield
+
+
+def _wanted(dataset: Dataset) -> dict[str, Any]:
+    """What must be the same for what is here to serve."""
+    return {"name": dataset.name, "published_md5": dataset.md5, "start": dataset.start, "stop": dataset.stop}
+
+
+def _about(dataset: Dataset, transfer: Transfer) -> dict[str, Any]:
+    """Where a data set came from."""
+    url = dataset.url if transfer.url.startswith("file:") else transfer.url  # what is said of data names no place on a machine
+    seen = {"url": url, "bytes": transfer.size, "bytes_read": transfer.at, "md5": transfer.md5 if transfer.ended else None}
+    said = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "terms": dataset.terms, "cite": dataset.cite}
+    return _wanted(dataset) | seen | said
+
+
+def _source(dataset: Dataset, about: dict[str, Any]) -> Source:
+    """The data set in its folder."""
+    folder = _folder(dataset)
+    return Source(folder / _log(dataset), None if dataset.labels is None else folder / dataset.labels, about)
+
+
+def _folder(dataset: Dataset) -> Path:
+    return cache() / "datasets" / dataset.name
+
+
+def _part(dataset: Dataset) -> Path:
+    return cache() / "datasets" / f"{PurePosixPath(dataset.url).name}.part"
+
+
+def _log(dataset: Dataset) -> str:
+    return f"{dataset.name}.log.zst"

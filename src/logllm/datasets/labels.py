@@ -1,0 +1,110 @@
+"""Labels of sessions or of lines from a CSV file."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import LabelFileSection
+from logllm.counting import plural
+from logllm.errors import DataError
+from logllm.logs.archives import FAULTS, Counted, unpack
+
+_SHOWN = 3
+
+
+class Labelled(NamedTuple):
+    """Sessions with their labels."""
+
+    sessions: pl.DataFrame
+    """The sessions, `anomalous` from the file; null where it has no label."""
+    unused: int
+    """Labels for sessions that do not occur."""
+
+
+def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
+    """Labels as a frame `name` (str, the session's) or `line` (u64), and `anomalous` (bool); each session or line once.
+
+    Raises:
+        DataError: the file cannot be read, has other columns, a label of a third kind, none that means normal for any session, no number
+            where a line's should be, or two labels for one session or line.
+    """
+    table = _read(path)
+    by = settings.line if settings.line in table.columns and settings.session not in table.columns else settings.session
+    wanted = (by, settings.label)
+    if missing := [column for column in wanted if column not in table.columns]:
+        raise DataError(
+            f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
+            f"expected are {settings.session} (or {settings.line}) and {settings.label} (label_file in the format's TOML names others)"
+        )
+    table = table.select(name=pl.col(by).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
+    if settings.anomalous:
+        third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
+        if len(third):
+            known = ", ".join((*settings.normal, *settings.anomalous))
+            raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
+    labels = table.select("name", anomalous=~pl.col("label").is_in(list(settings.normal))).unique(maintain_order=True)
+    twice = labels.filter(pl.col("name").is_duplicated())
+    if twice.height:
+        raise DataError(f"labels {path} gives {'line' if by == settings.line else 'session'} {twice['name'][0]} both kinds of label")
+    if by == settings.line:
+        return _numbered(labels, path)
+    if not labels.height:
+        raise DataError(f"labels {path} holds no labels")
+    if labels["anomalous"].all() and not settings.anomalous:
+        found = table["label"].unique(maintain_order=True)
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise DataError(
+            f"labels {path} holds none that means normal: there are {', '.join(found.head(_SHOWN))}{more}, normal are "
+            f"{', '.join(settings.normal)}; say --normal LABEL, or where all are anomalous name them in a TOML format's label_file.anomalous"
+        )
+    return labels
+
+
+def by_line(labels: pl.DataFrame) -> bool:
+    """Whether labels are of lines."""
+    return "line" in labels.columns
+
+
+def _read(path: Path) -> pl.DataFrame:
+    """All columns of a CSV file, as text."""
+    try:
+        with path.open("rb") as file:
+            table = pl.read_csv(unpack(Counted(file))[0].read(), infer_schema=False, encoding="utf8-lossy")
+    except FAULTS as exc:
+        raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    except pl.exceptions.PolarsError as exc:
+        raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
+    return table.rename(lambda column: column.strip().removeprefix("\ufeff"))
+
+
+def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """Labels of lines, in their order; a file without any says that all lines are normal."""
+    numbered = labels.select("name", "anomalous", line=pl.col("name").cast(pl.UInt64, strict=False))
+    wrong = numbered.filter((pl.col("line") > 0).fill_null(False).not_())
+    if wrong.height:
+        raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are whole numbers from 1")
+    return numbered.select("line", "anomalous").sort("line")
+
+
+def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> Labelled:
+    """Sessions with the file's labels in place of their lines' own.
+
+    Raises:
+        DataError: not one session has a label.
+    """
+    named = sessions.with_columns(name=base_name()).join(
+        labels.rename({"anomalous": "label"}), on="name", how="left", maintain_order="left"
+    )
+    if named["label"].null_count() == named.height:
+        raise DataError(
+            f"labels {source} has none for any of the {plural(named.height, 'session')}: it names sessions like {labels['name'][0]}, "
+            f"the log's are like {named['name'][0] if named.height else '(none)'}"
+        )
+    unused = labels.join(named, on="name", how="anti").height
+    return Labelled(named.with_columns(anomalous="label").select(sessions.columns), unused)
+
+
+def base_name() -> pl.Expr:
+    """A session's name without the number of its part."""
+    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")

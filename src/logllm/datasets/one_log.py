@@ -1,0 +1,135 @@
+"""One raw log on its way into prepared data: read, labelled, grouped."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.counting import agreeing, plural
+from logllm.datasets.labels import by_line, read_labels, with_labels
+from logllm.datasets.line_labels import LineLabels
+from logllm.datasets.splits import number_of
+from logllm.errors import DataError
+from logllm.formats.recognition import advised
+from logllm.logs.first_lines import read_again
+from logllm.logs.lines import STDIN, input_bytes
+from logllm.logs.reader import Reader
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import Sessionizer, sessionizer
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RawLog:
+    """Files that are one log, and where its labels are."""
+
+    names: list[str]
+    """Files, or `-`, oldest first."""
+    labels: Path | None = None
+    """A CSV file with a label a session or a line; none: the lines carry labels."""
+
+
+class Grouped(NamedTuple):
+    """A log's sessions."""
+
+    sessions: pl.DataFrame
+    """All of them, labelled as far as labels go."""
+    counts: dict[str, int]
+    """What was read and what was not, in plain counts."""
+    cut: int | None
+    """The place of the first window of the last records, where the log was cut before it was windowed."""
+
+
+def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, progress: Progress | None = None) -> Grouped:
+    """Read a log and make sessions of it.
+
+    Args:
+        log: Files and labels.
+        reader: Reads them, by settings for format, grouping and split; it has read nothing before.
+        messages: Numbers their messages.
+        cut: Window the last records, the split's share for testing, apart from the first, so that no window reaches across.
+        progress: Told the bytes read so far and those there are (0: not known).
+
+    Raises:
+        DataError: the log or its labels cannot be read, there is no session, most records are late, or not one label is of this log.
+    """
+    settings = reader.settings
+    labels = None if log.labels is None else read_labels(log.labels, settings.format.label_file)
+    marks = LineLabels(labels) if labels is not None and by_line(labels) else None
+    if marks is not None and len(log.names) > 1:
+        raise DataError(
+            f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make one of them, or label sessions"
+        )
+    records = _reported(reader, log.names, progress=progress)
+    if marks is not None:
+        records = marks.given(records, reader)
+    batches = map(messages.numbered, records)
+    sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
+    sessions = pl.concat(pieces)
+    read = reader.tally.counts["lines"] - reader.tally.counts["rejected"]
+    if not sessions.height:
+        raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
+    counts = _counts(reader, sessionizers)
+    if 2 * counts.get("late", 0) > read:
+        late = agreeing(counts["late"], "{record comes after its|records come after their} window has closed")
+        raise DataError(f"{late}: sort the log by time, or use windows by count")
+    if marks is not None:
+        counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in (*counts, *marks.counts)}
+    elif labels is not None and log.labels is not None:
+        labels = labels.with_columns(reader.keyed(labels["name"]))
+        sessions, counts["labels_unused"] = with_labels(sessions, labels, source=log.labels)
+    counts["unlabelled"] = sessions["anomalous"].null_count()
+    return Grouped(sessions, counts, pieces[0].height if cut else None)
+
+
+def described(name: str, reader: Reader) -> dict[str, Any]:
+    """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
+    return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
+
+
+def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+    """The reader's records, with its progress told."""
+    total = 0 if STDIN in names else input_bytes(names)
+    for records in advised(reader.read(names), today=reader.today):
+        if progress is not None:
+            progress(reader.bytes_read, total)
+        yield records
+
+
+def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
+    """What reader and sessionizers counted, in one."""
+    total = Counter(reader.tally.counts)
+    for each in sessionizers:
+        total.update(each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut})
+    return dict(total)
+
+
+def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+    """All sessions of the records."""
+    grouping = sessionizer(settings.sessions)
+    pieces = [grouping.push(records) for records in batches]
+    return [grouping], [*pieces, grouping.flush()]
+
+
+def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
+    """Windows of the first records and windows of the last, so that none reaches across the split."""
+    records = pl.concat(list(batches))
+    cut = records.height - number_of(records.height, settings.split.test)
+    sessionizers = [sessionizer(settings.sessions), sessionizer(settings.sessions)]
+    pieces = []
+    for grouping, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
+        pieces.append(pl.concat([grouping.push(piece), grouping.flush()]))
+    return sessionizers, pieces
+
+
+def _why_no_sessions(settings: PrepareSection, *, sessions: Sessionizer, records: int) -> str:
+    """The error for records of which not one is in a session."""
+    if sessions.counts.get("keyless"):
+        sought = settings.sessions.key_pattern or settings.sessions.key_field
+        return f"none of the {plural(records, 'record')} names a key ({sought}): another key, or windows (--window)"
+    return f"none of the {plural(records, 'record')} has a time: windows by count (--window), or a format that says where times are"

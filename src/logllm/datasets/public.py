@@ -1,0 +1,151 @@
+"""The public data sets of the paper: where they are, what of them it uses, and what it counted in them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from logllm.config.prepare import PrepareSection
+from logllm.datasets.settings import choose
+
+_LOGHUB_TERMS = (
+    "loghub: free for research and academic work on condition that any use refers to github.com/logpai/loghub and cites its paper; "
+    "the record doi.org/10.5281/zenodo.8196385 is marked CC BY 4.0"
+)
+_CFDR_TERMS = "published by the USENIX Computer Failure Data Repository; its terms are at usenix.org/cfdr"
+_LOGHUB = "Zhu, He, He, Liu, Lyu: Loghub: A Large Collection of System Log Datasets for AI-driven Log Analytics, ISSRE 2023"
+_SUPERCOMPUTERS = "Oliner, Stearley: What Supercomputers Say: A Study of Five System Logs, DSN 2007"
+_ZENODO = "https://zenodo.org/records/8196385/files"
+_CFDR = "http://0b4af6cdc2f0c5998459-c0245c5c937c5dedcca3f1764ecc9b2f.r43.cf2.rackcdn.com/hpc4"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A public data set. Its format and its recipe have its name."""
+
+    name: str
+    """What it is called on the command line."""
+    url: str
+    """Where its archive is."""
+    kind: Literal["zip", "tar", "lines"]
+    """`zip` and `tar` (compressed) hold files; `lines` is one compressed file."""
+    paper: Mapping[str, int]
+    """What the paper counted (`compared`)."""
+    terms: str
+    """Licence."""
+    cite: str
+    """Whom to cite."""
+    log: str = ""
+    """File in the archive that is the log."""
+    labels: str | None = None
+    """File in the archive that holds labels of sessions; none: the lines carry them."""
+    start: int = 0
+    """Lines before the slice that the paper uses."""
+    stop: int | None = None
+    """Lines up to its end; none: all."""
+    bytes: int | None = None
+    """Published size of the archive."""
+    md5: str | None = None
+    """Published MD5 of the archive."""
+
+
+def _counts(lines: int, *, train: tuple[int, int], test: tuple[int, int]) -> dict[str, int]:
+    """The paper's table as a manifest counts: lines, sessions, and of each part sessions and anomalous ones.
+
+    >>> _counts(9, train=(4, 2), test=(1, 0))["anomalous"]
+    2
+    """
+    whole = {"lines": lines, "sessions": train[0] + test[0], "anomalous": train[1] + test[1]}
+    parts = {"train.sessions": train[0], "train.anomalous": train[1], "test.sessions": test[0], "test.anomalous": test[1]}
+    return whole | parts
+
+
+CATALOG = {
+    dataset.name: dataset
+    for dataset in (
+        Dataset(
+            name="hdfs",
+            url=f"{_ZENODO}/HDFS_v1.zip",
+            kind="zip",
+            log="HDFS.log",
+            labels="anomaly_label.csv",
+            bytes=186_645_559,
+            md5="76a24b4d9a6164d543fb275f89773260",
+            paper=_counts(11_175_629, train=(460_048, 13_497), test=(115_013, 3_341)),
+            terms=_LOGHUB_TERMS,
+            cite=f"{_LOGHUB}; Xu, Huang, Fox, Patterson, Jordan: Detecting Large-Scale System Problems by Mining Console Logs, SOSP 2009",
+        ),
+        Dataset(
+            name="bgl",
+            url=f"{_ZENODO}/BGL.zip",
+            kind="zip",
+            log="BGL.log",
+            bytes=57_489_019,
+            md5="4452953c470f2d95fcb32d5f6e733f7a",
+            paper=_counts(4_747_963, train=(37_708, 4_009), test=(9_427, 817)),
+            terms=_LOGHUB_TERMS,
+            cite=f"{_LOGHUB}; {_SUPERCOMPUTERS}",
+        ),
+        Dataset(
+            name="thunderbird",
+            url=f"{_ZENODO}/Thunderbird.tar.gz",
+            kind="tar",
+            log="Thunderbird.log",
+            start=160_000_000,
+            stop=170_000_000,
+            bytes=2_016_100_298,
+            md5="0891b048df2919dc78c99c4428686b44",
+            paper=_counts(10_000_000, train=(79_997, 837), test=(20_000, 29)),
+            terms=_LOGHUB_TERMS,
+            cite=f"{_LOGHUB}; {_SUPERCOMPUTERS}",
+        ),
+        Dataset(
+            name="liberty",
+            url=f"{_CFDR}/liberty2.gz",
+            kind="lines",
+            start=40_000_000,
+            stop=45_000_000,
+            paper=_counts(5_000_000, train=(40_000, 34_144), test=(10_000, 651)),
+            terms=_CFDR_TERMS,
+            cite=_SUPERCOMPUTERS,
+        ),
+    )
+}
+"""Counts as in the paper; sizes and MD5 sums of the Zenodo record as public repositories quote them, not compared with the record by us."""
+
+
+def paper_settings(dataset: Dataset) -> PrepareSection:
+    """What the paper prepares a data set with: its format, and the recipe of its name.
+
+    >>> settings = paper_settings(CATALOG["hdfs"])
+    >>> settings.split.by, settings.split.validation, settings.sessions.max_messages, settings.format.encoding
+    ('random', 0.0, 128, 'latin-1')
+    """
+    return choose(dataset.name, recipe=dataset.name, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
+
+
+def compared(manifest: Mapping[str, Any], paper: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    """Counts of prepared data next to the paper's, by field; `train.sessions` is the part's.
+
+    `lines` are the paper's *messages*: it counts those that do not parse, too (BGL has 47,135 windows of 100, but 4,747,963 messages).
+
+    >>> compared({"lines": 7, "parts": {"test": {"anomalous": 1}}}, {"lines": 7, "test.anomalous": 2})
+    {'lines': {'paper': 7, 'here': 7}, 'test.anomalous': {'paper': 2, 'here': 1}}
+    """
+    both = {}
+    for field, count in paper.items():
+        part, _, name = field.rpartition(".")
+        both[field] = {"paper": count, "here": (manifest["parts"][part] if part else manifest)[name]}
+    return both
+
+
+def differences(fields: Mapping[str, Mapping[str, int]]) -> list[str]:
+    """What is not as the paper counted it, a line each.
+
+    >>> differences({"lines": {"paper": 7, "here": 7}, "test.anomalous": {"paper": 2, "here": 1}})
+    ['test anomalous: 1 here, 2 in the paper']
+    """
+    return [
+        f"{field.replace('.', ' ')}: {count['here']:,} here, {count['paper']:,} in the paper"
+        for field, count in fields.items()
+        if count["here"] != count["paper"]
+    ]

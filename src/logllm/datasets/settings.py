@@ -1,0 +1,174 @@
+"""Which settings prepare a log: a format's own, a recipe's over them, the user's over both."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection, LabelFileSection
+from logllm.config.mask import MaskSection
+from logllm.config.prepare import PrepareSection, SplitSection
+from logllm.config.recipe import Recipe
+from logllm.config.sessions import SessionSection
+from logllm.errors import RecipeError
+from logllm.formats.description import load_format
+from logllm.formats.recognition import recognise
+from logllm.logs.joining import whole_rows
+from logllm.sessions.proposal import propose, sample_fields
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+Options = Mapping[str, Any]
+"""Settings by name; None where the user said nothing."""
+
+
+def choose(name: str | FormatSection | None, *, recipe: str | None = None, overrides: Mapping[str, Options]) -> PrepareSection:
+    """Settings for one log.
+
+    Args:
+        name: a built-in format, a TOML file that describes one, or a format that was recognised (`logllm.formats.recognition`).
+        recipe: a recipe whose data settings to use.
+        overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`; `prepare` holds those of none, such as `redact`.
+
+    Raises:
+        RecipeError: no format named, or settings that do not fit.
+    """
+    if name is None:
+        raise RecipeError(
+            "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML file (`logllm show formats`)"
+        )
+    described = name if isinstance(name, FormatSection) else load_format(name)
+    advised = Recipe.load(recipe).data if recipe is not None else None
+    said = _said(overrides["format"])
+    described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
+    described = meaning_normal(described, said.get("normal"), field="label" in said)
+    sessions = advised.sessions if advised and advised.sessions else described.sessions
+    split = advised.split if advised and advised.split else SplitSection(by=described.split)
+    return PrepareSection(
+        format=described,
+        mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
+        sessions=_sessions(sessions, _said(overrides["sessions"])),
+        split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
+        **_said(overrides.get("prepare", {})),
+    )
+
+
+class Proposed(NamedTuple):
+    """A format that was recognised, and the sessions that suit the log."""
+
+    format: FormatSection
+    """The format, its sessions those that suit."""
+    notes: tuple[str, ...]
+    """What a person should know of the format, a sentence each."""
+    sessions: str
+    """Why the sessions are what they are."""
+
+
+def proposed(text: pl.Series, *, today: date, lines: int | None) -> Proposed:
+    """The format of a log that nobody has said anything about, and sessions for it.
+
+    Args:
+        text: Its first lines, some thousand.
+        today: Gives times without a year theirs.
+        lines: How many lines the whole log has, where that is known: short logs get shorter windows.
+    """
+    recognition = recognise(text, today=today)
+    rows, described = whole_rows(text, recognition.format)
+    proposal = propose(sample_fields(rows, described), described, lines=lines)
+    suited = recognition.format.model_copy(update={"sessions": proposal.sessions})
+    return Proposed(suited, recognition.notes, f"{proposal.reason}; another grouping: --key, --key-field or --window")
+
+
+def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
+    """A format in which some labels mean normal, those of lines as well as those of a file.
+
+    >>> meaning_normal(FormatSection(name="own", kind="json"), ["ok"]).label_file.normal
+    ('ok',)
+
+    Args:
+        described: the format.
+        normal: the labels; none: the format's own.
+        field: the user named the field of the lines' labels: where the format says no more than `-`, the usual spellings mean normal.
+    """
+    if normal is not None:
+        label_file = described.label_file.model_copy(update={"normal": tuple(normal)})
+        return described.model_copy(update={"normal": tuple(normal), "label_file": label_file})
+    if field and described.normal == FormatSection.model_fields["normal"].default:
+        return described.model_copy(update={"normal": LabelFileSection().normal})
+    return described
+
+
+def reading(settings: PrepareSection, described: FormatSection) -> PrepareSection:
+    r"""Settings for a log of another format: the same masks, and the same grouping with the key where the other format has it.
+
+    >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
+    >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
+    >>> reading(run, other).sessions.key_field, reading(run, other).sessions.long, reading(run, load_format("plain")).sessions.key_pattern
+    ('block', 'cut', 'blk_-?\\d+')
+    """
+    sessions, theirs = settings.sessions, described.sessions
+    if sessions.by_key and theirs.by_key:
+        sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
+    return settings.model_copy(update={"format": described, "sessions": sessions})
+
+
+def grouping(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
+    """Session settings from the way people say them: `100` records, `5m` of time, a key.
+
+    >>> grouping(window="5m", step="60s", key=None, key_field=None)
+    {'by': 'time', 'size': 300, 'step': 60}
+
+    Raises:
+        RecipeError: a window and a key at once, or a length that is none.
+    """
+    if window is None:
+        if step is not None:
+            raise RecipeError("--step needs --window")
+        chosen = {"key_pattern": key, "key_field": key_field}
+        return {"by": "key", **chosen} if key or key_field else {}
+    if key or key_field:
+        raise RecipeError("sessions are by key or by window: leave out --key, --key-field or --window")
+    by, size = _length("--window", window)
+    if step is None:
+        return {"by": by, "size": size, "step": size}  # not the step of the format or recipe
+    step_by, step_size = _length("--step", step)
+    if step_by != by:
+        raise RecipeError(f"--window {window} and --step {step} are not of one kind: both records, or both time")
+    return {"by": by, "size": size, "step": step_size}
+
+
+def mask_rules(rules: Sequence[str]) -> list[dict[str, str]]:
+    """Masking rules from `NAME=REGEX`.
+
+    Raises:
+        RecipeError: no `=` in a rule.
+    """
+    split = [rule.partition("=") for rule in rules]
+    for name, sign, _ in split:
+        if not sign:
+            raise RecipeError(f"mask rule {name!r}: write NAME=REGEX")
+    return [{"name": name, "pattern": pattern} for name, _, pattern in split]
+
+
+def _length(option: str, text: str) -> tuple[str, int]:
+    """`count` and records, or `time` and seconds."""
+    match = re.fullmatch(r"([1-9]\d*)([smhd]?)", text)
+    if match is None:
+        raise RecipeError(f"{option} {text}: write a number of records, such as 100, or a time, such as 30s, 5m, 1h")
+    return ("time", int(match[1]) * _UNITS[match[2]]) if match[2] else ("count", int(match[1]))
+
+
+def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
+    """Session settings with the user's over them; another way of grouping brings its own defaults."""
+    under = section.model_dump()
+    if said.get("by", section.by) != section.by:
+        under = {"max_messages": section.max_messages, "long": section.long}
+    if "key_pattern" in said or "key_field" in said:
+        under = {**under, "key_pattern": None, "key_field": None}
+    return SessionSection.read({**under, **said}, source="session settings")
+
+
+def _said(options: Options) -> dict[str, Any]:
+    """What the user did say."""
+    return {key: value for key, value in options.items() if value is not None}

@@ -1,0 +1,74 @@
+"""Labelled sessions to parts: by time, or at random with the labels' shares kept."""
+
+import math
+
+import numpy as np
+import polars as pl
+
+from logllm.datasets.labels import base_name
+
+_ROUNDING = 1e-9  # .1 * 30 is a little more than 3
+
+
+def number_of(total: int, share: float) -> int:
+    """How many of a total a share is, rounded up.
+
+    >>> number_of(30, 0.1), number_of(11, 0.1), number_of(5, 0.0)
+    (3, 2, 0)
+    """
+    return math.ceil(total * share - _ROUNDING)
+
+
+def last_share(sessions: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All but the last share of the sessions in order of their start, and that share; the parts of a session stay together."""
+    units = in_time(sessions)
+    return _divided(sessions, units, chosen=units["name"].tail(number_of(units.height, share)))
+
+
+def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """All but a share of the sessions drawn at random, and that share; the parts of a session stay together.
+
+    Each label's share is as near the whole's as whole sessions allow, so a label with a single session is drawn rarely.
+    """
+    units = _units(sessions)
+    classes = [units.filter(pl.col("anomalous") == anomalous)["name"] for anomalous in (False, True)]
+    drawn = [
+        members.gather(np.sort(generator.permutation(len(members))[:count]))
+        for members, count in zip(classes, _counts(classes, share), strict=True)
+    ]
+    return _divided(sessions, units, chosen=pl.concat(drawn))
+
+
+def in_time(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Sessions in order of their start, then of their first record, their parts as one: `name`, `start`, `first`, `anomalous`."""
+    return _units(sessions).sort("start", "first", nulls_last=True, maintain_order=True)
+
+
+def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """Windows that end before the later ones begin."""
+    return sessions.filter(pl.col("last") < later["first"].min()) if later.height else sessions
+
+
+def _units(sessions: pl.DataFrame) -> pl.DataFrame:
+    """Sessions with their parts as one: `name`, `start`, `first`, `anomalous`."""
+    named = sessions.select("start", "first", "anomalous", name=base_name())
+    return named.group_by("name", maintain_order=True).agg(
+        pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False)
+    )
+
+
+def _counts(classes: list[pl.Series], share: float) -> list[int]:
+    """How many to draw of each class: whole numbers that add up, by the largest remainder."""
+    exact = [len(members) * share for members in classes]
+    counts = [math.floor(number + _ROUNDING) for number in exact]
+    missing = number_of(sum(map(len, classes)), share) - sum(counts)
+    for place in sorted(range(len(classes)), key=lambda place: counts[place] - exact[place])[: max(0, missing)]:
+        counts[place] += 1
+    return counts
+
+
+def _divided(sessions: pl.DataFrame, units: pl.DataFrame, *, chosen: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Sessions whose unit is not chosen, and those whose is."""
+    names = sessions.select(base_name().alias("name"))["name"]
+    inside = names.is_in(chosen.implode()) if len(chosen) < units.height else pl.repeat(True, sessions.height, eager=True)
+    return sessions.filter(~inside), sessions.filter(inside)

@@ -1,0 +1,1 @@
+"""Which format a log is in: the known ones, their recognition, fields found."""

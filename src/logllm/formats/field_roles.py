@@ -1,0 +1,119 @@
+"""Which fields of structured lines hold the message and the time: told by their names and by what is in them."""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from typing import Literal
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.logs.fields import WHOLE, bare_name, json_fields
+from logllm.logs.times import parse_times
+
+_LOOKED_AT = 200  # rows
+_MOST = 0.8  # of the rows have what a kind has in all
+_SEPARATORS = ",;\t|"
+_PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
+_MESSAGES = (
+    *("message", "msg", "logmessage", "shortmessage", "text", "log", "textpayload", "body", "event"),
+    *("description", "content", "detail", "mt", "m"),
+)
+_TIMES = re.compile(
+    r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso)?|at|t|when|asctime|created(?:at)?"
+)
+_FORMS = ("iso", "epoch", "epoch_ms", "epoch_us", "%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S", "%d/%b/%Y %H:%M:%S", "%b %d %H:%M:%S")
+_SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
+_WORDS = 2  # blanks in a message, on average
+
+Row = Mapping[str, str]
+
+
+def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
+    """JSON, CSV and logfmt, where most lines are, with the fields found in them.
+
+    >>> found = next(structured_formats(pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2), today=date(2024, 1, 1)))
+    >>> found.kind, found.message, found.time, found.time_format
+    ('json', 'msg', 'ts', ('epoch',))
+    """
+    lines = text.filter(text.str.contains(r"\S")).head(_LOOKED_AT).to_list()
+    if not lines:
+        return
+    rows = [row for row in map(json_fields, lines) if row]
+    if len(rows) >= _MOST * len(lines):
+        yield _described("json", rows, today=today)
+    rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
+    if len(rows) >= _MOST * len(lines):
+        yield _described("logfmt", rows, today=today)
+    for separator in _SEPARATORS:
+        rows = _csv_rows(lines, separator)
+        if rows:
+            described = _described("csv", rows, today=today)
+            yield described.model_copy(update={"separator": separator})
+
+
+def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, today: date) -> FormatSection:
+    """The format of rows of a kind."""
+    message = _message(rows)
+    time, form = _time(rows, today=today, besides=message)
+    return FormatSection(
+        name=kind,
+        kind=kind,
+        message=message,
+        time=time,
+        time_format=(form,),
+    )
+
+
+def _message(rows: Sequence[Row]) -> str:
+    """The field that is called a message, else the one with most words, else the whole line."""
+    columns = _columns(rows)
+    filled = {name: sum(1 for value in values if value.strip()) >= len(values) / 2 for name, values in columns.items()}
+    named = [name for name in columns if bare_name(name) in _MESSAGES and filled[name]]
+    for name in sorted(named, key=lambda name: (name.count("."), _MESSAGES.index(bare_name(name)))):
+        if not all(value.startswith(("{", "[")) for value in columns[name] if value):
+            return name
+    blanks = {name: sum(value.count(" ") for value in values) / len(values) for name, values in columns.items() if filled[name]}
+    best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
+    return best if blanks.get(best, 0) >= _WORDS else WHOLE
+
+
+def _time(rows: Sequence[Row], *, today: date, besides: str) -> tuple[str | None, str]:
+    """The field that is called a time and is one, else the first that is one as ISO 8601 writes it; and how it is written."""
+    columns = {name: pl.Series(values) for name, values in _columns(rows).items() if name != besides}
+    named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
+    for name, forms in [(name, _FORMS) for name in named] + [(name, ("iso",)) for name in columns]:
+        for form in forms:
+            times = parse_times(columns[name], [form], today=today)
+            sound = times.dt.date().is_between(_SINCE, _UNTIL)
+            if (sound.sum() or 0) >= _MOST * len(times):
+                return name, form
+    return None, "iso"
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Values by field, in the fields' order; nothing where a row has none."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, "") for row in rows] for name in names}
+
+
+def _logfmt_row(line: str) -> Row:
+    """Pairs of a line that holds little else."""
+    pairs = _PAIR.findall(line)
+    held = sum(len(name) + len(value) + 2 for name, value in pairs)
+    return {name: value.strip('"') for name, value in pairs} if held >= _MOST * len(line) else {}
+
+
+def _csv_rows(lines: Sequence[str], separator: str) -> list[Row]:
+    """Rows by the names in the first; nothing where that names no columns or most rows have other numbers of cells."""
+    try:
+        table = list(csv.reader((line + "\n" for line in lines), delimiter=separator))
+    except csv.Error:
+        return []
+    names = [name.strip().removeprefix("\ufeff") for name in table[0]]
+    sound = len(names) > 1 and len(set(names)) == len(names) and all(re.fullmatch(r"[A-Za-z_@][\w .@/()-]*", name) for name in names)
+    rows = [row for row in table[1:] if len(row) == len(names)]
+    if not sound or not rows or len(rows) < _MOST * (len(table) - 2):
+        return []
+    return [dict(zip(names, row, strict=True)) for row in rows]

@@ -1,0 +1,224 @@
+"""Which format a log is in, told from some of its lines."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from functools import cache
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.errors import DataError, RecipeError
+from logllm.formats.description import known, load_format
+from logllm.formats.field_roles import structured_formats
+from logllm.formats.postgres_prefix import postgres_format
+from logllm.logs.fields import WHOLE, read_fields
+from logllm.logs.joining import whole_rows
+from logllm.logs.tally import WrongFormat
+from logllm.logs.times import parse_times
+
+AUTO = "auto"
+"""The name that stands for whatever format fits."""
+
+_GLANCE = 300  # lines that all formats are tried on
+_ENOUGH = 0.5  # of the lines must belong to a record
+_MATCHED = 0.1  # and begin one, or lines that are no log would all go on with a stray one
+_AS_GOOD = 0.05  # of the lines less make a format no worse, when it explains more of them
+_FEW = 0.01
+_PLAIN = "plain"
+_STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
+_OF_JSON = r'^\s*(?:[\[{]|[\]}],?\s*$|"[^"]*"\s*:|"[^"]*",?\s*$)'  # a line of JSON that is laid out for people, or all of it in one
+_ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
+
+
+class Fit(NamedTuple):
+    """How well a format fits some lines."""
+
+    format: FormatSection
+    """The format."""
+    matched: float
+    """Share of the lines that are records with a time, where the format has times."""
+    share: float
+    """Share of the lines that are records or go on with one."""
+    explained: float
+    """Share of the characters that the format tells from the message: of two formats that fit as many lines, the more explaining is meant."""
+
+
+class Recognition(NamedTuple):
+    """A format found."""
+
+    format: FormatSection
+    """The format."""
+    share: float
+    """Share of the looked-at lines that it fits."""
+    lines: int
+    """How many were looked at."""
+    others: tuple[Fit, ...]
+    """Known formats that fit more than half of them, too, the best first."""
+    notes: tuple[str, ...]
+    """What a person should know, a sentence each."""
+
+
+def recognise(text: pl.Series, *, today: date) -> Recognition:
+    """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
+
+    >>> found = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
+    >>> found.format.name, found.format.message, found.share
+    ('json', 'msg', 1.0)
+
+    Args:
+        text: Successive lines, some thousand.
+        today: Gives times without a year theirs.
+    """
+    fits = _fits(text, today=today)
+    best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
+    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
+    if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
+        notes.insert(1, _ONE_A_LINE)
+    return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
+
+
+def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
+    """Names of the formats that fit most of some lines, the best first."""
+    return list(dict.fromkeys(fit.format.name for fit in _fits(text, today=today) if fit.format.name != instead_of))
+
+
+def advised(records: Iterator[pl.DataFrame], *, today: date) -> Iterator[pl.DataFrame]:
+    """What a reader gives; where it says that the lines are in no such format, the error says also which one they are in.
+
+    Raises:
+        DataError: whatever the reader raises.
+    """
+    try:
+        yield from records
+    except WrongFormat as exc:
+        others = fitting(exc.sample, instead_of=exc.described.name, today=today)[:2]
+        remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+        if exc.described.kind == "plain":
+            remedy = "this is no text: unpack or convert it first, or name its --encoding"
+        raise DataError(f"{exc}; {remedy}") from None
+
+
+def fitting_format(text: pl.Series, described: FormatSection, *, today: date) -> FormatSection:
+    """A format where it fits more than half of some lines, else the one that fits them best."""
+    return described if fit_of(text, described, today=today).share > _ENOUGH else recognise(text, today=today).format
+
+
+def _fits(text: pl.Series, *, today: date) -> list[Fit]:
+    """Formats that fit, the best first."""
+    glance = pl.concat([text.head(_GLANCE), text.tail(min(_GLANCE, max(0, len(text) - _GLANCE)))])
+    built_in = _fitting(_built_in(), text, glance=glance, today=today)
+    told = _fitting(_told(text, today=today), text, glance=glance, today=today)
+    fits = [
+        fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
+    ] + built_in  # the first of those that explain as much
+    most = max((fit.matched for fit in fits), default=0.0)
+    return sorted(fits, key=lambda fit: (fit.matched < most - _AS_GOOD, -fit.explained))
+
+
+def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Series, today: date) -> list[Fit]:
+    """The formats that fit, tried on some lines before they are on all."""
+    likely = (described for described in formats if fit_of(glance, described, today=today).matched)
+    fits = [fit_of(text, described, today=today) for described in likely]
+    return [fit for fit in fits if fit.share > _ENOUGH and fit.matched > _MATCHED]
+
+
+@cache
+def _built_in() -> tuple[FormatSection, ...]:
+    """Built-in formats that lines can tell."""
+    formats = (load_format(name) for name in known() if name != _PLAIN)
+    return tuple(described for described in formats if described.twin is None)
+
+
+def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
+    """Formats that the lines themselves tell."""
+    if (postgres := postgres_format(text)) is not None:
+        yield postgres
+    yield from structured_formats(text, today=today)
+
+
+def _same_kind(told: Fit, other: Fit) -> bool:
+    """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
+    same = told.format.name == other.format.name if told.format.kind == "pattern" else told.format.kind == other.format.kind
+    return same and other.matched >= told.matched - _AS_GOOD
+
+
+def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
+    """How well one format fits some lines."""
+    text, read = whole_rows(text, described)
+    try:
+        fields = read_fields(text, read)
+    except RecipeError:  # a CSV file without such a column
+        return Fit(described, 0.0, 0.0, 0.0)
+    good = fields.message.is_not_null()
+    for needed in (fields.severity, fields.time):
+        if needed is not None:
+            good &= needed.is_not_null()
+    if fields.time is not None and good.any():
+        good &= parse_times(fields.time.set(~good, None), described.time_format, today=today).is_not_null()
+    begun = good.cum_max()
+    goes_on = ~good & begun & (text.str.contains(described.continuation) if described.continuation else False)
+    beside = (text.str.len_chars() - fields.message.str.len_chars()).filter(good).sum()
+    return Fit(described, _mean(good), _mean(good | goes_on), float(beside) / max(1, int(text.str.len_chars().sum())))
+
+
+def _mean(values: pl.Series) -> float:
+    return float(values.mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
+    """What was found, how well it fits, and how to have it otherwise."""
+    described = best.format
+    if described.name == _PLAIN:
+        said = "format: plain, each line is a message; no known format fits"
+    else:
+        said = f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
+        begun = f" ({100 * best.matched:.1f} % begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
+        said += begun
+    names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
+    also = f", {' and '.join(names)} would fit too" if names else ""
+    return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
+
+
+def _titled(described: FormatSection) -> str:
+    """A format's title; of a structured kind with the fields that were found in the lines.
+
+    >>> _titled(load_format("json")), _titled(load_format("postgresql-csv"))[:19]
+    ('JSON lines: message in message, time in time', "PostgreSQL's csvlog")
+    """
+    if described.name not in _STRUCTURED:
+        return described.title
+    message = "the whole line" if described.message == WHOLE else described.message
+    return f"{_STRUCTURED[described.name]}: message in {message}, time in {described.time or 'no field'}"
+
+
+def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iterator[str]:
+    """What is assumed of times."""
+    if described.time is None:
+        remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
+        yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
+        return
+    text, described = whole_rows(text, described)
+    written = read_fields(text, described).time
+    some = [] if written is None else written.drop_nulls().head(1).str.strip_chars().to_list()
+    first = str(some[0]) if some else ""
+    epochs = [form for form in described.time_format if form.startswith("epoch")]
+    if not first or parse_times(pl.Series([first]), epochs, today=today).item() is not None:
+        return
+    forms = [form for form in described.time_format if "%" in form]
+    iso = parse_times(pl.Series([first]), ["iso"], today=today).item() is not None
+    read = parse_times(pl.Series([first]), described.time_format, today=today).item()
+    if not iso and forms and not any("%y" in form.lower() or "%s" in form for form in forms):
+        yield f"times have no year, such as {first}: {read:%Y} is taken for it, as for every date this year's, or last year's where that lies ahead"
+    if (iso and not _zoned(first)) or (not iso and not any("%z" in form.lower() for form in forms)):
+        yield f"times have no zone, such as {first}: taken as UTC"
+
+
+def _zoned(written: str) -> bool:
+    """Whether a time in ISO 8601 names its zone.
+
+    >>> _zoned("2024-01-02 03:04:05.6 CET"), _zoned("2024-01-02T03:04:05+01"), _zoned("2024-01-02T03:04:05,6")
+    (True, True, False)
+    """
+    clock = written[11:]
+    return clock[-1:].isalpha() or "+" in clock or "-" in clock

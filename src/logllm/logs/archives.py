@@ -1,0 +1,168 @@
+"""Archives as plain byte streams, recognised by their first bytes and never by their name."""
+
+import bz2
+import lzma
+import time
+import zlib
+from collections.abc import Callable
+from typing import Protocol
+
+import zstandard
+
+from logllm.logs.arriving import arrives
+
+FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
+"""What reading an archive that is cut off or damaged raises."""
+
+_INPUT = 8192
+
+
+class Bytes(Protocol):
+    """Anything bytes can be read from, an archive of bytes included."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+class Counted:
+    """A stream that can be looked at before it is read, and that knows how many bytes it gave."""
+
+    def __init__(self, stream: Bytes) -> None:
+        self.given = 0
+        self.ended = False
+        """Whether the stream's end has been seen."""
+        self.arriving = arrives(stream)
+        """Whether a short read means a pause (`logllm.logs.arriving.arrives`)."""
+        self._stream = stream
+        self._ahead = b""
+
+    def peek(self, size: int) -> bytes:
+        """The next `size` bytes, or all there are; a pipe may take several reads."""
+        while len(self._ahead) < size and self._further(size):
+            pass
+        return self._ahead[:size]
+
+    def look(self, size: int, *, patience: float) -> bytes:
+        """As `peek`, but of what arrives only so much as comes within some seconds of its first byte."""
+        self.peek(1 if self.arriving else size)
+        end = time.monotonic() + patience
+        while self.arriving and len(self._ahead) < size and self._later(max(0.0, end - time.monotonic())):
+            if not self._further(size):
+                break
+        return self._ahead[:size]
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+        if size < 0:
+            block, self._ahead = self._ahead + self._stream.read(), b""
+        elif self._ahead:
+            block, self._ahead = self._ahead[:size], self._ahead[size:]
+        else:
+            block = self._stream.read(size)
+        self.given += len(block)
+        return block
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""
+        return bool(self._ahead) or self._later(wait)
+
+    def starts_with(self, start: bytes) -> bool:
+        """Whether these bytes come next; no more is waited for than it takes to know."""
+        return all(self.peek(end) == start[:end] for end in range(1, len(start) + 1))
+
+    def _later(self, wait: float) -> bool:
+        """Whether the stream itself has more, or ends, within some seconds."""
+        return self._stream.comes(wait) if arrives(self._stream) else True
+
+    def _further(self, size: int) -> bool:
+        """Look further ahead, by one read; false at the end."""
+        more = self._stream.read(size - len(self._ahead))
+        self._ahead += more
+        self.ended = not more
+        return bool(more)
+
+
+class _Decompressor(Protocol):
+    """What the four libraries' decompressors of one member have in common."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member has ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What came after its end."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """The plain bytes of some more compressed ones."""
+
+
+class _Archive:
+    """Members (frames, streams) one after the other.
+
+    The libraries' own readers overlook that a zst's end is missing, and lose what precedes a fault.
+    """
+
+    def __init__(self, stream: Bytes, member: Callable[[], _Decompressor]) -> None:
+        self._stream = stream
+        self._new_member = member
+        self._member: _Decompressor | None = None
+        self._compressed = b""
+        self._plain = bytearray()
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes; a fault is raised only when all before it has been read."""
+        try:
+            while (size < 0 or len(self._plain) < size) and self._more():
+                pass
+        except FAULTS:
+            if not self._plain:
+                raise
+        size = len(self._plain) if size < 0 else size
+        with memoryview(self._plain) as plain:
+            block = bytes(plain[:size])
+        del self._plain[:size]
+        return block
+
+    def _more(self) -> bool:
+        """Decompress a little more; small inputs, since each may grow a thousandfold."""
+        compressed = self._compressed or self._stream.read(_INPUT)
+        if self._member is None and not compressed.strip(b"\0"):  # the end, or its padding
+            self._compressed = b""
+            return bool(compressed)
+        if not compressed:
+            raise EOFError("its end is missing")
+        if self._member is None:
+            self._member = self._new_member()
+        self._compressed = compressed  # so that a fault is met again after what precedes it has been read
+        plain = self._member.decompress(compressed)
+        self._plain += plain
+        self._compressed = b""
+        if self._member.eof:
+            self._compressed, self._member = self._member.unused_data, None
+        return True
+
+
+_KINDS: tuple[tuple[str, bytes, Callable[[], _Decompressor]], ...] = (
+    ("zcat", b"\x1f\x8b", lambda: zlib.decompressobj(wbits=31)),
+    ("bzcat", b"BZh", bz2.BZ2Decompressor),
+    ("xzcat", b"\xfd7zXZ\x00", lzma.LZMADecompressor),
+    ("zstdcat", b"\x28\xb5\x2f\xfd", lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()),
+)
+"""The command that unpacks a kind of archive, its first bytes, and what decompresses one member."""
+
+
+def unpack(stream: Counted) -> tuple[Bytes, str | None]:
+    """The plain bytes of a stream, and the command that unpacks its kind of archive (none: it is not an archive).
+
+    Archives of several members are read to their last one.
+
+    >>> import gzip, io
+    >>> plain, tool = unpack(Counted(io.BytesIO(gzip.compress(b"one ") + gzip.compress(b"two"))))
+    >>> plain.read(), tool
+    (b'one two', 'zcat')
+    """
+    for tool, magic, member in _KINDS:
+        if stream.starts_with(magic):
+            return _Archive(stream, member), tool
+    return stream, None

@@ -1,0 +1,303 @@
+"""What the fields of a format hold in some lines: groups of a pattern, or fields of JSON, CSV, logfmt and journald's export by name."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.errors import RecipeError
+from logllm.logs.csv_rows import cell_pattern
+from logllm.logs.times import check_time_format
+
+WHOLE = "$"
+"""The name of the field that is the whole line."""
+
+_PAIR = r'[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?'
+_ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\"", '"'))
+_GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
+_REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
+_FLAGS = re.compile(r"\(\?[A-Za-z-]+[:)]")
+_BEFORE = "logllm_before"
+_AROUND_BREAK = r"\s*\n\s*"
+_GARBLED = 4  # a line of which one character in so many is no text is a reject
+
+
+class Fields(NamedTuple):
+    """Columns as they were written, one row a line; null where a line has no such thing."""
+
+    message: pl.Series
+    """Messages behind their severity, where the format names one; without white space around; null in a reject."""
+    time: pl.Series | None
+    """Times as text."""
+    label: pl.Series | None
+    """Labels as text; a reject may have one."""
+    key: pl.Series | None
+    """Key fields as text; a JSON list is its JSON text."""
+    severity: pl.Series | None = None
+    """Severities as text."""
+    parts: tuple[pl.Series, ...] = ()
+    """Further messages, as `FormatSection.parts` names them."""
+
+
+def group_names(pattern: str) -> list[str]:
+    """Names of a pattern's groups, in their order.
+
+    >>> group_names("(?<time>.{15}) (?P<message>.*)")
+    ['time', 'message']
+    """
+    return [match[2] for match in _GROUP.finditer(pattern)]
+
+
+def fields_of(described: FormatSection) -> list[str]:
+    """Names of the fields of a format that `--key-field` and `--label` may name; of a kind whose lines name their fields, those the format uses.
+
+    >>> fields_of(FormatSection(name="own", kind="pattern", pattern="(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"))
+    ['time', 'pid', 'message']
+    """
+    if described.kind == "plain":
+        return []
+    if described.kind == "pattern":
+        return group_names(described.pattern or "")
+    used = [described.time, described.label, described.sessions.key_field, described.severity, described.message]
+    return list(described.columns) or list(dict.fromkeys(name for name in used if name is not None))
+
+
+def check_format(described: FormatSection, *, key_field: str | None = None) -> None:
+    """Whether a format can be read at all: its pattern is one, and has the groups that are asked for.
+
+    Raises:
+        RecipeError: it cannot.
+    """
+    for form in described.time_format:
+        check_time_format(form, what=f"format {described.name}")
+    if described.continuation is not None:
+        check_pattern(described.continuation, what=f"format {described.name}: continuation")
+    if described.partial is not None:
+        check_pattern(described.partial.goes_on, what=f"format {described.name}: partial.goes_on")
+        check_pattern(described.partial.pattern, what=f"format {described.name}: partial.pattern")
+        if missing := sorted({"before", "part"}.difference(group_names(described.partial.pattern))):
+            raise RecipeError(f"format {described.name}: partial.pattern has no group {missing[0]!r}")
+    if described.kind == "plain" and len(_names(described, key_field)) > 1:
+        raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
+    if described.kind == "pattern":
+        read_fields(pl.Series("text", [""]), described, key_field=key_field)
+
+
+def check_pattern(pattern: str, *, what: str) -> None:
+    """Whether a regular expression is one.
+
+    Raises:
+        RecipeError: it is not; the message begins with `what`.
+    """
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError as exc:
+        lines = [line.strip() for line in str(exc).splitlines()]
+        reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
+        raise RecipeError(f"{what}: {pattern!r} is no regular expression: {reason}") from exc
+
+
+def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | None = None) -> Fields:
+    """What the fields of a format hold in some lines.
+
+    >>> described = FormatSection(name="own", kind="json")
+    >>> read_fields(pl.Series(['{"message": " up ", "level": 3}', "{"]), described, key_field="level").key.to_list()
+    ['3', None]
+
+    Raises:
+        RecipeError: the pattern is no regular expression or lacks a group.
+    """
+    names = _names(described, key_field)
+    if described.kind == "plain":
+        found = {described.message: text}
+    elif described.kind != "pattern":
+        found = read_columns(text, described, names=names)
+    else:
+        text = text.str.strip_chars()
+        groups = text.str.extract_groups(_up_to_message(_thinned(described, key_field), described.message)).struct
+        found = {name: groups.field(name) for name in groups.fields}
+        if _BEFORE in found:
+            found[described.message] = text.str.strip_prefix(found[_BEFORE])
+    optional = (described.time, described.label, key_field, described.severity)
+    time, label, key, severity = (None if name is None else found[name] for name in optional)
+    parts = tuple(_tidy(word + ":  " + found[name]) for word, name in described.parts)
+    message = found[described.message]
+    for words, name in described.tail:
+        message = pl.select(message + (pl.lit(words) + found[name]).fill_null("")).to_series()
+    message = _tidy(message if severity is None else _graded(message, severity))
+    unfit = _empty_or_garbled(message)
+    return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
+
+
+def _names(described: FormatSection, key_field: str | None) -> list[str]:
+    """Names of the fields to read."""
+    named: tuple[str | None, ...] = (described.message, described.time, described.label, key_field, described.severity)
+    named = (*named, *(name for _, name in (*described.tail, *described.parts)))
+    return [name for name in named if name is not None]
+
+
+def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
+    """Messages behind their severities, as PostgreSQL and other programs write them; those without one as they are."""
+    before = pl.when(severity.is_not_null() & (message.str.strip_chars() != "")).then(severity + ":  ").otherwise(pl.lit(""))
+    return pl.select(before + message).to_series()
+
+
+def _tidy(texts: pl.Series) -> pl.Series:
+    """Texts without white space around them and around their line breaks, which other programs indent."""
+    texts = texts.str.strip_chars()
+    return texts.str.replace_all(_AROUND_BREAK, "\n") if texts.str.contains("\n", literal=True).any() else texts
+
+
+@cache
+def _thinned(described: FormatSection, key_field: str | None) -> str:
+    """The pattern, for a whole line, without the names of groups nobody reads: each group costs time."""
+    pattern = described.pattern or ""
+    what = f"format {described.name}"
+    check_pattern(pattern, what=what)
+    names = set(_names(described, key_field))
+    groups = set(group_names(pattern))
+    if missing := sorted(names - groups):
+        raise RecipeError(f"{what}: its pattern has no group {missing[0]!r} (it has {', '.join(sorted(groups)) or 'none'})")
+    thinned = _GROUP.sub(lambda match: match[0] if match[2] in names else f"{match[1]}(?:", pattern)
+    return f"^(?:{thinned})$"
+
+
+@cache
+def _up_to_message(thinned: str, message: str) -> str:
+    r"""A whole line's pattern, or where the message is simply all that is left of a line, the pattern of what comes before it.
+
+    Which spares the regular expression the longest part of each line.
+
+    >>> _up_to_message(r"^(?:(?:[a-z]+): +(?<message>[^ ].*))$", "message")
+    '^(?<logllm_before>(?:[a-z]+): +)[^ ]'
+    >>> _up_to_message(r"^(?:a|b(?<message>.*))$", "message")
+    '^(?:a|b(?<message>.*))$'
+    """
+    inner = thinned.removeprefix("^(?:").removesuffix(")$")
+    rest = _REST.search(inner)
+    if rest is None or rest["name"] != message or "|" in inner or _FLAGS.search(inner):
+        return thinned
+    return f"^(?<{_BEFORE}>{inner[: rest.start()]}){rest['first']}"
+
+
+def _empty_or_garbled(message: pl.Series) -> pl.Series:
+    """Which messages hold nothing, or mostly characters that stand for bytes that are no text."""
+    empty = message == ""
+    if not message.str.contains("\ufffd", literal=True).any():
+        return empty
+    garbled = message.str.count_matches("\ufffd", literal=True)
+    return empty | (garbled * _GARBLED > message.str.len_chars())
+
+
+def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    r"""Fields of lines of a structured kind as text, null where a line has none.
+
+    >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
+    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
+    >>> [found[name].item() for name in ("at", "msg", "y")]
+    ['7', 'a "b" at=8', None]
+
+    Raises:
+        RecipeError: a CSV file has no column of the name.
+    """
+    found = {name: text for name in names if name == WHOLE}
+    wanted = [name for name in dict.fromkeys(names) if name != WHOLE]
+    if described.kind == "json":
+        return found | {name: _json(text, name) for name in wanted}
+    if described.kind == "logfmt":
+        return found | {name: _logfmt(text, name) for name in wanted}
+    if described.kind == "export":
+        return found | {name: _filled(text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")) for name in wanted}
+    return found | _csv(text, described, names=wanted)
+
+
+def bare_name(name: str) -> str:
+    """A field's last name in small letters and digits.
+
+    >>> bare_name("http.Request-ID")
+    'requestid'
+    """
+    return re.sub(r"[^a-z0-9]", "", name.rpartition(".")[2].lower())
+
+
+def json_fields(line: str) -> Mapping[str, str]:
+    """Fields of a JSON object by their dotted paths; nothing where the line is none.
+
+    >>> json_fields('{"a": {"b": 1, "c": null}, "d": "x"}'), json_fields("[1]")
+    ({'a.b': '1', 'd': 'x'}, {})
+    """
+    try:
+        value = json.loads(line)
+        return dict(_leaves(value)) if isinstance(value, dict) else {}
+    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
+        return {}
+
+
+def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
+    """Paths and values of what is no object in an object."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            yield from _leaves(each, f"{before}.{name}" if before else name)
+    elif value is not None:
+        yield before, value if isinstance(value, str) else json.dumps(value)
+
+
+def _json(text: pl.Series, name: str) -> pl.Series:
+    """A field by its dotted path, or by its whole name where that itself holds dots."""
+    paths = ["$" + "".join(f"[{json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
+    found = text.str.json_path_match(paths[0])
+    if paths[1] != paths[0] and found.null_count():
+        found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))
+    return found
+
+
+def _logfmt(text: pl.Series, name: str) -> pl.Series:
+    """A pair's value; what stands within another one's quotes is no pair."""
+    found = text.str.extract(rf'^\s*(?:{_PAIR}\s+)*?{re.escape(name)}=("(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s|$)')
+    quoted = found.str.starts_with('"').fill_null(False)
+    if not quoted.any():
+        return _filled(found)
+    inner = found.str.strip_prefix('"').str.strip_suffix('"')
+    for written, meant in _ESCAPES:
+        inner = inner.str.replace_all(written, meant, literal=True)
+    return _filled(inner.str.replace_all("\\\\", "\\", literal=True).zip_with(quoted, found))
+
+
+def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Cells of rows that have at least as many as there are columns; none where no header has been seen."""
+    columns = described.columns
+    if not columns:
+        return {name: pl.repeat(None, len(text), dtype=pl.String, eager=True) for name in names}
+    if missing := [name for name in names if name not in columns]:
+        raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
+    places = sorted({columns.index(name) for name in names})
+    groups = text.str.extract_groups(_row(described.separator, len(columns), places=tuple(places))).struct
+    cells = dict(zip(places, (groups.field(f"c{place}") for place in places), strict=True))
+    return {name: _filled(_unquoted(cells[columns.index(name)])).alias(name) for name in names}
+
+
+@cache
+def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
+    """Pattern of a row with a group for each cell that is wanted."""
+    cell, between = cell_pattern(separator), re.escape(separator)
+    pieces: list[str] = []
+    for place in range(columns):
+        pieces.append((between if place else "") + (f"(?<c{place}>{cell})" if place in places else cell))
+    return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
+
+
+def _unquoted(cells: pl.Series) -> pl.Series:
+    """Cells without their quotes."""
+    quoted = cells.str.starts_with('"').fill_null(False)
+    if not quoted.any():
+        return cells
+    return cells.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True).zip_with(quoted, cells)
+
+
+def _filled(values: pl.Series) -> pl.Series:
+    """Values, null where there is nothing in them."""
+    return values.set(values == "", None) if (values == "").any() else values

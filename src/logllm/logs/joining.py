@@ -1,0 +1,262 @@
+"""Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from typing import Protocol, TypeVar
+
+import polars as pl
+
+from logllm.config.format import FormatSection, PartialSection
+from logllm.logs.csv_rows import CsvRows, headed
+from logllm.logs.lines import LONGEST_LINE, Counts, Lines
+from logllm.logs.records import Records
+
+Piece = TypeVar("Piece")
+
+_FAR = 1000
+"""Lines of other streams that may lie between two pieces of a line."""
+_MOST_PIECES = 1024
+"""Of a line; what never ends begins anew after so many."""
+
+
+class Joining(Protocol[Piece]):
+    """Joins what comes in pieces; what may go on is held back."""
+
+    def push(self, piece: Piece) -> Piece:
+        """The piece with its lines joined, without its last record where that may go on, after what was held back."""
+
+    def flush(self) -> Piece | None:
+        """What is held back, if anything is."""
+
+
+def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Counts) -> Iterator[Lines]:
+    """Lines as they were written: rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
+
+    Args:
+        batches: lines as they lie in files.
+        described: their format, which says what may be in pieces.
+        counts: where joined lines are counted (`continued`, and `lines`, of which the frames hold fewer), and `cut_lines`.
+    """
+    whole = iter(batches)
+    if described.kind == "csv":
+        whole = _joined(lambda: CsvRows(described.separator, counts), whole)
+        whole = whole if described.columns else headed(whole, described.separator, counts=counts)
+    if described.kind == "export":
+        whole = _joined(lambda: Blocks(counts), whole)
+    if (partial := described.partial) is not None:
+        whole = _joined(lambda: Partials(partial, counts), whole)
+    return whole
+
+
+def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
+    """Some lines of a log as `made_whole` gives them, without empty ones, and the format with the columns that they name."""
+    if described.kind not in ("csv", "export"):
+        return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
+    numbers = pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True)
+    lines = Lines(pl.DataFrame({"line": numbers, "text": text}), "", 0, 0, 0, 0)
+    batches = list(made_whole([lines], described, counts=Counter()))
+    rows = pl.concat([batch.frame["text"] for batch in batches])
+    named = {"columns": batches[-1].columns} if described.kind == "csv" and not described.columns else {}
+    return rows, described.model_copy(update=named)
+
+
+def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) -> Iterator[Lines]:
+    """Lines joined, each file by itself."""
+    for lines, frame in by_file(new, ((lines, lines.frame) for lines in batches)):
+        yield replace(lines, frame=frame)
+
+
+def by_file(new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]) -> Iterator[tuple[Lines, Piece]]:
+    """Pieces joined, each file by itself: no record reaches over a file's end."""
+    joining, last = new(), None
+    for lines, piece in pieces:
+        if last is not None and lines.index != last.index:
+            yield from _rest(joining, last)
+            joining = new()
+        yield lines, joining.push(piece)
+        last = lines
+    if last is not None:
+        yield from _rest(joining, last)
+
+
+def _rest(joining: Joining[Piece], last: Lines) -> Iterator[tuple[Lines, Piece]]:
+    """What is held back at a file's end, as lines that bring nothing else to count."""
+    rest = joining.flush()
+    if rest is not None:
+        yield replace(last, frame=last.frame.clear(), replaced=0, cut=0), rest
+
+
+class Blocks:
+    """Lines to blocks that an empty line ends."""
+
+    def __init__(self, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and `cut_lines` are counted.
+        """
+        self._counts = counts
+        self._inside = False
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """Whole blocks, each with its first line's number."""
+        goes_on = self._goes_on(piece["text"])
+        if self._held is None and not self._inside and not goes_on.any():
+            return self._whole(piece)
+        held = piece.clear() if self._held is None else self._held
+        start = pl.concat([pl.repeat(True, held.height, eager=True), ~goes_on])
+        frame = pl.concat([held, piece]).group_by(start.cum_sum().alias("row"), maintain_order=True)
+        rows = frame.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
+        self._count(held.height + piece.height - rows.height)
+        self._held = rows.tail(1).with_columns(pl.col("text").str.head(LONGEST_LINE + 1)) if self._inside else None
+        return self._whole(rows.head(-1) if self._inside else rows)
+
+    def flush(self) -> pl.DataFrame | None:
+        """The block that never ended."""
+        held, self._held, self._inside = self._held, None, False
+        return None if held is None else self._whole(held)
+
+    def _goes_on(self, text: pl.Series) -> pl.Series:
+        """Which lines go on with the one before; and whether the next piece's first will."""
+        open_after = text != ""
+        goes_on = open_after.shift(1, fill_value=self._inside)
+        self._inside = bool(open_after[-1])
+        return goes_on
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Blocks without empty ones, none too long."""
+        some = rows.filter(pl.col("text") != "")
+        self._count(rows.height - some.height)
+        return some.with_columns(bounded(some["text"], self._counts))
+
+    def _count(self, joined: int) -> None:
+        self._counts["continued"] += joined
+        self._counts["lines"] += joined
+
+
+class Partials:
+    """Lines that were cut in pieces, whole again, each where its first piece stands."""
+
+    def __init__(self, section: PartialSection, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            section: Says which lines are pieces.
+            counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) and lines that grew too long
+                (`cut_lines`) are counted.
+        """
+        self._section = section
+        self._counts = counts
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: pl.DataFrame) -> pl.DataFrame:
+        """Whole lines; one that may go on is held back, and all that come after it."""
+        if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
+            return piece
+        lines = piece if self._held is None else pl.concat([self._held, piece])
+        pieces = self._pieces(lines)
+        rows = self._rows(pieces)
+        near = pl.col("last") + _FAR >= lines["line"][-1]
+        going_on = rows.filter(pl.col("goes_on") & near & (pl.col("pieces") < _MOST_PIECES))["line"].min()
+        if going_on is None:
+            self._held = None
+            return self._whole(rows)
+        self._held = pieces.filter(pl.col("first") >= going_on).select(piece.columns)
+        return self._whole(rows.filter(pl.col("line") < going_on))
+
+    def flush(self) -> pl.DataFrame | None:
+        """What is held back, pieces that nothing followed too."""
+        held, self._held = self._held, None
+        return None if held is None else self._whole(self._rows(self._pieces(held)))
+
+    def _pieces(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """Lines with what of them is joined, and `first`, the number of the line that begins theirs."""
+        groups = lines["text"].str.extract_groups(self._section.pattern).struct.unnest()
+        known = {name: groups[name] if name in groups.columns else pl.lit("") for name in ("before", "part", "after", "stream")}
+        pieces = lines.with_columns(**known)
+        goes_on = pl.col("part").is_not_null() & pl.col("text").str.contains(self._section.goes_on)
+        pieces = pieces.with_columns(other=pl.col("part").is_null(), goes_on=goes_on)
+        stream = ("stream", "other")
+        before = pl.col("goes_on").shift(1, fill_value=False) & (pl.col("line") - pl.col("line").shift(1) <= _FAR)
+        pieces = pieces.with_columns(run=(~before.fill_null(value=False)).cum_sum().over(stream))
+        pieces = pieces.with_columns(part_of=pl.int_range(pl.len()).over(*stream, "run") // _MOST_PIECES)
+        return pieces.with_columns(first=pl.col("line").first().over(*stream, "run", "part_of"))
+
+    def _rows(self, pieces: pl.DataFrame) -> pl.DataFrame:
+        """Pieces put together, without those that would make a line too long."""
+        fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
+        whole = pl.col("before").first() + pl.col("part").filter(fits).str.join("") + pl.col("after").first()
+        rows = pieces.group_by(line="first", maintain_order=True).agg(
+            text=pl.when(pl.len() == 1).then(pl.col("text").first()).otherwise(whole),
+            cut=~fits.fill_null(value=True).all(),
+            goes_on=pl.col("goes_on").last(),
+            last=pl.col("line").last(),
+            pieces=pl.len(),
+        )
+        return rows.sort("line")
+
+    def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Lines that have ended, counted."""
+        joined = int(rows["pieces"].sum()) - rows.height
+        self._counts["continued"] += joined
+        self._counts["lines"] += joined
+        self._counts["cut_lines"] += int(rows["cut"].sum())
+        return rows.select("line", "text")
+
+
+class Continuations:
+    """Rejects that match a pattern join the record before them."""
+
+    def __init__(self, pattern: str, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            pattern: What a line must match to join.
+            counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`) are counted.
+        """
+        self._pattern = pattern
+        self._counts = counts
+        self._held: pl.DataFrame | None = None
+
+    def push(self, piece: Records) -> Records:
+        """Records with the messages of their further lines, but for the last record, and the rejects that join none."""
+        records, rejects = piece
+        if self._held is not None:
+            records = pl.concat([self._held, records])
+        if not records.height:
+            return piece
+        records = records.with_row_index("place")
+        going_on = pl.col("place").is_not_null() & pl.col("text").str.contains(self._pattern)
+        near = rejects.join_asof(records.select("line", "place"), on="line", strategy="backward", check_sortedness=False)
+        near = near.with_columns(going_on.alias("going_on"))
+        more = near.filter("going_on").group_by("place", maintain_order=True).agg(pl.col("text").str.strip_chars())
+        self._counts["continued"] += int(near["going_on"].sum())
+        further = pl.concat_list("message", pl.col("text").list.eval(pl.element().filter(pl.element() != ""))).list.join("\n")
+        if more.height:
+            joined = records.join(more, on="place", how="left", maintain_order="left")
+            grown = pl.when(pl.col("text").is_null()).then("message").otherwise(further.str.head(LONGEST_LINE + 1))
+            records = joined.with_columns(message=grown).drop("text")
+        records = records.drop("place")
+        self._held = records.tail(1)
+        return Records(self._short(records.head(-1)), near.filter(~pl.col("going_on")).select(rejects.columns))
+
+    def flush(self) -> Records | None:
+        """The last record."""
+        held, self._held = self._held, None
+        if held is None:
+            return None
+        nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean})
+        return Records(self._short(held), nothing)
+
+    def _short(self, records: pl.DataFrame) -> pl.DataFrame:
+        return records.with_columns(bounded(records["message"], self._counts))
+
+
+def bounded(text: pl.Series, counts: Counts) -> pl.Series:
+    """Texts no longer than a line may be; those cut are counted as `cut_lines`."""
+    if int(text.str.len_bytes().max() or 0) <= LONGEST_LINE:  # type: ignore[arg-type]
+        return text
+    counts["cut_lines"] += int((text.str.len_chars() > LONGEST_LINE).sum())
+    return text.str.head(LONGEST_LINE)

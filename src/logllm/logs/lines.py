@@ -1,0 +1,257 @@
+"""Lines of files, archives, globs and standard input, as frames of bounded size."""
+
+import os
+import stat
+import sys
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from glob import glob, has_magic
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from logllm.errors import DataError
+from logllm.logs.archives import FAULTS, Bytes, Counted, unpack
+from logllm.logs.arriving import Arriving, arrives
+
+STDIN = "-"
+"""The name that stands for standard input."""
+LONGEST_LINE = 1 << 20
+"""Characters kept of a line; what is longer is cut and counted."""
+Counts = MutableMapping[str, int]
+"""What was read and what was not, by name, in plain counts."""
+
+_BLOCK = 4 << 20
+_PIECE = 1 << 16
+_BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
+_SCHEMA = {"line": pl.UInt64, "text": pl.String}
+
+
+class CutOff(DataError):
+    """An input that ends in a fault: the lines before it are as they should be."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Some consecutive lines of one file."""
+
+    frame: pl.DataFrame
+    """`line` (u64, from 1 in each file) and `text` (str, without its line end)."""
+    file: str
+    """The file's name as it was given; `-` is standard input."""
+    index: int
+    """The file's place among the inputs, from 0."""
+    read: int
+    """Bytes read so far of all inputs, compressed ones counted compressed."""
+    replaced: int
+    """Characters of these lines that stand for invalid bytes or for NUL."""
+    cut: int
+    """Lines longer than `LONGEST_LINE`, of which only the beginning is here."""
+    columns: tuple[str, ...] = ()
+    """Names of the file's columns, where its first row names them."""
+    paused: bool = False
+    """Whether the source has given all that had come: nobody knows when there will be more."""
+
+
+def named_files(sources: Sequence[str | Path]) -> list[str]:
+    """File names behind names and globs, in the order given; a glob's are sorted.
+
+    Raises:
+        DataError: no source at all, or one that is missing, is a directory, may not be looked at, or is a glob that matches nothing.
+    """
+    names: list[str] = []
+    for source in map(str, sources):
+        try:
+            names += _behind(source)
+        except OSError as exc:  # a folder one may not enter, a name too long for any file
+            raise DataError(f"{source} cannot be read: {exc.strerror}") from exc
+    if not names:
+        raise DataError("no input: name files, globs, or - for standard input")
+    if names.count(STDIN) > 1:
+        raise DataError("standard input (-) can be read only once")
+    return names
+
+
+def _behind(source: str) -> list[str]:
+    """File names behind one name or glob."""
+    if source == STDIN:
+        return [source]
+    if Path(source).is_dir():
+        raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
+    if Path(source).exists():
+        return [source]
+    if not has_magic(source):
+        raise DataError(f"there is no file {source}")
+    found = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+    if not found:
+        raise DataError(f"no file matches {source}")
+    return found
+
+
+def input_bytes(names: Sequence[str]) -> int:
+    """Size of files on disk together; standard input counts as 0."""
+    return sum(Path(name).stat().st_size for name in names if name != STDIN)
+
+
+def read_lines(
+    sources: Sequence[str | Path],
+    *,
+    encoding: Literal["utf-8", "latin-1"] = "utf-8",
+    batch_lines: int = 100_000,
+    stdin: Bytes | None = None,
+) -> Iterator[Lines]:
+    """Read files, globs and standard input as numbered lines.
+
+    Archives (gz, bz2, xz, zst) are recognised by content. A line ends at LF, a CR before it goes; a last line without LF
+    counts. In UTF-8 a byte order mark goes and invalid bytes become U+FFFD; so does NUL in any encoding.
+
+    Args:
+        sources: File names, globs, and at most once `-`.
+        encoding: How bytes become text.
+        batch_lines: Most lines in a frame; a frame also holds no more than about 4 MiB of text and one long line. A pipe's lines are given
+            on a fifth of a second after the first of them has come, however few they are.
+        stdin: What `-` reads; none: the process's standard input.
+
+    Yields:
+        Frames of lines, never empty ones.
+
+    Raises:
+        DataError: an input that is missing, unreadable, damaged or an archive of several files, in UTF-16, or inputs that hold no line at all.
+    """
+    names = named_files(sources)
+    read, seen = 0, False
+    for index, name in enumerate(names):
+        with _opened(name, stdin) as file:
+            stream = Counted(file)
+            for lines in _file_lines(stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)):
+                seen = True
+                for part in lines.frame.iter_slices(batch_lines):
+                    yield replace(lines, frame=part, read=read + stream.given)
+                    lines = replace(lines, replaced=0, cut=0)  # counted with the first slice
+            read += stream.given
+    if not seen:
+        raise DataError(f"{', '.join(names)} holds no lines")
+
+
+def standard_input() -> Bytes:
+    """The process's standard input; what comes through a pipe or from a terminal is given on as it comes.
+
+    Raises:
+        DataError: it is closed.
+    """
+    if sys.stdin is None:
+        raise DataError("standard input (-) is closed: name files, or pipe lines into it")
+    try:
+        handle = sys.stdin.buffer.fileno()
+    except OSError:  # something in its place that is no file of the system's
+        return sys.stdin.buffer
+    if stat.S_ISREG(os.fstat(handle).st_mode):
+        return sys.stdin.buffer
+    # Not through Python's buffer: its lock, held by a thread that waits, would not let the program end.
+    return Arriving(iter(lambda: os.read(handle, _PIECE), b""))
+
+
+def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
+    """A named file, or standard input, which stays open."""
+    if name == STDIN:
+        return nullcontext(stdin or standard_input())
+    try:
+        return Path(name).open("rb")
+    except OSError as exc:
+        raise DataError(f"{name} cannot be read: {exc.strerror}") from exc
+
+
+def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Lines]:
+    """Lines of one open file."""
+    last = 0
+    tool: str | None = None
+    try:
+        plain, tool = unpack(stream)
+        for block in _whole_lines(plain, _BOMS[encoding]):
+            if not last:
+                _check_log(block, name=like.file, tool=tool or "cat")
+            text, replaced = _decoded(block, encoding)
+            frame, cut = _numbered(text, last)
+            last += frame.height
+            paused = arrives(plain) and not plain.comes(0)
+            yield replace(like, frame=frame, replaced=replaced, cut=cut, paused=paused)
+    except FAULTS as exc:
+        remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
+        what = "is damaged or cut off" if tool else "cannot be read on"
+        raise CutOff(f"{like.file} {what} after {last:,} whole lines ({exc}){remedy}") from exc
+
+
+def _check_log(start: bytes, *, name: str, tool: str) -> None:
+    """Refuse what is not lines as it is: archives of several files, and UTF-16."""
+    if start.startswith(b"PK\x03\x04"):
+        raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise DataError(f"{name} is text in UTF-16: {tool} {name} | iconv -f UTF-16 -t UTF-8 | logllm ... -")
+    if start[257:262] == b"ustar":
+        raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
+
+
+def _whole_lines(plain: Bytes, bom: bytes) -> Iterator[bytes]:
+    """Blocks of whole lines; of a line that does not end only so much is held as can be kept."""
+    most = 4 * LONGEST_LINE + 8  # a character has at most four bytes
+    start = True
+    held = bytearray()
+    for block in _blocks(plain):
+        if start:
+            block, start = block.removeprefix(bom), False
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield bytes(held) + block[:end] if held else block[:end]
+            held = bytearray(block[end:])
+        elif len(held) < most:
+            held += block[: most - len(held)]
+            if len(held) == most:  # no piece of a character at the end, which will be cut but would count as invalid
+                whole = max((place for place in range(most - 4, most) if held[place] & 0xC0 != 0x80), default=most)
+                held[whole:] = b" " * (most - whole)
+    if held:
+        yield bytes(held)
+
+
+def _blocks(plain: Bytes) -> Iterator[bytes]:
+    """Blocks of equal size, but what arrives as it does; what came before a fault comes before it here too."""
+    pieces: list[bytes] = []
+    size = 0
+    fault: Exception | None = None
+    while fault is None:
+        try:
+            piece = plain.read(_BLOCK - size)
+        except FAULTS as exc:
+            piece, fault = b"", exc
+        pieces.append(piece)
+        size += len(piece)
+        if size == _BLOCK or not piece or arrives(plain):
+            yield b"".join(pieces)
+            pieces, size = [], 0
+        if not piece and fault is None:
+            return
+    raise fault
+
+
+def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
+    """Text of a block, and how many of its characters replace something that is none."""
+    if b"\r" in block:  # one byte is found far faster than two
+        block = block.replace(b"\r\n", b"\n")
+    nuls = block.count(b"\0") if b"\0" in block else 0
+    text = block.decode(encoding, errors="replace")
+    replaced = nuls
+    if encoding == "utf-8" and "\ufffd" in text:
+        replaced += text.count("\ufffd") - block.count(b"\xef\xbf\xbd")
+    return (text.replace("\0", "\ufffd") if nuls else text), replaced
+
+
+def _numbered(text: str, last: int) -> tuple[pl.DataFrame, int]:
+    """Lines of a text as a frame that counts on from `last`, and how many were too long."""
+    lines = pl.Series("text", [text.removesuffix("\n")], dtype=pl.String).str.split("\n").explode()
+    cut = 0
+    if int(lines.str.len_bytes().max() or 0) > LONGEST_LINE:  # type: ignore[arg-type]
+        cut = int((lines.str.len_chars() > LONGEST_LINE).sum())
+        lines = lines.str.head(LONGEST_LINE)
+    numbers = pl.int_range(last + 1, last + 1 + len(lines), dtype=pl.UInt64, eager=True)
+    return pl.DataFrame({"line": numbers, "text": lines}, schema=_SCHEMA), cut

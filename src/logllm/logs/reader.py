@@ -1,0 +1,166 @@
+"""Bytes to records: lines read, made whole, parsed and masked, by a format that is given."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.logs.archives import Bytes
+from logllm.logs.arriving import Arriving
+from logllm.logs.joining import Continuations, by_file, made_whole
+from logllm.logs.lines import Lines, named_files, read_lines
+from logllm.logs.masking import mask, rules
+from logllm.logs.records import RECORDS, Parser, Records
+from logllm.logs.redaction import Redactor, redact, redacted_errors
+from logllm.logs.tally import Tally
+
+_AT_ONCE = 2
+_FEW = 1000
+
+
+class Reader:
+    """Records of a log, masked, a frame a batch of lines."""
+
+    def __init__(
+        self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None, redact: bool = False
+    ) -> None:
+        """Check the settings.
+
+        Args:
+            settings: Format, masks and where keys are.
+            today: Gives times without a year theirs.
+            batch_lines: Most lines read at once.
+            stdin: What `-` reads; none: the process's standard input.
+            redact: Nothing secret in keys, rejects, names of files and errors, though the settings do not ask for it; messages stay
+                as they are, since a model must read what it was trained on.
+
+        Raises:
+            RecipeError: a pattern is no regular expression, or a group is missing.
+        """
+        self.settings = settings
+        """What it reads by."""
+        self.today = today
+        """The day that gives times without a year theirs."""
+        self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
+        self._batch_lines = batch_lines
+        self._stdin = stdin
+        self._redactor = Redactor() if redact or settings.redact else None
+        self._records = 0
+        self._with_records: set[int] = set()
+        self.tally = Tally(settings.format, redactor=self._redactor)
+        """What was read so far, and what was not."""
+        self.files: list[str] = []
+        """Names of the inputs as they may be written; a record's `file` is an index into them."""
+        self.rejects = pl.Series("line", [], dtype=pl.UInt64)
+        """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
+        self.bytes_read = 0
+        """Bytes read so far of all inputs, compressed ones counted compressed."""
+        rules(settings.mask)
+
+    def read(self, sources: Sequence[str | Path]) -> Iterator[pl.DataFrame]:
+        """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines; consecutive calls go on counting.
+
+        Raises:
+            DataError: an input cannot be read, holds no lines, or is mostly not in the format (`WrongFormat`).
+        """
+        with redacted_errors(on=self._redactor is not None):
+            earlier = len(self.files)
+            names = named_files(sources)
+            self.files += map(self.named, names)
+            for lines, parsed in self._parsed(names):
+                self.tally.add(lines, parsed)
+                self.bytes_read = lines.read
+                self.rejects = parsed.rejects["line"]
+                yield self._placed(parsed.records, file=earlier + lines.index)
+            self.tally.check(self.files)
+            self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
+
+    def close(self) -> None:
+        """Read no further from lines that come when they come."""
+        if isinstance(self._stdin, Arriving):
+            self._stdin.close()
+
+    def named(self, name: str) -> str:
+        """A name, such as a file's, as it may be written."""
+        return self._redactor.name(name) if self._redactor else name
+
+    def keyed(self, keys: pl.Series) -> pl.Series:
+        """Keys of sessions, or lists of them, as they may be written: the same key always gives the same."""
+        return self._redactor.names(keys, field=self.settings.sessions.key_field) if self._redactor else keys
+
+    def _parsed(self, names: Sequence[str]) -> Iterator[tuple[Lines, Records]]:
+        """Every batch of some files with its records, masked."""
+        described = self.settings.format
+        batches = read_lines(names, encoding=described.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
+        whole = made_whole(batches, described, counts=self.tally.counts)
+        if (pattern := described.continuation) is None:
+            yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
+            return
+        # What goes on with a record is masked with it, and so only when it has joined it.
+        parsed = ahead(self._parser.parse, whole)
+        for lines, records in by_file(lambda: Continuations(pattern, self.tally.counts), parsed):
+            yield lines, self._masked(records)
+
+    def _masked(self, parsed: Records) -> Records:
+        """Records with their messages masked, redacted before where that is asked for; may run beside others.
+
+        Where few messages are distinct only those are worked on.
+        """
+        messages = parsed.records["message"]
+        many = messages.head(_FEW).n_unique() * 2 > min(_FEW, len(messages))
+        rows = messages.alias("message").to_frame()
+        distinct = rows if many else rows.unique(maintain_order=True)
+        shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
+        masked = mask(shown, self.settings.mask)
+        if not many:
+            distinct = distinct.with_columns(masked=masked)
+            masked = rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
+        return Records(parsed.records.with_columns(masked.alias("message")), parsed.rejects)
+
+    def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
+        """Records with their numbers and their file's, the keys as they may be written."""
+        first = self._records + 1
+        self._records += records.height
+        if records.height:
+            self._with_records.add(file)
+        return records.select(
+            record=pl.int_range(first, first + records.height, dtype=pl.UInt64),
+            file=pl.lit(file, dtype=pl.UInt32),
+            line="line",
+            time="time",
+            keys=self.keyed(records["keys"]),
+            message="message",
+            anomalous="anomalous",
+        ).select(RECORDS.keys())
+
+
+def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
+    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read.
+
+    Where the source pauses nothing is held back for the next batch, and what came before a fault comes before it here too.
+    """
+    waiting: deque[tuple[Lines, Future[Records]]] = deque()
+    source, more = iter(batches), True
+    fault: Exception | None = None
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        while more or waiting:
+            paused = not more
+            if more:
+                try:
+                    lines = next(source)
+                except StopIteration:
+                    more = False
+                except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised when all before it has been given
+                    more, fault = False, exc
+                else:
+                    waiting.append((lines, pool.submit(work, lines)))
+                    paused = lines.paused
+            while len(waiting) > (0 if paused else _AT_ONCE):
+                done, made = waiting.popleft()
+                yield done, made.result()
+    if fault is not None:
+        raise fault

@@ -1,0 +1,117 @@
+"""Fields to records: times read, keys found, labels judged; what does not parse is kept apart."""
+
+import json
+from datetime import date
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.config.sessions import SessionSection
+from logllm.errors import RecipeError
+from logllm.logs.fields import Fields, check_format, check_pattern, read_fields
+from logllm.logs.lines import Lines
+from logllm.logs.times import UTC_MICROSECONDS, parse_times
+
+RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "record": pl.UInt64,
+    "file": pl.UInt32,
+    "line": pl.UInt64,
+    "time": UTC_MICROSECONDS,
+    "keys": pl.List(pl.String),
+    "message": pl.String,
+    "anomalous": pl.Boolean,
+}
+"""Columns of records: the record's number from 1 in the whole input, its file and line, its keys, its masked message."""
+
+
+class Records(NamedTuple):
+    """What some lines hold."""
+
+    records: pl.DataFrame
+    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool, null)."""
+    rejects: pl.DataFrame
+    """`line` (u64), `text` (str), `anomalous` (bool, null where no label can be read)."""
+
+
+class Parser:
+    """Lines of one format to records."""
+
+    def __init__(self, described: FormatSection, *, sessions: SessionSection, today: date) -> None:
+        """Check the format and the key.
+
+        Args:
+            described: The format.
+            sessions: Says where a record's keys are.
+            today: Gives times without a year theirs.
+
+        Raises:
+            RecipeError: a pattern is no regular expression, a group is missing, or idle sessions are asked for without times.
+        """
+        self._format = described
+        self._today = today
+        self._key_field, self._key_pattern = sessions.key
+        check_format(described, key_field=self._key_field)
+        if sessions.by_key and sessions.idle is not None and described.time is None:
+            raise RecipeError(
+                f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
+            )
+        if self._key_pattern is not None:
+            check_pattern(self._key_pattern, what="key pattern")
+
+    def parse(self, lines: Lines) -> Records:
+        """Records of some lines, in their order; may run beside others."""
+        named = {"columns": lines.columns} if lines.columns else {}
+        fields = read_fields(lines.frame["text"], self._format.model_copy(update=named), key_field=self._key_field)
+        frame = pl.select(
+            line=lines.frame["line"],
+            message=fields.message,
+            time=_text(fields.time),
+            anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
+            key=_text(fields.key),
+        )
+        parsed = frame["message"].is_not_null()
+        rejects = lines.frame.with_columns(frame["anomalous"]).filter(~parsed)
+        frame = self._with_parts(frame, fields) if fields.parts else frame
+        frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
+        formats = () if self._format.time is None else self._format.time_format
+        time = parse_times(frame["time"], formats, today=self._today)
+        records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
+        return Records(records, rejects)
+
+    def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
+        """Each line's message, and after it a message for each further part that the line has."""
+        found = pl.when(frame["message"].is_not_null()).then(pl.concat_list(frame["message"], *fields.parts).list.drop_nulls())
+        return frame.with_columns(message=found).explode("message")
+
+    def _keys(self, frame: pl.DataFrame) -> pl.Series:
+        """Each record's keys, every one once, in the order they are named."""
+        if self._key_pattern is not None:
+            keys = frame["message"].str.extract_all(self._key_pattern)
+            return keys.list.unique(maintain_order=True) if int(keys.list.len().max() or 0) > 1 else keys  # type: ignore[arg-type]
+        one = pl.col("key").str.strip_chars()
+        listing = pl.when(one.is_null() | (one == "")).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
+        if self._key_field is not None and self._format.kind == "json" and frame.select(one.str.starts_with("[").any()).item():
+            several = pl.Series([_listed(text) for text in frame.select(one).to_series()], dtype=pl.List(pl.String))
+            listing = pl.when(several.is_not_null()).then(several).otherwise(listing)
+        return frame.select(listing).to_series()
+
+
+def _listed(text: str | None) -> list[str] | None:
+    """What a JSON list names, every one once; nothing where the text is none, such as `[main]`.
+
+    >>> _listed('["a", 7, "a", null]'), _listed("[main]")
+    (['a', '7'], None)
+    """
+    if text is None or not text.startswith("["):
+        return None
+    try:
+        values = json.loads(text)
+        return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
+    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
+        return None
+
+
+def _text(column: pl.Series | None) -> pl.Series | pl.Expr:
+    """A column of text, or nothing in its place."""
+    return pl.lit(None, dtype=pl.String) if column is None else column

@@ -1,0 +1,108 @@
+"""What was read of a log and what was not: counts, the first rejects, and whether it is a log in its format at all."""
+
+from pathlib import Path
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.counting import plural
+from logllm.errors import DataError
+from logllm.logs.lines import Lines
+from logllm.logs.records import Records
+from logllm.logs.redaction import Redactor, redact_text
+
+_NAMES = (
+    *("lines", "rejected", "empty", "files_without_records", "rejected_alerts"),
+    *("replaced_characters", "cut_lines", "timeless", "continued"),
+)
+_SHOWN_REJECTS = 3
+_SHOWN_CHARACTERS = 120
+_SAMPLE = 1000
+
+
+class WrongFormat(DataError):
+    """Most lines of a log are not in the format that they were read by."""
+
+    sample: pl.Series
+    """Some of its lines."""
+    described: FormatSection
+    """The format."""
+
+
+class Tally:
+    """Counts of what passes, batch by batch."""
+
+    def __init__(self, described: FormatSection, *, redactor: Redactor | None) -> None:
+        """Nothing read yet.
+
+        Args:
+            described: the format that the log is read by.
+            redactor: takes what is secret out of the rejects that are shown; none: they are shown as they are.
+        """
+        self.counts = dict.fromkeys(_NAMES, 0)
+        """Plain counts so far.
+
+        `timeless` are records of a format with times that have none, `empty` rejects that hold nothing, `continued` lines that joined
+        the one before.
+        """
+        self.first_rejects: list[dict[str, object]] = []
+        """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
+        self._described = described
+        self._redactor = redactor
+        self._sample = pl.Series("text", [], dtype=pl.String)
+
+    def add(self, lines: Lines, parsed: Records) -> None:
+        """Count a batch of lines and what they held."""
+        records, rejects = parsed
+        if not len(self._sample):
+            self._sample = lines.frame["text"].head(_SAMPLE)
+        self.counts["lines"] += lines.frame.height
+        self.counts["replaced_characters"] += lines.replaced
+        self.counts["cut_lines"] += lines.cut
+        # The lines of a row of CSV that did not parse are so many rejects, and continue nothing.
+        joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0) if self._described.kind == "csv" else 0
+        self.counts["rejected"] += rejects.height + joined
+        self.counts["continued"] -= joined
+        written = rejects.filter(pl.col("text").str.contains(r"\S"))
+        self.counts["empty"] += rejects.height - written.height
+        self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
+        if self._described.time is not None:
+            self.counts["timeless"] += records["time"].null_count()
+        for line, text, _ in written.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
+            name = Path(lines.file).name
+            if self._redactor is not None:
+                name = self._redactor.name(name)
+                text = redact_text(text)  # before it is cut: half a secret is not recognised
+            self.first_rejects.append({"file": name, "line": line, "text": shortened(text)})
+
+    def check(self, files: list[str]) -> None:
+        """Whether a log that has been read to its end is one in its format.
+
+        Raises:
+            WrongFormat: more than half of its lines did not parse.
+            DataError: it holds empty lines only.
+        """
+        # Lines that are empty or go on with another say nothing of the format.
+        lines = self.counts["lines"] - self.counts["continued"] - self.counts["empty"]
+        rejected = self.counts["rejected"] - self.counts["empty"]
+        if not lines:
+            raise DataError(f"{', '.join(files)} holds empty lines only")
+        if 2 * rejected <= lines:
+            return
+        first = self.first_rejects[0]
+        fault = WrongFormat(
+            f"{rejected:,} of {plural(lines, 'line')} {'is' if rejected == 1 else 'are'} not in the format {self._described.name}, "
+            f"such as line {first['line']} of {first['file']}: {first['text']}"
+        )
+        fault.sample, fault.described = self._sample, self._described
+        raise fault
+
+
+def shortened(text: str) -> str:
+    r"""A line as it may stand in a message: short, and without characters that would move a cursor.
+
+    >>> shortened("a\tb\x1b[2J")
+    'a b�[2J'
+    """
+    shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in shown)

@@ -1,0 +1,171 @@
+"""Sessions that are keys: all records that name the same block, request or user."""
+
+from datetime import datetime
+
+import polars as pl
+
+from logllm.config.sessions import SessionSection
+from logllm.sessions.grouping import NUMBERED, Grouping, no_sessions
+
+_SECOND = 1_000_000
+_ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
+    **{name: kind for name, kind in NUMBERED.items() if name != "keys"},
+    "session": pl.String,
+    "row": pl.Int64,
+    "clock": pl.Int64,
+}
+_OPEN: dict[str, pl.DataType | type[pl.DataType]] = {
+    "session": pl.String,
+    "group": pl.Int64,
+    "row": pl.Int64,
+    "clock": pl.Int64,
+    "time": NUMBERED["time"],
+}
+
+
+class KeySessions:
+    """One session a key.
+
+    A record with several keys belongs to each; one without is counted. Sessions close when the input ends, or early: when the log's clock
+    (the latest time read so far) has gone `idle` seconds beyond the session's last record, or when there are more than
+    `max_open_sessions` and it is the one that has waited longest. A key that comes back after its session closed starts another of the
+    same name.
+    """
+
+    def __init__(self, settings: SessionSection) -> None:
+        self.grouping = Grouping(settings)
+        self.counts = {"keyless": 0, "closed_early": 0}
+        self._idle = None if settings.idle is None else settings.idle * _SECOND
+        self._most_open = settings.max_open_sessions
+        self._new: list[pl.DataFrame] = []  # rows that are in no session yet; a key is a number of four bytes there
+        self._names = pl.Categorical(pl.Categories.random())
+        self._held: list[pl.DataFrame] = []  # rows of open sessions, in their order; `group` is the session's first row
+        self._open = pl.DataFrame(schema=_OPEN)  # the open sessions of held rows and where they last were
+        self._open_at_most = 0
+        self._row = 0
+        self._clock: int | None = None
+
+    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Sessions that close early, the one that has waited longest first."""
+        rows = self._rows(records)
+        self._new.append(rows)
+        self._open_at_most += rows["session"].n_unique()
+        if self._idle is None and self._few_open():
+            return no_sessions()
+        return self._settle()
+
+    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+        """All open sessions, by their first record; with `before`, those whose last time is older close early."""
+        if before is None and not self._open.height and self._idle is None and self._few_open():
+            self._open_at_most = 0
+            return self.grouping.sessions(self._taken().with_columns(group="session"))
+        settled = self._settle()
+        older = pl.repeat(True, self._open.height, eager=True) if before is None else (self._open["time"] < before).fill_null(False)
+        closing = self._open.filter(older)
+        self._open = self._open.filter(~older)
+        self._open_at_most = self._open.height
+        return pl.concat([settled, self._closed(closing["group"], early=before is not None)])
+
+    def _few_open(self) -> bool:
+        """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
+        if self._open_at_most > self._most_open:
+            names = [self._open["session"].cast(self._names), *(rows["session"] for rows in self._new)]
+            self._open_at_most = pl.concat(names).n_unique()
+        return self._open_at_most <= self._most_open
+
+    def _rows(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Records once a key, with the log's clock where sessions may be idle."""
+        rows = records if self._idle is None else records.with_columns(clock=self._clocks(records["time"]))
+        named = rows.filter(pl.col("keys").list.len() > 0)
+        self.counts["keyless"] += rows.height - named.height
+        return named.explode("keys").rename({"keys": "session"}).with_columns(pl.col("session").cast(self._names))
+
+    def _clocks(self, times: pl.Series) -> pl.Series:
+        """The latest time read up to each record."""
+        clock = times.cast(pl.Int64).cum_max().forward_fill()
+        if self._clock is not None:
+            clock = clock.clip(lower_bound=self._clock).fill_null(self._clock)
+        elif clock.null_count() < len(clock):  # the first time of all holds for what came before it, too
+            clock = clock.backward_fill()
+            self._open = self._open.with_columns(pl.col("clock").fill_null(clock[0]))
+        self._clock = clock[-1] if len(clock) else self._clock
+        return clock
+
+    def _taken(self) -> pl.DataFrame:
+        """The new rows, which are new no longer."""
+        new, self._new = self._new, []
+        self._names = pl.Categorical(pl.Categories.random())  # lets go of the keys so far
+        return pl.concat(new) if new else pl.DataFrame(schema=_ROWS)
+
+    def _settle(self) -> pl.DataFrame:
+        """Put the new rows into sessions, and close what is idle or too much."""
+        rows = self._taken()
+        rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
+        rows = rows if "clock" in rows.columns else rows.with_columns(clock=None)
+        self._row += rows.height
+        closed = self._place(rows.select(_ROWS.keys()).cast(_ROWS)) if rows.height else []  # type: ignore[arg-type]
+        if self._idle is not None and self._clock is not None:
+            idle = pl.col("clock") < self._clock - self._idle
+            closed.append(self._open.filter(idle)["group"])
+            self._open = self._open.filter(~idle.fill_null(False))
+        self._open_at_most = self._open.height
+        groups = pl.concat(closed) if closed else pl.Series([], dtype=pl.Int64)
+        self.counts["closed_early"] += len(groups)
+        return self._closed(groups, early=True)
+
+    def _place(self, rows: pl.DataFrame) -> list[pl.Series]:
+        """Put rows into sessions; gives the groups that closed.
+
+        Which sessions have waited longest is known for all rows at once only where no key of these rows is among them; else each half is
+        placed by itself, down to a single row. So the sessions do not depend on how the input is cut into frames.
+        """
+        keys = rows.select("session").unique()
+        total = self._open.height + keys.join(self._open, on="session", how="anti").height
+        excess = self._open.sort("row").head(max(0, total - self._most_open))
+        if keys.height > self._most_open or (excess.height and excess.join(keys, on="session", how="semi").height):
+            half = rows.height // 2
+            return self._place(rows.head(half)) + self._place(rows.slice(half))
+        self._open = self._open.join(excess, on="group", how="anti", maintain_order="left") if excess.height else self._open
+        before = self._open.select("session", known="group", seen="clock")
+        placed = rows.join(before, on="session", how="left", maintain_order="left")
+        waited = pl.col("clock") - pl.col("clock").shift(1).over("session").fill_null(pl.col("seen"))
+        opens = pl.int_range(pl.len()).over("session").eq(0) & pl.col("known").is_null()
+        if self._idle is not None:
+            opens = opens | (waited > self._idle).fill_null(False)
+        placed = placed.with_columns(group=pl.when(opens).then("row")).with_columns(
+            pl.col("group").forward_fill().over("session").fill_null(pl.col("known"))
+        )
+        placed = placed.drop("known", "seen")
+        self._held.append(placed)
+        latest = pl.concat([self._open, placed.select(_OPEN.keys())]).group_by("group", maintain_order=True).last().select(_OPEN.keys())
+        self._open = latest.unique("session", keep="last", maintain_order=True)
+        left = latest.join(self._open, on="group", how="anti", maintain_order="left")
+        return [excess["group"], left["group"]]
+
+    def _closed(self, groups: pl.Series, *, early: bool) -> pl.DataFrame:
+        """Sessions of some groups: those that close early by their last row, the others by their first."""
+        if not len(groups):
+            return no_sessions()
+        first: int = groups.min()  # type: ignore[assignment]
+        rows, held = [], []
+        for frame in self._held:
+            if frame["row"][-1] < first:  # older than all that close: what stays open long is not looked through each time
+                held.append(frame)
+                continue
+            closing = frame["group"].is_in(groups.implode())
+            rows.append(frame.filter(closing))
+            held.append(frame.filter(~closing))
+        self._held = _merged(held)
+        order = pl.col("row").last().over("group") if early else pl.col("group")
+        return self.grouping.sessions(pl.concat(rows).sort(order, maintain_order=True), closed="early" if early else None)
+
+
+def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
+    """The same rows in few frames, each more than twice as long as the next."""
+    merged: list[pl.DataFrame] = []
+    for frame in frames:
+        if frame.height:
+            merged.append(frame)
+        while len(merged) > 1 and merged[-2].height <= 2 * merged[-1].height:
+            merged[-2:] = [pl.concat(merged[-2:], rechunk=True)]
+    return merged

@@ -1,0 +1,135 @@
+"""Sessions that are windows: of so many records, or of so many seconds."""
+
+from datetime import datetime
+
+import polars as pl
+
+from logllm.config.sessions import SessionSection
+from logllm.sessions.grouping import NUMBERED, Grouping, no_sessions
+
+_SECOND = 1_000_000
+
+
+class CountWindows:
+    """Windows of `size` records, one every `step`.
+
+    The last, short window is kept; where windows overlap there is one such, the first that reaches the end.
+    """
+
+    def __init__(self, settings: SessionSection) -> None:
+        self.grouping = Grouping(settings)
+        self.counts: dict[str, int] = {}
+        self._size = settings.size
+        self._step = settings.step or settings.size
+        self._rows = pl.DataFrame(schema=NUMBERED)
+        self._next = 1  # the record that starts the next window
+        self._covered = 0  # the last record that is in some window
+
+    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Windows that these records fill; the first of all starts with the first record, whatever its number."""
+        if not self._covered and not self._rows.height and records.height:
+            self._next = records["record"][0]
+            self._covered = self._next - 1
+        self._rows = pl.concat([self._rows, records])
+        last = self._next + self._rows.height - 1
+        windows = max(0, (last - self._size + 1 - self._next) // self._step + 1)
+        sessions = self._windows(windows)
+        if windows:
+            self._covered = self._next + (windows - 1) * self._step + self._size - 1
+            self._next += windows * self._step
+            self._rows = self._rows.slice(windows * self._step)
+        return sessions
+
+    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+        """The short window of what is left; with `before`, only if the last record is older."""
+        last = self._next + self._rows.height - 1
+        if before is not None and (not self._rows.height or not _older(self._rows["time"][-1], before)):
+            return no_sessions()
+        sessions = self._windows(1) if last > self._covered else no_sessions()
+        self._next, self._covered = last + 1, last
+        self._rows = self._rows.clear()
+        return sessions
+
+    def _windows(self, windows: int) -> pl.DataFrame:
+        """The next so many windows, of the rows there are."""
+        rows = self._rows.head((windows - 1) * self._step + self._size) if windows else self._rows.clear()
+        place = pl.int_range(pl.len(), dtype=pl.Int64)
+        overlapping = [
+            rows.with_columns(group=place // self._step - back, place=place).filter(
+                (pl.col("group") >= 0) & (pl.col("group") < windows) & (pl.col("place") - pl.col("group") * self._step < self._size)
+            )
+            for back in range(-(-self._size // self._step))
+        ]
+        rows = overlapping[0] if len(overlapping) == 1 else pl.concat(overlapping).sort("group", "place")
+        first = self._next + pl.col("group") * self._step
+        return self.grouping.sessions(rows.with_columns(session=pl.format(f"{self._size}@{{}}", first)))
+
+
+class TimeWindows:
+    """Windows of `size` seconds, one every `step`, from multiples of `step` since 1970; empty ones are skipped.
+
+    A window closes when a record at or after its end comes; a record all of whose windows are closed is late and
+    counted, one without a time is in none.
+    Overlapping windows with the same first record add a number to their ids, `-1` for the latest but one and so on.
+    """
+
+    def __init__(self, settings: SessionSection) -> None:
+        self.grouping = Grouping(settings)
+        self.counts = {"late": 0}
+        self._seconds = settings.size
+        self._size = settings.size * _SECOND
+        self._step = (settings.step or settings.size) * _SECOND
+        self._rows = pl.DataFrame(schema=NUMBERED | {"clock": pl.Int64, "group": pl.Int64})
+        self._clock: int | None = None
+
+    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Windows that end before these records' latest time."""
+        timed = records.filter(pl.col("time").is_not_null())
+        if not timed.height:
+            return no_sessions()
+        clock = timed["time"].cast(pl.Int64).cum_max()
+        if self._clock is not None:
+            clock = clock.clip(lower_bound=self._clock)
+        self._clock = int(clock[-1])
+        placed = self._placed(timed.with_columns(clock.alias("clock")))
+        self.counts["late"] += timed.height - placed["record"].n_unique()
+        self._rows = pl.concat([self._rows, placed])
+        return self._close(pl.col("group") + self._size <= self._clock)
+
+    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+        """All open windows; with `before`, those that end by then."""
+        if before is None:
+            ends = self._rows["group"].max()
+            reached = self._clock if ends is None else int(ends) + self._size  # type: ignore[arg-type]
+        else:
+            reached = int(pl.Series([before]).dt.epoch("us").item())
+        if reached is None:
+            return no_sessions()
+        self._clock = max(reached, self._clock or reached)
+        return self._close(pl.col("group") + self._size <= self._clock)
+
+    def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows once for each of their windows that was open; `group` is the window's start."""
+        time = pl.col("time").cast(pl.Int64)
+        placed = [
+            rows.with_columns(group=(time.floordiv(self._step) - back) * self._step).filter(
+                (time - pl.col("group") < self._size) & (pl.col("clock") < pl.col("group") + self._size)
+            )
+            for back in range(-(-self._size // self._step))
+        ]
+        return placed[0] if len(placed) == 1 else pl.concat(placed)
+
+    def _close(self, closing: pl.Expr) -> pl.DataFrame:
+        """Sessions of the windows that close, by their start."""
+        rows = self._rows.filter(closing).sort("group", "record")
+        self._rows = self._rows.filter(~closing)
+        start = pl.col("time").first().over("group").cast(pl.Int64).floordiv(self._step) * self._step
+        earlier = (start - pl.col("group")).floordiv(self._step)
+        name = pl.format(f"{self._seconds}@{{}}", pl.col("record").first().over("group"))
+        rows = rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
+        return self.grouping.sessions(rows)
+
+
+def _older(time: datetime | None, before: datetime) -> bool:
+    """Whether a record is known to be older."""
+    return time is not None and time < before

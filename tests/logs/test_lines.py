@@ -1,0 +1,237 @@
+"""Lines of files, archives, globs and standard input."""
+
+import bz2
+import errno
+import gzip
+import io
+import lzma
+import os
+import random
+import tarfile
+import tracemalloc
+import zipfile
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from logllm.errors import DataError
+from logllm.logs import lines as module
+from logllm.logs.lines import LONGEST_LINE, named_files, read_lines
+
+
+def zst(plain):
+    return zstandard.ZstdCompressor().compress(plain)
+
+
+ARCHIVES = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress, "zst": zst}
+
+
+def read(*sources, **options):
+    """Everything read: (file, line, text) rows and the sums of what was counted."""
+    batches = list(read_lines(sources, **options))
+    rows = [(batch.file, *row) for batch in batches for row in batch.frame.iter_rows()]
+    return rows, sum(batch.replaced for batch in batches), sum(batch.cut for batch in batches)
+
+
+def texts(raw, **options):
+    rows, replaced, cut = read("-", stdin=io.BytesIO(raw), **options)
+    assert [line for _, line, _ in rows] == list(range(1, len(rows) + 1))
+    return [text for *_, text in rows], replaced, cut
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected", "replaced"),
+    [
+        (b"a\nb\n", ["a", "b"], 0),
+        (b"a\nb", ["a", "b"], 0),
+        (b"\n", [""], 0),
+        (b"\n\na\n\n", ["", "", "a", ""], 0),
+        (b"a\r\nb\rc\r\n\r\n", ["a", "b\rc", ""], 0),
+        (b"a\r\r\nb\x0bc\x85\xc2\x85d\n", ["a\r", "b\x0bc\ufffd\x85d"], 1),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "\ufeffb"], 0),
+        (b"caf\xc3\xa9\ncaf\xe9\n\xff\xfe\n", ["café", "caf\ufffd", "\ufffd\ufffd"], 3),
+        (b"\xef\xbf\xbd\xff\n", ["\ufffd\ufffd"], 1),
+        (b"a\0b\n\0\0\n", ["a\ufffdb", "\ufffd\ufffd"], 3),
+    ],
+)
+def test_bytes_become_lines(raw, expected, replaced):
+    assert texts(raw) == (expected, replaced, 0)
+
+
+def test_latin_1_has_a_character_for_every_byte():
+    raw = bytes(byte for byte in range(1, 256) if byte != 10)
+    assert texts(raw, encoding="latin-1") == ([raw.decode("latin-1")], 0, 0)
+    assert texts(b"a\0\n", encoding="latin-1") == (["a\ufffd"], 1, 0)
+
+
+@given(raw=st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\r", b"\xc3\xa9", b"\xff"]), min_size=1), block=st.integers(1, 9))
+def test_no_size_of_block_changes_a_line(raw, block):
+    plain = b"".join(raw)
+    expected = [line.removesuffix(b"\r") for line in plain.split(b"\n")]
+    if not expected[-1] and plain.endswith(b"\n"):
+        expected.pop()
+    if not plain.endswith(b"\n"):
+        expected[-1] = plain.split(b"\n")[-1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", block)
+        assert texts(plain)[0] == [line.decode(errors="replace") for line in expected]
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+@pytest.mark.parametrize("where", ["file", "stdin"])
+def test_archives_are_known_by_content(kind, where, tmp_path):
+    packed = ARCHIVES[kind](b"a\nb") + ARCHIVES[kind](b"c\n") + ARCHIVES[kind](b"")
+    path = tmp_path / "app.log"
+    path.write_bytes(packed)
+    rows, *_ = read(path) if where == "file" else read("-", stdin=io.BytesIO(packed))
+    assert [text for *_, text in rows] == ["a", "bc"]
+
+
+def test_a_name_does_not_make_an_archive(tmp_path):
+    path = tmp_path / "app.log.gz"
+    path.write_bytes(b"plain\n")
+    assert read(path)[0] == [(str(path), 1, "plain")]
+
+
+def test_zero_padding_after_an_archive_is_none_of_it():
+    assert texts(gzip.compress(b"a\n") + bytes(512))[0] == ["a"]
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_a_cut_off_archive_says_how_much_can_be_read(kind, tmp_path):
+    path = tmp_path / "app.log"
+    generator = random.Random(0)
+    plain = b"".join(b"%d %s\n" % (number, generator.randbytes(8).hex().encode()) for number in range(40_000))
+    packed = ARCHIVES[kind](plain)
+    path.write_bytes(packed[:-20])
+    seen = []
+
+    def collect():
+        for lines in read_lines([path], batch_lines=1000):
+            seen.extend(lines.frame["text"])
+
+    with pytest.raises(DataError, match=r"app\.log is damaged or cut off after [\d,]+ whole lines .*cat .*2>/dev/null \| logllm"):
+        collect()
+    assert seen == plain.decode().split("\n")[: len(seen)]
+    assert len(seen) > 1000 or kind == "bz2"  # bz2 packs everything into one block
+
+
+def test_a_damaged_archive_is_an_error():
+    packed = bytearray(gzip.compress(b"a line\n" * 10))
+    packed[-6] ^= 1  # the checksum
+    with pytest.raises(DataError, match="damaged"):
+        texts(bytes(packed))
+    with pytest.raises(DataError, match="damaged"):
+        texts(gzip.compress(b"a\n") + b"garbage")
+
+
+def test_archives_of_several_files_are_refused(tmp_path):
+    inner = tmp_path / "inner.log"
+    inner.write_text("a\n")
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz") as archive:
+        archive.add(inner, "inner.log")
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.write(inner, "inner.log")
+    with pytest.raises(DataError, match=r"tar archive: zcat .* \| tar -xO FILE"):
+        read(tmp_path / "x.tar.gz")
+    with pytest.raises(DataError, match="zip archive: unzip -p"):
+        read(tmp_path / "x.zip")
+
+
+def test_utf_16_is_refused():
+    with pytest.raises(DataError, match=r"text in UTF-16: cat - \| iconv"):
+        texts("a\n".encode("utf-16"))
+
+
+def test_a_failing_disk_is_an_error():
+    class Failing(io.RawIOBase):
+        def read(self, size=-1):
+            raise OSError(5, "Input/output error")
+
+    with pytest.raises(DataError, match="- cannot be read on after 0 whole lines"):
+        read("-", stdin=Failing())
+
+
+def test_long_lines_are_cut_and_counted():
+    rows, _, cut = texts(b"a\n" + b"x" * (LONGEST_LINE + 1) + b"\n" + b"y" * LONGEST_LINE + b"\nb\n")
+    assert [len(text) for text in rows] == [1, LONGEST_LINE, LONGEST_LINE, 1]
+    assert cut == 1
+
+
+def test_a_line_of_100_megabytes_takes_little_memory():
+    long = io.BytesIO("aéb€".encode() * 15_000_000 + b"\nlast\n")
+    tracemalloc.start()
+    try:
+        rows, replaced, cut = read("-", stdin=long)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert [len(text) for *_, text in rows] == [LONGEST_LINE, 4]
+    assert (replaced, cut) == (0, 1)
+    assert peak < 60 << 20
+
+
+def test_several_inputs_are_numbered_each_from_1(tmp_path):
+    for name in ("b.log", "a.log", "[x].log"):
+        (tmp_path / name).write_text(f"{name} 1\n{name} 2\n")
+    (tmp_path / "folder.log").mkdir()
+    batches = list(read_lines([tmp_path / "[x].log", str(tmp_path / "?.log"), "-"], stdin=io.BytesIO(b"s\n")))
+    assert [(batch.index, batch.frame["line"].to_list(), batch.frame["text"][0]) for batch in batches] == [
+        (0, [1, 2], "[x].log 1"),
+        (1, [1, 2], "a.log 1"),
+        (2, [1, 2], "b.log 1"),
+        (3, [1], "s"),
+    ]
+    assert [batch.read for batch in batches] == [20, 36, 52, 54]
+
+
+def test_batches_are_bounded():
+    batches = list(read_lines(["-"], stdin=io.BytesIO(b"a\0\n" * 25), batch_lines=10))
+    assert [(batch.frame.height, batch.frame["line"][0], batch.replaced) for batch in batches] == [(10, 1, 25), (10, 11, 0), (5, 21, 0)]
+
+
+@pytest.mark.parametrize(
+    ("sources", "message"),
+    [
+        ([], "no input"),
+        (["missing.log"], "there is no file .*missing.log"),
+        (["*.nothing"], r"no file matches .*\*\.nothing"),
+        (["."], "is a directory: name its files"),
+        (["-", "-"], "only once"),
+    ],
+)
+def test_inputs_that_are_none(sources, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(DataError, match=message):
+        named_files(sources)
+
+
+@pytest.mark.parametrize("source", ["x" * 300, "x" * 300 + "*"])
+def test_a_name_that_no_file_can_have(source):
+    with pytest.raises(DataError, match=r"x+\*? cannot be read: File name too long"):
+        named_files([source])
+
+
+def test_a_folder_one_may_not_enter(monkeypatch):
+    def denied(self):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
+
+    monkeypatch.setattr(Path, "is_dir", denied)
+    with pytest.raises(DataError, match=r"^secret/app.log cannot be read: Permission denied$"):
+        named_files(["secret/app.log"])
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(DataError, match=r"standard input \(-\) is closed"):
+        next(read_lines(["-"]))
+    assert texts(b"given all the same")[0] == ["given all the same"]
+
+
+@pytest.mark.parametrize("raw", [b"", gzip.compress(b"", mtime=0), b"\xef\xbb\xbf"])
+def test_an_input_without_lines_is_an_error(raw):
+    with pytest.raises(DataError, match="- holds no lines"):
+        texts(raw)

@@ -1,0 +1,96 @@
+"""The masking rules, one by one and against what the paper's scripts make of real lines."""
+
+import gzip
+
+import polars as pl
+import pytest
+
+from logllm.config.mask import MaskSection
+from logllm.errors import RecipeError
+from logllm.logs.masking import PAPER_RULES, mask, rules
+
+PAPER = MaskSection()
+
+
+@pytest.mark.parametrize(
+    ("message", "masked"),
+    [
+        ("nothing to see", "nothing to see"),
+        ("", ""),
+        ("wait... or ..... or ..", "wait..  or ..  or .."),
+        ("True false untrue FALSE", "<*> <*> un<*> FALSE"),
+        ("one Two seventeen oneself hundred", "<*> Two <*> oneself <*>"),
+        ("Mon Monday mon Money", "<*> <*> mon Money"),
+        ("Dec 10 06:55:46 x", "<*><*> x"),
+        ("on Jan 1", "on Jan <*>"),
+        ("March  3 in", "<*>in"),
+        ("from 10.0.0.1:80, 1.2.3.4", "from <*>, <*>"),
+        ("mac 00:1a:2B:3c:4d:5e!", "mac <*>!"),
+        ("12: 00:11:22:33:44:55:66:77:88:99:aa:bb", "<*> <*>"),
+        ("open /var/log/a.log now", "open <*> now"),
+        ("see http://host/x?y=1, C:\\dir\\f [a/b]", "see <*> <*> [<*>]"),
+        ("deadbeef DEADBEEF01 deadbee", "<*> <*> deadbee"),
+        ("root@node-a user@host a@", "<*> <*> a@"),
+        ("blk_-123 x1y:z.w_v 5ms -3", "<*> <*> <*> <*>"),
+        ("size=42;", "size=<*>;"),
+        ("\N{CYRILLIC SMALL LETTER A}1", "\N{CYRILLIC SMALL LETTER A}<*>"),
+    ],
+)
+def test_the_paper_s_rules(message, masked):
+    assert mask(pl.Series([message]), PAPER).item() == masked
+
+
+def test_the_rules_are_thirteen_in_order():
+    assert [rule.name for rule in rules(PAPER)] == [rule.name for rule in PAPER_RULES]
+    assert len(PAPER_RULES) == 13
+
+
+def test_rules_of_one_s_own_come_first_and_masking_can_be_off():
+    own = ({"name": "user", "pattern": r"user=\S+"},)
+    messages = pl.Series(["login user=a@b 7..."])
+    assert mask(messages, MaskSection(own=own)).item() == "login <*> <*> "
+    assert mask(messages, MaskSection(rules="off", own=own)).item() == "login <*> 7..."
+    assert mask(messages, MaskSection(rules="off")).item() == "login user=a@b 7..."
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("(", r"mask rule x: '\(' is no regular expression: unclosed group$"),
+        ("(?:a{1000}){1000}", "mask rule x: .* is no regular expression: Compiled regex exceeds size limit"),
+        ("a*", "matches an empty text"),
+    ],
+)
+def test_bad_rules(pattern, message):
+    with pytest.raises(RecipeError, match=message):
+        rules(MaskSection(own=({"name": "x", "pattern": pattern},)))
+
+
+@pytest.mark.parametrize("paper", ["paper", "off"])
+def test_rules_that_cannot_be_used_together_are_named(paper):
+    patterns = {"user": r"user=(?<value>\S+)", "host": r"host=(?<name>\S+)", "size": r"size=(?P<value>\d+)"}
+    own = [{"name": name, "pattern": pattern} for name, pattern in patterns.items()]
+    with pytest.raises(
+        RecipeError, match="mask rules user and size cannot be used together: duplicate capture group name; .* different names"
+    ):
+        mask(pl.Series(["a"]), MaskSection(rules=paper, own=own))
+    assert mask(pl.Series(["user=a host=b"]), MaskSection(rules=paper, own=own[:2])).item() == "<*> <*>"
+
+
+def test_rules_that_are_too_much_together_are_named():
+    own = [{"name": name, "pattern": f"{name}(?:[a-z]{{500}}){{60}}"} for name in "abcdef"]
+    for rule in own:
+        rules(MaskSection(own=[rule]))
+    with pytest.raises(RecipeError, match="cannot be used together: Compiled regex exceeds size limit.*keep it short"):
+        rules(MaskSection(own=own))
+
+
+def test_every_line_of_the_oracle(shared):
+    lines = 0
+    for masked in sorted((shared / "loghub_2k_masked").glob("*.gz")):
+        raw = gzip.decompress((shared / "loghub_2k" / masked.name.replace(".masked", ".log")).read_bytes()).decode("latin-1")
+        raw = [line.removesuffix("\r") for line in raw.removesuffix("\n").split("\n")]
+        expected = gzip.decompress(masked.read_bytes()).decode().removesuffix("\n").split("\n")
+        assert mask(pl.Series(raw), PAPER).to_list() == expected, masked.name
+        lines += len(raw)
+    assert lines == 32_000

@@ -1,0 +1,107 @@
+"""Sessions proposed for logs of which nothing is known."""
+
+import json
+import re
+
+import polars as pl
+import pytest
+
+from logllm.config.format import FormatSection
+from logllm.config.sessions import SessionSection
+from logllm.formats.description import load_format
+from logllm.sessions.proposal import propose, sample_fields
+
+JSON = FormatSection(name="own", kind="json")
+
+
+def proposal(text, described, **options):
+    return propose(sample_fields(pl.Series("text", text, dtype=pl.String), described), described, **options)
+
+
+def requests(count, each, form):
+    """Lines of requests of which three run at a time."""
+    order = [(start + number, step) for start in range(0, count, 3) for step in range(each) for number in range(3)]
+    return [form.format(request=f"r{number:03}", step=step) for number, step in order]
+
+
+def test_a_field_by_its_name():
+    lines = requests(30, 4, '{{"message": "step {step}", "ctx": {{"X-Request-ID": "{request}"}}, "pid": 1, "user": "{request}"}}')
+    found = proposal(lines, JSON)
+    assert found.sessions == SessionSection(by="key", key_field="ctx.X-Request-ID")
+    assert found.reason == "sessions by the field ctx.X-Request-ID: 100 % of 120 lines name one, 30 sessions of 4 lines (median)"
+
+
+def test_the_narrower_field_comes_first():
+    lines = requests(30, 4, '{{"thread_name": "t{request}", "traceId": "{request}", "message": "step {step}"}}')
+    assert proposal(lines, JSON).sessions.key_field == "traceId"
+
+
+@pytest.mark.parametrize(
+    ("form", "key"),
+    [
+        ("[request_id: {request}] step {step}", "request_id: r000"),
+        ("step {step} of req-00000{request}-0000-0000-0000-000000000000", "req-00000000-0000-0000-0000-000000000000"),
+        ("conn={request} op={step}", "conn=000"),
+        ("started ({step}) container_1_0{request}", "container_1_0000"),
+        ("{step} 00000{request}-0000-0000-0000-000000000000", "00000000-0000-0000-0000-000000000000"),
+        ("app[{request}]: step {step}", "app[000]"),
+        ("conn=r{step} x", None),
+        ("app {request}: step {step}", None),
+    ],
+)
+def test_a_pattern_in_the_message(form, key):
+    text = [line if "_id" in form else line.replace("r0", "0") for line in requests(30, 4, form)]
+    found = proposal(text, load_format("plain"))
+    if key is None:
+        assert found.sessions == SessionSection()
+    else:
+        assert re.findall(found.sessions.key_pattern, text[0]) == [key]
+        assert found.reason.endswith("100 % of 120 lines name one, 30 sessions of 4 lines (median)")
+
+
+@pytest.mark.parametrize(
+    ("ids", "why"),
+    [
+        ([str(line % 3) for line in range(400)], "the field session is no key, it has only 3 values"),
+        ([str(line) for line in range(400)], "half of its 400 values have one line"),
+        (["0"] * 250 + [str(1 + line // 3) for line in range(150)], "one value has 62 % of the lines"),
+        ([str(line % 20) for line in range(400)], "most lines are of values that go on through the whole log"),
+        (
+            [str(line // 4) if line % 10 else "" for line in range(400)],
+            "no id of a request, a process or the like is in nearly all lines",
+        ),
+    ],
+)
+def test_why_a_field_is_no_key(ids, why):
+    lines = [json.dumps({"message": "m", "session": each}) for each in ids]
+    found = proposal(lines, JSON, lines=len(lines))
+    assert found.sessions == SessionSection(size=20)
+    assert found.reason.startswith("windows of 20 lines: ")
+    assert why in found.reason
+
+
+def test_the_format_s_own_sessions_go_first():
+    named = load_format("bgl")
+    assert proposal(["x"], named).sessions == named.sessions
+    lines = requests(30, 4, "Feb 29 06:55:46 gate sshd[1]: {request} {step}")
+    assert proposal(lines, load_format("openssh")).sessions == load_format("openssh").sessions
+    keyless = ["240229 203518 143 INFO dfs.DataNode: starting"] * 2000
+    assert proposal(keyless, load_format("hdfs"), lines=2000).sessions == SessionSection(size=100)
+
+
+def test_a_key_with_a_name_of_its_own():
+    basket = SessionSection(by="key", key_field="basket")
+    own = FormatSection(name="own", pattern=r"(?<basket>\w+) (?<text>.*)", message="text", sessions=basket)
+    assert proposal(["a up", "a down"], own).sessions == own.sessions
+    without = own.model_copy(update={"sessions": SessionSection()})
+    assert proposal(["a up", "a down"], without).sessions.by == "count"
+
+
+def test_lines_that_do_not_parse_count_for_nothing():
+    lines = requests(30, 4, '{{"message": "step {step}", "request": "{request}"}}') + ["no JSON", "[1]", "{}"] * 100
+    assert proposal(lines, JSON).sessions.key_field == "request"
+
+
+def test_nothing_at_all():
+    found = proposal([], load_format("plain"), lines=0)
+    assert found.sessions == SessionSection(size=5)
