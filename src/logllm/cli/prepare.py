@@ -2,6 +2,7 @@
 
 import sys
 import time as clock
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,11 +14,10 @@ from logllm.counting import plural
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
-    from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection
-    from logllm.datasets.packaged import PackagedSet
+    from logllm.datasets.fetching import Source
     from logllm.datasets.public import Dataset
-    from logllm.logs.archives import Bytes
+    from logllm.datasets.settings import Chosen
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
@@ -74,7 +74,6 @@ def prepare(
 ) -> None:
     """Read, mask, group and split a log; its format is found unless it is named."""
     from logllm.datasets.prepare import prepare as run
-    from logllm.datasets.public import CATALOG
     from logllm.datasets.settings import grouping, mask_rules
     from logllm.logs.redaction import redacted_errors
 
@@ -86,124 +85,80 @@ def prepare(
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
         "prepare": {"redact": redact},
     }
-    settings, stdin = _settings(
-        format or _format(dataset), raw, recipe=recipe or (dataset if dataset in CATALOG and not raw else None), overrides=overrides
+    chosen = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
+    log: dict[str, Any] = (
+        {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, chosen.settings, labels=labels, yes=yes, force=force)
     )
-    named = {"raw": raw} if raw else _by_name(dataset, out, settings=settings, labels=labels, yes=yes, force=force)
-    inputs = (
-        {"labels": labels, "stdin": stdin} | named | _test(test_raw or [], dataset, labels=test_labels, settings=settings, normal=normal)
-    )
+    inputs = log | _second(test_raw or log.get("test_raw"), dataset, chosen.settings, labels=test_labels, normal=normal)
     started = clock.perf_counter()
     with redacted_errors(on=redact), counts("preparing") as bar:
-        manifest = run(out=out, settings=settings, force=force, progress=bar, **inputs)
+        manifest = run(out=out, settings=chosen.settings, force=force, progress=bar, stdin=chosen.stdin, **inputs)
     if as_json:
         emit(manifest)
     _summary(manifest, out, seconds=clock.perf_counter() - started)
 
 
-def _settings(
-    name: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
-) -> "tuple[PrepareSection, Bytes | None]":  # fmt: skip
-    """How to prepare, and standard input where some of it had to be read to find the format."""
-    from datetime import UTC, datetime
-
-    from logllm.datasets.settings import choose, proposed
-    from logllm.formats.recognition import AUTO
-    from logllm.logs.first_lines import sample
+def _chosen(
+    format: str | None, dataset: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
+) -> "Chosen":
+    """How to prepare, with a word on what was found out about the log."""
+    from logllm.datasets.public import CATALOG
+    from logllm.datasets.settings import settings_for
+    from logllm.datasets.sources import format_of
     from logllm.logs.redaction import redact_text
 
-    if raw is None and name in (None, AUTO):
-        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
-    if raw is None or name not in (None, AUTO):
-        return choose(name, recipe=recipe, overrides=overrides), None
-    text, stdin, lines = sample(raw)
-    found = proposed(text, today=datetime.now(UTC).date(), lines=lines)
-    asked = recipe or any(value is not None for value in overrides["sessions"].values())
-    for said in (*found.notes, *([] if asked else [found.sessions])):
-        note(redact_text(said) if overrides["prepare"]["redact"] else said)
-    return choose(found.format, recipe=recipe, overrides=overrides), stdin
+    recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
+    chosen = settings_for(format or format_of(dataset), raw, recipe=recipe, overrides=overrides, today=datetime.now(UTC).date())
+    for sentence in chosen.notes:
+        note(redact_text(sentence) if chosen.settings.redact else sentence)
+    return chosen
 
 
-def _fetched(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
-    """What to prepare: a public data set, fetched unless it is here."""
-    from logllm.datasets import fetching, public
+def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
+    """What to prepare where no log is named: a data set that comes with logllm, or a public one, fetched unless it is here."""
+    from logllm.datasets.packaged import PACKAGED
+    from logllm.datasets.public import CATALOG
+    from logllm.datasets.sources import packaged_inputs, public_inputs
     from logllm.storage import check_replaceable
 
-    if name not in public.CATALOG:
-        raise RecipeError(
-            f"name the log with --raw; without it {', '.join(public.CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
-        )
-    dataset = public.CATALOG[name]
-    check_replaceable(out, force=force)
-    source = fetching.here(dataset)
-    note(f"terms: {dataset.terms}\ncite: {dataset.cite}")
-    if source is None:
-        _ask(dataset, yes=yes)
-        with counts(f"fetching {name}") as bar:
-            source = fetching.fetch(dataset, progress=bar)
-    note(f"{name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
-    paper = dataset.paper if settings == public.paper_settings(dataset) else None
-    return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
-
-
-def _format(dataset: str | None) -> str | None:
-    """The format of a data set that comes with logllm; the others' formats have their names."""
-    from logllm.datasets.packaged import PACKAGED
-
-    return PACKAGED[dataset].format if dataset in PACKAGED else dataset
-
-
-def _by_name(name: str | None, out: Path, *, settings: "PrepareSection", labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
-    """What to prepare where no log is named: a data set that comes with logllm, or one that is fetched."""
-    from logllm.datasets.packaged import PACKAGED
-
     if name in PACKAGED:
-        return _packaged(PACKAGED[name], labels=labels, settings=settings)
-    return _fetched(name, out, settings=settings, labels=labels, yes=yes, force=force)
+        note(f"terms: {PACKAGED[name].terms}\ncite: {PACKAGED[name].cite}")
+        return packaged_inputs(PACKAGED[name], labels=labels)
+    if name not in CATALOG:
+        raise RecipeError(
+            f"name the log with --raw; without it {', '.join(CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
+        )
+    check_replaceable(out, force=force)
+    return public_inputs(CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings)
 
 
-def _packaged(ours: "PackagedSet", *, labels: Path | None, settings: "PrepareSection") -> dict[str, Any]:
-    """What to prepare: the first two logs of a data set that comes with logllm."""
-    note(f"terms: {ours.terms}\ncite: {ours.cite}")
-    train, test, *_ = ours.logs
-    inputs = {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about()}
-    return inputs | _test([test], ours.name, labels=None, settings=settings)
+def _fetched(public: "Dataset", *, yes: bool) -> "Source":
+    """A public data set, fetched unless it is here."""
+    from logllm.datasets import fetching
+
+    source = fetching.here(public)
+    note(f"terms: {public.terms}\ncite: {public.cite}")
+    if source is None:
+        _ask(public, yes=yes)
+        with counts(f"fetching {public.name}") as bar:
+            source = fetching.fetch(public, progress=bar)
+    note(f"{public.name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
+    return source
 
 
-def _test(
-    logs: list[str], dataset: str | None, *, labels: Path | None, settings: "PrepareSection", normal: list[str] | None = None
+def _second(
+    raw: list[str] | None, name: str | None, settings: "PrepareSection", *, labels: Path | None, normal: list[str] | None
 ) -> dict[str, Any]:
-    """What to test on: logs, one of a data set of ours by its name; what the settings' format does not fit is read by its own."""
-    from logllm.datasets.packaged import PACKAGED
+    """A log of its own that is the test part, its format said where it is another than the train log's."""
+    from logllm.datasets.sources import second_format, second_log
 
-    if not logs:
-        if labels is not None:
-            raise RecipeError("--test-labels are the labels of --test-raw: name that log, too")
+    inputs = second_log(raw or [], name, labels=labels)
+    if not inputs:
         return {}
-    ours = PACKAGED.get(dataset or "")
-    if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
-        raw, labels = [str(ours.log(logs[0]))], labels or ours.labels(logs[0])
-    else:
-        raw = logs
-    return {"test_raw": raw, "test_labels": labels, "test_format": _test_format(raw, settings, normal=normal)}
-
-
-def _test_format(raw: list[str], settings: "PrepareSection", *, normal: list[str] | None) -> "FormatSection | None":
-    """The format to read a test log by, said where it is another; what can be read only once is read by the settings'."""
-    from datetime import UTC, datetime
-
-    from logllm.datasets.settings import meaning_normal
-    from logllm.formats.recognition import fitting_format
-    from logllm.logs.first_lines import read_again, sample
-    from logllm.logs.lines import named_files
-
-    if not all(map(read_again, named_files(raw))):
-        return None
-    described = fitting_format(sample(raw).text, settings.format, today=datetime.now(UTC).date())
-    if described != settings.format:
+    described = second_format(inputs["test_raw"], settings, normal=normal, today=datetime.now(UTC).date())
+    if described is not None and described != settings.format:
         note(f"--test-raw is read by another format than --raw: {described.name}, its message in {described.message}")
-        return meaning_normal(described, normal)
-    return described
+    return inputs | {"test_format": described}
 
 
 def _ask(public: "Dataset", *, yes: bool) -> None:

@@ -10,8 +10,7 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.labels import by_line, read_labels, with_labels
-from logllm.datasets.line_labels import LineLabels
+from logllm.datasets.labels import LineLabels, by_line, read_labels, with_labels
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised

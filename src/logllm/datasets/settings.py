@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -14,7 +15,9 @@ from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.formats.description import load_format
-from logllm.formats.recognition import recognise
+from logllm.formats.recognition import AUTO, recognise
+from logllm.logs.archives import Bytes
+from logllm.logs.first_lines import sample
 from logllm.logs.joining import whole_rows
 from logllm.sessions.proposal import propose, sample_fields
 
@@ -78,6 +81,44 @@ def proposed(text: pl.Series, *, today: date, lines: int | None) -> Proposed:
     proposal = propose(sample_fields(rows, described), described, lines=lines)
     suited = recognition.format.model_copy(update={"sessions": proposal.sessions})
     return Proposed(suited, recognition.notes, f"{proposal.reason}; another grouping: --key, --key-field or --window")
+
+
+class Chosen(NamedTuple):
+    """How a log is to be prepared."""
+
+    settings: PrepareSection
+    """Format, masks, sessions and split."""
+    stdin: Bytes | None
+    """What `-` reads from now on; none: nothing of it has been read."""
+    notes: tuple[str, ...]
+    """What a person should know of it, a sentence each."""
+
+
+def settings_for(
+    name: str | None, raw: Sequence[str | Path] | None, *, recipe: str | None, overrides: Mapping[str, Options], today: date
+) -> Chosen:
+    """Settings for a log, by the format that is named or, where none is, by the one that fits its first lines.
+
+    Args:
+        name: a format, as `choose` takes it, or `auto`.
+        raw: files, globs or `-`; none: a data set of the format's name.
+        recipe: as `choose`.
+        overrides: as `choose`.
+        today: gives times without a year theirs.
+
+    Raises:
+        RecipeError: neither a log nor a format is named, or settings that do not fit.
+        DataError: the log cannot be read.
+    """
+    if name not in (None, AUTO):
+        return Chosen(choose(name, recipe=recipe, overrides=overrides), None, ())
+    if raw is None:
+        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
+    text, stdin, lines = sample(raw)
+    suited = proposed(text, today=today, lines=lines)
+    grouped = recipe is not None or any(value is not None for value in overrides["sessions"].values())
+    notes = suited.notes if grouped else (*suited.notes, suited.sessions)
+    return Chosen(choose(suited.format, recipe=recipe, overrides=overrides), stdin, notes)
 
 
 def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:

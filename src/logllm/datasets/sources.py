@@ -1,0 +1,73 @@
+"""What `prepare` reads where a log is asked for by the name of a data set, and the log that a test part is made of."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from logllm.config.format import FormatSection
+from logllm.config.prepare import PrepareSection
+from logllm.datasets.fetching import Source
+from logllm.datasets.packaged import PACKAGED, PackagedSet
+from logllm.datasets.public import Dataset, paper_settings
+from logllm.datasets.settings import meaning_normal
+from logllm.errors import RecipeError
+from logllm.formats.recognition import fitting_format
+from logllm.logs.first_lines import read_again, sample
+from logllm.logs.lines import named_files
+
+Inputs = dict[str, Any]
+"""Arguments of `logllm.datasets.prepare.prepare`: what is read, and what is said of where it is from."""
+
+
+def format_of(name: str | None) -> str | None:
+    """The format of a data set; those of the public ones have their names."""
+    return PACKAGED[name].format if name in PACKAGED else name
+
+
+def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:
+    """The log to train on of a data set that comes with logllm, and the name of the one to test on."""
+    train, test, *_ = ours.logs
+    return {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about(), "test_raw": [test]}
+
+
+def public_inputs(dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection) -> Inputs:
+    """The log of a public data set, to be compared with the paper's counts where it is prepared as the paper did."""
+    paper = dataset.paper if settings == paper_settings(dataset) else None
+    return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
+
+
+def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) -> Inputs:
+    """A log that is the test part, whole.
+
+    Args:
+        logs: files, globs or `-`, or the name of a log of a data set that comes with logllm; empty: there is none.
+        name: the data set.
+        labels: the log's labels; none: those of the data set.
+
+    Raises:
+        RecipeError: labels of no log.
+    """
+    if not logs and labels is not None:
+        raise RecipeError("--test-labels are the labels of --test-raw: name that log, too")
+    ours = PACKAGED.get(name or "")
+    if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
+        return {"test_raw": [ours.log(logs[0])], "test_labels": labels or ours.labels(logs[0])}
+    return {"test_raw": logs, "test_labels": labels} if logs else {}
+
+
+def second_format(
+    logs: Sequence[str | Path], settings: PrepareSection, *, normal: Sequence[str] | None, today: date
+) -> FormatSection | None:
+    """The format to read such a log by: the first log's where it fits, else its own; none where it can be read only once.
+
+    Args:
+        logs: files, globs or `-`.
+        settings: how the first log is prepared.
+        normal: labels that mean normal in a format of its own.
+        today: gives times without a year theirs.
+    """
+    if not all(map(read_again, named_files(logs))):
+        return None
+    described = fitting_format(sample(logs).text, settings.format, today=today)
+    return described if described == settings.format else meaning_normal(described, normal)
