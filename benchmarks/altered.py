@@ -29,7 +29,7 @@ from logllm.methods.fitting import fitted, learnt_from
 from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
 from logllm.metrics import Labels, measure
-from logllm.sessions.sequences import Rows, rows_of
+from logllm.sessions.message_table import Rows, rows_of
 
 Scores = npt.NDArray[np.float64]
 

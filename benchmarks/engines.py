@@ -26,7 +26,7 @@ from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.fast import engine as engines
 from logllm.model.fast.engine import Engine
 from logllm.model.logllm import LogLLM
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 from logllm.storage import write_atomic
 
 REPEATS = 3

@@ -25,7 +25,7 @@ from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.lanes import Lanes
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 from logllm.storage import write_atomic
 
 REPEATS = 7

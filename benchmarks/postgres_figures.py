@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from logllm.datasets.packaged import PACKAGED
 from logllm.datasets.prepared import Prepared
 from logllm.metrics import Labels, Scores, choose_threshold, measure
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 LOGS = ("test", "changed", "german")
 """What is judged; all methods learn from `train`."""

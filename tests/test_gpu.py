@@ -21,7 +21,7 @@ from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.scorer import Scorer
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,7 +15,7 @@ from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.logs.reader import Reader
 from logllm.sessions.message_table import MessageTable
-from logllm.sessions.sessionizer import sessionizer
+from logllm.sessions.sessionizer import Sessionizer
 
 NOTHING: dict = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
 
@@ -24,7 +24,7 @@ def ours(log, settings: PrepareSection) -> dict[str, list[str]]:
     """Masked messages of each session, by our own reader."""
     from datetime import date
 
-    reader, grouping, table = Reader(settings, today=date(2026, 1, 1)), sessionizer(settings.sessions), MessageTable()
+    reader, grouping, table = Reader(settings, today=date(2026, 1, 1)), Sessionizer(settings.sessions), MessageTable()
     frame = pl.concat([*(grouping.push(table.numbered(records)) for records in reader.read([log])), grouping.flush()])
     messages = table.messages.to_list()
     return {session: [messages[at] for at in places] for session, places in frame.select("session", "messages").iter_rows()}

@@ -11,7 +11,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 class NewWords(Method):

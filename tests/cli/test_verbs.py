@@ -68,7 +68,7 @@ def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
     """The same sessions by both ways: equal scores, and so equal verdicts."""
     from logllm.datasets.prepared import Prepared
     from logllm.detect.detector import Detector
-    from logllm.sessions.sequences import rows_of
+    from logllm.sessions.message_table import rows_of
 
     prepared = Prepared.load(tiny_data)
     test = prepared.part("test")

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from logllm.datasets.overlap import leakage, seen
-from logllm.sessions.grouping import SESSIONS
+from logllm.sessions.sessionizer import SESSIONS
 
 
 def sessions(text: str) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from logllm.datasets.prepared import PARTS, Prepared
 from logllm.datasets.settings import choose
 from logllm.errors import DataError
 from logllm.formats.description import load_format
-from logllm.sessions.grouping import SESSIONS
+from logllm.sessions.sessionizer import SESSIONS
 
 
 def section(name="hdfs", *, split=None, sessions=None, **described):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.datasets.splits import last_share, number_of, random_share, without_overlap
-from logllm.sessions.grouping import SESSIONS
+from logllm.sessions.sessionizer import SESSIONS
 
 
 def frame(anomalous, *, parts=None, starts=None):

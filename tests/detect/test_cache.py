@@ -15,7 +15,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.detect.cache import _ASKED, RUNS, ScoreCache, identity
 from logllm.detect.detector import Detector
 from logllm.runs.manifest import read_recipe, verified
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 @pytest.fixture(autouse=True)

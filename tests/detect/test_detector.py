@@ -17,7 +17,7 @@ from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import evaluate
 from logllm.model.fast.engine import Engine
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from logllm.config.sessions import SessionSection
 from logllm.detect import known_scores as module
 from logllm.detect.known_scores import KnownScores
-from logllm.sessions.grouping import NUMBERED
-from logllm.sessions.message_table import MessageTable
-from logllm.sessions.sessionizer import sessionizer
+from logllm.sessions.message_table import NUMBERED, MessageTable
+from logllm.sessions.sessionizer import Sessionizer
 
 
 class Asked:
@@ -68,7 +67,7 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
     table.push(pl.Series([f"m{number}" for number in range(200)]))
     held = []
     for section in (SessionSection(by="count", size=20, step=10), SessionSection(by="time", size=20)):
-        grouping, distinct, sessions = sessionizer(section), KnownScores(Asked()), 0
+        grouping, distinct, sessions = Sessionizer(section), KnownScores(Asked()), 0
         for frame in range(50):
             number = pl.int_range(frame * 500 + 1, frame * 500 + 501, dtype=pl.UInt64, eager=True)
             columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 500)}
@@ -76,7 +75,7 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
             closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(NUMBERED.keys()).cast(NUMBERED))
             sessions += len(distinct.of(closed["messages"], table.messages))
             if frame in (9, 49):
-                held.append((grouping._rows.estimated_size(), len(distinct._remembered), len(distinct._digests)))
+                held.append((grouping._kind._rows.estimated_size(), len(distinct._remembered), len(distinct._digests)))
         assert sessions > 1_200
     assert held[0] == held[1]
     assert held[2] == held[3]

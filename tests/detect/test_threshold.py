@@ -16,7 +16,7 @@ from logllm.evaluate.doubts import doubts
 from logllm.evaluate.evaluation import evaluate
 from logllm.metrics import Threshold
 from logllm.runs.manifest import read_manifest, read_recipe
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 @pytest.fixture

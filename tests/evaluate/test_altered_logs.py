@@ -17,7 +17,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.evaluate.altered import Statements, altered, perturb
-from logllm.sessions.grouping import SESSIONS
+from logllm.sessions.sessionizer import SESSIONS
 
 KINDS = ("insert", "remove", "duplicate", "shuffle", "reword")
 TABLE = pl.Series("message", [f"{verb} block <*> of size <*>" for verb in ("Received", "Deleting", "Serving", "Closed", "Moving", "<*>")])

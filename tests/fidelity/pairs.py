@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, Llam
 from logllm.config.model import ModelSection
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 from tests.fidelity.plain import PlainLogLLM, Session
 from tests.tiny import byte_tokenizer
 

@@ -25,7 +25,7 @@ from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SY
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import average_precision
-from logllm.sessions.sequences import distinct
+from logllm.sessions.message_table import distinct
 
 BASELINES = [name for name in names() if name != "logllm"]
 

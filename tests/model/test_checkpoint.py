@@ -34,7 +34,7 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     from logllm.model.fast.engine import Engine
     from logllm.model.fast.scorer import Scorer
     from logllm.model.logllm import assemble
-    from logllm.sessions.sequences import rows_of
+    from logllm.sessions.message_table import rows_of
 
     prepared = Prepared.load(tiny_data)
     sessions = rows_of(prepared.part("test")["messages"])

@@ -16,7 +16,7 @@ from logllm.evaluate.evaluation import evaluate
 from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run, save_model
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest, write_recipe
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 @pytest.fixture(scope="module")

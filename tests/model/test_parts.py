@@ -12,7 +12,7 @@ from logllm.model.base.backbone import lora_targets
 from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.encoder import Encoder
 from logllm.model.prompt import render
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 def test_the_papers_prompt() -> None:

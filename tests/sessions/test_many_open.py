@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 
 from logllm.config.sessions import SessionSection
-from logllm.sessions.grouping import NUMBERED
-from logllm.sessions.keyed import KeySessions
+from logllm.sessions.message_table import NUMBERED
+from logllm.sessions.sessionizer import Sessionizer
 
 
 def frame(keys: range, *, first: int) -> pl.DataFrame:
@@ -24,7 +24,7 @@ def section(most: int) -> SessionSection:
 @pytest.mark.parametrize(("most", "early"), [pytest.param(300_000, False, marks=pytest.mark.real), (200_000, False), (150_000, True)])
 def test_all_sessions_come_out(most, early) -> None:
     """200,000 keys, each in two frames: the frames' sum is more than there is room for, their union may not be."""
-    sessions = KeySessions(section(most))
+    sessions = Sessionizer(section(most))
     pieces = [sessions.push(frame(range(200_000), first=1)), sessions.push(frame(range(200_000), first=200_001))]
     pieces.append(sessions.flush())
     found = pl.concat(pieces)
@@ -35,8 +35,8 @@ def test_all_sessions_come_out(most, early) -> None:
 
 
 def test_none_is_placed_while_there_is_room(monkeypatch) -> None:
-    monkeypatch.setattr(KeySessions, "_settle", None)
-    sessions = KeySessions(section(100))
+    monkeypatch.setattr("logllm.sessions.keyed.KeySessions._settle", None)
+    sessions = Sessionizer(section(100))
     for place in range(5):
         assert sessions.push(frame(range(100), first=place * 100 + 1)).height == 0
     assert sessions.flush()["session"].to_list() == [f"{key}" for key in range(100)]
@@ -44,15 +44,15 @@ def test_none_is_placed_while_there_is_room(monkeypatch) -> None:
 
 def test_what_stays_open_long_is_not_looked_through_each_time() -> None:
     """900 keys that go on and on, and each round 100 others that close early: the old rows stay in the frame where they are."""
-    sessions, first, frames = KeySessions(section(1_000)), 1, []
+    sessions, first, frames = Sessionizer(section(1_000)), 1, []
     for place in range(25):
         for keys in (range(900), range(place * 100 + 1_000, place * 100 + 1_100) if place > 20 else range(0)):
             early = sessions.push(frame(keys, first=first))
             first += len(keys)
         if place > 21:
             assert early["session"].to_list() == [f"{key}" for key in range(place * 100 + 900, place * 100 + 1_000)]
-            frames.append(sessions._held[0])
+            frames.append(sessions._kind._held[0])
     assert frames[0].height > 15_000
     assert all(kept is frames[0] for kept in frames)
-    assert sum(rows.height for rows in sessions._held) == 25 * 900 + 100
+    assert sum(rows.height for rows in sessions._kind._held) == 25 * 900 + 100
     assert sessions.flush().height == 1_000

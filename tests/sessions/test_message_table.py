@@ -15,4 +15,4 @@ def test_numbers_are_in_order_of_first_appearance(batches):
     assert table.messages.to_list() == list(dict.fromkeys(texts))
     assert [table.messages[number] for batch in numbers for number in batch] == texts
     assert all(batch.dtype == pl.UInt32 for batch in numbers)
-    assert len(table) == len(set(texts))
+    assert len(table.messages) == len(set(texts))

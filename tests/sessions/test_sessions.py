@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from logllm.config.sessions import SessionSection
-from logllm.sessions.grouping import NUMBERED, SESSIONS
-from logllm.sessions.sessionizer import sessionizer
+from logllm.sessions.message_table import NUMBERED
+from logllm.sessions.sessionizer import SESSIONS, Sessionizer
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def keyed(*keys, seconds=None):
 
 def run(section, rows, *, cuts=(), first=1):
     """All sessions, the records pushed in frames that end at some cuts; and the sessionizer."""
-    grouping = sessionizer(section)
+    grouping = Sessionizer(section)
     records = frame(rows, first)
     bounds = [0, *sorted(cuts), len(rows)]
     pieces = [grouping.push(records[begin:end]) for begin, end in pairwise(bounds)]
@@ -162,7 +162,7 @@ def test_long_sessions_are_cut_or_go_on():
     cut, grouping = run(by_key(max_messages=2, long="cut"), rows)
     assert shape(cut) == {"k": [1, 2]}
     assert cut.select("anomalous", "item_anomalous", "end").rows() == [(True, [False, False], at(4))]
-    assert (grouping.grouping.long, grouping.grouping.messages_cut) == (1, 3)
+    assert (grouping.long, grouping.messages_cut) == (1, 3)
     split, grouping = run(by_key(max_messages=2, long="split"), rows)
     assert shape(split) == {"k": [1, 2], "k#2": [3, 4], "k#3": [5]}
     assert split.select("part", "anomalous", "start", "lines").rows() == [
@@ -170,7 +170,7 @@ def test_long_sessions_are_cut_or_go_on():
         (2, False, at(2), [13, 14]),
         (3, True, at(4), [15]),
     ]
-    assert (grouping.grouping.long, grouping.grouping.messages_cut) == (1, 0)
+    assert (grouping.long, grouping.messages_cut) == (1, 0)
 
 
 def test_a_session_of_one_message_and_one_of_ten_thousand():
@@ -184,14 +184,14 @@ def test_a_session_of_one_message_and_one_of_ten_thousand():
 
 def test_flushing_what_is_older():
     moment = at(10)
-    grouping = sessionizer(by_key())
+    grouping = Sessionizer(by_key())
     grouping.push(frame(keyed("a", "b", "c", seconds=[5, 10, None])))
     assert grouping.flush(moment).select("session", "closed").rows() == [("a", "early")]
     grouping.push(frame(keyed("a", seconds=[11]), 4))
     assert grouping.flush()["session"].to_list() == ["b", "c", "a"]
     assert not grouping.flush().height
 
-    grouping = sessionizer(seconds(10))
+    grouping = Sessionizer(seconds(10))
     grouping.push(frame(timed(5, 11)))
     assert not grouping.flush(moment).height
     assert shape(grouping.flush(at(20))) == {"10@2": [2]}
@@ -199,7 +199,7 @@ def test_flushing_what_is_older():
     assert grouping.counts["late"] == 1
     assert shape(grouping.flush()) == {"10@4": [4]}
 
-    grouping = sessionizer(count(3))
+    grouping = Sessionizer(count(3))
     assert not grouping.flush(moment).height
     grouping.push(frame(timed(5, 9)))
     assert not grouping.flush(at(9)).height
@@ -233,7 +233,7 @@ def test_any_chunking_gives_the_same_sessions(section, rows, cuts):
     whole, first = run(section, rows)
     pieces, second = run(section, rows, cuts=[min(cut, len(rows)) for cut in cuts])
     assert_frame_equal(whole, pieces)
-    assert (first.counts, first.grouping.long) == (second.counts, second.grouping.long)
+    assert (first.counts, first.long) == (second.counts, second.long)
 
 
 @settings(max_examples=50)

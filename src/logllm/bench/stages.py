@@ -19,9 +19,8 @@ from logllm.model.batch import MessageTokens
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.light import Light
 from logllm.model.logllm import LogLLM
-from logllm.sessions.message_table import MessageTable
-from logllm.sessions.sequences import Rows, rows_of
-from logllm.sessions.sessionizer import sessionizer
+from logllm.sessions.message_table import MessageTable, Rows, rows_of
+from logllm.sessions.sessionizer import Sessionizer
 
 Made = TypeVar("Made")
 Stage = dict[str, float | int]
@@ -76,7 +75,7 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
         Figures, sessions as rows of the message table, and that table.
     """
     reader = Reader(settings, today=datetime.now(UTC).date(), batch_lines=batch_lines)
-    sessions = sessionizer(settings.sessions)
+    sessions = Sessionizer(settings.sessions)
     everything, grouping = Watch(), Watch()
     messages = MessageTable()
     numbered = map(messages.numbered, reader.read(sources))

@@ -19,7 +19,7 @@ from logllm.model.fast.light import LightPart
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 GEMM_SIZE = 2048
 """Rows and columns of the matrices whose product shows the machine's peak."""

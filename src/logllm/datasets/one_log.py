@@ -18,7 +18,7 @@ from logllm.logs.first_lines import read_again
 from logllm.logs.lines import STDIN, input_bytes
 from logllm.logs.reader import Reader
 from logllm.sessions.message_table import MessageTable
-from logllm.sessions.sessionizer import Sessionizer, sessionizer
+from logllm.sessions.sessionizer import Sessionizer
 
 Progress = Callable[[int, int], None]
 
@@ -104,13 +104,13 @@ def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
     """What reader and sessionizers counted, in one."""
     total = Counter(reader.tally.counts)
     for each in sessionizers:
-        total.update(each.counts | {"long_sessions": each.grouping.long, "cut_messages": each.grouping.messages_cut})
+        total.update(each.counts | {"long_sessions": each.long, "cut_messages": each.messages_cut})
     return dict(total)
 
 
 def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """All sessions of the records."""
-    grouping = sessionizer(settings.sessions)
+    grouping = Sessionizer(settings.sessions)
     pieces = [grouping.push(records) for records in batches]
     return [grouping], [*pieces, grouping.flush()]
 
@@ -119,7 +119,7 @@ def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection
     """Windows of the first records and windows of the last, so that none reaches across the split."""
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)
-    sessionizers = [sessionizer(settings.sessions), sessionizer(settings.sessions)]
+    sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
     pieces = []
     for grouping, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
         pieces.append(pl.concat([grouping.push(piece), grouping.flush()]))

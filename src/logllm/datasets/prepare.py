@@ -94,7 +94,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "logllm": __version__,
         **counts,
         **part_figures(sessions),
-        "distinct_messages": len(messages),
+        "distinct_messages": len(messages.messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
         "first_rejects": [reject for reader in readers for reject in reader.tally.first_rejects][:3],
         "warnings": _warnings(parts, counts, settings=settings),

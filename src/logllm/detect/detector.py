@@ -20,7 +20,7 @@ from logllm.logs.reader import Reader
 from logllm.logs.redaction import redacted_errors
 from logllm.methods.contract import Method, Report
 from logllm.metrics import Progress, Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 class Detector:

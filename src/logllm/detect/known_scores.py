@@ -10,7 +10,7 @@ import polars as pl
 
 from logllm.detect.cache import ScoreCache
 from logllm.metrics import Progress, Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 _DIGEST = 16
 _REMEMBERED = 200_000

@@ -17,7 +17,7 @@ from logllm.metrics import Progress, Scores
 from logllm.model.fast.rounding import settled
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 class OpenedRun:

@@ -16,7 +16,7 @@ from logllm.logs.lines import STDIN, CutOff, input_bytes
 from logllm.logs.reader import Reader
 from logllm.metrics import Progress
 from logllm.sessions.message_table import MessageTable
-from logllm.sessions.sessionizer import Sessionizer, sessionizer
+from logllm.sessions.sessionizer import Sessionizer
 
 
 class Reading(Iterator[Verdict]):
@@ -94,7 +94,7 @@ class Reading(Iterator[Verdict]):
 
     def _judged(self) -> Generator[pl.DataFrame]:
         """Verdict frames, as sessions close."""
-        grouping = sessionizer(self._reader.settings.sessions)
+        grouping = Sessionizer(self._reader.settings.sessions)
         total = 0 if STDIN in self._names else input_bytes(self._names)
         records = advised(self._reader.read(self._names), today=self._reader.today)
         faults: list[Exception] = []
@@ -123,7 +123,7 @@ class Reading(Iterator[Verdict]):
 
     def _count(self, grouping: Sessionizer) -> None:
         """Add what the sessionizer counted."""
-        counts = {**grouping.counts, "cut_messages": grouping.grouping.messages_cut}
+        counts = {**grouping.counts, "cut_messages": grouping.messages_cut}
         for name, count in counts.items():
             self.counts[name] = self.counts.get(name, 0) + count
 

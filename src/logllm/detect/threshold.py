@@ -8,7 +8,7 @@ from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.metrics import Progress, Threshold, chosen_on, threshold_of
 from logllm.runs.manifest import find_run, verified, write_manifest
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 
 def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:

@@ -11,7 +11,7 @@ from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
 from logllm.metrics import Labels, Progress, Scores, measure
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 

@@ -15,7 +15,7 @@ from logllm.methods.fitted import Fitted
 from logllm.methods.parts import anything, of_both_kinds
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, distinct
+from logllm.sessions.message_table import Rows, distinct
 
 _TREES = 100
 

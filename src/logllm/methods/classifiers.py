@@ -8,7 +8,7 @@ from logllm.methods.fitted import Array, Fitted
 from logllm.methods.matrix import Matrix
 from logllm.methods.trees import Trees
 from logllm.metrics import Labels, Scores, sigmoid
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 _ITERATIONS = 10_000
 

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, occurring
+from logllm.sessions.message_table import Rows, occurring
 
 Report = Callable[[str, float], None]
 """Told what is being done, and the share of it that is done, in [0, 1]."""

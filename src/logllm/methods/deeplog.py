@@ -16,7 +16,7 @@ from logllm.methods.network import descend, restored, seeded, weights_of
 from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, distinct, lengths
+from logllm.sessions.message_table import Rows, distinct, lengths
 
 WINDOW = 10
 """Events that a prediction is made from."""

@@ -20,7 +20,7 @@ from logllm.metrics import (
     measure,
     threshold_of,
 )
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 @dataclass(frozen=True)

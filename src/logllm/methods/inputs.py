@@ -11,7 +11,7 @@ from torch import Tensor
 from logllm.methods.fitted import Fitted
 from logllm.methods.vectors import FrozenVectors
 from logllm.methods.vocabulary import Vocabulary
-from logllm.sessions.sequences import Rows, occurring
+from logllm.sessions.message_table import Rows, occurring
 
 
 class Inputs(Protocol):

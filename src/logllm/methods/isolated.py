@@ -14,7 +14,7 @@ from logllm.methods.fitted import Fitted
 from logllm.methods.parts import anything
 from logllm.methods.trees import Trees, node_depths, usual_depth
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, distinct
+from logllm.sessions.message_table import Rows, distinct
 
 _TREES = 100
 

@@ -14,7 +14,7 @@ from logllm.methods.fitted import Fitted
 from logllm.methods.parts import of_both_kinds
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Progress, Scores, sigmoid
-from logllm.sessions.sequences import Rows, occurring
+from logllm.sessions.message_table import Rows, occurring
 
 
 class Lines(Method):

@@ -12,7 +12,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Progress, Scores, sigmoid
-from logllm.sessions.sequences import Rows, distinct
+from logllm.sessions.message_table import Rows, distinct
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
     from logllm.model.fast.light import Light

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logllm.metrics import Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 Table = npt.NDArray[np.float32]
 

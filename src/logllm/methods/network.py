@@ -17,7 +17,7 @@ from logllm.methods.fitted import Array, Fitted
 from logllm.methods.inputs import Inputs
 from logllm.methods.parts import anything, of_both_kinds
 from logllm.metrics import Labels, Progress, Scores, sigmoid
-from logllm.sessions.sequences import Rows, distinct, lengths
+from logllm.sessions.message_table import Rows, distinct, lengths
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")

@@ -9,7 +9,7 @@ import polars as pl
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.metrics import Labels
-from logllm.sessions.sequences import Rows, rows_of
+from logllm.sessions.message_table import Rows, rows_of
 
 
 class Part(NamedTuple):

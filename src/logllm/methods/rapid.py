@@ -14,7 +14,7 @@ from logllm.methods.parts import anything, normal_sessions
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, lengths, occurring
+from logllm.sessions.message_table import Rows, lengths, occurring
 
 _AT_ONCE = 1024
 """Messages that are compared with all normal ones at once."""

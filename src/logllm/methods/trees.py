@@ -8,7 +8,7 @@ import numpy as np
 from logllm.methods.fitted import Array, Fitted
 from logllm.methods.matrix import Table
 from logllm.metrics import Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 class Trees(NamedTuple):

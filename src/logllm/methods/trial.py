@@ -13,7 +13,7 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Scores
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 OPEN, WRITE, SYNC, CLOSE, LOST, PANIC = range(6)
 MESSAGES = pl.Series(

@@ -13,7 +13,7 @@ from logllm.methods.fitted import Fitted
 from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
-from logllm.sessions.sequences import Rows, lengths
+from logllm.sessions.message_table import Rows, lengths
 
 
 class Unseen(Method):

@@ -11,7 +11,7 @@ import polars as pl
 from logllm.config.model import EncoderSection
 from logllm.config.recipe import Recipe
 from logllm.methods.contract import Report, Workplace
-from logllm.sessions.sequences import Rows, occurring
+from logllm.sessions.message_table import Rows, occurring
 
 if TYPE_CHECKING:
     from logllm.model.encoder import Encoder

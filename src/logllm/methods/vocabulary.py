@@ -6,7 +6,7 @@ from typing import Self
 import numpy as np
 import polars as pl
 
-from logllm.sessions.sequences import Rows, occurring
+from logllm.sessions.message_table import Rows, occurring
 
 UNKNOWN = 0
 """Number of every message that is not known."""

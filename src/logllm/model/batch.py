@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from logllm.config.model import EncoderSection
 from logllm.errors import ModelError
 from logllm.model.base.backbone import adapted
 from logllm.model.batch import MessageTokens
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 class Encoder(nn.Module):

@@ -18,7 +18,7 @@ from logllm.model.encoder import Encoder
 from logllm.model.fast.source import Source, source_of
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt, PromptTable, render
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 IGNORED = -100
 """Target of positions without loss."""

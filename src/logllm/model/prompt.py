@@ -10,7 +10,7 @@ import numpy as np
 from logllm.config.model import PromptSection
 from logllm.counting import plural
 from logllm.errors import ModelError
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 @dataclass(frozen=True)

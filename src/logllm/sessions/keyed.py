@@ -5,7 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from logllm.config.sessions import SessionSection
-from logllm.sessions.grouping import NUMBERED, Grouping, no_sessions
+from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
 _ROWS: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -33,7 +33,6 @@ class KeySessions:
     """
 
     def __init__(self, settings: SessionSection) -> None:
-        self.grouping = Grouping(settings)
         self.counts = {"keyless": 0, "closed_early": 0}
         self._idle = None if settings.idle is None else settings.idle * _SECOND
         self._most_open = settings.max_open_sessions
@@ -45,26 +44,27 @@ class KeySessions:
         self._row = 0
         self._clock: int | None = None
 
-    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+    def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
         """Sessions that close early, the one that has waited longest first."""
         rows = self._rows(records)
         self._new.append(rows)
         self._open_at_most += rows["session"].n_unique()
         if self._idle is None and self._few_open():
-            return no_sessions()
+            return None
         return self._settle()
 
-    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+    def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open sessions, by their first record; with `before`, those whose last time is older close early."""
         if before is None and not self._open.height and self._idle is None and self._few_open():
             self._open_at_most = 0
-            return self.grouping.sessions(self._taken().with_columns(group="session"))
+            return self._taken().with_columns(group="session")
         settled = self._settle()
         older = pl.repeat(True, self._open.height, eager=True) if before is None else (self._open["time"] < before).fill_null(False)
         closing = self._open.filter(older)
         self._open = self._open.filter(~older)
         self._open_at_most = self._open.height
-        return pl.concat([settled, self._closed(closing["group"], early=before is not None)])
+        closed = [rows for rows in (settled, self._closed(closing["group"], early=before is not None)) if rows is not None]
+        return pl.concat(closed) if closed else None
 
     def _few_open(self) -> bool:
         """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
@@ -97,7 +97,7 @@ class KeySessions:
         self._names = pl.Categorical(pl.Categories.random())  # lets go of the keys so far
         return pl.concat(new) if new else pl.DataFrame(schema=_ROWS)
 
-    def _settle(self) -> pl.DataFrame:
+    def _settle(self) -> pl.DataFrame | None:
         """Put the new rows into sessions, and close what is idle or too much."""
         rows = self._taken()
         rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
@@ -142,10 +142,10 @@ class KeySessions:
         left = latest.join(self._open, on="group", how="anti", maintain_order="left")
         return [excess["group"], left["group"]]
 
-    def _closed(self, groups: pl.Series, *, early: bool) -> pl.DataFrame:
+    def _closed(self, groups: pl.Series, *, early: bool) -> pl.DataFrame | None:
         """Sessions of some groups: those that close early by their last row, the others by their first."""
         if not len(groups):
-            return no_sessions()
+            return None
         first: int = groups.min()  # type: ignore[assignment]
         rows, held = [], []
         for frame in self._held:
@@ -157,7 +157,8 @@ class KeySessions:
             held.append(frame.filter(~closing))
         self._held = _merged(held)
         order = pl.col("row").last().over("group") if early else pl.col("group")
-        return self.grouping.sessions(pl.concat(rows).sort(order, maintain_order=True), closed="early" if early else None)
+        sessions = pl.concat(rows).sort(order, maintain_order=True)
+        return sessions.with_columns(closed=pl.lit("early" if early else None, dtype=pl.String))
 
 
 def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:

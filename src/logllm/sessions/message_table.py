@@ -1,16 +1,25 @@
-"""The message table: every distinct masked message once, its number in order of first appearance."""
+"""The message table: every distinct masked message once; and sessions as rows of it, for everything that scores them."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 import polars as pl
+
+from logllm.logs.records import RECORDS
+
+NUMBERED: dict[str, pl.DataType | type[pl.DataType]] = {**RECORDS, "message": pl.UInt32}
+"""Columns of records whose messages are numbers of the message table."""
+Rows = npt.NDArray[np.int64]
+"""Row numbers of a table, one a message or a position."""
 
 
 class MessageTable:
-    """Distinct texts and their numbers."""
+    """Distinct texts and their numbers, which count on in the order of first appearance."""
 
     def __init__(self) -> None:
         self._table = pl.DataFrame(schema={"message": pl.String, "id": pl.UInt32})
-
-    def __len__(self) -> int:
-        return self._table.height
 
     @property
     def messages(self) -> pl.Series:
@@ -32,7 +41,57 @@ class MessageTable:
         distinct = rows.unique(maintain_order=True).join(self._table, on="message", how="left", maintain_order="left")
         new = distinct.filter(pl.col("id").is_null()).select("message")
         if new.height:
-            new = new.with_columns(id=pl.int_range(len(self), len(self) + new.height, dtype=pl.UInt32))
+            known = self._table.height
+            new = new.with_columns(id=pl.int_range(known, known + new.height, dtype=pl.UInt32))
             self._table = pl.concat([self._table, new])
             distinct = pl.concat([distinct.filter(pl.col("id").is_not_null()), new])
         return rows.join(distinct, on="message", how="left", maintain_order="left")["id"]
+
+
+def rows_of(messages: pl.Series) -> list[Rows]:
+    """A sessions frame's `messages` column as one array a session.
+
+    >>> [rows.tolist() for rows in rows_of(pl.Series([[0, 1], [2]]))]
+    [[0, 1], [2]]
+    """
+    lengths = messages.list.len().to_numpy()
+    flat = messages.explode(empty_as_null=False).to_numpy().astype(np.int64)
+    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def occurring(sessions: Sequence[Rows]) -> Rows:
+    """Rows of the messages that occur, rising.
+
+    >>> occurring([np.array([4, 2]), np.array([4])]).tolist()
+    [2, 4]
+    """
+    return np.unique(np.concatenate(sessions)) if len(sessions) else np.zeros(0, dtype=np.int64)
+
+
+def lengths(sessions: Sequence[Rows]) -> Rows:
+    """How many messages each session has."""
+    return np.fromiter(map(len, sessions), dtype=np.int64, count=len(sessions))
+
+
+class Distinct(NamedTuple):
+    """Sessions, each sequence once."""
+
+    sessions: list[Rows]
+    of: Rows
+    """For each session given, which of the distinct ones it is."""
+
+
+def distinct(sessions: Sequence[Rows]) -> Distinct:
+    """Each sequence once, in the order of first occurrence: logs repeat themselves, and work on them need not.
+
+    >>> distinct([np.array([1, 2]), np.array([3]), np.array([1, 2])]).of.tolist()
+    [0, 1, 0]
+    """
+    places: dict[bytes, int] = {}
+    of = np.fromiter(
+        (places.setdefault(session.tobytes(), len(places)) for session in sessions),
+        dtype=np.int64,
+        count=len(sessions),
+    )
+    _, first = np.unique(of, return_index=True)
+    return Distinct([sessions[row] for row in first], of)

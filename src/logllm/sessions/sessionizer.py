@@ -1,4 +1,4 @@
-"""Records to sessions: by key, by count, by time."""
+"""Numbered records to sessions: the one place that knows a session's columns."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -7,41 +7,130 @@ from typing import Protocol
 import polars as pl
 
 from logllm.config.sessions import SessionSection
-from logllm.sessions.grouping import Grouping
+from logllm.logs.times import UTC_MICROSECONDS
 from logllm.sessions.keyed import KeySessions
 from logllm.sessions.windows import CountWindows, TimeWindows
 
+SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "session": pl.String,
+    "part": pl.UInt32,
+    "messages": pl.List(pl.UInt32),
+    "lines": pl.List(pl.UInt64),
+    "files": pl.List(pl.UInt32),
+    "start": UTC_MICROSECONDS,
+    "end": UTC_MICROSECONDS,
+    "anomalous": pl.Boolean,
+    "item_anomalous": pl.List(pl.Boolean),
+    "closed": pl.String,
+    "first": pl.UInt64,
+    "last": pl.UInt64,
+}
+"""Columns of sessions.
 
-class Sessionizer(Protocol):
-    """Numbered records in, sessions out; the columns of both are in `logllm.sessions.grouping`.
+`part` counts from 1 and is 1 where a session was not divided; `lines`, `files` and `item_anomalous` go with `messages`; `closed` is
+`early` for a key session that could have gone on; `first` and `last` are record numbers.
+"""
 
-    Any division of the records into frames gives the same sessions.
-    """
 
-    grouping: Grouping
-    """Counts long sessions."""
+class Kind(Protocol):
+    """A kind of session: says which records are one. Any division of the records into frames gives the same sessions."""
+
     counts: dict[str, int]
     """Records that are in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
 
-    def push(self, records: pl.DataFrame) -> pl.DataFrame:
-        """Sessions that close with these records."""
+    def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
+        """Rows of the sessions that close with these records, in the order in which they close; none: no session does.
 
-    def flush(self, before: datetime | None = None) -> pl.DataFrame:
-        """Sessions still open, all of them or those idle since `before`."""
+        Args:
+            records: of `logllm.sessions.message_table.NUMBERED`.
+
+        Returns:
+            The records' columns, `group` (any type), `session` (text, the same throughout a group), and where a session could have
+            gone on `closed`, what its `closed` says.
+        """
+
+    def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
+        """Rows of the sessions still open, all of them or those idle since `before`."""
 
 
-_KINDS: Mapping[str, Callable[[SessionSection], Sessionizer]] = {"key": KeySessions, "count": CountWindows, "time": TimeWindows}
-"""A sessionizer by the name of its kind in `SessionSection.by`."""
+_KINDS: Mapping[str, Callable[[SessionSection], Kind]] = {"key": KeySessions, "count": CountWindows, "time": TimeWindows}
+"""A kind by its name in `SessionSection.by`."""
 
 
-def sessionizer(settings: SessionSection) -> Sessionizer:
-    """The sessionizer that settings ask for.
+class Sessionizer:
+    """Numbered records in, sessions out, the long ones cut or divided.
 
-    >>> from logllm.sessions.grouping import NUMBERED
-    >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []], "message": [7, 7, 8],
-    ...     "anomalous": [False, True, False]}, schema=NUMBERED)
-    >>> windows = sessionizer(SessionSection(by="count", size=2))
+    >>> from logllm.sessions.message_table import NUMBERED
+    >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []],
+    ...     "message": [7, 7, 8], "anomalous": [False, True, False]}, schema=NUMBERED)
+    >>> windows = Sessionizer(SessionSection(by="count", size=2))
     >>> windows.push(records)["session"].to_list(), windows.flush()["lines"].to_list()
     (['2@1'], [[4]])
     """
-    return _KINDS[settings.by](settings)
+
+    def __init__(self, settings: SessionSection) -> None:
+        """Nothing read yet."""
+        self._kind = _KINDS[settings.by](settings)
+        self._most = settings.max_messages
+        self._split = settings.long == "split"
+        self.counts = self._kind.counts
+        """Records that are in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
+        self.long = 0
+        """Sessions longer than `max_messages` so far."""
+        self.messages_cut = 0
+        """Messages left out of them so far."""
+
+    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Sessions (`SESSIONS`) that close with these records."""
+        return self._sessions(self._kind.push(records))
+
+    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+        """Sessions still open, all of them or those idle since `before`."""
+        return self._sessions(self._kind.flush(before))
+
+    def _sessions(self, rows: pl.DataFrame | None) -> pl.DataFrame:
+        """One session a group, in the order in which groups first appear; a session's records stay in the order of the rows."""
+        if rows is None or not rows.height:
+            return pl.DataFrame(schema=SESSIONS)
+        frame = _aggregated(rows, ["group"])
+        lengths = frame["messages"].list.len()
+        long = lengths.filter(lengths > self._most)
+        self.long += len(long)
+        if len(long) and self._split:
+            place = pl.int_range(pl.len()).over("group")
+            frame = _aggregated(rows.with_columns(part=place // self._most + 1), ["group", "part"])
+        elif len(long):
+            self.messages_cut += int(long.sum()) - self._most * len(long)
+            frame = frame.with_columns(pl.col("messages", "lines", "files", "item_anomalous").list.head(self._most))
+        part = pl.col("part") if "part" in frame.columns else pl.lit(1)
+        return frame.select(
+            session=pl.when(part > 1).then(pl.format("{}#{}", "session", part)).otherwise("session"),
+            part=part,
+            messages="messages",
+            lines="lines",
+            files="files",
+            start="start",
+            end="end",
+            anomalous="any_anomalous",
+            item_anomalous=pl.when(pl.col("any_anomalous").is_not_null()).then("item_anomalous"),
+            closed=pl.col("closed") if "closed" in frame.columns else pl.lit(None),
+            first="first",
+            last="last",
+        ).cast(SESSIONS)  # type: ignore[arg-type]
+
+
+def _aggregated(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
+    """One row a group."""
+    return rows.group_by(keys, maintain_order=True).agg(
+        pl.col("session").first().cast(pl.String),
+        pl.col("message").alias("messages"),
+        pl.col("line").alias("lines"),
+        pl.col("file").alias("files"),
+        pl.col("time").min().alias("start"),
+        pl.col("time").max().alias("end"),
+        pl.col("anomalous").max().alias("any_anomalous"),
+        pl.col("anomalous").alias("item_anomalous"),
+        pl.col("record").first().alias("first"),
+        pl.col("record").last().alias("last"),
+        pl.col("^closed$").first(),
+    )

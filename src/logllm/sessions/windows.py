@@ -1,11 +1,11 @@
-"""Sessions that are windows: of so many records, or of so many seconds."""
+"""Which records are one window: of so many records, or of so many seconds."""
 
 from datetime import datetime
 
 import polars as pl
 
 from logllm.config.sessions import SessionSection
-from logllm.sessions.grouping import NUMBERED, Grouping, no_sessions
+from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
 
@@ -17,7 +17,6 @@ class CountWindows:
     """
 
     def __init__(self, settings: SessionSection) -> None:
-        self.grouping = Grouping(settings)
         self.counts: dict[str, int] = {}
         self._size = settings.size
         self._step = settings.step or settings.size
@@ -25,7 +24,7 @@ class CountWindows:
         self._next = 1  # the record that starts the next window
         self._covered = 0  # the last record that is in some window
 
-    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+    def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
         """Windows that these records fill; the first of all starts with the first record, whatever its number."""
         if not self._covered and not self._rows.height and records.height:
             self._next = records["record"][0]
@@ -40,12 +39,12 @@ class CountWindows:
             self._rows = self._rows.slice(windows * self._step)
         return sessions
 
-    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+    def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """The short window of what is left; with `before`, only if the last record is older."""
         last = self._next + self._rows.height - 1
         if before is not None and (not self._rows.height or not _older(self._rows["time"][-1], before)):
-            return no_sessions()
-        sessions = self._windows(1) if last > self._covered else no_sessions()
+            return None
+        sessions = self._windows(1) if last > self._covered else None
         self._next, self._covered = last + 1, last
         self._rows = self._rows.clear()
         return sessions
@@ -62,7 +61,7 @@ class CountWindows:
         ]
         rows = overlapping[0] if len(overlapping) == 1 else pl.concat(overlapping).sort("group", "place")
         first = self._next + pl.col("group") * self._step
-        return self.grouping.sessions(rows.with_columns(session=pl.format(f"{self._size}@{{}}", first)))
+        return rows.with_columns(session=pl.format(f"{self._size}@{{}}", first))
 
 
 class TimeWindows:
@@ -74,7 +73,6 @@ class TimeWindows:
     """
 
     def __init__(self, settings: SessionSection) -> None:
-        self.grouping = Grouping(settings)
         self.counts = {"late": 0}
         self._seconds = settings.size
         self._size = settings.size * _SECOND
@@ -82,11 +80,11 @@ class TimeWindows:
         self._rows = pl.DataFrame(schema=NUMBERED | {"clock": pl.Int64, "group": pl.Int64})
         self._clock: int | None = None
 
-    def push(self, records: pl.DataFrame) -> pl.DataFrame:
+    def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
         """Windows that end before these records' latest time."""
         timed = records.filter(pl.col("time").is_not_null())
         if not timed.height:
-            return no_sessions()
+            return None
         clock = timed["time"].cast(pl.Int64).cum_max()
         if self._clock is not None:
             clock = clock.clip(lower_bound=self._clock)
@@ -96,7 +94,7 @@ class TimeWindows:
         self._rows = pl.concat([self._rows, placed])
         return self._close(pl.col("group") + self._size <= self._clock)
 
-    def flush(self, before: datetime | None = None) -> pl.DataFrame:
+    def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open windows; with `before`, those that end by then."""
         if before is None:
             ends = self._rows["group"].max()
@@ -104,7 +102,7 @@ class TimeWindows:
         else:
             reached = int(pl.Series([before]).dt.epoch("us").item())
         if reached is None:
-            return no_sessions()
+            return None
         self._clock = max(reached, self._clock or reached)
         return self._close(pl.col("group") + self._size <= self._clock)
 
@@ -127,7 +125,7 @@ class TimeWindows:
         earlier = (start - pl.col("group")).floordiv(self._step)
         name = pl.format(f"{self._seconds}@{{}}", pl.col("record").first().over("group"))
         rows = rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
-        return self.grouping.sessions(rows)
+        return rows
 
 
 def _older(time: datetime | None, before: datetime) -> bool:

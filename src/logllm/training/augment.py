@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logllm.config.train import StageSection
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 _NONE: Rows = np.zeros(0, dtype=np.int64)
 _TWENTY = 20

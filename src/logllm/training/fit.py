@@ -18,7 +18,7 @@ from logllm.extras import require
 from logllm.model.base.weights import Progress, locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
-from logllm.sessions.sequences import Rows, occurring, rows_of
+from logllm.sessions.message_table import Rows, occurring, rows_of
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch, check_line_labels
 from logllm.training.sampler import Labels

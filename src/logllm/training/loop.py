@@ -16,7 +16,7 @@ from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError, ModelError
 from logllm.model.batch import Batch, MessageTokens, collate
 from logllm.model.logllm import LogLLM
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
 from logllm.training.sampler import Labels, Order, drawn, stage_order
 from logllm.training.schedule import learning_rate

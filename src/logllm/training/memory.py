@@ -16,7 +16,7 @@ from logllm.config.train import TrainSection
 from logllm.model.base.blueprint import Blueprint
 from logllm.model.batch import collate
 from logllm.model.fast.tree import grow
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
 

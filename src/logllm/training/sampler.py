@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from logllm.config.train import StageSection, TrainSection
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 Labels = npt.NDArray[np.bool_]
 Order = npt.NDArray[np.int64]

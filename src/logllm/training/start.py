@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from logllm.model.logllm import LogLLM
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 from logllm.training.sampler import Labels
 
 _RIDGE = 0.01

@@ -27,7 +27,7 @@ from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import base_models, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest
-from logllm.sessions.sequences import rows_of
+from logllm.sessions.message_table import rows_of
 from logllm.training.plan import plan
 
 pytestmark = pytest.mark.real  # for its time alone

@@ -12,7 +12,7 @@ from logllm.model.batch import MessageTokens, in_passes
 from logllm.model.fast.lanes import Lanes
 from logllm.model.fast.packing import Linear, Room, product
 from logllm.model.fast.source import Source
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 _MANY = 256
 """Tokens of one length from which attention head by head pays."""

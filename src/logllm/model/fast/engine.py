@@ -18,7 +18,7 @@ from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree, grow
 from logllm.model.logllm import LogLLM
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 Progress = Callable[[int, int], None]
 """Told how many of how many sessions are scored."""

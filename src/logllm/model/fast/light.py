@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from logllm.model.fast.source import Source
 from logllm.model.prompt import Prompt, PromptTable
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 _EMBEDDINGS = "model.embed_tokens.weight"
 

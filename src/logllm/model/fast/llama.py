@@ -15,7 +15,7 @@ from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, 
 from logllm.model.fast.rotary import head_width
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 LayerProgress = Callable[[int, int], None]
 """Told how many of how many layers are done."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 Linear = tuple[Tensor, Tensor | None]
 """A linear layer's weight, (d_in, d_out), and bias."""

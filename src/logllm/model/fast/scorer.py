@@ -15,7 +15,7 @@ from torch import Tensor
 from logllm.metrics import Progress
 from logllm.model.batch import MessageTokens
 from logllm.model.fast.engine import Engine
-from logllm.sessions.sequences import Rows, distinct, occurring
+from logllm.sessions.message_table import Rows, distinct, occurring
 
 Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""

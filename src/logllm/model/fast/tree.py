@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.sequences import Rows
+from logllm.sessions.message_table import Rows
 
 
 @dataclass(frozen=True)
