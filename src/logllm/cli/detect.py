@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import nullcontext
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -111,7 +112,7 @@ def _asked(inputs: list[str], *, format: str | None, redact: bool) -> "Task":
     from logllm.detect.which_run import task
     from logllm.logs.redaction import redact_text, redacted_errors
 
-    with redacted_errors(on=redact):
+    with redacted_errors() if redact else nullcontext():
         asked = task(inputs, format=format)
     if asked.said:
         note(redact_text(asked.said) if redact else asked.said)

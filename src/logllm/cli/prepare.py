@@ -2,6 +2,7 @@
 
 import sys
 import time as clock
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,7 +92,7 @@ def prepare(
     )
     inputs = log | _second(test_raw or log.get("test_raw"), dataset, chosen.settings, labels=test_labels, normal=normal)
     started = clock.perf_counter()
-    with redacted_errors(on=redact), counts("preparing") as bar:
+    with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
         manifest = run(out=out, settings=chosen.settings, force=force, progress=bar, stdin=chosen.stdin, **inputs)
     if as_json:
         emit(manifest)

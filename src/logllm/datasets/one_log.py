@@ -17,6 +17,7 @@ from logllm.formats.recognition import advised
 from logllm.logs.first_lines import read_again
 from logllm.logs.lines import STDIN, input_bytes
 from logllm.logs.reader import Reader
+from logllm.logs.tally import WrongFormat
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 
@@ -94,10 +95,13 @@ def described(name: str, reader: Reader) -> dict[str, Any]:
 def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
     """The reader's records, with its progress told."""
     total = 0 if STDIN in names else input_bytes(names)
-    for records in advised(reader.read(names), today=reader.today):
-        if progress is not None:
-            progress(reader.bytes_read, total)
-        yield records
+    try:
+        for records in reader.read(names):
+            if progress is not None:
+                progress(reader.bytes_read, total)
+            yield records
+    except WrongFormat as exc:
+        raise advised(exc, today=reader.today) from None
 
 
 def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:

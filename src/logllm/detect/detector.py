@@ -1,6 +1,7 @@
 """A run and the settings that logs are read by: the library's front door to verdicts."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -157,7 +158,7 @@ class Detector:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
                 read, is empty, or whose lines are mostly not in the run's format.
         """
-        with redacted_errors(on=redact or self.settings.redact):
+        with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
         reader = Reader(
             self.settings,

@@ -70,7 +70,8 @@ class KnownScores:
         for start in range(0, len(new), _AT_ONCE):
             some = new[start : start + _AT_ONCE]
             sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in some]
-            scored = self._score(sessions, messages, progress=_further(progress, start, total=len(new)))
+            told = None if progress is None else _further(progress, start, total=len(new))
+            scored = self._score(sessions, messages, progress=told)
             fresh = dict(zip((keys[place] for place in some), scored.tolist(), strict=True))
             found |= fresh
             if self._cache is not None:
@@ -91,6 +92,6 @@ class KnownScores:
         return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
 
 
-def _further(progress: Progress | None, done: int, *, total: int) -> Progress | None:
+def _further(progress: Progress, done: int, *, total: int) -> Progress:
     """The same progress, of which so much was told before."""
-    return None if progress is None else lambda more, _: progress(done + more, total)
+    return lambda more, _: progress(done + more, total)

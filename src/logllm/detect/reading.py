@@ -14,6 +14,7 @@ from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised
 from logllm.logs.lines import STDIN, CutOff, input_bytes
 from logllm.logs.reader import Reader
+from logllm.logs.tally import WrongFormat
 from logllm.metrics import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
@@ -66,9 +67,6 @@ class Reading(Iterator[Verdict]):
         """The distinct masked messages so far."""
         return self._table.messages
 
-    def __iter__(self) -> Iterator[Verdict]:
-        return self
-
     def __next__(self) -> Verdict:
         return next(self._verdicts)
 
@@ -96,18 +94,18 @@ class Reading(Iterator[Verdict]):
         """Verdict frames, as sessions close."""
         grouping = Sessionizer(self._reader.settings.sessions)
         total = 0 if STDIN in self._names else input_bytes(self._names)
-        records = advised(self._reader.read(self._names), today=self._reader.today)
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cache else nullcontext() as cache:
             known = KnownScores(self._run.score, cache=cache)
-            for batch in _until_fault(records, faults):
+            for batch in self._until_fault(faults):
                 closed = grouping.push(self._table.numbered(batch))
                 if self._progress is not None:
                     self._progress(self._reader.bytes_read, total)
                 if closed.height:
                     yield self._verdict_frame(closed, known, progress=None)
             last = grouping.flush()
-            self._count(grouping)
+            for name, count in (*grouping.counts.items(), ("cut_messages", grouping.messages_cut)):
+                self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 yield self._verdict_frame(last, known, progress=self._progress)
         if faults:
@@ -121,11 +119,18 @@ class Reading(Iterator[Verdict]):
         frame = to_frame(sessions, scores, threshold=self._run.threshold, model=self._run.name, files=self._reader.files)
         return frame.with_columns(sessions["messages"])
 
-    def _count(self, grouping: Sessionizer) -> None:
-        """Add what the sessionizer counted."""
-        counts = {**grouping.counts, "cut_messages": grouping.messages_cut}
-        for name, count in counts.items():
-            self.counts[name] = self.counts.get(name, 0) + count
+    def _until_fault(self, faults: list[Exception]) -> Iterator[pl.DataFrame]:
+        """The records before the input ends in a fault, which is noted; what says that these are no records at all is raised."""
+        try:
+            yield from self._reader.read(self._names)
+        except CutOff as exc:
+            faults.append(exc)
+        except WrongFormat as exc:
+            raise advised(exc, today=self._reader.today) from None
+        except LogLLMError:
+            raise
+        except Exception as exc:  # noqa: BLE001 - whatever lines that somebody else makes end with
+            faults.append(exc)
 
     def __enter__(self) -> Self:
         return self
@@ -137,15 +142,3 @@ class Reading(Iterator[Verdict]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _until_fault(records: Iterator[pl.DataFrame], faults: list[Exception]) -> Iterator[pl.DataFrame]:
-    """The records before an input ends in a fault, which is noted; what says that these are no records at all is raised."""
-    try:
-        yield from records
-    except CutOff as exc:
-        faults.append(exc)
-    except LogLLMError:
-        raise
-    except Exception as exc:  # noqa: BLE001 - whatever lines that somebody else makes end with
-        faults.append(exc)

@@ -83,20 +83,13 @@ def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
     return list(dict.fromkeys(fit.format.name for fit in _fits(text, today=today) if fit.format.name != instead_of))
 
 
-def advised(records: Iterator[pl.DataFrame], *, today: date) -> Iterator[pl.DataFrame]:
-    """What a reader gives; where it says that the lines are in no such format, the error says also which one they are in.
-
-    Raises:
-        DataError: whatever the reader raises.
-    """
-    try:
-        yield from records
-    except WrongFormat as exc:
-        others = fitting(exc.sample, instead_of=exc.described.name, today=today)[:2]
-        remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
-        if exc.described.kind == "plain":
-            remedy = "this is no text: unpack or convert it first, or name its --encoding"
-        raise DataError(f"{exc}; {remedy}") from None
+def advised(wrong: WrongFormat, *, today: date) -> DataError:
+    """The error of a log that is in another format than the one it was read by, with what to do about it: the formats that fit it."""
+    others = fitting(wrong.sample, instead_of=wrong.described.name, today=today)[:2]
+    remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
+    if wrong.described.kind == "plain":
+        remedy = "this is no text: unpack or convert it first, or name its --encoding"
+    return DataError(f"{wrong}; {remedy}")
 
 
 def fitting_format(text: pl.Series, described: FormatSection, *, today: date) -> FormatSection:

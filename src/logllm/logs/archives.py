@@ -1,15 +1,13 @@
-"""Archives as plain byte streams, recognised by their first bytes and never by their name."""
+"""Byte streams: looked at before they are read, and archives as plain ones, recognised by their first bytes and never by their name."""
 
 import bz2
 import lzma
 import time
 import zlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeGuard
 
 import zstandard
-
-from logllm.logs.arriving import arrives
 
 FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 """What reading an archive that is cut off or damaged raises."""
@@ -24,6 +22,26 @@ class Bytes(Protocol):
         """At most `size` bytes; none at the end."""
 
 
+class Comes(Protocol):
+    """A stream whose short reads mean a pause, and not the end."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes that have come; none at the end."""
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds."""
+
+
+def arrives(stream: object) -> TypeGuard[Comes]:
+    """Whether a stream's bytes come when they come.
+
+    >>> import io
+    >>> arrives(io.BytesIO(b"a"))
+    False
+    """
+    return bool(getattr(stream, "arriving", False))
+
+
 class Counted:
     """A stream that can be looked at before it is read, and that knows how many bytes it gave."""
 
@@ -32,7 +50,7 @@ class Counted:
         self.ended = False
         """Whether the stream's end has been seen."""
         self.arriving = arrives(stream)
-        """Whether a short read means a pause (`logllm.logs.arriving.arrives`)."""
+        """Whether a short read means a pause (`arrives`)."""
         self._stream = stream
         self._ahead = b""
 

@@ -4,7 +4,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from threading import Condition, Thread
-from typing import Protocol, TypeGuard
 
 WAIT = 0.2
 """Seconds from the first byte that has come until what has come since is given on."""
@@ -13,26 +12,6 @@ _LISTEN = 0.5
 """Seconds after which a wait looks whether somebody wants it to end."""
 _MOST = 16 << 20
 """Bytes that are held before the source has to wait."""
-
-
-class Comes(Protocol):
-    """A stream whose short reads mean a pause, and not the end."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most `size` bytes that have come; none at the end."""
-
-    def comes(self, wait: float) -> bool:
-        """Whether there is more to read, or the end, within some seconds."""
-
-
-def arrives(stream: object) -> TypeGuard[Comes]:
-    """Whether a stream's bytes come when they come.
-
-    >>> import io
-    >>> arrives(io.BytesIO(b"a")), arrives(Arriving([b"a"]))
-    (False, True)
-    """
-    return bool(getattr(stream, "arriving", False))
 
 
 class Arriving:
@@ -44,7 +23,7 @@ class Arriving:
     """
 
     arriving = True
-    """What `arrives` asks for."""
+    """What `logllm.logs.archives.arrives` asks for."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         """Begin to take pieces; an empty one is passed over."""

@@ -66,6 +66,7 @@ def fields_of(described: FormatSection) -> list[str]:
     return list(described.columns) or list(dict.fromkeys(name for name in used if name is not None))
 
 
+@cache
 def check_format(described: FormatSection, *, key_field: str | None = None) -> None:
     """Whether a format can be read at all: its pattern is one, and has the groups that are asked for.
 

@@ -13,8 +13,8 @@ from typing import Literal
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Bytes, Counted, unpack
-from logllm.logs.arriving import Arriving, arrives
+from logllm.logs.archives import FAULTS, Bytes, Counted, arrives, unpack
+from logllm.logs.arriving import Arriving
 
 STDIN = "-"
 """The name that stands for standard input."""
@@ -64,7 +64,17 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     names: list[str] = []
     for source in map(str, sources):
         try:
-            names += _behind(source)
+            if source == STDIN or (Path(source).exists() and not Path(source).is_dir()):
+                names.append(source)
+            elif Path(source).is_dir():
+                raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
+            elif not has_magic(source):
+                raise DataError(f"there is no file {source}")
+            else:
+                matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+                names += matching
+                if not matching:
+                    raise DataError(f"no file matches {source}")
         except OSError as exc:  # a folder one may not enter, a name too long for any file
             raise DataError(f"{source} cannot be read: {exc.strerror}") from exc
     if not names:
@@ -72,22 +82,6 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     if names.count(STDIN) > 1:
         raise DataError("standard input (-) can be read only once")
     return names
-
-
-def _behind(source: str) -> list[str]:
-    """File names behind one name or glob."""
-    if source == STDIN:
-        return [source]
-    if Path(source).is_dir():
-        raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
-    if Path(source).exists():
-        return [source]
-    if not has_magic(source):
-        raise DataError(f"there is no file {source}")
-    found = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
-    if not found:
-        raise DataError(f"no file matches {source}")
-    return found
 
 
 def input_bytes(names: Sequence[str]) -> int:

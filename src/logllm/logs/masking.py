@@ -99,12 +99,16 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
     Raises:
         RecipeError: see `rules`.
     """
-    table = rules(settings)
+    pattern = _pattern(settings)
     if settings.rules == "paper" and messages.str.contains("...", literal=True).any():
         messages = messages.str.replace_all(DOTS.pattern, ".. ")
-    if not table:
-        return messages
-    return messages.str.replace_all(_joined(table), PLACEHOLDER)
+    return messages.str.replace_all(pattern, PLACEHOLDER) if pattern else messages
+
+
+@cache
+def _pattern(settings: MaskSection) -> str:
+    """All rules as one alternation; empty where there is none."""
+    return _joined(rules(settings))
 
 
 def _joined(table: Iterable[Rule]) -> str:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from datetime import date
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Reader:
         Raises:
             DataError: an input cannot be read, holds no lines, or is mostly not in the format (`WrongFormat`).
         """
-        with redacted_errors(on=self._redactor is not None):
+        with redacted_errors() if self._redactor else nullcontext():
             earlier = len(self.files)
             names = named_files(sources)
             self.files += map(self.named, names)

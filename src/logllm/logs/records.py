@@ -63,12 +63,13 @@ class Parser:
         """Records of some lines, in their order; may run beside others."""
         named = {"columns": lines.columns} if lines.columns else {}
         fields = read_fields(lines.frame["text"], self._format.model_copy(update=named), key_field=self._key_field)
+        nothing = pl.lit(None, dtype=pl.String)
         frame = pl.select(
             line=lines.frame["line"],
             message=fields.message,
-            time=_text(fields.time),
+            time=nothing if fields.time is None else fields.time,
             anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
-            key=_text(fields.key),
+            key=nothing if fields.key is None else fields.key,
         )
         parsed = frame["message"].is_not_null()
         rejects = lines.frame.with_columns(frame["anomalous"]).filter(~parsed)
@@ -110,8 +111,3 @@ def _listed(text: str | None) -> list[str] | None:
         return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
     except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
         return None
-
-
-def _text(column: pl.Series | None) -> pl.Series | pl.Expr:
-    """A column of text, or nothing in its place."""
-    return pl.lit(None, dtype=pl.String) if column is None else column

@@ -82,17 +82,15 @@ class Redactor:
 
 
 @contextmanager
-def redacted_errors(*, on: bool) -> Iterator[None]:
-    """Errors inside a `with` block say nothing secret, where that is asked for; what is no error of ours becomes a DataError.
+def redacted_errors() -> Iterator[None]:
+    """Errors inside a `with` block say nothing secret; what is no error of ours becomes a DataError.
 
     Raises:
         LogLLMError: of the same kind, its text redacted and without what caused it.
     """
     try:
         yield
-    except Exception as exc:
-        if not on:
-            raise
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is told without what is secret
         ours = copy(exc) if isinstance(exc, LogLLMError) else DataError(f"{type(exc).__name__}: {exc}")
         ours.args = (redact_text(str(ours)),)
         raise ours from None
