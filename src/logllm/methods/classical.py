@@ -12,7 +12,7 @@ from logllm.data.sequences import Rows, distinct
 from logllm.methods.classifiers import Classifier, Forest, Logistic
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.parts import anything, of_both_kinds
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Progress, Scores

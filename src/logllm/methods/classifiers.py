@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from logllm.data.sequences import Rows
-from logllm.methods.fitted import Array, Fitted
+from logllm.methods.learnt import Array, Fitted
 from logllm.methods.matrix import Matrix
 from logllm.methods.trees import Trees
 from logllm.metrics import Labels, Scores, sigmoid

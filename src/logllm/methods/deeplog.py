@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct, lengths
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.network import descend, restored, seeded, weights_of
 from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary

@@ -9,7 +9,7 @@ import polars as pl
 
 from logllm.data.sequences import Rows, lengths, occurring
 from logllm.errors import DataError
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from logllm.data.sequences import Rows, occurring
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.vectors import FrozenVectors
 from logllm.methods.vocabulary import Vocabulary
 

@@ -11,7 +11,7 @@ from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.features import EventCounts, Features, WordPresence, matrices
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.parts import anything
 from logllm.methods.trees import Trees, node_depths, usual_depth
 from logllm.metrics import Labels, Progress, Scores

@@ -11,7 +11,7 @@ from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, occurring
 from logllm.errors import DataError
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.parts import of_both_kinds
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Progress, Scores, sigmoid

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from logllm.data.sequences import Rows, distinct, lengths
 from logllm.errors import ModelError, first_line
 from logllm.methods.contract import Method, Needs
-from logllm.methods.fitted import Array, Fitted
 from logllm.methods.inputs import Inputs
+from logllm.methods.learnt import Array, Fitted
 from logllm.methods.parts import anything, of_both_kinds
 from logllm.metrics import Labels, Progress, Scores, sigmoid
 from logllm.training.sampler import oversampled

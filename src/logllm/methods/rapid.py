@@ -10,7 +10,7 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, lengths, occurring
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Fitted
 from logllm.methods.parts import anything, normal_sessions
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from logllm.data.sequences import Rows
-from logllm.methods.fitted import Array, Fitted
+from logllm.methods.learnt import Array, Fitted
 from logllm.methods.matrix import Table
 from logllm.metrics import Scores
 
