@@ -17,10 +17,10 @@ from sklearn.tree import DecisionTreeClassifier
 
 from logllm.config.recipe import Recipe
 from logllm.methods import features
+from logllm.methods.checks import MESSAGES, toy
 from logllm.methods.contract import Method, Workplace
 from logllm.methods.features import VectorSummary
 from logllm.methods.registry import make
-from logllm.methods.trial import MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
 
 WORDS = ["Lost", "replica_3", "straße", "naïve", "x", "12", "I", "été", "日志", "<*>", "ﬁle", "a-b", "İ", "e\u0301t"]
@@ -148,7 +148,7 @@ def test_scoring_loads_neither_scikit_learn_nor_torch(tmp_path) -> None:
         "from pathlib import Path\n"
         "from logllm.methods.contract import Workplace\n"
         "from logllm.methods.registry import make, recipe_for\n"
-        "from logllm.methods.trial import MESSAGES, toy\n"
+        "from logllm.methods.checks import MESSAGES, toy\n"
         f"methods = {{name: make(name, recipe_for(name), workplace=Workplace()) for name in {LIGHT + ENCODED!r}}}\n"
         "scores = {}\n"
         f"for name in {LIGHT!r}:\n"

@@ -12,10 +12,9 @@ import pytest
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods import deeplog, network
-from logllm.methods.checks import check_method
+from logllm.methods.checks import ALTERED, MESSAGES, check_method, toy
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.registry import entry, make, names
-from logllm.methods.trial import ALTERED, MESSAGES, toy
 
 BASELINES = [name for name in names() if name != "logllm"]
 ENCODED = {"rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"}
@@ -24,6 +23,11 @@ SLOW = {"neurallog", "logrobust"}
 """Methods that share their code with faster ones: all checks run in the slower tier."""
 ROUNDED = {*ENCODED, "cnn"}
 """The same, and one that depends on which sessions are scored at once."""
+
+
+def maker(name):
+    """What makes a method of a name."""
+    return lambda recipe, workplace: make(name, recipe, workplace=workplace)
 
 
 @pytest.fixture
@@ -38,13 +42,13 @@ def _short(monkeypatch) -> None:
 def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
     close = 1e-5 if name in ROUNDED else 0.0
-    check_method(entry(name).make, tmp_path, recipe=recipe, close=close)
+    check_method(maker(name), tmp_path, recipe=recipe, close=close)
 
 
 def test_logllm_keeps_the_contract(tiny_recipe, tmp_path) -> None:
     stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
     train = tiny_recipe.train.model_copy(update={"stages": stages})
-    check_method(entry("logllm").make, tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
+    check_method(maker("logllm"), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
 
 
 @pytest.mark.usefixtures("_short")

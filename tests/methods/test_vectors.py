@@ -8,14 +8,14 @@ import pytest
 
 from logllm.config.recipe import Recipe
 from logllm.methods import vectors
+from logllm.methods.checks import ALTERED, MESSAGES, toy
 from logllm.methods.contract import Workplace
 from logllm.methods.inputs import MessageVectors
 from logllm.methods.registry import make
-from logllm.methods.trial import ALTERED, MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
 from logllm.model.base.weights import locate
 from logllm.model.encoder import Encoder
-from logllm.runs.fingerprint import fingerprint
+from logllm.storage import fingerprint
 
 
 @pytest.fixture

@@ -109,28 +109,24 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labell
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
-    from logllm.data.prepared import Prepared
-    from logllm.metrics import threshold_of
-
-    judged = []
-    monkeypatch.setattr("logllm.methods.fitting.FEW_ANOMALIES", 1)
-    monkeypatch.setattr(
-        "logllm.methods.fitting.threshold_of",
-        lambda scores, labels, *, scale: judged.append(labels) or threshold_of(scores, labels, scale=scale),
-    )
-    part = Prepared.load(labelled_by_line).labelled("validation")
+def test_beginnings_choose_the_threshold_too(tiny_recipe, by_line, tmp_path) -> None:
+    data = by_line(lambda line: "retry" in line, sessions=240)
+    part = Prepared.load(data).labelled("validation")
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
+    chosen = []
     for count in (0, 2):
-        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), labelled_by_line, out=tmp_path / str(count))
+        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), data, out=tmp_path / str(count))
         metrics = manifest["metrics"]["validation"]
         assert sum(metrics[name] for name in ("tp", "fp", "tn", "fn")) == len(part)
-    sessions, all_of_them = judged
-    assert len(sessions) == len(part)
-    assert len(all_of_them) == part["messages"].list.len().sum()
+        chosen.append(manifest["threshold"])
+    sessions, all_of_them = chosen
+    assert (sessions["sessions"], sessions["anomalous"]) == (len(part), part["anomalous"].sum())
+    assert sessions["anomalous"] >= 10  # with fewer no threshold is chosen
     first = [any(bad[:length]) for bad in part["item_anomalous"].to_list() for length in range(1, len(bad))]
-    assert all_of_them.tolist() == [*sessions.tolist(), *first]
-    assert "beginnings" in manifest["threshold"]["how"]
+    assert all_of_them["sessions"] == len(part) + len(first) == part["messages"].list.len().sum()
+    assert all_of_them["anomalous"] == sessions["anomalous"] + sum(first)
+    assert "beginnings" in all_of_them["how"]
+    assert "beginnings" not in sessions["how"]
 
 
 def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:

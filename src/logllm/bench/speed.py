@@ -28,8 +28,9 @@ from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe
 from logllm.training.fit import Examples, accelerate, deterministic
-from logllm.training.loop import Loop, Step, TrainingSet
+from logllm.training.loop import Loop, Step
 from logllm.training.memory import most_resident, resident
+from logllm.training.sampler import TrainingSet
 
 FIRST_LINES = 10
 """Lines that a fresh process judges to show how long a start takes."""

@@ -1,13 +1,12 @@
 """What every section of the configuration shares: frozen, no unknown keys, errors in one line."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, nearest
 
 _KINDS = {
     "missing": "is missing",
@@ -63,8 +62,9 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
         return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
     known = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
-    near = get_close_matches(unknown, known, n=1, cutoff=0.0)
-    return f"unknown key {key!r}; the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
+    if not known:
+        return f"unknown key {key!r}"
+    return f"unknown key {key!r}; the nearest known one is {nearest(unknown, known)!r}"
 
 
 def _wrong(problem: ErrorDetails) -> str:

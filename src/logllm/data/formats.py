@@ -2,7 +2,6 @@
 
 import re
 import tomllib
-from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +12,7 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.data.structured import read_columns
 from logllm.data.times import check_time_format
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, nearest
 
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
 _REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
@@ -87,7 +86,7 @@ def load_format(name: str | Path) -> FormatSection:
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
         else:
-            near = get_close_matches(str(name), known(), n=1, cutoff=0.0)[0]
+            near = nearest(str(name), known())
             raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(known())} (nearest: {near})")
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:

@@ -1,5 +1,6 @@
 """A run against a labelled part of prepared data: the report."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,4 +114,5 @@ def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFra
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float) -> dict[str, Any]:
     """Metrics and their intervals."""
-    return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}
+    figures = asdict(measure(scores, labels, threshold=threshold))
+    return {**figures, "intervals": intervals(scores, labels, threshold=threshold)}

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct, lengths
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.learnt import Fitted
+from logllm.methods.contract import Method, Needs, Workplace, normal_sessions
+from logllm.methods.learnt import Learnt
 from logllm.methods.network import descend, restored, seeded, weights_of
-from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
 
@@ -98,7 +97,7 @@ class DeepLog(Method):
 
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
-        Fitted(weights_of(self._network), {"messages": self._events.texts}).write(folder)
+        Learnt(weights_of(self._network), {"messages": self._events.texts}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -106,7 +105,7 @@ class DeepLog(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._events = Vocabulary(fitted.fact("messages"))
         self._network = restored(lambda: _NextEvent(len(self._events) + 2), fitted)
 

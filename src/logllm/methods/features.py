@@ -9,7 +9,7 @@ import polars as pl
 
 from logllm.data.sequences import Rows, lengths, occurring
 from logllm.errors import DataError
-from logllm.methods.learnt import Fitted
+from logllm.methods.learnt import Learnt
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
@@ -42,10 +42,10 @@ class Features(Protocol):
     def about(self) -> dict[str, Any]:
         """What a run's manifest is to say of it."""
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The columns, for files."""
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Settle the columns as files say.
 
         Raises:
@@ -77,11 +77,11 @@ class EventCounts:
         """Nothing that its files do not say."""
         return {}
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The messages."""
-        return Fitted({}, {"messages": self._vocabulary.texts})
+        return Learnt({}, {"messages": self._vocabulary.texts})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Know the messages that files name."""
         self._vocabulary = Vocabulary(fitted.fact("messages"))
 
@@ -126,11 +126,11 @@ class WordPresence:
         """Nothing that its files do not say."""
         return {}
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The words."""
-        return Fitted({}, {"words": list(self._numbers)})
+        return Learnt({}, {"words": list(self._numbers)})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Know the words that files name."""
         self._know(fitted.fact("words"))
 
@@ -175,11 +175,11 @@ class VectorSummary:
         """The encoder."""
         return self._vectors.about()
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """Nothing: the encoder is known by its name."""
-        return Fitted({}, {})
+        return Learnt({}, {})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Nothing to settle."""
 
     def _summarised(self, sessions: Sequence[Rows], table: Vectors) -> Vectors:

@@ -13,10 +13,9 @@ from torch import Tensor, nn
 
 from logllm.data.sequences import Rows, distinct, lengths
 from logllm.errors import ModelError, first_line
-from logllm.methods.contract import Method, Needs
+from logllm.methods.contract import Method, Needs, anything, of_both_kinds
 from logllm.methods.inputs import Inputs
-from logllm.methods.learnt import Array, Fitted
-from logllm.methods.parts import anything, of_both_kinds
+from logllm.methods.learnt import Array, Learnt
 from logllm.metrics import Labels, Progress, Scores, sigmoid
 from logllm.training.sampler import oversampled
 
@@ -111,7 +110,7 @@ class SessionNetwork(Method):
         """Write `fitted.safetensors` and `fitted.json`."""
         inputs = self._inputs.fitted()
         arrays = {**inputs.arrays, **weights_of(self._network)}
-        Fitted(arrays, {**inputs.facts, "width": self._width}).write(folder)
+        Learnt(arrays, {**inputs.facts, "width": self._width}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -119,7 +118,7 @@ class SessionNetwork(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._inputs.restore(fitted)
         self._width = int(fitted.fact("width"))
         self._network = restored(lambda: self._new(self._width), fitted)
@@ -131,7 +130,7 @@ def weights_of(network: nn.Module) -> dict[str, Array]:
     return {f"{_PREFIX}{name}": tensor.numpy() for name, tensor in tensors}
 
 
-def restored(new: Callable[[], nn.Module], fitted: Fitted) -> nn.Module:
+def restored(new: Callable[[], nn.Module], fitted: Learnt) -> nn.Module:
     """A network with weights from files, in evaluation mode.
 
     Args:

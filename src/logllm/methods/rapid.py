@@ -9,9 +9,8 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, lengths, occurring
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.learnt import Fitted
-from logllm.methods.parts import anything, normal_sessions
+from logllm.methods.contract import Method, Needs, Workplace, anything, normal_sessions
+from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Progress, Scores
@@ -86,7 +85,7 @@ class Rapid(Method):
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
         facts = {"messages": self._vocabulary.texts, "usual_distance": self._usual}
-        Fitted({"normal": self._normal}, facts).write(folder)
+        Learnt({"normal": self._normal}, facts).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -94,7 +93,7 @@ class Rapid(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._vocabulary = Vocabulary(fitted.fact("messages"))
         self._normal = fitted.array("normal")
         self._usual = float(fitted.fact("usual_distance"))

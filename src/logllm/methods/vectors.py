@@ -70,7 +70,7 @@ class FrozenVectors:
     def about(self) -> dict[str, Any]:
         """The encoder's name and fingerprint, as a run's manifest has them."""
         from logllm.model.base.weights import locate
-        from logllm.runs.fingerprint import fingerprint
+        from logllm.storage import fingerprint
 
         folder = locate(self.section.weights, progress=self._report)
         model = {"weights": self.section.weights, "sha256": fingerprint(folder, full=self._verify)}

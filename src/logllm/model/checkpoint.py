@@ -3,7 +3,6 @@
 import platform
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,16 @@ from safetensors.torch import load_file, save_file
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
+from logllm.extras import versions
 from logllm.model.base.weights import Progress, locate
 from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
 from logllm.runs.card import MERGED
-from logllm.runs.fingerprint import fingerprint
 from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
-from logllm.storage import honour_umask, sha256, write_atomic
+from logllm.storage import fingerprint, honour_umask, sha256, write_atomic
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""
-_LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
     PROJECTOR,
@@ -32,8 +30,7 @@ _LEARNED = (
 
 def surroundings() -> dict[str, Any]:
     """What a run was made with: threads, processor, versions."""
-    versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
-    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
+    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions()}
 
 
 def base_models(section: ModelSection, *, full: bool = False, progress: Progress | None = None) -> dict[str, dict[str, str]]:

@@ -17,8 +17,7 @@ from logllm.data.sequences import Rows
 from logllm.model.base.blueprint import Blueprint
 from logllm.model.batch import collate
 from logllm.model.fast.tree import grow
-from logllm.training.loop import MicroBatch, TrainingSet
-from logllm.training.sampler import Order
+from logllm.training.sampler import MicroBatch, Order, TrainingSet
 
 _STEPS = 2000
 """First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""

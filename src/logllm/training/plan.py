@@ -17,9 +17,8 @@ from logllm.model.base.weights import SMALL_TIER, Progress, available, locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
-from logllm.training.loop import TrainingSet
 from logllm.training.memory import Memory, resident, stage_memory
-from logllm.training.sampler import Order
+from logllm.training.sampler import Order, TrainingSet
 
 _CUDA_CONTEXT = 500 * 2**20
 """Bytes that CUDA itself takes of a GPU, about; not measured here."""

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from logllm.data.sequences import Rows
+from logllm.metrics import Labels
 from logllm.model.logllm import LogLLM
-from logllm.training.sampler import Labels
 
 _RIDGE = 0.01
 """Penalty on the projector's weights, as a share of the vectors' own squares."""
