@@ -11,7 +11,8 @@ from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 
 class NewWords(Method):

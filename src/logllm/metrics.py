@@ -1,6 +1,5 @@
 """Scores, and how good they are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +11,6 @@ from logllm.counting import agreeing
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
-Progress = Callable[[int, int], None]
-"""Told how many of how many distinct sessions are scored."""
 _BANDS = 10
 
 FEW_ANOMALIES = 10

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from functools import partial
 from html.parser import HTMLParser
 from types import SimpleNamespace
@@ -182,7 +183,7 @@ def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> No
 
 
 def test_a_missing_library_is_named_with_its_remedy(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.evaluate.plots.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     with pytest.raises(RecipeError, match=r"pip install 'logllm\[report\]'"):
         check_report(tmp_path / "report", force=False)
 

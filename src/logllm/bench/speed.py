@@ -21,11 +21,11 @@ from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
 from logllm.errors import DataError, ModelError
 from logllm.methods.logllm import LogLLMMethod
-from logllm.model.base.weights import Progress
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
 from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
+from logllm.progress import Report
 from logllm.runs.manifest import read_manifest, read_recipe
 from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step
@@ -40,7 +40,7 @@ _WARM_UP = 1
 
 
 def bench(
-    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Progress | None = None
+    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Report | None = None
 ) -> dict[str, Any]:
     """Measure a run on a log.
 
@@ -114,7 +114,7 @@ def scorer_of(detector: Detector) -> Scorer:
     return detector.method.scorer
 
 
-def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:
+def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
     engine, tokenizer = scorer.engine, scorer.tokenizer

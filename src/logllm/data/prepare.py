@@ -18,10 +18,11 @@ from logllm.data.choice import reading
 from logllm.data.lines import named_files
 from logllm.data.messages import MessageTable
 from logllm.data.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
-from logllm.data.raw import Grouped, Progress, RawLog, described, grouped
+from logllm.data.raw import Grouped, RawLog, described, grouped
 from logllm.data.reader import Reader
 from logllm.data.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
+from logllm.progress import Progress
 from logllm.storage import check_replaceable
 
 _TEST = "test:{}"  # a test log may have sessions of the same names

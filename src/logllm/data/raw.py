@@ -1,7 +1,7 @@
 """One raw log on its way into prepared data: read, labelled, grouped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +18,7 @@ from logllm.data.sample import read_again
 from logllm.data.sessions import Sessionizer, sessionizer
 from logllm.data.splits import number_of
 from logllm.errors import DataError
-
-Progress = Callable[[int, int], None]
+from logllm.progress import Progress
 
 
 @dataclass(frozen=True)

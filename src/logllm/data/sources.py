@@ -20,8 +20,9 @@ from logllm.data.archives import Bytes, Counted, unpack
 from logllm.data.catalog import Dataset
 from logllm.data.download import check_md5, download, forget
 from logllm.data.slices import Kept, Slice, keep
-from logllm.data.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
+from logllm.data.transfer import BLOCK, REMEDY, Patience, Transfer
 from logllm.errors import DataError
+from logllm.progress import Progress
 from logllm.storage import alone, cache, explained, new_folder, write_json
 
 _ABOUT = "source.json"

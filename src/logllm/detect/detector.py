@@ -28,10 +28,11 @@ from logllm.detect.known_scores import KnownScores
 from logllm.detect.reading import Reading
 from logllm.detect.verdict import to_frame
 from logllm.errors import LogLLMError, RecipeError
-from logllm.methods.contract import Method, Report, Workplace
+from logllm.methods.contract import Method, Workplace
 from logllm.methods.registry import make
-from logllm.metrics import Progress, Scores
+from logllm.metrics import Scores
 from logllm.model.fast.rounding import settled
+from logllm.progress import Progress, Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
 

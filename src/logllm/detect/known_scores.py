@@ -10,7 +10,8 @@ import polars as pl
 
 from logllm.data.sequences import Rows
 from logllm.detect.cache import ScoreCache
-from logllm.metrics import Progress, Scores
+from logllm.metrics import Scores
+from logllm.progress import Progress
 
 _DIGEST = 16
 _REMEMBERED = 200_000

@@ -7,7 +7,8 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
-from logllm.metrics import Progress, Threshold, choose_threshold, chosen_on
+from logllm.metrics import Threshold, choose_threshold, chosen_on
+from logllm.progress import Progress
 from logllm.runs.manifest import find_run, verified, write_manifest
 
 

@@ -12,7 +12,8 @@ from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
-from logllm.metrics import Labels, Progress, Scores, measure
+from logllm.metrics import Labels, Scores, measure
+from logllm.progress import Progress
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
 

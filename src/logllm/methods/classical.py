@@ -14,7 +14,8 @@ from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_
 from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
 from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 _TREES = 100
 

@@ -11,10 +11,8 @@ import polars as pl
 
 from logllm.data.sequences import Rows, occurring
 from logllm.errors import DataError
-from logllm.metrics import Labels, Progress, Scores
-
-Report = Callable[[str, float], None]
-"""Told what is being done, and the share of it that is done, in [0, 1]."""
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress, Report
 
 
 class Needs(StrEnum):

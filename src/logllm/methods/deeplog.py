@@ -15,7 +15,8 @@ from logllm.methods.contract import Method, Needs, Workplace, normal_sessions
 from logllm.methods.learnt import Learnt
 from logllm.methods.network import descend, restored, seeded, weights_of
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 WINDOW = 10
 """Events that a prediction is made from."""

@@ -13,7 +13,7 @@ from logllm.methods.learnt import Learnt
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Progress
+from logllm.progress import Progress
 
 Reader = Callable[[Sequence[Rows]], Matrix]
 """Makes a matrix of some sessions, one row each."""

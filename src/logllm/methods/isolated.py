@@ -13,7 +13,8 @@ from logllm.methods.contract import Method, Needs, Workplace, anything
 from logllm.methods.features import EventCounts, Features, WordPresence, matrices
 from logllm.methods.learnt import Learnt
 from logllm.methods.trees import Trees, node_depths, usual_depth
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 _TREES = 100
 

@@ -13,7 +13,8 @@ from logllm.errors import DataError
 from logllm.methods.contract import Method, Needs, Workplace, of_both_kinds
 from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 
 
 class Lines(Method):

@@ -12,7 +12,8 @@ from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, distinct
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
     from logllm.model.fast.light import Light

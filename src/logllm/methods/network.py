@@ -16,7 +16,8 @@ from logllm.errors import ModelError, first_line
 from logllm.methods.contract import Method, Needs, anything, of_both_kinds
 from logllm.methods.inputs import Inputs
 from logllm.methods.learnt import Array, Learnt
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 from logllm.training.sampler import oversampled
 
 Batch = TypeVar("Batch")

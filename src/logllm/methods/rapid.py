@@ -13,7 +13,8 @@ from logllm.methods.contract import Method, Needs, Workplace, anything, normal_s
 from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 _AT_ONCE = 1024
 """Messages that are compared with all normal ones at once."""

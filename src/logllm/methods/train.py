@@ -17,9 +17,10 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import Rows, rows_of
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
-from logllm.methods.contract import Method, Needs, Report, Workplace
+from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.registry import make
-from logllm.metrics import FEW_ANOMALIES, Labels, Progress, Threshold, calibration, choose_threshold, measure
+from logllm.metrics import FEW_ANOMALIES, Labels, Threshold, calibration, choose_threshold, measure
+from logllm.progress import Progress, Report
 from logllm.runs.manifest import (
     CHECKPOINTS,
     RECIPE,

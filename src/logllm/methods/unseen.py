@@ -12,7 +12,8 @@ from logllm.data.sequences import Rows, lengths
 from logllm.methods.contract import Method, Needs, Workplace, normal_sessions
 from logllm.methods.learnt import Learnt
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 
 
 class Unseen(Method):

@@ -11,7 +11,8 @@ import polars as pl
 from logllm.config.model import EncoderSection
 from logllm.config.recipe import Recipe
 from logllm.data.sequences import Rows, occurring
-from logllm.methods.contract import Report, Workplace
+from logllm.methods.contract import Workplace
+from logllm.progress import Report
 
 if TYPE_CHECKING:
     from logllm.model.encoder import Encoder

@@ -13,9 +13,10 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
 from logllm.extras import versions
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import locate
 from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
 from logllm.storage import fingerprint, honour_umask, sha256, write_atomic
@@ -33,7 +34,7 @@ def surroundings() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions()}
 
 
-def base_models(section: ModelSection, *, full: bool = False, progress: Progress | None = None) -> dict[str, dict[str, str]]:
+def base_models(section: ModelSection, *, full: bool = False, progress: Report | None = None) -> dict[str, dict[str, str]]:
     """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
     names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
     return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
@@ -73,7 +74,7 @@ def hashes(run: Path) -> dict[str, str]:
     return {name: sha256(run / name) for name in _LEARNED}
 
 
-def load_run(run: Path, *, merged: bool = False, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
+def load_run(run: Path, *, merged: bool = False, progress: Report | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
     """Load a finished run, after checking that it and its base models are what its manifest says.
 
     Args:
@@ -97,7 +98,7 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     return model, tokenizer, recipe, manifest
 
 
-def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Report | None = None) -> tuple[LogLLM, Any]:
     """A network as `save_model` wrote it, and the encoder's tokenizer; nothing is verified.
 
     Args:

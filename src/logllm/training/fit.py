@@ -17,9 +17,10 @@ from logllm.data.sequences import Rows, occurring, rows_of
 from logllm.errors import DataError, RecipeError
 from logllm.extras import require
 from logllm.metrics import Labels
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.training.loop import Loop, Watch
 from logllm.training.sampler import Alerts, TrainingSet
 from logllm.training.start import ever_alerts, start_with_alerts, start_with_words
@@ -102,9 +103,7 @@ def _check_alerts(examples: Examples) -> None:
         )
 
 
-def fit_network(
-    recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Progress | None = None
-) -> Trained:
+def fit_network(recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Report | None = None) -> Trained:
     """Train a network, or go on with a training that was cut off.
 
     Args:

@@ -13,9 +13,10 @@ from logllm.config.train import Part, TrainSection
 from logllm.data.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
-from logllm.model.base.weights import SMALL_TIER, Progress, available, locate
+from logllm.model.base.weights import SMALL_TIER, available, locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.memory import Memory, resident, stage_memory
 from logllm.training.sampler import Order, TrainingSet
@@ -67,7 +68,7 @@ class Plan:
         return self.program + max(stage.memory.total for stage in self.stages)
 
 
-def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Plan:
+def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     """Check a recipe, its data and its models, and say what training would do.
 
     Models of the small tier are fetched; large ones that are not here are not: then their configuration says how much

@@ -1,6 +1,6 @@
 """How a model scores: message vectors, and verdict logits of distinct sessions, by the fastest way that is right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
 
@@ -19,9 +19,7 @@ from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree, grow
 from logllm.model.logllm import LogLLM
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many sessions are scored."""
+from logllm.progress import Progress
 
 TOLERANCE = 0.01
 """Difference of scores that matters."""

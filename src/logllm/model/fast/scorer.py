@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from logllm.data.sequences import Rows, distinct, occurring
-from logllm.metrics import Progress
 from logllm.model.batch import MessageTokens
 from logllm.model.fast.engine import Engine
+from logllm.progress import Progress
 
 Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""
