@@ -30,6 +30,7 @@ from logllm.runs.manifest import (
     write_recipe,
 )
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
+from logllm.training.sampler import with_beginnings
 
 _SCRATCH = ".method.new"
 
@@ -266,8 +267,6 @@ def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Thres
     # Beginnings are judged, too, where they can be labelled and there are anomalies enough to choose by.
     lines = part.line_labels if method.judges_beginnings else None
     if lines is not None and int(labels.sum()) >= FEW_ANOMALIES:
-        from logllm.training.sampler import with_beginnings
-
         sessions, labels = with_beginnings(sessions, labels, alerts=lines)
 
     scores = np.zeros(0)

@@ -14,6 +14,7 @@ import torch
 from logllm.config.train import StageSection, TrainSection
 from logllm.data.sequences import Rows
 from logllm.errors import ModelError
+from logllm.model.batch import collate
 from logllm.model.logllm import LogLLM
 from logllm.training.sampler import MicroBatch, TrainingSet
 from logllm.training.start import Doubts
@@ -182,7 +183,13 @@ class Loop:
 
         total, verdicts = 0.0, sum(len(micro_batch.labels) for micro_batch in batches)
         for micro_batch in batches:
-            batch = micro_batch.batch(self.data.tokens, vectors=vectors).to(self.model.device)
+            batch = collate(
+                micro_batch.sessions,
+                tokens=self.data.tokens,
+                vectors=vectors,
+                labels=torch.from_numpy(micro_batch.labels),
+                beginnings=micro_batch.beginnings,
+            ).to(self.model.device)
             share = len(micro_batch.labels) / verdicts
             with self.accelerator.autocast():
                 loss = self.model.loss(batch, objective=self.section.objective) * share

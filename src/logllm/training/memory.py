@@ -180,8 +180,7 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section:
     labels[-1] = 1  # where the answers differ in length, one of each
     with blueprint.mode:
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels)
-        batch = replace(batch, beginnings=some.beginnings)
+        batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=some.beginnings)
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter) if section.batch > section.micro_batch else None

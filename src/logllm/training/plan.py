@@ -14,7 +14,7 @@ from logllm.data.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
 from logllm.model.base.weights import SMALL_TIER, available, locate
-from logllm.model.batch import MessageTokens
+from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
@@ -154,7 +154,9 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
     model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
     vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
     some = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
-    batch = some.batch(data.tokens, vectors=vectors).to(model.device)
+    labels = torch.from_numpy(some.labels)
+    batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=some.beginnings)
+    batch = batch.to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up
         started = time.perf_counter()

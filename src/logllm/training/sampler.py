@@ -1,19 +1,20 @@
 """What a stage sees: which sessions, in which order, and altered how."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from math import ceil, inf, sqrt
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from logllm.config.train import StageSection, TrainSection
 from logllm.data.sequences import Rows
 from logllm.metrics import Labels
-from logllm.model.batch import Batch, MessageTokens, collate
+
+if TYPE_CHECKING:
+    from logllm.model.batch import MessageTokens
 
 Alerts = npt.NDArray[np.bool_]
 """For each message of a session whether its line is an alert."""
@@ -34,12 +35,6 @@ class MicroBatch(NamedTuple):
     labels: npt.NDArray[np.int64]
     """1 for anomalous: of the sessions, then of the beginnings."""
 
-    def batch(self, tokens: MessageTokens, *, vectors: torch.Tensor | None) -> Batch:
-        """As tensors; messages' vectors where they are known, else their tokens."""
-        labels = torch.from_numpy(self.labels)
-        batch = collate(self.sessions, tokens=tokens, vectors=vectors, labels=labels)
-        return replace(batch, beginnings=self.beginnings)
-
 
 @dataclass(frozen=True)
 class TrainingSet:
@@ -47,7 +42,7 @@ class TrainingSet:
 
     sessions: Sequence[Rows]
     labels: Labels
-    tokens: MessageTokens
+    tokens: "MessageTokens"
     alerts: Sequence[Alerts] | None = None
     """For each session which of its messages are alerts; none: labels are not per line."""
 
