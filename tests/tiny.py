@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -11,6 +12,7 @@ from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, P
 from logllm.config.model import DecoderLoraSection, DecoderSection, EncoderLoraSection, EncoderSection, ModelSection, ProjectorSection
 from logllm.data.choice import choose
 from logllm.data.prepare import prepare
+from logllm.data.prepared import PARTS, Prepared, write_prepared
 from logllm.model.logllm import LogLLM, assemble
 
 WORDS = "Below is a sequence of system log messages : . Is this sequence normal or anomalous ? The".split()
@@ -84,6 +86,15 @@ def make_data(folder: Path, *, sessions: int = 120) -> Path:
     }
     out = folder / "data"
     prepare([folder / "app.jsonl"], out, settings=choose("json", recipe=None, overrides=overrides), labels=folder / "labels.csv")
+    return out
+
+
+def with_parts(data: Path, out: Path, **parts: pl.DataFrame) -> Path:
+    """Prepared data once more, with other sessions in some parts."""
+    prepared = Prepared.load(data)
+    frames = {name: parts.get(name, prepared.part(name)) for name in PARTS}
+    messages = prepared.messages.to_frame("message")
+    write_prepared(out, {**frames, "messages": messages}, manifest=dict(prepared.manifest), force=False)
     return out
 
 

@@ -119,10 +119,9 @@ def test_the_last_layer_is_wanted_at_the_ends_alone(tiny) -> None:
 
 def test_the_peak_is_that_of_a_product(monkeypatch) -> None:
     """Two operations for each of the cubed size; what warms up is left out, and the share is of the median."""
-    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 10)
     now = iter(np.cumsum([0, 9, 1, 1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 4, 1, 4]).tolist())
     monkeypatch.setattr("logllm.bench.work.time.perf_counter", lambda: next(now))
-    peak = gemm_peak()
+    peak = gemm_peak(size=10)
     assert peak == [2000.0, 1000.0, 1000.0, 1000.0, 1000.0, 500.0, 500.0]
     assert share(6000, seconds=12, peak=peak) == 0.5
 

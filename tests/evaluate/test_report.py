@@ -6,7 +6,6 @@ import shutil
 import sys
 from functools import partial
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from logllm.evaluate.intervals import intervals
 from logllm.evaluate.mistakes import worst
 from logllm.evaluate.report import check_report, write_report
 from logllm.evaluate.trivial import trivial
+from tests.tiny import with_parts
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 RIVALS = ("tree-counts", "unseen")
@@ -216,12 +216,10 @@ def test_the_worst_mistakes_once_each() -> None:
     assert [each.session for each in misses] == ["s5", "s4"]
 
 
-def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(monkeypatch, tiny_data) -> None:
-    def judged(recipe, data):
-        if recipe.method != "unseen":
-            raise DataError("one label only")
-        return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": recipe.train.seed})
-
-    monkeypatch.setattr("logllm.evaluate.trivial.judged", judged)
-    missing = {"tree-counts": "one label only", "logistic-words": "one label only"}
-    assert trivial(tiny_data) == {"baselines": {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}, "not_judged": missing}
+def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(tiny_data, tmp_path) -> None:
+    normal = Prepared.load(tiny_data).part("train").filter(~pl.col("anomalous"))
+    found = trivial(Prepared.load(with_parts(tiny_data, tmp_path / "data", train=normal)), seed=4)
+    assert list(found["baselines"]) == ["unseen"]
+    assert found["baselines"]["unseen"]["seed"] == 4
+    assert list(found["not_judged"]) == ["tree-counts", "logistic-words"]
+    assert all("sessions to learn from are normal" in reason for reason in found["not_judged"].values())

@@ -27,7 +27,7 @@ from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.progress import Report
 from logllm.runs.manifest import read_manifest, read_recipe
-from logllm.training.fit import Examples, accelerate, deterministic
+from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.loop import Loop, Step
 from logllm.training.memory import most_resident, resident
 from logllm.training.sampler import TrainingSet
@@ -148,7 +148,9 @@ def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[di
     prepared = Prepared.load(data)
     short = [stage.model_copy(update={"max_sessions": batch * (steps + _WARM_UP), "epochs": None}) for stage in recipe.train.stages]
     section = recipe.train.model_copy(update={"stages": tuple(short)})
-    sessions, labels, _, alerts = Examples.of(prepared)
+    examples = Examples.of(prepared)
+    check_examples(recipe, examples)
+    sessions, labels, _, alerts = examples
     seconds: list[list[float]] = [[] for _ in short]
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(recipe.model)

@@ -102,15 +102,15 @@ def encoder_work(tokens: MessageTokens) -> Work:
     return Work(int(tokens.lengths.sum()), int((tokens.lengths**2).sum()))
 
 
-def gemm_peak() -> list[float]:
+def gemm_peak(*, size: int = GEMM_SIZE) -> list[float]:
     """Floating-point operations a second of repeated float32 products of square matrices, with torch's current number of threads."""
-    left, right = torch.ones((2, GEMM_SIZE, GEMM_SIZE))
-    product = torch.empty((GEMM_SIZE, GEMM_SIZE))
+    left, right = torch.ones((2, size, size))
+    product = torch.empty((size, size))
     rates = []
     for _ in range(_REPEATS + 1):
         started = time.perf_counter()
         torch.mm(left, right, out=product)
-        rates.append(2 * GEMM_SIZE**3 / (time.perf_counter() - started))
+        rates.append(2 * size**3 / (time.perf_counter() - started))
     return rates[1:]  # the first one warms up
 
 

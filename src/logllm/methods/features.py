@@ -199,7 +199,8 @@ def matrices(
     sessions: Sequence[Rows],
     *,
     messages: pl.Series,
-    progress: Progress | None,
+    progress: Progress | None = None,
+    cells: int = _CELLS,
 ) -> Iterator[Matrix]:
     """Matrices of some sessions, a few at a time so that none is large.
 
@@ -208,10 +209,11 @@ def matrices(
         sessions: one row each.
         messages: the table that they are rows of.
         progress: told how many sessions the reader of the matrices is done with.
+        cells: of a matrix, at most; one row at least.
     """
     read = features.reader(sessions, messages)
     columns = read([]).table().shape[1]
-    at_once = max(1, min(_ROWS, _CELLS // max(1, columns)))
+    at_once = max(1, min(_ROWS, cells // max(1, columns)))
     for start in range(0, len(sessions), at_once):
         yield read(sessions[start : start + at_once])
         if progress is not None:
