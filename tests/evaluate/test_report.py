@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from functools import partial
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,7 +13,6 @@ import pytest
 from logllm.data.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.evaluate.evaluation import judge, score_frame
-from logllm.evaluate.intervals import intervals
 from logllm.evaluate.mistakes import worst
 from logllm.evaluate.report import check_report, write_report
 from logllm.evaluate.trivial import trivial
@@ -29,13 +27,6 @@ def judged(prepared: Prepared, *, seed: int) -> tuple[dict, pl.DataFrame]:
     labels = prepared.labelled("test")["anomalous"].to_numpy()
     scores = np.clip(np.random.default_rng(seed).normal(0.3 + 0.4 * labels, 0.2), 0, 1)
     return judge(scores, prepared, split="test", threshold=0.5), score_frame(scores, prepared, split="test")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -136,13 +136,20 @@ def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSect
     }
 
 
-def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[dict[str, Any]]:
+def training_speed(
+    recipe: Recipe,
+    data: Path,
+    *,
+    steps: int = STEPS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[dict[str, Any]]:
     """Sessions a second that each stage of a recipe trains on, by the median of a few steps after the first.
 
     Args:
         recipe: what to train; each stage is cut to a few steps, and nothing is kept.
         data: a folder that `prepare` wrote.
         steps: of each stage.
+        clock: gives seconds.
     """
     batch = recipe.train.batch
     prepared = Prepared.load(data)
@@ -157,11 +164,11 @@ def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[di
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
         loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
-        since = time.perf_counter()
+        since = clock()
 
         def watch(step: Step) -> None:
             nonlocal since
-            now = time.perf_counter()
+            now = clock()
             seconds[step.stage].append(now - since)
             since = now
 
