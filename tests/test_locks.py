@@ -10,13 +10,13 @@ import time
 import pytest
 
 from logllm.errors import DataError
-from logllm.storage import alone
+from logllm.storage import locked
 
 HOLDER = """
 import sys, subprocess, time
 from pathlib import Path
-from logllm.storage import alone
-with alone(Path(sys.argv[1])) as ours:
+from logllm.storage import locked
+with locked(Path(sys.argv[1])) as ours:
     print(ours, flush=True)
     if len(sys.argv) > 2:  # a command that goes on after its parent
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], close_fds=False)
@@ -26,7 +26,7 @@ with alone(Path(sys.argv[1])) as ours:
 
 
 def free(lock) -> bool:
-    with alone(lock) as ours:
+    with locked(lock) as ours:
         return ours
 
 
@@ -62,10 +62,10 @@ def test_one_waits_for_the_other_and_says_so(tmp_path) -> None:
     waiting, order = [], []
 
     def second() -> None:
-        with alone(tmp_path / ".lock", before_waiting=lambda: waiting.append(True)) as ours:
+        with locked(tmp_path / ".lock", before_waiting=lambda: waiting.append(True)) as ours:
             order.append(("second", ours))
 
-    with alone(tmp_path / ".lock", before_waiting=lambda: waiting.append(True)) as ours:
+    with locked(tmp_path / ".lock", before_waiting=lambda: waiting.append(True)) as ours:
         other = threading.Thread(target=second)
         other.start()
         while not waiting:
@@ -78,5 +78,5 @@ def test_one_waits_for_the_other_and_says_so(tmp_path) -> None:
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(DataError, match="cannot be written"), alone(tmp_path / "file" / ".lock"):
+    with pytest.raises(DataError, match="cannot be written"), locked(tmp_path / "file" / ".lock"):
         pass

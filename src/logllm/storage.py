@@ -132,7 +132,7 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
 
 
 @contextmanager
-def alone(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
+def locked(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
     """Hold a file that one process at a time can hold, inside a `with` block.
 
     The system ends the hold when the process ends, however it ends; should commands have been begun that share its open files,

@@ -23,7 +23,7 @@ from logllm.data.slices import Kept, Slice, keep
 from logllm.data.transfer import BLOCK, REMEDY, Patience, Transfer
 from logllm.errors import DataError
 from logllm.progress import Progress
-from logllm.storage import alone, cache, explained, new_folder, write_json
+from logllm.storage import cache, explained, locked, new_folder, write_json
 
 _ABOUT = "source.json"
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)
@@ -85,7 +85,7 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
     """
     folder = _folder(dataset)
     transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience(), progress=progress)
-    with alone(folder.parent / f".{folder.name}.lock") as ours:
+    with locked(folder.parent / f".{folder.name}.lock") as ours:
         if not ours:
             raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it")
         found = here(dataset)

@@ -16,7 +16,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
 from logllm.evaluate.tables.cell_data import Place
 from logllm.evaluate.tables.process import Runner
-from logllm.storage import MANIFEST, alone, write_atomic, write_json
+from logllm.storage import MANIFEST, locked, write_atomic, write_json
 
 LOGLLM = "logllm"
 """The method that is no baseline."""
@@ -103,7 +103,7 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
     """
     home = cells / cell.slug
     # The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
-    with alone(home / ".lock") as ours:
+    with locked(home / ".lock") as ours:
         if not ours:
             return None
         run = cell.run(cells)

@@ -16,7 +16,7 @@ from logllm.evaluate.tables.markdown import markdown
 from logllm.evaluate.tables.pooled import pooled
 from logllm.evaluate.tables.process import Processes, Runner
 from logllm.evaluate.tables.results import results
-from logllm.storage import alone, write_atomic, write_json
+from logllm.storage import locked, write_atomic, write_json
 
 _PATIENCE = 0.5
 """Seconds."""
@@ -112,7 +112,7 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
         watch("another process makes data here: waiting for it")
 
     # Commands begun meanwhile go on holding it, should this process be killed.
-    with alone(table.out / ".data.lock", before_waiting=busy):
+    with locked(table.out / ".data.lock", before_waiting=busy):
         for cell in cells:
             cell.place.provide(do, watch=watch)
     todo = [cell for cell in cells if finished(cell, table.cells) is None]
