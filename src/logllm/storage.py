@@ -91,11 +91,11 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
     with explained(folder):
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
-        held = _kind(folder)
-    if held is None:
+        present = _kind(folder)
+    if present is None:
         raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
-    if held != kind:
-        raise DataError(f"{folder} holds {KINDS[held]}, which is not replaced by {KINDS[kind]}; choose another place")
+    if present != kind:
+        raise DataError(f"{folder} holds {KINDS[present]}, which is not replaced by {KINDS[kind]}; choose another place")
     if not force:
         raise DataError(f"{folder} exists; choose another place, or replace it with --force")
 
@@ -318,9 +318,9 @@ def _remember(name: str, entry: dict[str, Any]) -> None:
     path = cache() / _HASHES
     remembered: dict[str, Any] = {}
     with suppress(OSError, ValueError, AttributeError):
-        for other, known in json.loads(path.read_bytes()).items():
-            if isinstance(known, dict) and other != name:
-                remembered[other] = known
+        for other, entry_of_other in json.loads(path.read_bytes()).items():
+            if isinstance(entry_of_other, dict) and other != name:
+                remembered[other] = entry_of_other
     remembered[name] = entry
     lines = json.dumps(dict(list(remembered.items())[-_MOST_HASHES:]), indent=1)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")

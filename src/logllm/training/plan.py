@@ -59,8 +59,8 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Estimate for all stages."""
-        known = [stage.seconds for stage in self.stages if stage.seconds is not None]
-        return sum(known) if len(known) == len(self.stages) else None
+        estimates = [stage.seconds for stage in self.stages if stage.seconds is not None]
+        return sum(estimates) if len(estimates) == len(self.stages) else None
 
     @property
     def peak(self) -> int:
@@ -153,9 +153,9 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
     stage = section.stages[number]
     model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
     vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    some = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
-    labels = torch.from_numpy(some.labels)
-    batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=some.beginnings)
+    micro = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
+    labels = torch.from_numpy(micro.labels)
+    batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
     batch = batch.to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up

@@ -198,8 +198,8 @@ def augmented(
     if section.transplant and alerts is not None and alerts.any() and normal.sessions and rng.random() < section.transplant:
         session, alerts = _transplanted(session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng)
     if section.crop and alerts is not None:
-        kept = _crop(alerts, rng)
-        session, alerts = session[kept], alerts[kept]
+        cropped = _crop(alerts, rng)
+        session, alerts = session[cropped], alerts[cropped]
     if section.replace_normal and alerts is not None and len(normal.messages):
         replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
         session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
@@ -224,8 +224,8 @@ def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[
 def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]) -> tuple[list[Rows], Alerts]:
     """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
 
-    >>> found, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
-    >>> [each.tolist() for each in found], bad.tolist()
+    >>> sessions, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
+    >>> [session.tolist() for session in sessions], bad.tolist()
     ([[5, 6, 7], [5], [5, 6]], [True, False, True])
     """
     every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts]  # all of them, whatever is drawn
@@ -236,10 +236,10 @@ def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, 
 def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:
     """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
     bad = session[alerts]
-    kept = host[: max(len(host), len(session)) - len(bad)]
-    place = rng.integers(len(kept) + 1)
-    marks = np.zeros(len(kept), dtype=np.bool_)
-    return np.insert(kept, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
+    around = host[: max(len(host), len(session)) - len(bad)]
+    place = rng.integers(len(around) + 1)
+    marks = np.zeros(len(around), dtype=np.bool_)
+    return np.insert(around, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
 
 
 def _inserted(session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator) -> tuple[Rows, Alerts | None]:
