@@ -25,9 +25,8 @@ from logllm.detect.detector import Detector
 from logllm.evaluate.altered import Statements, altered
 from logllm.evaluate.tables.grid import KINDS
 from logllm.methods.contract import Workplace
-from logllm.methods.fitting import fitted, learnt_from
-from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
+from logllm.methods.train import Part, fitted, learnt_from
 from logllm.metrics import Labels, measure
 from logllm.sessions.message_table import Rows, rows_of
 

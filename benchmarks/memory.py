@@ -22,7 +22,8 @@ from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import assemble
-from logllm.training.loop import Loop, TrainingSet
+from logllm.training.loop import Loop
+from logllm.training.sampler import TrainingSet
 from logllm.training.fit import Examples, accelerate, deterministic
 
 torch.set_num_threads(1)

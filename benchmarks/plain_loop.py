@@ -24,7 +24,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.fit import Examples, accelerate, deterministic
-from logllm.training.loop import Loop, Step, TrainingSet
+from logllm.training.loop import Loop, Step
+from logllm.training.sampler import TrainingSet
 
 WARM_UP = 3
 """First steps, which are not counted."""

@@ -101,7 +101,7 @@ def words_and_pairs(prepared: Prepared) -> Figure:
     words = TfidfVectorizer(token_pattern=WORD, ngram_range=(1, 2), sublinear_tf=True)
     model = LogisticRegression(C=100, class_weight="balanced", max_iter=2000).fit(words.fit_transform(train.texts), train.labels)
     before, scores = (model.predict_proba(words.transform(part.texts))[:, 1] for part in (validation, test))
-    threshold = choose_threshold(before, validation.labels, score=lambda middle: min(max(middle, 0.0), 1.0))
+    threshold = choose_threshold(before, validation.labels, scale="scores")
     return _judged(scores, test.labels, threshold=threshold.value)
 
 

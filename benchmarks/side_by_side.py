@@ -39,7 +39,8 @@ from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe
 from logllm.storage import write_atomic
 from logllm.training.fit import Examples, accelerate, deterministic
-from logllm.training.loop import Loop, Step, TrainingSet
+from logllm.training.loop import Loop, Step
+from logllm.training.sampler import TrainingSet
 
 MICRO_BATCHES = (16, 32)
 """Of these the plain path takes what is fastest here (the scripts: 32)."""

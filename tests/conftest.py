@@ -102,13 +102,13 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
 
 @pytest.fixture
 def by_line(tmp_path):
-    """Prepared data of 40 small sessions of a made log, the lines labelled that are chosen."""
+    """Prepared data of small sessions of a made log, the lines labelled that are chosen."""
     from logllm.datasets.prepare import prepare
     from logllm.datasets.settings import choose
     from tests.tiny import make_log
 
-    def make(chosen: Callable[[str], bool]) -> Path:
-        lines, _ = make_log(sessions=40, seed=3)
+    def make(chosen: Callable[[str], bool], *, sessions: int = 40) -> Path:
+        lines, _ = make_log(sessions=sessions, seed=3)
         (tmp_path / "app.jsonl").write_text("\n".join(lines))
         (tmp_path / "labels.csv").write_text("line,label\n" + "".join(f"{at},bad\n" for at, line in enumerate(lines, 1) if chosen(line)))
         overrides = {"format": {}, "sessions": {"by": "key", "key_field": "job"}, "split": {"by": "random", "validation": 0.3}, "mask": {}}

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RANKS = {
     "errors": 0,
     "counting": 0,
+    "progress": 0,
     "extras": 1,
     "storage": 1,
     "config": 1,
@@ -38,7 +39,21 @@ RANKS = {
     "cli": 12,
     "__main__": 13,
 }
-LIGHT = {"errors", "counting", "extras", "storage", "config", "metrics", "logs", "formats", "sessions", "datasets", "runs", "cli"}
+LIGHT = {
+    "errors",
+    "counting",
+    "progress",
+    "extras",
+    "storage",
+    "config",
+    "metrics",
+    "logs",
+    "formats",
+    "sessions",
+    "datasets",
+    "runs",
+    "cli",
+}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
 NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from logllm.evaluate.intervals import intervals
-from logllm.metrics import choose_threshold, measure, weighted_average_precision
+from logllm.metrics import average_precision, choose_threshold, measure, sigmoid
 
 SCORED = st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.7, 1.0]), st.booleans()), min_size=2, max_size=60)
 
@@ -31,7 +31,7 @@ def test_weights_count_like_repetitions(scored, seed) -> None:
     scores, labels = np.array([score for score, _ in scored]), np.array([label for _, label in scored])
     weights = np.random.default_rng(seed).integers(0, 4, size=len(scores))
     weighted = measure(scores, labels, threshold=0.3, weights=weights)
-    by_row = weighted_average_precision(scores, labels, weights=np.stack([weights, 2 * weights]))
+    by_row = average_precision(scores, labels, weights=np.stack([weights, 2 * weights]))
     assert by_row == pytest.approx([np.nan if weighted.average_precision is None else weighted.average_precision] * 2, nan_ok=True)
     repeated = measure(np.repeat(scores, weights), np.repeat(labels, weights), threshold=0.3)
     assert (weighted.tp, weighted.fp, weighted.tn, weighted.fn) == (repeated.tp, repeated.fp, repeated.tn, repeated.fn)
@@ -56,7 +56,7 @@ def test_intervals_hold_the_figure_and_shrink_with_more_sessions() -> None:
 def test_threshold_is_the_middle_of_the_best_interval_in_logits() -> None:
     logits = np.array([-4.0, -3.0, -1.0, *np.linspace(3.0, 5.0, 12)])
     labels = np.array([False, False, False] + [True] * 12)
-    chosen = choose_threshold(logits, labels)
+    chosen = choose_threshold(sigmoid(logits), labels, scale="logits")
     assert chosen.f1 == 1.0
     assert chosen.value == pytest.approx(1 / (1 + np.exp(-1.0)))  # halfway between -1 and 3
 
@@ -65,15 +65,16 @@ def test_of_intervals_of_equal_f1_the_widest_is_taken() -> None:
     """10 of 10 anomalies in 20 called and 9 in 17 have the F1 2/3; from 1 to 5 it is wider than below 0."""
     at_five, at_one, at_zero = [5.0] * 17, [1.0] * 2, [0.0]
     labels = np.array([True] * 9 + [False] * 8 + [False] * 2 + [True])
-    chosen = choose_threshold(np.array(at_five + at_one + at_zero), labels)
+    chosen = choose_threshold(sigmoid(np.array(at_five + at_one + at_zero)), labels, scale="logits")
     assert chosen.f1 == pytest.approx(2 / 3)
     assert chosen.value == pytest.approx(1 / (1 + np.exp(-3.0)))
 
 
 def test_ten_anomalies_are_enough_to_choose() -> None:
-    logits = np.array([-1.0] * 5 + [3.0] * 10)
-    assert choose_threshold(logits, logits > 0).how == "best F1 on validation"
-    assert choose_threshold(logits[:-1], logits[:-1] > 0).value == 0.5
+    scores = np.array([0.2] * 5 + [0.9] * 10)
+    for scale in ("logits", "scores"):
+        assert choose_threshold(scores, scores > 0.5, scale=scale).how == "best F1 on validation"
+        assert choose_threshold(scores[:-1], scores[:-1] > 0.5, scale=scale).value == 0.5
 
 
 def test_intervals_hold_95_of_100_resamples() -> None:
@@ -88,7 +89,7 @@ def test_intervals_hold_95_of_100_resamples() -> None:
 @given(st.lists(st.tuples(st.integers(-5, 5), st.booleans()), min_size=30, max_size=80))
 def test_no_threshold_does_better(scored) -> None:
     logits, labels = np.array([float(logit) for logit, _ in scored]), np.array([label for _, label in scored])
-    chosen = choose_threshold(logits, labels)
+    chosen = choose_threshold(sigmoid(logits), labels, scale="logits")
     if labels.sum() < 10:
         assert chosen.value == 0.5
         assert chosen.how.startswith("default")

@@ -4,12 +4,14 @@ import json
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from logllm.config.model import DecoderLoraSection, DecoderSection, EncoderLoraSection, EncoderSection, ModelSection, ProjectorSection
 from logllm.datasets.prepare import prepare
+from logllm.datasets.prepared import PARTS, Prepared, write_prepared
 from logllm.datasets.settings import choose
 from logllm.model.logllm import LogLLM, assemble
 
@@ -84,6 +86,15 @@ def make_data(folder: Path, *, sessions: int = 120) -> Path:
     }
     out = folder / "data"
     prepare([folder / "app.jsonl"], out, settings=choose("json", recipe=None, overrides=overrides), labels=folder / "labels.csv")
+    return out
+
+
+def with_parts(data: Path, out: Path, **parts: pl.DataFrame) -> Path:
+    """Prepared data once more, with other sessions in some parts."""
+    prepared = Prepared.load(data)
+    frames = {name: parts.get(name, prepared.part(name)) for name in PARTS}
+    messages = prepared.messages.to_frame("message")
+    write_prepared(out, {**frames, "messages": messages}, manifest=dict(prepared.manifest), force=False)
     return out
 
 

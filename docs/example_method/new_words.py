@@ -10,7 +10,8 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
 

@@ -1,6 +1,7 @@
-"""Counts in sentences: one session, 1,200 sessions."""
+"""Counts in sentences, and figures in tables: one session, 1,200 sessions, 0.988 (0.971-0.999)."""
 
 import re
+from collections.abc import Sequence
 
 _EITHER = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
 """Words for one, and for more or none."""
@@ -22,3 +23,33 @@ def agreeing(count: int, text: str) -> str:
     ('1 line was cut', '2 lines were cut')
     """
     return f"{count:,} " + _EITHER.sub(lambda either: either[1 if count == 1 else 2], text)
+
+
+def figure(
+    value: float | None,
+    ends: Sequence[float] | None = None,
+    *,
+    digits: int = 3,
+    deviation: float | None = None,
+    to: str = "-",
+) -> str:
+    """A figure as a table shows it, with its deviation over seeds and its interval where there are any.
+
+    Args:
+        value: none: there is no such figure.
+        ends: of its interval, lower and upper.
+        digits: of the value.
+        deviation: over seeds.
+        to: what stands between the ends.
+
+    >>> figure(0.98765, [0.971, 0.999]), figure(0.9, deviation=0.01), figure(None)
+    ('0.988 (0.971-0.999)', '0.900 ± 0.010', '-')
+    """
+    if value is None:
+        return "-"
+    text = f"{value:.{digits}f}"
+    if deviation is not None:
+        text += f" ± {deviation:.3f}"
+    if ends:
+        text += f" ({ends[0]:.3f}{to}{ends[1]:.3f})"
+    return text

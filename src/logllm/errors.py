@@ -10,6 +10,9 @@ Each message says what was found and what to do about it. The command line catch
 one line and exits with 2.
 """
 
+from collections.abc import Sequence
+from difflib import get_close_matches
+
 
 class LogLLMError(Exception):
     """The root: catch this to catch every error a user can mend."""
@@ -38,3 +41,12 @@ def first_line(exc: BaseException) -> str:
     ('no such layer', 'KeyError')
     """
     return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """Of known names the one that a person who wrote another one is most likely to have meant.
+
+    >>> nearest("deplog", ["cnn", "deeplog", "rapid"])
+    'deeplog'
+    """
+    return get_close_matches(name, known, n=1, cutoff=0.0)[0]

@@ -1,8 +1,13 @@
-"""What only some installations have: packages that an extra brings, asked for before they are needed."""
+"""What is installed: packages that only an extra brings, asked for before they are needed, and releases."""
 
+import platform
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 from logllm.errors import RecipeError
+
+_LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate")
+"""What figures may depend on."""
 
 _EXTRAS = {
     "train": ("accelerate", "peft", "sklearn", "transformers"),
@@ -39,3 +44,14 @@ def lacking(package: str, *, to: str = "do this") -> RecipeError:
     if extra is None:
         return RecipeError(f"{said}this installation is not whole; install logllm again")
     return RecipeError(f"{said}pip install 'logllm[{extra}]', or in the source's folder pip install '.[{extra}]'")
+
+
+def versions() -> dict[str, str]:
+    """Releases of Python and of the libraries that are installed; none of them is imported for it."""
+    releases = {"python": platform.python_version()}
+    for library in _LIBRARIES:
+        try:
+            releases[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return releases

@@ -1,7 +1,6 @@
 """Scores, and how good they are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -12,9 +11,6 @@ from logllm.counting import agreeing
 Scores = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
-Progress = Callable[[int, int], None]
-"""Told how many of how many distinct sessions are scored."""
-
 _BANDS = 10
 
 FEW_ANOMALIES = 10
@@ -45,10 +41,6 @@ class Metrics:
     tn: int
     fn: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """As one flat JSON object."""
-        return asdict(self)
-
 
 def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weights | None = None) -> Metrics:
     """Compare scores with labels; a score of at least `threshold` is called anomalous.
@@ -60,12 +52,16 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
     """
     weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
     called = scores >= threshold
-    tp, fp, tn, fn = (int(weight[chosen].sum()) for chosen in (called & labels, called & ~labels, ~called & ~labels, ~called & labels))
+    outcomes = (called & labels, called & ~labels, ~called & ~labels, ~called & labels)
+    tp, fp, tn, fn = (int(weight[outcome].sum()) for outcome in outcomes)
+    average = None
+    if tp + fn:
+        average = float(average_precision(scores, labels, weights=weight[None])[0])
     return Metrics(
         precision=tp / (tp + fp) if tp + fp else 0.0,
         recall=tp / (tp + fn) if tp + fn else 0.0,
         f1=2 * tp / (2 * tp + fp + fn) if tp else 0.0,
-        average_precision=average_precision(scores, labels, weights=weight),
+        average_precision=average,
         threshold=threshold,
         tp=tp,
         fp=fp,
@@ -74,34 +70,22 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
     )
 
 
-def average_precision(scores: Scores, labels: Labels, *, weights: Weights | None = None) -> float | None:
-    """Area under the precision-recall steps, as scikit-learn defines it; None without an anomaly.
-
-    >>> average_precision(np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]))
-    0.8333333333333333
-    """
-    weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
-    if not (labels & (weight > 0)).any():
-        return None
-    return float(weighted_average_precision(scores, labels, weights=weight[None])[0])
-
-
-def weighted_average_precision(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
+def average_precision(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
     """Average precision, as scikit-learn defines it, for each row of weights; not a number where no anomaly weighs.
 
     >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
-    >>> weighted_average_precision(
+    >>> average_precision(
     ...     np.array([0.1, 0.4, 0.35, 0.8]), np.array([False, False, True, True]), weights=np.stack([once, twice])
     ... ).round(4).tolist()
     [0.8333, 0.8333]
     """
     order = np.argsort(-scores, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # where a run of equal scores ends
-    found = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
+    hits = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
     called = np.cumsum(weights[:, order], axis=1)[:, ends]
     with np.errstate(divide="ignore", invalid="ignore"):
-        precision = np.nan_to_num(found / called)
-        means: Scores = (precision * np.diff(found, axis=1, prepend=0)).sum(axis=1) / found[:, -1]
+        precision = np.nan_to_num(hits / called)
+        means: Scores = (precision * np.diff(hits, axis=1, prepend=0)).sum(axis=1) / hits[:, -1]
     return means
 
 
@@ -138,56 +122,42 @@ def f1_by_threshold(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
     return values, 2 * positives / (called + labels.sum())
 
 
-def choose_threshold(logits: Scores, labels: Labels, *, score: Callable[[float], float] | None = None) -> Threshold:
-    """The threshold of best F1 on a validation part: the middle, in logits, of the best interval.
+def choose_threshold(scores: Scores, labels: Labels, *, scale: Literal["logits", "scores"]) -> Threshold:
+    """The threshold of best F1 on a validation part: the middle of the best interval.
 
-    Between two neighbouring distinct logits every threshold calls the same sessions anomalous. Of several intervals of
+    Between two neighbouring distinct scores every threshold calls the same sessions anomalous. Of several intervals of
     equal F1 the widest is taken. With fewer than ten anomalies the threshold is .5.
-
-    Args:
-        logits: of the sessions, or scores in whatever other scale the middle is to be taken.
-        labels: which sessions are anomalous.
-        score: the score that a value of that scale stands for; none: the logistic function.
-    """
-    anomalous = int(labels.sum())
-    if anomalous < FEW_ANOMALIES:
-        return Threshold(
-            0.5,
-            f"default: {agreeing(anomalous, '{anomaly|anomalies}')} in validation, {FEW_ANOMALIES} needed to choose",
-            len(labels),
-            anomalous,
-        )
-    values, f1 = f1_by_threshold(logits, labels)
-    below = np.concatenate([[values[0] - 2.0], values[:-1]])
-    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    chosen = best[np.argmax((values - below)[best])]
-    middle = (values[chosen] + below[chosen]) / 2
-    value = float(1 / (1 + np.exp(-middle))) if score is None else score(float(middle))
-    return Threshold(value, "best F1 on validation", len(labels), anomalous, float(f1[chosen]))
-
-
-def logit(scores: Scores) -> Scores:
-    """The inverse of `sigmoid`, finite where a score is 0 or 1.
-
-    >>> logit(np.array([0.5, 1.0])).round(1).tolist()
-    [0.0, 36.7]
-    """
-    within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
-    return np.log(within) - np.log1p(-within)
-
-
-def threshold_of(scores: Scores, labels: Labels, *, scale: Literal["logits", "scores"]) -> Threshold:
-    """The threshold of best F1 (`choose_threshold`), the middle taken on a method's own scale.
 
     Args:
         scores: of the sessions, in [0, 1].
         labels: which sessions are anomalous.
-        scale: `logits` for scores that are probabilities of a softmax; `scores` for methods that give exactly 0 and 1, from whose
-            infinite logits every middle is as good as 0 or 1 itself.
+        scale: what intervals and their middles are measured in: `logits` for scores that are probabilities of a softmax;
+            `scores` for methods that give exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
+
+    >>> scores, labels = np.array([0.0] * 10 + [0.8] * 10), np.array([False] * 10 + [True] * 10)
+    >>> choose_threshold(scores, labels, scale="scores").value
+    0.4
     """
-    if scale == "logits":
-        return choose_threshold(logit(scores), labels)
-    return choose_threshold(scores, labels, score=lambda middle: min(max(middle, 0.0), 1.0))
+    anomalous = int(labels.sum())
+    if anomalous < FEW_ANOMALIES:
+        few = agreeing(anomalous, "{anomaly|anomalies}")
+        how = f"default: {few} in validation, {FEW_ANOMALIES} needed to choose"
+        return Threshold(0.5, how, len(labels), anomalous)
+
+    values = scores
+    if scale == "logits":  # finite where a score is 0 or 1
+        within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+        values = np.log(within) - np.log1p(-within)
+
+    # An interval ends at each distinct value; the first one begins below them all.
+    ends, f1 = f1_by_threshold(values, labels)
+    begins = np.concatenate([[ends[0] - 2.0], ends[:-1]])
+    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
+    widest = best[np.argmax((ends - begins)[best])]
+    middle = float((ends[widest] + begins[widest]) / 2)
+
+    value = float(1 / (1 + np.exp(-middle))) if scale == "logits" else min(max(middle, 0.0), 1.0)
+    return Threshold(value, "best F1 on validation", len(labels), anomalous, float(f1[widest]))
 
 
 def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
@@ -196,16 +166,16 @@ def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
     >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
     0.25
     """
-    band = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
+    of = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
     bands = [
         {
-            "from": at / _BANDS,
-            "to": (at + 1) / _BANDS,
-            "sessions": int((band == at).sum()),
-            "mean": float(scores[band == at].mean()),
-            "anomalous": float(labels[band == at].mean()),
+            "from": number / _BANDS,
+            "to": (number + 1) / _BANDS,
+            "sessions": int((of == number).sum()),
+            "mean": float(scores[of == number].mean()),
+            "anomalous": float(labels[of == number].mean()),
         }
-        for at in np.unique(band).tolist()
+        for number in np.unique(of).tolist()
     ]
-    error = sum(each["sessions"] * abs(each["mean"] - each["anomalous"]) for each in bands) / len(scores)
-    return {"error": float(error), "bands": bands}
+    distances = (band["sessions"] * abs(band["mean"] - band["anomalous"]) for band in bands)
+    return {"error": float(sum(distances) / len(scores)), "bands": bands}

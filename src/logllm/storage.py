@@ -1,4 +1,4 @@
-"""Files and folders that are either whole or not there."""
+"""Files and folders that are whole or not there; locks; hashes."""
 
 import errno
 import hashlib
@@ -10,7 +10,10 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import get_ident
+from typing import Any
 
+from filelock import FileLock, Timeout
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 
@@ -27,6 +30,10 @@ KINDS = {
     "report": "a report",
 }
 """What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its run."""
+_HASHES = "hashes.json"
+"""File in the cache of the hashes that are remembered."""
+_MOST_HASHES = 1000
+"""Files whose hashes are remembered; the one longest known goes first."""
 
 
 def cache() -> Path:
@@ -57,9 +64,9 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
             else:
                 content(temporary)
                 honour_umask(temporary)
-            _flush(temporary)
+            flush(temporary)
             temporary.replace(path)
-            _flush(path.parent)
+            flush(path.parent)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -68,19 +75,6 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write one JSON object, as `write_atomic` does."""
     write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
-
-
-def sha256(path: Path) -> str:
-    """A file's SHA-256 in hexadecimal digits.
-
-    Raises:
-        DataError: the file cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as exc:
-        raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
 
 
 def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
@@ -97,11 +91,11 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
     with explained(folder):
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
-        held = _kind(folder)
-    if held is None:
+        present = _kind(folder)
+    if present is None:
         raise DataError(f"{folder} is not a folder that logllm wrote; choose another place")
-    if held != kind:
-        raise DataError(f"{folder} holds {KINDS[held]}, which is not replaced by {KINDS[kind]}; choose another place")
+    if present != kind:
+        raise DataError(f"{folder} holds {KINDS[present]}, which is not replaced by {KINDS[kind]}; choose another place")
     if not force:
         raise DataError(f"{folder} exists; choose another place, or replace it with --force")
 
@@ -125,16 +119,102 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
             temporary.mkdir(parents=True)
             yield temporary
             honour_umask(temporary)
-            _flush(temporary)
+            flush(temporary)
             check_replaceable(folder, force=force, kind=kind)
             if place.exists():
                 _refill(place, temporary, aside=aside)
             else:
                 temporary.replace(place)
-            _flush(place.parent)
+            flush(place.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextmanager
+def locked(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> Iterator[bool]:
+    """Hold a file that one process at a time can hold, inside a `with` block.
+
+    The system ends the hold when the process ends, however it ends; should commands have been begun that share its open files,
+    when the last of them ends.
+
+    Args:
+        lock: the file; it stays.
+        before_waiting: called where another process holds the file, which is then waited for; none: nothing is waited for.
+
+    Returns:
+        Whether the file is held.
+
+    Raises:
+        DataError: the file cannot be made.
+    """
+    hold = FileLock(lock, on_acquired=lambda handle: os.set_inheritable(handle, True))
+    with explained(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            hold.acquire(blocking=False)
+        except Timeout:
+            if before_waiting is not None:
+                before_waiting()
+                hold.acquire()
+    try:
+        yield hold.is_locked
+    finally:
+        hold.release()
+
+
+def sha256(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise DataError(f"{path} cannot be read: {exc.strerror}") from exc
+
+
+def remembered_sha256(file: Path, *, full: bool = False) -> str:
+    """A file's SHA-256 in hexadecimal digits, read only where it is not known or the file has changed.
+
+    Nothing depends on the memory: where it is damaged, or cannot be read or written, files are read. Several processes may use it at
+    once; of two that write at the same time one may be forgotten.
+
+    Args:
+        file: what is asked for.
+        full: read the file in any case.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    name, state = str(file.resolve()), _state(file)
+    try:
+        remembered = json.loads((cache() / _HASHES).read_bytes())[name]
+        if not full and remembered["state"] == state and isinstance(remembered["sha256"], str):
+            return remembered["sha256"]
+    except (OSError, ValueError, LookupError, TypeError):
+        pass
+    digest = sha256(file)
+    if state is not None and _state(file) == state:  # nobody wrote to it meanwhile
+        _remember(name, {"state": state, "sha256": digest})
+    return digest
+
+
+def fingerprint(folder: Path, *, full: bool = False) -> str:
+    """What a base model is known by: SHA-256 over the names and contents of its weight files and configuration.
+
+    A file's hash is remembered in the cache, and taken from there while its size, its time of change and its inode are the same.
+
+    Args:
+        folder: the model's.
+        full: read every file, whatever is remembered.
+    """
+    digest = hashlib.sha256()
+    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")]):
+        digest.update(f"{file.name} {remembered_sha256(file, full=full)}\n".encode())
+    return digest.hexdigest()
 
 
 def honour_umask(path: Path) -> None:
@@ -199,7 +279,7 @@ def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
     except OSError:
         _move(aside, folder, manifest_first=False)
         raise
-    _flush(folder)
+    flush(folder)
 
 
 def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
@@ -214,16 +294,40 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
         raise
 
 
-def flush_all(folder: Path) -> None:
-    """Flush all that a folder holds to disk."""
-    for path in (folder, *folder.rglob("*")):
-        _flush(path)
+def flush(*paths: Path) -> None:
+    """Flush files and folders to disk; of a folder that is which names it holds, and not what is in them."""
+    for path in paths:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
-def _flush(path: Path) -> None:
-    """Flush a file or folder to disk."""
-    handle = os.open(path, os.O_RDONLY)
+def _state(file: Path) -> list[int] | None:
+    """What changes when a file does: size, time, inode and device; none where the file system does not tell."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        status = file.stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev]
+
+
+def _remember(name: str, entry: dict[str, Any]) -> None:
+    """Write one more file's hash down, whole or not at all; what is damaged of the others goes."""
+    path = cache() / _HASHES
+    remembered: dict[str, Any] = {}
+    with suppress(OSError, ValueError, AttributeError):
+        for other, entry_of_other in json.loads(path.read_bytes()).items():
+            if isinstance(entry_of_other, dict) and other != name:
+                remembered[other] = entry_of_other
+    remembered[name] = entry
+    lines = json.dumps(dict(list(remembered.items())[-_MOST_HASHES:]), indent=1)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_text(lines, encoding="utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

@@ -117,12 +117,10 @@ def test_the_last_layer_is_wanted_at_the_ends_alone(tiny) -> None:
     assert everything - wanted == 9 * 2 * (64 * 64 * 2 + 3 * 64 * 96) + 4 * 64 * (55 - 10)
 
 
-def test_the_peak_is_that_of_a_product(monkeypatch) -> None:
+def test_the_peak_is_that_of_a_product() -> None:
     """Two operations for each of the cubed size; what warms up is left out, and the share is of the median."""
-    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 10)
     now = iter(np.cumsum([0, 9, 1, 1, 1, 2, 1, 2, 1, 2, 1, 2, 1, 4, 1, 4]).tolist())
-    monkeypatch.setattr("logllm.bench.work.time.perf_counter", lambda: next(now))
-    peak = gemm_peak()
+    peak = gemm_peak(size=10, clock=lambda: next(now))
     assert peak == [2000.0, 1000.0, 1000.0, 1000.0, 1000.0, 500.0, 500.0]
     assert share(6000, seconds=12, peak=peak) == 0.5
 
@@ -132,16 +130,14 @@ def test_number_formats() -> None:
     assert number_format(torch.nn.Linear(2, 2).half()) == "float16"  # type: ignore[arg-type]
 
 
-def test_a_watch_adds_only_its_own_work(monkeypatch) -> None:
+def test_a_watch_adds_only_its_own_work() -> None:
     now = iter([0.0, 1.0, 5.0, 7.0, 9.0, 9.5])
-    monkeypatch.setattr("logllm.bench.stages.time.perf_counter", lambda: next(now))
-    watch = Watch()
+    watch = Watch(clock=lambda: next(now))
     assert list(watch.each(["a", "b"])) == ["a", "b"]
     assert watch.stage(items=7) == {"seconds": 3.5, "items": 7, "items_per_second": 2.0}
 
 
-def test_training_is_timed_by_the_median_after_the_first_step(tiny_recipe, tiny_data, monkeypatch) -> None:
+def test_training_is_timed_by_the_median_after_the_first_step(tiny_recipe, tiny_data) -> None:
     seconds = iter(np.cumsum([0, *([100, 2, 2, 9] * 4)]).tolist())
-    monkeypatch.setattr("logllm.bench.speed.time.perf_counter", lambda: next(seconds))
-    found = training_speed(tiny_recipe, tiny_data, steps=3)
+    found = training_speed(tiny_recipe, tiny_data, steps=3, clock=lambda: next(seconds))
     assert [stage["sessions_per_second"] for stage in found] == [tiny_recipe.train.batch / 2] * 4

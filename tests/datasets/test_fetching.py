@@ -20,13 +20,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm.datasets import fetching as sources
 from logllm.datasets.download import download
 from logllm.datasets.fetching import announced, fetch, here
 from logllm.datasets.public import CATALOG
 from logllm.datasets.slices import Slice
 from logllm.datasets.transfer import Patience, Transfer
 from logllm.errors import DataError
+from logllm.storage import locked
 
 LINES = [b"line %05d of the log\n" % number for number in range(20_000)]
 LOG = b"".join(LINES)
@@ -309,7 +309,7 @@ def test_a_mirror_is_a_folder_or_an_address(site, cached, tmp_path, monkeypatch)
 
 def test_two_processes_do_not_fetch_the_same(site, cached) -> None:
     dataset = at(site, "liberty", gzip.compress(LOG), start=5, stop=9)
-    with sources._alone(cached / "liberty"), pytest.raises(DataError, match="is being fetched into .* by another process"):
+    with locked(cached / ".liberty.lock"), pytest.raises(DataError, match="is being fetched into .* by another process"):
         fetch(dataset, patience=QUICK)
     left = cached / ".liberty.999.tmp"  # of a process that was killed
     left.mkdir()

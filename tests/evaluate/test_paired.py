@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from logllm.evaluate.paired import paired_difference
-from logllm.metrics import average_precision
+from logllm.metrics import measure
 
 LABELS = np.random.default_rng(0).random(300) < 0.2
 
@@ -14,10 +14,15 @@ def noisy(seed, *, noise):
     return (LABELS + noise * np.random.default_rng(seed).standard_normal(len(LABELS))).round(1)
 
 
+def precision(scores, labels=LABELS):
+    """Average precision of plain sessions."""
+    return measure(scores, labels, threshold=0.5).average_precision
+
+
 def test_a_better_method_is_above_and_equal_ones_are_not():
     good, bad = [noisy(seed, noise=0.3) for seed in range(3)], noisy(9, noise=1.5)
     found = paired_difference(good, bad, labels=LABELS)
-    expected = np.mean([average_precision(scores, LABELS) for scores in good]) - average_precision(bad, LABELS)
+    expected = np.mean([precision(scores) for scores in good]) - precision(bad)
     assert found.estimate == pytest.approx(expected)
     assert 0 < found.lower < found.estimate < found.upper
     assert found.share_above == 1
@@ -31,7 +36,7 @@ def test_the_interval_is_that_of_resampling_one_by_one():
     a, b = noisy(1, noise=0.8), noisy(2, noise=1.0)
     rng = np.random.default_rng(5)
     drawn = [rng.integers(len(LABELS), size=len(LABELS)) for _ in range(300)]
-    plain = [average_precision(a[rows], LABELS[rows]) - average_precision(b[rows], LABELS[rows]) for rows in drawn]
+    plain = [precision(a[rows], LABELS[rows]) - precision(b[rows], LABELS[rows]) for rows in drawn]
     found = paired_difference(a, b, labels=LABELS, seed=1)
     assert [found.lower, found.upper] == pytest.approx(np.percentile(plain, [2.5, 97.5]).tolist(), abs=0.03)
     assert found.share_above == pytest.approx(np.mean(np.array(plain) > 0), abs=0.06)

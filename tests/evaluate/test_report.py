@@ -3,9 +3,8 @@
 import json
 import re
 import shutil
-from functools import partial
+import sys
 from html.parser import HTMLParser
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -14,10 +13,10 @@ import pytest
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.evaluate.evaluation import judge, score_frame
-from logllm.evaluate.intervals import intervals
 from logllm.evaluate.mistakes import worst
 from logllm.evaluate.report import check_report, write_report
 from logllm.evaluate.trivial import trivial
+from tests.tiny import with_parts
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 RIVALS = ("tree-counts", "unseen")
@@ -28,13 +27,6 @@ def judged(prepared: Prepared, *, seed: int) -> tuple[dict, pl.DataFrame]:
     labels = prepared.labelled("test")["anomalous"].to_numpy()
     scores = np.clip(np.random.default_rng(seed).normal(0.3 + 0.4 * labels, 0.2), 0, 1)
     return judge(scores, prepared, split="test", threshold=0.5), score_frame(scores, prepared, split="test")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _few_resamples():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +174,7 @@ def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> No
 
 
 def test_a_missing_library_is_named_with_its_remedy(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.evaluate.plots.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # as where it is not installed
     with pytest.raises(RecipeError, match=r"pip install 'logllm\[report\]'"):
         check_report(tmp_path / "report", force=False)
 
@@ -215,12 +207,10 @@ def test_the_worst_mistakes_once_each() -> None:
     assert [each.session for each in misses] == ["s5", "s4"]
 
 
-def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(monkeypatch, tiny_data) -> None:
-    def judged(recipe, data):
-        if recipe.method != "unseen":
-            raise DataError("one label only")
-        return SimpleNamespace(report={"f1": 0.5, "data": data, "seed": recipe.train.seed})
-
-    monkeypatch.setattr("logllm.evaluate.trivial.judged", judged)
-    missing = {"tree-counts": "one label only", "logistic-words": "one label only"}
-    assert trivial(tiny_data) == {"baselines": {"unseen": {"f1": 0.5, "data": tiny_data, "seed": 0}}, "not_judged": missing}
+def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(tiny_data, tmp_path) -> None:
+    normal = Prepared.load(tiny_data).part("train").filter(~pl.col("anomalous"))
+    found = trivial(Prepared.load(with_parts(tiny_data, tmp_path / "data", train=normal)), seed=4)
+    assert list(found["baselines"]) == ["unseen"]
+    assert found["baselines"]["unseen"]["seed"] == 4
+    assert list(found["not_judged"]) == ["tree-counts", "logistic-words"]
+    assert all("sessions to learn from are normal" in reason for reason in found["not_judged"].values())

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection, TrainSection
 from logllm.training.fit import accelerate
-from logllm.training.loop import Loop, TrainingSet
-from logllm.training.sampler import oversampled, stage_order
-from logllm.training.schedule import learning_rate
+from logllm.training.loop import Loop, learning_rate
+from logllm.training.sampler import TrainingSet, oversampled, stage_order
 from tests.fidelity.pairs import make_pair, make_sessions
 from tests.fidelity.plain import EPOCH_FLOOR, MICRO_BATCH, epoch_length, minority_after, rates, stage_length
 

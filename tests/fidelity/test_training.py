@@ -17,7 +17,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection, TrainSection
 from logllm.training.fit import accelerate
-from logllm.training.loop import Loop, TrainingSet
+from logllm.training.loop import Loop
+from logllm.training.sampler import TrainingSet
 from tests.fidelity.pairs import Pair, make_pair, make_sessions, plain_name, plainly, write_models
 from tests.fidelity.plain import MICRO_BATCH, RATES, STAGES, AdamW, Session, learns, loss, rates
 

@@ -12,7 +12,8 @@ from logllm.metrics import sigmoid
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.scorer import Scorer
 from logllm.training.fit import accelerate
-from logllm.training.loop import Loop, TrainingSet
+from logllm.training.loop import Loop
+from logllm.training.sampler import TrainingSet
 from tests.fidelity.pairs import MESSAGES, copy_weights, make_pair, make_sessions, plainly, write_models
 
 WORD = re.compile(r"\b(normal|anomalous)\b")

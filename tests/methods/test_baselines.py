@@ -9,37 +9,26 @@ from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.trivial import judged
-from logllm.methods import deeplog, network
+from logllm.methods.checks import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SYNC, WRITE, Toy, toy
 from logllm.methods.classical import Classified
 from logllm.methods.classifiers import Forest
 from logllm.methods.cnn import Cnn
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.deeplog import DeepLog
+from logllm.methods.deeplog import DeepLog, windows_of
 from logllm.methods.features import EventCounts, VectorSummary, WordPresence
 from logllm.methods.logrobust import LogRobust
+from logllm.methods.network import padded, with_padding
 from logllm.methods.neurallog import NeuralLog
-from logllm.methods.parts import Part
 from logllm.methods.rapid import Rapid
 from logllm.methods.registry import entry, make, names, recipe_for
-from logllm.methods.trial import ALTERED, CLOSE, LOST, MESSAGES, OPEN, PANIC, SYNC, WRITE, Toy, toy
+from logllm.methods.train import Part
 from logllm.methods.unseen import Unseen
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import average_precision
+from logllm.metrics import measure
 from logllm.sessions.message_table import distinct
+from tests.tiny import with_parts
 
 BASELINES = [name for name in names() if name != "logllm"]
-
-
-@pytest.fixture(autouse=True)
-def _short(monkeypatch) -> None:
-    monkeypatch.setattr(network, "_MOST_STEPS", 60)
-    monkeypatch.setattr(deeplog, "_STEPS", 30)
-    monkeypatch.setattr(deeplog, "_BATCH", 64)
-
-
-@pytest.fixture
-def _without_intervals(monkeypatch) -> None:
-    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", lambda *_, **__: {})
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +47,8 @@ def new(tiny_models):
 
     def made(name: str) -> Method:
         recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
+        if name == "deeplog":  # it learns for a moment alone
+            return DeepLog(recipe, Workplace(), steps=30, batch=64)
         return make(name, recipe, workplace=Workplace())
 
     return made
@@ -75,7 +66,7 @@ def test_what_is_to_be_learnt_is_learnt(name, new, train) -> None:
     scores = learnt(new(name), train, seed=3).score(test.sessions, ALTERED)
     # Of 40 sessions 4 are anomalous; a forest sees no labels, and so few failures that are alike hide one another from it.
     least = 0.25 if name.startswith("forest-") else 0.9
-    assert (average_precision(scores, test.labels) or 0) > least
+    assert measure(scores, test.labels, threshold=0.5).average_precision > least
 
 
 @pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith("forest-")])
@@ -172,11 +163,9 @@ def test_a_session_of_single_lines_is_its_most_alert_message(new, train) -> None
     assert lines[0].argmax() == 1
 
 
-def test_deeplog_is_surprised_by_what_does_not_follow(new, train, monkeypatch) -> None:
+def test_deeplog_is_surprised_by_what_does_not_follow(train) -> None:
     """An event out of place, an end too early, and most of all what no normal session holds."""
-    monkeypatch.setattr(deeplog, "_STEPS", 100)
-    model = learnt(new("deeplog"), train)
-    assert isinstance(model, DeepLog)
+    model = learnt(DeepLog(Recipe.of_method("deeplog"), Workplace(), steps=100, batch=64), train)
     sessions = [[OPEN, WRITE, SYNC, CLOSE], [OPEN, WRITE, OPEN, CLOSE], [OPEN, WRITE, SYNC], [OPEN, WRITE, LOST, CLOSE]]
     rows = [np.array(session) for session in sessions]
     usual, odd, early, never = model.score(rows, MESSAGES)
@@ -189,7 +178,7 @@ def test_deeplog_is_surprised_by_what_does_not_follow(new, train, monkeypatch) -
 
 
 def test_deeplogs_windows() -> None:
-    windows, which, session = deeplog._windows([np.array([3, 4]), np.array([3])], np.array([0, 0, 0, 1, 2, 3]))
+    windows, which, session = windows_of([np.array([3, 4]), np.array([3])], np.array([0, 0, 0, 1, 2, 3]))
     assert windows[which][:, -4:].tolist() == [[0, 0, 0, 1], [0, 0, 1, 2], [0, 1, 2, 3], [0, 0, 0, 1], [0, 0, 1, 3]]
     assert (len(windows), session.tolist()) == (4, [0, 0, 0, 1, 1])
 
@@ -198,15 +187,14 @@ def test_deeplogs_windows() -> None:
 def test_a_score_does_not_depend_on_what_is_beside_it(kind) -> None:
     torch.manual_seed(0)
     model = kind(6).eval()
-    table = network._with_padding(torch.arange(6) if kind is Cnn else torch.randn(6, 6))
+    table = with_padding(torch.arange(6) if kind is Cnn else torch.randn(6, 6))
     short, long = np.array([1, 2]), np.array([3, 1, 2, 5, 4, 1, 1, 1])
     with torch.no_grad():
-        alone = [model(*network._padded([session], table)).item() for session in (short, long)]
-        together = model(*network._padded([short, long], table)).tolist()
+        alone = [model(*padded([session], table)).item() for session in (short, long)]
+        together = model(*padded([short, long], table)).tolist()
     assert together == pytest.approx(alone, abs=1e-5)
 
 
-@pytest.mark.usefixtures("_without_intervals")
 def test_the_report_is_that_of_a_run(tiny_data) -> None:
     prepared = Prepared.load(tiny_data)
     found = judged(recipe_for("tree-counts"), prepared)
@@ -217,17 +205,17 @@ def test_the_report_is_that_of_a_run(tiny_data) -> None:
     assert ((called & found.labels).sum(), called.sum()) == (report["tp"], report["tp"] + report["fp"])
 
 
-@pytest.mark.usefixtures("_without_intervals")
-def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, monkeypatch) -> None:
-    assert judged(recipe_for("unseen"), Prepared.load(tiny_data)).report["threshold"] == 0.5
-    monkeypatch.setattr("logllm.metrics.FEW_ANOMALIES", 1)
-    report = judged(recipe_for("unseen"), Prepared.load(tiny_data)).report
+def test_the_threshold_comes_from_validation_where_that_has_enough_anomalies(tiny_data, tmp_path) -> None:
+    prepared = Prepared.load(tiny_data)
+    assert judged(recipe_for("unseen"), prepared).report["threshold"] == 0.5
+    more = with_parts(tiny_data, tmp_path / "more", validation=prepared.part("train"))
+    report = judged(recipe_for("unseen"), Prepared.load(more)).report
     assert report["threshold_chosen"] == "best F1 on validation"
     assert 0.25 < report["threshold"] < 0.5  # in the middle between 0 and the lowest of the raised shares
     assert report["f1"] == 1
 
 
-def test_parts_without_labels_are_read(tiny_data, monkeypatch) -> None:
+def test_parts_without_labels_are_read(tiny_data, tmp_path) -> None:
     prepared = Prepared.load(tiny_data)
     labelled = Part.of(prepared, "train")
     frame = prepared.part("train")
@@ -235,5 +223,5 @@ def test_parts_without_labels_are_read(tiny_data, monkeypatch) -> None:
     assert labelled.labels.tolist() == frame["anomalous"].to_list()
     assert [rows.tolist() for rows in labelled.sessions] == frame["messages"].to_list()
     nothing = frame.with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
-    monkeypatch.setattr(prepared, "part", lambda _name: nothing)
-    assert Part.of(prepared, "train").labels is None
+    without = with_parts(tiny_data, tmp_path / "without", train=nothing)
+    assert Part.of(Prepared.load(without), "train").labels is None

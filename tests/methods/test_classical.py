@@ -16,11 +16,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from logllm.config.recipe import Recipe
-from logllm.methods import features
+from logllm.methods.checks import MESSAGES, toy
 from logllm.methods.contract import Method, Workplace
-from logllm.methods.features import VectorSummary
+from logllm.methods.features import EventCounts, VectorSummary, WordPresence, matrices
 from logllm.methods.registry import make
-from logllm.methods.trial import MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
 
 WORDS = ["Lost", "replica_3", "straße", "naïve", "x", "12", "I", "été", "日志", "<*>", "ﬁle", "a-b", "İ", "e\u0301t"]
@@ -90,7 +89,7 @@ def rows_apart(train: csr_array, sessions: list[np.ndarray], labels: np.ndarray)
 def test_words_are_those_of_the_count_vectorizer() -> None:
     _, _, messages = made_up(sessions=1, seed=0)
     sessions = [np.array([row]) for row in range(len(messages))]
-    words = features.WordPresence()
+    words = WordPresence()
     words.fit(sessions, messages)
     theirs = CountVectorizer(binary=True)
     assert np.array_equal(words.reader(sessions, messages)(sessions).table(), theirs.fit_transform(messages.to_list()).toarray())
@@ -114,19 +113,25 @@ def test_standardised_vectors_score_as_the_pipeline_does(tiny_models) -> None:
 
 
 @pytest.mark.parametrize("name", ["tree-counts", "random-forest-counts", "logistic-words", "forest-words"])
-def test_a_score_does_not_depend_on_how_many_are_scored_at_once(name, monkeypatch) -> None:
-    train = made_up(sessions=300, seed=0)
-    sessions, _, messages = train
-    method = fitted(name, train)
-    scores = method.score(sessions, messages)
-    monkeypatch.setattr(features, "_ROWS", 7)
+def test_a_score_does_not_depend_on_how_many_are_scored_at_once(name) -> None:
+    method = fitted(name, made_up(sessions=300, seed=0))
+    sessions, _, messages = made_up(sessions=6000, seed=0)
     told: list[tuple[int, int]] = []
-    chunked = method.score(sessions, messages, progress=lambda done, total: told.append((done, total)))
-    assert np.array_equal(chunked, scores)
-    assert told[0][0] == 7
-    assert told[-1][0] == told[-1][1] <= len(sessions)
-    monkeypatch.setattr(features, "_CELLS", 100)  # a row or two at a time
-    assert np.array_equal(method.score(sessions[:30], messages), scores[:30])
+    scores = method.score(sessions, messages, progress=lambda done, total: told.append((done, total)))
+    assert len(told) == 2  # 4,096 at once
+    assert told[0][0] < told[-1][0] == told[-1][1] <= len(sessions)
+    for few in (slice(0, 7), slice(5000, 5001)):
+        assert np.array_equal(method.score(sessions[few], messages), scores[few])
+
+
+def test_a_matrix_is_never_large() -> None:
+    sessions, _, messages = made_up(sessions=30, seed=0)
+    counts = EventCounts()
+    counts.fit(sessions, messages)
+    (whole,) = matrices(counts, sessions, messages=messages)
+    few = list(matrices(counts, sessions, messages=messages, cells=100))
+    assert [len(matrix.table()) for matrix in few] == [2] * 25  # 40 columns
+    assert np.array_equal(np.concatenate([matrix.table() for matrix in few]), whole.table())
 
 
 LIGHT = ["tree-counts", "random-forest-counts", "logistic-words", "forest-counts", "unseen"]
@@ -148,7 +153,7 @@ def test_scoring_loads_neither_scikit_learn_nor_torch(tmp_path) -> None:
         "from pathlib import Path\n"
         "from logllm.methods.contract import Workplace\n"
         "from logllm.methods.registry import make, recipe_for\n"
-        "from logllm.methods.trial import MESSAGES, toy\n"
+        "from logllm.methods.checks import MESSAGES, toy\n"
         f"methods = {{name: make(name, recipe_for(name), workplace=Workplace()) for name in {LIGHT + ENCODED!r}}}\n"
         "scores = {}\n"
         f"for name in {LIGHT!r}:\n"

@@ -4,6 +4,7 @@ import json
 import pickle
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,10 @@ import pytest
 
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
-from logllm.methods import deeplog, network
-from logllm.methods.checks import check_method
+from logllm.methods.checks import ALTERED, MESSAGES, check_method, toy
 from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.deeplog import DeepLog
 from logllm.methods.registry import entry, make, names
-from logllm.methods.trial import ALTERED, MESSAGES, toy
 
 BASELINES = [name for name in names() if name != "logllm"]
 ENCODED = {"rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"}
@@ -26,45 +26,41 @@ ROUNDED = {*ENCODED, "cnn"}
 """The same, and one that depends on which sessions are scored at once."""
 
 
-@pytest.fixture
-def _short(monkeypatch) -> None:
-    monkeypatch.setattr(network, "_MOST_STEPS", 30)
-    monkeypatch.setattr(deeplog, "_STEPS", 30)
-    monkeypatch.setattr(deeplog, "_BATCH", 64)
+def maker(name):
+    """What makes a method of a name; DeepLog learns for a moment alone."""
+    if name == "deeplog":
+        return partial(DeepLog, steps=30, batch=64)
+    return lambda recipe, workplace: make(name, recipe, workplace=workplace)
 
 
-@pytest.mark.usefixtures("_short")
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.real) if name in SLOW else name for name in BASELINES])
 def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     recipe = Recipe.of_method(name).model_copy(update={"model": tiny_models})
     close = 1e-5 if name in ROUNDED else 0.0
-    check_method(entry(name).make, tmp_path, recipe=recipe, close=close)
+    check_method(maker(name), tmp_path, recipe=recipe, close=close)
 
 
 def test_logllm_keeps_the_contract(tiny_recipe, tmp_path) -> None:
     stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
     train = tiny_recipe.train.model_copy(update={"stages": stages})
-    check_method(entry("logllm").make, tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
+    check_method(maker("logllm"), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
 
 
-@pytest.mark.usefixtures("_short")
 @pytest.mark.parametrize("name", BASELINES)
 def test_what_it_needs_is_in_its_entry(name) -> None:
     assert type(make(name, Recipe.of_method(name), workplace=Workplace())).needs is entry(name).needs
 
 
-@pytest.mark.usefixtures("_short")
 @pytest.mark.parametrize("name", [name for name in BASELINES if name not in ENCODED])
 def test_what_is_loaded_scores_the_same_to_the_last_bit(name, tmp_path) -> None:
     train, sessions = toy(sessions=80, seed=0), toy(sessions=40, seed=1).sessions
-    method, loaded = (make(name, Recipe.of_method(name), workplace=Workplace()) for _ in range(2))
+    method, loaded = (maker(name)(Recipe.of_method(name), Workplace()) for _ in range(2))
     method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=None, seed=3)
     method.save(tmp_path)
     loaded.load(tmp_path)
     assert np.array_equal(loaded.score(sessions, ALTERED), method.score(sessions, ALTERED))
 
 
-@pytest.mark.usefixtures("_short")
 def test_files_of_another_method_are_refused(tmp_path) -> None:
     train = toy(sessions=20, seed=0)
     for name in ("tree-counts", "cnn"):

@@ -101,7 +101,7 @@ def test_methods_of_other_packages_are_found(package, tmp_path) -> None:
     assert entry("named")[:3] == ("a class will do.", "lamps 1.2", Needs.NOTHING)
     recipe = recipe_for("named", overrides=["options.most=3"])
     assert make("named", recipe, workplace=Workplace()).needs is Needs.NOTHING
-    check_method(entry("old-news").make, tmp_path)
+    check_method(lambda recipe, workplace: make("old-news", recipe, workplace=workplace), tmp_path)
 
 
 def test_a_broken_package_is_named_and_breaks_nobody_else(package) -> None:

@@ -1,35 +1,36 @@
 """Frozen vectors: what is remembered, and what a run is told of their encoder."""
 
 import os
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from torch.nn.modules.module import register_module_forward_pre_hook
 
 from logllm.config.recipe import Recipe
 from logllm.methods import vectors
+from logllm.methods.checks import ALTERED, MESSAGES, toy
 from logllm.methods.contract import Workplace
 from logllm.methods.inputs import MessageVectors
 from logllm.methods.registry import make
-from logllm.methods.trial import ALTERED, MESSAGES, toy
 from logllm.methods.vectors import FrozenVectors
 from logllm.model.base.weights import locate
 from logllm.model.encoder import Encoder
-from logllm.runs.fingerprint import fingerprint
+from logllm.storage import fingerprint
 
 
 @pytest.fixture
-def encoded(monkeypatch) -> list[int]:
-    """How many messages each call of the encoder was given."""
+def encoded() -> Iterator[list[int]]:
+    """How many messages each pass of an encoder was given."""
     calls: list[int] = []
-    table = Encoder.table
 
-    def counted(self, tokens, **options):
-        calls.append(len(tokens))
-        return table(self, tokens, **options)
+    def note(module, inputs) -> None:
+        if isinstance(module, Encoder):
+            calls.append(len(inputs[0]))
 
-    monkeypatch.setattr(Encoder, "table", counted)
-    return calls
+    with register_module_forward_pre_hook(note):
+        yield calls
 
 
 def test_the_messages_asked_for_last_are_remembered(tiny_models, encoded, monkeypatch) -> None:

@@ -10,8 +10,7 @@ from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError
 from logllm.methods.train import train
 from logllm.model.batch import MessageTokens
-from logllm.training.augment import NOTHING, Normal, augmented, beginnings, normal_part
-from logllm.training.loop import TrainingSet
+from logllm.training.sampler import NOTHING, Normal, TrainingSet, augmented, beginnings, normal_part
 
 
 def stage(**settings) -> StageSection:

@@ -14,8 +14,8 @@ from logllm.model.batch import MessageTokens, collate
 from logllm.model.fast.tree import grow
 from logllm.model.logllm import assemble
 from logllm.training.fit import Examples
-from logllm.training.loop import TrainingSet
 from logllm.training.memory import LiveTensors, stage_memory, worst_batches
+from logllm.training.sampler import TrainingSet
 
 pytestmark = pytest.mark.real  # for its time alone
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.train import StageSection, TrainSection
+from logllm.training.loop import learning_rate
 from logllm.training.sampler import drawn, oversampled, stage_order
-from logllm.training.schedule import learning_rate
 
 
 def settings(**changes) -> TrainSection:

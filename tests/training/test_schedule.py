@@ -3,7 +3,7 @@
 import pytest
 
 from logllm.config.train import StageSection
-from logllm.training.schedule import learning_rate
+from logllm.training.loop import learning_rate
 
 
 def rates(schedule: str, *, total: int) -> list[float]:

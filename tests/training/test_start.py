@@ -8,10 +8,14 @@ import torch
 from tests.training.test_train import changed
 from transformers import AutoTokenizer
 
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.methods.train import train
 from logllm.model.base.weights import locate
 from logllm.model.batch import MessageTokens
+from logllm.training.fit import Examples, accelerate
+from logllm.training.loop import Loop
+from logllm.training.sampler import TrainingSet
 from logllm.training.start import Doubts, start_with_alerts, start_with_words
 
 MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or", "Below The"]
@@ -108,18 +112,24 @@ def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(tiny_recipe, 
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
-@pytest.mark.real  # for its time alone
-def test_training_sees_messages_where_they_might_be_while_the_projector_stays(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
-    times, moved = [], Doubts.moved
-    monkeypatch.setattr(Doubts, "moved", lambda self, vectors, *, time: times.append(time) or moved(self, vectors, time=time))
-    train(alerted(tiny_recipe), labelled_by_line, out=tmp_path / "decoder")
-    assert times == [0, 1, 2]
-    train(alerted(tiny_recipe, trains=["projector", "decoder"]), labelled_by_line, out=tmp_path / "both")
-    assert times == [0, 1, 2]
-    losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "steps.jsonl").read_text().splitlines()] for name in ("decoder", "both")
-    ]
-    assert losses[0] != losses[1]
+def test_training_sees_messages_where_they_might_be_while_the_projector_stays(tiny, tiny_recipe, labelled_by_line, tmp_path) -> None:
+    class Noted:
+        def moved(self, vectors, *, time):
+            times.append(time)
+            return vectors
+
+    model, tokenizer = tiny
+    examples = Examples.of(Prepared.load(labelled_by_line))
+    tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=100)
+    data = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
+    for trains, seen in ((["decoder"], [0, 1, 2]), (["projector", "decoder"], [])):
+        times: list[int] = []
+        recipe = alerted(tiny_recipe, trains=trains)
+        (tmp_path / trains[0]).mkdir()
+        loop = Loop(model, data, section=recipe.train, run=tmp_path / trains[0], accelerator=accelerate(recipe))
+        loop.doubts = Noted()
+        loop.train(encode_positions=500)
+        assert times == seen
 
 
 def test_alerts_take_labels_of_lines(tiny_recipe, tiny_data, tmp_path) -> None:

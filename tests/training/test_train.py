@@ -1,6 +1,7 @@
 """Training on odd data and bad luck; what a run keeps; the plan."""
 
 import json
+import os
 
 import pytest
 from tests.tiny import make_log
@@ -11,7 +12,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.datasets.settings import choose
 from logllm.errors import DataError, ModelError
 from logllm.methods.train import train
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import Encoder
 from logllm.training.plan import plan
 
 
@@ -69,15 +70,11 @@ def test_a_loss_that_is_not_finite_stops_with_the_remedy(tiny_recipe, tiny_data,
 
 
 def test_a_full_disk_while_training(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
-    from logllm.training import state
-
-    def full(path, content) -> None:
+    def full(handle) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched:
-        patched.setattr(state, "write_atomic", full)
-        with pytest.raises(DataError, match="is full: free some space"):
-            train(tiny_recipe, tiny_data, out=tmp_path / "run")
+    with monkeypatch.context() as disk, pytest.raises(DataError, match="is full: free some space"):
+        train(tiny_recipe, tiny_data, out=tmp_path / "run", watch=lambda step: disk.setattr(os, "fsync", full))
     assert train(tiny_recipe, tiny_data, out=tmp_path / "run", resume=True)["state"] == "done"
 
 
@@ -109,38 +106,35 @@ def test_every_verdict_weighs_the_same_however_a_step_is_cut(tiny_recipe, labell
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-def test_beginnings_choose_the_threshold_too(tiny_recipe, labelled_by_line, tmp_path, monkeypatch) -> None:
-    from logllm.datasets.prepared import Prepared
-    from logllm.metrics import threshold_of
-
-    judged = []
-    monkeypatch.setattr("logllm.methods.fitting.FEW_ANOMALIES", 1)
-    monkeypatch.setattr(
-        "logllm.methods.fitting.threshold_of",
-        lambda scores, labels, *, scale: judged.append(labels) or threshold_of(scores, labels, scale=scale),
-    )
-    part = Prepared.load(labelled_by_line).labelled("validation")
+def test_beginnings_choose_the_threshold_too(tiny_recipe, by_line, tmp_path) -> None:
+    data = by_line(lambda line: "retry" in line, sessions=240)
+    part = Prepared.load(data).labelled("validation")
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
+    chosen = []
     for count in (0, 2):
-        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), labelled_by_line, out=tmp_path / str(count))
+        manifest = train(changed(tiny_recipe, stages=[{**stage, "beginnings": count}]), data, out=tmp_path / str(count))
         metrics = manifest["metrics"]["validation"]
         assert sum(metrics[name] for name in ("tp", "fp", "tn", "fn")) == len(part)
-    sessions, all_of_them = judged
-    assert len(sessions) == len(part)
-    assert len(all_of_them) == part["messages"].list.len().sum()
+        chosen.append(manifest["threshold"])
+    sessions, all_of_them = chosen
+    assert (sessions["sessions"], sessions["anomalous"]) == (len(part), part["anomalous"].sum())
+    assert sessions["anomalous"] >= 10  # with fewer no threshold is chosen
     first = [any(bad[:length]) for bad in part["item_anomalous"].to_list() for length in range(1, len(bad))]
-    assert all_of_them.tolist() == [*sessions.tolist(), *first]
-    assert "beginnings" in manifest["threshold"]["how"]
+    assert all_of_them["sessions"] == len(part) + len(first) == part["messages"].list.len().sum()
+    assert all_of_them["anomalous"] == sessions["anomalous"] + sum(first)
+    assert "beginnings" in all_of_them["how"]
+    assert "beginnings" not in sessions["how"]
 
 
-def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
+def test_beta2_is_adamws(tiny_recipe, tiny_data, tmp_path) -> None:
     import torch
+    from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-    used, adamw = [], torch.optim.AdamW
-    monkeypatch.setattr(torch.optim, "AdamW", lambda *given, **settings: used.append(adamw(*given, **settings)) or used[-1])
+    used = []
     stage = {"trains": ["projector"], "lr": 1e-3, "max_sessions": 8}
-    train(changed(tiny_recipe, stages=[stage, {**stage, "beta2": 0.9}]), tiny_data, out=tmp_path / "run")
-    assert [optimizer.defaults["betas"] for optimizer in used] == [adamw([torch.zeros(1)]).defaults["betas"], (0.9, 0.9)]
+    with register_optimizer_step_pre_hook(lambda optimizer, *_: used.append(optimizer.defaults["betas"])):
+        train(changed(tiny_recipe, stages=[stage, {**stage, "beta2": 0.9}]), tiny_data, out=tmp_path / "run")
+    assert list(dict.fromkeys(used)) == [torch.optim.AdamW([torch.zeros(1)]).defaults["betas"], (0.9, 0.9)]
 
 
 def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> None:
@@ -162,19 +156,21 @@ def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> 
         assert_close(value, learned[1][name], rtol=0, atol=2e-5)
 
 
-def test_a_frozen_encoder_reads_only_what_a_stage_can_see(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
-    read: list[list[int]] = []
-    encode = LogLLM.encode
+def test_a_frozen_encoder_reads_only_what_a_stage_can_see(tiny_recipe, tiny_data, tmp_path) -> None:
+    from torch.nn.modules.module import register_module_forward_pre_hook
 
-    def noted(model, tokens, *, positions, rows=None):
-        read.append(rows.tolist())
-        return encode(model, tokens, positions=positions, rows=rows)
+    read: list[int] = []
+    by_stage: dict[int, int] = {}
 
-    monkeypatch.setattr(LogLLM, "encode", noted)
+    def note(module, inputs) -> None:
+        if isinstance(module, Encoder):
+            read.append(len(inputs[0]))
+
     few = {"trains": ["decoder"], "lr": 1e-3, "max_sessions": 2}
     recipe = changed(tiny_recipe, stages=[few, {**few, "insert": 0.5}, {**few, "trains": ["projector"], "insert": 0.5}])
-    train(recipe, tiny_data, out=tmp_path / "run")
-    every = Prepared.load(tiny_data).part("train")["messages"].explode().unique().sort().to_list()
-    assert read[1:] == [every]  # the third stage sees what the second did
-    assert 0 < len(read[0]) < len(every)
-    assert set(read[0]) < set(every)
+    with register_module_forward_pre_hook(note):
+        train(recipe, tiny_data, out=tmp_path / "run", watch=lambda step: by_stage.setdefault(step.stage, sum(read)))
+    every = Prepared.load(tiny_data).part("train")["messages"].explode().n_unique()
+    assert 0 < by_stage[0] < every
+    assert by_stage[1] - by_stage[0] == every
+    assert by_stage[2] == by_stage[1]  # the third stage sees what the second did

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -21,15 +21,16 @@ from logllm.errors import DataError, ModelError
 from logllm.logs.lines import read_lines
 from logllm.logs.redaction import redact_text
 from logllm.methods.logllm import LogLLMMethod
-from logllm.model.base.weights import Progress
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
 from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
+from logllm.progress import Report
 from logllm.runs.manifest import read_manifest, read_recipe
-from logllm.training.fit import Examples, accelerate, deterministic
-from logllm.training.loop import Loop, Step, TrainingSet
+from logllm.training.fit import Examples, accelerate, check_examples, deterministic
+from logllm.training.loop import Loop, Step
 from logllm.training.memory import most_resident, resident
+from logllm.training.sampler import TrainingSet
 
 FIRST_LINES = 10
 """Lines that a fresh process judges to show how long a start takes."""
@@ -39,7 +40,7 @@ _WARM_UP = 1
 
 
 def bench(
-    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Progress | None = None
+    run: Path, sources: Sequence[str], *, data: Path | None = None, engine: str | None = None, progress: Report | None = None
 ) -> dict[str, Any]:
     """Measure a run on a log.
 
@@ -113,7 +114,7 @@ def scorer_of(detector: Detector) -> Scorer:
     return detector.method.scorer
 
 
-def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:
+def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report) -> dict[str, Any]:
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
     engine, tokenizer = scorer.engine, scorer.tokenizer
@@ -135,30 +136,39 @@ def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSect
     }
 
 
-def training_speed(recipe: Recipe, data: Path, *, steps: int = STEPS) -> list[dict[str, Any]]:
+def training_speed(
+    recipe: Recipe,
+    data: Path,
+    *,
+    steps: int = STEPS,
+    clock: Callable[[], float] = time.perf_counter,
+) -> list[dict[str, Any]]:
     """Sessions a second that each stage of a recipe trains on, by the median of a few steps after the first.
 
     Args:
         recipe: what to train; each stage is cut to a few steps, and nothing is kept.
         data: a folder that `prepare` wrote.
         steps: of each stage.
+        clock: gives seconds.
     """
     batch = recipe.train.batch
     prepared = Prepared.load(data)
     short = [stage.model_copy(update={"max_sessions": batch * (steps + _WARM_UP), "epochs": None}) for stage in recipe.train.stages]
     section = recipe.train.model_copy(update={"stages": tuple(short)})
-    sessions, labels, _, alerts = Examples.of(prepared)
+    examples = Examples.of(prepared)
+    check_examples(recipe, examples)
+    sessions, labels, _, alerts = examples
     seconds: list[list[float]] = [[] for _ in short]
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(recipe.model)
         tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
         loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
-        since = time.perf_counter()
+        since = clock()
 
         def watch(step: Step) -> None:
             nonlocal since
-            now = time.perf_counter()
+            now = clock()
             seconds[step.stage].append(now - since)
             since = now
 

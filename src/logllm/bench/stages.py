@@ -33,15 +33,16 @@ between and after, since its clock wanders."""
 class Watch:
     """Adds up the time of several pieces of work."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, seconds: float = 0.0, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self.seconds = seconds
         """So far."""
+        self._clock = clock
 
     def timed(self, work: Callable[..., Made], *arguments: Any) -> Made:
         """The result of some work, its time added."""
-        started = time.perf_counter()
+        started = self._clock()
         result = work(*arguments)
-        self.seconds += time.perf_counter() - started
+        self.seconds += self._clock() - started
         return result
 
     def each(self, items: Iterable[Made]) -> Iterator[Made]:

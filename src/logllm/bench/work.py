@@ -4,7 +4,7 @@ import math
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -102,15 +102,21 @@ def encoder_work(tokens: MessageTokens) -> Work:
     return Work(int(tokens.lengths.sum()), int((tokens.lengths**2).sum()))
 
 
-def gemm_peak() -> list[float]:
-    """Floating-point operations a second of repeated float32 products of square matrices, with torch's current number of threads."""
-    left, right = torch.ones((2, GEMM_SIZE, GEMM_SIZE))
-    product = torch.empty((GEMM_SIZE, GEMM_SIZE))
+def gemm_peak(*, size: int | None = None, clock: Callable[[], float] = time.perf_counter) -> list[float]:
+    """Floating-point operations a second of repeated float32 products of square matrices, with torch's current number of threads.
+
+    Args:
+        size: of the matrices, rows and columns; none: `GEMM_SIZE`.
+        clock: gives seconds.
+    """
+    size = size or GEMM_SIZE
+    left, right = torch.ones((2, size, size))
+    product = torch.empty((size, size))
     rates = []
     for _ in range(_REPEATS + 1):
-        started = time.perf_counter()
+        started = clock()
         torch.mm(left, right, out=product)
-        rates.append(2 * GEMM_SIZE**3 / (time.perf_counter() - started))
+        rates.append(2 * size**3 / (clock() - started))
     return rates[1:]  # the first one warms up
 
 

@@ -7,7 +7,7 @@ import typer
 
 from logllm.cli.console import counts, emit, note, shares, table
 from logllm.cli.detect import EngineOption, VerifyOption
-from logllm.counting import agreeing, plural
+from logllm.counting import agreeing, figure, plural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -67,8 +67,8 @@ def draw(report: dict[str, Any]) -> None:
     title = f"{report['model']} on {judged}"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
     if rivals := report.get("baselines"):
-        named = [(name, *(_with_interval(rival, figure) for figure in _FIGURES[:2])) for name, rival in rivals.items()]
-        table("trivial baselines on the same sessions", ("", *(figure.replace("_", " ") for figure in _FIGURES[:2])), named)
+        named = [(name, *(_with_interval(rival, one) for one in _FIGURES[:2])) for name, rival in rivals.items()]
+        table("trivial baselines on the same sessions", ("", *(one.replace("_", " ") for one in _FIGURES[:2])), named)
     note(
         f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
         f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
@@ -79,7 +79,6 @@ def draw(report: dict[str, Any]) -> None:
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:
     """A figure and its interval."""
-    if figures is None or figures[name] is None:
+    if figures is None:
         return "-"
-    ends = figures["intervals"].get(name)
-    return f"{figures[name]:.4f}" + (f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else "")
+    return figure(figures[name], figures["intervals"].get(name), digits=4)

@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +15,7 @@ from logllm.config.prepare import SplitSection
 from logllm.config.section import Section
 from logllm.config.sessions import SessionSection
 from logllm.config.train import TrainSection
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, nearest
 
 _INDEX = re.compile(r"\[(\d+)\]")
 """A list's index as Python writes it."""
@@ -126,7 +125,7 @@ def _parse(name: str) -> dict[str, Any]:
         elif path.suffix == ".toml" or path.is_file():
             text = path.read_text(encoding="utf-8")
         else:
-            near = get_close_matches(name, packaged(), n=1, cutoff=0.0)[0]
+            near = nearest(name, packaged())
             raise RecipeError(f"no recipe {name!r}: name a TOML file or one of {', '.join(packaged())} (nearest: {near})")
         return tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:

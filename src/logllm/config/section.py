@@ -1,13 +1,12 @@
 """What every section of the configuration shares: frozen, no unknown keys, errors in one line."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, nearest
 
 _KINDS = {
     "missing": "is missing",
@@ -61,10 +60,11 @@ def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     if problem["type"] != "extra_forbidden":
         shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
         return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
-    known = sorted(_fields_at(section, problem["loc"][:-1]))
+    fields = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
-    near = get_close_matches(unknown, known, n=1, cutoff=0.0)
-    return f"unknown key {key!r}; the nearest known one is {near[0]!r}" if near else f"unknown key {key!r}"
+    if not fields:
+        return f"unknown key {key!r}"
+    return f"unknown key {key!r}; the nearest known one is {nearest(unknown, fields)!r}"
 
 
 def _wrong(problem: ErrorDetails) -> str:
@@ -99,7 +99,7 @@ def _section_in(annotation: object) -> type[BaseModel] | None:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):
-        found = _section_in(inner)
-        if found is not None:
-            return found
+        section = _section_in(inner)
+        if section is not None:
+            return section
     return None

@@ -65,6 +65,11 @@ class StageSection(Section):
         """Settings that are on and need a label for each line, each with the value that turns it off."""
         return {name: off for name, off in _PER_LINE.items() if getattr(self, name)}
 
+    @property
+    def draws(self) -> bool:
+        """Whether its sessions can come to hold messages of other ones."""
+        return bool(self.insert or self.per_line())
+
 
 class TrainSection(Section):
     """What all stages share."""

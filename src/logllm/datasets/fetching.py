@@ -19,10 +19,11 @@ import zstandard
 from logllm.datasets.download import check_md5, download, forget
 from logllm.datasets.public import Dataset
 from logllm.datasets.slices import Kept, Slice, keep
-from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Progress, Transfer
+from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Transfer
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes, Counted, unpack
-from logllm.storage import cache, explained, new_folder, write_json
+from logllm.progress import Progress
+from logllm.storage import cache, explained, locked, new_folder, write_json
 
 _ABOUT = "source.json"
 _DAMAGE = (EOFError, zlib.error, lzma.LZMAError, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)
@@ -84,7 +85,9 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
     """
     folder = _folder(dataset)
     transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience(), progress=progress)
-    with _alone(folder):
+    with locked(folder.parent / f".{folder.name}.lock") as ours:
+        if not ours:
+            raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it")
         found = here(dataset)
         if found is not None:
             return found
@@ -172,22 +175,6 @@ def _explained(transfer: Transfer) -> Iterator[None]:
         raise DataError(
             f"{transfer.url} is damaged or cut off ({exc}): {transfer.at:,} bytes of {size} announced have been read; run it again, or {REMEDY}"
         ) from exc
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from fetching the same; the system lifts the lock when a process ends, however it ends."""
-    import fcntl
-
-    with explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = (folder.parent / f".{folder.name}.lock").open("wb")
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as exc:
-            raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it") from exc
-        yield
 
 
 def _wanted(dataset: Dataset) -> dict[str, Any]:

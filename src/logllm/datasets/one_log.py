@@ -1,7 +1,7 @@
 """One raw log on its way into prepared data: read, labelled, grouped."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,10 +18,9 @@ from logllm.logs.first_lines import read_again
 from logllm.logs.lines import STDIN, input_bytes
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
+from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from logllm import __version__
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing
-from logllm.datasets.one_log import Grouped, Progress, RawLog, described, grouped
+from logllm.datasets.one_log import Grouped, RawLog, described, grouped
 from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
 from logllm.datasets.public import compared, differences
 from logllm.datasets.settings import reading
@@ -21,6 +21,7 @@ from logllm.errors import DataError
 from logllm.logs.archives import Bytes
 from logllm.logs.lines import named_files
 from logllm.logs.reader import Reader
+from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.storage import check_replaceable
 

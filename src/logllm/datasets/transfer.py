@@ -15,9 +15,7 @@ from urllib.error import HTTPError, URLError
 
 from logllm import __version__
 from logllm.errors import DataError
-
-Progress = Callable[[int, int], None]
-"""Called with the bytes there are and the bytes there will be (0: not known)."""
+from logllm.progress import Progress
 
 REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder, or unpack it and name the log with --raw"
 BLOCK = 1 << 20

@@ -19,8 +19,9 @@ from logllm.logs.arriving import Arriving
 from logllm.logs.lines import STDIN, named_files
 from logllm.logs.reader import Reader
 from logllm.logs.redaction import redacted_errors
-from logllm.methods.contract import Method, Report
-from logllm.metrics import Progress, Scores
+from logllm.methods.contract import Method
+from logllm.metrics import Scores
+from logllm.progress import Progress, Report
 from logllm.sessions.message_table import Rows
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from logllm.detect.cache import ScoreCache
-from logllm.metrics import Progress, Scores
+from logllm.metrics import Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
 _DIGEST = 16

@@ -11,10 +11,11 @@ from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
 from logllm.errors import RecipeError
-from logllm.methods.contract import Method, Report, Workplace
+from logllm.methods.contract import Method, Workplace
 from logllm.methods.registry import make
-from logllm.metrics import Progress, Scores
+from logllm.metrics import Scores
 from logllm.model.fast.rounding import settled
+from logllm.progress import Progress, Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
 from logllm.sessions.message_table import Rows

@@ -15,7 +15,7 @@ from logllm.formats.recognition import advised
 from logllm.logs.lines import STDIN, CutOff, input_bytes
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
-from logllm.metrics import Progress
+from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
-from logllm.metrics import Progress, Threshold, chosen_on, threshold_of
+from logllm.metrics import Threshold, choose_threshold, chosen_on
+from logllm.progress import Progress
 from logllm.runs.manifest import find_run, verified, write_manifest
 from logllm.sessions.message_table import rows_of
 
@@ -29,7 +30,7 @@ def choose(run: Path, data: Path, *, split: str = "validation", progress: Progre
     detector = Detector.load(run, engine="exact")
     scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
     labels = part["anomalous"].to_numpy().astype(bool)
-    found = threshold_of(scores, labels, scale=detector.method.scale)
+    found = choose_threshold(scores, labels, scale=detector.method.scale)
     if found.f1 is None:
         raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
     return replace(found, how=f"best F1 on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})")

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from logllm import __version__
@@ -20,9 +19,9 @@ from logllm.datasets.prepared import PARTS, Manifest, Prepared, part_figures, wr
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.evaluate.wording import other_words
+from logllm.sessions.message_table import Rows, rows_of
 from logllm.storage import check_replaceable
 
-Places = npt.NDArray[np.int64]
 _MOST_COPIES = 3
 _LARGE = 2**62
 
@@ -41,9 +40,9 @@ class Statements(NamedTuple):
 class Change(NamedTuple):
     """What becomes of one session."""
 
-    places: Places
+    places: Rows
     """For each message of the altered session which of the original's it is, or stands beside or for."""
-    drawn: Places
+    drawn: Rows
     """A number from 0 for those that get another text, of inserted ones large and random; -1 for the others."""
     altered: int
     """How many messages were inserted, left out, repeated, reworded, or stand in the shuffled run."""
@@ -103,7 +102,7 @@ def altered(sessions: pl.DataFrame, statements: Statements, *, settings: Perturb
     The number of sessions is `ratio` of them, rounded up, drawn from those that can be altered: `remove` needs two messages, `shuffle` two
     different ones. A session becomes the same at any ratio.
     """
-    rows = [session.to_numpy().astype(np.int64) for session in sessions["messages"]]
+    rows = rows_of(sessions["messages"])
     order = [at for at in np.random.default_rng(settings.seed).permutation(len(rows)).tolist() if _alterable(rows[at], settings.kind)]
     chosen = sorted(order[: number_of(len(rows), settings.ratio)])
     changes = [_change(rows[at], settings=settings, rng=np.random.default_rng([settings.seed, at])) for at in chosen]
@@ -115,31 +114,31 @@ def altered(sessions: pl.DataFrame, statements: Statements, *, settings: Perturb
     return Altered(whole, table, {"sessions": len(chosen), "messages": sum(change.altered for change in changes)})
 
 
-def _alterable(session: Places, kind: str) -> bool:
+def _alterable(session: Rows, kind: str) -> bool:
     """Whether a session can be altered so that it differs and is not empty."""
     return len(session) > 1 if kind == "remove" else bool((session != session[0]).any()) if kind == "shuffle" else True
 
 
-def _change(session: Places, *, settings: PerturbSection, rng: np.random.Generator) -> Change:
+def _change(session: Rows, *, settings: PerturbSection, rng: np.random.Generator) -> Change:
     """What becomes of a session."""
     return _CHANGES[settings.kind](session, number_of(len(session), settings.strength), rng=rng)
 
 
-def _insert(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+def _insert(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Other messages come anywhere, each beside the message before it, at the front beside the first."""
     gaps = np.sort(rng.integers(len(session) + 1, size=count))
     places = np.insert(np.arange(len(session)), gaps, np.maximum(gaps - 1, 0))
     return Change(places, np.insert(np.full(len(session), -1), gaps, rng.integers(_LARGE, size=count)), count)
 
 
-def _remove(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+def _remove(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Messages go, but not the last one there is."""
     count = min(count, len(session) - 1)
     kept = np.sort(rng.permutation(len(session))[count:])
     return Change(kept, np.full(len(kept), -1), count)
 
 
-def _duplicate(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+def _duplicate(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Messages come again, one to three times, right after themselves."""
     times = np.ones(len(session), dtype=np.int64)
     times[rng.permutation(len(session))[:count]] += rng.integers(1, _MOST_COPIES + 1, size=count)
@@ -147,7 +146,7 @@ def _duplicate(session: Places, count: int, *, rng: np.random.Generator) -> Chan
     return Change(places, np.full(len(places), -1), count)
 
 
-def _shuffle(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+def _shuffle(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """A run of messages, at least two and not all the same, comes in another order."""
     length = min(len(session), max(2, count))
     turns = np.concatenate([[0], np.cumsum(session[1:] != session[:-1])])
@@ -158,7 +157,7 @@ def _shuffle(session: Places, count: int, *, rng: np.random.Generator) -> Change
     return Change(places, np.full(len(places), -1), length)
 
 
-def _reword(session: Places, count: int, *, rng: np.random.Generator) -> Change:
+def _reword(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Messages stay where they are, in other words."""
     drawn = np.full(len(session), -1)
     drawn[rng.permutation(len(session))[:count]] = 0
@@ -201,7 +200,7 @@ def _rewritten(
     return sessions.with_columns(lists.with_columns(item_anomalous=keep)), table
 
 
-def _worded(rows: Places, *, statements: Statements, seed: int) -> tuple[Places, pl.Series]:
+def _worded(rows: Rows, *, statements: Statements, seed: int) -> tuple[Rows, pl.Series]:
     """Messages in other words, and the message table with them at its end."""
     distinct, of = np.unique(rows, return_inverse=True)
     words = other_words(statements.table.gather(distinct), known=statements.table, masks=statements.masks, seed=seed)

@@ -1,5 +1,6 @@
 """A run against a labelled part of prepared data: the report."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
-from logllm.metrics import Labels, Progress, Scores, measure
+from logllm.metrics import Labels, Scores, measure
+from logllm.progress import Progress
 from logllm.sessions.message_table import rows_of
 
 _FACTS = ("recipe", "seed", "seconds", "threads", "machine", "versions", "base_models")
@@ -113,4 +115,5 @@ def score_frame(scores: Scores, prepared: Prepared, *, split: str) -> pl.DataFra
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float) -> dict[str, Any]:
     """Metrics and their intervals."""
-    return {**measure(scores, labels, threshold=threshold).to_dict(), "intervals": intervals(scores, labels, threshold=threshold)}
+    figures = asdict(measure(scores, labels, threshold=threshold))
+    return {**figures, "intervals": intervals(scores, labels, threshold=threshold)}

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from logllm.metrics import Labels, Scores, Weights, weighted_average_precision
+from logllm.metrics import Labels, Scores, Weights, average_precision
 
 NAMES = ("precision", "recall", "f1", "average_precision")
 """The figures that get intervals."""
@@ -40,5 +40,5 @@ def _figures(scores: Scores, labels: Labels, *, threshold: float, weights: Weigh
     called = scores >= threshold
     tp, fp, fn = (weights[:, some].sum(axis=1) for some in (called & labels, called & ~labels, ~called & labels))
     precision = tp / np.maximum(tp + fp, 1)
-    average = weighted_average_precision(scores, labels, weights=weights)
+    average = average_precision(scores, labels, weights=weights)
     return np.stack([precision, tp / np.maximum(tp + fn, 1), 2 * tp / np.maximum(2 * tp + fp + fn, 1), average], axis=1)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from logllm.metrics import Labels, Scores, Weights, weighted_average_precision
+from logllm.metrics import Labels, Scores, Weights, average_precision
 
 RESAMPLES = 2000
 """Draws of a bootstrap."""
@@ -83,5 +83,5 @@ def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iter
 
 def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
     """Average precision for each row of weights, the mean over the rows of scores; not a number where no anomaly weighs."""
-    means: Scores = np.mean([weighted_average_precision(row, labels, weights=weights) for row in scores], axis=0)
+    means: Scores = np.mean([average_precision(row, labels, weights=weights) for row in scores], axis=0)
     return means

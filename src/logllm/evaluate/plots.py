@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from importlib.util import find_spec
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from logllm.errors import RecipeError
+from logllm.extras import require
 from logllm.metrics import Labels, Scores, f1_by_threshold
 
 if TYPE_CHECKING:
@@ -23,14 +22,23 @@ _TICKS = (0.001, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999)
 _POINTS = 400
 
 
-def check_plots() -> None:
-    """Whether plots can be drawn here, asked before minutes of scoring.
+def blank(width: float, height: float) -> "Figure":
+    """An empty picture of so many inches.
 
     Raises:
         RecipeError: matplotlib is missing.
     """
-    if find_spec("matplotlib") is None:
-        raise RecipeError("a report's plots need matplotlib: pip install 'logllm[report]'")
+    require("report", to="draw plots")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def saved(figure: "Figure", format: Literal["png", "svg"], **options: Any) -> bytes:
+    """A figure's bytes."""
+    out = BytesIO()
+    figure.savefig(out, format=format, **options)
+    return out.getvalue()
 
 
 def draw(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> dict[str, "Figure"]:
@@ -44,7 +52,7 @@ def draw(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> dict[s
 
 def png(figure: "Figure") -> bytes:
     """A figure on white, as PNG."""
-    return _saved(figure, "png", dpi=160, facecolor="white")
+    return saved(figure, "png", dpi=160, facecolor="white")
 
 
 def svg(figure: "Figure") -> str:
@@ -52,7 +60,7 @@ def svg(figure: "Figure") -> str:
     import matplotlib as mpl
 
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "logllm", "font.family": "sans-serif"}):
-        text = _saved(figure, "svg", transparent=True, metadata={"Date": None}).decode()
+        text = saved(figure, "svg", transparent=True, metadata={"Date": None}).decode()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
@@ -60,18 +68,9 @@ def svg(figure: "Figure") -> str:
     return text.replace(_INK, "currentColor").replace("\n", " ")
 
 
-def _saved(figure: "Figure", format: Literal["png", "svg"], **options: Any) -> bytes:
-    """A figure's bytes."""
-    out = BytesIO()
-    figure.savefig(out, format=format, **options)
-    return out.getvalue()
-
-
 def _axes(x: str, y: str) -> tuple["Figure", "Axes"]:
     """An empty plot."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5, 3.4), layout="constrained")
+    figure = blank(5, 3.4)
     axes = figure.subplots()
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)

@@ -11,7 +11,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.evaluate.doubts import doubts
 from logllm.evaluate.mistakes import worst
 from logllm.evaluate.page import page
-from logllm.evaluate.plots import check_plots, draw, png, svg
+from logllm.evaluate.plots import draw, png, svg
+from logllm.extras import require
 from logllm.metrics import calibration
 from logllm.storage import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 
@@ -26,10 +27,10 @@ def check_report(folder: Path, *, force: bool) -> None:
 
     Raises:
         DataError: something else is here, or a report and `force` is off.
-        RecipeError: matplotlib is missing.
+        RecipeError: the extra `report` is not installed.
     """
     check_replaceable(folder, force=force, kind=KIND)
-    check_plots()
+    require("report", to="write a report")
 
 
 def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
 
     Raises:
         DataError: the folder holds something else, or cannot be written.
-        RecipeError: matplotlib is missing.
+        RecipeError: the extra `report` is not installed.
     """
     check_report(folder, force=force)
     score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)

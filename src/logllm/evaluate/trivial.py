@@ -7,9 +7,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import judge
 from logllm.methods.contract import Workplace
-from logllm.methods.fitting import fitted, learnt_from
-from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
+from logllm.methods.train import Part, fitted, learnt_from
 from logllm.metrics import Labels, Scores, Threshold
 
 TRIVIAL = ("tree-counts", "logistic-words", "unseen")

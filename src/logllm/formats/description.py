@@ -1,12 +1,11 @@
 """Descriptions of formats: the built-in ones, which are `known/*.toml`, and those of one's own."""
 
 import tomllib
-from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
 
 from logllm.config.format import FormatSection
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, nearest
 from logllm.logs.fields import check_format
 
 
@@ -33,7 +32,7 @@ def load_format(name: str | Path) -> FormatSection:
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
         else:
-            near = get_close_matches(str(name), known(), n=1, cutoff=0.0)[0]
+            near = nearest(str(name), known())
             raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(known())} (nearest: {near})")
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:

@@ -9,12 +9,12 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.methods.classifiers import Classifier, Forest, Logistic
-from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
 from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
-from logllm.methods.fitted import Fitted
-from logllm.methods.parts import anything, of_both_kinds
+from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct
 
 _TREES = 100
@@ -78,7 +78,7 @@ class Classified(Method):
         """Write `fitted.safetensors` and `fitted.json`."""
         features = self._features.fitted()
         learnt = {**features.arrays, **self._classifier.arrays()}
-        Fitted(learnt, features.facts).write(folder)
+        Learnt(learnt, features.facts).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -86,7 +86,7 @@ class Classified(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._features.restore(fitted)
         self._classifier.restore(fitted)
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from logllm.methods.fitted import Array, Fitted
+from logllm.methods.learnt import Array, Learnt
 from logllm.methods.matrix import Matrix
 from logllm.methods.trees import Trees
 from logllm.metrics import Labels, Scores, sigmoid
@@ -25,7 +25,7 @@ class Classifier(Protocol):
     def arrays(self) -> dict[str, Array]:
         """What it has learnt, for files."""
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Have learnt what files say.
 
         Raises:
@@ -62,7 +62,7 @@ class Forest:
         """The trees."""
         return self._trees.arrays()
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Take trees from files."""
         self._trees = Trees.of(fitted)
 
@@ -100,6 +100,6 @@ class Logistic:
         """Weights, (columns,), and bias, (1,)."""
         return {"weights": self._weights, "bias": self._bias}
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Take weights and bias from files."""
         self._weights, self._bias = fitted.array("weights"), fitted.array("bias")

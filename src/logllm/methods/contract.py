@@ -1,4 +1,4 @@
-"""The contract of everything that gives sessions a score."""
+"""The contract of everything that gives sessions a score, and what a method may ask of what it learns from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,11 +9,10 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 import polars as pl
 
-from logllm.metrics import Labels, Progress, Scores
+from logllm.errors import DataError
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress, Report
 from logllm.sessions.message_table import Rows, occurring
-
-Report = Callable[[str, float], None]
-"""Told what is being done, and the share of it that is done, in [0, 1]."""
 
 
 class Needs(StrEnum):
@@ -32,7 +31,7 @@ class Workplace:
     folder: Path | None = None
     """Where a method that `resumes` keeps what it needs to go on after an interruption; none: nowhere that lasts."""
     begun: Mapping[str, Any] = field(default_factory=dict)
-    """What the run's manifest says, begun or finished; empty where there is no run."""
+    """What the manifest of a run that is gone on with, or is loaded, says; empty for a new one."""
     verify: bool = False
     """Whether base models' files are read in full to hash them, whatever is remembered of them."""
     threshold: float = 0.5
@@ -44,7 +43,7 @@ class Workplace:
 
 
 class Method(Protocol):
-    """Fitted once, it scores any sessions, also those of other logs.
+    """Learnt once, it scores any sessions, also those of other logs.
 
     A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`, `check`,
     `scale`, `resumes` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
@@ -145,3 +144,50 @@ def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> l
     table = np.zeros(len(messages))
     table[rows] = method.score([rows[at : at + 1] for at in range(len(rows))], messages)
     return [table[session] for session in sessions]
+
+
+def normal_sessions(sessions: Sequence[Rows], labels: Labels | None) -> list[Rows]:
+    """The normal sessions, for methods that learn from nothing else; without labels all of them.
+
+    >>> sessions = [np.array([1]), np.array([2])]
+    >>> normal_sessions(sessions, np.array([True, False]))
+    [array([2])]
+
+    Raises:
+        DataError: there is none.
+    """
+    normal = list(sessions)
+    if labels is not None:
+        normal = [session for session, bad in zip(sessions, labels, strict=True) if not bad]
+    if not normal:
+        raise DataError("no session to learn from is normal: this baseline learns what normal is, and needs some")
+    return normal
+
+
+def of_both_kinds(labels: Labels | None) -> Labels:
+    """The same labels, for methods that tell two kinds apart.
+
+    Raises:
+        DataError: there are no labels, or all sessions are of one kind.
+    """
+    if labels is None:
+        raise DataError(
+            "the sessions to learn from have no labels: "
+            "this baseline needs normal and anomalous ones; "
+            "prepare the data with labels, or take a method that needs none, such as unseen"
+        )
+    if labels.all() or not labels.any():
+        kind = "anomalous" if len(labels) and labels.all() else "normal"
+        raise DataError(f"all {len(labels):,} sessions to learn from are {kind}: this baseline needs normal and anomalous ones")
+    return labels
+
+
+def anything(sessions: Sequence[Rows]) -> Sequence[Rows]:
+    """The same sessions, for methods that need messages to learn from and no more.
+
+    Raises:
+        DataError: there is no session, or none has a message.
+    """
+    if not any(len(session) for session in sessions):
+        raise DataError(f"the {len(sessions):,} sessions to learn from hold no message")
+    return sessions

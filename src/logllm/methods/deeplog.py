@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
+from logllm.methods.contract import Method, Needs, Workplace, normal_sessions
+from logllm.methods.learnt import Learnt
 from logllm.methods.network import descend, restored, seeded, weights_of
-from logllm.methods.parts import normal_sessions
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, lengths
 
 WINDOW = 10
@@ -43,8 +43,10 @@ class DeepLog(Method):
 
     needs: ClassVar[Needs] = Needs.NOTHING
 
-    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
-        """There is nothing to set."""
+    def __init__(self, recipe: Recipe, workplace: Workplace, *, steps: int = _STEPS, batch: int = _BATCH) -> None:
+        """There is nothing to set but how long it learns: steps, and windows a step."""
+        self._steps = steps
+        self._batch = batch
 
     def fit(
         self,
@@ -63,7 +65,7 @@ class DeepLog(Method):
         normal = normal_sessions(sessions, labels)
         self._events = Vocabulary.of(normal, messages)
         apart, of = distinct(normal)
-        windows, which, session = _windows(apart, self._numbers(apart, messages))
+        windows, which, session = windows_of(apart, self._numbers(apart, messages))
         counts = np.bincount(which, weights=np.bincount(of)[session], minlength=len(windows))
         events = torch.from_numpy(windows)
         rng = np.random.default_rng(seed)
@@ -74,8 +76,8 @@ class DeepLog(Method):
 
         with seeded(seed):
             self._network: nn.Module = _NextEvent(len(self._events) + 2)
-            draws = _draws(counts / counts.sum(), rng=rng)
-            descend(self._network, draws, loss=loss, steps=_STEPS)
+            draws = _draws(counts / counts.sum(), batch=self._batch, rng=rng)
+            descend(self._network, draws, loss=loss, steps=self._steps)
 
     def score(
         self,
@@ -98,7 +100,7 @@ class DeepLog(Method):
 
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
-        Fitted(weights_of(self._network), {"messages": self._events.texts}).write(folder)
+        Learnt(weights_of(self._network), {"messages": self._events.texts}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -106,7 +108,7 @@ class DeepLog(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._events = Vocabulary(fitted.fact("messages"))
         self._network = restored(lambda: _NextEvent(len(self._events) + 2), fitted)
 
@@ -116,7 +118,7 @@ class DeepLog(Method):
 
     def _surprises(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """For each session the scores of its events, that of its end last."""
-        windows, which, _ = _windows(sessions, self._numbers(sessions, messages))
+        windows, which, _ = windows_of(sessions, self._numbers(sessions, messages))
         chunks = [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]
         surprise = np.concatenate([*map(self._surprise, chunks), np.zeros(0)])
         ends = np.cumsum(lengths(sessions) + 1)
@@ -147,7 +149,7 @@ class _NextEvent(nn.Module):
         return logits.index_fill(1, torch.tensor([UNKNOWN]), -1e9)
 
 
-def _windows(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]:
+def windows_of(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]:
     """Ten events and the one after them, for each event of some sessions and the end of each, whose number is the last.
 
     Returns:
@@ -166,7 +168,7 @@ def _windows(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]
     return apart, which.ravel(), session
 
 
-def _draws(shares: Scores, *, rng: np.random.Generator) -> Iterator[Rows]:
+def _draws(shares: Scores, *, batch: int, rng: np.random.Generator) -> Iterator[Rows]:
     """Rows of windows, each as often as it occurs, without end."""
     while True:
-        yield rng.choice(len(shares), size=_BATCH, p=shares)
+        yield rng.choice(len(shares), size=batch, p=shares)

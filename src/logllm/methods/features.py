@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Learnt
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Progress
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths, occurring
 
 Reader = Callable[[Sequence[Rows]], Matrix]
@@ -42,10 +42,10 @@ class Features(Protocol):
     def about(self) -> dict[str, Any]:
         """What a run's manifest is to say of it."""
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The columns, for files."""
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Settle the columns as files say.
 
         Raises:
@@ -77,11 +77,11 @@ class EventCounts:
         """Nothing that its files do not say."""
         return {}
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The messages."""
-        return Fitted({}, {"messages": self._vocabulary.texts})
+        return Learnt({}, {"messages": self._vocabulary.texts})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Know the messages that files name."""
         self._vocabulary = Vocabulary(fitted.fact("messages"))
 
@@ -126,11 +126,11 @@ class WordPresence:
         """Nothing that its files do not say."""
         return {}
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The words."""
-        return Fitted({}, {"words": list(self._numbers)})
+        return Learnt({}, {"words": list(self._numbers)})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Know the words that files name."""
         self._know(fitted.fact("words"))
 
@@ -175,11 +175,11 @@ class VectorSummary:
         """The encoder."""
         return self._vectors.about()
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """Nothing: the encoder is known by its name."""
-        return Fitted({}, {})
+        return Learnt({}, {})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Nothing to settle."""
 
     def _summarised(self, sessions: Sequence[Rows], table: Vectors) -> Vectors:
@@ -199,7 +199,8 @@ def matrices(
     sessions: Sequence[Rows],
     *,
     messages: pl.Series,
-    progress: Progress | None,
+    progress: Progress | None = None,
+    cells: int = _CELLS,
 ) -> Iterator[Matrix]:
     """Matrices of some sessions, a few at a time so that none is large.
 
@@ -208,10 +209,11 @@ def matrices(
         sessions: one row each.
         messages: the table that they are rows of.
         progress: told how many sessions the reader of the matrices is done with.
+        cells: of a matrix, at most; one row at least.
     """
     read = features.reader(sessions, messages)
     columns = read([]).table().shape[1]
-    at_once = max(1, min(_ROWS, _CELLS // max(1, columns)))
+    at_once = max(1, min(_ROWS, cells // max(1, columns)))
     for start in range(0, len(sessions), at_once):
         yield read(sessions[start : start + at_once])
         if progress is not None:

@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from logllm.methods.fitted import Fitted
+from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
 from logllm.methods.vocabulary import Vocabulary
 from logllm.sessions.message_table import Rows, occurring
@@ -26,10 +26,10 @@ class Inputs(Protocol):
     def about(self) -> dict[str, Any]:
         """What a run's manifest is to say of it."""
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """What `fit` settled, for files."""
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Settle it as files say.
 
         Raises:
@@ -53,11 +53,11 @@ class EventNumbers:
         """Nothing that its files do not say."""
         return {}
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """The messages."""
-        return Fitted({}, {"messages": self._vocabulary.texts})
+        return Learnt({}, {"messages": self._vocabulary.texts})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Number the messages that files name."""
         self._vocabulary = Vocabulary(fitted.fact("messages"))
 
@@ -90,10 +90,10 @@ class MessageVectors:
         """The encoder."""
         return self._vectors.about()
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> Learnt:
         """Where the messages' middle is, and how far they are from it."""
-        return Fitted({"centre": self._centre}, {"scale": self._scale})
+        return Learnt({"centre": self._centre}, {"scale": self._scale})
 
-    def restore(self, fitted: Fitted) -> None:
+    def restore(self, fitted: Learnt) -> None:
         """Move and scale as files say."""
         self._centre, self._scale = fitted.array("centre"), float(fitted.fact("scale"))

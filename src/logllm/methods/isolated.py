@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.contract import Method, Needs, Workplace, anything
 from logllm.methods.features import EventCounts, Features, WordPresence, matrices
-from logllm.methods.fitted import Fitted
-from logllm.methods.parts import anything
+from logllm.methods.learnt import Learnt
 from logllm.methods.trees import Trees, node_depths, usual_depth
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct
 
 _TREES = 100
@@ -78,7 +78,7 @@ class Isolated(Method):
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
         facts = {**self._features.fitted().facts, "usual_depth": self._usual}
-        Fitted(self._trees.arrays(), facts).write(folder)
+        Learnt(self._trees.arrays(), facts).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -86,7 +86,7 @@ class Isolated(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._features.restore(fitted)
         self._trees = Trees.of(fitted)
         self._usual = float(fitted.fact("usual_depth"))

@@ -9,11 +9,11 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
-from logllm.methods.parts import of_both_kinds
+from logllm.methods.contract import Method, Needs, Workplace, of_both_kinds
+from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, occurring
 
 
@@ -81,7 +81,7 @@ class Lines(Method):
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
         arrays = {"weights": self._weights, "bias": np.array([self._bias])}
-        Fitted(arrays, {}).write(folder)
+        Learnt(arrays, {}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -89,7 +89,7 @@ class Lines(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._weights, self._bias = fitted.array("weights"), float(fitted.array("bias")[0])
 
     def _values(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:

@@ -11,7 +11,8 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored

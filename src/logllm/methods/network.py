@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from logllm.errors import ModelError, first_line
-from logllm.methods.contract import Method, Needs
-from logllm.methods.fitted import Array, Fitted
+from logllm.methods.contract import Method, Needs, anything, of_both_kinds
 from logllm.methods.inputs import Inputs
-from logllm.methods.parts import anything, of_both_kinds
-from logllm.metrics import Labels, Progress, Scores, sigmoid
+from logllm.methods.learnt import Array, Learnt
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, lengths
 from logllm.training.sampler import oversampled
 
@@ -67,13 +67,13 @@ class SessionNetwork(Method):
         """
         labels = of_both_kinds(labels)
         self._width = self._inputs.fit(anything(sessions), messages)
-        table = _with_padding(self._inputs.table(sessions, messages))
+        table = with_padding(self._inputs.table(sessions, messages))
         rng = np.random.default_rng(seed)
         epoch = len(oversampled(labels, share=_MINORITY, rng=rng))
         steps = min(_MOST_STEPS, _EPOCHS * -(-epoch // _BATCH))
 
         def loss(rows: Rows) -> Tensor:
-            logits = self._network(*_padded([sessions[row] for row in rows], table))  # (b,)
+            logits = self._network(*padded([sessions[row] for row in rows], table))  # (b,)
             wanted = torch.from_numpy(labels[rows]).to(logits.dtype)
             return nn.functional.binary_cross_entropy_with_logits(logits, wanted)
 
@@ -91,13 +91,13 @@ class SessionNetwork(Method):
     ) -> Scores:
         """P(anomalous)."""
         apart, of = distinct(sessions)
-        table = _with_padding(self._inputs.table(apart, messages))
+        table = with_padding(self._inputs.table(apart, messages))
         logits = np.zeros(len(apart))
         by_length = np.argsort(lengths(apart), kind="stable")
         with torch.inference_mode():
             for start in range(0, len(apart), _BATCH):
                 rows = by_length[start : start + _BATCH]
-                batch = _padded([apart[row] for row in rows], table)
+                batch = padded([apart[row] for row in rows], table)
                 logits[rows] = self._network(*batch).numpy()
                 if progress is not None:
                     progress(start + len(rows), len(apart))
@@ -111,7 +111,7 @@ class SessionNetwork(Method):
         """Write `fitted.safetensors` and `fitted.json`."""
         inputs = self._inputs.fitted()
         arrays = {**inputs.arrays, **weights_of(self._network)}
-        Fitted(arrays, {**inputs.facts, "width": self._width}).write(folder)
+        Learnt(arrays, {**inputs.facts, "width": self._width}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -119,7 +119,7 @@ class SessionNetwork(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._inputs.restore(fitted)
         self._width = int(fitted.fact("width"))
         self._network = restored(lambda: self._new(self._width), fitted)
@@ -131,7 +131,7 @@ def weights_of(network: nn.Module) -> dict[str, Array]:
     return {f"{_PREFIX}{name}": tensor.numpy() for name, tensor in tensors}
 
 
-def restored(new: Callable[[], nn.Module], fitted: Fitted) -> nn.Module:
+def restored(new: Callable[[], nn.Module], fitted: Learnt) -> nn.Module:
     """A network with weights from files, in evaluation mode.
 
     Args:
@@ -184,12 +184,12 @@ def _batches(labels: Labels, sizes: Rows, *, rng: np.random.Generator) -> Iterat
         yield from (batches[at] for at in rng.permutation(len(batches)))
 
 
-def _with_padding(table: Tensor) -> Tensor:
+def with_padding(table: Tensor) -> Tensor:
     """A table with a row of zeros at its end."""
     return torch.cat([table, table.new_zeros((1, *table.shape[1:]))])
 
 
-def _padded(sessions: Sequence[Rows], table: Tensor) -> tuple[Tensor, Tensor]:
+def padded(sessions: Sequence[Rows], table: Tensor) -> tuple[Tensor, Tensor]:
     """Sessions as one tensor, (b, s, ...), padded on the right with the table's last row; and which places are messages, (b, s)."""
     sizes = torch.from_numpy(lengths(sessions))
     mask = torch.arange(max(1, int(sizes.max()))) < sizes[:, None]  # (b, s)

@@ -8,12 +8,12 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
-from logllm.methods.parts import anything, normal_sessions
+from logllm.methods.contract import Method, Needs, Workplace, anything, normal_sessions
+from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths, occurring
 
 _AT_ONCE = 1024
@@ -86,7 +86,7 @@ class Rapid(Method):
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
         facts = {"messages": self._vocabulary.texts, "usual_distance": self._usual}
-        Fitted({"normal": self._normal}, facts).write(folder)
+        Learnt({"normal": self._normal}, facts).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -94,7 +94,7 @@ class Rapid(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        fitted = Fitted.read(folder)
+        fitted = Learnt.read(folder)
         self._vocabulary = Vocabulary(fitted.fact("messages"))
         self._normal = fitted.array("normal")
         self._usual = float(fitted.fact("usual_distance"))

@@ -1,119 +1,133 @@
 """Methods by name: those that come with logllm, and those that other packages bring by entry point."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from logllm.config.recipe import Recipe, packaged
-from logllm.errors import RecipeError
+from logllm.errors import LogLLMError, ModelError, RecipeError, first_line, nearest
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.entries import Entry, at, brought_by, third_party
 
 GROUP = "logllm.methods"
 """Group of the entry points: a method's name, and what makes it of a recipe and a workplace."""
+
+
+class Entry(NamedTuple):
+    """One method, be it one of logllm's or one that another package brings."""
+
+    what: str
+    """What it is, in one line."""
+    source: str
+    """Where it comes from, the package that brings it; empty for what everybody knows."""
+    needs: Needs | None
+    """Which labels it learns from; none: known once it is made."""
+    place: str
+    """What makes it, `module:name` as entry points write it; imported only when one is made."""
+
+
 _BUILT_IN: dict[str, Entry] = {
     "logllm": Entry(
         "a sentence encoder and a language model, joined and fine-tuned",
         "LogLLM, Guan et al. 2024",
         Needs.SESSIONS,
-        at("logllm.methods.logllm:LogLLMMethod"),
+        "logllm.methods.logllm:LogLLMMethod",
     ),
     "tree-counts": Entry(
         "decision tree on event counts",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:tree_counts"),
+        "logllm.methods.classical:tree_counts",
     ),
     "logistic-counts": Entry(
         "logistic regression on event counts",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:logistic_counts"),
+        "logllm.methods.classical:logistic_counts",
     ),
     "forest-counts": Entry(
         "isolation forest on event counts, without labels",
         "Liu et al. 2008",
         Needs.NOTHING,
-        at("logllm.methods.isolated:forest_counts"),
+        "logllm.methods.isolated:forest_counts",
     ),
     "random-forest-counts": Entry(
         "random forest on event counts",
         "Breiman 2001",
         Needs.SESSIONS,
-        at("logllm.methods.classical:random_forest_counts"),
+        "logllm.methods.classical:random_forest_counts",
     ),
     "tree-words": Entry(
         "decision tree on which words occur",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:tree_words"),
+        "logllm.methods.classical:tree_words",
     ),
     "logistic-words": Entry(
         "logistic regression on which words occur",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:logistic_words"),
+        "logllm.methods.classical:logistic_words",
     ),
     "forest-words": Entry(
         "isolation forest on which words occur, without labels",
         "Liu et al. 2008",
         Needs.NOTHING,
-        at("logllm.methods.isolated:forest_words"),
+        "logllm.methods.isolated:forest_words",
     ),
     "unseen": Entry(
         "share of messages that no normal session to learn from holds",
         "",
         Needs.NOTHING,
-        at("logllm.methods.unseen:Unseen"),
+        "logllm.methods.unseen:Unseen",
     ),
     "logistic-vectors": Entry(
         "logistic regression on mean, maximum and minimum of the messages' frozen vectors",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:logistic_vectors"),
+        "logllm.methods.classical:logistic_vectors",
     ),
     "logistic-extremes": Entry(
         "logistic regression on maximum and minimum of the messages' frozen vectors",
         "",
         Needs.SESSIONS,
-        at("logllm.methods.classical:logistic_extremes"),
+        "logllm.methods.classical:logistic_extremes",
     ),
     "logistic-lines": Entry(
         "logistic regression on single messages' frozen vectors by the labels of lines, a session being its most alert message",
         "",
         Needs.LINES,
-        at("logllm.methods.lines:Lines"),
+        "logllm.methods.lines:Lines",
     ),
     "rapid": Entry(
         "distance to the nearest normal message's frozen vector, no training",
         "RAPID, No et al. 2023",
         Needs.NOTHING,
-        at("logllm.methods.rapid:Rapid"),
+        "logllm.methods.rapid:Rapid",
     ),
     "deeplog": Entry(
         "LSTM that predicts the next event of normal sessions",
         "DeepLog, Du et al. 2017",
         Needs.NOTHING,
-        at("logllm.methods.deeplog:DeepLog"),
+        "logllm.methods.deeplog:DeepLog",
     ),
     "logrobust": Entry(
         "attention BiLSTM over frozen vectors",
         "LogRobust, Zhang et al. 2019",
         Needs.SESSIONS,
-        at("logllm.methods.logrobust:logrobust"),
+        "logllm.methods.logrobust:logrobust",
     ),
     "cnn": Entry(
         "convolutions over event numbers",
         "CNN, Lu et al. 2018",
         Needs.SESSIONS,
-        at("logllm.methods.cnn:cnn"),
+        "logllm.methods.cnn:cnn",
     ),
     "neurallog": Entry(
         "transformer over frozen vectors",
         "NeuralLog, Le and Zhang 2021",
         Needs.SESSIONS,
-        at("logllm.methods.neurallog:neurallog"),
+        "logllm.methods.neurallog:neurallog",
     ),
 }
 
@@ -134,16 +148,28 @@ def entry(name: str) -> Entry:
         ModelError: the package that brings it cannot be loaded.
     """
     points = list(entry_points(group=GROUP, name=name))
-    makers = [*(["logllm"] if name in _BUILT_IN else []), *map(brought_by, points)]
+    makers = ["logllm"] if name in _BUILT_IN else []
+    makers += [f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package" for point in points]
     if not makers:
-        near = get_close_matches(name, names(), n=1, cutoff=0)[0]
-        raise RecipeError(f"no method {name!r}: the nearest is {near!r} of {', '.join(names())}")
+        raise RecipeError(f"no method {name!r}: the nearest is {nearest(name, names())!r} of {', '.join(names())}")
     if len(makers) > 1:
         raise RecipeError(
             f"method {name!r} is brought by {' and by '.join(makers)}: uninstall one of them"
             f"{', or ask its makers for another name' if points else ''}"
         )
-    return _BUILT_IN[name] if name in _BUILT_IN else third_party(points[0])
+    if name in _BUILT_IN:
+        return _BUILT_IN[name]
+
+    # Another package says what its method is where that is defined, and may fail in any way.
+    chosen = Entry("", makers[0], None, points[0].value)
+    try:
+        factory: Any = points[0].load()
+    except Exception as exc:
+        raise _failure(name, chosen, what=f"loaded: {chosen.place}: {first_line(exc)}") from exc
+    if not callable(factory):
+        raise _failure(name, chosen, what=f"made: {chosen.place} is no class and no function")
+    title = (factory.__doc__ or "").strip().partition("\n")[0]
+    return chosen._replace(what=title, needs=getattr(factory, "needs", None))
 
 
 def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
@@ -159,9 +185,17 @@ def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
         ModelError: the package that brings it fails to make it.
     """
     chosen = entry(name)
-    if name in _BUILT_IN and recipe.options:
+    ours = name in _BUILT_IN
+    if ours and recipe.options:
         raise RecipeError(f"method {name!r} has no options, recipe {recipe.name} sets {', '.join(recipe.options)}")
-    return chosen.make(recipe, workplace)
+    factory = EntryPoint(name, chosen.place, GROUP).load()
+    try:
+        method: Method = factory(recipe, workplace)
+    except Exception as exc:
+        if ours or isinstance(exc, LogLLMError):
+            raise
+        raise _failure(name, chosen, what=f"made: {chosen.place}: {first_line(exc)}") from exc
+    return method
 
 
 def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
@@ -178,8 +212,13 @@ def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.load(name, overrides=overrides)
     if name in names():
         return Recipe.of_method(name, overrides=overrides)
-    near = get_close_matches(name, [*packaged(), *names()], n=1, cutoff=0)[0]
+    near = nearest(name, [*packaged(), *names()])
     raise RecipeError(
         f"no recipe or method {name!r}: the nearest is {near!r}; name a TOML file, "
         f"a recipe ({', '.join(packaged())}) or a method ({', '.join(names())})"
     )
+
+
+def _failure(name: str, chosen: Entry, *, what: str) -> ModelError:
+    """The error of another package's method that cannot be had."""
+    return ModelError(f"method {name!r} of {chosen.source} cannot be {what}; install another version of that package, or uninstall it")

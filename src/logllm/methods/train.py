@@ -1,26 +1,82 @@
-"""Prepared data and a recipe become a run: the one place that writes runs."""
+"""Prepared data and a recipe become a run: check, begin, fit, judge, choose the threshold, save, finish."""
 
 import platform
 import shutil
+import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Self
 
+import numpy as np
+import polars as pl
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
-from logllm.methods.contract import Method, Report, Workplace
-from logllm.methods.fitting import Fitted, fitted, learnt_from
+from logllm.extras import versions
+from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.registry import make
-from logllm.runs.manifest import RECIPE, read_manifest, read_recipe, write_manifest, write_recipe
-from logllm.storage import MANIFEST, check_replaceable, flush_all, new_folder, sha256
+from logllm.metrics import FEW_ANOMALIES, Labels, Threshold, calibration, choose_threshold, measure
+from logllm.progress import Progress, Report
+from logllm.runs.manifest import (
+    CHECKPOINTS,
+    RECIPE,
+    read_manifest,
+    read_recipe,
+    write_manifest,
+    write_recipe,
+)
+from logllm.sessions.message_table import Rows, rows_of
+from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
+from logllm.training.sampler import with_beginnings
 
-_LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate")
 _SCRATCH = ".method.new"
+
+
+class Part(NamedTuple):
+    """Sessions of one part of prepared data, as `Method.fit` and `Method.score` take them."""
+
+    sessions: list[Rows]
+    """For each session the rows of its messages, (b,)."""
+    messages: pl.Series
+    """The message table: every distinct masked message of the data, also those of other parts."""
+    labels: Labels | None
+    """True for anomalous, (b,); none: not known."""
+    line_labels: list[Labels] | None
+    """For each session which of its messages are anomalous; none: labels are not per line."""
+
+    @classmethod
+    def of(cls, prepared: Prepared, name: str) -> Self:
+        """A part of prepared data.
+
+        Args:
+            prepared: with or without labels.
+            name: `train`, `validation` or `test`.
+
+        Raises:
+            DataError: there is no such part.
+        """
+        frame = prepared.part(name)
+        anomalous, items = frame["anomalous"], frame["item_anomalous"]
+        labels = None if anomalous.null_count() else anomalous.to_numpy().astype(np.bool_)
+        line_labels = None
+        if not items.null_count():
+            line_labels = [session.astype(np.bool_) for session in rows_of(items)]
+        return cls(rows_of(frame["messages"]), prepared.messages, labels, line_labels)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A method that has learnt, and what the validation part says of it."""
+
+    method: Method
+    threshold: Threshold
+    validation: dict[str, Any]
+    """What a manifest says: `threshold`, `metrics`, `reliability`."""
+    seconds: float
+    """That the fit took."""
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and ways to watch it
@@ -56,39 +112,42 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
             disk.
         RecipeError: there is no such method, or a run to go on with has another recipe.
     """
+    # Check: what a run can be refused for is found out while an older one is still in its place.
     prepared = Prepared.load(data)
-    begun = _to_go_on_with(out, recipe) if resume else None
+    begun = _begun(out, recipe) if resume and (out / MANIFEST).exists() else None
     if begun is None:
-        _check_free(out, force=force)
+        if not force and (out / MANIFEST).exists():
+            read_manifest(out)  # raises where it is no run's
+            raise ModelError(f"{out} holds a run already: name a new folder, go on with --resume, or start over with --force")
+        check_replaceable(out, force=force, kind="run")
     workplace = Workplace(folder=out, begun=begun or {}, report=progress, watch=watch)
     method = make(recipe.method, recipe, workplace=workplace)
-    # What a run can be refused for is found out here, while an older one is still in its place.
     part = learnt_from(prepared, method)
     if method.resumes:
-        method.check(
-            part.sessions,
-            prepared.messages,
-            labels=part.labels,
-            line_labels=part.line_labels,
-        )
-    fresh = _first_manifest(out, recipe, prepared=prepared, method=method)
+        method.check(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels)
+    manifest = _first_manifest(out, recipe, prepared=prepared, method=method)
     if begun is not None:
-        _check_same(out, begun, fresh=fresh)
-        if begun["state"] == "done":
-            if method.resumes:  # left by a kill after the manifest was written
-                _remove_checkpoints(out)
-            return begun
-    if method.resumes:
-        begun = begun or _begin(out, recipe, fresh=fresh, force=force)
-        method = make(recipe.method, recipe, workplace=replace(workplace, begun=begun))
-    done = fitted(method, prepared, part=part, seed=recipe.train.seed, report=progress)
-    if method.resumes:
-        _finish(out, done, begun=begun or fresh)
-        _remove_checkpoints(out)
-        return read_manifest(out)
-    with new_folder(out, force=force, kind="run") as folder:
-        write_recipe(folder, recipe)
-        _finish(folder, done, begun=fresh)
+        _check_same(out, begun, fresh=manifest)
+        manifest = begun
+
+    # Begin, where a method goes on after interruptions: recipe and manifest are there before it learns.
+    if method.resumes and begun is None:
+        with new_folder(out, force=force, kind="run") as folder:
+            write_recipe(folder, recipe)
+            write_manifest(folder, manifest)
+        manifest = read_manifest(out)
+
+    # Fit, judge, choose the threshold; then save and finish: the manifest comes last.
+    if manifest["state"] != "done":
+        done = fitted(method, prepared, part=part, seed=recipe.train.seed, report=progress)
+        if method.resumes:
+            _finish(out, done, begun=manifest)
+        else:
+            with new_folder(out, force=force, kind="run") as folder:
+                write_recipe(folder, recipe)
+                _finish(folder, done, begun=manifest)
+    if method.resumes:  # after a kill there may be some of a run that is done
+        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
     return read_manifest(out)
 
 
@@ -108,7 +167,7 @@ def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
     prepared = Prepared.load(data)
     method = make(recipe.method, recipe, workplace=Workplace())
     part = learnt_from(prepared, method)
-    method.check(part.sessions, prepared.messages, labels=part.labels, line_labels=part.line_labels)
+    method.check(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels)
     return {
         "method": recipe.method,
         "sessions": len(part.sessions),
@@ -117,37 +176,37 @@ def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
     }
 
 
-def _to_go_on_with(out: Path, recipe: Recipe) -> dict[str, Any] | None:
+def _begun(out: Path, recipe: Recipe) -> dict[str, Any]:
     """The manifest of a run that was begun here.
 
     Raises:
         ModelError: the folder is no run.
         RecipeError: it was begun with another recipe.
     """
-    if not (out / MANIFEST).exists():
-        return None
     begun = read_manifest(out)
     if read_recipe(out) != recipe:
         raise RecipeError(f"{out} was begun with another recipe (see {out / RECIPE}): resume with the same one and the same --set")
     return begun
 
 
-def _check_free(out: Path, *, force: bool) -> None:
-    """Whether a run may be made here.
+def learnt_from(prepared: Prepared, method: Method) -> Part:
+    """The train part, with the labels that a method needs.
 
     Raises:
-        ModelError: there is one, and `force` is off.
-        DataError: something else is here.
+        DataError: it holds no sessions, or those labels are missing.
     """
-    if not force and (out / MANIFEST).exists():
-        read_manifest(out)
-        raise ModelError(f"{out} holds a run already: name a new folder, go on with --resume, or start over with --force")
-    check_replaceable(out, force=force, kind="run")
+    part = Part.of(prepared, "train")
+    if method.needs is not Needs.NOTHING and part.labels is None:
+        prepared.labelled("train")  # raises, and says what to do
+    if method.needs is Needs.LINES and part.line_labels is None:
+        raise DataError("labels are of sessions: this method learns from labels of lines")
+    if not part.sessions:
+        raise DataError(f"{prepared.folder} holds no train sessions: prepare it with a smaller share for test")
+    return part
 
 
 def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Method) -> dict[str, Any]:
     """What is known of a run before it has learnt."""
-    versions = {"python": platform.python_version(), **_versions()}
     data = {"fingerprint": prepared.manifest["fingerprint"], "prepare": prepared.manifest["settings"]}
     return {
         **method.about(),
@@ -157,22 +216,11 @@ def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Me
         "recipe": recipe.name,
         "seed": recipe.train.seed,
         "machine": platform.machine(),
-        "versions": versions,
+        "versions": versions(),
         "data": data,
         "counts": prepared.manifest["parts"],
         "labelled": prepared.manifest["unlabelled"] < prepared.manifest["sessions"],
     }
-
-
-def _versions() -> dict[str, str]:
-    """Releases of the libraries that are installed; none of them is imported for it."""
-    found = {}
-    for name in _LIBRARIES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]) -> None:
@@ -188,12 +236,67 @@ def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]
             )
 
 
-def _begin(out: Path, recipe: Recipe, *, fresh: Mapping[str, Any], force: bool) -> dict[str, Any]:
-    """A run's folder with recipe and manifest, for a method that goes on after interruptions."""
-    with new_folder(out, force=force, kind="run") as folder:
-        write_recipe(folder, recipe)
-        write_manifest(folder, fresh)
-    return read_manifest(out)
+def fitted(method: Method, prepared: Prepared, *, part: Part, seed: int, report: Report | None = None) -> Fitted:
+    """Fit a method on the train part, and choose its threshold on the validation part.
+
+    Args:
+        method: made, and not fitted yet.
+        prepared: the data.
+        part: what `learnt_from` gave.
+        seed: of all that it draws.
+        report: told of the validation part's scoring.
+
+    Raises:
+        DataError: sessions that the method cannot learn from.
+        ModelError: what it stands on is missing.
+    """
+    started = time.perf_counter()
+    method.fit(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels, seed=seed)
+    seconds = time.perf_counter() - started
+    threshold, validation = _judged(method, Part.of(prepared, "validation"), report=report)
+    return Fitted(method, threshold, validation, seconds)
+
+
+def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
+    """The threshold, and what a manifest says of the validation part."""
+    sessions, labels, own = part.sessions, part.labels, len(part.sessions)
+    if labels is None:
+        how = "default: the validation part has no labels"
+        return _unmeasured(Threshold(0.5, how, own, 0))
+
+    # Beginnings are judged, too, where they can be labelled and there are anomalies enough to choose by.
+    lines = part.line_labels if method.judges_beginnings else None
+    if lines is not None and int(labels.sum()) >= FEW_ANOMALIES:
+        sessions, labels = with_beginnings(sessions, labels, alerts=lines)
+
+    scores = np.zeros(0)
+    if sessions:
+        told = None if report is None else _scoring(report)
+        scores = method.score(sessions, part.messages, progress=told)
+    threshold = choose_threshold(scores, labels, scale=method.scale)
+    if len(sessions) > own:
+        threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
+    if not own:
+        return _unmeasured(threshold)
+
+    # How good it is, and how sure, is said of whole sessions.
+    figures = asdict(measure(scores[:own], labels[:own], threshold=threshold.value))
+    reliability = calibration(scores[:own], labels[:own])
+    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": figures}, "reliability": reliability}
+
+
+def _scoring(report: Report) -> Progress:
+    """What is told how much of the validation part is scored."""
+
+    def told(done: int, total: int) -> None:
+        report("scoring the validation part", done / total)
+
+    return told
+
+
+def _unmeasured(threshold: Threshold) -> tuple[Threshold, dict[str, Any]]:
+    """The same of a validation part that says nothing of how good a method is."""
+    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": None}, "reliability": None}
 
 
 def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
@@ -207,15 +310,20 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         done.method.save(scratch)
-        files = {str(file.relative_to(scratch)): sha256(file) for file in sorted(scratch.rglob("*")) if file.is_file()}
-        flush_all(scratch)
+        written = sorted(scratch.rglob("*"))
+        files = {str(path.relative_to(scratch)): sha256(path) for path in written if path.is_file()}
+        flush(scratch, *written)
+        # What is in the way is of a training that was cut off.
         for path in sorted(scratch.iterdir()):
-            _put(path, folder / path.name)
+            target = folder / path.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            path.replace(target)
         scratch.rmdir()
     except (OSError, SafetensorError, DataError) as exc:
-        said = getattr(exc, "strerror", None) or exc
+        reason = getattr(exc, "strerror", None) or exc
         again = "go on with --resume" if done.method.resumes else "train it again"
-        raise ModelError(f"run {begun['name']} cannot be written: {said}; make room, then {again}") from exc
+        raise ModelError(f"run {begun['name']} cannot be written: {reason}; make room, then {again}") from exc
     # What a method says of itself comes first: it takes no name of what every manifest says.
     manifest = {
         "seconds": round(done.seconds, 1),
@@ -226,17 +334,3 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         "files": files,
     }
     write_manifest(folder, manifest)
-
-
-def _put(path: Path, target: Path) -> None:
-    """Move a file or a folder to where another one may be."""
-    if target.is_dir():
-        shutil.rmtree(target)
-    path.replace(target)
-
-
-def _remove_checkpoints(out: Path) -> None:
-    """Remove what a training kept to go on with."""
-    from logllm.training.state import remove_states
-
-    remove_states(out)

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from logllm.methods.fitted import Array, Fitted
+from logllm.methods.learnt import Array, Learnt
 from logllm.methods.matrix import Table
 from logllm.metrics import Scores
 from logllm.sessions.message_table import Rows
@@ -73,7 +73,7 @@ class Trees(NamedTuple):
         return self._asdict()
 
     @classmethod
-    def of(cls, fitted: Fitted) -> Self:
+    def of(cls, fitted: Learnt) -> Self:
         """From files.
 
         Raises:

@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.fitted import Fitted
-from logllm.methods.parts import normal_sessions
+from logllm.methods.contract import Method, Needs, Workplace, normal_sessions
+from logllm.methods.learnt import Learnt
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
-from logllm.metrics import Labels, Progress, Scores
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths
 
 
@@ -67,7 +67,7 @@ class Unseen(Method):
 
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
-        Fitted({}, {"messages": self._vocabulary.texts}).write(folder)
+        Learnt({}, {"messages": self._vocabulary.texts}).write(folder)
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -75,4 +75,4 @@ class Unseen(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
-        self._vocabulary = Vocabulary(Fitted.read(folder).fact("messages"))
+        self._vocabulary = Vocabulary(Learnt.read(folder).fact("messages"))

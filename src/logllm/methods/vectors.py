@@ -10,7 +10,8 @@ import polars as pl
 
 from logllm.config.model import EncoderSection
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Report, Workplace
+from logllm.methods.contract import Workplace
+from logllm.progress import Report
 from logllm.sessions.message_table import Rows, occurring
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class FrozenVectors:
     def about(self) -> dict[str, Any]:
         """The encoder's name and fingerprint, as a run's manifest has them."""
         from logllm.model.base.weights import locate
-        from logllm.runs.fingerprint import fingerprint
+        from logllm.storage import fingerprint
 
         folder = locate(self.section.weights, progress=self._report)
         model = {"weights": self.section.weights, "sha256": fingerprint(folder, full=self._verify)}

@@ -91,7 +91,12 @@ def in_passes(rows: Rows, lengths: Rows, *, positions: int) -> Iterator[Rows]:
 
 
 def collate(
-    sessions: Sequence[Rows], *, tokens: MessageTokens | None = None, vectors: Tensor | None = None, labels: Tensor | None = None
+    sessions: Sequence[Rows],
+    *,
+    tokens: MessageTokens | None = None,
+    vectors: Tensor | None = None,
+    labels: Tensor | None = None,
+    beginnings: tuple[tuple[int, int], ...] = (),
 ) -> Batch:
     """Make one batch of sessions, from the message table's tokens or, where they are known, its vectors.
 
@@ -100,6 +105,7 @@ def collate(
         tokens: the message table's tokens.
         vectors: the message table's vectors, (messages, d_enc).
         labels: 1 for anomalous, (b,).
+        beginnings: sessions of which a beginning is judged too, and its length.
     """
     distinct, places = np.unique(np.concatenate(sessions), return_inverse=True)
     cuts = np.cumsum([len(session) for session in sessions])[:-1]
@@ -109,4 +115,5 @@ def collate(
     else:
         assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
         ids, mask = tokens.tensors(distinct)
-    return Batch(ids=ids, mask=mask, vectors=vectors, places=tuple(np.split(places, cuts)), labels=labels)
+    split = tuple(np.split(places, cuts))
+    return Batch(ids=ids, mask=mask, vectors=vectors, places=split, labels=labels, beginnings=beginnings)

@@ -13,8 +13,9 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.model.base.backbone import without_bars
-from logllm.model.base.weights import SMALL_TIER, Progress, locate
+from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.model.checkpoint import hashes, load_run
+from logllm.progress import Report
 from logllm.runs.card import MERGED, model_card
 from logllm.runs.manifest import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.storage import new_folder, sha256, write_atomic
@@ -40,7 +41,7 @@ class Bundle:
     reports: tuple[Path, ...] = ()
 
 
-def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, progress: Progress | None = None) -> dict[str, Any]:
+def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, progress: Report | None = None) -> dict[str, Any]:
     """Write a bundle: a run that `Detector.load` opens, with a model card.
 
     Base models that were folders of this machine are called by their last name.
@@ -80,7 +81,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     return read_manifest(out)
 
 
-def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: Progress | None) -> str:
+def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: Report | None) -> str:
     """Write what the run has learnt; gives what kind of bundle that makes.
 
     Raises:
@@ -139,7 +140,7 @@ def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
         write_atomic(path, json.dumps({**config, "base_model_name_or_path": weights}, indent=2).encode())
 
 
-def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None) -> None:
+def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -> None:
     """Merge the adapters into the base models and write these whole, with their tokenizers.
 
     Raises:

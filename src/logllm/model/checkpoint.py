@@ -3,7 +3,6 @@
 import platform
 import shutil
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,17 @@ from safetensors.torch import load_file, save_file
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
-from logllm.model.base.weights import Progress, locate
+from logllm.extras import versions
+from logllm.model.base.weights import locate
 from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.runs.card import MERGED
-from logllm.runs.fingerprint import fingerprint
 from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
-from logllm.storage import honour_umask, sha256, write_atomic
+from logllm.storage import fingerprint, honour_umask, sha256, write_atomic
 
 ADAPTERS = "adapter_model.safetensors"
 """File of a part's adapters, in its folder."""
-_LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
 _LEARNED = (
     *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
     PROJECTOR,
@@ -32,11 +31,10 @@ _LEARNED = (
 
 def surroundings() -> dict[str, Any]:
     """What a run was made with: threads, processor, versions."""
-    versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
-    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
+    return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions()}
 
 
-def base_models(section: ModelSection, *, full: bool = False, progress: Progress | None = None) -> dict[str, dict[str, str]]:
+def base_models(section: ModelSection, *, full: bool = False, progress: Report | None = None) -> dict[str, dict[str, str]]:
     """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
     names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
     return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
@@ -76,7 +74,7 @@ def hashes(run: Path) -> dict[str, str]:
     return {name: sha256(run / name) for name in _LEARNED}
 
 
-def load_run(run: Path, *, merged: bool = False, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
+def load_run(run: Path, *, merged: bool = False, progress: Report | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
     """Load a finished run, after checking that it and its base models are what its manifest says.
 
     Args:
@@ -100,7 +98,7 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     return model, tokenizer, recipe, manifest
 
 
-def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Report | None = None) -> tuple[LogLLM, Any]:
     """A network as `save_model` wrote it, and the encoder's tokenizer; nothing is verified.
 
     Args:

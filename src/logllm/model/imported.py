@@ -15,13 +15,14 @@ from logllm.config.recipe import Recipe
 from logllm.errors import ModelError, first_line
 from logllm.model.base.blueprint import outline
 from logllm.model.base.published import configuration
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import locate
 from logllm.model.checkpoint import base_models, hashes, save_projector, surroundings
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
 from logllm.model.released import FILES, Released
+from logllm.progress import Report
 from logllm.runs.manifest import read_manifest, write_manifest, write_recipe
 from logllm.storage import new_folder, sha256
 
@@ -41,9 +42,7 @@ class Terms:
     threshold: float = 0.5
 
 
-def import_released(
-    released: Released, out: Path, *, terms: Terms, force: bool = False, progress: Progress | None = None
-) -> dict[str, Any]:
+def import_released(released: Released, out: Path, *, terms: Terms, force: bool = False, progress: Report | None = None) -> dict[str, Any]:
     """Write a run that holds the released adapters.
 
     Args:

@@ -11,13 +11,14 @@ from logllm.config.model import ModelSection
 from logllm.config.train import Part
 from logllm.errors import ModelError
 from logllm.model.base.backbone import load_backbone
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import locate
 from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.fast.source import Source, source_of
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt, PromptTable, render
+from logllm.progress import Report
 from logllm.sessions.message_table import Rows
 
 IGNORED = -100
@@ -187,7 +188,7 @@ class LogLLM(nn.Module):
         return torch.cat([words, messages.to(words.dtype)])
 
 
-def assemble(section: ModelSection, *, adapters: bool = True, progress: Progress | None = None) -> tuple[LogLLM, Any]:
+def assemble(section: ModelSection, *, adapters: bool = True, progress: Report | None = None) -> tuple[LogLLM, Any]:
     """Load base models and join them.
 
     New adapters and the projector draw their first weights from torch's default generator: seed it before. Without

@@ -5,7 +5,7 @@ from typing import Any
 
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
-from logllm.counting import plural
+from logllm.counting import figure, plural
 from logllm.runs.manifest import SHIPPED
 
 MERGED = "merged"
@@ -140,11 +140,8 @@ def _report_rows(report: Mapping[str, Any]) -> Iterator[str]:
 
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     """One row of figures, with intervals where there are any."""
-    cells = []
-    for figure in _FIGURES:
-        ends = figures.get("intervals", {}).get(figure)
-        value = "-" if figures[figure] is None else f"{figures[figure]:.3f}"
-        cells.append(value + (f" ({ends[0]:.3f}-{ends[1]:.3f})" if ends else ""))
+    intervals = figures.get("intervals", {})
+    cells = [figure(figures[name], intervals.get(name)) for name in _FIGURES]
     return "| " + " | ".join((name, *cells, *(str(figures[count]) for count in ("tp", "fp", "tn", "fn")))) + " |"
 
 

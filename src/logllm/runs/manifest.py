@@ -9,8 +9,7 @@ from typing import Any
 
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
-from logllm.runs.fingerprint import remembered_sha256
-from logllm.storage import MANIFEST, sha256, write_atomic
+from logllm.storage import MANIFEST, remembered_sha256, sha256, write_atomic
 
 VERSION = 2
 """Version of the run directory's layout."""
@@ -20,6 +19,8 @@ RECIPE = "recipe.toml"
 """File of the resolved recipe."""
 PROJECTOR = "projector.safetensors"
 """File of LogLLM's projector."""
+CHECKPOINTS = "checkpoints"
+"""Folder in which a method that resumes keeps what it goes on from; it goes when the run is done."""
 _LARGE = 16_000_000
 """Bytes from which on a file's hash is remembered."""
 SHIPPED = "postgres"
@@ -105,7 +106,7 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
 
     Args:
         run: its folder.
-        full: read large files, too, such as a merged bundle's models, whatever is remembered of them (`logllm.runs.fingerprint`).
+        full: read large files, too, such as a merged bundle's models, whatever is remembered of them (`logllm.storage`).
 
     Raises:
         ModelError: unfinished, or a file that is missing or changed; the message names the field.

@@ -15,15 +15,16 @@ from logllm.counting import agreeing
 from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.extras import require
-from logllm.model.base.weights import Progress, locate
+from logllm.metrics import Labels
+from logllm.model.base.weights import locate
 from logllm.model.batch import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.sessions.message_table import Rows, occurring, rows_of
-from logllm.training.augment import Alerts
-from logllm.training.loop import Loop, TrainingSet, Watch, check_line_labels
-from logllm.training.sampler import Labels
+from logllm.training.loop import Loop, Watch
+from logllm.training.sampler import Alerts, TrainingSet
 from logllm.training.start import ever_alerts, start_with_alerts, start_with_words
-from logllm.training.state import find_state
+from logllm.training.state import states
 
 
 class Examples(NamedTuple):
@@ -77,7 +78,12 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
             f"the train part's {agreeing(len(labels), '{session holds|sessions hold}')} no {kind} one; "
             "LogLLM learns from both: prepare another split or more data"
         )
-    check_line_labels(recipe.train, examples.alerts)
+    per_line = recipe.train.per_line()
+    if per_line and examples.alerts is None:
+        off = " ".join(f"--set {name}={value}" for name, value in per_line.items())
+        raise DataError(
+            f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: leave them off with {off}"
+        )
     if recipe.model.projector.start == "alerts":
         _check_alerts(examples)
     accelerate(recipe)
@@ -97,9 +103,7 @@ def _check_alerts(examples: Examples) -> None:
         )
 
 
-def fit_network(
-    recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Progress | None = None
-) -> Trained:
+def fit_network(recipe: Recipe, examples: Examples, *, folder: Path, watch: Watch | None = None, progress: Report | None = None) -> Trained:
     """Train a network, or go on with a training that was cut off.
 
     Args:
@@ -123,9 +127,10 @@ def fit_network(
         tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
         loop = Loop(model, training, section=recipe.train, run=folder, accelerator=accelerator)
-        _start(loop, examples.messages, recipe=recipe)
-        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
-    return Trained(model, tokenizer, loop.seconds)
+        if recipe.model.projector.start != "random":
+            _start(loop, examples.messages, recipe=recipe)
+        seconds = loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+    return Trained(model, tokenizer, seconds)
 
 
 def accelerate(recipe: Recipe) -> Any:
@@ -163,22 +168,27 @@ def deterministic(seed: int) -> Iterator[None]:
 
 
 def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
-    """Fit the projector as the recipe says; a training that goes on has its own, but its doubts are found again."""
-    how = recipe.model.projector.start
-    if how == "random" or (how == "words" and find_state(loop.run) is not None):
+    """Fit the projector to words or alerts; a training that goes on has its own, but its doubts are computed again."""
+    by_words = recipe.model.projector.start == "words"
+    if by_words and states(loop.run):
         return
-    rows = np.unique(np.concatenate(loop.data.sessions))
+    rows = occurring(loop.data.sessions)
     table = loop.vectors(rows, positions=recipe.detect.batch_tokens)
-    some = table[torch.from_numpy(rows).to(table.device)]
-    if how == "words":
+    places = torch.from_numpy(rows).to(table.device)
+    vectors = table[places]
+    if by_words:
         from transformers import AutoTokenizer
 
         words = AutoTokenizer.from_pretrained(locate(recipe.model.decoder.weights))
-        start_with_words(loop.model, messages.gather(rows).to_list(), vectors=some, tokenizer=words)
+        texts = messages.gather(rows).to_list()
+        start_with_words(loop.model, texts, vectors=vectors, tokenizer=words)
         return
+
     assert loop.data.alerts is not None  # noqa: S101 - `check_examples` has seen to it
     bad = ever_alerts(rows, loop.data.sessions, alerts=loop.data.alerts)
-    doubts = start_with_alerts(loop.model, vectors=some, alerts=bad, rng=np.random.default_rng(recipe.train.seed))
+    rng = np.random.default_rng(recipe.train.seed)
+    doubts = start_with_alerts(loop.model, vectors=vectors, alerts=bad, rng=rng)
+    # The loop knows messages by their rows of the whole table.
     steps = doubts.steps.new_zeros((len(doubts.steps), len(table)))
-    steps[:, torch.from_numpy(rows).to(table.device)] = doubts.steps
+    steps[:, places] = doubts.steps
     loop.doubts = doubts._replace(steps=steps)

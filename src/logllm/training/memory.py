@@ -17,8 +17,7 @@ from logllm.model.base.blueprint import Blueprint
 from logllm.model.batch import collate
 from logllm.model.fast.tree import grow
 from logllm.sessions.message_table import Rows
-from logllm.training.loop import MicroBatch, TrainingSet
-from logllm.training.sampler import Order
+from logllm.training.sampler import MicroBatch, Order, TrainingSet
 
 _STEPS = 2000
 """First steps of a stage, of which the worst is taken; sessions come in random order, so that later steps are hardly worse."""
@@ -123,7 +122,7 @@ def _activations(
     stage, order = planned
     frozen = "encoder" not in section.stages[stage].trains
     batches = worst_batches(order, data, section=section, stage=stage)
-    peak = max(_peak(blueprint, data, some=some, section=section, frozen=frozen) for some in batches)
+    peak = max(_peak(blueprint, data, micro=micro, section=section, frozen=frozen) for micro in batches)
     if not frozen:
         return peak + blueprint.transient
     vectors = len(data.tokens) * blueprint.model.encoder.width * 4
@@ -134,24 +133,25 @@ def _activations(
 def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, stage: int) -> list[MicroBatch]:
     """Of a stage's micro-batches those that are likely to need most: most positions in the decoder, padded or as a tree, and in the encoder."""
 
-    def padded(some: MicroBatch) -> tuple[int, int]:
-        return len(some.labels) * max(map(len, some.sessions)), sum(map(len, some.sessions))
+    def padded(micro: MicroBatch) -> tuple[int, int]:
+        return len(micro.labels) * max(map(len, micro.sessions)), sum(map(len, micro.sessions))
 
-    def encoder(some: MicroBatch) -> int:
-        distinct = np.unique(np.concatenate(some.sessions))
+    def encoder(micro: MicroBatch) -> int:
+        distinct = np.unique(np.concatenate(micro.sessions))
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
-    def distinct(some: MicroBatch) -> tuple[int, int]:
-        return len(grow(some.sessions)) + len(some.beginnings), sum(map(len, some.sessions))
+    def distinct(micro: MicroBatch) -> tuple[int, int]:
+        return len(grow(micro.sessions)) + len(micro.beginnings), sum(map(len, micro.sessions))
 
     costs: list[Callable[[MicroBatch], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
     worst: list[tuple[Any, MicroBatch]] = []
     starts = range(0, len(order), section.batch)
     for step, start in enumerate(islice(starts, _STEPS)):
-        for some in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
-            found = [(cost(some), some) for cost in costs]
-            worst = [max(pair, key=lambda each: each[0]) for pair in zip(worst, found, strict=True)] if worst else found
-    return [some for _, some in worst]
+        for micro in data.micro_batches(order[start : start + section.batch], section, stage=stage, step=step):
+            candidates = [(cost(micro), micro) for cost in costs]
+            worst = worst or candidates
+            worst = [max(pair, key=lambda candidate: candidate[0]) for pair in zip(worst, candidates, strict=True)]
+    return [micro for _, micro in worst]
 
 
 def resident() -> int:
@@ -173,16 +173,15 @@ def _status(field: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith(f"{field}:")), 0)
 
 
-def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section: TrainSection, frozen: bool) -> int:
+def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section: TrainSection, frozen: bool) -> int:
     """Bytes that a micro-batch's passes take beyond what was there and the gradients."""
     model = blueprint.model
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    labels = torch.zeros(len(some.labels), dtype=torch.int64)
+    labels = torch.zeros(len(micro.labels), dtype=torch.int64)
     labels[-1] = 1  # where the answers differ in length, one of each
     with blueprint.mode:
         vectors = torch.zeros((len(data.tokens), model.encoder.width)) if frozen else None
-        batch = collate(some.sessions, tokens=data.tokens, vectors=vectors, labels=labels)
-        batch = replace(batch, beginnings=some.beginnings)
+        batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
             parameter.grad = torch.zeros_like(parameter) if section.batch > section.micro_batch else None
@@ -198,7 +197,7 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section:
 def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int) -> int:
     """Bytes that the largest pass of a frozen encoder over some messages takes."""
     lengths = data.tokens.lengths[rows]
-    places = max(data.tokens.passes(rows, positions=positions), key=lambda some: len(some) * int(lengths[some].max()))
+    places = max(data.tokens.passes(rows, positions=positions), key=lambda run: len(run) * int(lengths[run].max()))
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:

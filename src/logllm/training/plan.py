@@ -13,13 +13,13 @@ from logllm.config.train import Part, TrainSection
 from logllm.datasets.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
-from logllm.model.base.weights import SMALL_TIER, Progress, available, locate
-from logllm.model.batch import MessageTokens
+from logllm.model.base.weights import SMALL_TIER, available, locate
+from logllm.model.batch import MessageTokens, collate
 from logllm.model.logllm import LogLLM, assemble
+from logllm.progress import Report
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
-from logllm.training.loop import TrainingSet
 from logllm.training.memory import Memory, resident, stage_memory
-from logllm.training.sampler import Order
+from logllm.training.sampler import Order, TrainingSet
 
 _CUDA_CONTEXT = 500 * 2**20
 """Bytes that CUDA itself takes of a GPU, about; not measured here."""
@@ -59,8 +59,8 @@ class Plan:
     @property
     def seconds(self) -> float | None:
         """Estimate for all stages."""
-        known = [stage.seconds for stage in self.stages if stage.seconds is not None]
-        return sum(known) if len(known) == len(self.stages) else None
+        estimates = [stage.seconds for stage in self.stages if stage.seconds is not None]
+        return sum(estimates) if len(estimates) == len(self.stages) else None
 
     @property
     def peak(self) -> int:
@@ -68,7 +68,7 @@ class Plan:
         return self.program + max(stage.memory.total for stage in self.stages)
 
 
-def plan(recipe: Recipe, data: Path, *, progress: Progress | None = None) -> Plan:
+def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     """Check a recipe, its data and its models, and say what training would do.
 
     Models of the small tier are fetched; large ones that are not here are not: then their configuration says how much
@@ -153,8 +153,10 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
     stage = section.stages[number]
     model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
     vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    some = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
-    batch = some.batch(data.tokens, vectors=vectors).to(model.device)
+    micro = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
+    labels = torch.from_numpy(micro.labels)
+    batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
+    batch = batch.to(model.device)
     seconds = []
     for _ in range(2):  # the first one warms up
         started = time.perf_counter()

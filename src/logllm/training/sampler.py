@@ -1,17 +1,96 @@
-"""Which sessions a stage sees, in which order: minority oversampling and seeded draws."""
+"""What a stage sees: which sessions, in which order, and altered how."""
 
-from collections.abc import Sequence
-from math import ceil, sqrt
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, inf, sqrt
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from logllm.config.train import StageSection, TrainSection
+from logllm.metrics import Labels
 from logllm.sessions.message_table import Rows
 
-Labels = npt.NDArray[np.bool_]
+if TYPE_CHECKING:
+    from logllm.model.batch import MessageTokens
+
+Alerts = npt.NDArray[np.bool_]
+"""For each message of a session whether its line is an alert."""
 Order = npt.NDArray[np.int64]
+"""Row numbers of sessions, in the order in which a stage sees them."""
+
+_NONE: Rows = np.zeros(0, dtype=np.int64)
+_TWENTY = 20
+"""Messages to one that is inserted."""
+
+
+class MicroBatch(NamedTuple):
+    """Sessions of one forward pass as the stage sees them this time."""
+
+    sessions: list[Rows]
+    beginnings: tuple[tuple[int, int], ...]
+    """Which sessions are judged after how many messages too."""
+    labels: npt.NDArray[np.int64]
+    """1 for anomalous: of the sessions, then of the beginnings."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Labelled sessions over a tokenised message table."""
+
+    sessions: Sequence[Rows]
+    labels: Labels
+    tokens: "MessageTokens"
+    alerts: Sequence[Alerts] | None = None
+    """For each session which of its messages are alerts; none: labels are not per line."""
+
+    def orders(self, section: TrainSection) -> list[Order]:
+        """For each stage the rows of the sessions it trains on, in order."""
+        rows = drawn(self.sessions, self.labels, how=section.draw)
+        labels = self.labels[rows]
+        stages = range(len(section.stages))
+        return [rows[stage_order(labels, section, stage=stage)] for stage in stages]
+
+    def seen(self, order: Order, section: StageSection) -> Rows:
+        """Messages that a stage over these sessions can come to see, ascending."""
+        sessions = self.sessions
+        if not section.draws:
+            sessions = [self.sessions[row] for row in np.unique(order)]
+        return np.unique(np.concatenate(sessions))
+
+    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[MicroBatch]:
+        """A step's micro-batches, sessions of like length together."""
+        rng = np.random.default_rng([section.seed, stage, step, 1])
+        by_length = np.argsort([len(self.sessions[row]) for row in rows], kind="stable")
+        rows = rows[by_length]
+        chosen = section.stages[stage]
+        normal = self._normal if chosen.draws else NOTHING
+        for start in range(0, len(rows), section.micro_batch):
+            # The sessions of one pass, altered as the stage says.
+            taken = rows[start : start + section.micro_batch]
+            sessions: list[Rows] = []
+            alerts: list[Alerts | None] = []
+            for row in taken:
+                marks = None if self.alerts is None else self.alerts[row]
+                session, marks = augmented(self.sessions[row], marks, section=chosen, normal=normal, rng=rng)
+                sessions.append(session)
+                alerts.append(marks)
+
+            # Their beginnings, each with a label of its own.
+            places: list[tuple[int, int]] = []
+            verdicts = self.labels[taken].tolist()
+            for place, marks in enumerate(alerts):
+                if marks is not None and chosen.beginnings:
+                    for length, anomalous in beginnings(marks, count=chosen.beginnings, rng=rng):
+                        places.append((place, length))
+                        verdicts.append(anomalous)
+            yield MicroBatch(sessions, tuple(places), np.array(verdicts, dtype=np.int64))
+
+    @cached_property
+    def _normal(self) -> "Normal":
+        return normal_part(self.sessions, self.alerts)
 
 
 def oversampled(labels: Labels, *, share: float, rng: np.random.Generator) -> Order:
@@ -60,9 +139,10 @@ def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
         stage: which of its stages.
     """
     section = train.stages[stage]
+    most = inf if section.max_sessions is None else section.max_sessions
     rows: list[Order] = []
     epoch = 0
-    while not _complete(section, epochs=epoch, sessions=sum(map(len, rows))):
+    while epoch != section.epochs and sum(map(len, rows)) < most:
         rng = np.random.default_rng([train.seed, stage, epoch])
         once = oversampled(labels, share=train.oversample, rng=rng)
         repeats = max(1, -(-section.min_epoch_sessions // len(once)))
@@ -72,5 +152,113 @@ def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
     return order[: len(order) - len(order) % train.micro_batch] if train.drop_last else order
 
 
-def _complete(section: StageSection, *, epochs: int, sessions: int) -> bool:
-    return epochs == section.epochs if section.max_sessions is None else sessions >= section.max_sessions
+class Normal(NamedTuple):
+    """What is normal in a training part."""
+
+    lines: Rows
+    """Each line's message, alerts left out; of all lines where labels are not per line."""
+    longest: int
+    """Messages of the longest session."""
+    messages: Rows = _NONE
+    """Distinct messages that are never an alert."""
+    sessions: Sequence[Rows] = ()
+    """Sessions without an alert."""
+
+
+NOTHING = Normal(_NONE, 0)
+"""Of a part in which nothing is looked for."""
+
+
+def normal_part(sessions: Sequence[Rows], alerts: Sequence[Alerts] | None) -> Normal:
+    """What augmentation draws from; without labels per line only `lines` and `longest` are known.
+
+    >>> normal_part([np.array([1, 2]), np.array([2, 3])], [np.array([False, False]), np.array([True, False])])
+    Normal(lines=array([1, 2, 3]), longest=2, messages=array([1, 3]), sessions=[array([1, 2])])
+    """
+    lines, longest = np.concatenate(sessions), max(map(len, sessions))
+    if alerts is None:
+        return Normal(lines, longest)
+    bad = np.concatenate(alerts)
+    sound = [session for session, marked in zip(sessions, alerts, strict=True) if not marked.any()]
+    return Normal(lines[~bad], longest, np.setdiff1d(lines[~bad], lines[bad]), sound)
+
+
+def augmented(
+    session: Rows, alerts: Alerts | None, *, section: StageSection, normal: Normal, rng: np.random.Generator
+) -> tuple[Rows, Alerts | None]:
+    """One session, and which of its messages are alerts, as a stage is to see it this time.
+
+    Args:
+        session: rows of its messages.
+        alerts: which of them are alerts, where that is known.
+        section: the stage: `transplant`, `crop`, `replace_normal`, `insert` and `shuffle_messages`.
+        normal: what is inserted, what messages are replaced with and alerts are set into (`normal_part`).
+        rng: decides.
+    """
+    if section.transplant and alerts is not None and alerts.any() and normal.sessions and rng.random() < section.transplant:
+        session, alerts = _transplanted(session, alerts, host=normal.sessions[int(rng.integers(len(normal.sessions)))], rng=rng)
+    if section.crop and alerts is not None:
+        cropped = _crop(alerts, rng)
+        session, alerts = session[cropped], alerts[cropped]
+    if section.replace_normal and alerts is not None and len(normal.messages):
+        replaced = (rng.random(len(session)) < section.replace_normal) & ~alerts
+        session = np.where(replaced, rng.choice(normal.messages, size=len(session)), session)
+    if section.insert and rng.random() < section.insert:
+        session, alerts = _inserted(session, alerts, normal=normal, rng=rng)
+    if not section.shuffle_messages:
+        return session, alerts
+    order = rng.permutation(len(session))
+    return session[order], None if alerts is None else alerts[order]
+
+
+def beginnings(alerts: Alerts, *, count: int, rng: np.random.Generator) -> list[tuple[int, bool]]:
+    """Lengths of some beginnings of a session, all different and shorter than it, and whether an alert is among them.
+
+    >>> beginnings(np.array([False, False, True, False]), count=9, rng=np.random.default_rng(0))
+    [(1, False), (2, False), (3, True)]
+    """
+    lengths = 1 + np.sort(rng.permutation(len(alerts) - 1)[:count])
+    return [(int(length), bool(alerts[:length].any())) for length in lengths]
+
+
+def with_beginnings(sessions: Sequence[Rows], labels: npt.NDArray[np.bool_], *, alerts: Sequence[Alerts]) -> tuple[list[Rows], Alerts]:
+    """Sessions and their labels, then all beginnings of each, anomalous from the first alert on.
+
+    >>> sessions, bad = with_beginnings([np.array([5, 6, 7])], np.array([True]), alerts=[np.array([False, True, False])])
+    >>> [session.tolist() for session in sessions], bad.tolist()
+    ([[5, 6, 7], [5], [5, 6]], [True, False, True])
+    """
+    every = [beginnings(bad, count=len(bad), rng=np.random.default_rng()) for bad in alerts]  # all of them, whatever is drawn
+    shorter = [session[:length] for session, parts in zip(sessions, every, strict=True) for length, _ in parts]
+    return [*sessions, *shorter], np.concatenate([labels, [anomalous for parts in every for _, anomalous in parts]]).astype(np.bool_)
+
+
+def _transplanted(session: Rows, alerts: Alerts, *, host: Rows, rng: np.random.Generator) -> tuple[Rows, Alerts]:
+    """The alerts of one session at a random place of another one, whose end goes where both would be longer than either."""
+    bad = session[alerts]
+    around = host[: max(len(host), len(session)) - len(bad)]
+    place = rng.integers(len(around) + 1)
+    marks = np.zeros(len(around), dtype=np.bool_)
+    return np.insert(around, place, bad), np.insert(marks, place, np.ones(len(bad), dtype=np.bool_))
+
+
+def _inserted(session: Rows, alerts: Alerts | None, *, normal: Normal, rng: np.random.Generator) -> tuple[Rows, Alerts | None]:
+    """More messages anywhere, each any line's or a copy of the one before it; no session becomes longer than the longest."""
+    count = min(-(-len(session) // _TWENTY), normal.longest - len(session))
+    if count < 1 or not len(normal.lines):
+        return session, alerts
+    places = np.sort(rng.integers(len(session) + 1, size=count))
+    copied = rng.random(count) < 0.5
+    before = np.maximum(places - 1, 0)
+    more = np.where(copied, session[before], rng.choice(normal.lines, size=count))
+    marks = None if alerts is None else np.insert(alerts, places, copied & alerts[before])
+    return np.insert(session, places, more), marks
+
+
+def _crop(alerts: Alerts, rng: np.random.Generator) -> Rows:
+    """Places of a random number of messages, in order; an alert among them where there is one."""
+    order = rng.permutation(len(alerts))
+    if alerts.any():
+        first = rng.choice(np.flatnonzero(alerts))
+        order = np.concatenate([[first], order[order != first]])
+    return np.sort(order[: rng.integers(1, len(alerts) + 1)])

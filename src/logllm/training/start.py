@@ -8,9 +8,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from logllm.metrics import Labels
 from logllm.model.logllm import LogLLM
 from logllm.sessions.message_table import Rows
-from logllm.training.sampler import Labels
 
 _RIDGE = 0.01
 """Penalty on the projector's weights, as a share of the vectors' own squares."""
@@ -52,23 +52,25 @@ def start_with_words(model: LogLLM, messages: Sequence[str], *, vectors: Tensor,
         vectors: theirs, (u, d_enc).
         tokenizer: the decoder's.
     """
-    ids = [np.unique(each) for each in tokenizer(list(messages), add_special_tokens=False)["input_ids"]]
+    tokenised = tokenizer(list(messages), add_special_tokens=False)["input_ids"]
+    ids = [np.unique(tokens) for tokens in tokenised]
     table = model.decoder.model.get_input_embeddings().weight.detach().float()
-    found = np.bincount(np.concatenate(ids).astype(np.int64), minlength=len(table))
-    rarity = torch.from_numpy(np.log((1 + len(messages)) / (1 + found))).to(table)  # (v,)
-    said = torch.zeros((len(messages), table.shape[1]), device=table.device)
+    holding = np.bincount(np.concatenate(ids).astype(np.int64), minlength=len(table))
+    rarity = torch.from_numpy(np.log((1 + len(messages)) / (1 + holding))).to(table)  # (v,)
+    words = torch.zeros((len(messages), table.shape[1]), device=table.device)
     for row, tokens in enumerate(ids):
-        some = torch.from_numpy(tokens.astype(np.int64)).to(table.device)
-        said[row] = rarity[some] @ table[some] / rarity[some].sum().clamp_min(1e-6)
-    said *= table.norm(dim=1).mean() / said.norm(dim=1).mean()  # (u, d_dec)
+        places = torch.from_numpy(tokens.astype(np.int64)).to(table.device)
+        weights = rarity[places]
+        words[row] = weights @ table[places] / weights.sum().clamp_min(1e-6)
+    words *= table.norm(dim=1).mean() / words.norm(dim=1).mean()  # (u, d_dec)
     x = vectors.double()
     x, middle = x - x.mean(0), x.mean(0)
     squares = x.T @ x
     ridge = _RIDGE * squares.diagonal().mean() * torch.eye(len(squares), dtype=x.dtype, device=x.device)
-    weight = torch.linalg.solve(squares + ridge, x.T @ (said - said.mean(0)).double())  # (d_enc, d_dec)
+    weight = torch.linalg.solve(squares + ridge, x.T @ (words - words.mean(0)).double())  # (d_enc, d_dec)
     with torch.no_grad():
         model.projector.weight.copy_(weight.T)
-        model.projector.bias.copy_(said.mean(0) - middle @ weight)
+        model.projector.bias.copy_(words.mean(0) - middle @ weight)
 
 
 def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np.random.Generator) -> Doubts:
@@ -153,9 +155,9 @@ def _held_out(x: Numbers, alerts: Labels, *, own: Numbers, rng: np.random.Genera
         return values
     kind = KMeans(kinds, n_init=1, random_state=int(rng.integers(2**31))).fit_predict(x)
     fold = (rng.permutation(kinds) % _FOLDS)[kind]
-    for each in np.unique(fold):
-        known = fold != each
-        if known.any() and alerts[known].any() and not alerts[known].all():
-            weight, bias = _regression(x[known], alerts[known])
-            values[~known] = x[~known] @ weight + bias
+    for number in np.unique(fold):
+        others = fold != number
+        if others.any() and alerts[others].any() and not alerts[others].all():
+            weight, bias = _regression(x[others], alerts[others])
+            values[~others] = x[~others] @ weight + bias
     return values

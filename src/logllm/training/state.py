@@ -12,9 +12,8 @@ from torch import Tensor
 
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM
+from logllm.runs.manifest import CHECKPOINTS
 from logllm.storage import new_folder, write_atomic
-
-_FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -41,17 +40,31 @@ def save_state(run: Path, model: LogLLM, *, optimizer: Any, position: Position) 
         DataError: the disk is full or cannot be written; after making room, `--resume` goes on.
     """
     parameters = {name: value.detach().contiguous() for name, value in learned(model).items()}
-    with new_folder(run / _FOLDER / f"{position.stage:03d}-{position.step:08d}", force=False) as folder:
+
+    # The optimiser's tensors as `<parameter>.<name>`, and the generators' bytes.
+    optimised = {}
+    for index, slot in optimizer.state_dict()["state"].items():
+        for name, value in slot.items():
+            optimised[f"{index}.{name}"] = value.detach().clone().contiguous()
+    optimised["generator"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        optimised["generator.cuda"] = torch.cuda.get_rng_state()
+
+    name = f"{position.stage:03d}-{position.step:08d}"
+    with new_folder(run / CHECKPOINTS / name, force=False) as folder:
         write_atomic(folder / "parameters.safetensors", lambda path: save_file(parameters, path))
-        write_atomic(folder / "optimizer.safetensors", lambda path: save_file(_flat(optimizer), path))
+        write_atomic(folder / "optimizer.safetensors", lambda path: save_file(optimised, path))
         write_atomic(folder / "position.json", json.dumps(asdict(position)).encode())
-    for older in _checkpoints(run)[:-1]:
+    for older in states(run)[:-1]:
         shutil.rmtree(older, ignore_errors=True)
 
 
-def find_state(run: Path) -> Path | None:
-    """The newest whole checkpoint of a run."""
-    return next(iter(reversed(_checkpoints(run))), None)
+def states(run: Path) -> list[Path]:
+    """Whole checkpoints of a run, oldest first; what a killed process left half made has a name with a dot."""
+    folder = run / CHECKPOINTS
+    if not folder.is_dir():
+        return []
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
 
 
 def position_of(checkpoint: Path) -> Position:
@@ -86,23 +99,3 @@ def restore_optimizer(checkpoint: Path, optimizer: Any) -> None:
         index, _, name = key.partition(".")
         state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
-
-
-def remove_states(run: Path) -> None:
-    """Remove the checkpoints of a finished run."""
-    shutil.rmtree(run / _FOLDER, ignore_errors=True)
-
-
-def _checkpoints(run: Path) -> list[Path]:
-    """Whole checkpoints, oldest first; what a killed process left half made has a name with a dot."""
-    folder = run / _FOLDER
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith(".")) if folder.is_dir() else []
-
-
-def _flat(optimizer: Any) -> dict[str, Tensor]:
-    """Optimiser tensors as `<parameter>.<name>`, and the generators' bytes."""
-    tensors = {f"{index}.{name}": value for index, slot in optimizer.state_dict()["state"].items() for name, value in slot.items()}
-    tensors["generator"] = torch.get_rng_state()
-    if torch.cuda.is_available():
-        tensors["generator.cuda"] = torch.cuda.get_rng_state()
-    return {name: value.detach().clone().contiguous() for name, value in tensors.items()}

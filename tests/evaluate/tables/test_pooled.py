@@ -1,7 +1,6 @@
 """Folds in one: each method's scores over the test sessions of all of them."""
 
 import json
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,10 +89,9 @@ def test_lost_scores_are_said(tmp_path) -> None:
         pooled(cells, tmp_path, reports=reports)
 
 
-def test_folds_are_made_trained_and_written_together(tiny_data, tiny_recipe, tmp_path, monkeypatch) -> None:
+def test_folds_are_made_trained_and_written_together(tiny_data, tiny_recipe, tmp_path) -> None:
     from logllm.evaluate.tables.cell_data import place
 
-    monkeypatch.setattr("logllm.evaluate.tables.running.pooled", partial(pooled, resamples=5))
     commands = []
 
     def stand(command, log) -> Spent:

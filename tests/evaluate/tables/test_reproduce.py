@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.evaluate.tables.budget import scaled, stage_of
 from logllm.evaluate.tables.cell import Cell
-from logllm.evaluate.tables.cell_data import alone, place
+from logllm.evaluate.tables.cell_data import place
 from logllm.evaluate.tables.grid import Asked, grid
 from logllm.evaluate.tables.markdown import markdown
 from logllm.evaluate.tables.overview import page
@@ -354,21 +353,3 @@ def test_a_cells_work_is_told_apart_by_all_that_matters(asked, tmp_path) -> None
     ]
     assert len({cell.slug for cell in (one, *others)}) == 6
     assert Cell(one.place, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug == one.slug
-
-
-def test_two_tables_in_one_folder_make_data_one_after_the_other(tmp_path) -> None:
-    said, order = [], []
-
-    def second() -> None:
-        with alone(tmp_path, watch=said.append):
-            order.append("second")
-
-    with alone(tmp_path, watch=said.append):
-        other = threading.Thread(target=second)
-        other.start()
-        while not said:
-            time.sleep(0.01)
-        order.append("first")
-    other.join()
-    assert order == ["first", "second"]
-    assert said == ["another process makes data here: waiting for it"]

@@ -13,7 +13,7 @@ from tests.tiny_gguf import FILE, write_gguf
 from logllm.errors import ModelError
 from logllm.model.base import weights
 from logllm.model.base.weights import available, locate
-from logllm.runs.fingerprint import fingerprint
+from logllm.storage import fingerprint
 
 
 @pytest.fixture

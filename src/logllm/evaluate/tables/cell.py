@@ -1,14 +1,11 @@
 """One cell of a table: one method, trained and judged on one data set with one seed, in a folder of its own."""
 
-import fcntl
 import hashlib
 import json
-import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +16,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
 from logllm.evaluate.tables.cell_data import Place
 from logllm.evaluate.tables.process import Runner
-from logllm.storage import MANIFEST, write_atomic, write_json
+from logllm.storage import MANIFEST, locked, write_atomic, write_json
 
 LOGLLM = "logllm"
 """The method that is no baseline."""
@@ -105,8 +102,8 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
         ModelError: a command failed; its last words are in the message.
     """
     home = cells / cell.slug
-    home.mkdir(parents=True, exist_ok=True)
-    with _claimed(home) as ours:
+    # The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
+    with locked(home / ".lock") as ours:
         if not ours:
             return None
         run = cell.run(cells)
@@ -133,22 +130,6 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
         }
         write_json(home / REPORT, report)
     return report
-
-
-@contextmanager
-def _claimed(home: Path) -> Iterator[bool]:
-    """Hold a cell's folder, so that no second process works in it; false where another one holds it.
-
-    The commands begun meanwhile inherit the hold: should this process be killed, it lasts as long as they do.
-    """
-    with (home / ".lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            yield False
-            return
-        os.set_inheritable(lock.fileno(), True)
-        yield True
 
 
 def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:

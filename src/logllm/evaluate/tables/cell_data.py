@@ -1,10 +1,7 @@
 """Where a cell's data lies, what they are, and how they are made where they are not given."""
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -52,20 +49,6 @@ class Place(NamedTuple):
         """What the data's manifest says."""
         found: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
         return found
-
-
-@contextmanager
-def alone(folder: Path, *, watch: Callable[[str], None]) -> Iterator[None]:
-    """Wait until no other process makes data for the tables of a folder; commands begun meanwhile go on holding it, should this one be killed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".data.lock").open("wb") as lock:
-        os.set_inheritable(lock.fileno(), True)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            watch("another process makes data here: waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def place(text: str) -> Place:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from logllm.errors import RecipeError
+from logllm.evaluate.plots import blank, saved
 
 _COLOURS = ("#3b6ea5", "#c8553d", "#5a8f5a", "#8d6ab8", "#b8860b", "#4f9da6", "#a0527f", "#6b6b6b", "#2f4858", "#d08770")
 Row = Mapping[str, Any]
@@ -14,21 +14,22 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
     """Draw F1 of a table's finished rows; nothing where none is finished.
 
     Raises:
-        RecipeError: matplotlib is not installed.
+        RecipeError: matplotlib is missing.
     """
     rows = [row for row in found["rows"] if row["seeds"]]
     if not rows:
         return
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as exc:
-        raise RecipeError("plots need matplotlib: pip install 'logllm[study]'") from exc
     kinds = list(dict.fromkeys(row["kind"] for row in rows if row.get("kind")))
     panels = [(data, kind) for data in dict.fromkeys(row["data"] for row in rows) for kind in (kinds or [None])]
     longest = max(sum(row["data"] == data for row in rows) for data, _ in panels)
     lines = found["table"] in ("beta", "unstable")
-    figure = Figure(figsize=(4.5 * len(panels) + 1, 4) if lines else (7, (0.8 + 0.32 * longest) * len(panels)), layout="constrained")
-    grid = figure.subplots(1 if lines else len(panels), len(panels) if lines else 1, squeeze=False, sharey=lines)
+    # Lines stand side by side, bars one below the other.
+    if lines:
+        figure = blank(4.5 * len(panels) + 1, 4)
+        grid = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    else:
+        figure = blank(7, (0.8 + 0.32 * longest) * len(panels))
+        grid = figure.subplots(len(panels), 1, squeeze=False)
     for axes, (data, kind) in zip(grid.flat, panels, strict=True):
         here = [row for row in rows if row["data"] == data and row.get("kind") in (None, kind)]
         if lines:
@@ -37,7 +38,7 @@ def plot(found: Mapping[str, Any], path: Path) -> None:
             _bars(axes, here)
         axes.set_title(", ".join(part for part in (data, kind) if part))
         axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
+    path.write_bytes(saved(figure, "png", dpi=150, metadata={"Software": None}))
 
 
 def _bars(axes: Any, rows: Sequence[Row]) -> None:

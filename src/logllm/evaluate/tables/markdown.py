@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from logllm.counting import plural
+from logllm.counting import figure, plural
 
 TITLES = {
     "main": "LogLLM and other methods",
@@ -87,10 +87,7 @@ def _line(row: Row, *, variants: bool) -> list[str]:
 
 def _figure(over: Mapping[str, float | None], interval: Sequence[float] | None = None) -> str:
     """A figure's mean over seeds, its deviation where there are several, its interval."""
-    if over["mean"] is None:
-        return "-"
-    said = f"{over['mean']:.3f}" + (f" ± {over['sd']:.3f}" if over["sd"] is not None else "")
-    return said + (f" ({interval[0]:.3f}–{interval[1]:.3f})" if interval else "")
+    return figure(over["mean"], interval, deviation=over["sd"], to="–")
 
 
 def _whose(paper: Mapping[str, Any]) -> str:

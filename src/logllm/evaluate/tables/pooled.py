@@ -1,6 +1,7 @@
 """Folds in one: figures over the test sessions of all of them, and how far LogLLM is ahead of each baseline there."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from logllm.evaluate.intervals import intervals
 from logllm.evaluate.paired import paired_difference
 from logllm.evaluate.tables.cell import LOGLLM, Cell
 from logllm.evaluate.tables.results import FIGURES, Reports, spread, widest
-from logllm.metrics import Labels, Scores, average_precision, measure
+from logllm.metrics import Labels, Scores, measure
 
 Folds = npt.NDArray[np.int64]
 """The number of each session's fold."""
@@ -101,8 +102,9 @@ def _figures(seeds: Sequence[Pooled], *, resamples: int) -> dict[str, Any]:
 def _measured(each: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Figures and intervals: verdicts by each fold's own threshold, average precision by the scores."""
     verdicts = each.called.astype(np.float64)
-    figures = measure(verdicts, each.labels, threshold=0.5).to_dict()
-    figures["average_precision"] = average_precision(each.scores, each.labels)
+    figures = asdict(measure(verdicts, each.labels, threshold=0.5))
+    by_scores = measure(each.scores, each.labels, threshold=0.5)
+    figures["average_precision"] = by_scores.average_precision
     by_verdict = intervals(verdicts, each.labels, threshold=0.5, resamples=resamples)
     by_score = intervals(each.scores, each.labels, threshold=0.5, resamples=resamples)
     return figures, {name: (by_score if name == "average_precision" else by_verdict)[name] for name in by_verdict}

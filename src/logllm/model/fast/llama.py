@@ -1,6 +1,6 @@
 """Llama-family decoders for scoring: one pass over a tree of sequences, layer by layer."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from threading import Event
@@ -15,10 +15,8 @@ from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, 
 from logllm.model.fast.rotary import head_width
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
-
-LayerProgress = Callable[[int, int], None]
-"""Told how many of how many layers are done."""
 
 _SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
@@ -110,7 +108,7 @@ class Llama:
         return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
     @torch.inference_mode()
-    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: LayerProgress | None = None) -> Tensor:
+    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None) -> Tensor:
         """Logits of some tokens at the sequences' ends.
 
         Args:
@@ -134,7 +132,7 @@ class Llama:
         found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
         return found
 
-    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: LayerProgress | None) -> None:
+    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: Progress | None) -> None:
         """All layers over all nodes, (n, d_dec), of the last one the keys and values only; a chunk's paths lead through chunks before it.
 
         A lane that has done its part of a layer begins the next one: it waits for what it reads, and no more. Keys and values of

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.model.base.device import device
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import locate
 from logllm.model.checkpoint import ADAPTERS, inside, restored
 from logllm.model.fast.bert import Bert
 from logllm.model.fast.light import Light, LightPart
@@ -20,11 +20,12 @@ from logllm.model.fast.merging import Adapters
 from logllm.model.fast.tokenizer import FileTokenizer
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
+from logllm.progress import Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import PROJECTOR
 
 
-def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Progress | None = None) -> tuple[LogLLM | Light, Any]:
+def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Report | None = None) -> tuple[LogLLM | Light, Any]:
     """A verified run ready for an engine, on a GPU where there is one.
 
     Args:

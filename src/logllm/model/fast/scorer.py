@@ -12,9 +12,9 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from logllm.metrics import Progress
 from logllm.model.batch import MessageTokens
 from logllm.model.fast.engine import Engine
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, occurring
 
 Logits = npt.NDArray[np.float64]

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from logllm.runs import fingerprint as module
-from logllm.runs.fingerprint import fingerprint
+from logllm.storage import fingerprint
 
 
 @pytest.fixture
@@ -19,26 +18,15 @@ def model(tiny_models, tmp_path, monkeypatch) -> Path:
     return Path(shutil.copytree(tiny_models.encoder.weights, tmp_path / "model"))
 
 
-@pytest.fixture
-def read(monkeypatch) -> list[str]:
-    """Names of the files that were read to be hashed."""
-    names, whole = [], module.sha256
-
-    def counted(file: Path) -> str:
-        names.append(file.name)
-        return whole(file)
-
-    monkeypatch.setattr(module, "sha256", counted)
-    return names
-
-
-def test_files_are_read_once_and_again_when_asked(model, read) -> None:
-    first = fingerprint(model)
-    assert sorted(read) == ["config.json", "model.safetensors", "tokenizer.json"]
-    assert fingerprint(model) == first
-    assert len(read) == 3
+def test_files_are_read_once_and_again_when_asked(model, tmp_path) -> None:
+    """What is remembered is believed: another hash in the memory makes another fingerprint, until the files are read again."""
+    first, memory = fingerprint(model), tmp_path / "cache" / "hashes.json"
+    remembered = json.loads(memory.read_text())
+    assert sorted(Path(name).name for name in remembered) == ["config.json", "model.safetensors", "tokenizer.json"]
+    memory.write_text(json.dumps({name: {**entry, "sha256": "0" * 64} for name, entry in remembered.items()}))
+    assert fingerprint(model) != first
     assert fingerprint(model, full=True) == first
-    assert len(read) == 6
+    assert json.loads(memory.read_text()) == remembered
 
 
 def test_a_change_of_one_byte_is_seen(model) -> None:

@@ -20,7 +20,7 @@ FACTS = "fitted.json"
 """File of everything else."""
 
 
-class Fitted(NamedTuple):
+class Learnt(NamedTuple):
     """Arrays and plain facts, both by name."""
 
     arrays: Mapping[str, Array]
