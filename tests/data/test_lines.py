@@ -1,16 +1,13 @@
 """Lines of files, archives, globs and standard input."""
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
-import os
 import random
 import tarfile
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import pytest
 import zstandard
@@ -20,6 +17,7 @@ from hypothesis import strategies as st
 from logllm.data import lines as module
 from logllm.data.lines import LONGEST_LINE, named_files, read_lines
 from logllm.errors import DataError
+from tests.rights import bound_by_rights, folder_of_the_bound
 
 
 def zst(plain):
@@ -215,13 +213,15 @@ def test_a_name_that_no_file_can_have(source):
         named_files([source])
 
 
-def test_a_folder_one_may_not_enter(monkeypatch):
-    def denied(self):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
-
-    monkeypatch.setattr(Path, "is_dir", denied)
-    with pytest.raises(DataError, match=r"^secret/app.log cannot be read: Permission denied$"):
-        named_files(["secret/app.log"])
+def test_a_folder_one_may_not_enter():
+    with folder_of_the_bound() as folder, bound_by_rights():
+        secret = folder / "secret"
+        secret.mkdir()
+        (secret / "app.log").touch()
+        secret.chmod(0)
+        with pytest.raises(DataError, match=r"^/.*/secret/app.log cannot be read: Permission denied$"):
+            named_files([secret / "app.log"])
+        secret.chmod(0o700)
 
 
 def test_standard_input_that_is_closed(monkeypatch):
