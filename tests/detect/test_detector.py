@@ -56,15 +56,14 @@ def line(job: str, message: str, time: int = 1_700_000_000) -> str:
 
 
 def test_each_distinct_session_and_message_is_computed_once(detector) -> None:
-    """What is repeated, and a message that no session holds, cost no operation more."""
+    """What is repeated, and a message that no session holds, cost no operation more. Messages are new in each call, and equally long."""
     distinct = [np.array(session) for session in ([0, 1], [1, 0], [2])]
     repeated = [distinct[place] for place in (0, 1, 0, 2, 0)]
-    messages = pl.Series(["open", "close", "fail", "never used"])
-    detector.score(distinct, messages)  # what every prompt begins with is computed by the first call
+    detector.score(distinct, pl.Series(["lift", "smile", "bake"]))  # what every prompt begins with is computed by the first call
     with FlopCounterMode(display=False) as once:
-        detector.score(distinct, messages[:3])
+        detector.score(distinct, pl.Series(["read", "write", "sync"]))
     with FlopCounterMode(display=False) as again:
-        scores = detector.score(repeated, messages)
+        scores = detector.score(repeated, pl.Series(["open", "close", "fail", "never used"]))
     assert again.get_total_flops() == once.get_total_flops() > 0
     assert scores[0] == scores[2] == scores[4] != scores[1]
 
