@@ -103,12 +103,12 @@ class Folder:
         """Prepared data of a name, in the folder `data/NAME`."""
         out = f"data/{name}"
         done = self.logllm("prepare", *arguments, "--out", out)
-        if done.returncode:
-            return self.keep(f"prepare/{name}", done.stderr)
-        return self.data(f"prepare/{name}", out)
+        return self.data(f"prepare/{name}", out, made=done)
 
-    def data(self, name: str, folder: str) -> Hashes:
-        """Prepared data that is there: its counts, and what its tables hold, however they are packed."""
+    def data(self, name: str, folder: str, *, made: subprocess.CompletedProcess[str]) -> Hashes:
+        """Prepared data that a verb made: its counts, and what its tables hold, however they are packed."""
+        if made.returncode:
+            return self.keep(name, made.stderr)
         manifest = json.loads((self.path / folder / "manifest.json").read_text(encoding="utf-8"))
         hashes = self.keep(f"{name}/manifest", canonical(without(manifest, NOT_COMPARED)))
         for table in sorted((self.path / folder).glob("*.parquet")):
@@ -171,11 +171,8 @@ def packaged_data(folder: Folder) -> Hashes:
     hashes |= folder.prepare("postgres-changed", "postgres", "--test-raw", "changed")
     hashes |= folder.prepare("postgres-redacted", "--raw", "logs/test.log.xz", "--labels", "logs/test.labels.csv", "--redact")
     hashes |= folder.prepare("postgres-five-minutes", "--raw", "logs/test.log.xz", "--labels", "logs/test.labels.csv", "--window", "5m")
-    folder.logllm("perturb", "data/postgres", "--out", "data/postgres-reworded", "--kind", "reword", "--ratio", "0.2")
-    hashes |= folder.data("perturb/postgres", "data/postgres-reworded")
-    folder.logllm("folds", "data/postgres-five-minutes", "--parts", "3", "--out", "data/postgres-folds")
-    for fold in ("fold-1", "fold-2"):
-        hashes |= folder.data(f"folds/postgres/{fold}", f"data/postgres-folds/{fold}")
+    altered = folder.logllm("perturb", "data/postgres", "--out", "data/postgres-reworded", "--kind", "reword", "--ratio", "0.2")
+    hashes |= folder.data("perturb/postgres", "data/postgres-reworded", made=altered)
     return hashes
 
 
@@ -201,6 +198,9 @@ def windows(folder: Folder) -> Hashes:
         hashes |= folder.detect(f"bgl/{name}/standard-input", f"runs/bgl-{name}", "-", standard_input="logs/BGL_6135.jsonl")
     hashes |= folder.train("bgl-lines", "logistic-lines", data="data/bgl-count")
     hashes |= folder.detect("bgl/lines", "runs/bgl-lines", "logs/BGL_6135.jsonl.gz")
+    cut = folder.logllm("folds", "data/bgl-count", "--parts", "3", "--out", "data/bgl-folds")
+    for fold in ("fold-1", "fold-2"):
+        hashes |= folder.data(f"folds/bgl/{fold}", f"data/bgl-folds/{fold}", made=cut)
     hashes |= folder.prepare("bgl-first", "bgl", "--raw", "logs/BGL_first10k.log.gz")
     hashes |= folder.prepare("thunderbird", "thunderbird", "--raw", "logs/Thunderbird_19350.log.gz", "--split", "random")
     return hashes
