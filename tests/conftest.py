@@ -129,6 +129,12 @@ def authors(tiny_models, tmp_path):
 
 
 @pytest.fixture
+def small_products(monkeypatch) -> None:
+    """The machine's peak is measured with small matrices: a tiny model is not worth the seconds that large ones take."""
+    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
+
+
+@pytest.fixture
 def site(monkeypatch):
     """A server on this machine that answers as it is told."""
     from tests.site import serving
