@@ -1,6 +1,8 @@
 """What many tests need: one thread, tiny models, tiny prepared data."""
 
+import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -100,6 +102,20 @@ def tiny_run(tiny_recipe, tiny_data, tmp_path_factory):
     return out
 
 
+@pytest.fixture(scope="session")
+def plain_run(tiny_run, tiny_data, tmp_path_factory):
+    """The run of the recipe `tiny` for lines that a pattern reads, as the published way wants them, and the made log in such lines."""
+    folder = tmp_path_factory.mktemp("plain")
+    run, log = shutil.copytree(tiny_run, folder / "tiny"), folder / "app.log"
+    manifest = json.loads((run / "manifest.json").read_text())
+    pattern = {"kind": "pattern", "pattern": "(?<time>[0-9]+) (?<job>[^ ]+) (?<message>.*)"}
+    manifest["data"]["prepare"]["format"] |= pattern
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    rows = [json.loads(line) for line in (tiny_data.parent / "app.jsonl").read_text().splitlines()]
+    log.write_text("".join(f"{row['time']} {row['job']} {row['message']}\n" for row in rows))
+    return run, log
+
+
 @pytest.fixture
 def by_line(tmp_path):
     """Prepared data of small sessions of a made log, the lines labelled that are chosen."""
@@ -132,6 +148,18 @@ def authors(tiny_models, tmp_path):
 
     (tmp_path / "ft_model_bgl").mkdir()
     return tmp_path / "ft_model_bgl", make_released(tmp_path / "ft_model_bgl", tiny_models)
+
+
+@pytest.fixture
+def small_products(monkeypatch) -> None:
+    """The machine's peak is measured with small matrices: a tiny model is not worth the seconds that large ones take."""
+    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
+
+
+@pytest.fixture
+def program(monkeypatch):
+    """Sets what a program in this process was called with."""
+    return lambda *words: monkeypatch.setattr("sys.argv", [str(word) for word in words])
 
 
 @pytest.fixture

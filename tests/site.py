@@ -16,8 +16,8 @@ class Site:
     content: bytes = b""
     plan: list[dict] = field(default_factory=list)
     """One entry an answer, the last for all that follow: `until` (the place in the file where the connection ends), `announces` (a length), `status`,
-    `ranges` (False: all of it is sent again; or a status to refuse with), `tag`, `hangs` (seconds, before the first byte), `lingers` (after the
-    last), `chunked`."""
+    `ranges` (False: all of it is sent again; or a status to refuse with), `claims` (where a part is said to begin), `tag`, `hangs` (seconds, before
+    the first byte), `lingers` (after the last), `chunked`."""
     asked: list[str | None] = field(default_factory=list)
     """The range that each request asked for."""
     over: threading.Event = field(default_factory=threading.Event)
@@ -40,11 +40,11 @@ class Handler(BaseHTTPRequestHandler):
             status = answer["ranges"]
         body = site.content[start:] if status < 300 else b""
         self.send_response(status)
+        part = f"bytes {answer.get('claims', start)}-{total - 1}/{total}"
+        beyond = None if "ranges" in answer else f"bytes */{total}"
         headers = {
             "ETag": answer.get("tag"),
-            "Content-Range": {206: f"bytes {start}-{total - 1}/{total}", 416: None if "ranges" in answer else f"bytes */{total}"}.get(
-                status
-            ),
+            "Content-Range": {206: part, 416: beyond}.get(status),
             "Transfer-Encoding": "chunked" if "chunked" in answer else None,
             "Content-Length": None if "chunked" in answer else str(answer.get("announces", len(body))),
         }

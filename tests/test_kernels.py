@@ -4,8 +4,7 @@ import pytest
 from kernels import KINDS, measure
 
 
-def test_every_kernels_share_is_told(tiny_run, tiny_data, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
+def test_every_kernels_share_is_told(tiny_run, tiny_data, small_products) -> None:
     found = measure(tiny_run, tiny_data, sessions=5, messages=3)
     for part in found.values():
         assert set(part["kernels"]) == {*KINDS, "the rest"}

@@ -1,14 +1,14 @@
 """The page of measurements is made from them, and what each saving gains is measured on the way."""
 
 import json
+import shutil
+import subprocess
+import sys
 
 import performance
 import pytest
 import savings
-import side_by_side
-from plain_path import masker
 
-from logllm.config.mask import MaskSection
 from tests.cli.test_bench import REPORT
 
 SPREAD = {"median": 40.0, "lowest": 38.5, "highest": 44.0}
@@ -96,42 +96,44 @@ def test_the_page_tells_every_measurement() -> None:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """Measurements in a folder."""
-    (tmp_path / "performance").mkdir()
-    monkeypatch.setattr(performance, "FOLDER", tmp_path / "performance")
-    monkeypatch.setattr(performance, "PAGE", tmp_path / "performance.md")
+def checkout(tmp_path):
+    """A checkout with measurements and what makes a page of them."""
+    (tmp_path / "benchmarks").mkdir()
+    shutil.copy(performance.__file__, tmp_path / "benchmarks")
+    (tmp_path / "docs" / "performance").mkdir(parents=True)
     for name, figures in FOUND.items():
-        (tmp_path / "performance" / f"{name}.json").write_text(json.dumps(figures))
+        (tmp_path / "docs" / "performance" / f"{name}.json").write_text(json.dumps(figures))
     return tmp_path
 
 
-def test_a_page_that_is_not_current_is_found(folder, monkeypatch) -> None:
-    monkeypatch.setattr("sys.argv", ["performance", "--check"])
-    assert performance.main() == 1
-    (folder / "performance.md").write_text(performance.page(FOUND))
-    assert performance.main() == 0
-    (folder / "performance" / "train-hdfs.json").unlink()
-    assert performance.main() == 1
+def made(checkout, *options) -> int:
+    """Exit code of the program there."""
+    return subprocess.run(
+        [sys.executable, checkout / "benchmarks" / "performance.py", *options], capture_output=True, check=False
+    ).returncode
 
 
-def test_plots(folder, monkeypatch) -> None:
+def test_a_page_that_is_not_current_is_found(checkout) -> None:
+    assert made(checkout, "--check") == 1
+    (checkout / "docs" / "performance.md").write_text(performance.page(FOUND))
+    assert made(checkout, "--check") == 0
+    (checkout / "docs" / "performance" / "train-hdfs.json").unlink()
+    assert made(checkout, "--check") == 1
+
+
+def test_plots(checkout) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra dev")
-    monkeypatch.setattr("sys.argv", ["performance"])
-    assert performance.main() == 0
-    drawn = {path.name: path.read_text() for path in folder.rglob("*.svg")}
+    assert made(checkout) == 0
+    drawn = {path.name: path.read_text() for path in checkout.rglob("*.svg")}
     assert drawn.keys() == {"ratios.svg", "savings-hdfs.svg"}
-    assert performance.main() == 0
-    assert drawn == {path.name: path.read_text() for path in folder.rglob("*.svg")}
+    assert made(checkout) == 0
+    assert drawn == {path.name: path.read_text() for path in checkout.rglob("*.svg")}
 
 
-def test_savings(tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
-    grouped: dict[str, list[str]] = {}
-    for line in map(json.loads, (tiny_data.parent / "app.jsonl").read_text().splitlines()):
-        grouped.setdefault(line["job"], []).append(masker(MaskSection())(line["message"]))
-    monkeypatch.setattr(side_by_side, "read_sessions", lambda log, settings: grouped)
-    log, out = str(tiny_data.parent / "app.jsonl"), tmp_path / "found.json"
-    monkeypatch.setattr("sys.argv", ["savings", str(tiny_run), log, "--sessions", "20", "--out", str(out)])
+def test_savings(plain_run, tmp_path, program) -> None:
+    run, log = plain_run
+    out = tmp_path / "found.json"
+    program("savings", run, log, "--sessions", "20", "--out", out)
     savings.main()
     found = json.loads(out.read_text())
     assert (found["kind"], found["sessions"], found["timed"]) == ("savings", 120, 20)

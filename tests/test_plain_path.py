@@ -137,19 +137,13 @@ def test_its_loss_is_ours_over_the_answers_tokens(tiny_run, sessions) -> None:
 
 
 @pytest.mark.parametrize("what", ["score", "verdicts", "train"])
-def test_side_by_side(what, tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
-    """The comparison runs and its figures hang together; the made log is JSON, which the plain path is told as a pattern here."""
+def test_side_by_side(what, plain_run, tiny_data, small_products, tmp_path, program) -> None:
+    """The comparison runs and its figures hang together."""
     import side_by_side
 
-    lines = [json.loads(line) for line in (tiny_data.parent / "app.jsonl").read_text().splitlines()]
-    grouped: dict[str, list[str]] = {}
-    for line in lines:
-        grouped.setdefault(line["job"], []).append(masker(MaskSection())(line["message"]))
-    monkeypatch.setattr(side_by_side, "read_sessions", lambda log, settings: grouped)
-    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
-    where = tiny_data if what == "train" else tiny_data.parent / "app.jsonl"
+    run, log = plain_run
     small = ["--slices", "2", "--sessions", "5", "--steps", "2"]
-    monkeypatch.setattr("sys.argv", ["side_by_side", what, str(tiny_run), str(where), *small, "--out", str(tmp_path / "found.json")])
+    program("side_by_side", what, run, tiny_data if what == "train" else log, *small, "--out", tmp_path / "found.json")
     side_by_side.main()
     found = json.loads((tmp_path / "found.json").read_text())
     assert (found["kind"], found["recipe"]) == (what, "tiny")

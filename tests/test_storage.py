@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -148,17 +150,35 @@ def test_a_link_to_a_folder_stays_one(tmp_path):
     assert names(tmp_path / "elsewhere") == ["link"]
 
 
-def test_what_cannot_be_replaced_comes_back(tmp_path, monkeypatch):
+class Renames:
+    """Renames of this process, as the interpreter tells of them; one of a name may be let fail, as on a device that fails."""
+
+    def __init__(self) -> None:
+        self.sources: list[Path] = []
+        self.failing: str | None = None
+        self.over = False  # a hook stays for as long as the process
+        sys.addaudithook(self)
+
+    def __call__(self, event, arguments):
+        if self.over or event != "os.rename":
+            return
+        source = Path(arguments[0])
+        self.sources.append(source)
+        if source.name == self.failing and source.parent.name.endswith(".tmp"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.fixture
+def renames() -> Iterator[Renames]:
+    watched = Renames()
+    yield watched
+    watched.over = True
+
+
+def test_what_cannot_be_replaced_comes_back(tmp_path, renames):
     out = tmp_path / "out"
     fill(out, "one")
-    replace = Path.replace
-
-    def fails(self, target):
-        if self.name == MANIFEST and self.parent.name.endswith(".tmp"):
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", fails)
+    renames.failing = MANIFEST
     with pytest.raises(DataError, match="out cannot be written: Input/output error"):
         fill(out, "two", force=True)
     assert names(tmp_path) == ["out"]
@@ -173,22 +193,16 @@ def test_a_full_disk_inside_safetensors_is_told_as_one(tmp_path) -> None:
         raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
 
-def test_a_manifest_goes_first_and_comes_last(tmp_path, monkeypatch):
+def test_a_manifest_goes_first_and_comes_last(tmp_path, renames):
     """Whatever moment a process is killed at, a manifest vouches for what is there."""
     with new_folder(tmp_path / "out", force=False) as folder:
         for name, text in (("a", "old"), (MANIFEST, written()), ("z", "old")):
             (folder / name).write_text(text)
-    moved, replace = [], Path.replace
-
-    def watched(self, target):
-        moved.append((self.parent.name, self.name))
-        return replace(self, target)
-
-    monkeypatch.setattr(Path, "replace", watched)
+    renames.sources.clear()
     with new_folder(tmp_path / "out", force=True) as folder:
         for name, text in (("a", "new"), (MANIFEST, written()), ("z", "new")):
             (folder / name).write_text(text)
-    came = [name for parent, name in moved if parent.endswith(".tmp")]
-    assert came[-1] == MANIFEST
-    went = [name for parent, name in moved if parent == "out"]
-    assert went[0] == MANIFEST
+    came = [path.name for path in renames.sources if path.parent.name.endswith(".tmp")]
+    went = [path.name for path in renames.sources if path.parent.name == "out"]
+    assert sorted(came) == sorted(went) == sorted(["a", MANIFEST, "z"])
+    assert came[-1] == went[0] == MANIFEST

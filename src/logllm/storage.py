@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -250,11 +251,14 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, PolarsError, SafetensorError) as exc:
-        number = exc.errno if isinstance(exc, OSError) else None
+        wrapped = re.search(r"\(os error (\d+)\)", str(exc))  # how libraries written in Rust say it
+        number = exc.errno if isinstance(exc, OSError) else wrapped and int(wrapped[1])
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
             raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
         if isinstance(exc, OSError):
             raise DataError(f"{path} cannot be written: {exc.strerror or exc}") from exc
+        if number is not None:
+            raise DataError(f"{path} cannot be written: {os.strerror(number)}") from exc
         raise
 
 

@@ -1,17 +1,10 @@
 """Simpler methods on the command line: runs as all others, and the old verb that says the new words."""
 
 import json
-from functools import partial
 
 import pytest
 
-from logllm.evaluate.intervals import intervals
 from logllm.methods.registry import names
-
-
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch) -> None:
-    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
 
 
 @pytest.fixture

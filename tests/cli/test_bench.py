@@ -1,6 +1,6 @@
 """The verb `bench`; what it measures has its own tests in tests/bench."""
 
-import json
+from logllm.cli.bench import draw
 
 REPORT = {
     "run": "a",
@@ -29,17 +29,14 @@ REPORT = {
 }
 
 
-def test_one_object_for_programs_and_tables_for_people(logllm, monkeypatch) -> None:
-    asked = []
-    monkeypatch.setattr("logllm.bench.speed.bench", lambda run, inputs, **options: asked.append((str(run), inputs)) or REPORT)
-    done = logllm("bench", "runs/a", "a.log", "b.log", "--json")
-    assert done.code == 0, done.err
-    assert asked == [("runs/a", ["a.log", "b.log"])]
-    assert json.loads(done.out) == REPORT
+def test_the_tables_tell_every_figure(capfd) -> None:
+    """What `--json` prints for programs is shown where a bench is run: tests/cli/test_leaks.py."""
+    draw(REPORT)
+    done = capfd.readouterr()
     for words in ("100,000 lines/s", "0.88", "160, 150 GFLOP/s on 2 threads", "encoder + projector", "12.3", "decoder in bfloat16",
                   "88 of 120 sessions", "1.20 GB at the peak", "ten lines in 6.2 s"):  # fmt: skip
         assert words in done.err, words
-    assert logllm("bench", "runs/a", "a.log").out == ""
+    assert done.out == ""
 
 
 def test_what_cannot_be_measured_is_refused(logllm, tiny_run) -> None:

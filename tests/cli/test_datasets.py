@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from logllm.cli import prepare as verb
 from logllm.datasets.prepare import prepare
 from logllm.datasets.prepared import Prepared
 from logllm.datasets.public import CATALOG, paper_settings
@@ -105,14 +104,17 @@ def test_what_is_here_is_not_fetched_again(logllm, small_liberty, tmp_path, cach
 
 
 @pytest.mark.parametrize(("answer", "code"), [(None, 2), ("n\n", 1), ("y\n", 0), ("--yes", 0)])
-def test_gigabytes_need_a_yes(logllm, small_liberty, tmp_path, monkeypatch, answer, code) -> None:
+def test_gigabytes_need_a_yes(logllm, small_liberty, site, tmp_path, monkeypatch, answer, code) -> None:
+    """The server announces two of them when it is asked how many there are; those that come are fewer."""
+
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
             return answer is not None
 
-    monkeypatch.setattr(verb, "_MUCH", 10)
-    monkeypatch.setattr("sys.stdin", Terminal(answer or ""))
-    said = logllm("prepare", "liberty", "--out", tmp_path / "data", *(["--yes"] if answer == "--yes" else []))
+    site.content, site.plan = (tmp_path / "liberty2.gz").read_bytes(), [{"announces": 2_000_000_000}, {}]
+    monkeypatch.setenv("LOGLLM_DATASETS", site.url)
+    options = ["--yes"] if answer == "--yes" else []
+    said = logllm("prepare", "liberty", "--out", tmp_path / "data", *options, stdin=Terminal(answer or ""))
     assert said.code == code
     assert (tmp_path / "data").exists() == (code == 0)
     assert ("to fetch: say --yes" in said.err) == (answer is None)

@@ -1,9 +1,13 @@
 """An installation without the extra `train` judges, and says what to install where it cannot go on."""
 
 import json
+import shutil
 import sys
 
 import pytest
+
+from logllm.config.recipe import Recipe
+from logllm.model.checkpoint import base_models
 
 TRAINING = ("accelerate", "peft", "sklearn", "transformers")
 
@@ -40,8 +44,21 @@ def test_check_names_it_too(judge_only, logllm, tiny_data, tmp_path) -> None:
     assert "pip install 'logllm[train]'" in outcome.err
 
 
-def test_another_architecture_names_it_too(judge_only, logllm, tiny_run, tiny_data, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.model.fast.loading.light_model", lambda *_, **__: None)
-    outcome = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl", "--no-cache")
+@pytest.fixture
+def other_run(tiny_run, tiny_models, tmp_path):
+    """A run whose decoder is of an architecture that passes of our own do not serve."""
+    run, decoder = shutil.copytree(tiny_run, tmp_path / "run"), shutil.copytree(tiny_models.decoder.weights, tmp_path / "decoder")
+    config = json.loads((decoder / "config.json").read_text())
+    (decoder / "config.json").write_text(json.dumps(config | {"model_type": "granite", "architectures": ["GraniteForCausalLM"]}))
+    recipe = (run / "recipe.toml").read_text().replace(tiny_models.decoder.weights, str(decoder))
+    (run / "recipe.toml").write_text(recipe)
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["base_models"] = base_models(Recipe.load(run / "recipe.toml").model)
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    return run
+
+
+def test_another_architecture_names_it_too(judge_only, logllm, other_run, tiny_data) -> None:
+    outcome = logllm("detect", other_run, tiny_data.parent / "app.jsonl", "--no-cache")
     assert outcome.code == 2
     assert "pip install 'logllm[train]'" in outcome.err

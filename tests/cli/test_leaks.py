@@ -143,13 +143,11 @@ def leaks(secrets: list[str], places: Iterator[tuple[str, str]]) -> set[str]:
 
 
 @pytest.fixture
-def all_written(logllm, tmp_path, tiny_models, monkeypatch):
+def all_written(logllm, tmp_path, tiny_models, small_products, monkeypatch):
     """Prepare, train, evaluate, detect and measure a log; everything that was written."""
     scratch = tmp_path / "temporary"
     scratch.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    monkeypatch.setattr("logllm.bench.speed._start_seconds", lambda run, sources, encoding: None)  # another process, which pays its imports
-    monkeypatch.setattr("logllm.bench.work.GEMM_SIZE", 64)
     models = [f"--set=model.{part}.weights={getattr(tiny_models, part).weights}" for part in ("encoder", "decoder")]
 
     def run(form: str, *, prepare: bool, detect: bool) -> tuple[list[str], list[tuple[str, str]], list[str]]:
@@ -170,6 +168,8 @@ def all_written(logllm, tmp_path, tiny_models, monkeypatch):
         for call in calls if form == "syslog" else calls[:4]:
             done = logllm(*call)
             assert done.code == 0, done.err
+            if call[0] == "bench":  # one object for programs
+                assert json.loads(done.out)["end_to_end"]["sessions"] == len(planted())
             streams += [(call[0], done.out), (call[0], done.err)]
         found = [*streams, *written(place), *written(tmp_path / "cached"), *written(scratch)]
         return secrets, found, [line for name, text in streams if name == "detect" for line in text.splitlines() if line.startswith("{")]

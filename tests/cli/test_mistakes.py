@@ -2,14 +2,16 @@
 
 import json
 import os
-from contextlib import suppress
-from io import BytesIO, StringIO
+import subprocess
+import sys
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from logllm.errors import DataError
+from logllm.methods.registry import recipe_for
+from logllm.methods.train import train
 from logllm.storage import MANIFEST
 
 
@@ -38,25 +40,55 @@ def test_force_replaces_only_what_the_verb_writes(logllm, tiny_run, tiny_data, t
     assert [(path.name, path.read_text()) for path in out.iterdir()] == [(MANIFEST, manifest)]
 
 
+def in_a_process(*arguments, stdout):
+    """The command in a process of its own, whose standard output is somewhere else."""
+    command = [sys.executable, "-m", "logllm", *map(str, arguments)]
+    return subprocess.run(command, stdout=stdout, stderr=subprocess.PIPE, text=True, check=False)
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's device that is always full")
 @pytest.mark.parametrize("command", [["show", "recipe", "small"], ["show", "run", "RUN"], ["--help"]], ids=lambda command: command[0])
-def test_output_that_finds_no_room(logllm, monkeypatch, tiny_run, command) -> None:
+def test_output_that_finds_no_room(tiny_run, command) -> None:
     with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr("sys.stdout", full)
-        outcome = logllm(*(tiny_run if part == "RUN" else part for part in command))
-    assert (outcome.code, outcome.err) == (2, "logllm: something cannot be read or written: No space left on device\n")
+        done = in_a_process(*(tiny_run if part == "RUN" else part for part in command), stdout=full)
+    assert (done.returncode, done.stderr) == (2, "logllm: something cannot be read or written: No space left on device\n")
 
 
 @pytest.mark.parametrize("command", [["recipe", "small"], ["run", "RUN"]], ids=lambda command: command[0])
-def test_a_reader_that_has_gone_is_no_error(logllm, monkeypatch, tiny_run, command) -> None:
+def test_a_reader_that_has_gone_is_no_error(tiny_run, command) -> None:
     ours, theirs = os.pipe()
     os.close(ours)
-    gone, said = os.fdopen(theirs, "w"), StringIO()
-    monkeypatch.setattr("sys.stdout", gone)
-    monkeypatch.setattr("sys.stderr", said)
-    assert logllm("show", *(tiny_run if part == "RUN" else part for part in command)).code == 0
-    with suppress(BrokenPipeError):
-        gone.close()
+    done = in_a_process("show", *(tiny_run if part == "RUN" else part for part in command), stdout=theirs)
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+FAULTY = """
+from logllm.methods.unseen import Unseen
+
+class Faulty(Unseen):
+    error = None
+
+    def score(self, sessions, messages, *, progress=None):
+        if self.error is not None:
+            raise self.error
+        return super().score(sessions, messages, progress=progress)
+"""
+
+
+@pytest.fixture(scope="module")
+def faulty(tiny_data, tmp_path_factory):
+    """A method that another package brings, which fails as it is told to, and a run of it."""
+    home = tmp_path_factory.mktemp("faulty")
+    info = home / "faulty-1.0.dist-info"
+    info.mkdir()
+    (home / "faulty.py").write_text(FAULTY)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: faulty\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[logllm.methods]\nfaulty = faulty:Faulty\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(home)
+        train(recipe_for("faulty"), tiny_data, out=home / "run")
+        yield import_module("faulty").Faulty, home / "run"
 
 
 @pytest.mark.parametrize("verbose", [[], ["-v"]])
@@ -70,12 +102,10 @@ def test_a_reader_that_has_gone_is_no_error(logllm, monkeypatch, tiny_run, comma
     ],
     ids=lambda value: type(value).__name__,
 )
-def test_whatever_happens_is_not_called_an_anomaly(logllm, monkeypatch, verbose, error, said) -> None:
-    def fails(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr("logllm.config.recipe.Recipe.load", fails)
-    outcome = logllm(*verbose, "show", "recipe", "small")
+def test_whatever_happens_is_not_called_an_anomaly(logllm, faulty, tiny_data, verbose, error, said) -> None:
+    method, run = faulty
+    method.error = error
+    outcome = logllm(*verbose, "detect", run, tiny_data.parent / "app.jsonl")
     assert (outcome.code, outcome.out) == (2, "")
     if verbose or said.startswith("Traceback"):
         assert outcome.err.startswith("Traceback (most recent call last):\n")
@@ -87,13 +117,11 @@ def test_whatever_happens_is_not_called_an_anomaly(logllm, monkeypatch, verbose,
 @pytest.mark.parametrize(
     "verb", [["show", "mask", "-"], ["prepare", "--raw", "-", "--out", "OUT"], ["prepare", "plain", "--raw", "-", "--out", "OUT"]]
 )
-def test_standard_input_that_is_closed(logllm, monkeypatch, tmp_path, verb) -> None:
-    monkeypatch.setattr("sys.stdin", None)
+def test_standard_input_that_is_closed(logllm, tmp_path, verb) -> None:
     outcome = logllm(*(tmp_path / "out" if part == "OUT" else part for part in verb))
     assert (outcome.code, outcome.out, outcome.err) == (2, "", "logllm: - holds no lines\n")
 
 
-def test_masking_reads_lines_as_prepare_does(logllm, monkeypatch) -> None:
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=BytesIO(b"a\xff 12ms\r\n\non Monday")))
-    outcome = logllm("show", "mask", "-")
+def test_masking_reads_lines_as_prepare_does(logllm) -> None:
+    outcome = logllm("show", "mask", "-", stdin=b"a\xff 12ms\r\n\non Monday")
     assert (outcome.code, outcome.out) == (0, "a\N{REPLACEMENT CHARACTER} <*>\n\non <*>\n")

@@ -1,31 +1,28 @@
 """`logllm evaluate --report`: what is printed is what is written."""
 
 import json
-from functools import partial
+import re
 
 import pytest
-
-from logllm.evaluate.intervals import intervals
+from tests.tiny import make_log
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 
 
-@pytest.fixture(autouse=True)
-def _few_resamples(monkeypatch):
-    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
-
-
 @pytest.fixture
-def rivals(monkeypatch):
-    """Trivial baselines of known figures."""
-    figures = {"f1": 0.7, "average_precision": 0.8, "precision": 0.6, "recall": 0.9, "intervals": {}, "unseen": None, "fp": 1, "fn": 2}
-    monkeypatch.setattr(
-        "logllm.evaluate.trivial.trivial",
-        lambda data: {"baselines": {"tree-counts": figures}, "not_judged": {"unseen": "no session is normal"}},
-    )
+def all_anomalous_first(logllm, tmp_path):
+    """Prepared data that nothing can be learnt from: only the last sessions, which are the test part, hold normal ones."""
+    lines, labels = make_log(sessions=40, seed=5)
+    (tmp_path / "app.jsonl").write_text("\n".join(lines))
+    rows = [f"{key},{'anomalous' if place < 32 else label}\n" for place, (key, label) in enumerate(labels)]
+    (tmp_path / "labels.csv").write_text("session,label\n" + "".join(rows))
+    log = ["--raw", tmp_path / "app.jsonl", "--labels", tmp_path / "labels.csv", "--format", "json", "--key-field", "job"]
+    times = ["--time", "time", "--time-format", "epoch", "--split", "time", "--validation", "0"]
+    done = logllm("prepare", *log, *times, "--out", tmp_path / "one-sided")
+    assert done.code == 0, done.err
+    return tmp_path / "one-sided"
 
 
-@pytest.mark.usefixtures("rivals")
 def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -> None:
     folder = tmp_path / "report"
     done = logllm("evaluate", tiny_run, "--data", tiny_data, "--report", folder, "--json")
@@ -35,10 +32,10 @@ def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -
     page = (folder / "report.html").read_text()
     assert report["run"]["base_models"]["encoder"]["sha256"] in page
     assert report["fingerprint"] == json.loads((tiny_data / "manifest.json").read_text())["fingerprint"]
-    assert "tree-counts" in page
-    assert "tree-counts" in done.err
-    for said in (page, done.err):
-        assert "the trivial baseline unseen is missing: no session is normal" in said
+    assert report["baselines"].keys() == {"tree-counts", "logistic-words", "unseen"}
+    for name in report["baselines"]:
+        assert name in page
+        assert name in done.err
     assert report["warnings"]
     assert done.err.count("doubt: ") == len(report["warnings"])
 
@@ -47,6 +44,13 @@ def test_the_verb_writes_what_it_prints(logllm, tiny_run, tiny_data, tmp_path) -
     assert "--force" in again.err
     assert logllm("evaluate", tiny_run, "--data", tiny_data, "--split", "validation", "--report", folder, "--force").code == 0
     assert json.loads((folder / "report.json").read_text())["baselines"] == {}  # they are judged on the test part
+
+
+def test_a_baseline_that_cannot_learn_is_named_with_its_reason(logllm, tiny_run, all_anomalous_first, tmp_path) -> None:
+    done = logllm("evaluate", tiny_run, "--data", all_anomalous_first, "--report", tmp_path / "report")
+    assert done.code == 0, done.err
+    for text in ((tmp_path / "report" / "report.html").read_text(), done.err):
+        assert re.search("the trivial baseline unseen is missing: no session to learn from is normal", text)
 
 
 def test_without_a_report_the_doubts_are_said_too(logllm, tiny_run, tiny_data) -> None:

@@ -2,27 +2,30 @@
 
 import json
 import shutil
-from functools import partial
 
 import pytest
 
-from logllm.evaluate.intervals import intervals
+from logllm.config.recipe import Recipe
+from logllm.evaluate.tables.cell_data import place
+from logllm.evaluate.tables.grid import Asked
 from logllm.evaluate.tables.process import Spent
+from logllm.evaluate.tables.running import opened
+from logllm.evaluate.tables.running import run as work
 
 
 @pytest.fixture
-def here(logllm, monkeypatch):
-    """Commands of the cells in this process; the reproduction's own output is written after theirs."""
+def here(logllm):
+    """Runs commands of the cells in this process: those of their own would pay for their imports each time."""
 
-    def run(_, arguments, log) -> Spent:
+    def run(arguments, log) -> Spent:
         done = logllm(*arguments)
         return Spent(0.1, 10**8, done.code, done.out, done.err.strip().rpartition("\n")[2])
 
-    monkeypatch.setattr("logllm.evaluate.tables.process.Processes.run", run)
-    monkeypatch.setattr("logllm.evaluate.evaluation.intervals", partial(intervals, resamples=20))
+    return run
 
 
 def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, tmp_path) -> None:
+    """They are worked off here; then the command line, with options that mean the same, finds them done."""
     weights = [f"model.{part}.weights={getattr(tiny_models, part).weights}" for part in ("encoder", "decoder")]
     options = [
         "--data",
@@ -38,8 +41,12 @@ def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, 
         "--sessions",
         24,
     ]
+    recipe = Recipe.load("tiny", overrides=weights)
+    asked = Asked("stages", (place(f"made={tiny_data}"),), recipe, sessions=24)
+    worked = work(opened(asked, tmp_path, command="as in the test"), only="3/", watch=lambda text: None, runner=here)
     done = logllm("reproduce", "stages", *options, "--only", "3/", "--json")
     assert done.code == 0, done.err
+    assert json.loads(done.out)["rows"] == json.loads(json.dumps(worked["rows"]))
     found = json.loads(done.out)
     assert found["missing"] == 3
     assert [(cell["variant"], cell["state"]) for cell in found["cells"] if cell["state"] == "done"] == [

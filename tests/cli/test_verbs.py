@@ -1,15 +1,15 @@
 """The verbs, from a raw log to verdicts, with tiny models."""
 
-import io
 import json
 import os
 import re
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
+from contextlib import closing
 
 import pytest
 from tests.tiny import make_log
@@ -79,25 +79,33 @@ def test_detect_gives_evaluates_verdicts(logllm, tiny_run, tiny_data) -> None:
     assert {session: found[session] for session in scores} == pytest.approx(scores, abs=1e-6)
 
 
-def test_a_second_detect_takes_every_score_from_the_cache(logllm, tiny_run, tiny_data, monkeypatch, tmp_path) -> None:
-    log = tiny_data.parent / "app.jsonl"
+def test_a_second_detect_takes_every_score_from_the_cache(logllm, tiny_run, tiny_data, tiny_models, tmp_path) -> None:
+    """The run is elsewhere, and its base models are gone: there is nothing to load them for."""
+    log, elsewhere = tiny_data.parent / "app.jsonl", shutil.copytree(tiny_run, tmp_path / "elsewhere")
     first = logllm("detect", tiny_run, log)
     assert first.code == 0, first.err
     assert "from cache" not in first.err
-    monkeypatch.setattr("logllm.detect.opened_run.make", None)  # there is nothing to load it for
-    second = logllm("detect", shutil.copytree(tiny_run, tmp_path / "elsewhere"), log)
+    recipe = (elsewhere / "recipe.toml").read_text()
+    (elsewhere / "recipe.toml").write_text(recipe.replace(tiny_models.decoder.weights, str(tmp_path / "gone")))
+    assert logllm("detect", elsewhere, log, "--no-cache").code == 2
+    second = logllm("detect", elsewhere, log)
     assert second.code == 0, second.err
     assert second.out == first.out
     assert re.search(r"\b[1-9]\d* scores from cache", second.err)
 
 
-def test_no_cache_neither_reads_nor_keeps_scores(logllm, tiny_run, tiny_data, tmp_path, monkeypatch) -> None:
-    log = tiny_data.parent / "app.jsonl"
+def test_no_cache_neither_reads_nor_keeps_scores(logllm, tiny_run, tiny_data, tmp_path) -> None:
+    log, scores = tiny_data.parent / "app.jsonl", tmp_path / "cached" / "scores"
     first = logllm("detect", tiny_run, log, "--no-cache")
-    assert not (tmp_path / "cached").exists()
+    assert not scores.exists()
     assert logllm("detect", tiny_run, log).out == first.out  # what the cache will hold is what it would not have held
-    monkeypatch.setattr("logllm.detect.cache.ScoreCache", None)
+    (file,) = scores.glob("*.sqlite")
+    with closing(sqlite3.connect(file)) as cached, cached:
+        cached.execute("UPDATE scores SET score = 1 - score")
+    other, kept = logllm("detect", tiny_run, log), file.read_bytes()
+    assert other.out != first.out
     assert logllm("detect", tiny_run, log, "--no-cache").out == first.out
+    assert file.read_bytes() == kept
 
 
 @pytest.mark.parametrize(("threshold", "code"), [(0.0, 1), (1.1, 0)])
@@ -162,7 +170,7 @@ def test_a_users_mistake_is_one_line_and_exit_2(logllm, tmp_path, monkeypatch, a
     assert not (tmp_path / "y").exists()
 
 
-def test_prepare_finds_the_format_and_says_so(logllm, tmp_path, monkeypatch) -> None:
+def test_prepare_finds_the_format_and_says_so(logllm, tmp_path) -> None:
     rows = "".join(f'{{"ts": {1_700_000_000 + place}, "msg": "step {place % 3} done", "bad": {place % 5 == 0}}}\n' for place in range(200))
     rows = rows.replace("True", "true").replace("False", "false")
     (tmp_path / "app.log").write_text(rows)
@@ -178,9 +186,8 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path, monkeypatch) -> 
     assert trained.code == 2
     assert "was prepared without labels: prepare it again with --labels" in trained.err
 
-    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(rows.encode()), isatty=lambda: False))
     own = ["--format", "auto", "--label", "bad", "--normal", "false", "--window", "20", "--json"]
-    done = logllm("prepare", "--raw", "-", "--out", tmp_path / "piped", *own)
+    done = logllm("prepare", "--raw", "-", "--out", tmp_path / "piped", *own, stdin=rows.encode())
     assert done.code == 0, done.err
     manifest = json.loads(done.out)
     assert (manifest["lines"], manifest["sessions"], manifest["anomalous"], manifest["unlabelled"]) == (200, 10, 10, 0)

@@ -1,7 +1,7 @@
 """A run at work: each thing once, odd sessions, odd logs."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 from time import sleep
@@ -9,14 +9,18 @@ from time import sleep
 import numpy as np
 import polars as pl
 import pytest
+from tests.tiny import make_log
+from torch.utils.flop_counter import FlopCounterMode
 
 from logllm.cli.console import tell_counts
-from logllm.config.sessions import SessionSection
+from logllm.datasets.prepare import prepare
 from logllm.datasets.prepared import Prepared
+from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import evaluate
-from logllm.model.fast.engine import Engine
+from logllm.methods.registry import recipe_for
+from logllm.methods.train import train
 from logllm.sessions.message_table import rows_of
 
 
@@ -25,28 +29,42 @@ def detector(tiny_run) -> Detector:
     return Detector.load(tiny_run)
 
 
-@pytest.fixture
-def windows(detector, monkeypatch) -> Detector:
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory) -> Callable[..., Detector]:
+    """A detector of a simple method that has learnt from a made log, its sessions as told."""
+
+    def learn(**sessions: object) -> Detector:
+        folder = tmp_path_factory.mktemp("learnt")
+        lines, _ = make_log(sessions=40, seed=2)
+        (folder / "app.jsonl").write_text("\n".join(lines))
+        told = {"format": {}, "sessions": sessions, "split": {"by": "random"}, "mask": {}}
+        prepare([folder / "app.jsonl"], folder / "data", settings=choose("json", recipe=None, overrides=told))
+        train(recipe_for("unseen"), folder / "data", out=folder / "run")
+        return Detector.load(folder / "run")
+
+    return learn
+
+
+@pytest.fixture(scope="module")
+def windows(learnt) -> Detector:
     """One that judges windows of five records."""
-    windowed = SessionSection(by="count", size=5)
-    monkeypatch.setattr(detector, "settings", detector.settings.model_copy(update={"sessions": windowed}))
-    return detector
+    return learnt(by="count", size=5)
 
 
 def line(job: str, message: str, time: int = 1_700_000_000) -> str:
     return json.dumps({"time": time, "job": job, "message": message})
 
 
-def test_each_distinct_session_and_message_is_computed_once(detector, monkeypatch) -> None:
-    sessions = [np.array(session) for session in ([0, 1], [1, 0], [0, 1], [2], [0, 1])]
-    decoded, encoded = [], []
-    judge, encode = Engine.judge, Engine.encode
-    monkeypatch.setattr(
-        Engine, "judge", lambda engine, some, *rest, **how: (decoded.append(len(some)), judge(engine, some, *rest, **how))[1]
-    )
-    monkeypatch.setattr(Engine, "encode", lambda engine, tokens: (encoded.append(len(tokens)), encode(engine, tokens))[1])
-    scores = detector.score(sessions, pl.Series(["open", "close", "fail", "never used"]))
-    assert (sum(decoded), sum(encoded)) == (3, 3)
+def test_each_distinct_session_and_message_is_computed_once(detector) -> None:
+    """What is repeated, and a message that no session holds, cost no operation more. Messages are new in each call, and equally long."""
+    distinct = [np.array(session) for session in ([0, 1], [1, 0], [2])]
+    repeated = [distinct[place] for place in (0, 1, 0, 2, 0)]
+    detector.score(distinct, pl.Series(["lift", "smile", "bake"]))  # what every prompt begins with is computed by the first call
+    with FlopCounterMode(display=False) as once:
+        detector.score(distinct, pl.Series(["read", "write", "sync"]))
+    with FlopCounterMode(display=False) as again:
+        scores = detector.score(repeated, pl.Series(["open", "close", "fail", "never used"]))
+    assert again.get_total_flops() == once.get_total_flops() > 0
     assert scores[0] == scores[2] == scores[4] != scores[1]
 
 
@@ -67,10 +85,9 @@ def test_a_session_of_one_message_and_one_of_ten_thousand(detector) -> None:
     assert verdicts["long#79"].lines == list(range(2 + 78 * 128, 10_002))  # nothing is lost
 
 
-def test_messages_cut_from_long_sessions_are_counted_and_told(detector, monkeypatch, capfd) -> None:
-    cutting = detector.settings.sessions.model_copy(update={"long": "cut", "max_messages": 3})
-    monkeypatch.setattr(detector, "settings", detector.settings.model_copy(update={"sessions": cutting}))
-    reading = detector.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)])
+def test_messages_cut_from_long_sessions_are_counted_and_told(learnt, capfd) -> None:
+    cutting = learnt(by="key", key_field="job", long="cut", max_messages=3)
+    reading = cutting.detect([line(job, f"write {number} bytes") for job in "ab" for number in range(5)])
     assert [len(verdict.lines) for verdict in reading] == [3, 3]
     assert reading.counts["cut_messages"] == 4
     capfd.readouterr()

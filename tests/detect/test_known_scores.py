@@ -4,12 +4,10 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.sessions import SessionSection
-from logllm.detect import known_scores as module
 from logllm.detect.known_scores import KnownScores
 from logllm.sessions.message_table import NUMBERED, MessageTable
 from logllm.sessions.sessionizer import Sessionizer
@@ -44,25 +42,55 @@ def column(sessions) -> pl.Series:
 SESSIONS = st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), min_size=1, max_size=30)
 
 
-@given(calls=st.lists(SESSIONS, min_size=1, max_size=4), at_once=st.integers(1, 5))
-def test_scores_are_those_of_each_session_alone(calls, at_once) -> None:
+@given(calls=st.lists(SESSIONS, min_size=1, max_size=4))
+def test_scores_are_those_of_each_session_alone(calls) -> None:
     asked = Asked()
     distinct, largest = KnownScores(asked), 0
     texts = pl.Series(["a", "bb", "ccc", "dddd"])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_AT_ONCE", at_once)
-        for sessions in calls:
-            largest = max(largest, *map(max, sessions))  # the table grows with what is read
-            told: list[tuple[int, int]] = []
-            found = distinct.of(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
-            assert found.tolist() == [logit([texts[row] for row in session]) for session in sessions]
-            assert not told or told[-1][0] == told[-1][1]
+    for sessions in calls:
+        largest = max(largest, *map(max, sessions))  # the table grows with what is read
+        told: list[tuple[int, int]] = []
+        found = distinct.of(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
+        assert found.tolist() == [logit([texts[row] for row in session]) for session in sessions]
+        assert not told or told[-1][0] == told[-1][1]
     assert len(asked.sessions) == len(set(asked.sessions)) == len({tuple(session) for sessions in calls for session in sessions})
 
 
-def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -> None:
+class Counted:
+    """A scorer that goes by numbers of messages, and remembers how many sessions each call asked for."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, sessions, messages, *, progress):
+        self.calls.append(len(sessions))
+        if progress is not None:
+            progress(len(sessions), len(sessions))
+        first, second = np.array(sessions).T
+        return 1_000.0 * first + second
+
+
+def test_many_sessions_are_scored_some_at_a_time_and_the_latest_are_remembered() -> None:
+    """16,384 at once; of 211,600 the last 200,000 are known."""
+    counted, texts = Counted(), pl.Series([f"m{number}" for number in range(460)])
+    known, told = KnownScores(counted), []
+    pairs = pl.select(first=pl.int_range(460 * 460) // 460, second=pl.int_range(460 * 460) % 460)
+    sessions = pairs.select(pl.concat_list(pl.all().cast(pl.UInt32)).alias("messages"))["messages"]
+    wanted = pairs.select(1_000.0 * pl.col("first") + pl.col("second")).to_series().to_numpy()
+    for start in range(0, len(pairs), 52_900):
+        told.clear()
+        found = known.of(sessions[start : start + 52_900], texts, progress=partial(tell, told))
+        assert (found == wanted[start : start + 52_900]).all()
+        assert told == [(done, 52_900) for done in (16_384, 32_768, 49_152, 52_900)]
+    assert counted.calls == [16_384, 16_384, 16_384, 3_748] * 4
+    known.of(sessions[-200_000:], texts)
+    assert sum(counted.calls) == len(pairs)
+    known.of(sessions[:10], texts)
+    assert counted.calls[-1] == 10
+
+
+def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow() -> None:
     """Fifty frames of ever new windows: what is held after ten is what is held after fifty."""
-    monkeypatch.setattr(module, "_REMEMBERED", 50)
     table, rng = MessageTable(), np.random.default_rng(0)
     table.push(pl.Series([f"m{number}" for number in range(200)]))
     held = []
@@ -75,11 +103,10 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow(monkeypatch) -
             closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(NUMBERED.keys()).cast(NUMBERED))
             sessions += len(distinct.of(closed["messages"], table.messages))
             if frame in (9, 49):
-                held.append((grouping._kind._rows.estimated_size(), len(distinct._remembered), len(distinct._digests)))
+                held.append((grouping._kind._rows.estimated_size(), len(distinct._digests)))
         assert sessions > 1_200
     assert held[0] == held[1]
     assert held[2] == held[3]
-    assert held[0][1] == 50
 
 
 def test_what_the_cache_knew_is_counted_over_all_calls() -> None:

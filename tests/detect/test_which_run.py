@@ -1,10 +1,12 @@
 """Which run judges which logs, and how they are read."""
 
 import gzip
+import re
 from datetime import date
 from io import BytesIO
 
 import pytest
+from tests.installation import Installation
 
 from logllm.config.prepare import PrepareSection
 from logllm.detect.which_run import task
@@ -12,6 +14,7 @@ from logllm.errors import DataError, ModelError, RecipeError
 from logllm.formats.recognition import recognise
 from logllm.logs.first_lines import sample
 from logllm.logs.reader import Reader
+from logllm.runs.manifest import shipped_run
 
 LINE = "2026-11-22 10:00:{:02d}.123 UTC [{}] app@shop LOG:  connection authorized: user=app database=shop\n"
 
@@ -23,25 +26,18 @@ def postgres(tmp_path):
     return path
 
 
-@pytest.fixture
-def shipped(monkeypatch, tiny_run):
-    """The tiny run in place of the one that comes with logllm."""
-    monkeypatch.setattr("logllm.detect.which_run.shipped_run", lambda: tiny_run)
-    return tiny_run
-
-
 def test_a_folder_is_the_run(tiny_run, postgres) -> None:
     assert task([str(tiny_run), str(postgres), "-"]) == (tiny_run, [str(postgres), "-"], None, None, "")
 
 
-def test_without_one_the_shipped_run_reads_what_the_log_shows(shipped, postgres) -> None:
+def test_without_one_the_shipped_run_reads_what_the_log_shows(postgres) -> None:
     found = task([str(postgres)])
-    assert (found.run, found.logs, found.format.name) == (shipped, [str(postgres)], "postgresql")
+    assert (found.run, found.logs, found.format.name) == (shipped_run(), [str(postgres)], "postgresql")
     assert "100.0 % of the first 80 lines" in found.said
     assert task([str(postgres.parent / "post*.log")]).format == found.format
 
 
-def test_a_log_of_another_kind_is_refused_with_what_to_do(shipped, tmp_path) -> None:
+def test_a_log_of_another_kind_is_refused_with_what_to_do(tmp_path) -> None:
     other = tmp_path / "app.jsonl"
     other.write_text('{"message": "up"}\n' * 5)
     with pytest.raises(DataError) as caught:
@@ -71,10 +67,10 @@ def test_what_is_not_there(tmp_path, tiny_run, tiny_data) -> None:
         task([str(tiny_data), "-"])
 
 
-def test_no_shipped_run(postgres, monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("logllm.runs.manifest.files", lambda package: tmp_path)
-    with pytest.raises(ModelError, match=r"comes without a trained run: .*`logllm prepare postgres --out DATA`"):
-        task([str(postgres)])
+def test_no_shipped_run(postgres, tmp_path) -> None:
+    done = Installation(tmp_path / "installed", run=None).logllm("detect", postgres)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert re.search(rb"comes without a trained run: .*`logllm prepare postgres --out DATA`", done.stderr)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])

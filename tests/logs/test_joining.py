@@ -18,6 +18,7 @@ from logllm.errors import DataError, RecipeError
 from logllm.formats.description import load_format
 from logllm.logs.fields import check_format
 from logllm.logs.joining import bounded
+from logllm.logs.lines import LONGEST_LINE
 from logllm.logs.reader import Reader
 
 OFF = MaskSection(rules="off")
@@ -77,31 +78,51 @@ def test_mostly_continuations_are_no_wrong_format_but_mostly_rejects_are():
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
-def test_what_grows_too_long_is_cut_and_counted(monkeypatch, batch):
-    monkeypatch.setattr("logllm.logs.joining.LONGEST_LINE", 20)
-    reading, rows = read(JAVA, "E: x\n" + " at y\n" * 50 + "I: fine\nE: 12345678901234567890\n", batch_lines=batch)
-    assert rows == [(1, "x\nat y\nat y\nat y\nat "), (52, "fine"), (53, "12345678901234567890")]
+def test_what_grows_too_long_is_cut_and_counted(batch):
+    further, longest = "at " + "y" * 30_000, "1" * (LONGEST_LINE - 3)
+    reading, rows = read(JAVA, "E: x\n" + f" {further}\n" * 50 + f"I: fine\nE: {longest}\n", batch_lines=batch)
+    grown = "\n".join(["x", *[further] * 50])
+    assert rows == [(1, grown[:LONGEST_LINE]), (52, "fine"), (53, longest)]
     assert (reading.tally.counts["cut_lines"], reading.tally.counts["continued"]) == (1, 50)
 
 
 CELLS = ('2,"a', 'b","c"', "3,ok,d", 'x""y"', 'c"', '"', '"a","b"', '4,disk 5" is full', '"5",""', '6,"""b', '"x","y')
 ANY = st.lists(
-    st.sampled_from(["E: one", "I: two", " at x", "Caused by: ", "noise", "", "MESSAGE=m 1", "AT=5", "K", *CELLS]), min_size=1, max_size=20
+    st.sampled_from(
+        [
+            "E: one",
+            "I: two",
+            " at x",
+            "Caused by: ",
+            "noise",
+            "",
+            "MESSAGE=m 1",
+            "AT=5",
+            "K",
+            " at LONG",
+            "K=LONG",
+            "8,LONG",
+            '8,"LONG',
+            *CELLS,
+        ]
+    ),
+    min_size=1,
+    max_size=20,
 )
+LONG = "x" * (LONGEST_LINE // 2)
+"""Two of them in one record are too long."""
 
 
 @settings(max_examples=8)
 @pytest.mark.parametrize(
     "form", [JAVA, TABLE.model_copy(update={"columns": ("at", "text")}), TABLE, JOURNAL, SERVER], ids=lambda form: form.name
 )
-@given(lines=ANY, batch=st.integers(1, 9), longest=st.sampled_from([1 << 20, 20]))
-def test_no_size_of_batch_changes_the_records(form, lines, batch, longest):
+@given(lines=ANY, batch=st.integers(1, 9))
+def test_no_size_of_batch_changes_the_records(form, lines, batch):
     good = {"java": "E: x", "table": "at,text\n" + "\n".join(["1,x"] * 20), "journal": "MESSAGE=x\n", "server": "1,2,LOG,x,,"}[form.name]
-    raw = "\n".join([*[good] * (1 if form.name == "table" else 20), *lines, ""]).encode()
+    raw = "\n".join([*[good] * (1 if form.name == "table" else 20), *lines, ""]).replace("LONG", LONG).encode()
     whole, pieces = reader(form, raw), reader(form, raw, batch_lines=batch)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("logllm.logs.csv_rows.LONGEST_LINE", longest)
-        frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
+    frames = [pl.concat(list(reading.read(["-"]))) for reading in (whole, pieces)]
     assert_frame_equal(*frames)
     assert (whole.tally.counts, whole.tally.first_rejects) == (pieces.tally.counts, pieces.tally.first_rejects)
     assert whole.tally.counts["lines"] == raw.count(b"\n")
@@ -132,11 +153,12 @@ def test_a_stray_quote_costs_the_row_it_stands_in(batch, stray, lost, good):
 
 
 @pytest.mark.parametrize("batch", [1, 7, 1000])
-def test_a_row_that_grows_too_long_is_none(monkeypatch, batch):
-    monkeypatch.setattr("logllm.logs.csv_rows.LONGEST_LINE", 20)
-    raw = 'at,text\n1,"' + "2,a\n" * 4 + '"\n1,"' + "2,a\n" * 5 + '"\n' + "3,b\n" * 20
+def test_a_row_that_grows_too_long_is_none(batch):
+    cell = "a" * (LONGEST_LINE // 4 - 4)  # four such lines, and a quote before and after them, are as long as a line may be
+    raw = 'at,text\n1,"' + f"2,{cell}\n" * 4 + '"\n1,"' + f"2,{cell}\n" * 5 + '"\n' + "3,b\n" * 20
     reading, rows = read(TABLE, raw, batch_lines=batch)
-    assert rows == [(2, "2,a\n2,a\n2,a\n2,a"), *((line, "a") for line in range(8, 12)), *((line, "b") for line in range(13, 33))]
+    whole = "\n".join([f"2,{cell}"] * 4)
+    assert rows == [(2, whole), *((line, cell) for line in range(8, 12)), *((line, "b") for line in range(13, 33))]
     assert [reading.tally.counts[name] for name in ("lines", "rejected", "continued")] == [32, 2, 4]
 
 
@@ -173,15 +195,15 @@ def test_what_a_container_runtime_cut_is_whole_again(name, batch):
     assert [reading.tally.counts[count] for count in ("lines", "rejected", "continued", "cut_lines")] == [8, 1, 3, 0]
 
 
-@pytest.mark.parametrize("batch", [1, 7, 5000])
-def test_what_never_ends_holds_nothing_back_for_long(monkeypatch, batch):
-    monkeypatch.setattr("logllm.logs.joining._MOST_PIECES", 3)
-    monkeypatch.setattr("logllm.logs.joining._FAR", 5)
-    rows = ["stdout P a", "stderr F 1", "stdout P b", "stdout P c", "stdout P d"]  # more pieces than a line has
-    rows += [f"stderr F {number}" for number in range(2, 9)] + ["stdout F e"]  # too far to be of the same line
+@pytest.mark.parametrize("batch", [50, 333, 5000])
+def test_what_never_ends_holds_nothing_back_for_long(batch):
+    """A line has 1,024 pieces at most, and 1,000 lines at most lie between two of them."""
+    rows = ["stdout P a", "stderr F 1", *["stdout P b"] * 1_023, "stdout P d"]  # the last is a piece too many
+    rows += [f"stderr F {number}" for number in range(2, 1_002)] + ["stdout F e"]  # too far to be of the same line
     raw = "".join(f"2024-02-29T00:17:09.1Z {row}\n" for row in rows)
     _, found = read(load_format("cri"), raw, batch_lines=batch)
-    assert found == [(1, "abc"), (2, "1"), (5, "d"), *((number + 4, str(number)) for number in range(2, 9)), (13, "e")]
+    others = [(number + 1_025, str(number)) for number in range(2, 1_002)]
+    assert found == [(1, "a" + "b" * 1_023), (2, "1"), (1_026, "d"), *others, (2_027, "e")]
 
 
 def test_a_line_label_belongs_to_the_line_that_begins_there(tmp_path):
@@ -195,12 +217,12 @@ def test_a_line_label_belongs_to_the_line_that_begins_there(tmp_path):
         assert list(found) == [("before", False), ("alpha ends", True), ("beta", False), ("after", False)]
 
 
-def test_pieces_that_make_too_long_a_line_are_left_out_and_counted(monkeypatch):
-    monkeypatch.setattr("logllm.logs.joining.LONGEST_LINE", 10)
+def test_pieces_that_make_too_long_a_line_are_left_out_and_counted():
     piece = '{"log":"%s","stream":"stdout","time":"2024-02-29T00:17:09Z"}\n'
-    raw = piece % "abcdefgh" + piece % "i" + piece % "jklm" + piece % r"n\n" + piece % r"o\n"
+    first, second, third = "a" * (LONGEST_LINE - 200), "i" * 199, "jk"  # the third is one letter too many
+    raw = piece % first + piece % second + piece % third + piece % r"n\n" + piece % r"o\n"
     reading, rows = read(load_format("docker"), raw, batch_lines=2)
-    assert rows == [(1, "abcdefghi"), (5, "o")]
+    assert rows == [(1, first + second), (5, "o")]
     assert [reading.tally.counts[count] for count in ("lines", "continued", "cut_lines")] == [5, 3, 1]
 
 
@@ -264,8 +286,7 @@ def test_descriptions_that_are_wrong(settings, said):
         check_format(FormatSection.read({"name": "x", **settings}, source="x"))
 
 
-def test_what_is_as_long_as_a_line_may_be_is_not_cut(monkeypatch):
-    monkeypatch.setattr("logllm.logs.joining.LONGEST_LINE", 20)
-    counts = {"cut_lines": 0}
-    assert bounded(pl.Series(["x" * 20, "y" * 21]), counts).to_list() == ["x" * 20, "y" * 20]
+def test_what_is_as_long_as_a_line_may_be_is_not_cut():
+    counts, longest = {"cut_lines": 0}, "x" * LONGEST_LINE
+    assert bounded(pl.Series([longest, longest + "y"]), counts).to_list() == [longest, longest]
     assert counts == {"cut_lines": 1}

@@ -1,16 +1,13 @@
 """Lines of files, archives, globs and standard input."""
 
 import bz2
-import errno
 import gzip
 import io
 import lzma
-import os
 import random
 import tarfile
 import tracemalloc
 import zipfile
-from pathlib import Path
 
 import pytest
 import zstandard
@@ -18,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.errors import DataError
-from logllm.logs import lines as module
 from logllm.logs.lines import LONGEST_LINE, named_files, read_lines
+from tests.rights import bound_by_rights, folder_of_the_bound
 
 
 def zst(plain):
@@ -67,6 +64,22 @@ def test_latin_1_has_a_character_for_every_byte():
     assert texts(b"a\0\n", encoding="latin-1") == (["a\ufffd"], 1, 0)
 
 
+class Trickle(io.BytesIO):
+    """A stream that says that its bytes arrive when they do: what a read gives, a few of them at most, is a block."""
+
+    arriving = True
+
+    def __init__(self, raw: bytes, *, most: int) -> None:
+        super().__init__(raw)
+        self._most = most
+
+    def read(self, size=-1, /):
+        return super().read(self._most if size is None or size < 0 else min(size, self._most))
+
+    def comes(self, wait: float) -> bool:
+        return True
+
+
 @given(raw=st.lists(st.sampled_from([b"a", b"\n", b"\r\n", b"\r", b"\xc3\xa9", b"\xff"]), min_size=1), block=st.integers(1, 9))
 def test_no_size_of_block_changes_a_line(raw, block):
     plain = b"".join(raw)
@@ -75,9 +88,9 @@ def test_no_size_of_block_changes_a_line(raw, block):
         expected.pop()
     if not plain.endswith(b"\n"):
         expected[-1] = plain.split(b"\n")[-1]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_BLOCK", block)
-        assert texts(plain)[0] == [line.decode(errors="replace") for line in expected]
+    rows, *_ = read("-", stdin=Trickle(plain, most=block))
+    assert [number for _, number, _ in rows] == list(range(1, len(rows) + 1))
+    assert [text for *_, text in rows] == [line.decode(errors="replace") for line in expected]
 
 
 @pytest.mark.parametrize("kind", ARCHIVES)
@@ -215,13 +228,15 @@ def test_a_name_that_no_file_can_have(source):
         named_files([source])
 
 
-def test_a_folder_one_may_not_enter(monkeypatch):
-    def denied(self):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(self))
-
-    monkeypatch.setattr(Path, "is_dir", denied)
-    with pytest.raises(DataError, match=r"^secret/app.log cannot be read: Permission denied$"):
-        named_files(["secret/app.log"])
+def test_a_folder_one_may_not_enter():
+    with folder_of_the_bound() as folder, bound_by_rights():
+        secret = folder / "secret"
+        secret.mkdir()
+        (secret / "app.log").touch()
+        secret.chmod(0)
+        with pytest.raises(DataError, match=r"^/.*/secret/app.log cannot be read: Permission denied$"):
+            named_files([secret / "app.log"])
+        secret.chmod(0o700)
 
 
 def test_standard_input_that_is_closed(monkeypatch):

@@ -24,10 +24,10 @@ def bench(
         report = measure(run, inputs, data=data, engine=engine, progress=progress)
     if as_json:
         emit(report)
-    _draw(report)
+    draw(report)
 
 
-def _draw(report: dict[str, Any]) -> None:
+def draw(report: dict[str, Any]) -> None:
     """The figures as tables, and in a few words."""
     stages = [(name, f"{stage['seconds']:,.2f} s", speeds(stage), share_of_peak(stage)) for name, stage in report["stages"].items()]
     table(f"{report['run']} on {', '.join(report['inputs'])}", ("stage", "time", "speed", "of the peak"), stages)
