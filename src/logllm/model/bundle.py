@@ -12,17 +12,13 @@ from safetensors import SafetensorError
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
-from logllm.model.base.backbone import without_bars
 from logllm.model.base.weights import SMALL_TIER, Progress, locate
-from logllm.model.checkpoint import hashes, load_run
-from logllm.runs.card import MERGED, model_card
-from logllm.runs.manifest import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.runs.card import CARD, MERGED, model_card
+from logllm.runs.manifest import LEARNED, PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
 """A manifest's `bundle` of a run without adapters."""
-CARD = "README.md"
-"""The model card's file, where the Hugging Face hub looks for it."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +126,7 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
 
 def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
     """Copy adapters and projector, the base models called by their names."""
-    for name in hashes(run):
+    for name in LEARNED:
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(run / name, place / name)
     for part, weights in _weights(section).items():
@@ -147,6 +143,9 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None)
         DataError: no room.
     """
     from transformers import AutoTokenizer
+
+    from logllm.model.base.backbone import without_bars
+    from logllm.model.checkpoint import load_run
 
     if "nf4" in (recipe.model.encoder.quantize, recipe.model.decoder.quantize):
         raise ModelError(

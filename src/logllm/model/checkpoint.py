@@ -18,16 +18,10 @@ from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
 from logllm.runs.card import MERGED
 from logllm.runs.fingerprint import fingerprint
-from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
+from logllm.runs.manifest import ADAPTERS, LEARNED, PROJECTOR, check_base_models, read_recipe, verified
 from logllm.storage import honour_umask, sha256, write_atomic
 
-ADAPTERS = "adapter_model.safetensors"
-"""File of a part's adapters, in its folder."""
 _LIBRARIES = ("logllm", "torch", "transformers", "peft", "accelerate", "polars")
-_LEARNED = (
-    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
-    PROJECTOR,
-)
 
 
 def surroundings() -> dict[str, Any]:
@@ -73,7 +67,7 @@ def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def hashes(run: Path) -> dict[str, str]:
     """The SHA-256 of each file that training makes, for the manifest."""
-    return {name: sha256(run / name) for name in _LEARNED}
+    return {name: sha256(run / name) for name in LEARNED}
 
 
 def load_run(run: Path, *, merged: bool = False, progress: Progress | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:

@@ -20,6 +20,13 @@ RECIPE = "recipe.toml"
 """File of the resolved recipe."""
 PROJECTOR = "projector.safetensors"
 """File of LogLLM's projector."""
+ADAPTERS = "adapter_model.safetensors"
+"""File of a base model's adapters, in the folder `encoder` or `decoder`."""
+LEARNED = (
+    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
+    PROJECTOR,
+)
+"""Files that the training of LogLLM makes."""
 _LARGE = 16_000_000
 """Bytes from which on a file's hash is remembered."""
 SHIPPED = "postgres"

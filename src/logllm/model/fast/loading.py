@@ -11,7 +11,7 @@ from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.config.recipe import Recipe
 from logllm.model.base.device import device
 from logllm.model.base.weights import Progress, locate
-from logllm.model.checkpoint import ADAPTERS, inside, restored
+from logllm.model.checkpoint import inside, restored
 from logllm.model.fast.bert import Bert
 from logllm.model.fast.light import Light, LightPart
 from logllm.model.fast.llama import Llama
@@ -21,7 +21,7 @@ from logllm.model.fast.tokenizer import FileTokenizer
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import render
 from logllm.runs.card import MERGED
-from logllm.runs.manifest import PROJECTOR
+from logllm.runs.manifest import ADAPTERS, PROJECTOR
 
 
 def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Progress | None = None) -> tuple[LogLLM | Light, Any]:
