@@ -12,11 +12,11 @@ from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.evaluate.evaluation import evaluate
+from logllm.methods.bundle import Bundle, export_run
 from logllm.methods.train import train
 from logllm.model.base.blueprint import draw
 from logllm.model.base.published import AssumedTokenizer
 from logllm.model.batch import MessageTokens, collate
-from logllm.model.bundle import Bundle, export_run
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.prompt import render
 

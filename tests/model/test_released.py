@@ -229,7 +229,7 @@ def test_real_small_models_imported_exported_and_merged(tmp_path) -> None:
     """The same scores from the original, the imported run, and the bundle with everything merged in."""
     from tests.tiny import make_released
 
-    from logllm.model.bundle import Bundle, export_run
+    from logllm.methods.bundle import Bundle, export_run
 
     layout, small = tmp_path / "ft_model_bgl", Recipe.load("small").model
     original = make_released(layout, small)

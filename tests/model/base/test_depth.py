@@ -17,6 +17,7 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.bundle import Bundle, export_run
 from logllm.methods.train import train
 from logllm.model.base import backbone
 from logllm.model.base.backbone import load_backbone
@@ -24,7 +25,6 @@ from logllm.model.base.blueprint import draw, outline, weight_bytes
 from logllm.model.base.candidate import describe
 from logllm.model.base.depth import first_layers
 from logllm.model.base.published import configuration
-from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import base_models, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest

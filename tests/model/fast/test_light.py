@@ -16,8 +16,8 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from logllm.config.detect import DetectSection
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.bundle import Bundle, export_run
 from logllm.metrics import sigmoid
-from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run
 from logllm.model.fast.engine import Engine
 from logllm.model.fast.light import Light

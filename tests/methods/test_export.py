@@ -14,7 +14,7 @@ from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.evaluate.evaluation import evaluate
-from logllm.model.bundle import Bundle, export_run
+from logllm.methods.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run, save_model
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest, write_recipe
 
