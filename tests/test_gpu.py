@@ -20,8 +20,7 @@ from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
 from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 
 pytestmark = [
     pytest.mark.gpu,

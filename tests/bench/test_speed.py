@@ -66,7 +66,7 @@ def test_the_encoders_operations_are_those_that_torch_counts(tiny) -> None:
     base.set_attn_implementation("eager")
     model.encoder.model.merge_adapter()
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        model.encode(tokens, positions=100)
+        model.encoder.table(tokens, positions=100)
     pooler = 2 * base.pooler.dense.weight.numel()
     assert encoder_work(tokens).flops(model.encoder.model) == counted.get_total_flops() - pooler
 

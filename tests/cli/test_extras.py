@@ -41,7 +41,7 @@ def test_check_names_it_too(judge_only, logllm, tiny_data, tmp_path) -> None:
 
 
 def test_another_architecture_names_it_too(judge_only, logllm, tiny_run, tiny_data, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.model.fast.loading.light_model", lambda *_, **__: None)
+    monkeypatch.setattr("logllm.model.fast.light.light_model", lambda *_, **__: None)
     outcome = logllm("detect", tiny_run, tiny_data.parent / "app.jsonl", "--no-cache")
     assert outcome.code == 2
     assert "pip install 'logllm[train]'" in outcome.err

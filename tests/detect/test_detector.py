@@ -17,7 +17,7 @@ from logllm.data.sequences import rows_of
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import evaluate
-from logllm.model.fast.engine import Engine
+from logllm.model.fast.scorer import Engine
 
 
 @pytest.fixture(scope="module")

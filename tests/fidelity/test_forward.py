@@ -9,8 +9,7 @@ import torch
 
 from logllm.config.recipe import Recipe
 from logllm.model.batch import collate
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
 from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 

@@ -20,7 +20,7 @@ from logllm.model.base.backbone import load_backbone
 from logllm.model.base.blueprint import outline
 from logllm.model.base.published import configuration
 from logllm.model.batch import Batch, MessageTokens, collate
-from logllm.model.fast.engine import Engine
+from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM, assemble
 
 pytestmark = pytest.mark.real  # for its time alone

@@ -32,8 +32,7 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
 
     from logllm.data.prepared import Prepared
     from logllm.data.sequences import rows_of
-    from logllm.model.fast.engine import Engine
-    from logllm.model.fast.scorer import Scorer
+    from logllm.model.fast.scorer import Engine, Scorer
     from logllm.model.logllm import assemble
 
     prepared = Prepared.load(tiny_data)

@@ -47,7 +47,7 @@ def test_deduplicated_equals_every_message_encoded(parts, tiny) -> None:
 
 def test_known_vectors_equal_encoding(parts) -> None:
     model, tokens = parts
-    vectors = model.encode(tokens, positions=150)
+    vectors = model.encoder.table(tokens, positions=150)
     torch.testing.assert_close(scored(model, SESSIONS, vectors=vectors), scored(model, SESSIONS, tokens=tokens), **CLOSE)
 
 

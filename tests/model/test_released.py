@@ -16,8 +16,7 @@ from logllm.data.choice import choose
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.metrics import sigmoid
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 from logllm.model.imported import Terms, import_released
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.released import read_released

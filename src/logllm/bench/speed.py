@@ -108,9 +108,10 @@ def scorer_of(detector: Detector) -> Scorer:
     Raises:
         ModelError: the run is another method's, whose stages are not known here.
     """
-    if not isinstance(detector.method, LogLLMMethod):
+    method = detector.method
+    if not isinstance(method, LogLLMMethod) or method.scorer is None:
         raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
-    return detector.method.scorer
+    return method.scorer
 
 
 def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Progress) -> dict[str, Any]:

@@ -18,8 +18,8 @@ from logllm.data.records import Parser
 from logllm.data.sequences import Rows, rows_of
 from logllm.data.sessions import sessionizer
 from logllm.model.batch import MessageTokens
-from logllm.model.fast.engine import Engine
 from logllm.model.fast.light import Light
+from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM
 
 Made = TypeVar("Made")

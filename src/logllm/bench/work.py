@@ -94,7 +94,7 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     distinct = {session.tobytes(): session for session in sessions}
     tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
     ends = sum(map(len, tree.paths))
-    return Work(len(tree), int((tree.depths + 1).sum()), len(tree.paths), ends)
+    return Work(len(tree.rows), int((tree.depths + 1).sum()), len(tree.paths), ends)
 
 
 def encoder_work(tokens: MessageTokens) -> Work:

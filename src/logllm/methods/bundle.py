@@ -152,8 +152,8 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None)
             f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away: export without --merged, "
             "or train with quantize = 'none'"
         )
-    model, _, with_paths, _ = load_run(run, progress=progress)
-    wholes: dict[str, Any] = {"encoder": model.encoder.model.merge_and_unload(), "decoder": model.decoder.model.merge_and_unload()}
+    model, _, with_paths, _ = load_run(run, merged=True, progress=progress)
+    wholes: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     try:
         with without_bars():
             for part, weights in _weights(with_paths.model).items():

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -43,14 +42,23 @@ class Batch:
 
 
 class MessageTokens:
-    """The token ids of a message table, each message tokenised once and held without padding."""
+    """The token ids of a message table, each message tokenised once and held without padding.
+
+    Attributes:
+        lengths: of the messages, in tokens, (len(self),).
+        ids: those of all messages one after the other.
+        starts: where each message starts among them, and where the last one ends, (len(self) + 1,).
+    """
 
     def __init__(self, messages: Sequence[str], tokenizer: Any, *, max_tokens: int) -> None:
         """Tokenise messages, special tokens included, cut after `max_tokens` (paper: 100)."""
-        encoded = tokenizer(list(messages), truncation=True, max_length=max_tokens)["input_ids"] if len(messages) else []
+        encoded = []
+        if len(messages):
+            encoded = tokenizer(list(messages), truncation=True, max_length=max_tokens)["input_ids"]
         self.lengths: Rows = np.fromiter((len(ids) for ids in encoded), dtype=np.int64, count=len(encoded))
-        self._starts: Rows = np.concatenate([[0], np.cumsum(self.lengths)])
-        self._flat = np.fromiter((token for ids in encoded for token in ids), dtype=np.int32, count=int(self._starts[-1]))
+        self.starts: Rows = np.concatenate([[0], np.cumsum(self.lengths)])
+        tokens = (token for ids in encoded for token in ids)
+        self.ids = np.fromiter(tokens, dtype=np.int32, count=int(self.starts[-1]))
         self._pad = tokenizer.pad_token_id or 0
 
     def __len__(self) -> int:
@@ -63,29 +71,21 @@ class MessageTokens:
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for at, row in enumerate(rows):
             length = self.lengths[row]
-            ids[at, :length] = self._flat[self._starts[row] : self._starts[row] + length]
+            ids[at, :length] = self.ids[self.starts[row] : self.starts[row] + length]
             mask[at, :length] = 1
         return torch.from_numpy(ids), torch.from_numpy(mask)
 
-    def packed(self) -> tuple[npt.NDArray[np.int32], Rows]:
-        """All ids one after the other, and where each message starts, (len(self) + 1,)."""
-        return self._flat, self._starts
 
-    def passes(self, rows: Rows, *, positions: int) -> Iterator[Rows]:
-        """Places in `rows`, in passes of like length with at most about `positions` token positions each."""
-        by_length = np.argsort(self.lengths[rows], kind="stable")
-        yield from in_passes(by_length, self.lengths[rows[by_length]], positions=positions)
+def in_passes(lengths: Rows, *, positions: int) -> Iterator[Rows]:
+    """Rows of like length together, in passes whose count times longest length stays within `positions`.
 
-
-def in_passes(rows: Rows, lengths: Rows, *, positions: int) -> Iterator[Rows]:
-    """Cut rows, sorted by rising length, into runs whose count times longest length stays within `positions`.
-
-    >>> [run.tolist() for run in in_passes(np.array([7, 8, 9]), np.array([2, 2, 5]), positions=8)]
-    [[7, 8], [9]]
+    >>> [rows.tolist() for rows in in_passes(np.array([5, 2, 2]), positions=8)]
+    [[1, 2], [0]]
     """
+    rows = np.argsort(lengths, kind="stable")
     start = 0
     for end in range(1, len(rows) + 1):
-        if end == len(rows) or (end + 1 - start) * int(lengths[end]) > positions:
+        if end == len(rows) or (end + 1 - start) * int(lengths[rows[end]]) > positions:
             yield rows[start:end]
             start = end
 

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
+from logllm.model.base.adapters import Adapters, merge
 from logllm.model.base.weights import Progress, locate
-from logllm.model.fast.merging import merge
 from logllm.model.logllm import LogLLM, assemble
 from logllm.runs.card import MERGED
 from logllm.runs.fingerprint import fingerprint
@@ -36,12 +36,8 @@ def base_models(section: ModelSection, *, full: bool = False, progress: Progress
     return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
 
 
-def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
-    """Write adapters (PEFT's format) and projector.
-
-    Returns:
-        The SHA-256 of each file, for the manifest.
-    """
+def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> None:
+    """Write adapters (PEFT's format) and projector."""
     parts: dict[str, tuple[Any, str]] = {
         "encoder": (model.encoder.model, section.encoder.weights),
         "decoder": (model.decoder.model, section.decoder.weights),
@@ -57,7 +53,6 @@ def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, 
         scratch.rename(run / part)
         (run / part / "README.md").unlink(missing_ok=True)
     save_projector(run, model.projector.state_dict())
-    return hashes(run)
 
 
 def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -75,7 +70,8 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
 
     Args:
         run: a folder that `train` wrote.
-        merged: add the adapters to the base weights where those are float32, which takes less time and memory, to score and nothing else.
+        merged: add the adapters to the base weights, which takes less time and memory, to score and nothing else. Weights in float32
+            take them whole, in others they are rounded.
         progress: told of fetches and conversions of base models.
 
     Returns:
@@ -107,21 +103,18 @@ def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, 
     Raises:
         ModelError: files that do not fit the base models.
     """
-    plain = all(part.dtype == "float32" and part.quantize == "none" for part in (section.encoder, section.decoder))
-    adapters = not whole and not (merged and plain)
+    adapters = not whole and not merged
     model, tokenizer = assemble(section, adapters=adapters, progress=progress)
     if adapters:
         _restore(folder, model)
     elif not whole:
-        _merge(folder, model, section=section)
-    _restore_projector(folder, model)
+        for part, base, lora in (
+            ("encoder", model.encoder.model, section.encoder.lora),
+            ("decoder", model.decoder.model, section.decoder.lora),
+        ):
+            merge(base, Adapters(load_file(folder / part / ADAPTERS), lora, f"{folder}/{part}"))
+    model.projector.load_state_dict(load_file(folder / PROJECTOR))
     return model, tokenizer
-
-
-def _merge(run: Path, model: LogLLM, *, section: ModelSection) -> None:
-    """Add a run's adapters to freshly loaded base models."""
-    merge(model.encoder.model, load_file(run / "encoder" / ADAPTERS), section=section.encoder.lora, source=f"{run}/encoder")
-    merge(model.decoder.model, load_file(run / "decoder" / ADAPTERS), section=section.decoder.lora, source=f"{run}/decoder")
 
 
 def _restore(run: Path, model: LogLLM) -> None:
@@ -133,11 +126,6 @@ def _restore(run: Path, model: LogLLM) -> None:
         missing = [name for name in outcome.missing_keys if "lora_" in name]
         if outcome.unexpected_keys or missing:
             raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
-
-
-def _restore_projector(run: Path, model: LogLLM) -> None:
-    """Put a run's projector into a model."""
-    model.projector.load_state_dict(load_file(run / PROJECTOR))
 
 
 def inside(run: Path, section: ModelSection) -> ModelSection:

@@ -13,12 +13,11 @@ from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.weights import Progress, locate
-from logllm.model.batch import Batch, MessageTokens
+from logllm.model.batch import Batch
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
-from logllm.model.fast.source import Source, source_of
 from logllm.model.fast.tree import grow
-from logllm.model.prompt import Prompt, PromptTable, render
+from logllm.model.prompt import Prompt, render
 
 IGNORED = -100
 """Target of positions without loss."""
@@ -36,13 +35,8 @@ class LogLLM(nn.Module):
         self.prompt = prompt
         self.rounding = rounding
         self.message_dropout = nn.Dropout(0.0)
-        self._rows = PromptTable(prompt)
         self.words: Tensor
-        self.register_buffer("words", torch.tensor(self._rows.words), persistent=False)
-
-    def sources(self) -> tuple[Source, Source]:
-        """What passes of encoder and decoder are made from."""
-        return source_of(self.encoder.model), source_of(self.decoder.model)
+        self.register_buffer("words", torch.tensor(prompt.words), persistent=False)
 
     def parts(self) -> dict[Part, nn.Module]:
         """The three parts a stage can train."""
@@ -87,10 +81,6 @@ class LogLLM(nn.Module):
             enable({"use_reentrant": False})
             base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
 
-    def encode(self, tokens: MessageTokens, *, positions: int, rows: Rows | None = None) -> Tensor:
-        """Vectors of a table's messages, all or some, as `Encoder.table` gives them."""
-        return self.encoder.table(tokens, positions=positions, device=self.device, rows=rows)
-
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
@@ -115,29 +105,11 @@ class LogLLM(nn.Module):
             vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
             places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
         places = [*places, *(places[at][:length] for at, length in batch.beginnings)]
-        messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
-            logits = self._read(messages, places, endings=[self._rows.opening] * len(places), keep=1)
+            logits = self._read(vectors, places, endings=None, keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
-        return self._read(messages, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
-
-    def prompts(self, sessions: Sequence[Rows], vectors: Tensor) -> tuple[Tensor, list[Rows]]:
-        """Everything that sessions are read from, and each session's whole prompt up to its verdict.
-
-        Args:
-            sessions: for each session the rows of its messages.
-            vectors: the messages' vectors, (u, d_enc).
-
-        Returns:
-            The table of input vectors, words first, (w + u, d_dec), and for each session its rows.
-
-        Raises:
-            ModelError: a prompt that is longer than the decoder's positions.
-        """
-        with torch.inference_mode():
-            table = self._table(self.projector(vectors).to(self.rounding))
-        return table, self._rows.rows(sessions, endings=[self._rows.opening] * len(sessions), most=self.decoder.positions)
+        return self._read(vectors, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -153,16 +125,17 @@ class LogLLM(nn.Module):
     def _answers(self, batch: Batch) -> list[Rows]:
         """Each session's right answer as rows of `words`."""
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
-        return [self._rows.anomalous if label else self._rows.normal for label in batch.labels.tolist()]
+        normal, anomalous = self.prompt.answers
+        return [anomalous if label else normal for label in batch.labels.tolist()]
 
-    def _read(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows], keep: int) -> Tensor:
+    def _read(self, vectors: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows] | None, keep: int) -> Tensor:
         """Logits at the last positions of whole prompts, (b, keep, v): the prompts as one tree, or padded on the left.
 
         Raises:
             ModelError: a prompt that is longer than the decoder's positions.
         """
-        table = self._table(messages)
-        rows = self._rows.rows(places, endings=endings, most=self.decoder.positions)
+        table = self.table(vectors)
+        rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
         tree = grow(rows) if self.decoder.reads_trees else None
         if tree is not None and self.decoder.gains(tree):
             nodes = np.zeros((len(rows), keep), dtype=np.int64)
@@ -181,8 +154,9 @@ class LogLLM(nn.Module):
         logits = self.decoder(embeddings, torch.from_numpy(mask).to(table.device), keep=keep)
         return logits
 
-    def _table(self, messages: Tensor) -> Tensor:
-        """Input vectors of the prompt's words, then of messages, (w + u, d_dec)."""
+    def table(self, vectors: Tensor) -> Tensor:
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec), from the messages' vectors, (u, d_enc)."""
+        messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         words = self.decoder.embed(self.words)  # (w, d_dec)
         return torch.cat([words, messages.to(words.dtype)])
 

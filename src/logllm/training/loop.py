@@ -182,7 +182,8 @@ class Loop:
         They are computed in one go, so that they are the same to the last bit whether or not a stage before has needed some of them.
         """
         if self._vectors is None or not np.array_equal(self._encoded, rows):
-            self._vectors, self._encoded = self.model.encode(self.data.tokens, positions=positions, rows=rows), rows
+            self._vectors = self.model.encoder.table(self.data.tokens, positions=positions, rows=rows)
+            self._encoded = rows
         return self._vectors
 
     def _run_stage(self, stage: int, resumed: Path | None, *, encode_positions: int, watch: Watch | None) -> None:

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from logllm.config.train import TrainSection
 from logllm.data.sequences import Rows
 from logllm.model.base.blueprint import Blueprint
-from logllm.model.batch import collate
+from logllm.model.batch import collate, in_passes
 from logllm.model.fast.tree import grow
 from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
@@ -142,7 +142,7 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
     def distinct(some: MicroBatch) -> tuple[int, int]:
-        return len(grow(some.sessions)) + len(some.beginnings), sum(map(len, some.sessions))
+        return len(grow(some.sessions).rows) + len(some.beginnings), sum(map(len, some.sessions))
 
     costs: list[Callable[[MicroBatch], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
     worst: list[tuple[Any, MicroBatch]] = []
@@ -198,7 +198,7 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, some: MicroBatch, section:
 def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int) -> int:
     """Bytes that the largest pass of a frozen encoder over some messages takes."""
     lengths = data.tokens.lengths[rows]
-    places = max(data.tokens.passes(rows, positions=positions), key=lambda some: len(some) * int(lengths[some].max()))
+    places = max(in_passes(lengths, positions=positions), key=lambda some: len(some) * int(lengths[some].max()))
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:

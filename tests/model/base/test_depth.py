@@ -20,12 +20,11 @@ from logllm.errors import ModelError
 from logllm.methods.bundle import Bundle, export_run
 from logllm.methods.train import train
 from logllm.model.base import backbone
-from logllm.model.base.backbone import load_backbone
+from logllm.model.base.backbone import first_layers, load_backbone
 from logllm.model.base.blueprint import draw, outline, weight_bytes
 from logllm.model.base.candidate import describe
-from logllm.model.base.depth import first_layers
 from logllm.model.base.published import configuration
-from logllm.model.checkpoint import base_models, load_run, save_model
+from logllm.model.checkpoint import base_models, hashes, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest
 from logllm.training.plan import plan
@@ -56,7 +55,8 @@ def run(shallow, tiny_data, tmp_path_factory) -> Path:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
-    write_manifest(out, {**manifest, "files": save_model(out, model, section=recipe.model)})
+    save_model(out, model, section=recipe.model)
+    write_manifest(out, {**manifest, "files": hashes(out)})
     return out
 
 

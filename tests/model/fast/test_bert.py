@@ -35,7 +35,7 @@ def both(given: Encoder, *, messages: list[str]) -> tuple[Any, Any]:
     tokens = MessageTokens(messages, byte_tokenizer(), max_tokens=60)
     assert Bert.serves(source_of(given.model))
     ours = Bert(source_of(given.model), pooling=given.pooling, chunk=512).vectors(tokens, device=CPU)
-    return ours, given.table(tokens, positions=512, device=CPU)
+    return ours, given.table(tokens, positions=512)
 
 
 @pytest.fixture
@@ -67,6 +67,6 @@ def test_scores_too_large_for_plain_exponentials_go_through_torchs_kernel(size, 
         MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), device=CPU
     )
     assert len(kernel_calls) == few  # one a layer
-    wanted = given.table(MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), positions=512, device=CPU)
+    wanted = given.table(MessageTokens(ALIKE, byte_tokenizer(), max_tokens=60), positions=512)
     torch.testing.assert_close(ours, wanted, rtol=0, atol=1e-4)
     assert ours.isfinite().all()

@@ -1,29 +1,24 @@
-"""What encoder and decoder share: loading base weights, and adapters on the right layers."""
+"""Base models from their folders: as many layers as are kept, and whether the model can serve as encoder or decoder."""
 
 import ctypes
 import inspect
 import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from logllm.config.model import DecoderSection, EncoderSection, LoraSection
+from logllm.config.model import DecoderSection, EncoderSection
 from logllm.errors import ModelError, first_line
 from logllm.extras import require
-from logllm.model.base.depth import first_layers
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
-_TARGETS = (("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"))
-"""Names of the query and value projections, split, in transformers' architectures."""
-_FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
-"""Names of the layer that computes query, key and value at once."""
 
 
 def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tuple[nn.Module, Any]:
@@ -55,6 +50,42 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         _let_go_of_files(model)
     check_serves(model.eval(), section, absent=loaded["missing_keys"])
     return model.requires_grad_(False), tokenizer
+
+
+def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
+    """The configuration of the model that a section keeps: transformers then neither builds nor reads the later layers.
+
+    Its final norm and output head stay. What an architecture derives from its depth, such as MiniCPM3's scale of the
+    residual branches, is that of a model so deep.
+
+    Args:
+        config: transformers' configuration of the whole model; it is left as it is.
+        section: an encoder's, of which all layers are kept, or a decoder's.
+
+    Raises:
+        ModelError: more layers are asked for than there are.
+    """
+    if not isinstance(section, DecoderSection) or section.layers is None:
+        return config
+    layers, whole = section.layers, _text(config).num_hidden_layers
+    if layers > whole:
+        raise ModelError(
+            f"decoder {section.weights} has {whole} layers, and model.decoder.layers asks for {layers}: set it to {whole} or less, "
+            "or leave it out to keep all"
+        )
+    kept = deepcopy(config)
+    text = _text(kept)
+    for name, value in vars(text).items():
+        # One entry a layer, whatever an architecture calls it: layer_types, mlp_layer_types, no_rope_layers, ...
+        if isinstance(value, list | tuple) and len(value) == whole and not name.endswith("_token_id"):
+            setattr(text, name, value[:layers])
+    text.num_hidden_layers = layers
+    return kept
+
+
+def _text(config: Any) -> Any:
+    """The part of a configuration that describes the language model; of most it is the whole."""
+    return config.get_text_config(decoder=True)
 
 
 def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()) -> None:
@@ -132,57 +163,6 @@ def _let_go_of_files(model: nn.Module) -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:  # glibc has it, musl has not
         trim(0)
-
-
-def lora_targets(model: nn.Module) -> tuple[str, ...]:
-    """Names of the layers that compute attention's query and value.
-
-    Raises:
-        ModelError: an architecture whose projections have names not known here.
-    """
-    found = targets_among(name for name, _ in model.named_modules())
-    if found is None:
-        raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
-    return found
-
-
-def targets_among(layers: Iterable[str]) -> tuple[str, ...] | None:
-    """Last names of the layers among a model's that compute attention's query and value; none where no name is known here.
-
-    >>> targets_among(["layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj", "lm_head"])
-    ('q_proj', 'v_proj')
-    """
-    names = {layer.rpartition(".")[2] for layer in layers}
-    for pair in _TARGETS:
-        if names.issuperset(pair):
-            return pair
-    return next(((fused,) for fused in _FUSED_TARGETS if fused in names), None)
-
-
-def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
-    """The model with LoRA adapters, frozen until a stage trains them.
-
-    Raises:
-        ModelError: a target that the model does not have, or embeddings.
-    """
-    import_bitsandbytes()
-    from peft import LoraConfig, get_peft_model
-
-    targets = section.targets or lora_targets(model)
-    fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in model.modules())
-    config = LoraConfig(
-        r=section.r, lora_alpha=section.alpha, lora_dropout=section.dropout, target_modules=list(targets), fan_in_fan_out=fan_in_fan_out
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT asks transformers for it
-            model = get_peft_model(model, config)
-    except ValueError as exc:
-        raise ModelError(f"{part}: {str(exc).splitlines()[0]}; check model.{part}.lora.targets") from exc
-    if any(hasattr(table, "base_layer") for table in (model.get_input_embeddings(), model.get_output_embeddings())):
-        # The head's rows of the two answers are read alone, and often its weights are the input embeddings' too.
-        raise ModelError(f"{part}: embeddings and output head take no adapters; take them out of model.{part}.lora.targets")
-    return model.requires_grad_(False)
 
 
 def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:

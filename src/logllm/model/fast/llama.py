@@ -1,24 +1,18 @@
 """Llama-family decoders for scoring: one pass over a tree of sequences, layer by layer."""
 
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from logllm.data.sequences import Rows
-from logllm.model.fast.lanes import Lanes
-from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, chunks, product
-from logllm.model.fast.rotary import head_width
+from logllm.metrics import Progress
+from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, chunks, in_lanes, product
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
-
-LayerProgress = Callable[[int, int], None]
-"""Told how many of how many layers are done."""
 
 _SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
 
@@ -59,14 +53,14 @@ class Llama:
             dtype: of the matrix products; sums along the layers stay in float32.
             chunk: nodes that pass a layer together.
         """
+        assert source.rotary is not None  # noqa: S101 - `serves` wants it
+        self._rotary = source.rotary
         config = source.config
-        heads, width = config.num_attention_heads, head_width(config)
+        heads, width = config.num_attention_heads, 2 * len(self._rotary.frequencies)  # a turn for each pair of numbers
         kv = getattr(config, "num_key_value_heads", None) or heads
         self._layout = Layout(heads, kv, width, query_row=heads + 2 * kv, key_row=2 * kv)
         self._eps: float = config.rms_norm_eps
         self._dtype, self._chunk = dtype, chunk
-        assert source.rotary is not None  # noqa: S101 - `serves` wants it
-        self._rotary = source.rotary
         self._norm, self._head = source.read("model.norm.weight").float(), source.read("lm_head.weight")
         self._layers = [self._taken(source, f"model.layers.{number}") for number in range(config.num_hidden_layers)]
 
@@ -81,26 +75,33 @@ class Llama:
         return turned_whole and config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None
 
     def _taken(self, source: Source, layer: str) -> _Layer:
+        """One layer's weights, in this decoder's number format."""
         attention, feed = f"{layer}.self_attn", f"{layer}.mlp"
-        before, between = (source.read(f"{layer}.{name}_layernorm.weight").float() for name in ("input", "post_attention"))
-        scale, scaled = self._layout.width**-0.5, self._layout.heads * self._layout.width
-        weight, bias = source.stacked([f"{attention}.{name}_proj" for name in "qkv"])
+        heads, kv, width = self._layout.heads, self._layout.kv, self._layout.width
+        before = source.read(f"{layer}.input_layernorm.weight").float()
+        weight, bias = source.linear(*(f"{attention}.{name}_proj" for name in "qkv"))
         weight *= before[:, None]
-        norms = None
+        # The scale of the scores, once for all: where each head is normed, with the norm's weights.
+        scale, norms = width**-0.5, None
         if f"{attention}.q_norm.weight" in source.shapes:
-            queries, keys = (source.read(f"{attention}.{name}_norm.weight").float() for name in "qk")
-            norms = self._paired(torch.cat([(queries * scale).expand(self._layout.heads, -1), keys.expand(self._layout.kv, -1)]))
-        else:  # the scale of the scores, once for all
-            weight[:, :scaled] *= scale
+            queries = source.read(f"{attention}.q_norm.weight").float() * scale
+            keys = source.read(f"{attention}.k_norm.weight").float()
+            norms = self._paired(torch.cat([queries.expand(heads, -1), keys.expand(kv, -1)]))
+        else:
+            weight[:, : heads * width] *= scale
             if bias is not None:
-                bias[:scaled] *= scale
+                bias[: heads * width] *= scale
+        paired = self._paired(weight.T, dim=0).T, None if bias is None else self._paired(bias)
+        output, gate, up, down = (
+            source.linear(name) for name in (f"{attention}.o_proj", f"{feed}.gate_proj", f"{feed}.up_proj", f"{feed}.down_proj")
+        )
         return _Layer(
-            attention=self._rounded((self._paired(weight.T, dim=0).T, None if bias is None else self._paired(bias))),
-            output=self._rounded(source.linear(f"{attention}.o_proj")),
-            between=between,
-            gate=self._rounded(source.linear(f"{feed}.gate_proj")),
-            up=self._rounded(source.linear(f"{feed}.up_proj")),
-            down=self._rounded(source.linear(f"{feed}.down_proj")),
+            attention=self._rounded(paired),
+            output=self._rounded(output),
+            between=source.read(f"{layer}.post_attention_layernorm.weight").float(),
+            gate=self._rounded(gate),
+            up=self._rounded(up),
+            down=self._rounded(down),
             norms=norms,
         )
 
@@ -110,37 +111,40 @@ class Llama:
         return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
     @torch.inference_mode()
-    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: LayerProgress | None = None) -> Tensor:
+    def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None) -> Tensor:
         """Logits of some tokens at the sequences' ends.
 
         Args:
             inputs: each node's input vector, (n, d_dec); written over.
             tree: the nodes' order and paths.
             ids: the tokens.
-            progress: told of each layer.
+            progress: told of steps, each a chunk's way through a layer.
 
         Returns:
             (b, len(ids)), float32, in the sequences' own order.
         """
         x = inputs.float()  # (n, d_dec)
-        stored = torch.empty((2, len(x), self._layout.key_row * self._layout.width), dtype=self._dtype, device=x.device)
-        plan = [chunk.to(x.device) for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=self._chunk, layout=self._layout)]
-        turns = self._turns(tree.depths, x)
+        device, own = x.device, np.diff(tree.starts)
+        plan = list(chunks(tree.paths, own, nodes=self._chunk, layout=self._layout, device=device))
+        turns = self._turns(tree.depths, device=device)
+        # All nodes' keys and values, of two layers in turn.
+        numbers = self._layout.key_row * self._layout.width
+        stored = torch.empty((2, len(x), numbers), dtype=self._dtype, device=device)
         self._pass(x, stored, turns=turns, plan=plan, progress=progress)
-        ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(x.device)
+        ends = torch.from_numpy(np.array([path[-1] for path in tree.paths])).to(device)
         seen = stored[(len(self._layers) - 1) % 2]
         states = self._last(x[ends], seen, turns=[turn[ends] for turn in turns], paths=tree.paths)  # (b, d_dec)
-        found = torch.empty((len(ends), len(ids)), device=x.device)
-        found[torch.from_numpy(tree.order).to(x.device)] = states * self._scale(states) * self._norm @ self._head[list(ids)].float().T
-        return found
+        logits = torch.empty((len(ends), len(ids)), device=device)
+        logits[torch.from_numpy(tree.order).to(device)] = states @ self._head[list(ids)].float().T
+        return logits
 
-    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: LayerProgress | None) -> None:
+    def _pass(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], plan: Sequence[Chunk], progress: Progress | None) -> None:
         """All layers over all nodes, (n, d_dec), of the last one the keys and values only; a chunk's paths lead through chunks before it.
 
         A lane that has done its part of a layer begins the next one: it waits for what it reads, and no more. Keys and values of
         two layers are therefore kept, (2, n, ...), in turn.
         """
-        last = len(self._layers) - 1
+        last, room = len(self._layers) - 1, Room(x.device)
         known, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
 
         def through(step: tuple[int, int]) -> None:
@@ -153,36 +157,31 @@ class Llama:
                 for before in needed + (done[depth - 2] if depth > 1 else []):
                     before.wait()
                 heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
-                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=lanes.room, heads=heads)
+                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=heads)
                 kept[some] = made[:, -kept.shape[1] :]
                 known[depth][at].set()
                 if depth < last:
                     for earlier in known[depth][:at]:
                         earlier.wait()
-                    self._finish(layer, x[some], chunk=chunk, seen=(made, kept, self._layout), room=lanes.room)
+                    self._finish(layer, x[some], chunk=chunk, seen=(made, kept, self._layout), room=room)
             finally:  # nobody waits for what has failed
                 known[depth][at].set()
                 done[depth][at].set()
 
         steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
 
-        def told(count: int) -> None:
-            if progress is not None and not count % len(plan):
-                progress(count // len(plan), last + 1)
-
-        with closing(Lanes(x.device, chunks=len(plan))) as lanes:
-            lanes.each(through, steps, told=told)
+        in_lanes(through, steps, device=x.device, chunks=len(plan), progress=progress)
 
     def _last(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
-        """The last layer's states at the sequences' ends, (b, d_dec), which see all nodes' keys and values."""
+        """The last layer's states at the sequences' ends, normed, (b, d_dec), which see all nodes' keys and values."""
         room = Room(x.device)
         layer, heads = self._layers[-1], self._layout.heads
-        layout = replace(self._layout, query_row=heads)
-        for chunk in chunks(paths, np.ones(len(x), dtype=np.int64), nodes=self._chunk, layout=layout):
+        layout, own = replace(self._layout, query_row=heads), np.ones(len(x), dtype=np.int64)
+        for chunk in chunks(paths, own, nodes=self._chunk, layout=layout, device=x.device):
             some = slice(chunk.start, chunk.end)
             made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
-            self._finish(layer, x[some], chunk=chunk.to(x.device), seen=(made, stored, layout), room=room)
-        return x
+            self._finish(layer, x[some], chunk=chunk, seen=(made, stored, layout), room=room)
+        return self._normed(x, room, weights=self._norm, dtype=torch.float32)
 
     def _paired(self, columns: Tensor, *, dim: int = -1) -> Tensor:
         """Columns of queries' and keys' heads with what is turned together side by side, as in complex numbers; scores stay as they are.
@@ -197,21 +196,24 @@ class Llama:
         places[:turning] = places[:turning].view(-1, 2, width // 2).transpose(-1, -2).flatten()
         return columns.index_select(dim, places)
 
-    def _turns(self, depths: Any, like: Tensor) -> list[Tensor]:
+    def _turns(self, depths: Rows, *, device: torch.device) -> list[Tensor]:
         """What turns each node's heads: cosines and sines of its rotary angles, or both as complex numbers, (n, 1, width / 2) each."""
-        at = torch.from_numpy(depths).to(like.device)
-        tables = [table[:, None].to(self._dtype) for table in self._rotary.tables(int(depths.max()) + 1, device=like.device)]
-        return [table[at] for table in ([torch.complex(*tables)] if self._dtype == torch.float32 else tables)]
+        positions = torch.arange(int(depths.max()) + 1, device=device, dtype=torch.float32)
+        angles = positions[:, None] * self._rotary.frequencies.to(device)  # (p, width / 2)
+        tables = [(turn * self._rotary.scale)[:, None].to(self._dtype) for turn in (angles.cos(), angles.sin())]
+        if self._dtype == torch.float32:
+            tables = [torch.complex(*tables)]
+        at = torch.from_numpy(depths).to(device)
+        return [table[at] for table in tables]
 
-    def _scale(self, x: Tensor) -> Tensor:
-        """What root-mean-square normalisation multiplies each row with, (c, 1)."""
+    def _normed(self, x: Tensor, room: Room, *, weights: Tensor | None = None, dtype: torch.dtype | None = None) -> Tensor:
+        """States normed by their root mean square, (c, d_dec), times the norm's weights where no matrix holds them."""
         squares: Tensor = torch.linalg.vector_norm(x, dim=-1, keepdim=True).square_()
-        return squares.div_(x.shape[1]).add_(self._eps).rsqrt_()
-
-    def _normed(self, x: Tensor, room: Room, *, weights: Tensor | None = None) -> Tensor:
-        """States normed, (c, d_dec), times the norm's weights where no matrix holds them."""
-        out = room.take("normed", rows=len(x), columns=x.shape[1], dtype=self._dtype)
-        return torch.mul(x, self._scale(x), out=out) if weights is None else torch.mul(x * self._scale(x), weights, out=out)
+        scale = squares.div_(x.shape[1]).add_(self._eps).rsqrt_()  # (c, 1)
+        out = room.take("normed", rows=len(x), columns=x.shape[1], dtype=dtype or self._dtype)
+        if weights is None:
+            return torch.mul(x, scale, out=out)
+        return torch.mul(x * scale, weights, out=out)
 
     def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
         """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
