@@ -41,18 +41,20 @@ def test_the_rendered_prompt(models, tail) -> None:
     assert tokenizer.decode(prompt.anomalous, skip_special_tokens=True) == ANSWERS[True]
 
 
-def test_what_the_decoder_reads(pair, monkeypatch) -> None:
+def test_what_the_decoder_reads(pair) -> None:
     """Head, the messages' vectors in order, repeated ones repeated, tail, the answer but for its last token."""
     ours, plain, tokens = pair
     read = []
     ours.decoder.reads_trees = False
-    forward = ours.decoder.forward
-    monkeypatch.setattr(ours.decoder, "forward", lambda given, mask, **keep: read.append((given, mask)) or forward(given, mask, **keep))
+    seen = ours.decoder.model.register_forward_pre_hook(
+        lambda _, __, given: read.append((given["inputs_embeds"], given["attention_mask"])), with_kwargs=True
+    )
     rows = [np.array([4, 0, 0, 3, 0]), np.array([2]), np.array([1, 8])]
     labels = [True, False, True]
     with torch.no_grad():
         ours(collate(rows, tokens=tokens, labels=torch.tensor(labels)), objective="answer")
         ours(collate(rows, tokens=tokens))
+    seen.remove()
     for (given, mask), answering in zip(read, (True, False), strict=True):
         for at, session in enumerate(plainly(rows, labels)):
             answer = plain.answer(anomalous=session.anomalous)[:-1] if answering else plain.words(FORCED)

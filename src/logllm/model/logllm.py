@@ -38,10 +38,6 @@ class LogLLM(nn.Module):
         self.words: Tensor
         self.register_buffer("words", torch.tensor(prompt.words), persistent=False)
 
-    def parts(self) -> dict[Part, nn.Module]:
-        """The three parts a stage can train."""
-        return {"encoder": self.encoder, "projector": self.projector, "decoder": self.decoder}
-
     def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0, base_dropout: bool = False) -> list[nn.Parameter]:
         """Let some parts learn and freeze the others.
 
@@ -53,7 +49,12 @@ class LogLLM(nn.Module):
         """
         self.eval()
         learning = []
-        for name, part in self.parts().items():
+        all_parts: dict[Part, nn.Module] = {
+            "encoder": self.encoder,
+            "projector": self.projector,
+            "decoder": self.decoder,
+        }
+        for name, part in all_parts.items():
             for path, parameter in part.named_parameters():
                 parameter.requires_grad_(name in parts and (name == "projector" or "lora_" in path))
                 if parameter.requires_grad:

@@ -90,23 +90,16 @@ def render(section: PromptSection, tokenizer: Any) -> Prompt:
     Raises:
         ModelError: the two answers are the same, or have the same ids.
     """
-    ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    normal, anomalous = ([*_ids(tokenizer, answer), *ends] for answer in (section.normal, section.anomalous))
-    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False))))
+    texts = (section.head, section.tail, section.normal, section.anomalous)
+    pieces = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    head, tail, normal, anomalous = pieces
+    if tokenizer.eos_token_id is not None:
+        normal, anomalous = (*normal, tokenizer.eos_token_id), (*anomalous, tokenizer.eos_token_id)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False))
+    shared = len(list(alike))
     if shared >= min(len(normal), len(anomalous)):
         raise ModelError(f"the answers {section.normal!r} and {section.anomalous!r} cannot be told apart: change model.prompt")
     bos = tokenizer.bos_token_id
-    sets_bos = bos is not None and tokenizer("a")["input_ids"][:1] == [bos]
-    beginning = [bos] if sets_bos else []
-    return Prompt(
-        head=(*beginning, *_ids(tokenizer, section.head)),
-        tail=_ids(tokenizer, section.tail),
-        normal=tuple(normal),
-        anomalous=tuple(anomalous),
-        shared=shared,
-    )
-
-
-def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    """Ids of a text by itself."""
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if bos is not None and tokenizer("a")["input_ids"][:1] == [bos]:
+        head = (bos, *head)
+    return Prompt(head, tail, normal=normal, anomalous=anomalous, shared=shared)

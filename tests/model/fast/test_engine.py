@@ -114,8 +114,9 @@ def test_a_failure_in_a_lane_reaches_the_caller(two_threads) -> None:
     assert torch.get_num_threads() == 2
 
 
-def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.model.fast.llama._SERVED", ())
+def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny) -> None:
+    """Such as one that looks no further back than a window."""
+    tiny[0].decoder.model.get_base_model().config.sliding_window = 8
     with pytest.raises(ModelError, match="detect.engine = 'bf16' cannot run a .*: leave it at 'exact'"):
         Engine(tiny[0], section=DetectSection(engine="bf16"))
 

@@ -91,7 +91,7 @@ def test_rounded_scores_are_near_and_turn_no_verdict(tiny_run) -> None:
 
 def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, cached, monkeypatch) -> None:
     monkeypatch.setattr("logllm.model.fast.machine.processor", lambda: ROUNDING)
-    monkeypatch.setattr("logllm.model.fast.machine.gain", lambda: 3.0)
+    gains(ROUNDING, measure=lambda: 3.0)  # remembered from now on
     rounds_faster.cache_clear()
     rng = np.random.default_rng(1)
     sessions = list({session.tobytes(): session for session in (rng.integers(0, 4, size=6) for _ in range(200))}.values())

@@ -35,14 +35,15 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
+    how: dict[str, Any] = {"dtype": getattr(torch, section.dtype), "output_loading_info": True}
+    if section.quantize != "none":
+        how["quantization_config"] = _nf4(section)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         config = first_layers(AutoConfig.from_pretrained(folder), section)
-        # Transformers lists the weights of layers that are not kept, and draws bars.
-        with _unheard("transformers.modeling_utils"), without_bars():
-            model, loaded = kind.from_pretrained(
-                folder, config=config, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
-            )
+        # Transformers lists the weights of layers that are not kept.
+        with without_bars(), _unheard("transformers.modeling_utils"):
+            model, loaded = kind.from_pretrained(folder, config=config, **how)
     except (OSError, ValueError, KeyError, RuntimeError) as exc:
         raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
     if section.quantize != "none":
@@ -105,12 +106,20 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
         raise ModelError(f"{refused}{reason}")
     if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
         raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
-    if isinstance(section, EncoderSection) and section.pooling == "mean":
+    if isinstance(section, EncoderSection) and section.pooling != "pooler":
         absent = [name for name in absent if not name.startswith("pooler.")]
     if absent := sorted(absent):
         remedy = "; set model.encoder.pooling = 'mean'" if absent[0].startswith("pooler.") else ""
         raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
-    if part == "decoder" and not _reads_forwards(model):
+    if part == "encoder":
+        return
+    # The logits at a position must be the same whatever comes after it.
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    with torch.no_grad():
+        output = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False)
+    logits = output.logits[:, 0].float()  # (2, v)
+    close = 1e-5 if model.dtype == torch.float32 else 1e-2
+    if (logits[0] - logits[1]).abs().max() > close * logits.abs().max():
         raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
 
 
@@ -128,15 +137,6 @@ def refusal(config: Any, *, encoder: bool) -> str | None:
     if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
         return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
     return None
-
-
-def _reads_forwards(model: Any) -> bool:
-    """Whether the logits at a position are the same whatever comes after it."""
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
-    with torch.no_grad():
-        logits = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False).logits[:, 0].float()  # (2, v)
-    close = 1e-5 if model.dtype == torch.float32 else 1e-2
-    return bool((logits[0] - logits[1]).abs().max() <= close * logits.abs().max())
 
 
 def _settle_quantized(model: Any) -> None:
@@ -165,22 +165,22 @@ def _let_go_of_files(model: nn.Module) -> None:
         trim(0)
 
 
-def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
-    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
-    if section.quantize == "none":
-        return {}
+def _nf4(section: EncoderSection | DecoderSection) -> Any:
+    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1).
+
+    Raises:
+        ModelError: bitsandbytes is not installed.
+    """
     if not import_bitsandbytes():
         raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
     from transformers import BitsAndBytesConfig
 
-    return {
-        "quantization_config": BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=False,
-            bnb_4bit_compute_dtype=getattr(torch, section.compute),
-        )
-    }
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=False,
+        bnb_4bit_compute_dtype=getattr(torch, section.compute),
+    )
 
 
 def import_bitsandbytes() -> bool:

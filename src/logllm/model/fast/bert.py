@@ -5,7 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from logllm.config.model import Pooling
 from logllm.data.sequences import Rows
@@ -14,7 +15,10 @@ from logllm.model.encoder import pool
 from logllm.model.fast.packing import Linear, Room, in_lanes, product
 from logllm.model.fast.source import Source
 
-_MANY = 256
+Norm = tuple[Tensor, Tensor]
+"""A layer norm's weight and bias."""
+
+MANY = 256
 """Tokens of one length from which attention head by head pays."""
 _TAME = 1e30
 """Largest sum of a softmax's exponentials, and smallest its inverse, at which no maximum need be taken off first."""
@@ -27,18 +31,6 @@ class Run(NamedTuple):
     """How many there are."""
     tokens: int
     """Of each."""
-
-
-class Norm(NamedTuple):
-    """A layer norm."""
-
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-    def of(self, x: Tensor) -> Tensor:
-        """States normed, (c, d_enc)."""
-        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 
 class _Layer(NamedTuple):
@@ -71,7 +63,7 @@ class Bert:
         """Take a model's weights.
 
         Args:
-            source: one that `serves` accepts.
+            source: one whose `passes` are BERT's.
             pooling: how a message's states become its vector.
             chunk: tokens that pass a layer together.
         """
@@ -95,13 +87,6 @@ class Bert:
         for name, own, following in zip(names, biases, nexts, strict=True):
             self.layers.append(self._taken(source, name, now=own, then=following))
 
-    @staticmethod
-    def serves(source: Source) -> bool:
-        """Whether a model's architecture is one that this computes."""
-        if source.architecture != "BertModel" or source.dtype is None:
-            return False
-        return source.config.hidden_act == "gelu" and not getattr(source.config, "is_decoder", False)
-
     def _taken(self, source: Source, layer: str, *, now: Tensor, then: Tensor) -> _Layer:
         """A layer whose states hold `now` more than the model's, and the next one's `then`."""
         own = f"{layer}.attention.self"
@@ -124,12 +109,13 @@ class Bert:
     def _norm(self, source: Source, part: str, *, more: Tensor) -> Norm:
         """A part's norm, which adds something besides."""
         norm = f"{part}.LayerNorm"
-        return Norm(source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more, self._eps)
+        return source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more
 
     @torch.inference_mode()
     def vectors(self, tokens: MessageTokens, *, device: torch.device) -> Tensor:
         """One vector a message, (u, d_enc), float32."""
-        pooled = torch.zeros((len(tokens), self._width), device=device)
+        pooled = torch.zeros((len(tokens.lengths), self._width), device=device)
+        shape = (self._width,)
         plan = list(in_passes(tokens.lengths, positions=self._chunk))
         room = Room(device)
 
@@ -140,7 +126,7 @@ class Bert:
             ids = tokens.ids[np.repeat(tokens.starts[rows], lengths) + depths]
             words = self._words[torch.from_numpy(ids.astype(np.int64)).to(device)]
             places = self._places[torch.from_numpy(depths).to(device)]
-            x = self._start.of(words + self._kind + places)  # (c, d_enc)
+            x = layer_norm(words + self._kind + places, shape, *self._start, self._eps)  # (c, d_enc)
             # The passes are of like length: messages of one length follow each other.
             counts = zip(*np.unique(lengths, return_counts=True), strict=True)
             runs = [Run(int(messages), int(length)) for length, messages in counts]
@@ -162,12 +148,14 @@ class Bert:
         """One layer over a chunk, (c, d_enc), whose states are written over."""
         made = product(x, (layer.attention, None), room=room, name="attention")
         made[:, self._width :].add_(layer.asked)
-        found = room.take("found", rows=len(x), columns=x.shape[1], dtype=x.dtype)
-        for asked, into in zip(_by_run(made, runs), _by_run(found, runs), strict=True):
-            split = asked.view(*asked.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
+        attended = room.take("attended", rows=len(x), columns=x.shape[1], dtype=x.dtype)
+        for states, into in zip(_by_run(made, runs), _by_run(attended, runs), strict=True):
+            split = states.view(*states.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
             _attend(split, into.view(*into.shape[:2], self._heads, -1), room=room)
-        x = layer.middle.of(x.addmm_(found, layer.output))
-        return layer.end.of(x.addmm_(torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner")), layer.outer))
+        shape = (self._width,)
+        x = layer_norm(x.addmm_(attended, layer.output), shape, *layer.middle, self._eps)
+        inner = torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner"))
+        return layer_norm(x.addmm_(inner, layer.outer), shape, *layer.end, self._eps)
 
 
 def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
@@ -183,7 +171,7 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     """
     g, t, _, heads, width = split.shape
     key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
-    if g * t >= _MANY and split.device.type == "cpu":
+    if g * t >= MANY and split.device.type == "cpu":
         scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(heads, g, t, t)
         for asked, known, score in zip(query, key, scores, strict=True):
             torch.bmm(asked, known.transpose(1, 2), out=score)
@@ -196,7 +184,7 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
             torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
             return
     query, key, value = (each.transpose(0, 1) for each in (query, key, value))  # (g, heads, t, width) each
-    seen = nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+    seen = scaled_dot_product_attention(query, key, value, scale=1.0)
     into.copy_(seen.transpose(1, 2))
 
 

@@ -16,8 +16,6 @@ from logllm.config.recipe import Recipe
 from logllm.model.base.adapters import Adapters
 from logllm.model.base.weights import Progress, locate
 from logllm.model.checkpoint import inside, restored
-from logllm.model.fast.bert import Bert
-from logllm.model.fast.llama import Llama
 from logllm.model.fast.source import EMBEDDINGS, Source, mapped
 from logllm.model.logllm import LogLLM
 from logllm.model.prompt import Prompt, render
@@ -86,7 +84,7 @@ def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[L
         folders.append(locate(part.weights))
         sources.append(mapped(folders[-1], part, adapters=added, device=where))
     encoder, decoder = sources
-    if encoder is None or decoder is None or not Bert.serves(encoder) or not Llama.serves(decoder):
+    if encoder is None or encoder.passes != "bert" or decoder is None or decoder.passes != "llama":
         return None
     tokenizer, words = map(FileTokenizer.of, folders)
     if tokenizer is None or words is None:
@@ -94,8 +92,8 @@ def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[L
     prompt = render(section.prompt, words)
     projector = {name: tensor.to(where) for name, tensor in load_file(run / PROJECTOR).items()}
     light = Light(
-        LightPart(encoder, section.encoder.pooling),
-        LightPart(decoder),
+        LightPart(encoder, encoder.config.max_position_embeddings, section.encoder.pooling),
+        LightPart(decoder, decoder.config.max_position_embeddings),
         projector=projector,
         prompt=prompt,
         words=decoder.read(EMBEDDINGS)[torch.tensor(prompt.words, device=where)],
@@ -120,17 +118,13 @@ class LightPart:
 
     Attributes:
         model: its source.
+        positions: most that it can read.
         pooling: how an encoder makes one vector of a message's states.
     """
 
     model: Source
+    positions: int
     pooling: Pooling = "mean"
-
-    @property
-    def positions(self) -> int:
-        """Most that a decoder can read."""
-        most: int = self.model.config.max_position_embeddings
-        return most
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The part's tensors by name."""
@@ -169,22 +163,21 @@ class Light:
         return torch.cat([self.words, messages])
 
 
+@dataclass(frozen=True)
 class FileTokenizer:
     """Text to token ids by a model's `tokenizer.json` alone, as transformers' tokenizers give them.
 
     Attributes:
+        tokenizer: the library's, which neither pads nor cuts.
         pad_token_id: what pads, where the model has such a token.
         bos_token_id: what begins a text, where the model has such a token.
         eos_token_id: what ends a text, where the model has such a token.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, pad: int | None, bos: int | None, eos: int | None) -> None:
-        """Give a tokenizer of the library's the ids of its special tokens."""
-        self._tokenizer = tokenizer
-        self._cut: int | None = None
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        self.pad_token_id, self.bos_token_id, self.eos_token_id = pad, bos, eos
+    tokenizer: Tokenizer
+    pad_token_id: int | None
+    bos_token_id: int | None
+    eos_token_id: int | None
 
     @classmethod
     def of(cls, folder: Path) -> Self | None:
@@ -198,7 +191,9 @@ class FileTokenizer:
         elif kind not in _AS_THE_FILE_SAYS:
             return None
         tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
-        ids = {}
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        ids: dict[str, int | None] = {}
         for special in ("pad", "bos", "eos", "unk", "sep", "cls", "mask"):
             token = config.get(f"{special}_token", names.get(f"{special}_token"))
             if isinstance(token, Mapping):
@@ -206,7 +201,7 @@ class FileTokenizer:
             ids[special] = None if token is None else tokenizer.token_to_id(token)
             if token is not None and ids[special] is None:  # transformers would add it
                 return None
-        return cls(tokenizer, pad=ids["pad"], bos=ids["bos"], eos=ids["eos"])
+        return cls(tokenizer, ids["pad"], ids["bos"], ids["eos"])
 
     def __call__(
         self, text: str | Sequence[str], *, add_special_tokens: bool = True, truncation: bool = False, max_length: int | None = None
@@ -219,14 +214,14 @@ class FileTokenizer:
             truncation: cut after `max_length` ids.
             max_length: special tokens included.
         """
-        cut = max_length if truncation else None
-        if cut != self._cut:
-            self._tokenizer.no_truncation() if cut is None else self._tokenizer.enable_truncation(cut)
-            self._cut = cut
+        if truncation and max_length is not None:
+            self.tokenizer.enable_truncation(max_length)
+        else:
+            self.tokenizer.no_truncation()
         if isinstance(text, str):
-            return {"input_ids": self._tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
-        encoded = self._tokenizer.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
-        return {"input_ids": [each.ids for each in encoded]}
+            return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
+        encodings = self.tokenizer.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
+        return {"input_ids": [encoding.ids for encoding in encodings]}
 
 
 def _config(folder: Path) -> dict[str, Any] | None:

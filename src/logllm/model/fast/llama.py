@@ -14,8 +14,6 @@ from logllm.model.fast.packing import Chunk, Layout, Linear, Room, add_product, 
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import Tree
 
-_SERVED = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
-
 _CACHED = 64
 """Rows of the feed-forward part that stay in a core's nearest cache between two passes over them."""
 
@@ -49,11 +47,11 @@ class Llama:
         """Take a model's weights.
 
         Args:
-            source: one that `serves` accepts.
+            source: one whose `passes` are Llama's.
             dtype: of the matrix products; sums along the layers stay in float32.
             chunk: nodes that pass a layer together.
         """
-        assert source.rotary is not None  # noqa: S101 - `serves` wants it
+        assert source.rotary is not None  # noqa: S101 - Llamas have them
         self._rotary = source.rotary
         config = source.config
         heads, width = config.num_attention_heads, 2 * len(self._rotary.frequencies)  # a turn for each pair of numbers
@@ -63,16 +61,6 @@ class Llama:
         self._dtype, self._chunk = dtype, chunk
         self._norm, self._head = source.read("model.norm.weight").float(), source.read("lm_head.weight")
         self._layers = [self._taken(source, f"model.layers.{number}") for number in range(config.num_hidden_layers)]
-
-    @staticmethod
-    def serves(source: Source) -> bool:
-        """Whether a model's architecture is one that this computes, and its weights are not packed into few bits."""
-        if source.architecture not in _SERVED or source.dtype is None or source.rotary is None:
-            return False
-        config = source.config
-        rope = getattr(config, "rope_parameters", None) or {}
-        turned_whole = rope.get("rope_type", "default") not in ("dynamic", "longrope") and rope.get("partial_rotary_factor", 1) == 1
-        return turned_whole and config.hidden_act == "silu" and getattr(config, "sliding_window", None) is None
 
     def _taken(self, source: Source, layer: str) -> _Layer:
         """One layer's weights, in this decoder's number format."""
@@ -91,24 +79,18 @@ class Llama:
             weight[:, : heads * width] *= scale
             if bias is not None:
                 bias[: heads * width] *= scale
-        paired = self._paired(weight.T, dim=0).T, None if bias is None else self._paired(bias)
-        output, gate, up, down = (
-            source.linear(name) for name in (f"{attention}.o_proj", f"{feed}.gate_proj", f"{feed}.up_proj", f"{feed}.down_proj")
-        )
+        weight = self._paired(weight.T, dim=0).T.to(self._dtype)
+        if bias is not None:
+            bias = self._paired(bias).to(self._dtype)
         return _Layer(
-            attention=self._rounded(paired),
-            output=self._rounded(output),
+            attention=(weight, bias),
+            output=source.linear(f"{attention}.o_proj", dtype=self._dtype),
             between=source.read(f"{layer}.post_attention_layernorm.weight").float(),
-            gate=self._rounded(gate),
-            up=self._rounded(up),
-            down=self._rounded(down),
+            gate=source.linear(f"{feed}.gate_proj", dtype=self._dtype),
+            up=source.linear(f"{feed}.up_proj", dtype=self._dtype),
+            down=source.linear(f"{feed}.down_proj", dtype=self._dtype),
             norms=norms,
         )
-
-    def _rounded(self, linear: Linear) -> Linear:
-        """A linear layer in this decoder's number format."""
-        weight, bias = linear
-        return weight.to(self._dtype), None if bias is None else bias.to(self._dtype)
 
     @torch.inference_mode()
     def logits(self, inputs: Tensor, tree: Tree, *, ids: Sequence[int], progress: Progress | None = None) -> Tensor:

@@ -115,37 +115,23 @@ class VectorMemory:
         with self._turn:
             present = [place for place, key in enumerate(keys) if key in self._row]
             missing = [place for place, key in enumerate(keys) if key not in self._row]
-            rows = [self._row[keys[place]] for place in present]
             for place in present:
                 self._row.move_to_end(keys[place])
             if missing or self._table is None:
                 fresh = self._encode([texts[place] for place in missing])
-                if self._table is None:
-                    self._table = torch.zeros((0, fresh.shape[1]), device=fresh.device)
-            vectors = self._table.new_zeros((len(keys), self._table.shape[1]))
-            vectors[present] = self._table[rows]
+                if self._table is None:  # room for all: memory that is not written to yet costs nothing
+                    self._table = torch.empty((self._most, fresh.shape[1]), device=fresh.device)
+            vectors = self._table.new_empty((len(keys), self._table.shape[1]))
+            vectors[present] = self._table[[self._row[keys[place]] for place in present]]
             if missing:
                 vectors[missing] = fresh
-                self._remember([keys[place] for place in missing], fresh)
+            # New ones take the rows of those longest out of use; of more than there is room for, the last stay.
+            stay = missing[-self._most :]
+            for place in stay:
+                full = len(self._row) == self._most
+                self._row[keys[place]] = self._row.popitem(last=False)[1] if full else len(self._row)
+            self._table[[self._row[keys[place]] for place in stay]] = vectors[stay]
         return vectors
-
-    def _remember(self, keys: Sequence[bytes], vectors: Tensor) -> None:
-        """Take in the vectors of distinct new keys; of more than there is room for the last ones."""
-        assert self._table is not None  # noqa: S101 - there is one as soon as something was encoded
-        keys, vectors = keys[-self._most :], vectors[-self._most :]
-        rows = []
-        for key in keys:
-            full = len(self._row) == self._most
-            row = self._row.popitem(last=False)[1] if full else len(self._row)
-            self._row[key] = row
-            rows.append(row)
-        # Each growth copies all rows: room for at least twice as many as before.
-        if len(self._row) > len(self._table):
-            longer = min(self._most, max(len(self._row), 2 * len(self._table)))
-            grown = self._table.new_zeros((longer, self._table.shape[1]))
-            grown[: len(self._table)] = self._table
-            self._table = grown
-        self._table[rows] = vectors
 
 
 class Engine:
@@ -184,9 +170,9 @@ class Engine:
         self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
         encoder, decoder = source_of(model.encoder.model), source_of(model.decoder.model)
         self._encoder = None
-        if encoder.dtype == torch.float32 and Bert.serves(encoder):
+        if encoder.dtype == torch.float32 and encoder.passes == "bert":
             self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=section.batch_positions)
-        self._source = decoder if Llama.serves(decoder) else None
+        self._source = decoder if decoder.passes == "llama" else None
         self._decoders: dict[torch.dtype, Llama | None] = {}
         self._making = Lock()
         if section.engine != "bf16":

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,8 @@ EMBEDDINGS = "model.embed_tokens.weight"
 """Name of a Llama's table of input vectors."""
 _HEAD = "lm_head.weight"
 _THETA = 10_000.0
+_LLAMAS = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
+"""Architectures that Llama's passes compute."""
 _ARCHITECTURES = {"bert": "BertModel", "llama": "LlamaForCausalLM"}
 """What transformers makes of a configuration's `model_type`, of those that are read from files."""
 _NUMBERS = {
@@ -87,15 +89,32 @@ class Source:
     read: Callable[[str], Tensor]
     rotary: Rotary | None = None
 
-    def linear(self, *layers: str) -> Linear:
-        """Linear layers of one input as one: weight, (d_in, d_out), and bias, in float32.
+    @property
+    def passes(self) -> Literal["bert", "llama"] | None:
+        """Whose passes of our own compute the model; none where its architecture is another, or some of its weights are packed."""
+        config = self.config
+        if self.dtype is None:
+            return None
+        if self.architecture == "BertModel":
+            plain = config.hidden_act == "gelu" and not getattr(config, "is_decoder", False)
+            return "bert" if plain else None
+        if self.architecture not in _LLAMAS or self.rotary is None:
+            return None
+        rope = getattr(config, "rope_parameters", None) or {}
+        fixed = rope.get("rope_type", "default") not in ("dynamic", "longrope")
+        turned_whole = fixed and rope.get("partial_rotary_factor", 1) == 1
+        sees_all = getattr(config, "sliding_window", None) is None
+        return "llama" if turned_whole and sees_all and config.hidden_act == "silu" else None
 
-        One layer's weight is what it is read from, seen from the other side; those of several are a copy, and so are biases.
+    def linear(self, *layers: str, dtype: torch.dtype = torch.float32) -> Linear:
+        """Linear layers of one input as one: weight, (d_in, d_out), and bias, read in float32 and rounded to a number format.
+
+        In float32 one layer's weight is what it is read from, seen from the other side; those of several are a copy, and so are biases.
         """
         weights = [self.read(f"{layer}.weight").float() for layer in layers]  # (d_out, d_in) each
         biases = [self.read(f"{layer}.bias").float() for layer in layers if f"{layer}.bias" in self.shapes]
         weight = weights[0] if len(weights) == 1 else torch.cat(weights)
-        return weight.T, torch.cat(biases) if biases else None
+        return weight.T.to(dtype), torch.cat(biases).to(dtype) if biases else None
 
 
 def source_of(model: Any) -> Source:
@@ -158,7 +177,9 @@ def mapped(
     if not stored.keys() >= _needed(config, section):
         return None
     shapes = {name: tuple(files[home].get_slice(home).get_shape()) for name, home in stored.items()}
-    layers = [name.removesuffix(".weight") for name, shape in shapes.items() if name.endswith(".weight") and len(shape) > 1]
+    rotary = rotary_of(config) if config.model_type == "llama" else None
+    matrices = [name for name, shape in shapes.items() if name.endswith(".weight") and len(shape) > 1]
+    layers = [name.removesuffix(".weight") for name in matrices]
     adapted = set() if adapters is None else set(adapters.layers(layers))
 
     def read(name: str) -> Tensor:
@@ -174,7 +195,7 @@ def mapped(
         shapes=shapes,
         dtype=torch.float32,
         read=read,
-        rotary=rotary_of(config) if config.model_type == "llama" else None,
+        rotary=rotary,
     )
 
 
