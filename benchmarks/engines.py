@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
-from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.checkpoint import load_run, surroundings
+from logllm.model.encoder import MessageTokens, in_passes
 from logllm.model.fast.scorer import Engine
-from logllm.model.logllm import LogLLM
+from logllm.model.logllm import LogLLM, collate
 from logllm.storage import write_atomic
 
 REPEATS = 3

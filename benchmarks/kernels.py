@@ -22,8 +22,8 @@ from logllm.bench.stages import Watch
 from logllm.bench.work import gemm_peak
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.packing import Room, in_lanes
 from logllm.model.fast.scorer import Engine
 from logllm.storage import write_atomic

@@ -18,8 +18,8 @@ import torch
 from logllm.config.detect import DetectSection
 from logllm.data.prepared import Prepared
 from logllm.data.sequences import rows_of
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.scorer import Engine, Scorer
 
 pytestmark = [

@@ -11,7 +11,8 @@ from logllm.bench.speed import bench, training_speed
 from logllm.bench.stages import Watch
 from logllm.bench.work import Work, decoder_work, encoder_work, gemm_peak, linear_weights, number_format, share
 from logllm.data.prepared import Prepared
-from logllm.model.batch import MessageTokens, collate
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import collate
 
 
 def begun(command: list[str], *, input: bytes, **_: object) -> subprocess.CompletedProcess:

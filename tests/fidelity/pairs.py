@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, BertConfig, BertModel, LlamaConfig, Llam
 
 from logllm.config.model import ModelSection
 from logllm.data.sequences import Rows
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from tests.fidelity.plain import PlainLogLLM, Session
 from tests.tiny import byte_tokenizer

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.model.batch import collate
 from logllm.model.fast.scorer import Engine, Scorer
+from logllm.model.logllm import collate
 from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
 from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 

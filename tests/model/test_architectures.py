@@ -19,10 +19,10 @@ from logllm.methods.train import train
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.blueprint import outline
 from logllm.model.base.published import configuration
-from logllm.model.batch import Batch, MessageTokens, collate
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.scorer import Engine
 from logllm.model.fast.source import source_of
-from logllm.model.logllm import LogLLM, assemble
+from logllm.model.logllm import Batch, LogLLM, assemble, collate
 
 pytestmark = pytest.mark.real  # for its time alone
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import LogLLM, collate
 
 MESSAGES = ["disk full", "disk <*> is full again", "ok", "x" * 300, "Receiving block <*> src: <*> dest: <*>", ""]
 SESSIONS = [np.array(session) for session in ([0, 1, 1, 2], [3], [4, 4, 4, 4, 4, 4, 0], [5, 2], [2, 1, 0], [0, 1, 1, 2])]

@@ -10,8 +10,8 @@ from logllm.config.model import EncoderSection, PromptSection
 from logllm.data.sequences import rows_of
 from logllm.errors import ModelError
 from logllm.model.base.adapters import lora_targets
-from logllm.model.batch import MessageTokens, collate, in_passes
-from logllm.model.encoder import Encoder
+from logllm.model.encoder import Encoder, MessageTokens, in_passes
+from logllm.model.logllm import collate
 from logllm.model.prompt import render
 
 

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer
 from logllm.errors import DataError
 from logllm.methods.train import train
 from logllm.model.base.weights import locate
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.training.start import Doubts, start_with_alerts, start_with_words
 
 MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or", "Below The"]

@@ -11,7 +11,7 @@ from logllm.data.prepare import prepare
 from logllm.data.prepared import Prepared
 from logllm.errors import DataError, ModelError
 from logllm.methods.train import train
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import Encoder
 from logllm.training.plan import plan
 
 
@@ -164,13 +164,13 @@ def test_micro_batches_add_up_to_the_batch(tiny_recipe, tiny_data, tmp_path) -> 
 
 def test_a_frozen_encoder_reads_only_what_a_stage_can_see(tiny_recipe, tiny_data, tmp_path, monkeypatch) -> None:
     read: list[list[int]] = []
-    encode = LogLLM.encode
+    table = Encoder.table
 
-    def noted(model, tokens, *, positions, rows=None):
+    def noted(encoder, tokens, *, positions, rows=None):
         read.append(rows.tolist())
-        return encode(model, tokens, positions=positions, rows=rows)
+        return table(encoder, tokens, positions=positions, rows=rows)
 
-    monkeypatch.setattr(LogLLM, "encode", noted)
+    monkeypatch.setattr(Encoder, "table", noted)
     few = {"trains": ["decoder"], "lr": 1e-3, "max_sessions": 2}
     recipe = changed(tiny_recipe, stages=[few, {**few, "insert": 0.5}, {**few, "trains": ["projector"], "insert": 0.5}])
     train(recipe, tiny_data, out=tmp_path / "run")

@@ -22,8 +22,8 @@ from logllm.detect.verdict import json_lines
 from logllm.errors import DataError, ModelError
 from logllm.methods.logllm import LogLLMMethod
 from logllm.model.base.weights import Progress
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe

@@ -17,7 +17,7 @@ from logllm.data.reader import Reader
 from logllm.data.records import Parser
 from logllm.data.sequences import Rows, rows_of
 from logllm.data.sessions import sessionizer
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.light import Light
 from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM

@@ -13,9 +13,8 @@ import torch
 from torch import nn
 
 from logllm.data.sequences import Rows
-from logllm.model.batch import MessageTokens
 from logllm.model.decoder import Decoder
-from logllm.model.encoder import Encoder
+from logllm.model.encoder import Encoder, MessageTokens
 from logllm.model.fast.light import LightPart
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import grow

@@ -117,3 +117,8 @@ class ModelSection(Section):
     """Sequence of vectors to verdict."""
     prompt: PromptSection = PromptSection()
     """The words around."""
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Names of the two base models by what they are."""
+        return {"encoder": self.encoder.weights, "decoder": self.decoder.weights}

@@ -66,7 +66,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     with new_folder(out, force=force, kind="bundle") as place:
         kind = _write(run, place, bundle=bundle, recipe=recipe, progress=progress)
         write_recipe(place, recipe)
-        names = _weights(section)
+        names = section.weights
         bases = {part: {**base, "weights": names[part]} for part, base in manifest.get("base_models", {}).items()}
         files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
         bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
@@ -98,11 +98,6 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
     return WHOLE
 
 
-def _weights(section: ModelSection) -> dict[str, str]:
-    """Names of the two base models."""
-    return {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
-
-
 def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     """Model settings without folders of this machine, and the base models' names on the hub where they have one.
 
@@ -112,7 +107,7 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     parts = {"encoder": section.encoder, "decoder": section.decoder}
     names: dict[str, str] = {}
     hub: dict[str, str | None] = {}
-    for part, weights in _weights(section).items():
+    for part, weights in section.weights.items():
         folder = Path(weights).expanduser()
         local = folder.is_dir() or folder.is_absolute() or weights.startswith(".")
         names[part] = folder.resolve().name if local else weights
@@ -129,7 +124,7 @@ def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
     for name in LEARNED:
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(run / name, place / name)
-    for part, weights in _weights(section).items():
+    for part, weights in section.weights.items():
         path = place / part / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         write_atomic(path, json.dumps({**config, "base_model_name_or_path": weights}, indent=2).encode())
@@ -156,7 +151,7 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Progress | None)
     wholes: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     try:
         with without_bars():
-            for part, weights in _weights(with_paths.model).items():
+            for part, weights in with_paths.model.weights.items():
                 wholes[part].save_pretrained(place / part)
                 AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
     except SafetensorError as exc:

@@ -120,9 +120,9 @@ class LogLLMMethod(Method):
         """Threads and base models, these by name and fingerprint; after a fit also how long it took and what rounding costs."""
         from torch import get_num_threads
 
-        from logllm.model.checkpoint import base_models
+        from logllm.model.base.weights import base_models
 
-        bases = base_models(self._recipe.model, full=self._workplace.verify, progress=self._workplace.report)
+        bases = base_models(self._recipe.model.weights, full=self._workplace.verify, progress=self._workplace.report)
         return {"threads": get_num_threads(), "base_models": bases, **self._fitted}
 
     def save(self, folder: Path) -> None:

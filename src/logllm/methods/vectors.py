@@ -82,19 +82,16 @@ class FrozenVectors:
 
     def about(self) -> dict[str, Any]:
         """The encoder's name and fingerprint, as a run's manifest has them."""
-        from logllm.model.base.weights import locate
-        from logllm.runs.fingerprint import fingerprint
+        from logllm.model.base.weights import base_models
 
-        folder = locate(self.section.weights, progress=self._report)
-        model = {"weights": self.section.weights, "sha256": fingerprint(folder, full=self._verify)}
-        return {"base_models": {"encoder": model}}
+        names = {"encoder": self.section.weights}
+        return {"base_models": base_models(names, full=self._verify, progress=self._report)}
 
     def _encoded(self, texts: list[str]) -> "Tensor":
         """Vectors of messages that are not remembered, (u, d_enc)."""
         from logllm.model.base.backbone import load_backbone
         from logllm.model.base.weights import locate
-        from logllm.model.batch import MessageTokens
-        from logllm.model.encoder import Encoder
+        from logllm.model.encoder import Encoder, MessageTokens
 
         if self._loaded is None:
             folder = locate(self.section.weights, progress=self._report)

@@ -14,10 +14,9 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
 from logllm.model.base.adapters import Adapters, merge
-from logllm.model.base.weights import Progress, locate
+from logllm.model.base.weights import Progress, base_models
 from logllm.model.logllm import LogLLM, assemble
 from logllm.runs.card import MERGED
-from logllm.runs.fingerprint import fingerprint
 from logllm.runs.manifest import ADAPTERS, LEARNED, PROJECTOR, check_base_models, read_recipe, verified
 from logllm.storage import honour_umask, sha256, write_atomic
 
@@ -28,12 +27,6 @@ def surroundings() -> dict[str, Any]:
     """What a run was made with: threads, processor, versions."""
     versions = {"python": platform.python_version(), **{name: version(name) for name in _LIBRARIES}}
     return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions}
-
-
-def base_models(section: ModelSection, *, full: bool = False, progress: Progress | None = None) -> dict[str, dict[str, str]]:
-    """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
-    names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
-    return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
 
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> None:
@@ -84,7 +77,7 @@ def load_run(run: Path, *, merged: bool = False, progress: Progress | None = Non
     recipe = read_recipe(run)
     whole = manifest.get("bundle") == MERGED
     if not whole:
-        check_base_models(run, manifest, found=base_models(recipe.model, progress=progress))
+        check_base_models(run, manifest, found=base_models(recipe.model.weights, progress=progress))
     section = inside(run, recipe.model) if whole else recipe.model
     model, tokenizer = restored(run, section, whole=whole, merged=merged, progress=progress)
     return model, tokenizer, recipe, manifest

@@ -1,5 +1,6 @@
-"""Token ids to one vector a message: any encoder of transformers, with LoRA adapters."""
+"""Messages to tokens to one vector each: any encoder of transformers, with LoRA adapters."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,55 @@ from logllm.config.model import EncoderSection, Pooling
 from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.base.adapters import adapted
-from logllm.model.batch import MessageTokens, in_passes
+
+
+class MessageTokens:
+    """The token ids of a message table, each message tokenised once and held without padding.
+
+    Attributes:
+        lengths: of the messages, in tokens, (len(self),).
+        ids: those of all messages one after the other.
+        starts: where each message starts among them, and where the last one ends, (len(self) + 1,).
+    """
+
+    def __init__(self, messages: Sequence[str], tokenizer: Any, *, max_tokens: int) -> None:
+        """Tokenise messages, special tokens included, cut after `max_tokens` (paper: 100)."""
+        encoded = []
+        if len(messages):
+            encoded = tokenizer(list(messages), truncation=True, max_length=max_tokens)["input_ids"]
+        self.lengths: Rows = np.fromiter((len(ids) for ids in encoded), dtype=np.int64, count=len(encoded))
+        self.starts: Rows = np.concatenate([[0], np.cumsum(self.lengths)])
+        tokens = (token for ids in encoded for token in ids)
+        self.ids = np.fromiter(tokens, dtype=np.int32, count=int(self.starts[-1]))
+        self._pad = tokenizer.pad_token_id or 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def tensors(self, rows: Rows) -> tuple[Tensor, Tensor]:
+        """Ids and mask of some messages, (u, t) each, padded on the right to the longest of them."""
+        longest = int(self.lengths[rows].max(initial=1))
+        ids = np.full((len(rows), longest), self._pad, dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for at, row in enumerate(rows):
+            length = self.lengths[row]
+            ids[at, :length] = self.ids[self.starts[row] : self.starts[row] + length]
+            mask[at, :length] = 1
+        return torch.from_numpy(ids), torch.from_numpy(mask)
+
+
+def in_passes(lengths: Rows, *, positions: int) -> Iterator[Rows]:
+    """Rows of like length together, in passes whose count times longest length stays within `positions`.
+
+    >>> [rows.tolist() for rows in in_passes(np.array([5, 2, 2]), positions=8)]
+    [[1, 2], [0]]
+    """
+    rows = np.argsort(lengths, kind="stable")
+    start = 0
+    for end in range(1, len(rows) + 1):
+        if end == len(rows) or (end + 1 - start) * int(lengths[rows[end]]) > positions:
+            yield rows[start:end]
+            start = end
 
 
 class Encoder(nn.Module):

@@ -1,6 +1,7 @@
 """Encode, project, splice, decode: the one forward pass of training, evaluation, detection and service."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,14 +14,65 @@ from logllm.data.sequences import Rows
 from logllm.errors import ModelError
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.weights import Progress, locate
-from logllm.model.batch import Batch
 from logllm.model.decoder import Decoder
-from logllm.model.encoder import Encoder
+from logllm.model.encoder import Encoder, MessageTokens
 from logllm.model.fast.tree import grow
 from logllm.model.prompt import Prompt, render
 
 IGNORED = -100
 """Target of positions without loss."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass reads (design: `u` distinct messages, `t` tokens, `b` sessions).
+
+    Attributes:
+        ids: token ids of the distinct messages, (u, t).
+        mask: 1 at tokens, 0 at padding, (u, t).
+        vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not read.
+        places: for each session the row of each of its messages.
+        labels: 1 for anomalous, (b,); none when scoring.
+        beginnings: sessions of which a beginning is judged too, as if it were one more session at the end of the batch, and its length;
+            `labels` has theirs as well.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    vectors: Tensor | None
+    places: tuple[Rows, ...]
+    labels: Tensor | None = None
+    beginnings: tuple[tuple[int, int], ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        moved = (None if tensor is None else tensor.to(device) for tensor in (self.ids, self.mask, self.vectors, self.labels))
+        ids, mask, vectors, labels = moved
+        assert ids is not None  # noqa: S101 - for the type checker
+        assert mask is not None  # noqa: S101
+        return replace(self, ids=ids, mask=mask, vectors=vectors, labels=labels)
+
+
+def collate(
+    sessions: Sequence[Rows], *, tokens: MessageTokens | None = None, vectors: Tensor | None = None, labels: Tensor | None = None
+) -> Batch:
+    """Make one batch of sessions, from the message table's tokens or, where they are known, its vectors.
+
+    Args:
+        sessions: for each session the message-table rows of its messages.
+        tokens: the message table's tokens.
+        vectors: the message table's vectors, (messages, d_enc).
+        labels: 1 for anomalous, (b,).
+    """
+    distinct, places = np.unique(np.concatenate(sessions), return_inverse=True)
+    cuts = np.cumsum([len(session) for session in sessions])[:-1]
+    if vectors is not None:
+        ids = mask = torch.zeros((len(distinct), 0), dtype=torch.int64)
+        vectors = vectors[torch.from_numpy(distinct).to(vectors.device)]  # (u, d_enc)
+    else:
+        assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
+        ids, mask = tokens.tensors(distinct)
+    return Batch(ids=ids, mask=mask, vectors=vectors, places=tuple(np.split(places, cuts)), labels=labels)
 
 
 class LogLLM(nn.Module):

@@ -17,7 +17,7 @@ from logllm.data.sequences import Rows, occurring, rows_of
 from logllm.errors import DataError, RecipeError
 from logllm.extras import require
 from logllm.model.base.weights import Progress, locate
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.augment import Alerts
 from logllm.training.loop import Loop, TrainingSet, Watch, check_line_labels

@@ -15,8 +15,8 @@ import torch
 from logllm.config.train import StageSection, TrainSection
 from logllm.data.sequences import Rows
 from logllm.errors import DataError, ModelError
-from logllm.model.batch import Batch, MessageTokens, collate
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import Batch, LogLLM, collate
 from logllm.training.augment import NOTHING, Alerts, Normal, augmented, beginnings, normal_part
 from logllm.training.sampler import Labels, Order, drawn, stage_order
 from logllm.training.schedule import learning_rate

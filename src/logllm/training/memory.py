@@ -15,8 +15,9 @@ from torch.utils._pytree import tree_leaves
 from logllm.config.train import TrainSection
 from logllm.data.sequences import Rows
 from logllm.model.base.blueprint import Blueprint
-from logllm.model.batch import collate, in_passes
+from logllm.model.encoder import in_passes
 from logllm.model.fast.tree import grow
+from logllm.model.logllm import collate
 from logllm.training.loop import MicroBatch, TrainingSet
 from logllm.training.sampler import Order
 

@@ -14,7 +14,7 @@ from logllm.data.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
 from logllm.model.base.weights import SMALL_TIER, Progress, available, locate
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.loop import TrainingSet

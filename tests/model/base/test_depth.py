@@ -24,7 +24,8 @@ from logllm.model.base.backbone import first_layers, load_backbone
 from logllm.model.base.blueprint import draw, outline, weight_bytes
 from logllm.model.base.candidate import describe
 from logllm.model.base.published import configuration
-from logllm.model.checkpoint import base_models, hashes, load_run, save_model
+from logllm.model.base.weights import base_models
+from logllm.model.checkpoint import hashes, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest
 from logllm.training.plan import plan
@@ -132,7 +133,7 @@ def test_a_plan_foresees_the_smaller_model(tiny_recipe, shallow, tiny_data) -> N
 def test_a_run_says_its_layers_and_stands_on_the_whole_base(run, tiny_models) -> None:
     assert read_recipe(run).model.decoder.layers == 1
     assert "layers = 1" in (run / "recipe.toml").read_text()
-    assert read_manifest(run)["base_models"] == base_models(tiny_models)
+    assert read_manifest(run)["base_models"] == base_models(tiny_models.weights)
 
 
 def test_adapters_of_another_depth_are_refused(run, tmp_path) -> None:

@@ -8,8 +8,7 @@ from tests.tiny import byte_tokenizer
 from transformers import BertConfig, BertModel
 
 from logllm.config.model import EncoderSection
-from logllm.model.batch import MessageTokens
-from logllm.model.encoder import Encoder
+from logllm.model.encoder import Encoder, MessageTokens
 from logllm.model.fast.bert import MANY, Bert
 from logllm.model.fast.source import source_of
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from logllm.config.detect import DetectSection
 from logllm.errors import ModelError
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.packing import Layout, chunks, in_lanes
 from logllm.model.fast.scorer import DOUBT, TOLERANCE, Engine
 from logllm.model.fast.tree import grow

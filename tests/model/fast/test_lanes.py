@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from logllm.config.detect import DetectSection
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.packing import in_lanes
 from logllm.model.fast.scorer import Engine
 

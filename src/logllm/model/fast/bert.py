@@ -10,8 +10,7 @@ from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
 from logllm.config.model import Pooling
 from logllm.data.sequences import Rows
-from logllm.model.batch import MessageTokens, in_passes
-from logllm.model.encoder import pool
+from logllm.model.encoder import MessageTokens, in_passes, pool
 from logllm.model.fast.packing import Linear, Room, in_lanes, product
 from logllm.model.fast.source import Source
 

@@ -75,19 +75,19 @@ def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[L
     Raises:
         ModelError: adapters of other models, or a prompt that cannot be rendered.
     """
-    where, folders, sources = device(), [], []
     parts: dict[str, EncoderSection | DecoderSection] = {"encoder": section.encoder, "decoder": section.decoder}
+    folders = {name: locate(part.weights) for name, part in parts.items()}
+    tokenizer, words = map(FileTokenizer.of, folders.values())
+    if tokenizer is None or words is None:
+        return None
+    where, sources = device(), []
     for name, part in parts.items():
         added = None
         if adapters:
             added = Adapters(load_file(run / name / ADAPTERS), part.lora, str(run / name))
-        folders.append(locate(part.weights))
-        sources.append(mapped(folders[-1], part, adapters=added, device=where))
+        sources.append(mapped(folders[name], part, adapters=added, device=where))
     encoder, decoder = sources
     if encoder is None or encoder.passes != "bert" or decoder is None or decoder.passes != "llama":
-        return None
-    tokenizer, words = map(FileTokenizer.of, folders)
-    if tokenizer is None or words is None:
         return None
     prompt = render(section.prompt, words)
     projector = {name: tensor.to(where) for name, tensor in load_file(run / PROJECTOR).items()}

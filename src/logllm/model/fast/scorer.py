@@ -16,14 +16,14 @@ from logllm.config.detect import DetectSection
 from logllm.data.sequences import Rows, distinct, occurring
 from logllm.errors import ModelError
 from logllm.metrics import Progress
-from logllm.model.batch import MessageTokens, collate, in_passes
+from logllm.model.encoder import MessageTokens, in_passes
 from logllm.model.fast.bert import Bert
 from logllm.model.fast.light import Light
 from logllm.model.fast.llama import Llama
 from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import source_of
 from logllm.model.fast.tree import grow
-from logllm.model.logllm import LogLLM
+from logllm.model.logllm import LogLLM, collate
 
 Logits = npt.NDArray[np.float64]
 """Verdict logits, anomalous minus normal, one a session; the score is their sigmoid."""
