@@ -99,9 +99,9 @@ class Encoder(nn.Module):
         vectors = torch.zeros((len(tokens), self.width), device=device)
         with torch.no_grad():
             for places in in_passes(tokens.lengths[wanted], positions=positions):
-                some = wanted[places]
-                ids, mask = tokens.tensors(some)
-                vectors[torch.from_numpy(some).to(device)] = self(ids.to(device), mask.to(device))
+                chosen = wanted[places]
+                ids, mask = tokens.tensors(chosen)
+                vectors[torch.from_numpy(chosen).to(device)] = self(ids.to(device), mask.to(device))
         return vectors
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:

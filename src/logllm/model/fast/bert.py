@@ -41,7 +41,7 @@ class _Layer(NamedTuple):
 
     attention: Tensor
     """Keys, queries and values, whose heads are scaled."""
-    asked: Tensor
+    bias: Tensor
     """Bias of queries and values; one of the keys changes nothing under a softmax."""
     output: Tensor
     middle: Norm
@@ -97,7 +97,7 @@ class Bert:
         bias[queries] *= scale
         return _Layer(
             attention=weight,
-            asked=bias[self._width :],
+            bias=bias[self._width :],
             output=source.linear(f"{layer}.attention.output.dense")[0],
             middle=self._norm(source, f"{layer}.attention.output", more=later),
             inner=_without(later, source.linear(f"{layer}.intermediate.dense")),
@@ -146,7 +146,7 @@ class Bert:
     def _pass(self, x: Tensor, layer: _Layer, *, runs: Sequence[Run], room: Room) -> Tensor:
         """One layer over a chunk, (c, d_enc), whose states are written over."""
         made = product(x, (layer.attention, None), room=room, name="attention")
-        made[:, self._width :].add_(layer.asked)
+        made[:, self._width :].add_(layer.bias)
         attended = room.take("attended", rows=len(x), columns=x.shape[1], dtype=x.dtype)
         for states, into in zip(_by_run(made, runs), _by_run(attended, runs), strict=True):
             split = states.view(*states.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
@@ -172,17 +172,17 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
     if g * t >= MANY and split.device.type == "cpu":
         scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(heads, g, t, t)
-        for asked, known, score in zip(query, key, scores, strict=True):
-            torch.bmm(asked, known.transpose(1, 2), out=score)
+        for queries, keys, score in zip(query, key, scores, strict=True):
+            torch.bmm(queries, keys.transpose(1, 2), out=score)
         sums = scores.exp_().sum(-1, keepdim=True)  # (heads, g, t, 1)
         least, most = sums.aminmax()
         if least > 1 / _TAME and most < _TAME:
             seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(heads, g, t, width)
-            for score, held, out in zip(scores, value, seen, strict=True):
-                torch.bmm(score, held, out=out)
+            for score, weighed, out in zip(scores, value, seen, strict=True):
+                torch.bmm(score, weighed, out=out)
             torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
             return
-    query, key, value = (each.transpose(0, 1) for each in (query, key, value))  # (g, heads, t, width) each
+    query, key, value = (heads.transpose(0, 1) for heads in (query, key, value))  # (g, heads, t, width) each
     seen = scaled_dot_product_attention(query, key, value, scale=1.0)
     into.copy_(seen.transpose(1, 2))
 

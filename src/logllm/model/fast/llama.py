@@ -127,31 +127,30 @@ class Llama:
         two layers are therefore kept, (2, n, ...), in turn.
         """
         last, room = len(self._layers) - 1, Room(x.device)
-        known, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
+        ready, done = ([[Event() for _ in plan] for _ in self._layers] for _ in range(2))
 
         def through(step: tuple[int, int]) -> None:
             depth, at = step
-            chunk, layer, kept = plan[at], self._layers[depth], stored[depth % 2]
-            some = slice(chunk.start, chunk.end)
+            chunk, layer, written = plan[at], self._layers[depth], stored[depth % 2]
+            nodes = slice(chunk.start, chunk.end)
             try:
                 # The chunk's own states, and whoever still reads the keys and values that are written over.
                 needed = [done[depth - 1][at]] if depth else []
                 for before in needed + (done[depth - 2] if depth > 1 else []):
                     before.wait()
                 heads = slice(self._layout.heads if depth == last else 0, self._layout.query_row)
-                made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=heads)
-                kept[some] = made[:, -kept.shape[1] :]
-                known[depth][at].set()
+                made = self._projected(layer, x[nodes], turns=[turn[nodes] for turn in turns], room=room, heads=heads)
+                written[nodes] = made[:, -written.shape[1] :]
+                ready[depth][at].set()
                 if depth < last:
-                    for earlier in known[depth][:at]:
+                    for earlier in ready[depth][:at]:
                         earlier.wait()
-                    self._finish(layer, x[some], chunk=chunk, seen=(made, kept, self._layout), room=room)
+                    self._finish(layer, x[nodes], chunk=chunk, seen=(made, written, self._layout), room=room)
             finally:  # nobody waits for what has failed
-                known[depth][at].set()
+                ready[depth][at].set()
                 done[depth][at].set()
 
         steps = [(depth, at) for depth in range(last + 1) for at in range(len(plan))]
-
         in_lanes(through, steps, device=x.device, chunks=len(plan), progress=progress)
 
     def _last(self, x: Tensor, stored: Tensor, *, turns: Sequence[Tensor], paths: Sequence[Rows]) -> Tensor:
@@ -160,9 +159,9 @@ class Llama:
         layer, heads = self._layers[-1], self._layout.heads
         layout, own = replace(self._layout, query_row=heads), np.ones(len(x), dtype=np.int64)
         for chunk in chunks(paths, own, nodes=self._chunk, layout=layout, device=x.device):
-            some = slice(chunk.start, chunk.end)
-            made = self._projected(layer, x[some], turns=[turn[some] for turn in turns], room=room, heads=slice(0, heads))
-            self._finish(layer, x[some], chunk=chunk, seen=(made, stored, layout), room=room)
+            ends = slice(chunk.start, chunk.end)
+            made = self._projected(layer, x[ends], turns=[turn[ends] for turn in turns], room=room, heads=slice(0, heads))
+            self._finish(layer, x[ends], chunk=chunk, seen=(made, stored, layout), room=room)
         return self._normed(x, room, weights=self._norm, dtype=torch.float32)
 
     def _paired(self, columns: Tensor, *, dim: int = -1) -> Tensor:
@@ -200,9 +199,9 @@ class Llama:
     def _projected(self, layer: _Layer, x: Tensor, *, turns: Sequence[Tensor], room: Room, heads: slice) -> Tensor:
         """Some heads of queries, keys and values, in this order, (c, heads * width), turned by their positions."""
         width, turning = self._layout.width, self._layout.heads + self._layout.kv
-        some = slice(heads.start * width, heads.stop * width)
+        columns = slice(heads.start * width, heads.stop * width)
         weight, bias = layer.attention
-        made = product(self._normed(x, room), (weight[:, some], None if bias is None else bias[some]), room=room, name="attention")
+        made = product(self._normed(x, room), (weight[:, columns], None if bias is None else bias[columns]), room=room, name="attention")
         split = made.view(len(x), -1, width)[:, : turning - heads.start]
         if layer.norms is not None:
             scales = layer.norms[heads.start : min(heads.stop, turning)]
@@ -223,12 +222,12 @@ class Llama:
         `seen` holds the chunk's queries, all nodes' keys and values, and where heads stand in both.
         """
         query, stored, layout = seen
-        found = room.take("found", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
+        attended = room.take("attended", rows=len(x) + 1, columns=layout.heads * layout.width, dtype=self._dtype)
         for group in chunk.groups:
-            group.attend(query, stored, layout=layout, into=found)
-        add_product(x, found[:-1], linear=layer.output, room=room)
+            group.attend(query, stored, layout=layout, into=attended)
+        add_product(x, attended[:-1], linear=layer.output, room=room)
         normed = self._normed(x, room, weights=layer.between)
         gate, up = (product(normed, linear, room=room, name=name) for linear, name in ((layer.gate, "gate"), (layer.up, "up")))
-        for some, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
-            torch.nn.functional.silu(some, inplace=True).mul_(factor)
+        for rows, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
+            torch.nn.functional.silu(rows, inplace=True).mul_(factor)
         add_product(x, gate, linear=layer.down, room=room)

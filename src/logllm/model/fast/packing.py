@@ -74,9 +74,9 @@ class Group:
         """
         g, _, q, k = self.mask.shape
         kv, shared, width = layout.kv, layout.heads // layout.kv, layout.width
-        asked = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
+        queries = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
         keys, values = stored.reshape(-1, width).index_select(0, self.keys).view(2, kv * g, k, width)
-        scores = torch.bmm(asked, keys.transpose(1, 2)).view(kv, g, shared, q, k)
+        scores = torch.bmm(queries, keys.transpose(1, 2)).view(kv, g, shared, q, k)
         # In 16 bits softmax is slow on processors, and poor.
         weights = scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
         into.view(-1, width).index_copy_(0, self.places, torch.bmm(weights, values).view(-1, width))
