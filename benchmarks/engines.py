@@ -21,11 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens, collate, in_passes
 from logllm.model.checkpoint import load_run, surroundings
-from logllm.model.fast import engine as engines
-from logllm.model.fast.engine import Engine
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import MessageTokens, in_passes
+from logllm.model.fast.scorer import Engine
+from logllm.model.logllm import LogLLM, collate
 from logllm.sessions.message_table import rows_of
 from logllm.storage import write_atomic
 
@@ -48,10 +47,11 @@ def ways(run: Path, data: Path, *, sessions: int) -> dict[str, dict[str, Any]]:
     )
     rounding = recipe.detect.model_copy(update={"engine": "bf16"})
     exactly, rounded = (Engine(model, section=section) for section in (recipe.detect, rounding))
+    undoubting = Engine(model, section=rounding, doubt=0)
     makers: dict[str, Callable[[], Callable[[], Tensor]]] = {
         "ours, exact": lambda: lambda: exactly.judge(some, vectors),
         "ours, bfloat16, doubtful sessions exactly": lambda: lambda: rounded.judge(some, vectors),
-        "ours, bfloat16 alone": lambda: lambda: _undoubting(rounded, some, vectors=vectors),
+        "ours, bfloat16 alone": lambda: lambda: undoubting.judge(some, vectors),
         "transformers, padded": lambda: lambda: _padded(_changed(model, model.decoder.model), some, vectors=vectors),
         "transformers, padded, compiled": lambda: _compiled(model, some, vectors=vectors),
         "transformers, padded, dynamic int8": lambda: _in_int8(model, some, vectors=vectors),
@@ -85,27 +85,12 @@ def _timed(score: Callable[[], Tensor]) -> tuple[Tensor, float]:
     return (logits[:, 1] - logits[:, 0]).sigmoid().cpu(), statistics.median(seconds)
 
 
-def _none_doubtful(logits: Tensor, *, threshold: float) -> Tensor:
-    return torch.zeros_like(logits)
-
-
-def _undoubting(fast: Engine, some: list[Any], *, vectors: Tensor) -> Tensor:
-    """The engine's own logits, none of them computed again."""
-    doubtful = engines._doubtful
-    engines._doubtful = _none_doubtful
-    try:
-        return fast.judge(some, vectors)
-    finally:
-        engines._doubtful = doubtful
-
-
 @torch.inference_mode()
 def _padded(model: LogLLM, some: list[Any], *, vectors: Tensor) -> Tensor:
     """Passes of like length through the one forward of training, no beginning shared."""
     lengths = np.array([len(session) for session in some]) + len(model.prompt.head) + len(model.prompt.question)
-    by_length = np.argsort(lengths, kind="stable")
     logits = torch.zeros((len(some), 2), dtype=torch.float64)
-    for rows in in_passes(by_length, lengths[by_length], positions=1024):
+    for rows in in_passes(lengths, positions=1024):
         logits[torch.from_numpy(rows)] = model(collate([some[row] for row in rows], vectors=vectors)).double()
     return logits
 

@@ -21,10 +21,10 @@ import torch
 from logllm.bench.stages import Watch
 from logllm.bench.work import gemm_peak
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run, surroundings
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.lanes import Lanes
+from logllm.model.encoder import MessageTokens
+from logllm.model.fast.packing import Room, in_lanes
+from logllm.model.fast.scorer import Engine
 from logllm.sessions.message_table import rows_of
 from logllm.storage import write_atomic
 
@@ -44,7 +44,8 @@ def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str,
     model, tokenizer, recipe, _ = load_run(run, merged=True)
     prepared = Prepared.load(data)
     engine = Engine(model, section=recipe.detect)
-    if engine._encoder is None or engine._decoder is None:
+    exact = engine._decoder(torch.float32)
+    if engine._encoder is None or exact is None:
         raise SystemExit("this run's models do not go through passes of our own: nothing to measure")
     tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
     some_tokens = MessageTokens(prepared.messages.to_list()[:messages], tokenizer, max_tokens=recipe.model.encoder.max_tokens)
@@ -52,7 +53,7 @@ def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str,
     distinct = list({rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values())
     some = [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))[:sessions]]
     chunk = recipe.detect.batch_positions
-    decoder = [each[0] for layer in engine._decoder._layers for each in (layer.attention, layer.output, layer.gate, layer.up, layer.down)]
+    decoder = [each[0] for layer in exact._layers for each in (layer.attention, layer.output, layer.gate, layer.up, layer.down)]
     encoder = [matrix for layer in engine._encoder.layers for matrix in layer.matrices]
     return {
         "encoder": {"kernels": kernels(lambda: engine.encode(some_tokens)), "products": products(encoder, rows=chunk)},
@@ -78,24 +79,25 @@ def products(matrices: Sequence[torch.Tensor], *, rows: int) -> float:
     """The share of the peak that linear layers reach alone, the median of several passes side by side in lanes."""
     inputs = {width: torch.randn(rows, width) for width in {weight.shape[0] for weight in matrices}}
 
-    def passed(lanes: Lanes) -> Callable[[int], None]:
-        def through(_: int) -> None:
-            for weight in matrices:
-                torch.mm(
-                    inputs[weight.shape[0]], weight, out=lanes.room.take("made", rows=rows, columns=weight.shape[1], dtype=torch.float32)
-                )
+    room = Room(torch.device("cpu"))
 
-        return through
+    def through(_: int) -> None:
+        for weight in matrices:
+            width, columns = weight.shape
+            out = room.take("made", rows=rows, columns=columns, dtype=torch.float32)
+            torch.mm(inputs[width], weight, out=out)
 
     chunks = 2 * torch.get_num_threads()
     operations = 2 * rows * chunks * sum(weight.numel() for weight in matrices)
+
+    def side_by_side() -> None:
+        in_lanes(through, range(chunks), device=room.device, chunks=chunks)
+
     found = []
-    lanes = Lanes(torch.device("cpu"), chunks=chunks)
     for _ in range(REPEATS + 1):
         before, watch = gemm_peak(), Watch()
-        watch.timed(lanes.each, passed(lanes), range(chunks))
+        watch.timed(side_by_side)
         found.append(operations / watch.seconds / statistics.median([*before, *gemm_peak()]))
-    lanes.close()
     return statistics.median(found[1:])  # the first one warms up
 
 

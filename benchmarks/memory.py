@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import assemble
 from logllm.training.loop import Loop
 from logllm.training.sampler import TrainingSet

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.training.fit import Examples, accelerate, deterministic
 from logllm.training.loop import Loop, Step

@@ -33,8 +33,8 @@ from logllm.config.prepare import PrepareSection
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.detect.verdict import json_lines
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe
 from logllm.storage import write_atomic

@@ -5,6 +5,7 @@ import copy
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import chain
@@ -54,6 +55,8 @@ LIGHT = {
     "runs",
     "cli",
 }
+LISTS = {"logllm.cli", "logllm.methods"}
+"""Folders that are lists of like things."""
 HEAVY = {"torch", "transformers", "peft", "accelerate", "sklearn", "scipy"}
 NETWORKS = {f"logllm.methods.{name}" for name in ("network", "inputs", "deeplog", "cnn", "logrobust", "neurallog", "logllm")}
 """Methods that are networks. Every other one is found, made and loaded without a heavy library."""
@@ -183,6 +186,22 @@ def long_modules(modules: Modules) -> Violations:
     yield from (f"{module.name}: {module.lines} lines" for module in modules.values() if module.lines > 400)
 
 
+def wide_folders(modules: Modules) -> Violations:
+    """A folder holds at most 14 modules; the command line and the methods, lists of like things, may hold more."""
+    rooms = Counter(module.name.rpartition(".")[0] for module in modules.values() if not module.package)
+    yield from (f"{room}: {count} modules" for room, count in rooms.items() if count > 14 and room not in LISTS)
+
+
+def names_twice(modules: Modules) -> Violations:
+    """Within a folder of the package, those inside it included, no two files have one name."""
+    homes: dict[tuple[str, str], str] = {}
+    for module in modules.values():
+        name = module.name.rpartition(".")[2]
+        first = homes.setdefault((folder(module.name), name), module.name)
+        if folder(module.name) and not module.package and first is not module.name:
+            yield f"{module.name}: {first} has the same name"
+
+
 def long_functions(modules: Modules) -> Violations:
     """A function has at most 40 statements, in the command line 15."""
     for module in modules.values():
@@ -261,6 +280,8 @@ RULES: tuple[Callable[[Modules], Violations], ...] = (
     code_in_init,
     heavy_when_loaded,
     long_modules,
+    wide_folders,
+    names_twice,
     long_functions,
     many_parameters,
     twins,
@@ -316,6 +337,9 @@ SAME = (
         (heavy_when_loaded, {"logllm/methods/registry.py": "from scipy.sparse import csr_array"}),
         (heavy_when_loaded, {"logllm/methods/unseen.py": "import logllm.methods.network", "logllm/methods/network.py": "import torch"}),
         (long_modules, {"logllm/logs/a.py": "\n" * 401}),
+        (wide_folders, {f"logllm/logs/a{number}.py": "" for number in range(15)}),
+        (wide_folders, {f"logllm/model/fast/a{number}.py": "" for number in range(15)}),
+        (names_twice, {"logllm/model/weights.py": "", "logllm/model/base/weights.py": ""}),
         (long_functions, {"logllm/logs/a.py": f"def f():\n{LONG}"}),
         (long_functions, {"logllm/cli/a.py": "def f():\n    if x:\n" + "        y()\n" * 15}),
         (many_parameters, {"logllm/logs/a.py": "def f(a, b, c): ..."}),
@@ -350,6 +374,11 @@ def test_a_breach_is_found(rule: Callable[[Modules], Violations], sources: dict[
             {"logllm/logs/a.py": "class A:\n    def __exit__(self, kind, error, trace): ...\n    def f(self, a, b, *, c): ..."},
         ),
         (many_parameters, {"logllm/cli/a.py": "def f(a, b, c, d, e, f): ..."}),
+        (wide_folders, {f"logllm/methods/a{number}.py": "" for number in range(15)}),
+        (
+            names_twice,
+            {"logllm/model/a.py": "", "logllm/cli/a.py": "", "logllm/model/fast/__init__.py": "", "logllm/model/__init__.py": ""},
+        ),
         (twins, {"logllm/logs/a.py": SAME.format("f", "a", "c"), "logllm/logs/b.py": SAME.format("g", "a", "c").replace("3", "4")}),
         (machine_paths, {"logllm/logs/a.py": "x = ['/v1/score', '/var/log/x', 'a/tmp/b', '/vol1/obj', 'a: \\\\n']"}),
     ],

@@ -17,10 +17,9 @@ import torch
 
 from logllm.config.detect import DetectSection
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import load_run
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.encoder import MessageTokens
+from logllm.model.fast.scorer import Engine, Scorer
 from logllm.sessions.message_table import rows_of
 
 pytestmark = [

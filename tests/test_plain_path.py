@@ -116,8 +116,9 @@ def test_a_step_learns_adapters_and_projector_alone(tiny_run, sessions) -> None:
 
 def test_its_loss_is_ours_over_the_answers_tokens(tiny_run, sessions) -> None:
     """One micro-batch, equal answers: gradients of the projector against our objective `answer`, a fourth of it."""
-    from logllm.model.batch import MessageTokens, collate
     from logllm.model.checkpoint import load_run
+    from logllm.model.encoder import MessageTokens
+    from logllm.model.logllm import collate
 
     model, tokenizer, _, _ = load_run(tiny_run)
     table = sorted({message for session in sessions for message in session})

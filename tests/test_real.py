@@ -80,8 +80,8 @@ def test_the_small_tiers_logits_are_those_of_a_whole_prompt(tmp_path) -> None:
     """The spliced prompt against the decoder reading the same vectors, one session, nothing padded."""
     import torch
 
-    from logllm.model.batch import MessageTokens, collate
-    from logllm.model.logllm import assemble
+    from logllm.model.encoder import MessageTokens
+    from logllm.model.logllm import assemble, collate
 
     torch.manual_seed(0)
     model, tokenizer = assemble(Recipe.load("small").model)

@@ -27,8 +27,8 @@ def wrong(folder: Path, umask: int) -> list[str]:
 
 def test_data_a_run_its_scores_and_a_bundle(umask, tiny_recipe, tmp_path, monkeypatch) -> None:
     from logllm.detect.detector import Detector
+    from logllm.methods.bundle import Bundle, export_run
     from logllm.methods.train import train
-    from logllm.model.bundle import Bundle, export_run
     from tests.tiny import make_data
 
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "cache"))

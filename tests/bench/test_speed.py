@@ -11,7 +11,8 @@ from logllm.bench.speed import bench, training_speed
 from logllm.bench.stages import Watch
 from logllm.bench.work import Work, decoder_work, encoder_work, gemm_peak, linear_weights, number_format, share
 from logllm.datasets.prepared import Prepared
-from logllm.model.batch import MessageTokens, collate
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import collate
 
 
 def begun(command: list[str], *, input: bytes, **_: object) -> subprocess.CompletedProcess:
@@ -66,7 +67,7 @@ def test_the_encoders_operations_are_those_that_torch_counts(tiny) -> None:
     base.set_attn_implementation("eager")
     model.encoder.model.merge_adapter()
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        model.encode(tokens, positions=100)
+        model.encoder.table(tokens, positions=100)
     pooler = 2 * base.pooler.dense.weight.numel()
     assert encoder_work(tokens).flops(model.encoder.model) == counted.get_total_flops() - pooler
 

@@ -53,7 +53,7 @@ def other_run(tiny_run, tiny_models, tmp_path):
     recipe = (run / "recipe.toml").read_text().replace(tiny_models.decoder.weights, str(decoder))
     (run / "recipe.toml").write_text(recipe)
     manifest = json.loads((run / "manifest.json").read_text())
-    manifest["base_models"] = base_models(Recipe.load(run / "recipe.toml").model)
+    manifest["base_models"] = base_models(Recipe.load(run / "recipe.toml").model.weights)
     (run / "manifest.json").write_text(json.dumps(manifest))
     return run
 

@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from logllm.config.recipe import Recipe
-from logllm.model.batch import collate
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
+from logllm.model.logllm import collate
 from tests.fidelity.pairs import MESSAGES, make_pair, make_sessions, plainly, write_models
 from tests.fidelity.plain import ANSWERS, FORCED, SCRIPTS_TAIL, TAIL, Session
 
@@ -47,12 +46,15 @@ def test_what_the_decoder_reads(pair) -> None:
     ours, plain, tokens = pair
     read = []
     ours.decoder.reads_trees = False
-    ours.decoder.register_forward_pre_hook(lambda _, given: read.append(given))
+    seen = ours.decoder.model.register_forward_pre_hook(
+        lambda _, __, given: read.append((given["inputs_embeds"], given["attention_mask"])), with_kwargs=True
+    )
     rows = [np.array([4, 0, 0, 3, 0]), np.array([2]), np.array([1, 8])]
     labels = [True, False, True]
     with torch.no_grad():
         ours(collate(rows, tokens=tokens, labels=torch.tensor(labels)), objective="answer")
         ours(collate(rows, tokens=tokens))
+    seen.remove()
     for (given, mask), answering in zip(read, (True, False), strict=True):
         for at, session in enumerate(plainly(rows, labels)):
             answer = plain.answer(anomalous=session.anomalous)[:-1] if answering else plain.words(FORCED)

@@ -5,8 +5,8 @@ import torch
 
 from logllm.config.recipe import Recipe
 from logllm.datasets.settings import choose
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.logllm import assemble
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import assemble, collate
 from tests.fidelity.pairs import model_section
 from tests.fidelity.plain import ANSWERS, HEAD, RATES, SCRIPTS_TAIL, STAGES, TAIL
 

@@ -9,8 +9,7 @@ import pytest
 from logllm.config.recipe import Recipe
 from logllm.config.train import StageSection
 from logllm.metrics import sigmoid
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 from logllm.training.fit import accelerate
 from logllm.training.loop import Loop
 from logllm.training.sampler import TrainingSet

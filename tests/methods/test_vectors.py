@@ -9,7 +9,6 @@ import pytest
 from torch.nn.modules.module import register_module_forward_pre_hook
 
 from logllm.config.recipe import Recipe
-from logllm.methods import vectors
 from logllm.methods.checks import ALTERED, MESSAGES, toy
 from logllm.methods.contract import Workplace
 from logllm.methods.inputs import MessageVectors
@@ -33,9 +32,8 @@ def encoded() -> Iterator[list[int]]:
         yield calls
 
 
-def test_the_messages_asked_for_last_are_remembered(tiny_models, encoded, monkeypatch) -> None:
-    monkeypatch.setattr(vectors, "REMEMBERED", 3)
-    frozen = FrozenVectors(tiny_models.encoder)
+def test_the_messages_asked_for_last_are_remembered(tiny_models, encoded) -> None:
+    frozen = FrozenVectors(tiny_models.encoder, most=3)
     whole = frozen.table([np.arange(6)], MESSAGES)  # more at once than are remembered
     assert np.abs(whole).max(axis=1).all()
     for rows, new in (([5, 3], 0), ([4], 0), ([0], 1), ([4, 5], 0), ([3], 1), ([3, 4, 5], 0), ([0], 1)):

@@ -19,9 +19,10 @@ from logllm.methods.train import train
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.blueprint import outline
 from logllm.model.base.published import configuration
-from logllm.model.batch import Batch, MessageTokens, collate
-from logllm.model.fast.engine import Engine
-from logllm.model.logllm import LogLLM, assemble
+from logllm.model.encoder import MessageTokens
+from logllm.model.fast.scorer import Engine
+from logllm.model.fast.source import source_of
+from logllm.model.logllm import Batch, LogLLM, assemble, collate
 
 pytestmark = pytest.mark.real  # for its time alone
 
@@ -200,24 +201,25 @@ ENGINES = {"llama", "qwen2", "qwen3", "mistral-all", "bert", "minilm"}
 
 
 @pytest.mark.parametrize("objective", ["answer", "verdict"])
-def test_a_tree_equals_padding(made, monkeypatch, objective) -> None:
-    """Sessions that begin alike, the same one twice, and one that ends where another goes on: losses and gradients."""
+def test_a_tree_equals_padding(made, objective) -> None:
+    """Sessions that begin alike, the same one several times, and one that ends where another goes on: losses and gradients."""
     model, tokens, expected = made
     assert model.decoder.reads_trees == (expected["part"] == "encoder" or expected["name"] in TREES)
     if not model.decoder.reads_trees:
         return
-    sessions = [*SESSIONS, SESSIONS[0], SESSIONS[0][:2], SESSIONS[2][:5]]
-    batch = collate(sessions, tokens=tokens, labels=torch.tensor([0, 1, 0, 1, 0, 1, 1]))
+    sessions = 3 * [*SESSIONS, SESSIONS[0], SESSIONS[0][:2], SESSIONS[2][:5]]
+    batch = collate(sessions, tokens=tokens, labels=torch.tensor(3 * [0, 1, 0, 1, 0, 1, 1]))
     nodes: list[int] = []
-    read = model.decoder.read
-    monkeypatch.setattr(model.decoder, "read", lambda given, tree, **at: nodes.append(len(tree)) or read(given, tree, **at))
-    monkeypatch.setattr(model.decoder, "gains", lambda tree: True)
+    seen = model.decoder.model.register_forward_pre_hook(
+        lambda _, __, given: nodes.append(given["inputs_embeds"].shape[:2].numel()), with_kwargs=True
+    )
     model.trains(("encoder", "projector", "decoder"))
     model.eval()
     grown, losses = gradients(model, batch, objective=objective), [model.loss(batch, objective=objective)]
     model.decoder.reads_trees = False
     padded = gradients(model, batch, objective=objective)
     losses.append(model.loss(batch, objective=objective))
+    seen.remove()
     assert nodes[0] < sum(map(len, sessions)) + len(sessions) * len(model.prompt.head + model.prompt.question)
     torch.testing.assert_close(*losses, **CLOSE)
     for name, value in padded.items():
@@ -229,7 +231,7 @@ def test_scoring_equals_the_forward_pass(made, sizes) -> None:
     """Merged, fused, unpadded, each common beginning once, in chunks of any size: as in training."""
     model, tokens, expected = made
     engine = Engine(model, section=DetectSection(batch_positions=sizes[0], tree_positions=sizes[1]))
-    own = engine._encoder if expected["part"] == "encoder" else engine._decoder
+    own = source_of(model.encoder.model if expected["part"] == "encoder" else model.decoder.model).passes
     assert (own is not None) == (expected["name"] in ENGINES)
     sessions = [*SESSIONS, SESSIONS[0][:2], SESSIONS[2][:5], np.array([1])]
     told: list[tuple[int, int]] = []

@@ -31,8 +31,7 @@ def test_saved_and_loaded_scores_alike(tiny_run, tiny_data) -> None:
     import torch
 
     from logllm.datasets.prepared import Prepared
-    from logllm.model.fast.engine import Engine
-    from logllm.model.fast.scorer import Scorer
+    from logllm.model.fast.scorer import Engine, Scorer
     from logllm.model.logllm import assemble
     from logllm.sessions.message_table import rows_of
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.logllm import LogLLM
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import LogLLM, collate
 
 MESSAGES = ["disk full", "disk <*> is full again", "ok", "x" * 300, "Receiving block <*> src: <*> dest: <*>", ""]
 SESSIONS = [np.array(session) for session in ([0, 1, 1, 2], [3], [4, 4, 4, 4, 4, 4, 0], [5, 2], [2, 1, 0], [0, 1, 1, 2])]
@@ -47,7 +47,7 @@ def test_deduplicated_equals_every_message_encoded(parts, tiny) -> None:
 
 def test_known_vectors_equal_encoding(parts) -> None:
     model, tokens = parts
-    vectors = model.encode(tokens, positions=150)
+    vectors = model.encoder.table(tokens, positions=150)
     torch.testing.assert_close(scored(model, SESSIONS, vectors=vectors), scored(model, SESSIONS, tokens=tokens), **CLOSE)
 
 
@@ -59,19 +59,20 @@ def test_any_left_padding(parts, longer: int) -> None:
     torch.testing.assert_close(padded, scored(model, SESSIONS[:1], tokens=tokens), **CLOSE)
 
 
-def test_a_beginning_is_judged_as_a_session_of_its_own(parts, monkeypatch) -> None:
+def test_a_beginning_is_judged_as_a_session_of_its_own(parts) -> None:
     model, tokens = parts
     parts_of_them = ((0, 2), (2, 6), (4, 1))
     batch = replace(collate(SESSIONS, tokens=tokens), beginnings=parts_of_them)
     apart = [*SESSIONS, *(SESSIONS[at][:length] for at, length in parts_of_them)]
     with torch.no_grad():
         torch.testing.assert_close(model(batch), scored(model, apart, tokens=tokens), **CLOSE)
-    monkeypatch.setattr(model.message_dropout, "p", 0.5)
-    monkeypatch.setattr(model.message_dropout, "training", True)
+    model.trains((), message_dropout=0.5)
     alone = collate([SESSIONS[2]], tokens=tokens)
     with torch.no_grad():
         # What a message has lost it has lost in the beginning, too: judged at its whole length, a session is judged alike.
         whole, same = model(replace(alone, beginnings=((0, len(SESSIONS[2])),)))
+    model.trains(())
+    model.eval()
     torch.testing.assert_close(whole, same, **CLOSE)
 
 
@@ -88,7 +89,7 @@ def test_only_a_stages_parts_receive_gradients(parts, parts_that_learn, objectiv
     learning = model.trains(parts_that_learn)
     before = {name: value.detach().clone() for name, value in model.state_dict().items()}
     model.loss(collate(SESSIONS, tokens=tokens, labels=LABELS), objective=objective).backward()
-    for name, part in model.parts().items():
+    for name, part in model.named_children():
         touched = {path for path, parameter in part.named_parameters() if parameter.grad is not None}
         if name not in parts_that_learn:
             assert not touched

@@ -8,9 +8,9 @@ from torch import nn
 
 from logllm.config.model import EncoderSection, PromptSection
 from logllm.errors import ModelError
-from logllm.model.base.backbone import lora_targets
-from logllm.model.batch import MessageTokens, collate, in_passes
-from logllm.model.encoder import Encoder
+from logllm.model.base.adapters import lora_targets
+from logllm.model.encoder import Encoder, MessageTokens, in_passes
+from logllm.model.logllm import collate
 from logllm.model.prompt import render
 from logllm.sessions.message_table import rows_of
 
@@ -61,14 +61,15 @@ def test_each_distinct_message_once_in_a_batch() -> None:
 
 
 def test_passes_hold_every_row_once_within_their_size() -> None:
-    lengths = np.sort(np.random.default_rng(0).integers(1, 100, size=500))
-    runs = list(in_passes(np.arange(500), lengths, positions=300))
-    assert np.concatenate(runs).tolist() == list(range(500))
+    lengths = np.random.default_rng(0).integers(1, 100, size=500)
+    runs = list(in_passes(lengths, positions=300))
+    assert sorted(np.concatenate(runs).tolist()) == list(range(500))
+    assert np.concatenate([lengths[run] for run in runs]).tolist() == sorted(lengths.tolist())
     assert max(len(run) * lengths[run].max() for run in runs) <= 300
 
 
 def test_a_session_longer_than_a_pass_has_one_of_its_own() -> None:
-    assert [run.tolist() for run in in_passes(np.arange(2), np.array([5, 1000]), positions=10)] == [[0], [1]]
+    assert [run.tolist() for run in in_passes(np.array([1000, 5]), positions=10)] == [[1], [0]]
 
 
 def test_rows_of_a_frames_sessions() -> None:

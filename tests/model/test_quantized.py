@@ -11,8 +11,8 @@ from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.methods.train import train
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.logllm import LogLLM, assemble
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import LogLLM, assemble, collate
 
 pytestmark = [
     pytest.mark.real,  # for its time alone

@@ -12,12 +12,12 @@ from logllm.config.recipe import Recipe
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
 from logllm.evaluate.evaluation import evaluate
+from logllm.methods.bundle import Bundle, export_run
 from logllm.methods.train import train
 from logllm.model.base.blueprint import draw
 from logllm.model.base.published import AssumedTokenizer
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.bundle import Bundle, export_run
-from logllm.model.logllm import LogLLM, assemble
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import LogLLM, assemble, collate
 from logllm.model.prompt import render
 
 CLOSE = {"rtol": 0, "atol": 1e-5}

@@ -16,8 +16,7 @@ from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.metrics import sigmoid
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 from logllm.model.imported import Terms, import_released
 from logllm.model.logllm import LogLLM, assemble
 from logllm.model.released import read_released
@@ -229,7 +228,7 @@ def test_real_small_models_imported_exported_and_merged(tmp_path) -> None:
     """The same scores from the original, the imported run, and the bundle with everything merged in."""
     from tests.tiny import make_released
 
-    from logllm.model.bundle import Bundle, export_run
+    from logllm.methods.bundle import Bundle, export_run
 
     layout, small = tmp_path / "ft_model_bgl", Recipe.load("small").model
     original = make_released(layout, small)

@@ -9,7 +9,7 @@ from tests.training.test_train import changed
 from logllm.config.train import StageSection, TrainSection
 from logllm.errors import DataError
 from logllm.methods.train import train
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.training.sampler import NOTHING, Normal, TrainingSet, augmented, beginnings, normal_part
 
 

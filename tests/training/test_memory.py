@@ -10,9 +10,9 @@ from tests.training.test_train import changed
 from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.model.base.blueprint import draw
-from logllm.model.batch import MessageTokens, collate
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.tree import grow
-from logllm.model.logllm import assemble
+from logllm.model.logllm import assemble, collate
 from logllm.training.fit import Examples
 from logllm.training.memory import LiveTensors, stage_memory, worst_batches
 from logllm.training.sampler import TrainingSet

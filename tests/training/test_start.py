@@ -12,7 +12,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.methods.train import train
 from logllm.model.base.weights import locate
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.training.fit import Examples, accelerate
 from logllm.training.loop import Loop
 from logllm.training.sampler import TrainingSet
@@ -24,7 +24,7 @@ MESSAGES = ["system log messages", "normal", "anomalous sequence", "Is this or",
 def test_each_message_says_its_own_words(tiny, tiny_recipe) -> None:
     model, tokenizer = tiny
     words_of = AutoTokenizer.from_pretrained(locate(tiny_recipe.model.decoder.weights))
-    vectors = model.encode(MessageTokens(MESSAGES, tokenizer, max_tokens=100), positions=1000)
+    vectors = model.encoder.table(MessageTokens(MESSAGES, tokenizer, max_tokens=100), positions=1000)
     start_with_words(model, MESSAGES, vectors=vectors, tokenizer=words_of)
     table = model.decoder.model.get_input_embeddings().weight.detach()
     with torch.no_grad():

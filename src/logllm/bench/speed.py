@@ -21,8 +21,8 @@ from logllm.errors import DataError, ModelError
 from logllm.logs.lines import read_lines
 from logllm.logs.redaction import redact_text
 from logllm.methods.logllm import LogLLMMethod
-from logllm.model.batch import MessageTokens
 from logllm.model.checkpoint import surroundings
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.progress import Report
@@ -109,9 +109,10 @@ def scorer_of(detector: Detector) -> Scorer:
     Raises:
         ModelError: the run is another method's, whose stages are not known here.
     """
-    if not isinstance(detector.method, LogLLMMethod):
+    method = detector.method
+    if not isinstance(method, LogLLMMethod) or method.scorer is None:
         raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
-    return detector.method.scorer
+    return method.scorer
 
 
 def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSection, told: Report) -> dict[str, Any]:

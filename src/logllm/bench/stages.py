@@ -15,9 +15,9 @@ from logllm.logs.lines import read_lines
 from logllm.logs.masking import mask
 from logllm.logs.reader import Reader
 from logllm.logs.records import Parser
-from logllm.model.batch import MessageTokens
-from logllm.model.fast.engine import Engine
+from logllm.model.encoder import MessageTokens
 from logllm.model.fast.light import Light
+from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM
 from logllm.sessions.message_table import MessageTable, Rows, rows_of
 from logllm.sessions.sessionizer import Sessionizer

@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from logllm.model.batch import MessageTokens
 from logllm.model.decoder import Decoder
-from logllm.model.encoder import Encoder
+from logllm.model.encoder import Encoder, MessageTokens
 from logllm.model.fast.light import LightPart
 from logllm.model.fast.source import Source
 from logllm.model.fast.tree import grow
@@ -94,7 +93,7 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     distinct = {session.tobytes(): session for session in sessions}
     tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
     ends = sum(map(len, tree.paths))
-    return Work(len(tree), int((tree.depths + 1).sum()), len(tree.paths), ends)
+    return Work(len(tree.rows), int((tree.depths + 1).sum()), len(tree.paths), ends)
 
 
 def encoder_work(tokens: MessageTokens) -> Work:

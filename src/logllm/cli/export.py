@@ -17,7 +17,7 @@ def export(
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle in the folder.")] = False,
 ) -> None:
     """Write a run with a model card, without anything of this machine, for others or for the Hugging Face hub."""
-    from logllm.model.bundle import Bundle, export_run
+    from logllm.methods.bundle import Bundle, export_run
 
     bundle = Bundle(merged=merged, license=license, reports=tuple(report or ()))
     with shares() as progress:

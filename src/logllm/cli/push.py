@@ -14,7 +14,7 @@ def push(
     private: Annotated[bool, typer.Option("--private", help="For you alone.")] = False,
 ) -> None:
     """Upload an exported bundle to the Hugging Face hub, with the token of `hf auth login` or HF_TOKEN."""
-    from logllm.model.hub import push as upload
+    from logllm.runs.hub import push as upload
 
     address = upload(folder, name, private=private)
     note(f"pushed to {address}; to use it: hf download {name} --local-dir RUN, then logllm detect RUN app.log")

@@ -6,6 +6,9 @@ from pydantic import Field
 
 from logllm.config.section import Section
 
+Pooling = Literal["mean", "pooler"]
+"""How an encoder's states become one vector."""
+
 
 class LoraSection(Section):
     """Low-rank adapters (LoRA) of one model."""
@@ -47,7 +50,7 @@ class EncoderSection(Section):
 
     weights: str = "all-MiniLM-L6-v2"
     """A folder, a model of the small tier (`logllm show weights`), or a name on the Hugging Face hub (paper: bert-base-uncased)."""
-    pooling: Literal["mean", "pooler"] = "mean"
+    pooling: Pooling = "mean"
     """`pooler`: the model's own pooled output (paper, for BERT-base); `mean`: the mean of its last states over the tokens."""
     max_tokens: int = Field(default=100, ge=3)
     """Tokens read of a message, special ones included (paper: 100)."""
@@ -114,3 +117,8 @@ class ModelSection(Section):
     """Sequence of vectors to verdict."""
     prompt: PromptSection = PromptSection()
     """The words around."""
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """Names of the two base models by what they are."""
+        return {"encoder": self.encoder.weights, "decoder": self.decoder.weights}

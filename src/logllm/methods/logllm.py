@@ -12,6 +12,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Scores, sigmoid
+from logllm.model.fast.rounding import DOUBT, measured, settled
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct
 
@@ -45,18 +46,8 @@ class LogLLMMethod(Method):
         self._network: LogLLM | Light | None = None
         self._tokenizer: Any = None
         self._fitted: dict[str, Any] = {}
-        self._own_scorer: Scorer | None = None
-
-    @property
-    def scorer(self) -> "Scorer":
-        """What scores, once it is fitted or loaded.
-
-        Raises:
-            ModelError: it is neither.
-        """
-        if self._own_scorer is None:
-            raise ModelError("neither fitted nor loaded: it cannot score yet")
-        return self._own_scorer
+        self.scorer: Scorer | None = None
+        """What scores, once it is fitted or loaded."""
 
     @property
     def judges_beginnings(self) -> bool:
@@ -75,7 +66,7 @@ class LogLLMMethod(Method):
         from logllm.training.fit import check_examples
 
         check_examples(self._recipe, _examples(sessions, messages, labels=labels, line_labels=line_labels))
-        self._bases()
+        self.about()
 
     def fit(
         self,
@@ -110,21 +101,30 @@ class LogLLMMethod(Method):
                 progress=self._workplace.report,
             )
         self._network, self._tokenizer = trained.model, trained.tokenizer
-        self._own_scorer = self._scorer_of("exact")
+        self.scorer = self._scorer_of("exact")
         engines = self._engines(sessions, messages, seed=seed)
         self._fitted = {"seconds": round(trained.seconds, 1), "engines": engines}
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """P(anomalous): the two answers' logits where they first differ, through a softmax."""
+        """P(anomalous): the two answers' logits where they first differ, through a softmax.
+
+        Raises:
+            ModelError: it is neither fitted nor loaded.
+        """
         if not sessions:
             return np.zeros(0)
+        if self.scorer is None:
+            raise ModelError("neither fitted nor loaded: it cannot score yet")
         return sigmoid(self.scorer.score(sessions, messages, progress=progress))
 
     def about(self) -> dict[str, Any]:
-        """Base models and threads; after a fit also how long it took and what rounding costs."""
+        """Threads and base models, these by name and fingerprint; after a fit also how long it took and what rounding costs."""
         from torch import get_num_threads
 
-        return {"threads": get_num_threads(), "base_models": self._bases(), **self._fitted}
+        from logllm.model.base.weights import base_models
+
+        bases = base_models(self._recipe.model.weights, full=self._workplace.verify, progress=self._workplace.report)
+        return {"threads": get_num_threads(), "base_models": bases, **self._fitted}
 
     def save(self, folder: Path) -> None:
         """Write adapters in PEFT's format, and the projector."""
@@ -141,8 +141,7 @@ class LogLLMMethod(Method):
         Raises:
             ModelError: files or base models that are missing or have changed.
         """
-        from logllm.model.fast.loading import load_network
-        from logllm.model.fast.rounding import settled
+        from logllm.model.fast.light import load_network
 
         manifest = self._workplace.begun
         try:
@@ -151,40 +150,32 @@ class LogLLMMethod(Method):
             raise ModelError(f"{folder} lacks a file that a run of LogLLM has ({exc}): train it again") from exc
         asked = self._recipe.detect.engine
         least = _MANY if asked == "auto" else 0
-        self._own_scorer = self._scorer_of(settled(asked, self._workplace.begun), least=least)
+        self.scorer = self._scorer_of(settled(asked, self._workplace.begun), least=least)
 
     def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
         """Which engines that round may serve, found out on some of the distinct sessions."""
-        from logllm.model.fast.rounding import measured
-
-        each = distinct(sessions).sessions
-        chosen = np.random.default_rng(seed).permutation(len(each))[:_MEASURED]
-        some = [each[place] for place in np.sort(chosen)]
+        once = distinct(sessions).sessions
+        chosen = np.random.default_rng(seed).permutation(len(once))[:_MEASURED]
+        some = [once[place] for place in np.sort(chosen)]
+        assert self.scorer is not None  # noqa: S101 - fitted before
         try:
-            scorer = self._scorer_of("bf16")
+            rounding = self._scorer_of("bf16", doubt=0)
         except ModelError:  # a decoder that no engine rounds
             return {}
-        error = scorer.rounding_error(some, messages)
-        return {} if error is None else {"bf16": measured(error, sessions=len(some))}
+        errors = rounding.score(some, messages) - self.scorer.score(some, messages)
+        return {"bf16": measured(float(np.abs(errors).max()), sessions=len(some))}
 
-    def _scorer_of(self, engine: str, *, least: int = 0) -> "Scorer":
-        """A scorer by one engine, which rounds calls of at least so many sessions."""
-        from logllm.model.fast.engine import Engine
-        from logllm.model.fast.scorer import Scorer
+    def _scorer_of(self, engine: str, *, least: int = 0, doubt: float = DOUBT) -> "Scorer":
+        """A scorer by one engine, which rounds calls of at least so many sessions, and computes again what is in so much doubt."""
+        from logllm.model.fast.scorer import Engine, Scorer
 
         section = self._recipe.detect.model_copy(update={"engine": engine})
         assert self._network is not None  # noqa: S101 - only called once there is one
         return Scorer(
-            Engine(self._network, section=section, threshold=self._workplace.threshold, least=least),
+            Engine(self._network, section=section, threshold=self._workplace.threshold, least=least, doubt=doubt),
             self._tokenizer,
             max_tokens=self._recipe.model.encoder.max_tokens,
         )
-
-    def _bases(self) -> dict[str, dict[str, str]]:
-        """Names and fingerprints of the base models."""
-        from logllm.model.checkpoint import base_models
-
-        return base_models(self._recipe.model, full=self._workplace.verify, progress=self._workplace.report)
 
 
 def _examples(

@@ -13,20 +13,13 @@ from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
 from logllm.extras import versions
-from logllm.model.base.weights import locate
-from logllm.model.fast.merging import merge
+from logllm.model.base.adapters import Adapters, merge
+from logllm.model.base.weights import base_models
 from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
 from logllm.runs.card import MERGED
-from logllm.runs.manifest import PROJECTOR, check_base_models, read_recipe, verified
-from logllm.storage import fingerprint, honour_umask, sha256, write_atomic
-
-ADAPTERS = "adapter_model.safetensors"
-"""File of a part's adapters, in its folder."""
-_LEARNED = (
-    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
-    PROJECTOR,
-)
+from logllm.runs.manifest import ADAPTERS, LEARNED, PROJECTOR, check_base_models, read_recipe, verified
+from logllm.storage import honour_umask, sha256, write_atomic
 
 
 def surroundings() -> dict[str, Any]:
@@ -34,18 +27,8 @@ def surroundings() -> dict[str, Any]:
     return {"threads": torch.get_num_threads(), "machine": platform.machine(), "versions": versions()}
 
 
-def base_models(section: ModelSection, *, full: bool = False, progress: Report | None = None) -> dict[str, dict[str, str]]:
-    """Names and fingerprints of the base models that a run stands on; `full` as in `fingerprint`."""
-    names = {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
-    return {part: {"weights": name, "sha256": fingerprint(locate(name, progress=progress), full=full)} for part, name in names.items()}
-
-
-def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, str]:
-    """Write adapters (PEFT's format) and projector.
-
-    Returns:
-        The SHA-256 of each file, for the manifest.
-    """
+def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> None:
+    """Write adapters (PEFT's format) and projector."""
     parts: dict[str, tuple[Any, str]] = {
         "encoder": (model.encoder.model, section.encoder.weights),
         "decoder": (model.decoder.model, section.decoder.weights),
@@ -61,7 +44,6 @@ def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> dict[str, 
         scratch.rename(run / part)
         (run / part / "README.md").unlink(missing_ok=True)
     save_projector(run, model.projector.state_dict())
-    return hashes(run)
 
 
 def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -71,7 +53,7 @@ def save_projector(run: Path, tensors: Mapping[str, torch.Tensor]) -> None:
 
 def hashes(run: Path) -> dict[str, str]:
     """The SHA-256 of each file that training makes, for the manifest."""
-    return {name: sha256(run / name) for name in _LEARNED}
+    return {name: sha256(run / name) for name in LEARNED}
 
 
 def load_run(run: Path, *, merged: bool = False, progress: Report | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
@@ -79,7 +61,8 @@ def load_run(run: Path, *, merged: bool = False, progress: Report | None = None)
 
     Args:
         run: a folder that `train` wrote.
-        merged: add the adapters to the base weights where those are float32, which takes less time and memory, to score and nothing else.
+        merged: add the adapters to the base weights, which takes less time and memory, to score and nothing else. Weights in float32
+            take them whole, in others they are rounded.
         progress: told of fetches and conversions of base models.
 
     Returns:
@@ -92,7 +75,7 @@ def load_run(run: Path, *, merged: bool = False, progress: Report | None = None)
     recipe = read_recipe(run)
     whole = manifest.get("bundle") == MERGED
     if not whole:
-        check_base_models(run, manifest, found=base_models(recipe.model, progress=progress))
+        check_base_models(run, manifest, found=base_models(recipe.model.weights, progress=progress))
     section = inside(run, recipe.model) if whole else recipe.model
     model, tokenizer = restored(run, section, whole=whole, merged=merged, progress=progress)
     return model, tokenizer, recipe, manifest
@@ -111,21 +94,18 @@ def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, 
     Raises:
         ModelError: files that do not fit the base models.
     """
-    plain = all(part.dtype == "float32" and part.quantize == "none" for part in (section.encoder, section.decoder))
-    adapters = not whole and not (merged and plain)
+    adapters = not whole and not merged
     model, tokenizer = assemble(section, adapters=adapters, progress=progress)
     if adapters:
         _restore(folder, model)
     elif not whole:
-        _merge(folder, model, section=section)
-    _restore_projector(folder, model)
+        for part, base, lora in (
+            ("encoder", model.encoder.model, section.encoder.lora),
+            ("decoder", model.decoder.model, section.decoder.lora),
+        ):
+            merge(base, Adapters(load_file(folder / part / ADAPTERS), lora, f"{folder}/{part}"))
+    model.projector.load_state_dict(load_file(folder / PROJECTOR))
     return model, tokenizer
-
-
-def _merge(run: Path, model: LogLLM, *, section: ModelSection) -> None:
-    """Add a run's adapters to freshly loaded base models."""
-    merge(model.encoder.model, load_file(run / "encoder" / ADAPTERS), section=section.encoder.lora, source=f"{run}/encoder")
-    merge(model.decoder.model, load_file(run / "decoder" / ADAPTERS), section=section.decoder.lora, source=f"{run}/decoder")
 
 
 def _restore(run: Path, model: LogLLM) -> None:
@@ -137,11 +117,6 @@ def _restore(run: Path, model: LogLLM) -> None:
         missing = [name for name in outcome.missing_keys if "lora_" in name]
         if outcome.unexpected_keys or missing:
             raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
-
-
-def _restore_projector(run: Path, model: LogLLM) -> None:
-    """Put a run's projector into a model."""
-    model.projector.load_state_dict(load_file(run / PROJECTOR))
 
 
 def inside(run: Path, section: ModelSection) -> ModelSection:

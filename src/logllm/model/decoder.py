@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from logllm.config.model import DecoderSection
-from logllm.model.base.backbone import adapted
+from logllm.model.base.adapters import adapted
 from logllm.model.fast.tree import Tree
 
 _READ_TREES = (
@@ -40,8 +40,12 @@ class Decoder(nn.Module):
         super().__init__()
         self.width = int(model.get_input_embeddings().weight.shape[1])
         self.positions = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
-        self.reads_trees = type(model).__name__ in _READ_TREES and getattr(model.config, "sliding_window", None) is None
-        self._linear = _products_of_a_layer(model)
+        whole = getattr(model.config, "sliding_window", None) is None
+        self.reads_trees = type(model).__name__ in _READ_TREES and whole
+        # Floating-point operations of a layer's linear parts, a position.
+        ends = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
+        matrices = [weight for weight in model.parameters() if weight.dim() > 1 and id(weight) not in ends]
+        self._linear = 2.0 * sum(int(matrix.numel()) for matrix in matrices) / int(model.config.num_hidden_layers)
         self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -92,12 +96,5 @@ class Decoder(nn.Module):
 
     def gains(self, tree: Tree) -> bool:
         """Whether a tree is less work than its sequences padded to the longest: fewer nodes, but each is weighed against all others."""
-        b, p = len(tree.paths), max(map(len, tree.paths))
-        return len(tree) * (self._linear + 4 * self.width * len(tree)) < b * p * (self._linear + 4 * self.width * p)
-
-
-def _products_of_a_layer(model: Any) -> float:
-    """Floating-point operations of a layer's linear parts, a position."""
-    layers = int(model.config.num_hidden_layers)
-    head = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
-    return 2.0 * sum(int(each.numel()) for each in model.parameters() if each.dim() > 1 and id(each) not in head) / layers
+        n, b, p = len(tree.rows), len(tree.paths), max(map(len, tree.paths))
+        return n * (self._linear + 4 * self.width * n) < b * p * (self._linear + 4 * self.width * p)

@@ -15,8 +15,8 @@ from logllm.config.recipe import Recipe
 from logllm.errors import ModelError, first_line
 from logllm.model.base.blueprint import outline
 from logllm.model.base.published import configuration
-from logllm.model.base.weights import locate
-from logllm.model.checkpoint import base_models, hashes, save_projector, surroundings
+from logllm.model.base.weights import base_models, locate
+from logllm.model.checkpoint import hashes, save_projector, surroundings
 from logllm.model.decoder import Decoder
 from logllm.model.encoder import Encoder
 from logllm.model.logllm import LogLLM
@@ -60,7 +60,7 @@ def import_released(released: Released, out: Path, *, terms: Terms, force: bool 
         DataError: the folder is taken, or cannot be written.
     """
     section = terms.recipe.model
-    found = base_models(section, progress=progress)
+    found = base_models(section.weights, progress=progress)
     model = _skeleton(section)
     _check_projector(released, model)
     parts: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}

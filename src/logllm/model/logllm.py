@@ -1,6 +1,7 @@
 """Encode, project, splice, decode: the one forward pass of training, evaluation, detection and service."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -12,17 +13,74 @@ from logllm.config.train import Part
 from logllm.errors import ModelError
 from logllm.model.base.backbone import load_backbone
 from logllm.model.base.weights import locate
-from logllm.model.batch import Batch, MessageTokens
 from logllm.model.decoder import Decoder
-from logllm.model.encoder import Encoder
-from logllm.model.fast.source import Source, source_of
+from logllm.model.encoder import Encoder, MessageTokens
 from logllm.model.fast.tree import grow
-from logllm.model.prompt import Prompt, PromptTable, render
+from logllm.model.prompt import Prompt, render
 from logllm.progress import Report
 from logllm.sessions.message_table import Rows
 
 IGNORED = -100
 """Target of positions without loss."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one forward pass reads (design: `u` distinct messages, `t` tokens, `b` sessions).
+
+    Attributes:
+        ids: token ids of the distinct messages, (u, t).
+        mask: 1 at tokens, 0 at padding, (u, t).
+        vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not read.
+        places: for each session the row of each of its messages.
+        labels: 1 for anomalous, (b,); none when scoring.
+        beginnings: sessions of which a beginning is judged too, as if it were one more session at the end of the batch, and its length;
+            `labels` has theirs as well.
+    """
+
+    ids: Tensor
+    mask: Tensor
+    vectors: Tensor | None
+    places: tuple[Rows, ...]
+    labels: Tensor | None = None
+    beginnings: tuple[tuple[int, int], ...] = ()
+
+    def to(self, device: torch.device) -> "Batch":
+        """The same batch on a device."""
+        moved = (None if tensor is None else tensor.to(device) for tensor in (self.ids, self.mask, self.vectors, self.labels))
+        ids, mask, vectors, labels = moved
+        assert ids is not None  # noqa: S101 - for the type checker
+        assert mask is not None  # noqa: S101
+        return replace(self, ids=ids, mask=mask, vectors=vectors, labels=labels)
+
+
+def collate(
+    sessions: Sequence[Rows],
+    *,
+    tokens: MessageTokens | None = None,
+    vectors: Tensor | None = None,
+    labels: Tensor | None = None,
+    beginnings: tuple[tuple[int, int], ...] = (),
+) -> Batch:
+    """Make one batch of sessions, from the message table's tokens or, where they are known, its vectors.
+
+    Args:
+        sessions: for each session the message-table rows of its messages.
+        tokens: the message table's tokens.
+        vectors: the message table's vectors, (messages, d_enc).
+        labels: 1 for anomalous, (b,).
+        beginnings: sessions of which a beginning is judged too, and its length.
+    """
+    distinct, places = np.unique(np.concatenate(sessions), return_inverse=True)
+    cuts = np.cumsum([len(session) for session in sessions])[:-1]
+    if vectors is not None:
+        ids = mask = torch.zeros((len(distinct), 0), dtype=torch.int64)
+        vectors = vectors[torch.from_numpy(distinct).to(vectors.device)]  # (u, d_enc)
+    else:
+        assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
+        ids, mask = tokens.tensors(distinct)
+    split = tuple(np.split(places, cuts))
+    return Batch(ids=ids, mask=mask, vectors=vectors, places=split, labels=labels, beginnings=beginnings)
 
 
 class LogLLM(nn.Module):
@@ -37,17 +95,8 @@ class LogLLM(nn.Module):
         self.prompt = prompt
         self.rounding = rounding
         self.message_dropout = nn.Dropout(0.0)
-        self._rows = PromptTable(prompt)
         self.words: Tensor
-        self.register_buffer("words", torch.tensor(self._rows.words), persistent=False)
-
-    def sources(self) -> tuple[Source, Source]:
-        """What passes of encoder and decoder are made from."""
-        return source_of(self.encoder.model), source_of(self.decoder.model)
-
-    def parts(self) -> dict[Part, nn.Module]:
-        """The three parts a stage can train."""
-        return {"encoder": self.encoder, "projector": self.projector, "decoder": self.decoder}
+        self.register_buffer("words", torch.tensor(prompt.words), persistent=False)
 
     def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0, base_dropout: bool = False) -> list[nn.Parameter]:
         """Let some parts learn and freeze the others.
@@ -60,7 +109,12 @@ class LogLLM(nn.Module):
         """
         self.eval()
         learning = []
-        for name, part in self.parts().items():
+        all_parts: dict[Part, nn.Module] = {
+            "encoder": self.encoder,
+            "projector": self.projector,
+            "decoder": self.decoder,
+        }
+        for name, part in all_parts.items():
             for path, parameter in part.named_parameters():
                 parameter.requires_grad_(name in parts and (name == "projector" or "lora_" in path))
                 if parameter.requires_grad:
@@ -88,10 +142,6 @@ class LogLLM(nn.Module):
             enable({"use_reentrant": False})
             base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
 
-    def encode(self, tokens: MessageTokens, *, positions: int, rows: Rows | None = None) -> Tensor:
-        """Vectors of a table's messages, all or some, as `Encoder.table` gives them."""
-        return self.encoder.table(tokens, positions=positions, device=self.device, rows=rows)
-
     @property
     def device(self) -> torch.device:
         """Where the model lives."""
@@ -116,29 +166,11 @@ class LogLLM(nn.Module):
             vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
             places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
         places = [*places, *(places[at][:length] for at, length in batch.beginnings)]
-        messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         if objective == "verdict":
-            logits = self._read(messages, places, endings=[self._rows.opening] * len(places), keep=1)
+            logits = self._read(vectors, places, endings=None, keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
         answers = self._answers(batch)
-        return self._read(messages, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
-
-    def prompts(self, sessions: Sequence[Rows], vectors: Tensor) -> tuple[Tensor, list[Rows]]:
-        """Everything that sessions are read from, and each session's whole prompt up to its verdict.
-
-        Args:
-            sessions: for each session the rows of its messages.
-            vectors: the messages' vectors, (u, d_enc).
-
-        Returns:
-            The table of input vectors, words first, (w + u, d_dec), and for each session its rows.
-
-        Raises:
-            ModelError: a prompt that is longer than the decoder's positions.
-        """
-        with torch.inference_mode():
-            table = self._table(self.projector(vectors).to(self.rounding))
-        return table, self._rows.rows(sessions, endings=[self._rows.opening] * len(sessions), most=self.decoder.positions)
+        return self._read(vectors, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -154,16 +186,17 @@ class LogLLM(nn.Module):
     def _answers(self, batch: Batch) -> list[Rows]:
         """Each session's right answer as rows of `words`."""
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
-        return [self._rows.anomalous if label else self._rows.normal for label in batch.labels.tolist()]
+        normal, anomalous = self.prompt.answers
+        return [anomalous if label else normal for label in batch.labels.tolist()]
 
-    def _read(self, messages: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows], keep: int) -> Tensor:
+    def _read(self, vectors: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows] | None, keep: int) -> Tensor:
         """Logits at the last positions of whole prompts, (b, keep, v): the prompts as one tree, or padded on the left.
 
         Raises:
             ModelError: a prompt that is longer than the decoder's positions.
         """
-        table = self._table(messages)
-        rows = self._rows.rows(places, endings=endings, most=self.decoder.positions)
+        table = self.table(vectors)
+        rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
         tree = grow(rows) if self.decoder.reads_trees else None
         if tree is not None and self.decoder.gains(tree):
             nodes = np.zeros((len(rows), keep), dtype=np.int64)
@@ -182,8 +215,9 @@ class LogLLM(nn.Module):
         logits = self.decoder(embeddings, torch.from_numpy(mask).to(table.device), keep=keep)
         return logits
 
-    def _table(self, messages: Tensor) -> Tensor:
-        """Input vectors of the prompt's words, then of messages, (w + u, d_dec)."""
+    def table(self, vectors: Tensor) -> Tensor:
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec), from the messages' vectors, (u, d_enc)."""
+        messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         words = self.decoder.embed(self.words)  # (w, d_dec)
         return torch.cat([words, messages.to(words.dtype)])
 

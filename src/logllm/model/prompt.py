@@ -1,7 +1,7 @@
 """The words around the messages and the two answers, as token ids; nowhere else (paper, section 1)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Any
 
@@ -13,9 +13,11 @@ from logllm.errors import ModelError
 from logllm.sessions.message_table import Rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class Prompt:
     """A rendered prompt: head, messages, tail, answer.
+
+    Its words are the first rows of a table of input vectors, which messages follow: what a decoder reads is a list of the table's rows.
 
     Attributes:
         head: ids before the first message, the beginning-of-sequence token first where the tokenizer sets one.
@@ -23,6 +25,9 @@ class Prompt:
         normal: ids of the normal answer, end-of-sequence last.
         anomalous: ids of the anomalous answer, end-of-sequence last.
         shared: how many first ids the two answers have in common; the verdict is read after them.
+        words: all these ids, row by row.
+        answers: the rows of the normal and of the anomalous answer.
+        verdict_ids: the two ids that tell the answers apart: normal, anomalous.
     """
 
     head: tuple[int, ...]
@@ -30,49 +35,41 @@ class Prompt:
     normal: tuple[int, ...]
     anomalous: tuple[int, ...]
     shared: int
+    words: tuple[int, ...] = field(init=False)
+    answers: tuple[Rows, Rows] = field(init=False, compare=False)
+    verdict_ids: tuple[int, int] = field(init=False)
 
-    @property
-    def verdict_ids(self) -> tuple[int, int]:
-        """The two ids that tell the answers apart: normal, anomalous."""
-        return self.normal[self.shared], self.anomalous[self.shared]
+    def __post_init__(self) -> None:
+        """Lay out the words."""
+        pieces = (self.head, self.tail, self.normal, self.anomalous)
+        self.words = tuple(token for piece in pieces for token in piece)
+        ends = np.cumsum([len(piece) for piece in pieces])
+        self._head, self._tail, normal, anomalous = np.split(np.arange(ends[-1]), ends[:-1])
+        self.answers = normal, anomalous
+        self.verdict_ids = self.normal[self.shared], self.anomalous[self.shared]
 
     @property
     def question(self) -> tuple[int, ...]:
         """Ids between the last message and the verdict: the tail and the answers' common beginning."""
         return self.tail + self.normal[: self.shared]
 
-
-class PromptTable:
-    """A prompt's words as the first rows of a table of input vectors, which messages follow: an input is a list of its rows.
-
-    Attributes:
-        words: the words' token ids, row by row.
-        normal: the normal answer's rows.
-        anomalous: the anomalous answer's rows.
-        opening: the rows of what both answers begin with; the verdict is read after them.
-    """
-
-    def __init__(self, prompt: Prompt) -> None:
-        """Lay out a prompt."""
-        pieces = (prompt.head, prompt.tail, prompt.normal, prompt.anomalous)
-        self.words = tuple(token for piece in pieces for token in piece)
-        ends = np.cumsum([len(piece) for piece in pieces])
-        self._head, self._tail, self.normal, self.anomalous = np.split(np.arange(ends[-1]), ends[:-1])
-        self.opening: Rows = self.normal[: prompt.shared]
-
-    def rows(self, places: Sequence[Rows], *, endings: Sequence[Rows], most: int) -> list[Rows]:
+    def rows(self, places: Sequence[Rows], *, most: int, endings: Sequence[Rows] | None = None) -> list[Rows]:
         """Whole prompts.
 
         Args:
             places: for each session the places of its messages among the messages.
-            endings: for each session the rows after the tail.
             most: positions that the decoder can read.
+            endings: for each session the rows after the tail; none: those up to the verdict, what both answers begin with.
 
         Raises:
             ModelError: a prompt that is longer.
         """
+        if endings is None:
+            endings = [self.answers[0][: self.shared]] * len(places)
         first = len(self.words)
-        rows = [np.concatenate([self._head, place + first, self._tail, ending]) for place, ending in zip(places, endings, strict=True)]
+        rows = []
+        for place, ending in zip(places, endings, strict=True):
+            rows.append(np.concatenate([self._head, place + first, self._tail, ending]))
         longest = max(map(len, rows))
         if longest > most:
             given = max(map(len, places))
@@ -93,24 +90,16 @@ def render(section: PromptSection, tokenizer: Any) -> Prompt:
     Raises:
         ModelError: the two answers are the same, or have the same ids.
     """
-    ends = [] if tokenizer.eos_token_id is None else [tokenizer.eos_token_id]
-    normal, anomalous = ([*_ids(tokenizer, answer), *ends] for answer in (section.normal, section.anomalous))
-    shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False))))
+    texts = (section.head, section.tail, section.normal, section.anomalous)
+    pieces = [tuple(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in texts]
+    head, tail, normal, anomalous = pieces
+    if tokenizer.eos_token_id is not None:
+        normal, anomalous = (*normal, tokenizer.eos_token_id), (*anomalous, tokenizer.eos_token_id)
+    alike = takewhile(lambda pair: pair[0] == pair[1], zip(normal, anomalous, strict=False))
+    shared = len(list(alike))
     if shared >= min(len(normal), len(anomalous)):
         raise ModelError(f"the answers {section.normal!r} and {section.anomalous!r} cannot be told apart: change model.prompt")
-    beginning = [tokenizer.bos_token_id] if _sets_bos(tokenizer) else []
-    return Prompt(
-        head=(*beginning, *_ids(tokenizer, section.head)),
-        tail=_ids(tokenizer, section.tail),
-        normal=tuple(normal),
-        anomalous=tuple(anomalous),
-        shared=shared,
-    )
-
-
-def _ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _sets_bos(tokenizer: Any) -> bool:
-    return tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    bos = tokenizer.bos_token_id
+    if bos is not None and tokenizer("a")["input_ids"][:1] == [bos]:
+        head = (bos, *head)
+    return Prompt(head, tail, normal=normal, anomalous=anomalous, shared=shared)

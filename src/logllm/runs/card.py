@@ -8,6 +8,8 @@ from logllm.config.sessions import SessionSection
 from logllm.counting import figure, plural
 from logllm.runs.manifest import SHIPPED
 
+CARD = "README.md"
+"""The model card's file, where the Hugging Face hub looks for it."""
 MERGED = "merged"
 """A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
 METHOD = "logllm"

@@ -21,6 +21,13 @@ PROJECTOR = "projector.safetensors"
 """File of LogLLM's projector."""
 CHECKPOINTS = "checkpoints"
 """Folder in which a method that resumes keeps what it goes on from; it goes when the run is done."""
+ADAPTERS = "adapter_model.safetensors"
+"""File of a base model's adapters, in the folder `encoder` or `decoder`."""
+LEARNED = (
+    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
+    PROJECTOR,
+)
+"""Files that the training of LogLLM makes."""
 _LARGE = 16_000_000
 """Bytes from which on a file's hash is remembered."""
 SHIPPED = "postgres"
@@ -115,7 +122,13 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
     if manifest["state"] != "done":
         raise ModelError(f"{run} is not finished: go on with `logllm train ... --out {run} --resume`")
     for name, wanted in manifest["files"].items():
-        if not (run / name).is_file() or _hash(run / name, full=full) != wanted:
+        file = run / name
+        digest = None
+        if file.is_file():
+            # To read a large one takes a while: its hash is remembered.
+            large = file.stat().st_size > _LARGE
+            digest = remembered_sha256(file, full=full) if large else sha256(file)
+        if digest != wanted:
             raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
     return manifest
 
@@ -137,8 +150,3 @@ def check_base_models(run: Path, manifest: Mapping[str, Any], *, found: Mapping[
                 f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found.get(part)}; "
                 "restore those weights or train again"
             )
-
-
-def _hash(file: Path, *, full: bool) -> str:
-    """A file's SHA-256, remembered where to read it takes a while."""
-    return remembered_sha256(file, full=full) if file.stat().st_size > _LARGE else sha256(file)

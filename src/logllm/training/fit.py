@@ -17,7 +17,7 @@ from logllm.errors import DataError, RecipeError
 from logllm.extras import require
 from logllm.metrics import Labels
 from logllm.model.base.weights import locate
-from logllm.model.batch import MessageTokens
+from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
 from logllm.sessions.message_table import Rows, occurring, rows_of

@@ -13,8 +13,7 @@ import torch
 
 from logllm.config.train import StageSection, TrainSection
 from logllm.errors import ModelError
-from logllm.model.batch import collate
-from logllm.model.logllm import LogLLM
+from logllm.model.logllm import LogLLM, collate
 from logllm.sessions.message_table import Rows
 from logllm.training.sampler import MicroBatch, TrainingSet
 from logllm.training.start import Doubts
@@ -109,7 +108,7 @@ class Loop:
         They are computed in one go, so that they are the same to the last bit whether or not a stage before has needed some of them.
         """
         if self._vectors is None or not np.array_equal(self._encoded, rows):
-            self._vectors = self.model.encode(self.data.tokens, positions=positions, rows=rows)
+            self._vectors = self.model.encoder.table(self.data.tokens, positions=positions, rows=rows)
             self._encoded = rows
         return self._vectors
 

@@ -14,8 +14,9 @@ from torch.utils._pytree import tree_leaves
 
 from logllm.config.train import TrainSection
 from logllm.model.base.blueprint import Blueprint
-from logllm.model.batch import collate
+from logllm.model.encoder import in_passes
 from logllm.model.fast.tree import grow
+from logllm.model.logllm import collate
 from logllm.sessions.message_table import Rows
 from logllm.training.sampler import MicroBatch, Order, TrainingSet
 
@@ -141,7 +142,7 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
     def distinct(micro: MicroBatch) -> tuple[int, int]:
-        return len(grow(micro.sessions)) + len(micro.beginnings), sum(map(len, micro.sessions))
+        return len(grow(micro.sessions).rows) + len(micro.beginnings), sum(map(len, micro.sessions))
 
     costs: list[Callable[[MicroBatch], Any]] = [padded, distinct, *([encoder] if "encoder" in section.stages[stage].trains else [])]
     worst: list[tuple[Any, MicroBatch]] = []
@@ -197,7 +198,7 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section
 def _peak_of_encoding(blueprint: Blueprint, data: TrainingSet, *, rows: Rows, positions: int) -> int:
     """Bytes that the largest pass of a frozen encoder over some messages takes."""
     lengths = data.tokens.lengths[rows]
-    places = max(data.tokens.passes(rows, positions=positions), key=lambda run: len(run) * int(lengths[run].max()))
+    places = max(in_passes(lengths, positions=positions), key=lambda run: len(run) * int(lengths[run].max()))
     model = blueprint.model
     tensors = LiveTensors(known=[*model.parameters(), *model.buffers()])
     with blueprint.mode, torch.no_grad(), tensors:

@@ -14,8 +14,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.extras import require
 from logllm.model.base.blueprint import Blueprint, draw
 from logllm.model.base.weights import SMALL_TIER, available, locate
-from logllm.model.batch import MessageTokens, collate
-from logllm.model.logllm import LogLLM, assemble
+from logllm.model.encoder import MessageTokens
+from logllm.model.logllm import LogLLM, assemble, collate
 from logllm.progress import Report
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.memory import Memory, resident, stage_memory

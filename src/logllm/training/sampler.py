@@ -14,7 +14,7 @@ from logllm.metrics import Labels
 from logllm.sessions.message_table import Rows
 
 if TYPE_CHECKING:
-    from logllm.model.batch import MessageTokens
+    from logllm.model.encoder import MessageTokens
 
 Alerts = npt.NDArray[np.bool_]
 """For each message of a session whether its line is an alert."""

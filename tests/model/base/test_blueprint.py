@@ -37,7 +37,7 @@ def test_the_papers_models_from_their_published_shapes() -> None:
     )
     drawn = draw(section)
     assert drawn.assumed == ("google-bert/bert-base-uncased", "meta-llama/Meta-Llama-3-8B")
-    parts = drawn.model.parts()
+    parts = dict(drawn.model.named_children())
     assert sum(p.numel() for name, p in parts["encoder"].named_parameters() if "lora_" not in name) == 109_482_240
     assert sum(p.numel() for name, p in parts["decoder"].named_parameters() if "lora_" not in name) == 8_030_261_248
     assert drawn.transient == 4096 * 14_336 * 2  # the largest layer, in bfloat16

@@ -16,15 +16,15 @@ from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.bundle import Bundle, export_run
 from logllm.methods.train import train
 from logllm.model.base import backbone
-from logllm.model.base.backbone import load_backbone
+from logllm.model.base.backbone import first_layers, load_backbone
 from logllm.model.base.blueprint import draw, outline, weight_bytes
 from logllm.model.base.candidate import describe
-from logllm.model.base.depth import first_layers
 from logllm.model.base.published import configuration
-from logllm.model.bundle import Bundle, export_run
-from logllm.model.checkpoint import base_models, load_run, save_model
+from logllm.model.base.weights import base_models
+from logllm.model.checkpoint import hashes, load_run, save_model
 from logllm.model.logllm import assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest
 from logllm.sessions.message_table import rows_of
@@ -56,7 +56,8 @@ def run(shallow, tiny_data, tmp_path_factory) -> Path:
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
             torch.nn.init.normal_(parameter, std=0.2)
-    write_manifest(out, {**manifest, "files": save_model(out, model, section=recipe.model)})
+    save_model(out, model, section=recipe.model)
+    write_manifest(out, {**manifest, "files": hashes(out)})
     return out
 
 
@@ -132,7 +133,7 @@ def test_a_plan_foresees_the_smaller_model(tiny_recipe, shallow, tiny_data) -> N
 def test_a_run_says_its_layers_and_stands_on_the_whole_base(run, tiny_models) -> None:
     assert read_recipe(run).model.decoder.layers == 1
     assert "layers = 1" in (run / "recipe.toml").read_text()
-    assert read_manifest(run)["base_models"] == base_models(tiny_models)
+    assert read_manifest(run)["base_models"] == base_models(tiny_models.weights)
 
 
 def test_adapters_of_another_depth_are_refused(run, tmp_path) -> None:

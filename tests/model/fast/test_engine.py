@@ -1,7 +1,5 @@
 """Trees of sequences, and engines that round."""
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 import torch
@@ -10,10 +8,9 @@ from hypothesis import strategies as st
 
 from logllm.config.detect import DetectSection
 from logllm.errors import ModelError
-from logllm.model.batch import MessageTokens
-from logllm.model.fast.engine import DOUBT, TOLERANCE, Engine
-from logllm.model.fast.lanes import Lanes
-from logllm.model.fast.packing import Layout, chunks
+from logllm.model.encoder import MessageTokens
+from logllm.model.fast.packing import Layout, chunks, in_lanes
+from logllm.model.fast.scorer import DOUBT, TOLERANCE, Engine
 from logllm.model.fast.tree import grow
 
 SEQUENCES = st.lists(st.lists(st.integers(0, 2), min_size=1, max_size=7), min_size=1, max_size=12)
@@ -23,7 +20,7 @@ MESSAGES = ["disk full", "disk <*> is full again", "ok", "Receiving block <*>"]
 @given(SEQUENCES)
 def test_a_tree_holds_each_beginning_once(lists) -> None:
     tree = grow([np.array(each) for each in lists])
-    assert len(tree) == len({tuple(each[:end]) for each in lists for end in range(1, len(each) + 1)})
+    assert len(tree.rows) == len({tuple(each[:end]) for each in lists for end in range(1, len(each) + 1)})
     assert sorted(tree.order.tolist()) == list(range(len(lists)))
     for path, at in zip(tree.paths, tree.order, strict=True):
         assert tree.rows[path].tolist() == lists[at]
@@ -38,7 +35,7 @@ def test_chunks_hold_every_node_once_and_their_masks_its_path(lists, nodes) -> N
     tree = grow([np.array(each) for each in lists])
     layout = Layout(heads=1, kv=1, width=1, query_row=1, key_row=2)
     seen: dict[int, list[int]] = {}
-    for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout):
+    for chunk in chunks(tree.paths, np.diff(tree.starts), nodes=nodes, layout=layout, device=torch.device("cpu")):
         for group in chunk.groups:
             g, _, q, k = group.mask.shape
             keys = group.keys.view(2, g, k)
@@ -49,7 +46,7 @@ def test_chunks_hold_every_node_once_and_their_masks_its_path(lists, nodes) -> N
                 if place < chunk.end - chunk.start:  # not padding
                     assert place == query
                     seen[chunk.start + int(place)] = (keys[0, row][mask == 0] // 2).tolist()
-    assert sorted(seen) == list(range(len(tree)))
+    assert sorted(seen) == list(range(len(tree.rows)))
     for start, end, path in zip(tree.starts, tree.starts[1:], tree.paths, strict=False):
         for node in range(start, end):
             assert seen[node] == [each for each in path.tolist() if each <= node]
@@ -111,14 +108,15 @@ def test_a_failure_in_a_lane_reaches_the_caller(two_threads) -> None:
             raise ValueError("the third")
         done.append((item, torch.get_num_threads()))
 
-    with closing(Lanes(torch.device("cpu"), chunks=8)) as lanes, pytest.raises(ValueError, match="the third"):
-        lanes.each(work, range(8))
+    with pytest.raises(ValueError, match="the third"):
+        in_lanes(work, range(8), device=torch.device("cpu"), chunks=8)
     assert sorted(done) == [(item, 1) for item in (0, 1, 2, 4, 5, 6, 7)]
     assert torch.get_num_threads() == 2
 
 
-def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny, monkeypatch) -> None:
-    monkeypatch.setattr("logllm.model.fast.llama._SERVED", ())
+def test_an_engine_that_cannot_run_the_decoder_is_refused(tiny) -> None:
+    """Such as one that looks no further back than a window."""
+    tiny[0].decoder.model.get_base_model().config.sliding_window = 8
     with pytest.raises(ModelError, match="detect.engine = 'bf16' cannot run a .*: leave it at 'exact'"):
         Engine(tiny[0], section=DetectSection(engine="bf16"))
 

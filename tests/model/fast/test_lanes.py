@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from time import sleep
 
 import numpy as np
@@ -10,9 +9,11 @@ import pytest
 import torch
 
 from logllm.config.detect import DetectSection
-from logllm.model.batch import MessageTokens
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.lanes import Lanes
+from logllm.model.encoder import MessageTokens
+from logllm.model.fast.packing import in_lanes
+from logllm.model.fast.scorer import Engine
+
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -39,8 +40,7 @@ def lanes_used(_caller: int = 0, *, fails: bool = False) -> int:
         if fails and item == 5:
             raise ValueError("the fifth")
 
-    with closing(Lanes(torch.device("cpu"), chunks=8)) as lanes:
-        lanes.each(work, range(8))
+    in_lanes(work, range(8), device=CPU, chunks=8)
     return len(threads)
 
 
@@ -78,8 +78,7 @@ def test_few_chunks_have_all_threads_whoever_came_before() -> None:
     seen = []
 
     def few() -> None:
-        with closing(Lanes(torch.device("cpu"), chunks=1)) as lanes:
-            lanes.each(lambda _: seen.append(torch.get_num_threads()), range(1))
+        in_lanes(lambda _: seen.append(torch.get_num_threads()), range(1), device=CPU, chunks=1)
 
     with ThreadPoolExecutor(4) as pool:
         others = [pool.submit(lanes_used) for _ in range(2)]
@@ -93,13 +92,11 @@ def test_few_chunks_have_all_threads_whoever_came_before() -> None:
 def test_a_call_from_inside_a_lane_has_that_lane() -> None:
     inner = []
 
-    def work(_item: int) -> None:
-        with closing(Lanes(torch.device("cpu"), chunks=8)) as lanes:
-            lanes.each(lambda item: inner.append((item, threading.get_ident())), range(8))
+    def work(*_item: int) -> None:
+        in_lanes(lambda item: inner.append((item, threading.get_ident())), range(8), device=CPU, chunks=8)
 
     def call() -> None:
-        with closing(Lanes(torch.device("cpu"), chunks=8)) as lanes:
-            lanes.each(work, range(8), told=work)
+        in_lanes(work, range(8), device=CPU, chunks=8, progress=work)
 
     caller = threading.Thread(target=call, daemon=True)
     caller.start()

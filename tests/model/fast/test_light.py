@@ -16,17 +16,12 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from logllm.config.detect import DetectSection
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError
+from logllm.methods.bundle import Bundle, export_run
 from logllm.metrics import sigmoid
-from logllm.model.bundle import Bundle, export_run
 from logllm.model.checkpoint import load_run
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.light import Light
-from logllm.model.fast.loading import light_model, load_network
-from logllm.model.fast.mapped import mapped
-from logllm.model.fast.rotary import rotary_of
-from logllm.model.fast.scorer import Scorer
-from logllm.model.fast.source import source_of
-from logllm.model.fast.tokenizer import FileTokenizer
+from logllm.model.fast.light import FileTokenizer, Light, light_model, load_network
+from logllm.model.fast.scorer import Engine, Scorer
+from logllm.model.fast.source import mapped, rotary_of, source_of
 from logllm.model.logllm import LogLLM, assemble
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest, write_recipe
 from logllm.storage import sha256
@@ -104,7 +99,7 @@ def test_what_is_read_is_what_transformers_holds(tiny_models, tmp_path, layers, 
 
 
 def test_positions_of_an_unknown_kind_are_left_to_transformers() -> None:
-    assert rotary_of(LlamaConfig(rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0}), width=8) is None
+    assert rotary_of(LlamaConfig(rope_parameters={"rope_type": "yarn", "rope_theta": 1e4, "factor": 2.0})) is None
 
 
 @pytest.mark.parametrize("part", ["encoder", "decoder"])
@@ -175,7 +170,11 @@ def test_a_network_and_its_files_are_the_same_sources(tiny_run) -> None:
     found = light_model(tiny_run, recipe.model, adapters=True)
     assert found is not None
     assert isinstance(network, LogLLM)
-    for ours, theirs in zip(found[0].sources(), network.sources(), strict=True):
+    light, _ = found
+    for ours, theirs in (
+        (light.encoder.model, source_of(network.encoder.model)),
+        (light.decoder.model, source_of(network.decoder.model)),
+    ):
         assert ours.architecture == theirs.architecture
         for name in ours.shapes.keys() & theirs.shapes.keys():
             torch.testing.assert_close(ours.read(name), theirs.read(name), rtol=0, atol=1e-6)

@@ -11,11 +11,8 @@ from transformers import AutoTokenizer
 from logllm.datasets.packaged import PACKAGED
 from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.model.checkpoint import load_run
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.light import Light
-from logllm.model.fast.loading import load_network
-from logllm.model.fast.scorer import Scorer
-from logllm.model.fast.tokenizer import FileTokenizer
+from logllm.model.fast.light import FileTokenizer, Light, load_network
+from logllm.model.fast.scorer import Engine, Scorer
 from logllm.runs.manifest import read_manifest, read_recipe, shipped_run
 
 pytestmark = pytest.mark.real

@@ -9,8 +9,8 @@ import pytest
 
 from logllm.detect.detector import Detector
 from logllm.errors import ModelError, RecipeError
-from logllm.model.fast import rounding
-from logllm.model.fast.rounding import DOUBT, measured, rounds_faster, settled
+from logllm.model.fast.machine import Processor, gains, rounds_faster
+from logllm.model.fast.rounding import DOUBT, measured, settled
 from logllm.runs.manifest import read_manifest
 
 ADMITTED = {"name": "app", "engines": {"bf16": measured(DOUBT / 2, sessions=9)}}
@@ -18,45 +18,40 @@ REFUSED = {"name": "app", "engines": {"bf16": measured(DOUBT, sessions=9)}}
 NEVER = {"name": "app"}
 
 
-@pytest.fixture
-def machine(cached, monkeypatch):
-    """A processor of our own choosing."""
-
-    def choose(*, flags: str, gain: float) -> list[float]:
-        asked: list[float] = []
-        info = {"flags": flags, "model name": "a processor"}
-        monkeypatch.setattr(rounding, "_cpuinfo", lambda: info)
-        monkeypatch.setattr(rounding, "_gain", lambda: (asked.append(gain), gain)[1])
-        return asked
-
-    return choose
+ROUNDING = Processor("a processor", frozenset({"avx512f", "avx512_bf16"}))
 
 
 @pytest.mark.parametrize(
-    ("manifest", "gain", "wanted"),
-    [(ADMITTED, 3.0, "bf16"), (ADMITTED, 1.0, "exact"), (REFUSED, 3.0, "exact"), (NEVER, 3.0, "exact")],
+    ("manifest", "faster", "wanted"),
+    [(ADMITTED, True, "bf16"), (ADMITTED, False, "exact"), (REFUSED, True, "exact"), (NEVER, True, "exact")],
     ids=["admitted", "slower here", "too far", "never measured"],
 )
-def test_auto_rounds_where_it_may_and_pays(machine, manifest, gain, wanted) -> None:
-    machine(flags="avx512f avx512_bf16", gain=gain)
-    assert settled("auto", manifest) == wanted
-    assert settled("exact", manifest) == "exact"
+def test_auto_rounds_where_it_may_and_pays(manifest, faster, wanted) -> None:
+    assert settled("auto", manifest, faster=lambda: faster) == wanted
+    assert settled("exact", manifest, faster=lambda: faster) == "exact"
 
 
-def test_the_machine_is_asked_once(machine, cached) -> None:
-    asked = machine(flags="amx_bf16", gain=2.0)
-    assert rounds_faster()
-    assert rounds_faster()
-    assert len(asked) == 1
+def test_a_machine_is_measured_once(cached) -> None:
+    calls = []
+
+    def measure() -> float:
+        calls.append(1)
+        return 2.0
+
+    assert gains(ROUNDING, measure=measure)
+    assert gains(ROUNDING, measure=measure)
+    assert len(calls) == 1
     (cached.parent / "machine.json").write_text("damaged")
-    assert rounds_faster()
-    assert len(asked) == 2
+    assert gains(ROUNDING, measure=measure)
+    assert len(calls) == 2
 
 
-def test_without_the_instructions_it_is_not_even_measured(machine) -> None:
-    asked = machine(flags="avx2 avx512f", gain=9.0)
-    assert not rounds_faster()
-    assert asked == []
+def test_a_small_gain_is_not_worth_it(cached) -> None:
+    assert not gains(ROUNDING, measure=lambda: 1.0)
+
+
+def test_without_the_instructions_it_is_not_even_measured() -> None:
+    assert not gains(Processor("a processor", frozenset({"avx2", "avx512f"})), measure=lambda: 1 / 0)
 
 
 def test_what_may_not_serve_is_refused_with_a_remedy() -> None:
@@ -94,8 +89,10 @@ def test_rounded_scores_are_near_and_turn_no_verdict(tiny_run) -> None:
     assert ((exact >= threshold) == (rounded >= threshold)).all()
 
 
-def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, machine) -> None:
-    machine(flags="amx_bf16", gain=3.0)
+def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, cached, monkeypatch) -> None:
+    monkeypatch.setattr("logllm.model.fast.machine.processor", lambda: ROUNDING)
+    gains(ROUNDING, measure=lambda: 3.0)  # remembered from now on
+    rounds_faster.cache_clear()
     rng = np.random.default_rng(1)
     sessions = list({session.tobytes(): session for session in (rng.integers(0, 4, size=6) for _ in range(200))}.values())
     messages = pl.Series(["open file", "write bytes", "lost replica", "never seen before"])
@@ -103,6 +100,7 @@ def test_auto_rounds_many_sessions_and_leaves_few_exact(tiny_run, machine) -> No
     assert (auto.score(sessions[:63], messages) == exact.score(sessions[:63], messages)).all()
     assert (auto.score(sessions[:64], messages) == rounded.score(sessions[:64], messages)).all()
     assert auto.recipe.detect.engine == "auto"
+    rounds_faster.cache_clear()
 
 
 def test_an_engine_that_is_none_is_named(tiny_run) -> None:

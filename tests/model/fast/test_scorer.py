@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from logllm.config.detect import DetectSection
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.scorer import Scorer
+from logllm.model.fast.scorer import Engine, Scorer
 
 
 class Counted(Engine):
@@ -64,8 +63,8 @@ def test_what_is_remembered_is_bounded_and_what_was_forgotten_is_right_when_it_r
     found = []
     for batch in batches:
         found.append(ours.score(batch, messages)[0])
-        assert ours.remembered <= 50
-    assert ours.remembered == 50
+        assert len(ours.memory) <= 50
+    assert len(ours.memory) == 50
     before = sum(engine.encoded)
     assert before == 300  # each once
     assert ours.score(batches[-1], messages)[0] == found[-1]  # the last ones are known
@@ -92,7 +91,7 @@ def test_a_call_may_bring_more_messages_than_are_remembered(scorer) -> None:
     ours, all_of_them = scorer(most=7), scorer()
     for _ in range(2):
         np.testing.assert_allclose(ours.score(sessions, messages), all_of_them.score(sessions, messages), rtol=0, atol=1e-6)
-        assert ours.remembered == 7
+        assert len(ours.memory) == 7
 
 
 def test_no_sessions(scorer) -> None:
@@ -123,4 +122,4 @@ def test_threads_get_the_right_answers_and_no_message_is_encoded_twice(scorer, e
                     for number, logit in logits.items():
                         assert abs(logit - wanted[number]) < 1e-5
         assert most < 60 or sum(engine.encoded) == 60
-        assert ours.remembered <= most
+        assert len(ours.memory) <= most

@@ -1,29 +1,24 @@
-"""What encoder and decoder share: loading base weights, and adapters on the right layers."""
+"""Base models from their folders: as many layers as are kept, and whether the model can serve as encoder or decoder."""
 
 import ctypes
 import inspect
 import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from logllm.config.model import DecoderSection, EncoderSection, LoraSection
+from logllm.config.model import DecoderSection, EncoderSection
 from logllm.errors import ModelError, first_line
 from logllm.extras import require
-from logllm.model.base.depth import first_layers
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
-_TARGETS = (("q_proj", "v_proj"), ("query", "value"), ("query_proj", "value_proj"), ("q", "v"), ("q_lin", "v_lin"))
-"""Names of the query and value projections, split, in transformers' architectures."""
-_FUSED_TARGETS = ("qkv_proj", "Wqkv", "query_key_value", "c_attn", "qkv")
-"""Names of the layer that computes query, key and value at once."""
 
 
 def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tuple[nn.Module, Any]:
@@ -40,14 +35,15 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
+    how: dict[str, Any] = {"dtype": getattr(torch, section.dtype), "output_loading_info": True}
+    if section.quantize != "none":
+        how["quantization_config"] = _nf4(section)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         config = first_layers(AutoConfig.from_pretrained(folder), section)
-        # Transformers lists the weights of layers that are not kept, and draws bars.
-        with _unheard("transformers.modeling_utils"), without_bars():
-            model, loaded = kind.from_pretrained(
-                folder, config=config, dtype=getattr(torch, section.dtype), output_loading_info=True, **_quantization(section)
-            )
+        # Transformers lists the weights of layers that are not kept.
+        with without_bars(), _unheard("transformers.modeling_utils"):
+            model, loaded = kind.from_pretrained(folder, config=config, **how)
     except (OSError, ValueError, KeyError, RuntimeError) as exc:
         raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
     if section.quantize != "none":
@@ -55,6 +51,42 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         _let_go_of_files(model)
     check_serves(model.eval(), section, absent=loaded["missing_keys"])
     return model.requires_grad_(False), tokenizer
+
+
+def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
+    """The configuration of the model that a section keeps: transformers then neither builds nor reads the later layers.
+
+    Its final norm and output head stay. What an architecture derives from its depth, such as MiniCPM3's scale of the
+    residual branches, is that of a model so deep.
+
+    Args:
+        config: transformers' configuration of the whole model; it is left as it is.
+        section: an encoder's, of which all layers are kept, or a decoder's.
+
+    Raises:
+        ModelError: more layers are asked for than there are.
+    """
+    if not isinstance(section, DecoderSection) or section.layers is None:
+        return config
+    layers, whole = section.layers, _text(config).num_hidden_layers
+    if layers > whole:
+        raise ModelError(
+            f"decoder {section.weights} has {whole} layers, and model.decoder.layers asks for {layers}: set it to {whole} or less, "
+            "or leave it out to keep all"
+        )
+    kept = deepcopy(config)
+    text = _text(kept)
+    for name, value in vars(text).items():
+        # One entry a layer, whatever an architecture calls it: layer_types, mlp_layer_types, no_rope_layers, ...
+        if isinstance(value, list | tuple) and len(value) == whole and not name.endswith("_token_id"):
+            setattr(text, name, value[:layers])
+    text.num_hidden_layers = layers
+    return kept
+
+
+def _text(config: Any) -> Any:
+    """The part of a configuration that describes the language model; of most it is the whole."""
+    return config.get_text_config(decoder=True)
 
 
 def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent: Iterable[str] = ()) -> None:
@@ -74,12 +106,20 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
         raise ModelError(f"{refused}{reason}")
     if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
         raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
-    if isinstance(section, EncoderSection) and section.pooling == "mean":
+    if isinstance(section, EncoderSection) and section.pooling != "pooler":
         absent = [name for name in absent if not name.startswith("pooler.")]
     if absent := sorted(absent):
         remedy = "; set model.encoder.pooling = 'mean'" if absent[0].startswith("pooler.") else ""
         raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
-    if part == "decoder" and not _reads_forwards(model):
+    if part == "encoder":
+        return
+    # The logits at a position must be the same whatever comes after it.
+    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
+    with torch.no_grad():
+        output = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False)
+    logits = output.logits[:, 0].float()  # (2, v)
+    close = 1e-5 if model.dtype == torch.float32 else 1e-2
+    if (logits[0] - logits[1]).abs().max() > close * logits.abs().max():
         raise ModelError(f"{refused}it reads what comes after a token, too; a causal language model is needed")
 
 
@@ -97,15 +137,6 @@ def refusal(config: Any, *, encoder: bool) -> str | None:
     if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
         return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
     return None
-
-
-def _reads_forwards(model: Any) -> bool:
-    """Whether the logits at a position are the same whatever comes after it."""
-    ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
-    with torch.no_grad():
-        logits = model(inputs_embeds=model.get_input_embeddings()(ids), use_cache=False).logits[:, 0].float()  # (2, v)
-    close = 1e-5 if model.dtype == torch.float32 else 1e-2
-    return bool((logits[0] - logits[1]).abs().max() <= close * logits.abs().max())
 
 
 def _settle_quantized(model: Any) -> None:
@@ -134,73 +165,22 @@ def _let_go_of_files(model: nn.Module) -> None:
         trim(0)
 
 
-def lora_targets(model: nn.Module) -> tuple[str, ...]:
-    """Names of the layers that compute attention's query and value.
+def _nf4(section: EncoderSection | DecoderSection) -> Any:
+    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1).
 
     Raises:
-        ModelError: an architecture whose projections have names not known here.
+        ModelError: bitsandbytes is not installed.
     """
-    found = targets_among(name for name, _ in model.named_modules())
-    if found is None:
-        raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
-    return found
-
-
-def targets_among(layers: Iterable[str]) -> tuple[str, ...] | None:
-    """Last names of the layers among a model's that compute attention's query and value; none where no name is known here.
-
-    >>> targets_among(["layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj", "lm_head"])
-    ('q_proj', 'v_proj')
-    """
-    names = {layer.rpartition(".")[2] for layer in layers}
-    for pair in _TARGETS:
-        if names.issuperset(pair):
-            return pair
-    return next(((fused,) for fused in _FUSED_TARGETS if fused in names), None)
-
-
-def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
-    """The model with LoRA adapters, frozen until a stage trains them.
-
-    Raises:
-        ModelError: a target that the model does not have, or embeddings.
-    """
-    import_bitsandbytes()
-    from peft import LoraConfig, get_peft_model
-
-    targets = section.targets or lora_targets(model)
-    fan_in_fan_out = any(type(module).__name__ == "Conv1D" for module in model.modules())
-    config = LoraConfig(
-        r=section.r, lora_alpha=section.alpha, lora_dropout=section.dropout, target_modules=list(targets), fan_in_fan_out=fan_in_fan_out
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # PEFT asks transformers for it
-            model = get_peft_model(model, config)
-    except ValueError as exc:
-        raise ModelError(f"{part}: {str(exc).splitlines()[0]}; check model.{part}.lora.targets") from exc
-    if any(hasattr(table, "base_layer") for table in (model.get_input_embeddings(), model.get_output_embeddings())):
-        # The head's rows of the two answers are read alone, and often its weights are the input embeddings' too.
-        raise ModelError(f"{part}: embeddings and output head take no adapters; take them out of model.{part}.lora.targets")
-    return model.requires_grad_(False)
-
-
-def _quantization(section: EncoderSection | DecoderSection) -> dict[str, Any]:
-    """Transformers' settings for 4-bit weights: NF4 without double quantisation (paper, section 1)."""
-    if section.quantize == "none":
-        return {}
     if not import_bitsandbytes():
         raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
     from transformers import BitsAndBytesConfig
 
-    return {
-        "quantization_config": BitsAndBytesConfig(  # type: ignore[no-untyped-call]
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=False,
-            bnb_4bit_compute_dtype=getattr(torch, section.compute),
-        )
-    }
+    return BitsAndBytesConfig(  # type: ignore[no-untyped-call]
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=False,
+        bnb_4bit_compute_dtype=getattr(torch, section.compute),
+    )
 
 
 def import_bitsandbytes() -> bool:

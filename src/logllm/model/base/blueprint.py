@@ -10,8 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from logllm.config.model import DecoderSection, EncoderSection, ModelSection
 from logllm.errors import ModelError, first_line
-from logllm.model.base.backbone import refusal
-from logllm.model.base.depth import first_layers
+from logllm.model.base.backbone import first_layers, refusal
 from logllm.model.base.published import AssumedTokenizer, configuration
 from logllm.model.base.weights import here
 from logllm.model.decoder import Decoder

@@ -7,9 +7,8 @@ import torch
 
 from logllm.config.model import DecoderSection, EncoderSection, PromptSection
 from logllm.errors import ModelError
-from logllm.model.base.backbone import refusal
+from logllm.model.base.backbone import first_layers, refusal
 from logllm.model.base.blueprint import bare, outline, pretend, try_out, weight_bytes
-from logllm.model.base.depth import first_layers
 from logllm.model.base.published import configuration
 from logllm.model.base.weights import here
 from logllm.model.decoder import Decoder

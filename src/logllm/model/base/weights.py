@@ -12,13 +12,14 @@ import sys
 import tempfile
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from logllm.errors import ModelError, first_line
 from logllm.model.base.converted import convert
 from logllm.progress import Report
-from logllm.storage import cache, honour_umask, sha256
+from logllm.storage import cache, fingerprint, honour_umask, sha256
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,24 @@ def locate(name: str, *, progress: Report | None = None) -> Path:
     if name in SMALL_TIER:
         return _small_tier(SMALL_TIER[name], progress or (lambda _what, _share: None))
     return _from_hub(name)
+
+
+def base_models(names: Mapping[str, str], *, full: bool = False, progress: Report | None = None) -> dict[str, dict[str, str]]:
+    """Base models as a run's manifest has them: by part its name, and the fingerprint of what is here.
+
+    Args:
+        names: of the models, by part.
+        full: read all of their files, whatever is remembered of them.
+        progress: told of fetches and conversions.
+
+    Raises:
+        ModelError: one that is missing and cannot be fetched.
+    """
+    models = {}
+    for part, name in names.items():
+        folder = locate(name, progress=progress)
+        models[part] = {"weights": name, "sha256": fingerprint(folder, full=full)}
+    return models
 
 
 def _is_model(folder: Path) -> bool:

@@ -1,20 +1,23 @@
 """BERT encoders for scoring: messages side by side without padding."""
 
 from collections.abc import Sequence
-from contextlib import closing
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn.functional import layer_norm, scaled_dot_product_attention
 
-from logllm.model.batch import MessageTokens, in_passes
-from logllm.model.fast.lanes import Lanes
-from logllm.model.fast.packing import Linear, Room, product
+from logllm.config.model import Pooling
+from logllm.model.encoder import MessageTokens, in_passes, pool
+from logllm.model.fast.packing import Linear, Room, in_lanes, product
 from logllm.model.fast.source import Source
 from logllm.sessions.message_table import Rows
 
-_MANY = 256
+Norm = tuple[Tensor, Tensor]
+"""A layer norm's weight and bias."""
+
+MANY = 256
 """Tokens of one length from which attention head by head pays."""
 _TAME = 1e30
 """Largest sum of a softmax's exponentials, and smallest its inverse, at which no maximum need be taken off first."""
@@ -29,18 +32,6 @@ class Run(NamedTuple):
     """Of each."""
 
 
-class Norm(NamedTuple):
-    """A layer norm."""
-
-    weight: Tensor
-    bias: Tensor
-    eps: float
-
-    def of(self, x: Tensor) -> Tensor:
-        """States normed, (c, d_enc)."""
-        return nn.functional.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
-
-
 class _Layer(NamedTuple):
     """One layer's matrices, (d_in, d_out) each.
 
@@ -50,7 +41,7 @@ class _Layer(NamedTuple):
 
     attention: Tensor
     """Keys, queries and values, whose heads are scaled."""
-    asked: Tensor
+    bias: Tensor
     """Bias of queries and values; one of the keys changes nothing under a softmax."""
     output: Tensor
     middle: Norm
@@ -67,48 +58,46 @@ class _Layer(NamedTuple):
 class Bert:
     """An encoder's layers, adapters merged, queries, keys and values in one projection."""
 
-    def __init__(self, source: Source, *, pooling: Literal["mean", "pooler"], chunk: int) -> None:
+    def __init__(self, source: Source, *, pooling: Pooling, chunk: int) -> None:
         """Take a model's weights.
 
         Args:
-            source: one that `serves` accepts.
+            source: one whose `passes` are BERT's.
             pooling: how a message's states become its vector.
             chunk: tokens that pass a layer together.
         """
         config = source.config
-        self._heads, self._width, self._eps = config.num_attention_heads, config.hidden_size, config.layer_norm_eps
-        self._chunk = chunk
+        self._heads, self._width = config.num_attention_heads, config.hidden_size
+        self._eps: float = config.layer_norm_eps
+        self._pooling, self._chunk = pooling, chunk
         self._words = source.read("embeddings.word_embeddings.weight")
         self._places = source.read("embeddings.position_embeddings.weight")
         self._kind = source.read("embeddings.token_type_embeddings.weight")[0]
-        self._pooler = source.linear("pooler.dense") if pooling == "pooler" else None
+        self._pooler: tuple[Tensor, Tensor] | None = None
+        if pooling == "pooler":
+            weight, _ = source.linear("pooler.dense")
+            self._pooler = weight, source.read("pooler.dense.bias").float()
+        # A layer's states hold the bias that its own attention's output would add; the norm before adds it.
         names = [f"encoder.layer.{number}" for number in range(config.num_hidden_layers)]
-        after = [_bias(source, f"{name}.attention.output.dense") for name in names]
-        self._start = self._norm(source, "embeddings", more=after[0])
-        self.layers = [
-            self._taken(source, name, now=now, then=then)
-            for name, now, then in zip(names, after, [*after[1:], torch.zeros_like(after[0])], strict=True)
-        ]
-
-    @staticmethod
-    def serves(source: Source) -> bool:
-        """Whether a model's architecture is one that this computes."""
-        if source.architecture != "BertModel" or source.dtype is None:
-            return False
-        return source.config.hidden_act == "gelu" and not getattr(source.config, "is_decoder", False)
+        biases = [source.read(f"{name}.attention.output.dense.bias").float() for name in names]
+        nexts = [*biases[1:], torch.zeros_like(biases[0])]
+        self._start = self._norm(source, "embeddings", more=biases[0])
+        self.layers = []
+        for name, own, following in zip(names, biases, nexts, strict=True):
+            self.layers.append(self._taken(source, name, now=own, then=following))
 
     def _taken(self, source: Source, layer: str, *, now: Tensor, then: Tensor) -> _Layer:
         """A layer whose states hold `now` more than the model's, and the next one's `then`."""
         own = f"{layer}.attention.self"
-        weight, bias = _without(now, source.stacked([f"{own}.key", f"{own}.query", f"{own}.value"]))
-        later = _bias(source, f"{layer}.output.dense")
+        weight, bias = _without(now, source.linear(f"{own}.key", f"{own}.query", f"{own}.value"))
+        later = source.read(f"{layer}.output.dense.bias").float()
         scale = (self._width // self._heads) ** -0.5
         queries = slice(self._width, 2 * self._width)
         weight[:, queries] *= scale
         bias[queries] *= scale
         return _Layer(
             attention=weight,
-            asked=bias[self._width :],
+            bias=bias[self._width :],
             output=source.linear(f"{layer}.attention.output.dense")[0],
             middle=self._norm(source, f"{layer}.attention.output", more=later),
             inner=_without(later, source.linear(f"{layer}.intermediate.dense")),
@@ -119,48 +108,53 @@ class Bert:
     def _norm(self, source: Source, part: str, *, more: Tensor) -> Norm:
         """A part's norm, which adds something besides."""
         norm = f"{part}.LayerNorm"
-        return Norm(source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more, self._eps)
+        return source.read(f"{norm}.weight"), source.read(f"{norm}.bias") + more
 
     @torch.inference_mode()
     def vectors(self, tokens: MessageTokens, *, device: torch.device) -> Tensor:
         """One vector a message, (u, d_enc), float32."""
-        ids, starts = tokens.packed()
-        by_length = np.argsort(tokens.lengths, kind="stable")
-        pooled = torch.zeros((len(by_length), self._width), device=device)
-        plan = list(in_passes(by_length, tokens.lengths[by_length], positions=self._chunk))
+        pooled = torch.zeros((len(tokens.lengths), self._width), device=device)
+        shape = (self._width,)
+        plan = list(in_passes(tokens.lengths, positions=self._chunk))
+        room = Room(device)
 
         def through(rows: Rows) -> None:
+            # All tokens of these messages one after the other, and each one's position in its message.
             lengths = tokens.lengths[rows]
             depths = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            words = torch.from_numpy(ids[np.repeat(starts[rows], lengths) + depths].astype(np.int64)).to(device)
-            x = self._start.of(self._words[words] + self._kind + self._places[torch.from_numpy(depths).to(device)])  # (c, d_enc)
-            runs = [Run(int(messages), int(length)) for length, messages in zip(*np.unique(lengths, return_counts=True), strict=True)]
+            ids = tokens.ids[np.repeat(tokens.starts[rows], lengths) + depths]
+            words = self._words[torch.from_numpy(ids.astype(np.int64)).to(device)]
+            places = self._places[torch.from_numpy(depths).to(device)]
+            x = layer_norm(words + self._kind + places, shape, *self._start, self._eps)  # (c, d_enc)
+            # The passes are of like length: messages of one length follow each other.
+            counts = zip(*np.unique(lengths, return_counts=True), strict=True)
+            runs = [Run(int(messages), int(length)) for length, messages in counts]
             for layer in self.layers:
-                x = self._pass(x, layer, runs=runs, room=lanes.room)  # (c, d_enc)
-            pooled[torch.from_numpy(rows).to(device)] = torch.cat([self._pool(states) for states in _by_run(x, runs)])
+                x = self._pass(x, layer, runs=runs, room=room)  # (c, d_enc)
+            vectors = []
+            for states in _by_run(x, runs):  # (g, t, d_enc)
+                pooler = None
+                if self._pooler is not None:
+                    weight, bias = self._pooler
+                    pooler = torch.tanh(states[:, 0] @ weight + bias)  # (g, d_enc)
+                vectors.append(pool(states, pooling=self._pooling, pooler=pooler))
+            pooled[torch.from_numpy(rows).to(device)] = torch.cat(vectors)
 
-        with closing(Lanes(device, chunks=len(plan))) as lanes:
-            lanes.each(through, plan)
+        in_lanes(through, plan, device=device, chunks=len(plan))
         return pooled
 
     def _pass(self, x: Tensor, layer: _Layer, *, runs: Sequence[Run], room: Room) -> Tensor:
         """One layer over a chunk, (c, d_enc), whose states are written over."""
         made = product(x, (layer.attention, None), room=room, name="attention")
-        made[:, self._width :].add_(layer.asked)
-        found = room.take("found", rows=len(x), columns=x.shape[1], dtype=x.dtype)
-        for asked, into in zip(_by_run(made, runs), _by_run(found, runs), strict=True):
-            split = asked.view(*asked.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
+        made[:, self._width :].add_(layer.bias)
+        attended = room.take("attended", rows=len(x), columns=x.shape[1], dtype=x.dtype)
+        for states, into in zip(_by_run(made, runs), _by_run(attended, runs), strict=True):
+            split = states.view(*states.shape[:2], 3, self._heads, -1)  # (g, t, 3, heads, width)
             _attend(split, into.view(*into.shape[:2], self._heads, -1), room=room)
-        x = layer.middle.of(x.addmm_(found, layer.output))
-        return layer.end.of(x.addmm_(torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner")), layer.outer))
-
-    def _pool(self, states: Tensor) -> Tensor:
-        """Vectors of messages of one length from their states, (g, t, d_enc) -> (g, d_enc)."""
-        if self._pooler is None:
-            return states.mean(1)
-        weight, bias = self._pooler
-        pooled = states[:, 0] @ weight
-        return torch.tanh(pooled if bias is None else pooled + bias)
+        shape = (self._width,)
+        x = layer_norm(x.addmm_(attended, layer.output), shape, *layer.middle, self._eps)
+        inner = torch.ops.aten.gelu_(product(x, layer.inner, room=room, name="inner"))
+        return layer_norm(x.addmm_(inner, layer.outer), shape, *layer.end, self._eps)
 
 
 def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
@@ -176,20 +170,20 @@ def _attend(split: Tensor, into: Tensor, *, room: Room) -> None:
     """
     g, t, _, heads, width = split.shape
     key, query, value = split.permute(2, 3, 0, 1, 4)  # (heads, g, t, width) each
-    if g * t >= _MANY and split.device.type == "cpu":
+    if g * t >= MANY and split.device.type == "cpu":
         scores = room.take("scores", rows=heads * g * t, columns=t, dtype=split.dtype).view(heads, g, t, t)
-        for asked, known, score in zip(query, key, scores, strict=True):
-            torch.bmm(asked, known.transpose(1, 2), out=score)
+        for queries, keys, score in zip(query, key, scores, strict=True):
+            torch.bmm(queries, keys.transpose(1, 2), out=score)
         sums = scores.exp_().sum(-1, keepdim=True)  # (heads, g, t, 1)
         least, most = sums.aminmax()
         if least > 1 / _TAME and most < _TAME:
             seen = room.take("seen", rows=heads * g * t, columns=width, dtype=split.dtype).view(heads, g, t, width)
-            for score, held, out in zip(scores, value, seen, strict=True):
-                torch.bmm(score, held, out=out)
+            for score, weighed, out in zip(scores, value, seen, strict=True):
+                torch.bmm(score, weighed, out=out)
             torch.div(seen.permute(1, 2, 0, 3), sums.permute(1, 2, 0, 3), out=into)
             return
-    query, key, value = (each.transpose(0, 1) for each in (query, key, value))  # (g, heads, t, width) each
-    seen = nn.functional.scaled_dot_product_attention(query, key, value, scale=1.0)
+    query, key, value = (heads.transpose(0, 1) for heads in (query, key, value))  # (g, heads, t, width) each
+    seen = scaled_dot_product_attention(query, key, value, scale=1.0)
     into.copy_(seen.transpose(1, 2))
 
 
@@ -197,13 +191,6 @@ def _by_run(rows: Tensor, runs: Sequence[Run]) -> list[Tensor]:
     """A chunk's rows as messages, (g, t, d) for each length."""
     split = rows.split([run.messages * run.tokens for run in runs])  # type: ignore[no-untyped-call]
     return [part.view(*run, -1) for part, run in zip(split, runs, strict=True)]
-
-
-def _bias(source: Source, layer: str) -> Tensor:
-    """A linear layer's bias in float32."""
-    bias = source.bias(layer)
-    assert bias is not None  # noqa: S101 - all of BERT's have one
-    return bias
 
 
 def _without(more: Tensor, linear: Linear) -> tuple[Tensor, Tensor]:

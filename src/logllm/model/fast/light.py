@@ -1,17 +1,114 @@
-"""A run's network as its files hold it: all that an engine with passes of our own needs, without transformers."""
+"""A run's network and tokenizer as its files hold them: all that is needed to score, without transformers."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Self
 
 import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from logllm.model.fast.source import Source
-from logllm.model.prompt import Prompt, PromptTable
-from logllm.sessions.message_table import Rows
+from logllm.config.model import DecoderSection, EncoderSection, ModelSection, Pooling
+from logllm.config.recipe import Recipe
+from logllm.model.base.adapters import Adapters
+from logllm.model.base.weights import locate
+from logllm.model.checkpoint import inside, restored
+from logllm.model.fast.source import EMBEDDINGS, Source, mapped
+from logllm.model.logllm import LogLLM
+from logllm.model.prompt import Prompt, render
+from logllm.progress import Report
+from logllm.runs.card import MERGED
+from logllm.runs.manifest import ADAPTERS, PROJECTOR
 
-_EMBEDDINGS = "model.embed_tokens.weight"
+_TOKENIZER = "tokenizer.json"
+_AS_THE_FILE_SAYS = ("TokenizersBackend", "PreTrainedTokenizerFast")
+_BERTS = ("BertTokenizer", "BertTokenizerFast")
+_BERTS_PIECES = {"normalizer": "BertNormalizer", "pre_tokenizer": "BertPreTokenizer", "post_processor": "TemplateProcessing"}
+_BERTS_NAMES = {"unk_token": "[UNK]", "sep_token": "[SEP]", "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]"}
+_ALTERS = ("add_bos_token", "add_eos_token", "added_tokens_decoder", "additional_special_tokens", "extra_special_tokens")
+"""Settings by which transformers may change what the file says."""
+
+
+def load_network(run: Path, *, recipe: Recipe, manifest: Mapping[str, Any], progress: Report | None = None) -> tuple["LogLLM | Light", Any]:
+    """A verified run ready for an engine, on a GPU where there is one.
+
+    Args:
+        run: a finished run whose files, and whose base models, are what its manifest says.
+        recipe: the run's.
+        manifest: the run's.
+        progress: told of fetches and conversions of base models.
+
+    Returns:
+        The network, or what its files hold where that is enough; and the encoder's tokenizer.
+
+    Raises:
+        ModelError: a base model that is missing, has changed or does not serve.
+        RecipeError: it takes transformers, which is not installed.
+    """
+    whole = manifest.get("bundle") == MERGED
+    section = inside(run, recipe.model) if whole else recipe.model
+    light = light_model(run, section, adapters=not whole)
+    if light is not None:
+        return light
+    # Other weights than float32 would round the updates away: their adapters stay beside them.
+    parts = (section.encoder, section.decoder)
+    float32 = all((part.dtype, part.quantize) == ("float32", "none") for part in parts)
+    network, tokenizer = restored(run, section, whole=whole, merged=float32, progress=progress)
+    return network.to(device()), tokenizer
+
+
+def light_model(run: Path, section: ModelSection, *, adapters: bool) -> "tuple[Light, FileTokenizer] | None":
+    """A run's network from its files, and the encoder's tokenizer.
+
+    Args:
+        run: a finished run.
+        section: its model settings, with base models that are here.
+        adapters: whether the run has adapters; a merged bundle has none.
+
+    Returns:
+        None where passes of our own do not serve both models, or a tokenizer is more than its file.
+
+    Raises:
+        ModelError: adapters of other models, or a prompt that cannot be rendered.
+    """
+    parts: dict[str, EncoderSection | DecoderSection] = {"encoder": section.encoder, "decoder": section.decoder}
+    folders = {name: locate(part.weights) for name, part in parts.items()}
+    tokenizer, words = map(FileTokenizer.of, folders.values())
+    if tokenizer is None or words is None:
+        return None
+    where, sources = device(), []
+    for name, part in parts.items():
+        added = None
+        if adapters:
+            added = Adapters(load_file(run / name / ADAPTERS), part.lora, str(run / name))
+        sources.append(mapped(folders[name], part, adapters=added, device=where))
+    encoder, decoder = sources
+    if encoder is None or encoder.passes != "bert" or decoder is None or decoder.passes != "llama":
+        return None
+    prompt = render(section.prompt, words)
+    projector = {name: tensor.to(where) for name, tensor in load_file(run / PROJECTOR).items()}
+    light = Light(
+        LightPart(encoder, encoder.config.max_position_embeddings, section.encoder.pooling),
+        LightPart(decoder, decoder.config.max_position_embeddings),
+        projector=projector,
+        prompt=prompt,
+        words=decoder.read(EMBEDDINGS)[torch.tensor(prompt.words, device=where)],
+        rounding=torch.float16 if section.projector.output == "float16" else torch.float32,
+        device=where,
+    )
+    return light, tokenizer
+
+
+def device() -> torch.device:
+    """The accelerator of this machine, else its processor.
+
+    Asked of the machine: PyTorch's usual Linux build is one for CUDA, and by itself names CUDA on
+    machines without a GPU, too.
+    """
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -20,13 +117,13 @@ class LightPart:
 
     Attributes:
         model: its source.
-        width: of a vector, d_enc or d_dec.
+        positions: most that it can read.
         pooling: how an encoder makes one vector of a message's states.
     """
 
     model: Source
-    width: int
-    pooling: Literal["mean", "pooler"] = "mean"
+    positions: int
+    pooling: Pooling = "mean"
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """The part's tensors by name."""
@@ -34,39 +131,121 @@ class LightPart:
             yield name, self.model.read(name)
 
 
+@dataclass(frozen=True)
 class Light:
     """Encoder, projector and decoder around a prompt, to be scored with and nothing else.
 
     It has the names of `LogLLM` for what an engine asks of either.
+
+    Attributes:
+        encoder: makes the messages' vectors.
+        decoder: reads the prompt.
+        projector: its `weight` and `bias`.
+        prompt: the words.
+        words: their input vectors, (w, d_dec).
+        rounding: what the projector's numbers are rounded to.
+        device: where the tensors are wanted.
     """
 
-    def __init__(
-        self, encoder: LightPart, decoder: LightPart, *, projector: Mapping[str, Tensor], prompt: Prompt, rounding: torch.dtype
-    ) -> None:
-        """Join the parts; the projector, its `weight` and `bias`, gives numbers that are rounded to `rounding`."""
-        self.encoder, self.decoder = encoder, decoder
-        self.projector, self.prompt, self.rounding = projector, prompt, rounding
-        self._rows = PromptTable(prompt)
-        self._embeddings = decoder.model.read(_EMBEDDINGS)  # (v, d_dec)
+    encoder: LightPart
+    decoder: LightPart
+    projector: Mapping[str, Tensor]
+    prompt: Prompt
+    words: Tensor
+    rounding: torch.dtype
+    device: torch.device
 
-    @property
-    def device(self) -> torch.device:
-        """Where the tensors are wanted."""
-        return self.projector["weight"].device
-
-    def sources(self) -> tuple[Source, Source]:
-        """What passes of encoder and decoder are made from."""
-        return self.encoder.model, self.decoder.model
-
-    @torch.inference_mode()
-    def prompts(self, sessions: Sequence[Rows], vectors: Tensor) -> tuple[Tensor, list[Rows]]:
-        """Everything that sessions are read from, and each session's whole prompt up to its verdict: as `LogLLM.prompts`.
-
-        Raises:
-            ModelError: a prompt that is longer than the decoder's positions.
-        """
-        words = self._embeddings[torch.tensor(self._rows.words, device=self.device)]  # (w, d_dec)
+    def table(self, vectors: Tensor) -> Tensor:
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec), from the messages' vectors, (u, d_enc)."""
         projected = nn.functional.linear(vectors, self.projector["weight"], self.projector["bias"])
-        messages = projected.to(self.rounding).to(words.dtype)  # (u, d_dec)
-        most = self.decoder.model.config.max_position_embeddings
-        return torch.cat([words, messages]), self._rows.rows(sessions, endings=[self._rows.opening] * len(sessions), most=most)
+        messages = projected.to(self.rounding).to(self.words.dtype)  # (u, d_dec)
+        return torch.cat([self.words, messages])
+
+
+@dataclass(frozen=True)
+class FileTokenizer:
+    """Text to token ids by a model's `tokenizer.json` alone, as transformers' tokenizers give them.
+
+    Attributes:
+        tokenizer: the library's, which neither pads nor cuts.
+        pad_token_id: what pads, where the model has such a token.
+        bos_token_id: what begins a text, where the model has such a token.
+        eos_token_id: what ends a text, where the model has such a token.
+    """
+
+    tokenizer: Tokenizer
+    pad_token_id: int | None
+    bos_token_id: int | None
+    eos_token_id: int | None
+
+    @classmethod
+    def of(cls, folder: Path) -> Self | None:
+        """A folder's tokenizer; none where it is of a kind that transformers does not take from the file as it is."""
+        config = _config(folder)
+        if config is None or any(config.get(name) for name in _ALTERS):
+            return None
+        kind, names = config.get("tokenizer_class"), {}
+        if kind in _BERTS and _as_written(folder, config):
+            names = _BERTS_NAMES
+        elif kind not in _AS_THE_FILE_SAYS:
+            return None
+        tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        ids: dict[str, int | None] = {}
+        for special in ("pad", "bos", "eos", "unk", "sep", "cls", "mask"):
+            token = config.get(f"{special}_token", names.get(f"{special}_token"))
+            if isinstance(token, Mapping):
+                token = token["content"]
+            ids[special] = None if token is None else tokenizer.token_to_id(token)
+            if token is not None and ids[special] is None:  # transformers would add it
+                return None
+        return cls(tokenizer, ids["pad"], ids["bos"], ids["eos"])
+
+    def __call__(
+        self, text: str | Sequence[str], *, add_special_tokens: bool = True, truncation: bool = False, max_length: int | None = None
+    ) -> dict[str, Any]:
+        """Token ids of a text, or of several, as `input_ids`.
+
+        Args:
+            text: what is tokenised.
+            add_special_tokens: with what the tokenizer itself puts before and after a text.
+            truncation: cut after `max_length` ids.
+            max_length: special tokens included.
+        """
+        if truncation and max_length is not None:
+            self.tokenizer.enable_truncation(max_length)
+        else:
+            self.tokenizer.no_truncation()
+        if isinstance(text, str):
+            return {"input_ids": self.tokenizer.encode(text, add_special_tokens=add_special_tokens).ids}
+        encodings = self.tokenizer.encode_batch_fast(list(text), add_special_tokens=add_special_tokens)
+        return {"input_ids": [encoding.ids for encoding in encodings]}
+
+
+def _config(folder: Path) -> dict[str, Any] | None:
+    """What a folder says of its tokenizer; none where it lacks a file."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "tokenizer_config.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    names = folder / "special_tokens_map.json"
+    if names.is_file():
+        config = {**json.loads(names.read_bytes()), **config}
+    return config if (folder / _TOKENIZER).is_file() else None
+
+
+def _as_written(folder: Path, config: Mapping[str, Any]) -> bool:
+    """Whether BERT's file holds what transformers builds anew from its settings."""
+    written = json.loads((folder / _TOKENIZER).read_bytes())
+    if any((written.get(piece) or {}).get("type") != kind for piece, kind in _BERTS_PIECES.items()):
+        return False
+    normalizer = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": config.get("tokenize_chinese_chars", True),
+        "strip_accents": config.get("strip_accents"),
+        "lowercase": config.get("do_lower_case", True),
+    }
+    ends = [next(iter(piece)) for piece in written["post_processor"]["single"]]
+    return bool(written["normalizer"] == normalizer and ends == ["SpecialToken", "Sequence", "SpecialToken"])

@@ -1,20 +1,31 @@
-"""Sequences of different lengths side by side without padding: chunks for linear layers, groups for attention."""
+"""Sequences of different lengths side by side without padding: chunks for linear layers, groups for attention, lanes for chunks."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock, local
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
+Item = TypeVar("Item")
 Linear = tuple[Tensor, Tensor | None]
 """A linear layer's weight, (d_in, d_out), and bias."""
 
 _PADDING = 1.25
 """A group of sequences goes on while its padded queries are at most so many times the real ones."""
+_AHEAD = 2
+"""Chunks that each lane must have, at least, for lanes to pay; fewer are computed one after the other by all of torch's threads."""
+_TURN = Lock()
+"""Held by the caller whose turn it is: while lanes run, torch's process-wide number of threads is another."""
+_HERE = local()
+"""`_HERE.busy`: whether this thread has its turn, or is a lane of one that has."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +74,9 @@ class Group:
         """
         g, _, q, k = self.mask.shape
         kv, shared, width = layout.kv, layout.heads // layout.kv, layout.width
-        asked = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
+        queries = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
         keys, values = stored.reshape(-1, width).index_select(0, self.keys).view(2, kv * g, k, width)
-        scores = torch.bmm(asked, keys.transpose(1, 2)).view(kv, g, shared, q, k)
+        scores = torch.bmm(queries, keys.transpose(1, 2)).view(kv, g, shared, q, k)
         # In 16 bits softmax is slow on processors, and poor.
         weights = scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
         into.view(-1, width).index_copy_(0, self.places, torch.bmm(weights, values).view(-1, width))
@@ -79,13 +90,8 @@ class Chunk:
     end: int
     groups: tuple[Group, ...]
 
-    def to(self, device: torch.device) -> Self:
-        """The same chunk on a device."""
-        groups = [Group(*(getattr(group, field.name).to(device) for field in fields(Group))) for group in self.groups]
-        return type(self)(self.start, self.end, tuple(groups))
 
-
-def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout) -> Iterator[Chunk]:
+def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout, device: torch.device) -> Iterator[Chunk]:
     """Cut sequences into chunks.
 
     Args:
@@ -93,6 +99,7 @@ def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout) -> I
         own: for how many of them, its last ones, something is computed, (b,); these nodes of all sequences follow each other in a chunk.
         nodes: own nodes that a chunk holds at most; a longer sequence is a chunk for itself.
         layout: where heads stand.
+        device: where attention is computed.
     """
     starts = np.concatenate([[0], np.cumsum(own)])
     first = 0
@@ -101,8 +108,10 @@ def chunks(paths: Sequence[Rows], own: Rows, *, nodes: int, layout: Layout) -> I
         members = np.flatnonzero(own[first:last]) + first
         start, end = int(starts[first]), int(starts[last])
         groups = []
-        for some in _alike(members, own):
-            groups.append(_group([paths[at] for at in some], (starts[some] - start, own[some]), beyond=end - start, layout=layout))
+        for alike in _alike(members, own):
+            queries = (starts[alike] - start, own[alike])
+            group = _group([paths[at] for at in alike], queries, beyond=end - start, layout=layout, device=device)
+            groups.append(group)
         if groups:
             yield Chunk(start, end, tuple(groups))
         first = last
@@ -121,7 +130,7 @@ def _alike(members: Rows, own: Rows) -> Iterator[Rows]:
         yield ordered[start:]
 
 
-def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, layout: Layout) -> Group:
+def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, layout: Layout, device: torch.device) -> Group:
     """A group from its sequences' paths, and the first places and counts of their queries."""
     first, count = queries
     g, q, k = len(paths), int(count.max()), max(map(len, paths))
@@ -136,28 +145,35 @@ def _group(paths: Sequence[Rows], queries: tuple[Rows, Rows], *, beyond: int, la
     places = np.where(real, first[:, None] + steps, 0)
     head = np.arange(layout.heads).reshape(layout.kv, 1, -1, 1)  # (kv, 1, r, 1)
     both = np.arange(2 * layout.kv)[:, None, None]  # (2 * kv, 1, 1)
+    query_heads = places[:, None] * layout.query_row + head  # (kv, g, r, q), as the next two
+    key_heads = keys * layout.key_row + both  # (2 * kv, g, k)
+    output_heads = np.where(real, places, beyond)[:, None] * layout.heads + head
     return Group(
-        queries=torch.from_numpy((places[:, None] * layout.query_row + head).ravel()),
-        keys=torch.from_numpy((keys * layout.key_row + both).ravel()),
-        mask=torch.from_numpy(mask),
-        places=torch.from_numpy((np.where(real, places, beyond)[:, None] * layout.heads + head).ravel()),
+        queries=torch.from_numpy(query_heads.ravel()).to(device),
+        keys=torch.from_numpy(key_heads.ravel()).to(device),
+        mask=torch.from_numpy(mask).to(device),
+        places=torch.from_numpy(output_heads.ravel()).to(device),
     )
 
 
-class Room:
-    """Memory for the inner states of a chunk, taken once: fresh pages for every product cost a fifth of its time."""
+@dataclass(eq=False)
+class Room(local):
+    """Memory for the inner states of a chunk, taken once, by each thread for itself: fresh pages for every product cost a fifth of its time.
 
-    def __init__(self, device: torch.device) -> None:
-        """Take nothing yet."""
-        self._device = device
-        self._taken: dict[str, Tensor] = {}
+    Attributes:
+        device: where it is.
+        taken: this thread's, by name.
+    """
+
+    device: torch.device
+    taken: dict[str, Tensor] = field(default_factory=dict)
 
     def take(self, name: str, *, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """A tensor of any content, (rows, columns); the same memory again for the same name."""
-        held = self._taken.get(name)
-        if held is None or len(held) < rows * columns:
-            held = self._taken[name] = torch.empty(rows * columns, dtype=dtype, device=self._device)
-        return held[: rows * columns].view(rows, columns)
+        memory = self.taken.get(name)
+        if memory is None or memory.dtype != dtype or len(memory) < rows * columns:
+            memory = self.taken[name] = torch.empty(rows * columns, dtype=dtype, device=self.device)
+        return memory[: rows * columns].view(rows, columns)
 
 
 def product(x: Tensor, linear: Linear, *, room: Room, name: str) -> Tensor:
@@ -174,3 +190,79 @@ def add_product(onto: Tensor, x: Tensor, *, linear: Linear, room: Room) -> None:
         (onto if bias is None else onto.add_(bias)).addmm_(x, weight)
     else:
         onto.add_(product(x, linear, room=room, name="added"))
+
+
+def in_lanes(
+    work: Callable[[Item], None],
+    items: Sequence[Item],
+    *,
+    device: torch.device,
+    chunks: int,
+    progress: Progress | None = None,
+) -> None:
+    """Do the work of every item on a processor's cores, each of which takes whole items instead of a part of every product.
+
+    A lane is a thread with kernels of one thread; there are as many lanes as torch has threads. A chunk's states then stay in one
+    core's cache, cores wait only for what another one's chunk gives theirs instead of once a kernel, and what is no matrix product
+    runs beside products. Meanwhile torch has one thread a kernel in the whole process, as its matrix library knows one number only.
+
+    Items are begun in their order, so that one may wait for those before it. Callers in several threads take turns, each with all
+    lanes. A call from inside a lane has that lane alone, and on other devices than processors there is the caller's thread alone.
+
+    Args:
+        work: what is done with an item.
+        items: what there is.
+        device: where tensors are.
+        chunks: how many there are in all, each of one item or of several; for few of them lanes do not pay.
+        progress: told in the caller's thread of items that are done, those before them too.
+
+    Raises:
+        Exception: whatever the work raised first, by the items' order.
+    """
+
+    def alone(item: Item) -> None:
+        _HERE.busy = True
+        torch.set_num_threads(1)
+        with torch.inference_mode():
+            work(item)
+
+    with _turn(device) as threads:
+        if threads == 1 or chunks < _AHEAD * threads:
+            for count, item in enumerate(items, 1):
+                work(item)
+                if progress is not None:
+                    progress(count, len(items))
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            begun = [pool.submit(alone, item) for item in items]
+            try:
+                for count, outcome in enumerate(begun, 1):
+                    outcome.result()
+                    if progress is not None:
+                        progress(count, len(items))
+            finally:  # it ends when nothing runs any more
+                for outcome in begun:
+                    outcome.cancel()
+                wait(begun)
+
+
+@contextmanager
+def _turn(device: torch.device) -> Iterator[int]:
+    """Wait for the caller's turn; gives how many lanes it has: torch's number of threads, which it is again afterwards.
+
+    A thread keeps the number that torch had when the thread first asked, be it that of another
+    caller's lanes. A new thread has that of the process: what was set last, and nobody's lanes run now.
+    """
+    if device.type != "cpu" or getattr(_HERE, "busy", False):
+        yield 1
+        return
+    with _TURN:
+        with ThreadPoolExecutor(1) as fresh:
+            threads = fresh.submit(torch.get_num_threads).result()
+        _HERE.busy = True
+        try:
+            torch.set_num_threads(threads)
+            yield threads
+        finally:
+            torch.set_num_threads(threads)
+            _HERE.busy = False

@@ -1,7 +1,7 @@
-"""Sessions to logits: in a call each distinct session is scored once, and each message encoded once while it is remembered."""
+"""Sessions to logits: each distinct session scored once in a call, each message encoded once while it is remembered."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -12,8 +12,16 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from logllm.model.batch import MessageTokens
-from logllm.model.fast.engine import Engine
+from logllm.config.detect import DetectSection
+from logllm.errors import ModelError
+from logllm.model.encoder import MessageTokens, in_passes
+from logllm.model.fast.bert import Bert
+from logllm.model.fast.light import Light
+from logllm.model.fast.llama import Llama
+from logllm.model.fast.rounding import DOUBT
+from logllm.model.fast.source import source_of
+from logllm.model.fast.tree import grow
+from logllm.model.logllm import LogLLM, collate
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, occurring
 
@@ -22,21 +30,19 @@ Logits = npt.NDArray[np.float64]
 
 REMEMBERED = 65_536
 """Messages whose vectors are remembered between calls: 100 MB of the small tier's vectors, 200 MB of BERT-base's."""
-
+TOLERANCE = 0.01
+"""Difference of scores that matters."""
 _DIGEST = 16
 
 
 class Scorer:
     """An engine, and the vectors of the messages that it met last.
 
-    A message is known by its text: calls may bring other message tables, in which it has another row.
-    A call costs what the messages of its sessions cost, however long the table. What is held between
-    calls is bounded: of more than `most` messages the ones longest out of use are forgotten, and
-    encoded again when they return. One scorer may serve several threads at once: they take turns where
-    messages are looked up and encoded, so that no message is encoded twice.
+    Calls may bring other message tables, in which a message has another row. A call costs what the messages of its sessions cost,
+    however long the table. One scorer may serve several threads at once: they take turns where messages are looked up and encoded.
     """
 
-    def __init__(self, engine: Engine, tokenizer: Any, *, max_tokens: int, most: int = REMEMBERED) -> None:
+    def __init__(self, engine: "Engine", tokenizer: Any, *, max_tokens: int, most: int = REMEMBERED) -> None:
         """Know no message yet.
 
         Args:
@@ -49,14 +55,9 @@ class Scorer:
         """What encodes messages and judges sessions."""
         self.tokenizer = tokenizer
         """The encoder's."""
+        self.memory = VectorMemory(self._encoded, most=most)
+        """What is remembered of messages."""
         self._max_tokens = max_tokens
-        self._vectors = _Vectors(engine.model.encoder.width, engine.model.device, most=most)
-        self._turn = Lock()
-
-    @property
-    def remembered(self) -> int:
-        """Messages whose vectors are remembered now."""
-        return len(self._vectors)
 
     def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Logits:
         """Score sessions.
@@ -73,77 +74,208 @@ class Scorer:
             return np.zeros(0)
         once = distinct([session.astype(np.int64) for session in sessions])
         rows = occurring(once.sessions)
-        vectors = self._encoded(messages.gather(rows).to_list())  # (u, d_enc)
+        vectors = self.memory.vectors(messages.gather(rows).to_list())  # (u, d_enc)
         places = [np.searchsorted(rows, session) for session in once.sessions]
         pair = self.engine.judge(places, vectors, progress=progress)  # (b, 2)
         difference = (pair[:, 1] - pair[:, 0]).cpu().numpy().astype(np.float64)
         logits: Logits = difference[once.of]
         return logits
 
-    def rounding_error(self, sessions: Sequence[Rows], messages: pl.Series) -> float | None:
-        """The largest error of a logit where products are rounded and nothing is computed again.
+    def _encoded(self, texts: list[str]) -> Tensor:
+        """The vectors of messages that are not remembered, (u, d_enc)."""
+        return self.engine.encode(MessageTokens(texts, self.tokenizer, max_tokens=self._max_tokens))
+
+
+class VectorMemory:
+    """Vectors of the messages that were asked for last, each known by its text and encoded once while it is remembered.
+
+    What is held is bounded: of more than `most` messages those longest out of use are forgotten, and encoded again when they return.
+    Several threads may ask at once; they take turns, so that no message is encoded twice.
+    """
+
+    def __init__(self, encode: Callable[[list[str]], Tensor], *, most: int) -> None:
+        """Know no message yet.
 
         Args:
-            sessions: some that are all different.
-            messages: their message table.
-
-        Returns:
-            None where the engine rounds nothing.
+            encode: makes the vectors of texts, (u, d_enc).
+            most: messages that are remembered.
         """
-        rows = occurring(sessions)
-        vectors = self._encoded(messages.gather(rows).to_list())  # (u, d_enc)
-        places = [np.searchsorted(rows, session) for session in sessions]
-        return self.engine.rounding_error(places, vectors)
-
-    def _encoded(self, texts: Sequence[str]) -> Tensor:
-        """The vectors of distinct messages, (u, d_enc)."""
-        keys = [blake2b(text.encode(), digest_size=_DIGEST).digest() for text in texts]
-        with self._turn:
-            vectors, missing = self._vectors.look_up(keys)
-            if missing:
-                tokens = MessageTokens([texts[place] for place in missing], self.tokenizer, max_tokens=self._max_tokens)
-                fresh = self.engine.encode(tokens)
-                vectors[missing] = fresh
-                self._vectors.remember([keys[place] for place in missing], fresh)
-        return vectors
-
-
-class _Vectors:
-    """Rows of one table by key; when all are taken, that of the key longest out of use goes to the next one."""
-
-    def __init__(self, width: int, device: torch.device, *, most: int) -> None:
+        self._encode = encode
         self._most = most
-        self._table = torch.zeros((0, width), device=device)
+        self._table: Tensor | None = None
         self._row: OrderedDict[bytes, int] = OrderedDict()  # the key longest out of use first
+        self._turn = Lock()
 
     def __len__(self) -> int:
         return len(self._row)
 
-    def look_up(self, keys: Sequence[bytes]) -> tuple[Tensor, list[int]]:
-        """A copy of the vectors of some keys, and the places of those that are not known, which hold zeros."""
-        rows = [self._row.get(key, -1) for key in keys]
-        present = [place for place, row in enumerate(rows) if row >= 0]
-        vectors = self._table.new_zeros((len(keys), self._table.shape[1]))
-        vectors[present] = self._table[[rows[place] for place in present]]
-        for place in present:
-            self._row.move_to_end(keys[place])
-        return vectors, [place for place, row in enumerate(rows) if row < 0]
+    def vectors(self, texts: Sequence[str]) -> Tensor:
+        """The vectors of distinct messages, (u, d_enc)."""
+        keys = [blake2b(text.encode(), digest_size=_DIGEST).digest() for text in texts]
+        with self._turn:
+            present = [place for place, key in enumerate(keys) if key in self._row]
+            missing = [place for place, key in enumerate(keys) if key not in self._row]
+            for place in present:
+                self._row.move_to_end(keys[place])
+            if missing or self._table is None:
+                fresh = self._encode([texts[place] for place in missing])
+                if self._table is None:  # room for all: memory that is not written to yet costs nothing
+                    self._table = torch.empty((self._most, fresh.shape[1]), device=fresh.device)
+            vectors = self._table.new_empty((len(keys), self._table.shape[1]))
+            vectors[present] = self._table[[self._row[keys[place]] for place in present]]
+            if missing:
+                vectors[missing] = fresh
+            # New ones take the rows of those longest out of use; of more than there is room for, the last stay.
+            stay = missing[-self._most :]
+            for place in stay:
+                full = len(self._row) == self._most
+                self._row[keys[place]] = self._row.popitem(last=False)[1] if full else len(self._row)
+            self._table[[self._row[keys[place]] for place in stay]] = vectors[stay]
+        return vectors
 
-    def remember(self, keys: Sequence[bytes], vectors: Tensor) -> None:
-        """Take in the vectors of distinct new keys; of more than there is room for the last ones."""
-        keys, vectors = keys[-self._most :], vectors[-self._most :]
-        rows = []
-        for key in keys:
-            full = len(self._row) == self._most
-            row = self._row.popitem(last=False)[1] if full else len(self._row)
-            self._row[key] = row
-            rows.append(row)
-        self._grow(len(self._row))
-        self._table[rows] = vectors
 
-    def _grow(self, rows: int) -> None:
-        """Make room for so many rows: at least twice as many as before, as each growth copies all of them."""
-        if rows > len(self._table):
-            grown = self._table.new_zeros((min(self._most, max(rows, 2 * len(self._table))), self._table.shape[1]))
-            grown[: len(self._table)] = self._table
-            self._table = grown
+class Engine:
+    """A model in evaluation mode, its weights as they are now, made ready to score.
+
+    Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters merged, without
+    padding, each beginning that sessions share once; all others through transformers', padded, in passes of like length.
+    """
+
+    def __init__(
+        self,
+        model: LogLLM | Light,
+        *,
+        section: DetectSection,
+        threshold: float = 0.5,
+        least: int = 0,
+        doubt: float = DOUBT,
+    ) -> None:
+        """Copy and merge the weights that need it.
+
+        Args:
+            model: a network, not trained on afterwards, for as long as this is used; or what a run's files hold, which needs no others.
+            section: which engine, and how large its passes are.
+            threshold: scores that are near it are not left to an engine that rounds.
+            least: sessions from which on a call is rounded, where the section's engine rounds; fewer are not worth the second copy of
+                the weights that this takes.
+            doubt: a logit that may be wrong by so much and would then matter is computed again, exactly; 0: none is.
+
+        Raises:
+            ModelError: an engine that cannot run this decoder.
+        """
+        self.model = model.eval() if isinstance(model, LogLLM) else model
+        self.doubted = 0
+        """Sessions that were computed again."""
+        self._section, self._least, self._doubt = section, least, doubt
+        self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
+        encoder, decoder = source_of(model.encoder.model), source_of(model.decoder.model)
+        self._encoder = None
+        if encoder.dtype == torch.float32 and encoder.passes == "bert":
+            self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=section.batch_positions)
+        self._source = decoder if decoder.passes == "llama" else None
+        self._decoders: dict[torch.dtype, Llama | None] = {}
+        self._making = Lock()
+        if section.engine != "bf16":
+            self._decoder(torch.float32)  # so that the first session does not wait for it
+        elif self._source is None:
+            raise ModelError(f"detect.engine = 'bf16' cannot run a {decoder.architecture}: leave it at 'exact'")
+
+    def _decoder(self, dtype: torch.dtype) -> Llama | None:
+        """Passes of our own in a number format, made when they are first wanted, whichever thread asks.
+
+        Exact ones are none where the model is of an architecture that is not computed here, or not in float32 itself.
+        """
+        exact, source = dtype == torch.float32, self._source
+        with self._making:
+            if dtype not in self._decoders:
+                self._decoders[dtype] = None
+                if source is not None and (source.dtype == torch.float32 or not exact):
+                    chunk = self._section.batch_positions * (1 if exact else 2)
+                    self._decoders[dtype] = Llama(source, dtype=dtype, chunk=chunk)
+            return self._decoders[dtype]
+
+    def encode(self, tokens: MessageTokens) -> Tensor:
+        """Vectors of all messages of a table, (len(tokens), d_enc)."""
+        if self._encoder is not None:
+            return self._encoder.vectors(tokens, device=self.model.device)
+        return self._network.encoder.table(tokens, positions=self._section.batch_tokens)
+
+    @torch.inference_mode()
+    def judge(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
+        """Verdict logits of sessions that are all different.
+
+        Args:
+            sessions: for each session the rows of its messages.
+            vectors: the message table's, (messages, d_enc).
+            progress: told as the passes go on.
+
+        Returns:
+            Logits of normal and anomalous, (b, 2), float64.
+
+        Raises:
+            ModelError: a session that is longer than the decoder can read.
+        """
+        rounds = self._section.engine == "bf16" and len(sessions) >= self._least
+        rounding = self._decoder(torch.bfloat16) if rounds else None
+        if rounding is None:
+            return self._exact(sessions, vectors, progress=progress)
+        logits = self._through(rounding, sessions, vectors=vectors, progress=progress)
+        # In doubt is what an error of so much would change the score or the verdict of.
+        difference = logits[:, 1] - logits[:, 0]
+        score = difference.sigmoid()
+        above = (difference + self._doubt).sigmoid() - score
+        below = score - (difference - self._doubt).sigmoid()
+        near = (difference - self._threshold).abs() < self._doubt
+        doubtful = (torch.maximum(above, below) > TOLERANCE) | near
+        again = torch.nonzero(doubtful)[:, 0].cpu()
+        self.doubted += len(again)
+        if len(again):
+            logits[again] = self._exact([sessions[row] for row in again.tolist()], vectors)
+        return logits
+
+    def _exact(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
+        """Logits without rounding, (b, 2): by passes of our own, or by the network's."""
+        decoder = self._decoder(torch.float32)
+        if decoder is not None:
+            return self._through(decoder, sessions, vectors=vectors, progress=progress)
+        network = self._network
+        around = len(network.prompt.head) + len(network.prompt.question)
+        lengths = np.array([len(session) + around for session in sessions])
+        logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device), 0
+        for rows in in_passes(lengths, positions=self._section.batch_positions):
+            batch = collate([sessions[row] for row in rows], vectors=vectors)
+            logits[torch.from_numpy(rows)] = network(batch).double()
+            done += len(rows)
+            if progress is not None:
+                progress(done, len(sessions))
+        return logits
+
+    @property
+    def _network(self) -> LogLLM:
+        """The network whose own passes serve what has none of ours."""
+        assert isinstance(self.model, LogLLM)  # noqa: S101 - what comes from files alone has passes of ours
+        return self.model
+
+    def _through(self, decoder: Llama, sessions: Sequence[Rows], *, vectors: Tensor, progress: Progress | None) -> Tensor:
+        """Logits by a tree of the sessions' prompts, or by several where one would be too large, (b, 2)."""
+        table = self.model.table(vectors)  # (rows, d_dec)
+        prompts = self.model.prompt.rows(sessions, most=self.model.decoder.positions)
+        tree = grow(prompts)
+        trees = [(np.arange(len(prompts)), tree)]
+        if len(tree.rows) > self._section.tree_positions:
+            piece = tree.starts[:-1] // self._section.tree_positions
+            cut = [tree.order[piece == number] for number in np.unique(piece)]
+            trees = [(members, grow([prompts[at] for at in members])) for members in cut]
+
+        def told(steps: int, of: int) -> None:
+            if progress is not None:
+                progress(done + len(members) * steps // of, len(sessions))
+
+        logits = torch.zeros((len(sessions), 2), dtype=torch.float64, device=table.device)
+        done = 0
+        for members, tree in trees:
+            inputs = table[torch.from_numpy(tree.rows).to(table.device)]  # (n, d_dec)
+            pair = decoder.logits(inputs, tree, ids=self.model.prompt.verdict_ids, progress=told if progress else None)
+            logits[torch.from_numpy(members)] = pair.double()
+            done += len(members)
+        return logits

@@ -31,12 +31,9 @@ class Tree:
     paths: tuple[Rows, ...]
     order: Rows
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def mask(self) -> npt.NDArray[np.bool_]:
         """Which nodes (columns) each node (rows) follows, itself included, (n, n)."""
-        follows = np.zeros((len(self), len(self)), dtype=np.bool_)
+        follows = np.zeros((len(self.rows), len(self.rows)), dtype=np.bool_)
         for path, (start, end) in zip(self.paths, pairwise(self.starts), strict=True):
             own = end - start
             follows[start:end, path[: len(path) - own]] = True

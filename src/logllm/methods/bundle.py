@@ -12,18 +12,14 @@ from safetensors import SafetensorError
 from logllm.config.model import ModelSection
 from logllm.config.recipe import Recipe
 from logllm.errors import DataError, ModelError
-from logllm.model.base.backbone import without_bars
 from logllm.model.base.weights import SMALL_TIER, locate
-from logllm.model.checkpoint import hashes, load_run
 from logllm.progress import Report
-from logllm.runs.card import MERGED, model_card
-from logllm.runs.manifest import PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.runs.card import CARD, MERGED, model_card
+from logllm.runs.manifest import LEARNED, PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
 """A manifest's `bundle` of a run without adapters."""
-CARD = "README.md"
-"""The model card's file, where the Hugging Face hub looks for it."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +67,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     with new_folder(out, force=force, kind="bundle") as place:
         kind = _write(run, place, bundle=bundle, recipe=recipe, progress=progress)
         write_recipe(place, recipe)
-        names = _weights(section)
+        names = section.weights
         bases = {part: {**base, "weights": names[part]} for part, base in manifest.get("base_models", {}).items()}
         files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
         bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
@@ -103,11 +99,6 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
     return WHOLE
 
 
-def _weights(section: ModelSection) -> dict[str, str]:
-    """Names of the two base models."""
-    return {"encoder": section.encoder.weights, "decoder": section.decoder.weights}
-
-
 def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     """Model settings without folders of this machine, and the base models' names on the hub where they have one.
 
@@ -117,7 +108,7 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     parts = {"encoder": section.encoder, "decoder": section.decoder}
     names: dict[str, str] = {}
     hub: dict[str, str | None] = {}
-    for part, weights in _weights(section).items():
+    for part, weights in section.weights.items():
         folder = Path(weights).expanduser()
         local = folder.is_dir() or folder.is_absolute() or weights.startswith(".")
         names[part] = folder.resolve().name if local else weights
@@ -131,10 +122,10 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
 
 def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
     """Copy adapters and projector, the base models called by their names."""
-    for name in hashes(run):
+    for name in LEARNED:
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(run / name, place / name)
-    for part, weights in _weights(section).items():
+    for part, weights in section.weights.items():
         path = place / part / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
         write_atomic(path, json.dumps({**config, "base_model_name_or_path": weights}, indent=2).encode())
@@ -149,16 +140,19 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -
     """
     from transformers import AutoTokenizer
 
+    from logllm.model.base.backbone import without_bars
+    from logllm.model.checkpoint import load_run
+
     if "nf4" in (recipe.model.encoder.quantize, recipe.model.decoder.quantize):
         raise ModelError(
             f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away: export without --merged, "
             "or train with quantize = 'none'"
         )
-    model, _, with_paths, _ = load_run(run, progress=progress)
-    wholes: dict[str, Any] = {"encoder": model.encoder.model.merge_and_unload(), "decoder": model.decoder.model.merge_and_unload()}
+    model, _, with_paths, _ = load_run(run, merged=True, progress=progress)
+    wholes: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     try:
         with without_bars():
-            for part, weights in _weights(with_paths.model).items():
+            for part, weights in with_paths.model.weights.items():
                 wholes[part].save_pretrained(place / part)
                 AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
     except SafetensorError as exc:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from logllm.model.base.device import device
+from logllm.model.fast.light import device
 
 
 @pytest.mark.parametrize(("there", "wanted"), [(False, "cpu"), (True, "cuda")])

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from logllm.errors import ModelError, first_line
-from logllm.model.bundle import CARD
+from logllm.runs.card import CARD
 from logllm.runs.manifest import verified
 
 _LICENCES = ["LICENSE*", "NOTICE*"]

@@ -9,10 +9,9 @@ from transformers import GPT2Config, GPT2LMHeadModel
 
 from logllm.config.model import DecoderLoraSection
 from logllm.errors import ModelError
-from logllm.model.base.backbone import adapted
+from logllm.model.base.adapters import Adapters, adapted, merge
 from logllm.model.checkpoint import load_run
-from logllm.model.fast.engine import Engine
-from logllm.model.fast.merging import merge
+from logllm.model.fast.scorer import Engine
 
 
 def test_a_run_merged_scores_as_with_adapters(tiny_run) -> None:
@@ -41,7 +40,7 @@ def test_layers_that_are_the_other_way_round() -> None:
         if "lora_B" in name:
             torch.nn.init.normal_(parameter)
     tensors = {name.replace(".default.", "."): value for name, value in wrapped.state_dict().items() if "lora_" in name}
-    merge(bare.eval(), tensors, section=section, source="here")
+    merge(bare.eval(), Adapters(tensors, section, "here"))
     ids = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
         torch.testing.assert_close(bare(ids).logits, wrapped(ids).logits, rtol=0, atol=1e-5)
@@ -61,4 +60,4 @@ def test_adapters_of_another_model_are_refused(tiny_run, tmp_path, change) -> No
         tensors = {name: value[:, :3] if "lora_A" in name else value for name, value in tensors.items()}
     save_file({name: value.contiguous() for name, value in tensors.items()}, tmp_path / "odd.safetensors")
     with pytest.raises(ModelError, match="there does not fit the base model: .*(self_attn|elsewhere)"):
-        merge(model.decoder.model, load_file(tmp_path / "odd.safetensors"), section=recipe.model.decoder.lora, source="there")
+        merge(model.decoder.model, Adapters(load_file(tmp_path / "odd.safetensors"), recipe.model.decoder.lora, "there"))
