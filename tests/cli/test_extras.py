@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.model.checkpoint import base_models
+from logllm.model.base.weights import base_models
 
 TRAINING = ("accelerate", "peft", "sklearn", "transformers")
 
