@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from logllm.config.recipe import Recipe
-from logllm.evaluate.tables.cell_data import place
+from logllm.evaluate.tables.cell_data import given_data
 from logllm.evaluate.tables.grid import Asked
 from logllm.evaluate.tables.process import Spent
 from logllm.evaluate.tables.running import opened
@@ -42,7 +42,7 @@ def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, 
         24,
     ]
     recipe = Recipe.load("tiny", overrides=weights)
-    asked = Asked("stages", (place(f"made={tiny_data}"),), recipe, sessions=24)
+    asked = Asked("stages", (given_data(f"made={tiny_data}"),), recipe, sessions=24)
     worked = work(opened(asked, tmp_path, command="as in the test"), only="3/", watch=lambda text: None, runner=here)
     done = logllm("reproduce", "stages", *options, "--only", "3/", "--json")
     assert done.code == 0, done.err

@@ -44,14 +44,14 @@ def reproduce(
     """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
     from logllm.config.recipe import Recipe
     from logllm.evaluate.tables.cell import told, whole
-    from logllm.evaluate.tables.cell_data import place
+    from logllm.evaluate.tables.cell_data import given_data
     from logllm.evaluate.tables.grid import Asked
     from logllm.evaluate.tables.running import opened
     from logllm.evaluate.tables.running import run as work
 
     lists: dict[str, Any] = {"baselines": _names(baselines), "kinds": _names(kinds), "betas": _numbers(betas), "ratios": _numbers(ratios)}
     asked = Asked(
-        name, tuple(map(place, data)), Recipe.load(recipe, overrides=settings or []), seeds=seeds, sessions=sessions,
+        name, tuple(map(given_data, data)), Recipe.load(recipe, overrides=settings or []), seeds=seeds, sessions=sessions,
         strength=strength, run=run, raw=tuple(raw or ()), labels=labels, folds=folds, from_fold=from_fold,
         **{key: values for key, values in lists.items() if values is not None},
     )  # fmt: skip

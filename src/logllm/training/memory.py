@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -17,7 +16,7 @@ from logllm.model.base.blueprint import Blueprint
 from logllm.model.encoder import in_passes
 from logllm.model.fast.tree import grow
 from logllm.model.logllm import collate
-from logllm.sessions.message_table import Rows
+from logllm.sessions.message_table import Rows, occurring
 from logllm.training.sampler import MicroBatch, Order, TrainingSet
 
 _STEPS = 2000
@@ -138,7 +137,7 @@ def worst_batches(order: Order, data: TrainingSet, *, section: TrainSection, sta
         return len(micro.labels) * max(map(len, micro.sessions)), sum(map(len, micro.sessions))
 
     def encoder(micro: MicroBatch) -> int:
-        distinct = np.unique(np.concatenate(micro.sessions))
+        distinct = occurring(micro.sessions)
         return len(distinct) * int(data.tokens.lengths[distinct].max())
 
     def distinct(micro: MicroBatch) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from logllm.config.train import StageSection, TrainSection
 from logllm.metrics import Labels
-from logllm.sessions.message_table import Rows
+from logllm.sessions.message_table import Rows, occurring
 
 if TYPE_CHECKING:
     from logllm.model.encoder import MessageTokens
@@ -58,7 +58,7 @@ class TrainingSet:
         sessions = self.sessions
         if not section.draws:
             sessions = [self.sessions[row] for row in np.unique(order)]
-        return np.unique(np.concatenate(sessions))
+        return occurring(sessions)
 
     def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[MicroBatch]:
         """A step's micro-batches, sessions of like length together."""

@@ -10,7 +10,7 @@ from sklearn.metrics import average_precision_score
 
 from logllm.errors import DataError
 from logllm.evaluate.tables.cell import Cell
-from logllm.evaluate.tables.cell_data import Place
+from logllm.evaluate.tables.cell_data import CellData
 from logllm.evaluate.tables.grid import Asked, grid
 from logllm.evaluate.tables.markdown import markdown
 from logllm.evaluate.tables.pooled import pooled
@@ -22,7 +22,7 @@ THRESHOLDS = {1: 0.5, 2: 0.3, 3: 0.8}
 
 def cells_of(folds: int, *, seeds: int = 1) -> list[Cell]:
     return [
-        Cell(Place("bgl", Path(), f"fold {fold}"), method, seed, f"fold {fold}", {"fold": fold}, scores=True)
+        Cell(CellData("bgl", Path(), f"fold {fold}"), method, seed, f"fold {fold}", {"fold": fold}, scores=True)
         for fold in range(1, folds + 1)
         for method in ("tree-counts", "logllm")
         for seed in range(seeds)
@@ -90,7 +90,7 @@ def test_lost_scores_are_said(tmp_path) -> None:
 
 
 def test_folds_are_made_trained_and_written_together(tiny_data, tiny_recipe, tmp_path) -> None:
-    from logllm.evaluate.tables.cell_data import place
+    from logllm.evaluate.tables.cell_data import given_data
 
     commands = []
 
@@ -114,7 +114,7 @@ def test_folds_are_made_trained_and_written_together(tiny_data, tiny_recipe, tmp
         figures = dict.fromkeys(("precision", "recall", "f1", "average_precision"), 0.5)
         return Spent(1.0, None, 0, json.dumps({**figures, "intervals": {}, "unseen": None, "sessions": 3, "threshold": 0.5}), "")
 
-    asked = Asked("main", (place(f"made={tiny_data}"),), tiny_recipe, baselines=("tree-counts",), folds=3)
+    asked = Asked("main", (given_data(f"made={tiny_data}"),), tiny_recipe, baselines=("tree-counts",), folds=3)
     found = run(opened(asked, tmp_path, command="logllm reproduce main --folds 3"), watch=lambda _: None, runner=stand)
     assert commands.count("folds") == 1
     assert len({cell.slug for cell in grid(asked, tmp_path / "data")}) == 4

@@ -13,7 +13,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.evaluate.tables.budget import scaled, stage_of
 from logllm.evaluate.tables.cell import Cell
-from logllm.evaluate.tables.cell_data import place
+from logllm.evaluate.tables.cell_data import given_data
 from logllm.evaluate.tables.grid import Asked, grid
 from logllm.evaluate.tables.markdown import markdown
 from logllm.evaluate.tables.overview import page
@@ -73,7 +73,7 @@ def stand() -> Stand:
 @pytest.fixture
 def asked(tiny_data, tiny_recipe):
     def ask(table: str, **more) -> Asked:
-        return Asked(table, (place(f"bgl-made={tiny_data}"),), tiny_recipe, **{"sessions": 40, **more})
+        return Asked(table, (given_data(f"bgl-made={tiny_data}"),), tiny_recipe, **{"sessions": 40, **more})
 
     return ask
 
@@ -162,11 +162,11 @@ def test_what_a_table_has_not_is_refused(asked, tmp_path, table, more, said) -> 
 def test_a_recipe_without_the_stages_and_data_of_one_name_are_refused(asked, tmp_path, tiny_data) -> None:
     ask = asked("stages")
     with pytest.raises(RecipeError, match="no stage"):
-        grid(Asked("stages", ask.places, Recipe.load("few")), tmp_path)
+        grid(Asked("stages", ask.sets, Recipe.load("few")), tmp_path)
     with pytest.raises(RecipeError, match="have one name"):
-        grid(Asked("stages", ask.places * 2, ask.recipe), tmp_path)
-    assert place(str(tiny_data)).paper is None
-    assert ask.places[0].paper == "bgl"
+        grid(Asked("stages", ask.sets * 2, ask.recipe), tmp_path)
+    assert given_data(str(tiny_data)).paper is None
+    assert ask.sets[0].paper == "bgl"
 
 
 def test_what_is_done_is_kept_and_the_same_command_goes_on(asked, tmp_path, stand) -> None:
@@ -260,7 +260,7 @@ def test_preprocessing_makes_its_data_from_the_same_log(asked, tmp_path, stand, 
     table = opened(asked("preprocessing", **more), tmp_path, command="")
     found = run(table, watch=told, runner=stand)
     assert [row["variant"] for row in found["rows"]] == ["raw text", "regex", "Drain template", "template id"]
-    raw, regex, template, number = (Prepared.load(cell.place.folder) for cell in table.grid)
+    raw, regex, template, number = (Prepared.load(cell.data.folder) for cell in table.grid)
     assert regex.folder == tiny_data
     assert "open file /data/a1" in raw.messages.to_list()
     assert set(number.messages) <= {f"E{at}" for at in range(20)}
@@ -345,11 +345,11 @@ def test_a_cells_work_is_told_apart_by_all_that_matters(asked, tmp_path) -> None
     ask = asked("main")
     one = grid(ask, tmp_path)[0]
     others = [
-        Cell(one.place._replace(identity="other"), one.method, one.seed, recipe=one.recipe),
-        Cell(one.place, one.method, one.seed, recipe=scaled(one.recipe, 80, available=1)),
-        Cell(one.place, "cnn", one.seed),
-        Cell(one.place, "cnn", 1),
-        Cell(one.place, "cnn", 1, scores=True),
+        Cell(one.data._replace(identity="other"), one.method, one.seed, recipe=one.recipe),
+        Cell(one.data, one.method, one.seed, recipe=scaled(one.recipe, 80, available=1)),
+        Cell(one.data, "cnn", one.seed),
+        Cell(one.data, "cnn", 1),
+        Cell(one.data, "cnn", 1, scores=True),
     ]
     assert len({cell.slug for cell in (one, *others)}) == 6
-    assert Cell(one.place, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug == one.slug
+    assert Cell(one.data, one.method, one.seed, "another name", {"of": "the row"}, one.recipe).slug == one.slug

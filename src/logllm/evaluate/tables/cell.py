@@ -14,7 +14,7 @@ from typing import Any
 from logllm import __version__
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
-from logllm.evaluate.tables.cell_data import Place
+from logllm.evaluate.tables.cell_data import CellData
 from logllm.evaluate.tables.process import Runner
 from logllm.storage import MANIFEST, locked, write_atomic, write_json
 
@@ -28,7 +28,7 @@ _SPENT = "spent.jsonl"
 class Cell:
     """What is to be done; the same for whatever table asks for it."""
 
-    place: Place
+    data: CellData
     """The data."""
     method: str
     """`logllm` or a baseline's name."""
@@ -47,14 +47,14 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell as people say it."""
-        return "/".join(part for part in (self.place.name, self.variant, self.method, f"seed {self.seed}") if part)
+        return "/".join(part for part in (self.data.name, self.variant, self.method, f"seed {self.seed}") if part)
 
     @property
     def slug(self) -> str:
         """The name of the cell's folder: the same for the same work, whatever table it belongs to and whatever settings came since."""
         elsewhere = self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
         what = [
-            self.place.identity,
+            self.data.identity,
             self.method,
             self.seed,
             self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"}),
@@ -62,7 +62,7 @@ class Cell:
             *(["scores"] if self.scores else []),
         ]
         digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-        return f"{self.place.name}-{self.method}-{self.seed}-{digest[:10]}"
+        return f"{self.data.name}-{self.method}-{self.seed}-{digest[:10]}"
 
     def run(self, cells: Path) -> Path:
         """Where the run is that this cell judges."""
@@ -122,10 +122,10 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
             "cell": cell.label,
             "figures": figures,
             **_spent(home),
-            "data": cell.place.manifest()["fingerprint"],
+            "data": cell.data.manifest()["fingerprint"],
             **_surroundings(run),
             "commands": [
-                told(command, {str(home): ".", str(cells): "..", str(cell.place.folder): cell.place.name}) for command in commands.values()
+                told(command, {str(home): ".", str(cells): "..", str(cell.data.folder): cell.data.name}) for command in commands.values()
             ],
         }
         write_json(home / REPORT, report)
@@ -134,7 +134,7 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
 
 def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     """The cell's commands by step."""
-    data, begun = str(cell.place.folder), run.is_dir()
+    data, begun = str(cell.data.folder), run.is_dir()
     keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
     score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
     if cell.method != LOGLLM and cell.trained is None:
@@ -170,18 +170,18 @@ _PARTING = ("--only", "--jobs")
 """Options that say which cells are worked on, and not what the table is."""
 
 
-def told(arguments: Sequence[str], places: Mapping[str, str] | None = None) -> str:
+def told(arguments: Sequence[str], folders: Mapping[str, str] | None = None) -> str:
     """A command without this machine's folders.
 
     Args:
         arguments: of `logllm`.
-        places: what some folders are called instead; of any other absolute path the last name is left.
+        folders: what some folders are called instead; of any other absolute path the last name is left.
 
     >>> told(["evaluate", "/data/cells/a/run", "--data", "hdfs=/data/hdfs"], {"/data/cells/a": "."})
     'logllm evaluate ./run --data hdfs=hdfs'
     """
-    for place, name in (places or {}).items():
-        arguments = [argument.replace(place, name) for argument in arguments]
+    for folder, name in (folders or {}).items():
+        arguments = [argument.replace(folder, name) for argument in arguments]
     return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])
 
 

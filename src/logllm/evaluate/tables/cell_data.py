@@ -16,7 +16,7 @@ from logllm.evaluate.templates import write_templates
 from logllm.storage import MANIFEST
 
 
-class Place(NamedTuple):
+class CellData(NamedTuple):
     """One folder of prepared data."""
 
     name: str
@@ -28,7 +28,7 @@ class Place(NamedTuple):
     """The paper's data set that this is, or is a part of."""
     make: Callable[[Runner], None] | None = None
     """Fills the folder; none: it was given."""
-    source: "Place | None" = None
+    source: "CellData | None" = None
     """Data that must be there first, in order to make these."""
 
     def made(self) -> bool:
@@ -51,7 +51,7 @@ class Place(NamedTuple):
         return found
 
 
-def place(text: str) -> Place:
+def given_data(text: str) -> CellData:
     """Data as the command line names them: `NAME=DIR`, or a folder whose own name is taken.
 
     The paper's data set is known by the name of the data, such as `bgl` of `bgl-6135`, or by their format's.
@@ -65,7 +65,7 @@ def place(text: str) -> Place:
     prepared.labelled("test")
     name = name if sign else folder.resolve().name
     known = (each for each in SETS if name.lower().startswith(each) or prepared.settings.format.name == each)
-    return Place(name, folder.resolve(), prepared.manifest["fingerprint"], next(known, None))
+    return CellData(name, folder.resolve(), prepared.manifest["fingerprint"], next(known, None))
 
 
 class Alteration(NamedTuple):
@@ -79,7 +79,7 @@ class Alteration(NamedTuple):
     """Share of their messages altered."""
 
 
-def altered(source: Place, under: Path, *, by: Alteration, seed: int) -> Place:
+def altered(source: CellData, under: Path, *, by: Alteration, seed: int) -> CellData:
     """Data with an altered test part (`logllm perturb`)."""
     how = f"{by.kind}-{by.ratio:g}-{by.strength:g}-{seed}"
     folder = under / f"{source.name}-{source.identity[:8]}-{how}"
@@ -90,7 +90,7 @@ def altered(source: Place, under: Path, *, by: Alteration, seed: int) -> Place:
     )
 
 
-def folded(source: Place, under: Path, *, parts: int) -> list[Place]:
+def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
     """Data cut in parts of equal size in the order of time: each but the first is a test part, all before it train (`logllm folds`)."""
     out = under / f"{source.name}-{source.identity[:8]}-{parts}-parts"
     make = partial(_run, command=["folds", str(source.folder), "--parts", str(parts), "--out", str(out)], out=out)
@@ -100,7 +100,7 @@ def folded(source: Place, under: Path, *, parts: int) -> list[Place]:
     ]
 
 
-def prepared_anew(source: Place, under: Path, *, raw: list[str], labels: Path | None) -> dict[str, Place]:
+def prepared_anew(source: CellData, under: Path, *, raw: list[str], labels: Path | None) -> dict[str, CellData]:
     """The same log with other messages: as they are, with the rules' placeholders (the data given), as Drain's templates and their ids.
 
     Raises:
@@ -111,7 +111,7 @@ def prepared_anew(source: Place, under: Path, *, raw: list[str], labels: Path | 
         raise DataError(f"the test part of {source.folder} is another log: prepare one log, whole, for the table of preprocessing")
     settings = given.settings.model_copy(update={"mask": given.settings.mask.model_copy(update={"rules": "off", "own": ()})})
 
-    def variant(name: str, make: Callable[[Path], object], *, first: Place | None = None) -> Place:
+    def variant(name: str, make: Callable[[Path], object], *, first: CellData | None = None) -> CellData:
         folder = under / f"{source.name}-{source.identity[:8]}-{name}"
         return source._replace(
             folder=folder, identity=f"{source.identity} {name}", make=partial(_made_here, make=make, folder=folder), source=first

@@ -9,7 +9,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import RecipeError
 from logllm.evaluate.tables.budget import changed, scaled, stage_of
 from logllm.evaluate.tables.cell import LOGLLM, Cell
-from logllm.evaluate.tables.cell_data import Alteration, Place, altered, folded, prepared_anew
+from logllm.evaluate.tables.cell_data import Alteration, CellData, altered, folded, prepared_anew
 
 SHORT = 2_400
 """Sessions that a cell of a short table trains on."""
@@ -42,7 +42,7 @@ class Asked:
 
     table: str
     """`main`, `preprocessing`, `stages`, `beta` or `unstable`."""
-    places: tuple[Place, ...]
+    sets: tuple[CellData, ...]
     """The data."""
     recipe: Recipe
     """What LogLLM is trained by."""
@@ -103,7 +103,7 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
         raise RecipeError(f"--from-fold {asked.from_fold}: {asked.folds} parts make folds 1 to {asked.folds - 1}")
     if asked.table not in _TABLES:
         raise RecipeError(f"there is no table {asked.table!r}: {', '.join(_TABLES)}")
-    names = [place.name for place in asked.places]
+    names = [data.name for data in asked.sets]
     if len(set(names)) < len(names):
         raise RecipeError(f"two of {', '.join(names)} have one name: give each its own, --data NAME=DIR")
     if asked.table in ("stages", "beta") and asked.baselines:
@@ -116,7 +116,7 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
 class Row(NamedTuple):
     """One row of a table, for one data set."""
 
-    place: Place
+    data: CellData
     name: str = ""
     """What the row is about."""
     facts: Mapping[str, Any] = {}
@@ -126,11 +126,11 @@ class Row(NamedTuple):
 def _main(asked: Asked, under: Path) -> list[Cell]:
     """LogLLM with its full budget, and baselines."""
     if asked.folds is None:
-        return [cell for place in asked.places for cell in _methods(asked, Row(place))]
+        return [cell for data in asked.sets for cell in _methods(asked, Row(data))]
     parts = [
         Row(part, f"fold {number}", {"fold": number})
-        for place in asked.places
-        for number, part in enumerate(folded(place, under, parts=asked.folds), start=1)
+        for data in asked.sets
+        for number, part in enumerate(folded(data, under, parts=asked.folds), start=1)
         if number >= asked.from_fold
     ]
     return [replace(cell, scores=True) for row in parts for cell in _methods(asked, row)]
@@ -138,12 +138,12 @@ def _main(asked: Asked, under: Path) -> list[Cell]:
 
 def _preprocessing(asked: Asked, under: Path) -> list[Cell]:
     """The same log with its messages made in four ways."""
-    if len(asked.places) != 1 or not asked.raw:
+    if len(asked.sets) != 1 or not asked.raw:
         raise RecipeError(
             "the table preprocessing takes one --data and the log it was prepared from, --raw (with --labels, if those are a file)"
         )
-    variants = prepared_anew(asked.places[0], under, raw=list(asked.raw), labels=asked.labels)
-    return [cell for name, place in variants.items() for cell in _methods(asked, Row(place, name))]
+    variants = prepared_anew(asked.sets[0], under, raw=list(asked.raw), labels=asked.labels)
+    return [cell for name, data in variants.items() for cell in _methods(asked, Row(data, name))]
 
 
 def _stages(asked: Asked, _: Path) -> list[Cell]:
@@ -155,30 +155,30 @@ def _stages(asked: Asked, _: Path) -> list[Cell]:
             "take --recipe small, or the paper's"
         )
     cells = []
-    for place in asked.places:
+    for data in asked.sets:
         for name, kept in STAGES.items():
             left = [stage.model_dump(mode="json") for stage in asked.recipe.train.stages if stage_of(stage) in kept]
-            cells += _seeds(asked, Row(place, name), recipe=changed(asked.recipe, stages=left))
+            cells += _seeds(asked, Row(data, name), recipe=changed(asked.recipe, stages=left))
     return cells
 
 
 def _beta(asked: Asked, _: Path) -> list[Cell]:
     """LogLLM with more or less of the minority class."""
     cells = []
-    for place in asked.places:
+    for data in asked.sets:
         for beta in asked.betas:
-            cells += _seeds(asked, Row(place, f"{beta:g}", {"beta": beta}), recipe=changed(asked.recipe, oversample=beta))
+            cells += _seeds(asked, Row(data, f"{beta:g}", {"beta": beta}), recipe=changed(asked.recipe, oversample=beta))
     return cells
 
 
 def _unstable(asked: Asked, under: Path) -> list[Cell]:
     """Trained once, judged on the test part as it is and altered; a baseline is fitted anew, to the same train part."""
     cells = []
-    for place in asked.places:
-        whole = _methods(asked, Row(place, UNALTERED, {"ratio": 0.0}))
+    for data in asked.sets:
+        whole = _methods(asked, Row(data, UNALTERED, {"ratio": 0.0}))
         cells += whole
         for by in (Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios):
-            others = [altered(place, under, by=by, seed=seed) for seed in range(asked.seeds)]
+            others = [altered(data, under, by=by, seed=seed) for seed in range(asked.seeds)]
             for cell in whole:
                 trained = asked.run or cell if cell.method == LOGLLM else cell
                 cells.append(Cell(others[cell.seed], cell.method, cell.seed, f"{by.kind} {by.ratio:g}", by._asdict(), trained=trained))
@@ -199,15 +199,15 @@ def _methods(asked: Asked, row: Row) -> list[Cell]:
     own = _seeds(asked, row, recipe=asked.recipe)
     if asked.run is not None:
         own = [replace(cell, recipe=None, trained=asked.run) for cell in own]
-    return own + [Cell(row.place, name, seed, row.name, row.facts) for name in asked.named for seed in range(asked.seeds)]
+    return own + [Cell(row.data, name, seed, row.name, row.facts) for name in asked.named for seed in range(asked.seeds)]
 
 
 def _seeds(asked: Asked, row: Row, *, recipe: Recipe) -> list[Cell]:
     """Cells that train LogLLM, for as long as was asked, with each seed."""
     sessions = asked.sessions or (None if asked.table == "main" else SHORT)
     if sessions is not None:
-        given = next(place for place in asked.places if place.name == row.place.name)
+        given = next(data for data in asked.sets if data.name == row.data.name)
         recipe = scaled(recipe, sessions, available=given.manifest()["parts"]["train"]["sessions"])
     lengths = [stage.max_sessions or f"{stage.epochs} x all" for stage in recipe.train.stages]
     facts = {**row.facts, "stages": lengths}
-    return [Cell(row.place, LOGLLM, seed, row.name, facts, changed(recipe, seed=seed)) for seed in range(asked.seeds)]
+    return [Cell(row.data, LOGLLM, seed, row.name, facts, changed(recipe, seed=seed)) for seed in range(asked.seeds)]

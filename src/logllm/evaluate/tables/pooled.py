@@ -43,8 +43,8 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: 
         resamples: of the bootstrap for the intervals.
     """
     rows = []
-    for data in dict.fromkeys(cell.place.name for cell in cells):
-        here = [cell for cell in cells if cell.place.name == data]
+    for data in dict.fromkeys(cell.data.name for cell in cells):
+        here = [cell for cell in cells if cell.data.name == data]
         seeds: dict[str, list[Pooled]] = {}
         for method in sorted({cell.method for cell in here}, key=lambda name: (name != LOGLLM, name)):
             of = [cell for cell in here if cell.method == method]

@@ -5,7 +5,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from logllm.evaluate.tables.cell import Cell
-from logllm.evaluate.tables.cell_data import Place
+from logllm.evaluate.tables.cell_data import CellData
 from logllm.evaluate.tables.published import REMARKS, SESSIONS, published
 
 FIGURES = ("precision", "recall", "f1", "average_precision")
@@ -49,7 +49,7 @@ def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapp
 
 def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> dict[str, Any]:
     """One cell with its figures, or with the reason why it has none."""
-    entry = {"data": cell.place.name, "variant": cell.variant, "method": cell.method, "seed": cell.seed, **cell.facts, "cell": cell.slug}
+    entry = {"data": cell.data.name, "variant": cell.variant, "method": cell.method, "seed": cell.seed, **cell.facts, "cell": cell.slug}
     if report is None:
         return {**entry, "state": "failed" if why else "open", **({"why": why} if why else {})}
     figures = report["figures"]
@@ -66,7 +66,7 @@ def _rows(table: str, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict
     """Cells that differ in the seed alone, as one row."""
     groups: dict[tuple[str, str, str], list[tuple[Cell, dict[str, Any]]]] = {}
     for cell, entry in cells:
-        groups.setdefault((cell.place.name, cell.variant, cell.method), []).append((cell, entry))
+        groups.setdefault((cell.data.name, cell.variant, cell.method), []).append((cell, entry))
     rows = []
     for (data, variant, method), group in groups.items():
         done = [entry for _, entry in group if entry["state"] == "done"]
@@ -121,17 +121,17 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 def beside(table: str, cell: Cell) -> dict[str, Any] | None:
     """The paper's figures for a cell's row, and how much of the paper's data ours are."""
-    figures = published(table, cell.place.paper, method=cell.method, variant=cell.variant)
+    figures = published(table, cell.data.paper, method=cell.method, variant=cell.variant)
     if figures is None:
         return None
-    return {"set": cell.place.paper, **figures._asdict(), **share_of_paper(cell.place)}
+    return {"set": cell.data.paper, **figures._asdict(), **share_of_paper(cell.data)}
 
 
-def share_of_paper(place: Place) -> dict[str, Any]:
+def share_of_paper(data: CellData) -> dict[str, Any]:
     """How many sessions the paper's set has and how many are here, and whether those are the same, to one in a hundred."""
-    if place.paper is None or not place.made():
+    if data.paper is None or not data.made():
         return {}
-    theirs, ours = SESSIONS[place.paper], int(place.manifest()["sessions"])
+    theirs, ours = SESSIONS[data.paper], int(data.manifest()["sessions"])
     return {"sessions": theirs, "ours": ours, "same": abs(ours - theirs) <= theirs / 100}
 
 

@@ -114,7 +114,7 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     # Commands begun meanwhile go on holding it, should this process be killed.
     with locked(table.out / ".data.lock", before_waiting=busy):
         for cell in cells:
-            cell.place.provide(do, watch=watch)
+            cell.data.provide(do, watch=watch)
     todo = [cell for cell in cells if finished(cell, table.cells) is None]
     watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
     counting = _counting(watch, len(todo))
