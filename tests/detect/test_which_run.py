@@ -12,7 +12,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.detect.which_run import task
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.formats.recognition import recognise
-from logllm.logs.first_lines import sample
+from logllm.logs.first_lines import first_lines
 from logllm.logs.reader import Reader
 from logllm.runs.manifest import shipped_run
 
@@ -76,7 +76,7 @@ def test_no_shipped_run(postgres, tmp_path) -> None:
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_standard_input_loses_no_line_by_being_looked_at(postgres, pack) -> None:
     whole = postgres.read_bytes() * 600  # more than is looked at
-    text, stdin, _ = sample(["-"], stdin=BytesIO(pack(whole)))
+    text, stdin, _ = first_lines(["-"], stdin=BytesIO(pack(whole)))
     described = recognise(text, today=date(2026, 12, 1)).format
     assert (described.name, len(text)) == ("postgresql", 5_000)
     reader = Reader(PrepareSection(format=described, sessions=described.sessions), today=date(2026, 1, 1), stdin=stdin)

@@ -16,7 +16,7 @@ from logllm.datasets.settings import proposed
 from logllm.formats.description import known, load_format
 from logllm.formats.recognition import fit_of, fitting, recognise
 from logllm.logs.csv_rows import header
-from logllm.logs.first_lines import sample
+from logllm.logs.first_lines import first_lines
 from logllm.logs.reader import Reader
 
 TODAY = date(2024, 3, 1)
@@ -216,16 +216,16 @@ def test_formats_that_look_like_another_are_never_found():
 
 def test_a_sample_of_standard_input_loses_no_line(tmp_path):
     lines = b"".join(b'{"message": "m %d", "time": 5}\n' % place for place in range(30_000))
-    text, stdin, count = sample(["-"], stdin=io.BytesIO(lines))
+    text, stdin, count = first_lines(["-"], stdin=io.BytesIO(lines))
     assert (len(text), count) == (5_000, None)
     assert stdin is not None
     assert stdin.read() == lines
     packed = gzip.compress(lines)
-    text, stdin, count = sample(["-"], stdin=io.BytesIO(packed))
+    text, stdin, count = first_lines(["-"], stdin=io.BytesIO(packed))
     assert stdin is not None
     assert stdin.read() == packed
     (tmp_path / "x").write_bytes(lines[:300])
-    assert sample([tmp_path / "x"]).lines == len(sample([tmp_path / "x"]).text)
+    assert first_lines([tmp_path / "x"]).lines == len(first_lines([tmp_path / "x"]).text)
 
 
 LOGHUB = {
@@ -245,7 +245,7 @@ LOGHUB = {
 
 @pytest.mark.parametrize(("system", "name"), LOGHUB.items())
 def test_real_logs(system: str, name: str, shared: Path):
-    recognition = recognise(sample([shared / "loghub_2k" / f"{system}_2k.log.gz"]).text, today=TODAY)
+    recognition = recognise(first_lines([shared / "loghub_2k" / f"{system}_2k.log.gz"]).text, today=TODAY)
     assert recognition.format.name == name
     assert recognition.share >= 0.99
 

@@ -17,7 +17,7 @@ from logllm.errors import RecipeError
 from logllm.formats.description import load_format
 from logllm.formats.recognition import AUTO, recognise
 from logllm.logs.archives import Bytes
-from logllm.logs.first_lines import sample
+from logllm.logs.first_lines import first_lines
 from logllm.logs.joining import whole_rows
 from logllm.sessions.proposal import propose, sample_fields
 
@@ -114,7 +114,7 @@ def settings_for(
         return Chosen(choose(name, recipe=recipe, overrides=overrides), None, ())
     if raw is None:
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
-    text, stdin, lines = sample(raw)
+    text, stdin, lines = first_lines(raw)
     suited = proposed(text, today=today, lines=lines)
     grouped = recipe is not None or any(value is not None for value in overrides["sessions"].values())
     notes = suited.notes if grouped else (*suited.notes, suited.sessions)

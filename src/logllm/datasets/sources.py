@@ -13,7 +13,7 @@ from logllm.datasets.public import Dataset, paper_settings
 from logllm.datasets.settings import meaning_normal
 from logllm.errors import RecipeError
 from logllm.formats.recognition import fitting_format
-from logllm.logs.first_lines import read_again, sample
+from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.lines import named_files
 
 Inputs = dict[str, Any]
@@ -69,5 +69,5 @@ def second_format(
     """
     if not all(map(read_again, named_files(logs))):
         return None
-    described = fitting_format(sample(logs).text, settings.format, today=today)
+    described = fitting_format(first_lines(logs).text, settings.format, today=today)
     return described if described == settings.format else meaning_normal(described, normal)

@@ -16,7 +16,7 @@ _AHEAD = 1 << 20  # bytes of standard input
 _PATIENCE = 1.0  # seconds that standard input is waited for after its first byte
 
 
-class Sample(NamedTuple):
+class FirstLines(NamedTuple):
     """The beginning of a log."""
 
     text: pl.Series
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
     """How many lines the whole log has; none: more than these, or not known."""
 
 
-def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Sample:
+def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> FirstLines:
     """The first lines of the first of some inputs; standard input loses none by it.
 
     Args:
@@ -42,12 +42,12 @@ def sample(sources: Sequence[str | Path], *, stdin: Bytes | None = None) -> Samp
         if not read_again(names[0]):
             raise DataError(f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its --format")
         text = _first(names[0], None)
-        return Sample(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
+        return FirstLines(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
     ahead = Counted(stdin or standard_input())
     begun = ahead.look(_AHEAD, patience=_PATIENCE)
     text = _first(STDIN, BytesIO(begun))
     whole = ahead.ended and len(begun) < _AHEAD and len(text) < _LINES
-    return Sample(text, ahead, len(text) if whole else None)
+    return FirstLines(text, ahead, len(text) if whole else None)
 
 
 def read_again(name: str) -> bool:
