@@ -15,17 +15,15 @@ from rich.console import Console
 from rich.table import Table
 
 from logllm.datasets.prepare import prepare
-from logllm.datasets.settings import choose, proposed
-from logllm.logs.first_lines import first_lines
+from logllm.datasets.settings import choose, suited
 
 _NOTHING: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}, "prepare": {}}
 
 
 def found(log: Path) -> dict[str, Any]:
     """The choice for one log timed, and what `prepare` then makes of the whole of it without any option."""
-    text, _, lines = first_lines([log])
     started = time.perf_counter()
-    choice = proposed(text, today=datetime.now(UTC).date(), lines=lines)
+    choice = suited([log], today=datetime.now(UTC).date())
     seconds = time.perf_counter() - started
     settings = choose(choice.format, recipe=None, overrides=_NOTHING)
     with tempfile.TemporaryDirectory() as scratch:

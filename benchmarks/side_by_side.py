@@ -56,7 +56,7 @@ def ours(detector: Detector, log: Path) -> tuple[Verdicts, float]:
     found: Verdicts = {}
     started = time.perf_counter()
     for frame in detector.read([log]).frames():
-        json_lines(frame)
+        sum(map(len, json_lines(frame.drop("messages"))))
         found |= {session: (score, anomalous) for session, score, anomalous in frame.select("session", "score", "anomalous").iter_rows()}
     return found, time.perf_counter() - started
 

@@ -12,7 +12,7 @@ import pytest
 
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
-from logllm.datasets.settings import proposed
+from logllm.datasets.settings import suited
 from logllm.formats.description import known, load_format
 from logllm.formats.recognition import fit_of, fitting, recognise
 from logllm.logs.csv_rows import header
@@ -70,7 +70,7 @@ def test_postgresql_with_any_prefix(prefix, pid):
     assert not [secret for secret in ("10.0.0.1", "ann@shop.org", "2001:db8::7") if secret in recognition.format.pattern.replace("\\", "")]
     assert recognition.format.name == "postgresql"
     assert recognition.share == 1
-    sessions = proposed(pl.Series(lines), today=TODAY, lines=None).format.sessions
+    sessions = suited(["-"], today=TODAY, stdin=io.BytesIO("\n".join(lines).encode())).format.sessions
     assert (sessions.by, sessions.key_field) == ("key", "pid")
     frame, counts = records(recognition.format, lines)
     assert (frame.height, counts["rejected"], counts["continued"]) == (80, 0, 20)
@@ -178,10 +178,10 @@ def test_what_is_said():
     assert "--format NAME" in recognition.notes[0]
     assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: 2023 is taken for it")
     assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC"
-    suited = proposed(pl.Series(log), today=TODAY, lines=50)
-    assert suited.notes == recognition.notes
-    assert suited.sessions.startswith("windows of ")
-    assert suited.sessions.endswith("another grouping: --key, --key-field or --window")
+    whole = suited(["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode()))
+    assert whole.notes == recognition.notes
+    assert whole.sessions.startswith("windows of ")
+    assert whole.sessions.endswith("another grouping: --key, --key-field or --window")
     zoned = found(['{"time": "2024-01-02T03:04:05+01:00", "message": "up"}'] * 9)
     assert len(zoned.notes) == 1
 

@@ -1,4 +1,4 @@
-"""Raw logs to compact records, as `prepare` and `detect` read them."""
+"""Raw logs to records, as `prepare` and `detect` read them."""
 
 import io
 import json

@@ -19,7 +19,7 @@ from logllm.model.encoder import MessageTokens
 from logllm.model.fast.light import Light
 from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM
-from logllm.sessions.message_table import MessageTable, Rows, rows_of
+from logllm.sessions.message_table import MessageTable, Rows, distinct, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
 Made = TypeVar("Made")
@@ -104,17 +104,17 @@ def model_stages(
         peak that they reached, and that peak each time it was measured.
     """
     sessions, messages = data
-    distinct = list({session.tobytes(): session for session in sessions}.values())
+    once = distinct(sessions).sessions
     tokenising = Watch()
     tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
     model, vectors = engine.model, engine.encode(tokens)
-    encoder, decoder = encoder_work(tokens), decoder_work(distinct, model.prompt)
+    encoder, decoder = encoder_work(tokens), decoder_work(once, model.prompt)
     encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
-    decoding = _again_and_again(lambda: engine.judge(distinct, vectors), times=DECODINGS)
+    decoding = _again_and_again(lambda: engine.judge(once, vectors), times=DECODINGS)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
         "encode": encoding.stage(encoder.flops(model.encoder.model), tokens=encoder.positions, messages=len(tokens)),
-        "decode": decoding.stage(decoder.flops(model.decoder.model), positions=decoder.positions, sessions=len(distinct)),
+        "decode": decoding.stage(decoder.flops(model.decoder.model), positions=decoder.positions, sessions=len(once)),
     }
     return stages, [*encoding.peaks, *decoding.peaks]
 
@@ -152,7 +152,7 @@ def saved(sessions: Sequence[Rows], messages: pl.Series, *, model: LogLLM | Ligh
     occurrences = int(np.sum([len(session) for session in sessions]))
     return {
         "sessions": len(sessions),
-        "distinct_sessions": len({session.tobytes() for session in sessions}),
+        "distinct_sessions": len(distinct(sessions).sessions),
         "messages": occurrences,
         "distinct_messages": len(messages),
         "positions": occurrences + around * len(sessions),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from logllm.config.prepare import PrepareSection
     from logllm.datasets.fetching import Source
     from logllm.datasets.public import Dataset
-    from logllm.datasets.settings import Chosen
+    from logllm.logs.archives import Bytes
 
 _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
@@ -75,25 +75,31 @@ def prepare(
 ) -> None:
     """Read, mask, group and split a log; its format is found unless it is named."""
     from logllm.datasets.prepare import prepare as run
-    from logllm.datasets.settings import grouping, mask_rules
+    from logllm.datasets.settings import mask_rules, session_options
+    from logllm.datasets.sources import second_log
     from logllm.logs.redaction import redacted_errors
 
-    fields = {"message": message, "time": time, "time_format": time_format and [time_format], "label": label}
     overrides = {
-        "format": {**fields, "normal": normal, "encoding": encoding},
-        "sessions": {**grouping(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
+        "format": {
+            "message": message,
+            "time": time,
+            "time_format": time_format and [time_format],
+            "label": label,
+            "normal": normal,
+            "encoding": encoding,
+        },
+        "sessions": {**session_options(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
         "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
         "prepare": {"redact": redact},
     }
-    chosen = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
-    log: dict[str, Any] = (
-        {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, chosen.settings, labels=labels, yes=yes, force=force)
-    )
-    inputs = log | _second(test_raw or log.get("test_raw"), dataset, chosen.settings, labels=test_labels, normal=normal)
+    settings, stdin = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
+    log: dict[str, Any] = {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
+    inputs = log | second_log(test_raw or [], dataset, labels=test_labels)
+    inputs |= _test_format(inputs.get("test_raw"), settings, normal=normal if test_raw else None)
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
-        manifest = run(out=out, settings=chosen.settings, force=force, progress=bar, stdin=chosen.stdin, **inputs)
+        manifest = run(out=out, settings=settings, force=force, progress=bar, stdin=stdin, **inputs)
     if as_json:
         emit(manifest)
     _summary(manifest, out, seconds=clock.perf_counter() - started)
@@ -101,18 +107,24 @@ def prepare(
 
 def _chosen(
     format: str | None, dataset: str | None, raw: list[str] | None, *, recipe: str | None, overrides: dict[str, dict[str, Any]]
-) -> "Chosen":
-    """How to prepare, with a word on what was found out about the log."""
+) -> "tuple[PrepareSection, Bytes | None]":
+    """How to prepare, said before it is checked, and standard input where some of it had to be read to find the format."""
     from logllm.datasets.public import CATALOG
-    from logllm.datasets.settings import settings_for
+    from logllm.datasets.settings import choose, suited
     from logllm.datasets.sources import format_of
+    from logllm.formats.recognition import AUTO
     from logllm.logs.redaction import redact_text
 
     recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
-    chosen = settings_for(format or format_of(dataset), raw, recipe=recipe, overrides=overrides, today=datetime.now(UTC).date())
-    for sentence in chosen.notes:
-        note(redact_text(sentence) if chosen.settings.redact else sentence)
-    return chosen
+    name = format or format_of(dataset)
+    if name not in (None, AUTO):
+        return choose(name, recipe=recipe, overrides=overrides), None
+    if raw is None:
+        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
+    log = suited(raw, today=datetime.now(UTC).date())
+    for sentence in log.notes if recipe or any(overrides["sessions"].values()) else (*log.notes, log.sessions):
+        note(redact_text(sentence) if overrides["prepare"]["redact"] else sentence)
+    return choose(log.format, recipe=recipe, overrides=overrides), log.stdin
 
 
 def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:
@@ -147,19 +159,16 @@ def _fetched(public: "Dataset", *, yes: bool) -> "Source":
     return source
 
 
-def _second(
-    raw: list[str] | None, name: str | None, settings: "PrepareSection", *, labels: Path | None, normal: list[str] | None
-) -> dict[str, Any]:
-    """A log of its own that is the test part, its format said where it is another than the train log's."""
-    from logllm.datasets.sources import second_format, second_log
+def _test_format(raw: "list[str | Path] | None", settings: "PrepareSection", *, normal: list[str] | None) -> dict[str, Any]:
+    """The format of a test log, said where it is another than the train log's."""
+    from logllm.datasets.sources import second_format
 
-    inputs = second_log(raw or [], name, labels=labels)
-    if not inputs:
+    if raw is None:
         return {}
-    described = second_format(inputs["test_raw"], settings, normal=normal, today=datetime.now(UTC).date())
+    described = second_format(raw, settings, normal=normal, today=datetime.now(UTC).date())
     if described is not None and described != settings.format:
         note(f"--test-raw is read by another format than --raw: {described.name}, its message in {described.message}")
-    return inputs | {"test_format": described}
+    return {"test_format": described}
 
 
 def _ask(public: "Dataset", *, yes: bool) -> None:

@@ -86,7 +86,7 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
     return Grouped(sessions, counts, pieces[0].height if cut else None)
 
 
-def described(name: str, reader: Reader) -> dict[str, Any]:
+def file_entry(name: str, reader: Reader) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
     return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
 
@@ -113,9 +113,9 @@ def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
 
 def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """All sessions of the records."""
-    grouping = Sessionizer(settings.sessions)
-    pieces = [grouping.push(records) for records in batches]
-    return [grouping], [*pieces, grouping.flush()]
+    sessionizer = Sessionizer(settings.sessions)
+    pieces = [sessionizer.push(records) for records in batches]
+    return [sessionizer], [*pieces, sessionizer.flush()]
 
 
 def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
@@ -124,8 +124,8 @@ def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection
     cut = records.height - number_of(records.height, settings.split.test)
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
     pieces = []
-    for grouping, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
-        pieces.append(pl.concat([grouping.push(piece), grouping.flush()]))
+    for sessionizer, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
+        pieces.append(pl.concat([sessionizer.push(piece), sessionizer.flush()]))
     return sessionizers, pieces
 
 

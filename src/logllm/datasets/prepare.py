@@ -12,10 +12,10 @@ from logllm import __version__
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing
-from logllm.datasets.one_log import Grouped, RawLog, described, grouped
+from logllm.datasets.one_log import Grouped, RawLog, file_entry, grouped
 from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
 from logllm.datasets.public import compared, differences
-from logllm.datasets.settings import reading
+from logllm.datasets.settings import for_format
 from logllm.datasets.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes
@@ -102,7 +102,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "settings": settings.model_dump(mode="json"),
     }
     for name, (log, _), reader in zip(("", "test_"), logs, readers, strict=False):
-        files = [described(each, reader) for each in (*log.names, *([str(log.labels)] if log.labels else []))]
+        files = [file_entry(each, reader) for each in (*log.names, *([str(log.labels)] if log.labels else []))]
         manifest |= {f"{name}raw": files[: len(log.names)], f"{name}labels": files[-1] if log.labels else None}
     if len(logs) > 1:
         manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
@@ -123,7 +123,7 @@ def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSecti
     logs = [(RawLog(named_files(raw), options.get("labels")), settings)]
     if test := options.get("test_raw"):
         described = options.get("test_format") or settings.format
-        logs.append((RawLog(named_files(test), options.get("test_labels")), reading(settings, described)))
+        logs.append((RawLog(named_files(test), options.get("test_labels")), for_format(settings, described)))
     return logs
 
 

@@ -6,8 +6,6 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection, SplitSection
@@ -15,7 +13,7 @@ from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.formats.description import load_format
-from logllm.formats.recognition import AUTO, recognise
+from logllm.formats.recognition import recognise
 from logllm.logs.archives import Bytes
 from logllm.logs.first_lines import first_lines
 from logllm.logs.joining import whole_rows
@@ -42,12 +40,12 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
             "name a format: `logllm prepare hdfs ...`, or --format with a built-in one or a TOML file (`logllm show formats`)"
         )
     described = name if isinstance(name, FormatSection) else load_format(name)
-    advised = Recipe.load(recipe).data if recipe is not None else None
+    recipe_data = Recipe.load(recipe).data if recipe is not None else None
     said = _said(overrides["format"])
     described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
     described = meaning_normal(described, said.get("normal"), field="label" in said)
-    sessions = advised.sessions if advised and advised.sessions else described.sessions
-    split = advised.split if advised and advised.split else SplitSection(by=described.split)
+    sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions
+    split = recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
     return PrepareSection(
         format=described,
         mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
@@ -57,7 +55,7 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
     )
 
 
-class Proposed(NamedTuple):
+class Suited(NamedTuple):
     """A format that was recognised, and the sessions that suit the log."""
 
     format: FormatSection
@@ -66,59 +64,27 @@ class Proposed(NamedTuple):
     """What a person should know of the format, a sentence each."""
     sessions: str
     """Why the sessions are what they are."""
+    stdin: Bytes | None
+    """What `-` reads from now on; none: nothing of it has been read."""
 
 
-def proposed(text: pl.Series, *, today: date, lines: int | None) -> Proposed:
-    """The format of a log that nobody has said anything about, and sessions for it.
+def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = None) -> Suited:
+    """The format of a log that nobody has said anything about, and sessions for it, by its first lines.
 
     Args:
-        text: Its first lines, some thousand.
-        today: Gives times without a year theirs.
-        lines: How many lines the whole log has, where that is known: short logs get shorter windows.
+        sources: files, globs or `-`.
+        today: gives times without a year theirs.
+        stdin: what `-` reads; none: the process's standard input.
+
+    Raises:
+        DataError: the log cannot be read.
     """
+    text, stdin, lines = first_lines(sources, stdin=stdin)
     recognition = recognise(text, today=today)
     rows, described = whole_rows(text, recognition.format)
     proposal = propose(sample_fields(rows, described), described, lines=lines)
-    suited = recognition.format.model_copy(update={"sessions": proposal.sessions})
-    return Proposed(suited, recognition.notes, f"{proposal.reason}; another grouping: --key, --key-field or --window")
-
-
-class Chosen(NamedTuple):
-    """How a log is to be prepared."""
-
-    settings: PrepareSection
-    """Format, masks, sessions and split."""
-    stdin: Bytes | None
-    """What `-` reads from now on; none: nothing of it has been read."""
-    notes: tuple[str, ...]
-    """What a person should know of it, a sentence each."""
-
-
-def settings_for(
-    name: str | None, raw: Sequence[str | Path] | None, *, recipe: str | None, overrides: Mapping[str, Options], today: date
-) -> Chosen:
-    """Settings for a log, by the format that is named or, where none is, by the one that fits its first lines.
-
-    Args:
-        name: a format, as `choose` takes it, or `auto`.
-        raw: files, globs or `-`; none: a data set of the format's name.
-        recipe: as `choose`.
-        overrides: as `choose`.
-        today: gives times without a year theirs.
-
-    Raises:
-        RecipeError: neither a log nor a format is named, or settings that do not fit.
-        DataError: the log cannot be read.
-    """
-    if name not in (None, AUTO):
-        return Chosen(choose(name, recipe=recipe, overrides=overrides), None, ())
-    if raw is None:
-        raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
-    text, stdin, lines = first_lines(raw)
-    suited = proposed(text, today=today, lines=lines)
-    grouped = recipe is not None or any(value is not None for value in overrides["sessions"].values())
-    notes = suited.notes if grouped else (*suited.notes, suited.sessions)
-    return Chosen(choose(suited.format, recipe=recipe, overrides=overrides), stdin, notes)
+    sessions = f"{proposal.reason}; another grouping: --key, --key-field or --window"
+    return Suited(recognition.format.model_copy(update={"sessions": proposal.sessions}), recognition.notes, sessions, stdin)
 
 
 def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
@@ -140,12 +106,12 @@ def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, fi
     return described
 
 
-def reading(settings: PrepareSection, described: FormatSection) -> PrepareSection:
+def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSection:
     r"""Settings for a log of another format: the same masks, and the same grouping with the key where the other format has it.
 
     >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
     >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
-    >>> reading(run, other).sessions.key_field, reading(run, other).sessions.long, reading(run, load_format("plain")).sessions.key_pattern
+    >>> for_format(run, other).sessions.key_field, for_format(run, other).sessions.long, for_format(run, load_format("plain")).sessions.key_pattern
     ('block', 'cut', 'blk_-?\\d+')
     """
     sessions, theirs = settings.sessions, described.sessions
@@ -154,10 +120,10 @@ def reading(settings: PrepareSection, described: FormatSection) -> PrepareSectio
     return settings.model_copy(update={"format": described, "sessions": sessions})
 
 
-def grouping(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
+def session_options(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
     """Session settings from the way people say them: `100` records, `5m` of time, a key.
 
-    >>> grouping(window="5m", step="60s", key=None, key_field=None)
+    >>> session_options(window="5m", step="60s", key=None, key_field=None)
     {'by': 'time', 'size': 300, 'step': 60}
 
     Raises:

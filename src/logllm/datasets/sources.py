@@ -26,9 +26,10 @@ def format_of(name: str | None) -> str | None:
 
 
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:
-    """The log to train on of a data set that comes with logllm, and the name of the one to test on."""
+    """The log to train on of a data set that comes with logllm, and the one to test on."""
     train, test, *_ = ours.logs
-    return {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about(), "test_raw": [test]}
+    to_train = {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about()}
+    return to_train | {"test_raw": [ours.log(test)], "test_labels": ours.labels(test)}
 
 
 def public_inputs(dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection) -> Inputs:

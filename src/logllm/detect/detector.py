@@ -5,13 +5,14 @@ from contextlib import nullcontext
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
-from logllm.datasets.settings import reading
+from logllm.config.recipe import Recipe
+from logllm.datasets.settings import for_format
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
 from logllm.logs.archives import Bytes
@@ -31,21 +32,13 @@ class Detector:
     Attributes:
         run: the run.
         settings: how logs are read, masked and grouped: as the run's data was.
-        threshold: scores from here on are anomalous.
-        manifest: the run's manifest.
-        model: what verdicts call the run: its name and the first digits of what it has learnt.
-        recipe: the run's.
     """
 
-    def __init__(self, run: OpenedRun, *, settings: PrepareSection, cache: bool) -> None:
+    def __init__(self, run: OpenedRun, *, settings: PrepareSection, cached: bool) -> None:
         """Join a run with settings; `Detector.load` is the way from a folder."""
         self.run = run
         self.settings = settings
-        self.threshold = run.threshold
-        self.manifest = run.manifest
-        self.model = run.name
-        self.recipe = run.recipe
-        self._cache = cache
+        self._cached = cached
 
     @classmethod
     def load(  # noqa: PLR0913 - the library's front door: what is loaded, and all that may differ
@@ -82,11 +75,31 @@ class Detector:
         opened = OpenedRun.open(run, progress=progress, engine=engine, threshold=threshold, verify=verify)
         settings = PrepareSection.read(opened.manifest["data"]["prepare"], source="the run's manifest")
         if format is not None:
-            settings = reading(settings, format)
+            settings = for_format(settings, format)
         cached = cache and opened.recipe.detect.cache_sessions > 0
         if not cached:
             opened.method  # noqa: B018 - loads it
-        return cls(opened, settings=settings, cache=cached)
+        return cls(opened, settings=settings, cached=cached)
+
+    @property
+    def threshold(self) -> float:
+        """Scores from here on are anomalous."""
+        return self.run.threshold
+
+    @property
+    def model(self) -> str:
+        """What verdicts call the run: its name and the first digits of what it has learnt."""
+        return self.run.name
+
+    @property
+    def recipe(self) -> Recipe:
+        """The run's, with the engine that scores."""
+        return self.run.recipe
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The run's manifest."""
+        return self.run.manifest
 
     @property
     def method(self) -> Method:
@@ -164,11 +177,11 @@ class Detector:
         reader = Reader(
             self.settings,
             today=datetime.now(UTC).date(),
-            batch_lines=self.recipe.detect.read_lines,
+            batch_lines=self.run.recipe.detect.read_lines,
             stdin=stdin,
             redact=redact,
         )
-        return Reading(reader, names, run=self.run, cache=self._cache, progress=progress)
+        return Reading(reader, names, run=self.run, cached=self._cached, progress=progress)
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""

@@ -33,7 +33,7 @@ class Reading(Iterator[Verdict]):
         names: Sequence[str],
         *,
         run: OpenedRun,
-        cache: bool,
+        cached: bool,
         progress: Progress | None,
     ) -> None:
         """Nothing read yet.
@@ -42,7 +42,7 @@ class Reading(Iterator[Verdict]):
             reader: reads the log.
             names: the log's files, or `-`.
             run: scores, and says from which score on a session is anomalous.
-            cache: take scores from those kept on this machine, and keep new ones there.
+            cached: take scores from those kept on this machine, and keep new ones there.
             progress: told the bytes read and all there are (0: not known), then sessions scored and
                 all there are.
         """
@@ -51,7 +51,7 @@ class Reading(Iterator[Verdict]):
         self._reader = reader
         self._names = names
         self._run = run
-        self._cache = cache
+        self._cached = cached
         self._progress = progress
         self._table = MessageTable()
         self._frames = self._judged()
@@ -92,19 +92,19 @@ class Reading(Iterator[Verdict]):
 
     def _judged(self) -> Generator[pl.DataFrame]:
         """Verdict frames, as sessions close."""
-        grouping = Sessionizer(self._reader.settings.sessions)
+        sessionizer = Sessionizer(self._reader.settings.sessions)
         total = 0 if STDIN in self._names else input_bytes(self._names)
         faults: list[Exception] = []
-        with closing(self._run.cache()) if self._cache else nullcontext() as cache:
+        with closing(self._run.cache()) if self._cached else nullcontext() as cache:
             known = KnownScores(self._run.score, cache=cache)
             for batch in self._until_fault(faults):
-                closed = grouping.push(self._table.numbered(batch))
+                closed = sessionizer.push(self._table.numbered(batch))
                 if self._progress is not None:
                     self._progress(self._reader.bytes_read, total)
                 if closed.height:
                     yield self._verdict_frame(closed, known, progress=None)
-            last = grouping.flush()
-            for name, count in (*grouping.counts.items(), ("cut_messages", grouping.messages_cut)):
+            last = sessionizer.flush()
+            for name, count in (*sessionizer.counts.items(), ("cut_messages", sessionizer.messages_cut)):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 yield self._verdict_frame(last, known, progress=self._progress)
@@ -114,7 +114,7 @@ class Reading(Iterator[Verdict]):
     def _verdict_frame(self, sessions: pl.DataFrame, known: KnownScores, *, progress: Progress | None) -> pl.DataFrame:
         """Verdicts on some sessions, with their messages."""
         scores = known.of(sessions["messages"], self._table.messages, progress=progress)
-        if self._cache:
+        if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
         frame = to_frame(sessions, scores, threshold=self._run.threshold, model=self._run.name, files=self._reader.files)
         return frame.with_columns(sessions["messages"])

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from logllm.config.format import FormatSection
-from logllm.datasets.settings import proposed
+from logllm.datasets.settings import suited
 from logllm.errors import DataError
 from logllm.formats.description import load_format
 from logllm.formats.recognition import AUTO
 from logllm.logs.archives import Bytes
-from logllm.logs.first_lines import first_lines
 from logllm.logs.lines import STDIN
 from logllm.runs.manifest import SHIPPED, find_run, read_manifest, shipped_run
 
@@ -80,6 +79,5 @@ def _asked(format: str | None, logs: Sequence[str]) -> _Asked:
     """The format of some logs: the one that is named, or the one that fits their first lines."""
     if format is not None and format != AUTO:
         return _Asked(load_format(format), None, f"read as {format}")
-    text, stdin, lines = first_lines(logs)
-    found = proposed(text, today=datetime.now(UTC).date(), lines=lines)
-    return _Asked(found.format, stdin, "\n".join(found.notes))
+    log = suited(logs, today=datetime.now(UTC).date())
+    return _Asked(log.format, log.stdin, "\n".join(log.notes))

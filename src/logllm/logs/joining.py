@@ -50,7 +50,7 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
 
 
 def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Some lines of a log as `made_whole` gives them, without empty ones, and the format with the columns that they name."""
+    """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something."""
     if described.kind not in ("csv", "export"):
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     numbers = pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True)

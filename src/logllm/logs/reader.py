@@ -52,7 +52,7 @@ class Reader:
         self._redactor = Redactor() if redact or settings.redact else None
         self._records = 0
         self._with_records: set[int] = set()
-        self.tally = Tally(settings.format, redactor=self._redactor)
+        self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
         """What was read so far, and what was not."""
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""

@@ -61,8 +61,8 @@ class Parser:
 
     def parse(self, lines: Lines) -> Records:
         """Records of some lines, in their order; may run beside others."""
-        named = {"columns": lines.columns} if lines.columns else {}
-        fields = read_fields(lines.frame["text"], self._format.model_copy(update=named), key_field=self._key_field)
+        described = self._format.model_copy(update={"columns": lines.columns}) if lines.columns else self._format
+        fields = read_fields(lines.frame["text"], described, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
         frame = pl.select(
             line=lines.frame["line"],

@@ -1,5 +1,6 @@
 """What was read of a log and what was not: counts, the first rejects, and whether it is a log in its format at all."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -9,7 +10,7 @@ from logllm.counting import plural
 from logllm.errors import DataError
 from logllm.logs.lines import Lines
 from logllm.logs.records import Records
-from logllm.logs.redaction import Redactor, redact_text
+from logllm.logs.redaction import redact_text
 
 _NAMES = (
     *("lines", "rejected", "empty", "files_without_records", "rejected_alerts"),
@@ -32,12 +33,13 @@ class WrongFormat(DataError):
 class Tally:
     """Counts of what passes, batch by batch."""
 
-    def __init__(self, described: FormatSection, *, redactor: Redactor | None) -> None:
+    def __init__(self, described: FormatSection, *, named: Callable[[str], str], redact: bool) -> None:
         """Nothing read yet.
 
         Args:
             described: the format that the log is read by.
-            redactor: takes what is secret out of the rejects that are shown; none: they are shown as they are.
+            named: gives a file's name as it may be written.
+            redact: take what is secret out of the rejects that are shown.
         """
         self.counts = dict.fromkeys(_NAMES, 0)
         """Plain counts so far.
@@ -48,7 +50,8 @@ class Tally:
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
         self._described = described
-        self._redactor = redactor
+        self._named = named
+        self._redact = redact
         self._sample = pl.Series("text", [], dtype=pl.String)
 
     def add(self, lines: Lines, parsed: Records) -> None:
@@ -69,11 +72,9 @@ class Tally:
         if self._described.time is not None:
             self.counts["timeless"] += records["time"].null_count()
         for line, text, _ in written.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
-            name = Path(lines.file).name
-            if self._redactor is not None:
-                name = self._redactor.name(name)
+            if self._redact:
                 text = redact_text(text)  # before it is cut: half a secret is not recognised
-            self.first_rejects.append({"file": name, "line": line, "text": shortened(text)})
+            self.first_rejects.append({"file": self._named(Path(lines.file).name), "line": line, "text": shortened(text)})
 
     def check(self, files: list[str]) -> None:
         """Whether a log that has been read to its end is one in its format.
