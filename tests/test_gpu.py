@@ -70,7 +70,7 @@ def test_doubtful_scores_of_bf16_are_those_of_the_processor(tiny, sessions) -> N
 
 
 def test_a_run_trains_there_and_scores_the_same_on_both(tiny_recipe, tiny_data, tmp_path) -> None:
-    from logllm.training.train import train
+    from logllm.methods.train import train
 
     with memory_returns(within=64 * 2**20):  # cuBLAS keeps 32 MiB to work in
         train(tiny_recipe, tiny_data, out=tmp_path / "run")
