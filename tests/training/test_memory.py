@@ -112,7 +112,7 @@ def test_the_worst_batches_are_found(data, tiny_recipe) -> None:
         for each in data.micro_batches(order[start : start + section.batch], section, stage=0, step=step)
     ]
     assert len(decoder) * max(map(len, decoder)) == max(len(some) * max(map(len, some)) for some in every)
-    assert len(grow(tree)) == max(len(grow(some)) for some in every)
+    assert len(grow(tree).rows) == max(len(grow(some).rows) for some in every)
 
     def tokens(sessions) -> int:
         distinct = np.unique(np.concatenate(sessions))
