@@ -50,7 +50,11 @@ class Route(NamedTuple):
         """How many functions, how many modules they lie in, how often the reader changes to another file."""
         files = [step.file for step in self.steps]
         changes = sum(file != other for file, other in pairwise(files))
-        return {"functions": len(self.steps), "modules": len(set(files)), "changes_of_file": changes}
+        return {
+            "functions": len(self.steps),
+            "modules": len(set(files)),
+            "changes_of_file": changes,
+        }
 
     def shown(self) -> str:
         """A line a file, each time it is entered."""

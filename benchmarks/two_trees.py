@@ -1,7 +1,7 @@
 """Two checkouts side by side: how long the same commands take in each, one after the other in turn.
 
     python benchmarks/two_trees.py --before ../before --runs 7
-    python benchmarks/two_trees.py --before ../before --hdfs ../shared/data/hdfs --only prepare --only train
+    python benchmarks/two_trees.py --before ../before --hdfs ../shared/data/hdfs --only prepare
 
 `--before` is another checkout of this repository, such as `git worktree add ../before COMMIT` makes. Each command runs in a process of
 its own, with an empty folder to write to and without a cache of scores; times are medians, the ratio is that of the pairs' median.
@@ -37,7 +37,15 @@ def commands(tree: Path, hdfs: Path | None) -> dict[str, list[str]]:
     if hdfs is not None:
         labels = str(next(hdfs.glob("*label*.csv*")))
         lines = [str(path) for path in sorted(hdfs.glob("*.log*"))]
-        timed["prepare"] = ["prepare", "hdfs", *(part for line in lines for part in ("--raw", line)), "--labels", labels, "--out", "OUT"]
+        timed["prepare"] = [
+            "prepare",
+            "hdfs",
+            *(part for line in lines for part in ("--raw", line)),
+            "--labels",
+            labels,
+            "--out",
+            "OUT",
+        ]
     return timed
 
 
@@ -81,7 +89,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, required=True, help="another checkout")
     parser.add_argument("--runs", type=int, default=5, help="pairs of runs")
-    parser.add_argument("--hdfs", type=Path, help="folder of the HDFS sample, to prepare it instead of the set that comes with logllm")
+    parser.add_argument(
+        "--hdfs",
+        type=Path,
+        help="folder of the HDFS sample, to prepare it instead of the set that comes with logllm",
+    )
     parser.add_argument("--only", action="append", default=[], help="time this command alone; repeatable")
     arguments = parser.parse_args()
     results = side_by_side(arguments.before.resolve(), runs=arguments.runs, hdfs=arguments.hdfs, only=arguments.only)

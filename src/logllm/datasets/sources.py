@@ -28,14 +28,23 @@ def format_of(name: str | None) -> str | None:
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:
     """The log to train on of a data set that comes with logllm, and the one to test on."""
     train, test, *_ = ours.logs
-    to_train = {"raw": [ours.log(train)], "labels": labels or ours.labels(train), "source": ours.about()}
+    to_train = {
+        "raw": [ours.log(train)],
+        "labels": labels or ours.labels(train),
+        "source": ours.about(),
+    }
     return to_train | {"test_raw": [ours.log(test)], "test_labels": ours.labels(test)}
 
 
 def public_inputs(dataset: Dataset, source: Source, *, labels: Path | None, settings: PrepareSection) -> Inputs:
     """The log of a public data set, to be compared with the paper's counts where it is prepared as the paper did."""
     paper = dataset.paper if settings == paper_settings(dataset) else None
-    return {"raw": [source.log], "labels": labels or source.labels, "source": source.about, "paper": paper}
+    return {
+        "raw": [source.log],
+        "labels": labels or source.labels,
+        "source": source.about,
+        "paper": paper,
+    }
 
 
 def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) -> Inputs:
@@ -58,7 +67,11 @@ def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) ->
 
 
 def second_format(
-    logs: Sequence[str | Path], settings: PrepareSection, *, normal: Sequence[str] | None, today: date
+    logs: Sequence[str | Path],
+    settings: PrepareSection,
+    *,
+    normal: Sequence[str] | None,
+    today: date,
 ) -> FormatSection | None:
     """The format to read such a log by: the first log's where it fits, else its own; none where it can be read only once.
 

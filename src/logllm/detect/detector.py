@@ -72,8 +72,15 @@ class Detector:
                 the field), or the engine may not serve it.
             RecipeError: there is no such engine, or a threshold that is none.
         """
-        opened = OpenedRun.open(run, progress=progress, engine=engine, threshold=threshold, verify=verify)
-        settings = PrepareSection.read(opened.manifest["data"]["prepare"], source="the run's manifest")
+        opened = OpenedRun.open(
+            run,
+            progress=progress,
+            engine=engine,
+            threshold=threshold,
+            verify=verify,
+        )
+        prepared = opened.manifest["data"]["prepare"]
+        settings = PrepareSection.read(prepared, source="the run's manifest")
         if format is not None:
             settings = for_format(settings, format)
         cached = cache and opened.recipe.detect.cache_sessions > 0
@@ -110,7 +117,13 @@ class Detector:
         """
         return self.run.method
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """How anomalous sessions are, in [0, 1], (b,).
 
         Args:
@@ -186,4 +199,5 @@ class Detector:
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""
         for line in lines:
-            yield f"{line.rstrip(chr(10))}\n".encode(self.settings.format.encoding, errors="replace")
+            ended = line.rstrip("\n") + "\n"
+            yield ended.encode(self.settings.format.encoding, errors="replace")

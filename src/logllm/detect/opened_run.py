@@ -1,4 +1,4 @@
-"""A run at work: verified, its settings as they are wanted, its method loaded when it is first needed."""
+"""A run at work: verified, its settings as wanted, its method loaded when it is first needed."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,7 +31,14 @@ class OpenedRun:
         recipe: the run's, with the engine that will score.
     """
 
-    def __init__(self, folder: Path, *, recipe: Recipe, manifest: dict[str, Any], workplace: Workplace) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        recipe: Recipe,
+        manifest: dict[str, Any],
+        workplace: Workplace,
+    ) -> None:
         """A verified run whose method is not loaded; `open` is the way from a folder."""
         self.recipe = recipe
         self.manifest = manifest
@@ -63,7 +70,8 @@ class OpenedRun:
         folder = find_run(run)
         manifest = verified(folder, full=verify)
         recipe = read_recipe(folder)
-        # The engine: the recipe's unless another is asked for, and exact where rounding may not or does not help.
+        # The engine: the recipe's unless another is asked for, and exact where rounding may not be
+        # or does not help.
         settings = {**recipe.detect.model_dump(), "engine": engine or recipe.detect.engine}
         detect = DetectSection.read(settings, source="detect")
         if settled(detect.engine, manifest) == "exact":
@@ -75,7 +83,12 @@ class OpenedRun:
             threshold=manifest["threshold"]["value"] if threshold is None else threshold,
             report=progress,
         )
-        return cls(folder, recipe=recipe.model_copy(update={"detect": detect}), manifest=manifest, workplace=workplace)
+        return cls(
+            folder,
+            recipe=recipe.model_copy(update={"detect": detect}),
+            manifest=manifest,
+            workplace=workplace,
+        )
 
     @property
     def method(self) -> Method:
@@ -95,7 +108,13 @@ class OpenedRun:
                 self._method = method
         return self._method
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """How anomalous sessions are, in [0, 1], (b,); see `Method.score`."""
         return self.method.score(sessions, messages, progress=progress)
 

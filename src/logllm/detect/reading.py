@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from itertools import chain
 from types import TracebackType
 from typing import Self
 
@@ -55,7 +56,8 @@ class Reading(Iterator[Verdict]):
         self._progress = progress
         self._table = MessageTable()
         self._frames = self._judged()
-        self._verdicts = (verdict for frame in self.frames() for verdict in verdicts(frame.drop("messages")))
+        each = (verdicts(frame.drop("messages")) for frame in self.frames())
+        self._verdicts = chain.from_iterable(each)
 
     @property
     def rejects(self) -> list[dict[str, object]]:
@@ -87,7 +89,8 @@ class Reading(Iterator[Verdict]):
     def close(self) -> None:
         """Read no further."""
         self._reader.close()
-        if not getattr(self._frames, "gi_running", False):  # closed by another thread, it ends when its read does
+        # Closed by another thread, it ends when its read does.
+        if not getattr(self._frames, "gi_running", False):
             self._frames.close()
 
     def _judged(self) -> Generator[pl.DataFrame]:
@@ -104,23 +107,42 @@ class Reading(Iterator[Verdict]):
                 if closed.height:
                     yield self._verdict_frame(closed, known, progress=None)
             last = sessionizer.flush()
-            for name, count in (*sessionizer.counts.items(), ("cut_messages", sessionizer.messages_cut)):
+            for name, count in (
+                *sessionizer.counts.items(),
+                ("cut_messages", sessionizer.messages_cut),
+            ):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 yield self._verdict_frame(last, known, progress=self._progress)
         if faults:
             raise faults[0]
 
-    def _verdict_frame(self, sessions: pl.DataFrame, known: KnownScores, *, progress: Progress | None) -> pl.DataFrame:
+    def _verdict_frame(
+        self,
+        sessions: pl.DataFrame,
+        known: KnownScores,
+        *,
+        progress: Progress | None,
+    ) -> pl.DataFrame:
         """Verdicts on some sessions, with their messages."""
         scores = known.of(sessions["messages"], self._table.messages, progress=progress)
         if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
-        frame = to_frame(sessions, scores, threshold=self._run.threshold, model=self._run.name, files=self._reader.files)
+        frame = to_frame(
+            sessions,
+            scores,
+            threshold=self._run.threshold,
+            model=self._run.name,
+            files=self._reader.files,
+        )
         return frame.with_columns(sessions["messages"])
 
     def _until_fault(self, faults: list[Exception]) -> Iterator[pl.DataFrame]:
-        """The records before the input ends in a fault, which is noted; what says that these are no records at all is raised."""
+        """The records before the input ends in a fault, which is noted.
+
+        Raises:
+            DataError: these are no records at all.
+        """
         try:
             yield from self._reader.read(self._names)
         except CutOff as exc:

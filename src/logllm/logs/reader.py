@@ -27,7 +27,13 @@ class Reader:
     """Records of a log, masked, a frame a batch of lines."""
 
     def __init__(
-        self, settings: PrepareSection, *, today: date, batch_lines: int = 100_000, stdin: Bytes | None = None, redact: bool = False
+        self,
+        settings: PrepareSection,
+        *,
+        today: date,
+        batch_lines: int = 100_000,
+        stdin: Bytes | None = None,
+        redact: bool = False,
     ) -> None:
         """Check the settings.
 
@@ -36,8 +42,9 @@ class Reader:
             today: Gives times without a year theirs.
             batch_lines: Most lines read at once.
             stdin: What `-` reads; none: the process's standard input.
-            redact: Nothing secret in keys, rejects, names of files and errors, though the settings do not ask for it; messages stay
-                as they are, since a model must read what it was trained on.
+            redact: Nothing secret in keys, rejects, names of files and errors, though the settings do
+                not ask for it; messages stay as they are, since a model must read what it was
+                trained on.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
@@ -63,10 +70,13 @@ class Reader:
         rules(settings.mask)
 
     def read(self, sources: Sequence[str | Path]) -> Iterator[pl.DataFrame]:
-        """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines; consecutive calls go on counting.
+        """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines.
+
+        Consecutive calls go on counting.
 
         Raises:
-            DataError: an input cannot be read, holds no lines, or is mostly not in the format (`WrongFormat`).
+            WrongFormat: most lines are not in the format.
+            DataError: an input cannot be read, or holds no lines.
         """
         with redacted_errors() if self._redactor else nullcontext():
             earlier = len(self.files)
@@ -90,13 +100,20 @@ class Reader:
         return self._redactor.name(name) if self._redactor else name
 
     def keyed(self, keys: pl.Series) -> pl.Series:
-        """Keys of sessions, or lists of them, as they may be written: the same key always gives the same."""
-        return self._redactor.names(keys, field=self.settings.sessions.key_field) if self._redactor else keys
+        """Keys of sessions, or lists of them, as they may be written: equal ones stay equal."""
+        if self._redactor is None:
+            return keys
+        return self._redactor.names(keys, field=self.settings.sessions.key_field)
 
     def _parsed(self, names: Sequence[str]) -> Iterator[tuple[Lines, Records]]:
         """Every batch of some files with its records, masked."""
         described = self.settings.format
-        batches = read_lines(names, encoding=described.encoding, batch_lines=self._batch_lines, stdin=self._stdin)
+        batches = read_lines(
+            names,
+            encoding=described.encoding,
+            batch_lines=self._batch_lines,
+            stdin=self._stdin,
+        )
         whole = made_whole(batches, described, counts=self.tally.counts)
         if (pattern := described.continuation) is None:
             yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
@@ -107,9 +124,9 @@ class Reader:
             yield lines, self._masked(records)
 
     def _masked(self, parsed: Records) -> Records:
-        """Records with their messages masked, redacted before where that is asked for; may run beside others.
+        """Records with their messages masked, redacted before where that is asked for.
 
-        Where few messages are distinct only those are worked on.
+        May run beside others. Where few messages are distinct only those are worked on.
         """
         messages = parsed.records["message"]
         many = messages.head(_FEW).n_unique() * 2 > min(_FEW, len(messages))
@@ -139,10 +156,14 @@ class Reader:
         ).select(RECORDS.keys())
 
 
-def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterator[tuple[Lines, Records]]:
-    """Batches with what is made of them, in order; Polars lets two be worked on while the next is read.
+def ahead(
+    work: Callable[[Lines], Records],
+    batches: Iterable[Lines],
+) -> Iterator[tuple[Lines, Records]]:
+    """Batches with what is made of them, in order; two are worked on while the next is read.
 
-    Where the source pauses nothing is held back for the next batch, and what came before a fault comes before it here too.
+    Where the source pauses nothing is held back for the next batch, and what came before a fault
+    comes before it here too.
     """
     waiting: deque[tuple[Lines, Future[Records]]] = deque()
     source, more = iter(batches), True
@@ -155,7 +176,7 @@ def ahead(work: Callable[[Lines], Records], batches: Iterable[Lines]) -> Iterato
                     lines = next(source)
                 except StopIteration:
                     more = False
-                except Exception as exc:  # noqa: BLE001 - whatever it is, it is raised when all before it has been given
+                except Exception as exc:  # noqa: BLE001 - raised when all before it has been given
                     more, fault = False, exc
                 else:
                     waiting.append((lines, pool.submit(work, lines)))

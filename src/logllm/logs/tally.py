@@ -1,4 +1,4 @@
-"""What was read of a log and what was not: counts, the first rejects, and whether it is a log in its format at all."""
+"""What was read of a log and what was not: counts, the first rejects, and whether it is one at all."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -33,7 +33,13 @@ class WrongFormat(DataError):
 class Tally:
     """Counts of what passes, batch by batch."""
 
-    def __init__(self, described: FormatSection, *, named: Callable[[str], str], redact: bool) -> None:
+    def __init__(
+        self,
+        described: FormatSection,
+        *,
+        named: Callable[[str], str],
+        redact: bool,
+    ) -> None:
         """Nothing read yet.
 
         Args:
@@ -44,8 +50,8 @@ class Tally:
         self.counts = dict.fromkeys(_NAMES, 0)
         """Plain counts so far.
 
-        `timeless` are records of a format with times that have none, `empty` rejects that hold nothing, `continued` lines that joined
-        the one before.
+        `timeless` are records of a format with times that have none, `empty` rejects that hold
+        nothing, `continued` lines that joined the one before.
         """
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""
@@ -63,7 +69,9 @@ class Tally:
         self.counts["replaced_characters"] += lines.replaced
         self.counts["cut_lines"] += lines.cut
         # The lines of a row of CSV that did not parse are so many rejects, and continue nothing.
-        joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0) if self._described.kind == "csv" else 0
+        joined = 0
+        if self._described.kind == "csv":
+            joined = int(rejects["text"].str.count_matches("\n", literal=True).sum() or 0)
         self.counts["rejected"] += rejects.height + joined
         self.counts["continued"] -= joined
         written = rejects.filter(pl.col("text").str.contains(r"\S"))
@@ -74,7 +82,8 @@ class Tally:
         for line, text, _ in written.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
             if self._redact:
                 text = redact_text(text)  # before it is cut: half a secret is not recognised
-            self.first_rejects.append({"file": self._named(Path(lines.file).name), "line": line, "text": shortened(text)})
+            file = self._named(Path(lines.file).name)
+            self.first_rejects.append({"file": file, "line": line, "text": shortened(text)})
 
     def check(self, files: list[str]) -> None:
         """Whether a log that has been read to its end is one in its format.
@@ -90,10 +99,10 @@ class Tally:
             raise DataError(f"{', '.join(files)} holds empty lines only")
         if 2 * rejected <= lines:
             return
-        first = self.first_rejects[0]
+        first, are = self.first_rejects[0], "is" if rejected == 1 else "are"
         fault = WrongFormat(
-            f"{rejected:,} of {plural(lines, 'line')} {'is' if rejected == 1 else 'are'} not in the format {self._described.name}, "
-            f"such as line {first['line']} of {first['file']}: {first['text']}"
+            f"{rejected:,} of {plural(lines, 'line')} {are} not in the format "
+            f"{self._described.name}, such as line {first['line']} of {first['file']}: {first['text']}"
         )
         fault.sample, fault.described = self._sample, self._described
         raise fault
@@ -106,4 +115,5 @@ def shortened(text: str) -> str:
     'a b�[2J'
     """
     shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
-    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "\ufffd" for letter in shown)
+    spaced = (" " if letter.isspace() else letter for letter in shown)
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in spaced)

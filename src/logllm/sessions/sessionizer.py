@@ -27,33 +27,42 @@ SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of sessions.
 
-`part` counts from 1 and is 1 where a session was not divided; `lines`, `files` and `item_anomalous` go with `messages`; `closed` is
-`early` for a key session that could have gone on; `first` and `last` are record numbers.
+`part` counts from 1 and is 1 where a session was not divided; `lines`, `files` and `item_anomalous`
+go with `messages`; `closed` is `early` for a key session that could have gone on; `first` and
+`last` are record numbers.
 """
 
 
 class Kind(Protocol):
-    """A kind of session: says which records are one. Any division of the records into frames gives the same sessions."""
+    """A kind of session: says which records are one.
+
+    Any division of the records into frames gives the same sessions.
+    """
 
     counts: dict[str, int]
-    """Records that are in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
+    """Records in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
-        """Rows of the sessions that close with these records, in the order in which they close; none: no session does.
+        """Rows of the sessions that close with these records, in the order in which they close.
 
         Args:
             records: of `logllm.sessions.message_table.NUMBERED`.
 
         Returns:
-            The records' columns, `group` (any type), `session` (text, the same throughout a group), and where a session could have
-            gone on `closed`, what its `closed` says.
+            The records' columns, `group` (any type), `session` (text, the same throughout a group),
+            and where a session could have gone on `closed`, what its `closed` says. None where no
+            session closes.
         """
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """Rows of the sessions still open, all of them or those idle since `before`."""
 
 
-_KINDS: Mapping[str, Callable[[SessionSection], Kind]] = {"key": KeySessions, "count": CountWindows, "time": TimeWindows}
+_KINDS: Mapping[str, Callable[[SessionSection], Kind]] = {
+    "key": KeySessions,
+    "count": CountWindows,
+    "time": TimeWindows,
+}
 """A kind by its name in `SessionSection.by`."""
 
 
@@ -61,8 +70,9 @@ class Sessionizer:
     """Numbered records in, sessions out, the long ones cut or divided.
 
     >>> from logllm.sessions.message_table import NUMBERED
-    >>> records = pl.DataFrame({"record": [1, 2, 3], "file": 0, "line": [1, 2, 4], "time": None, "keys": [[], [], []],
-    ...     "message": [7, 7, 8], "anomalous": [False, True, False]}, schema=NUMBERED)
+    >>> columns = {"record": [1, 2, 3], "line": [1, 2, 4], "message": [7, 7, 8], "keys": [[], [], []]}
+    >>> rest = {"file": 0, "time": None, "anomalous": False}
+    >>> records = pl.DataFrame(columns | rest).select(NUMBERED.keys()).cast(NUMBERED)
     >>> windows = Sessionizer(SessionSection(by="count", size=2))
     >>> windows.push(records)["session"].to_list(), windows.flush()["lines"].to_list()
     (['2@1'], [[4]])
@@ -74,7 +84,7 @@ class Sessionizer:
         self._most = settings.max_messages
         self._split = settings.long == "split"
         self.counts = self._kind.counts
-        """Records that are in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
+        """Records in no session, by what they lack: `keyless`, `late`; and sessions `closed_early`."""
         self.long = 0
         """Sessions longer than `max_messages` so far."""
         self.messages_cut = 0
@@ -89,7 +99,10 @@ class Sessionizer:
         return self._sessions(self._kind.flush(before))
 
     def _sessions(self, rows: pl.DataFrame | None) -> pl.DataFrame:
-        """One session a group, in the order in which groups first appear; a session's records stay in the order of the rows."""
+        """One session a group, in the order in which groups first appear.
+
+        A session's records stay in the order of the rows.
+        """
         if rows is None or not rows.height:
             return pl.DataFrame(schema=SESSIONS)
         frame = _aggregated(rows, ["group"])
@@ -101,10 +114,12 @@ class Sessionizer:
             frame = _aggregated(rows.with_columns(part=place // self._most + 1), ["group", "part"])
         elif len(long):
             self.messages_cut += int(long.sum()) - self._most * len(long)
-            frame = frame.with_columns(pl.col("messages", "lines", "files", "item_anomalous").list.head(self._most))
+            lists = pl.col("messages", "lines", "files", "item_anomalous")
+            frame = frame.with_columns(lists.list.head(self._most))
         part = pl.col("part") if "part" in frame.columns else pl.lit(1)
+        piece = pl.format("{}#{}", "session", part)
         return frame.select(
-            session=pl.when(part > 1).then(pl.format("{}#{}", "session", part)).otherwise("session"),
+            session=pl.when(part > 1).then(piece).otherwise("session"),
             part=part,
             messages="messages",
             lines="lines",
