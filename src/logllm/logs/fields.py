@@ -134,11 +134,12 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
 
 
-def _names(described: FormatSection, key_field: str | None) -> list[str]:
+@cache
+def _names(described: FormatSection, key_field: str | None) -> tuple[str, ...]:
     """Names of the fields to read."""
     named: tuple[str | None, ...] = (described.message, described.time, described.label, key_field, described.severity)
     named = (*named, *(name for _, name in (*described.tail, *described.parts)))
-    return [name for name in named if name is not None]
+    return tuple(name for name in named if name is not None)
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
