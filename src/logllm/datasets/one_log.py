@@ -15,7 +15,6 @@ from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
 from logllm.logs.first_lines import read_again
-from logllm.logs.lines import STDIN, input_bytes
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
 from logllm.progress import Progress
@@ -64,7 +63,7 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
         raise DataError(
             f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make one of them, or label sessions"
         )
-    records = _reported(reader, log.names, progress=progress)
+    records = _advised(reader, log.names, progress=progress)
     if marks is not None:
         records = marks.given(records, reader)
     batches = map(messages.numbered, records)
@@ -91,14 +90,10 @@ def file_entry(name: str, reader: Reader) -> dict[str, Any]:
     return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
 
 
-def _reported(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
-    """The reader's records, with its progress told."""
-    total = 0 if STDIN in names else input_bytes(names)
+def _advised(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+    """The reader's records; where they are in another format, the error says in which."""
     try:
-        for records in reader.read(names):
-            if progress is not None:
-                progress(reader.bytes_read, total)
-            yield records
+        yield from reader.read(names, progress=progress)
     except WrongFormat as exc:
         raise advised(exc, today=reader.today) from None
 

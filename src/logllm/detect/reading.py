@@ -13,7 +13,7 @@ from logllm.detect.opened_run import OpenedRun
 from logllm.detect.verdict import Verdict, to_frame, verdicts
 from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised
-from logllm.logs.lines import STDIN, CutOff, input_bytes
+from logllm.logs.lines import CutOff
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
 from logllm.progress import Progress
@@ -96,14 +96,11 @@ class Reading(Iterator[Verdict]):
     def _judged(self) -> Generator[pl.DataFrame]:
         """Verdict frames, as sessions close."""
         sessionizer = Sessionizer(self._reader.settings.sessions)
-        total = 0 if STDIN in self._names else input_bytes(self._names)
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
             known = KnownScores(self._run.score, cache=cache)
             for batch in self._until_fault(faults):
                 closed = sessionizer.push(self._table.numbered(batch))
-                if self._progress is not None:
-                    self._progress(self._reader.bytes_read, total)
                 if closed.height:
                     yield self._verdict_frame(closed, known, progress=None)
             last = sessionizer.flush()
@@ -144,7 +141,7 @@ class Reading(Iterator[Verdict]):
             DataError: these are no records at all.
         """
         try:
-            yield from self._reader.read(self._names)
+            yield from self._reader.read(self._names, progress=self._progress)
         except CutOff as exc:
             faults.append(exc)
         except WrongFormat as exc:

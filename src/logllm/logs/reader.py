@@ -13,11 +13,12 @@ from logllm.config.prepare import PrepareSection
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
 from logllm.logs.joining import Continuations, by_file, made_whole
-from logllm.logs.lines import Lines, named_files, read_lines
+from logllm.logs.lines import STDIN, Lines, input_bytes, named_files, read_lines
 from logllm.logs.masking import mask, rules
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
+from logllm.progress import Progress
 
 _AT_ONCE = 2
 _FEW = 1000
@@ -65,14 +66,22 @@ class Reader:
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
-        self.bytes_read = 0
-        """Bytes read so far of all inputs, compressed ones counted compressed."""
         rules(settings.mask)
 
-    def read(self, sources: Sequence[str | Path]) -> Iterator[pl.DataFrame]:
+    def read(
+        self,
+        sources: Sequence[str | Path],
+        *,
+        progress: Progress | None = None,
+    ) -> Iterator[pl.DataFrame]:
         """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines.
 
         Consecutive calls go on counting.
+
+        Args:
+            sources: Files, globs, or `-` for standard input, read one after the other.
+            progress: Told the bytes read so far, compressed ones counted compressed, and those
+                there are (0: not known).
 
         Raises:
             WrongFormat: most lines are not in the format.
@@ -82,10 +91,12 @@ class Reader:
             earlier = len(self.files)
             names = named_files(sources)
             self.files += map(self.named, names)
+            total = 0 if STDIN in names else input_bytes(names)
             for lines, parsed in self._parsed(names):
                 self.tally.add(lines, parsed)
-                self.bytes_read = lines.read
                 self.rejects = parsed.rejects["line"]
+                if progress is not None:
+                    progress(lines.read, total)
                 yield self._placed(parsed.records, file=earlier + lines.index)
             self.tally.check(self.files)
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
