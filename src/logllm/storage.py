@@ -14,7 +14,6 @@ from pathlib import Path
 from threading import get_ident
 from typing import Any
 
-from filelock import FileLock, Timeout
 from polars.exceptions import PolarsError
 from safetensors import SafetensorError
 
@@ -149,6 +148,8 @@ def locked(lock: Path, *, before_waiting: Callable[[], None] | None = None) -> I
     Raises:
         DataError: the file cannot be made.
     """
+    from filelock import FileLock, Timeout  # which takes longer to import than to lock
+
     hold = FileLock(lock, on_acquired=lambda handle: os.set_inheritable(handle, True))
     with explained(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
