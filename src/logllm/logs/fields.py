@@ -66,7 +66,6 @@ def fields_of(described: FormatSection) -> list[str]:
     return list(described.columns) or list(dict.fromkeys(name for name in used if name is not None))
 
 
-@cache
 def check_format(described: FormatSection, *, key_field: str | None = None) -> None:
     """Whether a format can be read at all: its pattern is one, and has the groups that are asked for.
 
@@ -134,12 +133,11 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
 
 
-@cache
-def _names(described: FormatSection, key_field: str | None) -> tuple[str, ...]:
+def _names(described: FormatSection, key_field: str | None) -> list[str]:
     """Names of the fields to read."""
     named: tuple[str | None, ...] = (described.message, described.time, described.label, key_field, described.severity)
     named = (*named, *(name for _, name in (*described.tail, *described.parts)))
-    return tuple(name for name in named if name is not None)
+    return [name for name in named if name is not None]
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
