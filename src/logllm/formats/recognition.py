@@ -11,6 +11,7 @@ from logllm.config.format import FormatSection
 from logllm.errors import DataError, RecipeError
 from logllm.formats.description import known, load_format
 from logllm.formats.field_roles import structured_formats
+from logllm.formats.further_lines import begin_enough
 from logllm.formats.postgres_prefix import postgres_format
 from logllm.logs.fields import WHOLE, read_fields
 from logllm.logs.joining import whole_rows
@@ -22,8 +23,7 @@ AUTO = "auto"
 
 _GLANCE = 300  # lines that all formats are tried on
 _ENOUGH = 0.5  # of the lines must belong to a record
-_MATCHED = 0.1  # and begin one, or lines that are no log would all go on with a stray one
-_AS_GOOD = 0.05  # of the lines less make a format no worse, when it explains more of them
+_AS_GOOD = 0.05  # of the records less make a format no worse, when it explains more of them
 _FEW = 0.01
 _PLAIN = "plain"
 _STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
@@ -42,6 +42,8 @@ class Fit(NamedTuple):
     """Share of the lines that are records or go on with one."""
     explained: float
     """Share of the characters that the format tells from the message: of two formats that fit as many lines, the more explaining is meant."""
+    begins_enough: bool
+    """Whether enough lines begin a record to take the others for what goes on with one (`logllm.formats.further_lines`)."""
 
 
 class Recognition(NamedTuple):
@@ -71,7 +73,7 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
         today: Gives times without a year theirs.
     """
     fits = _fits(text, today=today)
-    best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0), [])
+    best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
     notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
@@ -99,21 +101,28 @@ def fitting_format(text: pl.Series, described: FormatSection, *, today: date) ->
 
 def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     """Formats that fit, the best first."""
-    glance = pl.concat([text.head(_GLANCE), text.tail(min(_GLANCE, max(0, len(text) - _GLANCE)))])
+    glance = _to_glance_at(text)
     built_in = _fitting(_built_in(), text, glance=glance, today=today)
     told = _fitting(_told(text, today=today), text, glance=glance, today=today)
     fits = [
         fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
     ] + built_in  # the first of those that explain as much
     most = max((fit.matched for fit in fits), default=0.0)
-    return sorted(fits, key=lambda fit: (fit.matched < most - _AS_GOOD, -fit.explained))
+    return sorted(fits, key=lambda fit: (fit.matched < most * (1 - _AS_GOOD), -fit.explained))
+
+
+def _to_glance_at(text: pl.Series) -> pl.Series:
+    """The first and the last of some lines, and some between them: a trace may be longer than each of these."""
+    if len(text) <= 3 * _GLANCE:
+        return text
+    return pl.concat([text.head(_GLANCE), text.slice(len(text) // 2, _GLANCE), text.tail(_GLANCE)])
 
 
 def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Series, today: date) -> list[Fit]:
     """The formats that fit, tried on some lines before they are on all."""
     likely = (described for described in formats if fit_of(glance, described, today=today).matched)
     fits = [fit_of(text, described, today=today) for described in likely]
-    return [fit for fit in fits if fit.share > _ENOUGH and fit.matched > _MATCHED]
+    return [fit for fit in fits if fit.share > _ENOUGH and fit.begins_enough]
 
 
 @cache
@@ -133,7 +142,7 @@ def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
 def _same_kind(told: Fit, other: Fit) -> bool:
     """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
     same = told.format.name == other.format.name if told.format.kind == "pattern" else told.format.kind == other.format.kind
-    return same and other.matched >= told.matched - _AS_GOOD
+    return same and other.matched >= told.matched * (1 - _AS_GOOD)
 
 
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
@@ -142,17 +151,25 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     try:
         fields = read_fields(text, read)
     except RecipeError:  # a CSV file without such a column
-        return Fit(described, 0.0, 0.0, 0.0)
+        return Fit(described, 0.0, 0.0, 0.0, begins_enough=False)
     good = fields.message.is_not_null()
     for needed in (fields.severity, fields.time):
         if needed is not None:
             good &= needed.is_not_null()
+    times = None
     if fields.time is not None and good.any():
-        good &= parse_times(fields.time.set(~good, None), described.time_format, today=today).is_not_null()
+        times = parse_times(fields.time.set(~good, None), described.time_format, today=today)
+        good &= times.is_not_null()
     begun = good.cum_max()
     goes_on = ~good & begun & (text.str.contains(described.continuation) if described.continuation else False)
     beside = (text.str.len_chars() - fields.message.str.len_chars()).filter(good).sum()
-    return Fit(described, _mean(good), _mean(good | goes_on), float(beside) / max(1, int(text.str.len_chars().sum())))
+    return Fit(
+        described,
+        matched=_mean(good),
+        share=_mean(good | goes_on),
+        explained=float(beside) / max(1, int(text.str.len_chars().sum())),
+        begins_enough=begin_enough(text, good, goes_on=goes_on, times=times),
+    )
 
 
 def _mean(values: pl.Series) -> float:
