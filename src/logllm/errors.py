@@ -10,8 +10,15 @@ Each message says what was found and what to do about it. The command line catch
 one line and exits with 2.
 """
 
-from collections.abc import Sequence
-from difflib import get_close_matches
+import re
+from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
+
+_WORD = re.compile(r"[a-z0-9]+")
+_AS_SPELT = 0.8
+"""How alike two words must be to be one that is misspelt."""
+_IN_TITLE = 0.9
+"""What a word counts that a title has and its name has not."""
 
 
 class LogLLMError(Exception):
@@ -43,10 +50,30 @@ def first_line(exc: BaseException) -> str:
     return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
 
 
-def nearest(name: str, known: Sequence[str]) -> str:
+def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None = None) -> str:
     """Of known names the one that a person who wrote another one is most likely to have meant.
+
+    Told by the spelling, and where things have titles by the words of name and title.
 
     >>> nearest("deplog", ["cnn", "deeplog", "rapid"])
     'deeplog'
+    >>> nearest("decision tree", ["deeplog", "tree-counts"], titles={"tree-counts": "decision tree on counts"})
+    'tree-counts'
     """
-    return get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    asked = name.lower()
+    words = _WORD.findall(asked)
+
+    def nearness(candidate: str) -> float:
+        spelling = SequenceMatcher(None, asked, candidate.lower()).ratio()
+        named = _WORD.findall(candidate.lower())
+        titled = _WORD.findall((titles or {}).get(candidate, "").lower())
+        meant = [max(_alike(word, named), _IN_TITLE * _alike(word, titled)) for word in words]
+        return max(spelling, sum(meant) / max(1, len(meant)))
+
+    return max(known, key=nearness)
+
+
+def _alike(word: str, others: Sequence[str]) -> float:
+    """How alike a word is to the most alike of some others; 0 where it is not one of them, misspelt."""
+    ratios = (SequenceMatcher(None, word, other).ratio() for other in others)
+    return max((ratio for ratio in ratios if ratio >= _AS_SPELT), default=0.0)

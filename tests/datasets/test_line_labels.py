@@ -52,6 +52,12 @@ def test_a_line_s_label_is_its_session_s(raw, tmp_path) -> None:
     assert manifest["labels"]["name"] == "labels.csv"
 
 
+def test_labels_that_hit_no_line_are_an_error(raw, tmp_path) -> None:
+    labels = labelled(tmp_path / "labels.csv", ["1042,lock", "2000,normal"])
+    with pytest.raises(DataError, match=r"has none for any line of the log: it names lines like 1,042"):
+        prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)
+
+
 def test_labels_without_a_record_are_counted_and_told(raw, tmp_path) -> None:
     labels = labelled(tmp_path / "labels.csv", ["2,lock", "6,lock", "42,lock", "1000,normal"])
     manifest = prepare([raw], tmp_path / "out", settings=SETTINGS, labels=labels)

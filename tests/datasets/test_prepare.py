@@ -213,11 +213,26 @@ def test_a_format_s_own_word_for_normal_stays():
     assert choose("bgl", overrides={**overrides, "format": {}}).format.normal == ("-",)
 
 
-def test_labels_of_which_none_means_normal_are_an_error(tmp_path):
+@pytest.mark.parametrize("of_lines", [False, True], ids=["file", "lines"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["ok", "bad", "odd", "worse", "ok"], r"'ok' \(2 times\), 'bad' .* and 1 more would be read as anomalous, and none means normal"),
+        (["unlabeled"] * 6, r"'unlabeled' \(6 times\) would be read as anomalous"),
+        (["normal", "Benign", "attack"] * 2, r"'Benign' \(2 times\) would be read as anomalous: normal are normal, .* --normal LABEL"),
+        (["0", "0", *(f"at {n}" for n in range(30))], r".* nearly each label is another one: name the column that holds labels"),
+    ],
+    ids=["strange", "unlabelled", "benign", "texts"],
+)
+def test_labels_that_would_be_false_alarms_are_an_error(tmp_path, of_lines, words, said):
+    raw, labels, settings = with_words(tmp_path, words, **({"label": "word"} if of_lines else {}))
+    where = "field word of the lines" if of_lines else "words.csv"
+    with pytest.raises(DataError, match=f"{where}: {said}"):
+        prepare([raw], tmp_path / "out", settings=settings, labels=None if of_lines else labels)
+
+
+def test_all_anomalous_is_what_is_named_so(tmp_path):
     raw, labels, settings = with_words(tmp_path, ["ok", "bad", "odd", "worse", "ok"])
-    said = r"words.csv holds none that means normal: there are ok, bad, odd and 1 more, normal are normal, .*, -; say --normal LABEL, or"
-    with pytest.raises(DataError, match=said):
-        prepare([raw], tmp_path / "out", settings=settings, labels=labels)
     label_file = settings.format.label_file.model_copy(update={"anomalous": ("ok", "bad", "odd", "worse")})
     settings = settings.model_copy(update={"format": settings.format.model_copy(update={"label_file": label_file})})
     assert prepare([raw], tmp_path / "out", settings=settings, labels=labels)["anomalous"] == 5

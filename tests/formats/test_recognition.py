@@ -307,6 +307,24 @@ def test_one_json_text_is_told_from_a_log(indent):
     assert not any(note.startswith(said) for note in found(["connection closed", "up", "down"] * 9).notes)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[INFO] [2024-07-03 09:00:00] order {n} stored",
+        "[worker-1] [order {n}] stored",
+        "[12] {n} stored",
+        "{{order {n}}} stored",
+        '"order {n}" stored',
+        '{{"order": {n}, "text": "stored"',
+        '{{"order": {n}}}',
+    ],
+    ids=["levels", "names", "numbers", "braces", "quotes", "broken", "objects"],
+)
+def test_lines_in_brackets_are_not_one_json_text(line):
+    recognition = found([line.format(n=n) if n % 4 else f"up {n}" for n in range(40)])
+    assert not any("one JSON text" in note for note in recognition.notes)
+
+
 def test_fields_of_structured_kinds_are_said_and_how_to_name_a_time():
     recognition = found(["id;day;text", *(f"{place};{place};the thing {place} is up" for place in range(20))])
     assert "csv (CSV with a header: message in text, time in no field)" in recognition.notes[0]

@@ -212,7 +212,7 @@ def test_batches_are_bounded():
         ([], "no input"),
         (["missing.log"], "there is no file .*missing.log"),
         (["*.nothing"], r"no file matches .*\*\.nothing"),
-        (["."], "is a directory: name its files"),
+        (["."], "is a directory and holds no file"),
         (["-", "-"], "only once"),
     ],
 )
@@ -250,3 +250,26 @@ def test_standard_input_that_is_closed(monkeypatch):
 def test_an_input_without_lines_is_an_error(raw):
     with pytest.raises(DataError, match="- holds no lines"):
         texts(raw)
+
+
+@pytest.mark.parametrize(
+    ("names", "pattern"),
+    [
+        (["app.log", "web.log", "README"], "*.log"),
+        (["app.log", "app.log.1", "app.log.2.gz"], "*.log*"),
+        (["syslog", "syslog.1"], "*"),
+        (["one/a.txt", "two/b.txt"], "**/*.txt"),
+        (["app.json", ".hidden.log"], "*.json"),
+    ],
+    ids=["logs", "rotated", "bare", "nested", "json"],
+)
+def test_a_folder_is_answered_with_a_pattern_that_matches(names, pattern, tmp_path):
+    folder = tmp_path / "logs"
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("up\n")
+    with pytest.raises(DataError, match="is a directory: name its files") as raised:
+        named_files([folder])
+    shown = str(raised.value).rpartition(" ")[2].strip("'")
+    assert shown == f"{folder}/{pattern}"
+    assert named_files([shown])

@@ -75,7 +75,9 @@ def test_a_name_is_a_recipe_a_file_or_a_method(tmp_path) -> None:
     assert recipe_for(str(tmp_path / "own.toml")).method == "unseen"
 
 
-@pytest.mark.parametrize(("name", "near"), [("smal", "small"), ("tree-count", "tree-counts")])
+@pytest.mark.parametrize(
+    ("name", "near"), [("smal", "small"), ("tree-count", "tree-counts"), ("decision tree", "tree-counts"), ("LSTM", "deeplog")]
+)
 def test_a_name_of_neither_kind_gets_the_nearest_of_both(name, near) -> None:
     with pytest.raises(RecipeError, match=f"no recipe or method '{name}': the nearest is '{near}'") as error:
         recipe_for(name)

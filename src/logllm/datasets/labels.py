@@ -1,18 +1,32 @@
 """Labels of sessions or of lines from a CSV file."""
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import polars as pl
 
-from logllm.config.format import LabelFileSection
+from logllm.config.format import FormatSection, LabelFileSection
 from logllm.counting import plural
 from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Counted, unpack
 from logllm.logs.reader import Reader
+from logllm.logs.tally import shortened
 
 _SHOWN = 3
+_MANY = 20
+"""Labels beyond which a column is none of labels, where nearly every one is another."""
+_NO_ALARM = {
+    *("", "-", "0", "0.0", "false", "f", "no", "n", "none", "null", "nan", "na", "n/a"),
+    *("normal", "nominal", "regular", "benign", "ok", "okay", "good", "healthy"),
+    *("success", "pass", "passed", "negative", "unlabeled", "unlabelled", "unknown"),
+    *("no anomaly", "not anomalous", "non-anomalous"),
+}
+"""Labels by which people say that nothing is wrong or that they do not know."""
+_OR_NAMED = ", or where all are anomalous name them in a TOML format's label_file.anomalous"
+_DEFAULTS = (LabelFileSection().normal, FormatSection.model_fields["normal"].default)
+"""What means normal where nobody says so."""
 
 
 class Labelled(NamedTuple):
@@ -45,6 +59,9 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
         if len(third):
             known = ", ".join((*settings.normal, *settings.anomalous))
             raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
+    if not settings.anomalous and table.height:
+        counts = Counter(table["label"].to_list())
+        check_words(counts, settings.normal, where=f"labels {path}", some_normal=by == settings.session)
     labels = table.select("name", anomalous=~pl.col("label").is_in(list(settings.normal))).unique(maintain_order=True)
     twice = labels.filter(pl.col("name").is_duplicated())
     if twice.height:
@@ -53,14 +70,56 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
         return _numbered(labels, path)
     if not labels.height:
         raise DataError(f"labels {path} holds no labels")
-    if labels["anomalous"].all() and not settings.anomalous:
-        found = table["label"].unique(maintain_order=True)
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-        raise DataError(
-            f"labels {path} holds none that means normal: there are {', '.join(found.head(_SHOWN))}{more}, normal are "
-            f"{', '.join(settings.normal)}; say --normal LABEL, or where all are anomalous name them in a TOML format's label_file.anomalous"
-        )
     return labels
+
+
+def check_words(
+    counts: Mapping[str, int],
+    normal: Sequence[str],
+    *,
+    where: str,
+    some_normal: bool = True,
+    of_lines: bool = False,
+) -> None:
+    """Whether labels are read as the person who gave them means them.
+
+    Args:
+        counts: how often each label is there.
+        normal: the labels that mean normal.
+        where: they are.
+        some_normal: one of them must mean normal.
+        of_lines: the lines themselves carry them.
+
+    Raises:
+        DataError: none means normal, one that says that nothing is wrong would be an alarm, or nearly each is another one. The message shows
+            what was read as what.
+    """
+    alarms = {label: count for label, count in counts.items() if label not in normal}
+    if not alarms:
+        return
+    said = f"{where}: {_listed(alarms)} would be read as anomalous"
+    remedy = f"normal are {', '.join(filter(None, normal))}; say --normal LABEL"
+    if some_normal and len(alarms) == len(counts):
+        raise DataError(f"{said}, and none means normal: {remedy}{'' if of_lines else _OR_NAMED}")
+    # A person who has said what is normal has seen the labels.
+    if tuple(normal) not in _DEFAULTS:
+        return
+    quiet = [label for label in alarms if label.strip().lower() in _NO_ALARM]
+    if quiet:
+        raise DataError(f"{where}: {_listed({label: alarms[label] for label in quiet})} would be read as anomalous: {remedy}")
+    if len(alarms) > _MANY and 2 * len(alarms) > sum(counts.values()):
+        raise DataError(f"{said}, nearly each label is another one: name the column that holds labels, or {remedy}")
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    """The most frequent labels with how often they are there.
+
+    >>> _listed({"down": 2, "up": 1200})
+    "'up' (1,200 times), 'down' (2 times)"
+    """
+    most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    shown = [f"{shortened(label)!r} ({count:,} {'time' if count == 1 else 'times'})" for label, count in most[:_SHOWN]]
+    return ", ".join(shown) + (f" and {len(most) - _SHOWN:,} more" if len(most) > _SHOWN else "")
 
 
 def by_line(labels: pl.DataFrame) -> bool:
@@ -124,6 +183,7 @@ class LineLabels:
         self.counts = {"labels_beyond": 0, "labels_joined": 0, "rejected_alerts": 0}
         """Labels of lines that the log does not have, of lines that go on a record, and of lines that did not parse but are anomalous."""
         self._labels = labels
+        self._given = labels.height
         self._rejects = pl.Series("line", [], dtype=pl.UInt64)
 
     def given(self, batches: Iterable[pl.DataFrame], reader: Reader) -> Iterator[pl.DataFrame]:
@@ -141,6 +201,18 @@ class LineLabels:
         if held is not None:
             yield self._labelled(held, before=reader.tally.counts["lines"] + 1)
         self.counts["labels_beyond"] += self._labels.height
+
+    def check(self, source: Path | None) -> None:
+        """Whether one label at least is of a line of the log.
+
+        Raises:
+            DataError: all are of lines that it does not have.
+        """
+        if self._given and self.counts["labels_beyond"] == self._given:
+            raise DataError(
+                f"labels {source} has none for any line of the log: it names lines like {self._labels['line'][0]:,}; "
+                "a label's line counts from 1 in this one file"
+            )
 
     def _labelled(self, records: pl.DataFrame, *, before: int) -> pl.DataFrame:
         """Records with the labels up to where the next ones begin."""

@@ -10,7 +10,7 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.labels import LineLabels, by_line, read_labels, with_labels
+from logllm.datasets.labels import LineLabels, by_line, check_words, read_labels, with_labels
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
@@ -69,6 +69,9 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
     batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
     sessions = pl.concat(pieces)
+    if log.labels is None:
+        where = f"field {settings.format.label} of the lines"
+        check_words(reader.labels, settings.format.normal, where=where, of_lines=True)
     read = reader.tally.counts["lines"] - reader.tally.counts["rejected"]
     if not sessions.height:
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
@@ -77,6 +80,7 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
         late = agreeing(counts["late"], "{record comes after its|records come after their} window has closed")
         raise DataError(f"{late}: sort the log by time, or use windows by count")
     if marks is not None:
+        marks.check(log.labels)
         counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in (*counts, *marks.counts)}
     elif labels is not None and log.labels is not None:
         labels = labels.with_columns(reader.keyed(labels["name"]))

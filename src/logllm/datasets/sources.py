@@ -1,7 +1,9 @@
 """What `prepare` reads where a log is asked for by the name of a data set, and the log that a test part is made of."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import date
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +14,38 @@ from logllm.datasets.packaged import PACKAGED, PackagedSet
 from logllm.datasets.public import Dataset, paper_settings
 from logllm.datasets.settings import meaning_normal
 from logllm.errors import RecipeError
+from logllm.formats.description import known
 from logllm.formats.recognition import fitting_format
 from logllm.logs.first_lines import first_lines, read_again
-from logllm.logs.lines import named_files
+from logllm.logs.lines import STDIN, named_files
+
+_OF_LOGS = {".log", ".txt", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz", ".zst"}
+"""How names of logs end, those of files that are not here too."""
 
 Inputs = dict[str, Any]
 """Arguments of `logllm.datasets.prepare.prepare`: what is read, and what is said of where it is from."""
 
 
 def format_of(name: str | None) -> str | None:
-    """The format of a data set; those of the public ones have their names."""
+    """The format of a data set; those of the public ones have their names.
+
+    Raises:
+        RecipeError: the name is a log's.
+    """
+    if name is not None and is_log(name):
+        raise RecipeError(f"{name} is no format and no data set: did you mean --raw {shlex.quote(name)}? A log is named with --raw")
     return PACKAGED[name].format if name in PACKAGED else name
+
+
+def is_log(name: str) -> bool:
+    """Whether what stands where a format or a data set is named is a log: standard input, a glob, a file that describes no format.
+
+    >>> is_log("-"), is_log("*.log"), is_log("hdfs"), is_log("own.toml")
+    (True, True, False, False)
+    """
+    if name in (*known(), *PACKAGED) or Path(name).suffix == ".toml":
+        return False
+    return name == STDIN or has_magic(name) or Path(name).exists() or Path(name).suffix in _OF_LOGS
 
 
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:

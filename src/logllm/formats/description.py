@@ -32,7 +32,7 @@ def load_format(name: str | Path) -> FormatSection:
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
         else:
-            near = nearest(str(name), known())
+            near = nearest(str(name), known(), titles={other: load_format(other).title for other in known()})
             raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(known())} (nearest: {near})")
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:

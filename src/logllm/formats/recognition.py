@@ -27,7 +27,14 @@ _AS_GOOD = 0.05  # of the records less make a format no worse, when it explains 
 _FEW = 0.01
 _PLAIN = "plain"
 _STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
-_OF_JSON = r'^\s*(?:[\[{]|[\]}],?\s*$|"[^"]*"\s*:|"[^"]*",?\s*$)'  # a line of JSON that is laid out for people, or all of it in one
+_OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it in one line
+    ^\s* (?:
+        [\[{\]}]+ \s* [\[{\]}]* ,? \s*$                      # brackets alone
+        | \[ \s* [\[{] \s* ["\]}]                             # a list of objects or of lists, all in one line
+        | \{ \s* "[^"]*" \s* : .* \} \s* , \s*$         # an object with another after it
+        | "[^"]*" \s* : \s* (?: ["\[{\d-] | true | false | null )
+        | "(?:[^"\\]|\\.)*" ,? \s*$                            # a text in a list
+    )"""
 _ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
 
 

@@ -1,12 +1,16 @@
 """Lines of files, archives, globs and standard input, as frames of bounded size."""
 
 import os
+import re
+import shlex
 import stat
 import sys
+from collections import Counter
 from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -26,6 +30,9 @@ Counts = MutableMapping[str, int]
 _BLOCK = 4 << 20
 _PIECE = 1 << 16
 _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
+_LOOKED_AT = 10_000  # files of a folder
+_SUFFIXES = re.compile(r"(?:\.[A-Za-z]\w*)(?:[.-][\w-]+)*$")
+_NUMBERED = re.compile(r"[.-]\d")
 _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
 
@@ -67,7 +74,7 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
             if source == STDIN or (Path(source).exists() and not Path(source).is_dir()):
                 names.append(source)
             elif Path(source).is_dir():
-                raise DataError(f"{source} is a directory: name its files, such as '{source.rstrip('/')}/*.log'")
+                raise DataError(_of_directory(Path(source)))
             elif not has_magic(source):
                 raise DataError(f"there is no file {source}")
             else:
@@ -82,6 +89,29 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     if names.count(STDIN) > 1:
         raise DataError("standard input (-) can be read only once")
     return names
+
+
+def _of_directory(folder: Path) -> str:
+    """The error for a folder in the place of a file, with a glob that matches the logs in it."""
+    for files, pattern in ((folder.glob("*"), "*"), (folder.glob("**/*"), "**/*")):
+        shown = [file for file in islice(files, _LOOKED_AT) if file.is_file() and not file.name.startswith(".")]
+        if shown:
+            ends = Counter(_ending(file.name) for file in shown)
+            ending, _ = max(ends.items(), key=lambda item: (".log" in item[0], item[1]))
+            return f"{folder} is a directory: name its files, such as {shlex.quote(f'{folder}/{pattern}{ending}')}"
+    return f"{folder} is a directory and holds no file: name a log"
+
+
+def _ending(name: str) -> str:
+    """How a file's name ends, as a glob: `.log`, `.log.gz`, and `.log*` where a number follows.
+
+    >>> _ending("app.log"), _ending("app.log.2.gz"), _ending("syslog"), _ending("a-2024.log.gz"), _ending("app.log-20240301")
+    ('.log', '.log*', '', '.log.gz', '.log*')
+    """
+    suffixes = _SUFFIXES.search(name)
+    written = suffixes[0] if suffixes else ""
+    numbered = _NUMBERED.search(written)
+    return f"{written[: numbered.start()]}*" if numbered else written
 
 
 def input_bytes(names: Sequence[str]) -> int:

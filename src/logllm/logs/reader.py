@@ -1,7 +1,7 @@
 """Bytes to records: lines read, made whole, parsed and masked, by a format that is given."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import date
@@ -100,6 +100,11 @@ class Reader:
                 yield self._placed(parsed.records, file=earlier + lines.index)
             self.tally.check(self.files)
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """How often lines carried each label so far."""
+        return self._parser.labels
 
     def close(self) -> None:
         """Read no further from lines that come when they come."""

@@ -1,7 +1,9 @@
 """Fields to records: times read, keys found, labels judged; what does not parse is kept apart."""
 
 import json
+from collections import Counter
 from datetime import date
+from threading import Lock
 from typing import NamedTuple
 
 import polars as pl
@@ -23,6 +25,8 @@ RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "anomalous": pl.Boolean,
 }
 """Columns of records: the record's number from 1 in the whole input, its file and line, its keys, its masked message."""
+
+_MOST_LABELS = 5000
 
 
 class Records(NamedTuple):
@@ -48,6 +52,9 @@ class Parser:
         Raises:
             RecipeError: a pattern is no regular expression, a group is missing, or idle sessions are asked for without times.
         """
+        self.labels: Counter[str] = Counter()
+        """How often lines carried each label so far; of thousands of distinct ones only the first."""
+        self._counting = Lock()
         self._format = described
         self._today = today
         self._key_field, self._key_pattern = sessions.key
@@ -78,7 +85,17 @@ class Parser:
         formats = () if self._format.time is None else self._format.time_format
         time = parse_times(frame["time"], formats, today=self._today)
         records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
+        if fields.label is not None:
+            self._count(fields.label)
         return Records(records, rejects)
+
+    def _count(self, labels: pl.Series) -> None:
+        """Count labels of some lines, of which another thread may count others."""
+        counted = labels.drop_nulls().alias("label").value_counts()
+        with self._counting:
+            for label, count in counted.iter_rows():
+                if label in self.labels or len(self.labels) < _MOST_LABELS:
+                    self.labels[label] += count
 
     def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
         """Each line's message, and after it a message for each further part that the line has."""

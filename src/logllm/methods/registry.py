@@ -151,7 +151,8 @@ def entry(name: str) -> Entry:
     makers = ["logllm"] if name in _BUILT_IN else []
     makers += [f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package" for point in points]
     if not makers:
-        raise RecipeError(f"no method {name!r}: the nearest is {nearest(name, names())!r} of {', '.join(names())}")
+        near = nearest(name, names(), titles=_titles())
+        raise RecipeError(f"no method {name!r}: the nearest is {near!r} of {', '.join(names())}")
     if len(makers) > 1:
         raise RecipeError(
             f"method {name!r} is brought by {' and by '.join(makers)}: uninstall one of them"
@@ -212,11 +213,16 @@ def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.load(name, overrides=overrides)
     if name in names():
         return Recipe.of_method(name, overrides=overrides)
-    near = nearest(name, [*packaged(), *names()])
+    near = nearest(name, [*packaged(), *names()], titles=_titles())
     raise RecipeError(
         f"no recipe or method {name!r}: the nearest is {near!r}; name a TOML file, "
         f"a recipe ({', '.join(packaged())}) or a method ({', '.join(names())})"
     )
+
+
+def _titles() -> dict[str, str]:
+    """What logllm's own methods are, in words that people may call them by."""
+    return {name: f"{known.what} {known.source}" for name, known in _BUILT_IN.items()}
 
 
 def _failure(name: str, chosen: Entry, *, what: str) -> ModelError:
