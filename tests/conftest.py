@@ -16,7 +16,7 @@ ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")
 """What has no place in a test's id: bytes, escapes of them, an object's address."""
 EVERY_ID = pytest.StashKey[list[str]]()
 
-TORCH_FREE = {"logs", "formats", "sessions", "datasets"}
+TORCH_FREE = {"logs", "formats", "sessions", "datasets", "cases"}
 """Folders of tests that do not import torch."""
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
