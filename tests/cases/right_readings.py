@@ -331,15 +331,29 @@ def _figure(value: Any) -> Any:
 
 
 def main() -> None:
-    """Print what is wrong with the logs that are named, or with all."""
-    for name in sys.argv[1:] or CASES:
+    """Print what is wrong with the logs that are named, or with all; `--close` takes what is right off the lists."""
+    names = [name for name in sys.argv[1:] if name != "--close"] or list(CASES)
+    for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            reading = read(log_of(name), Path(folder, "prepared"))
+            reading = read(log_of(name), Path(folder, "data"))
         case = CASES[name]
-        right = right_records(case, lines_of(log_of(name)))
-        for aspect in ASPECTS:
-            if fault := wrong(case, right, reading, aspect):
-                print(f"{name} {aspect}{' (open)' if aspect in case.get('open', ()) else ''}: {fault}")  # noqa: T201
+        faults = {aspect: wrong(case, right_records(case, lines_of(log_of(name))), reading, aspect) for aspect in ASPECTS}
+        listed = case.get("open", [])
+        for aspect, fault in faults.items():
+            if fault:
+                print(f"{name} {aspect}{' (open)' if aspect in listed else ''}: {fault}")  # noqa: T201
+        if "--close" in sys.argv and not all(faults[aspect] for aspect in listed):
+            _close(name, [aspect for aspect in listed if faults[aspect]])
+
+
+def _close(name: str, still: list[str]) -> None:
+    """Write a case's list anew in the table."""
+    table = FOLDER / "cases.toml"
+    before, head, after = table.read_text().partition(f"[{name}]\n")
+    of_case, blank, rest = after.partition("\n\n")
+    lines = [line for line in of_case.split("\n") if not line.startswith("open = ")]
+    lines += [f"open = {still}"] if still else []
+    table.write_text(before + head + "\n".join(lines) + blank + rest)
 
 
 if __name__ == "__main__":

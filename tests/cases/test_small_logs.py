@@ -1,10 +1,11 @@
 """Small logs as real programs write them: everything that is right of each, an aspect a test.
 
 `cases.toml` says what is right (its keys: `right_readings.py`), `logs/` holds the logs. What is not right yet is in a
-case's list `open`; such a test must fail, so whoever mends it takes the aspect off the list. To see what is wrong
-with one log, in all aspects:
+case's list `open`; such a test must fail, so whoever mends it takes the aspect off the list. The first command shows
+what is wrong with one log in all aspects, the second takes what is right by now off the lists of some logs, or of all:
 
     python -m tests.cases.right_readings pg-cri
+    python -m tests.cases.right_readings --close pg-cri pg-docker-json
 """
 
 import tomllib
