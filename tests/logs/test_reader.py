@@ -134,3 +134,30 @@ def test_a_reject_is_redacted_before_it_is_cut(tmp_path):
     (reject,) = reading.tally.first_rejects
     assert key[:10] not in reject["text"]
     assert "<token>" in reject["text"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "keys"),
+    [
+        (r"order \d+", [["order 7", "order 8"], ["order 7"], []]),
+        (r"order (\d+)", [["7", "8"], ["7"], []]),
+        (r"(?:of )?order (?P<number>\d)\b", [["7", "8"], ["7"], []]),
+        (r"(\d*) ?paid", [["8"], [], []]),
+    ],
+    ids=["the match", "a group", "a named group", "an empty group"],
+)
+def test_the_group_of_a_key_pattern_is_the_key(pattern, keys):
+    lines = io.BytesIO(b"ok: order 7 of order 8 paid, of order 7\nok: order 7 is paid\nok: up\n")
+    by_key = SessionSection(by="key", key_pattern=pattern)
+    assert records(reader(stdin=lines, sessions=by_key), "-")["keys"].to_list() == keys
+
+
+def test_a_key_pattern_of_several_groups_is_refused():
+    with pytest.raises(RecipeError, match=r"has 2 groups.*write the others as \(\?:\.\.\.\)"):
+        reader(sessions=SessionSection(by="key", key_pattern=r"(order|cart) (\d+)"))
+
+
+def test_what_stands_for_nothing_is_no_key():
+    lines = io.BytesIO(b"".join(b'{"message": "up", "id": "%s"}\n' % word for word in (b"-", b"N/A", b" ", b"7")))
+    reading = reader(FormatSection(name="json", kind="json"), stdin=lines, sessions=SessionSection(by="key", key_field="id"))
+    assert records(reading, "-")["keys"].to_list() == [[], [], [], ["7"]]

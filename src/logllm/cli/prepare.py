@@ -53,7 +53,10 @@ def prepare(
     normal: Annotated[
         list[str] | None, typer.Option(help="Label that means normal, of lines or in the files of labels. Repeatable.")
     ] = None,
-    key: Annotated[str | None, typer.Option(help="Sessions by key: a regular expression for it in the message.")] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(help="Sessions by key: a regular expression for it in the message; a group is the key alone, as in 'order ([0-9]+)'."),
+    ] = None,
     key_field: Annotated[str | None, typer.Option(help="Sessions by key: the field that holds it.")] = None,
     window: Annotated[str | None, typer.Option(help="Sessions as windows: of records (100) or of time (30s, 5m, 1h).")] = None,
     step: Annotated[str | None, typer.Option(help="From one window's start to the next one's, written like --window.")] = None,

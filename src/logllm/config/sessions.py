@@ -13,9 +13,11 @@ class SessionSection(Section):
     by: Literal["key", "count", "time"] = "count"
     """`key`: one session a key, such as an HDFS block; `count`: windows of `size` records; `time`: windows of `size` seconds."""
     key_pattern: str | None = None
-    """Regular expression (Rust syntax) whose every match in the message is a key; a line belongs to each of its keys."""
+    r"""Regular expression (Rust syntax) whose every match in the message is a key, or what its one
+    group matches: `order (\d+)`; a line belongs to each of its keys."""
     key_field: str | None = None
-    """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON field (a list names several keys)."""
+    """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON field (a list names several keys).
+    What stands for nothing there, such as `-` or `N/A`, is no key."""
     size: int = Field(default=100, ge=1)
     """Length of a window: records (`count`; the paper: 100) or seconds (`time`)."""
     step: int | None = Field(default=None, ge=1)

@@ -26,6 +26,9 @@ RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 """Columns of records: the record's number from 1 in the whole input, its file and line, its keys, its masked message."""
 
+NO_KEY = ("", "-", "N/A", "n/a", "null", "NULL", "None", "none", "nil", "<nil>", "undefined")
+"""What programs write into a field of which they know nothing: no key of a session."""
+
 _MOST_LABELS = 5000
 
 
@@ -50,7 +53,8 @@ class Parser:
             today: Gives times without a year theirs.
 
         Raises:
-            RecipeError: a pattern is no regular expression, a group is missing, or idle sessions are asked for without times.
+            RecipeError: a pattern is no regular expression, a group is missing or one too many, or
+                idle sessions are asked for without times.
         """
         self.labels: Counter[str] = Counter()
         """How often lines carried each label so far; of thousands of distinct ones only the first."""
@@ -63,8 +67,7 @@ class Parser:
             raise RecipeError(
                 f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
             )
-        if self._key_pattern is not None:
-            check_pattern(self._key_pattern, what="key pattern")
+        self._captures = self._key_pattern is not None and _captures(self._key_pattern)
 
     def parse(self, lines: Lines) -> Records:
         """Records of some lines, in their order; may run beside others."""
@@ -105,14 +108,54 @@ class Parser:
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
         """Each record's keys, every one once, in the order they are named."""
         if self._key_pattern is not None:
+            if self._captures:
+                return _captured(frame["message"], self._key_pattern)
             keys = frame["message"].str.extract_all(self._key_pattern)
             return keys.list.unique(maintain_order=True) if int(keys.list.len().max() or 0) > 1 else keys  # type: ignore[arg-type]
         one = pl.col("key").str.strip_chars()
-        listing = pl.when(one.is_null() | (one == "")).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
+        listing = pl.when(one.is_null() | one.is_in(NO_KEY)).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
         if self._key_field is not None and self._format.kind == "json" and frame.select(one.str.starts_with("[").any()).item():
             several = pl.Series([_listed(text) for text in frame.select(one).to_series()], dtype=pl.List(pl.String))
             listing = pl.when(several.is_not_null()).then(several).otherwise(listing)
         return frame.select(listing).to_series()
+
+
+def _captures(pattern: str) -> bool:
+    r"""Whether a key's pattern has a group, which then is the key.
+
+    >>> _captures(r"order (\d+)"), _captures(r"(?:order|cart) \d+")
+    (True, False)
+
+    Raises:
+        RecipeError: it is no regular expression, or has several groups.
+    """
+    check_pattern(pattern, what="key pattern")
+    groups = len(pl.Series([""]).str.extract_groups(pattern).struct.fields)
+    if groups > 1:
+        raise RecipeError(
+            f"key pattern: {pattern!r} has {groups} groups, and the key is what one group matches: write the others as (?:...)"
+        )
+    return groups == 1
+
+
+def _captured(messages: pl.Series, pattern: str) -> pl.Series:
+    r"""What the pattern's group matches in each message, every key once.
+
+    >>> _captured(pl.Series(["order 7, order 8", "order 7", "up"]), r"order (\d+)").to_list()
+    [['7', '8'], ['7'], []]
+    """
+    nothing = pl.lit([], dtype=pl.List(pl.String))
+    one = messages.str.extract(pattern, 1).fill_null("")
+    keys = pl.select(pl.when(one == "").then(nothing).otherwise(pl.concat_list(one))).to_series()
+    several = messages.str.count_matches(pattern) > 1
+    if not several.any():
+        return keys
+    # NUL is in no message: it is no text, and was replaced when the line was read.
+    marked = messages.set(~several, None).str.replace_all(f"(?s:.*?)(?:{pattern})", "\0${1}\0")
+    captured = marked.str.split("\0").list.gather_every(2, 1)
+    captured = captured.list.eval(pl.element().filter(pl.element() != ""))
+    all_of_it = captured.list.unique(maintain_order=True)
+    return pl.select(pl.when(several).then(all_of_it).otherwise(keys)).to_series()
 
 
 def _listed(text: str | None) -> list[str] | None:
