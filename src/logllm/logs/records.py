@@ -67,7 +67,8 @@ class Parser:
             raise RecipeError(
                 f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
             )
-        self._captures = self._key_pattern is not None and _captures(self._key_pattern)
+        if self._key_pattern is not None:
+            _captures(self._key_pattern)
 
     def parse(self, lines: Lines) -> Records:
         """Records of some lines, in their order; may run beside others."""
@@ -108,10 +109,7 @@ class Parser:
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
         """Each record's keys, every one once, in the order they are named."""
         if self._key_pattern is not None:
-            if self._captures:
-                return _captured(frame["message"], self._key_pattern)
-            keys = frame["message"].str.extract_all(self._key_pattern)
-            return keys.list.unique(maintain_order=True) if int(keys.list.len().max() or 0) > 1 else keys  # type: ignore[arg-type]
+            return keys_in(frame["message"], self._key_pattern)
         one = pl.col("key").str.strip_chars()
         listing = pl.when(one.is_null() | one.is_in(NO_KEY)).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
         if self._key_field is not None and self._format.kind == "json" and frame.select(one.str.starts_with("[").any()).item():
@@ -138,22 +136,34 @@ def _captures(pattern: str) -> bool:
     return groups == 1
 
 
-def _captured(messages: pl.Series, pattern: str) -> pl.Series:
-    r"""What the pattern's group matches in each message, every key once.
+def keys_in(messages: pl.Series, pattern: str) -> pl.Series:
+    r"""What a pattern matches in each message, or where it has a group what that matches; every key once.
 
-    >>> _captured(pl.Series(["order 7, order 8", "order 7", "up"]), r"order (\d+)").to_list()
+    >>> keys_in(pl.Series(["order 7, order 8", "order 7", "up"]), r"order (\d+)").to_list()
     [['7', '8'], ['7'], []]
+
+    Raises:
+        RecipeError: it is no regular expression, or has several groups.
     """
+    if _captures(pattern):
+        return _captured(messages, pattern)
+    keys = messages.str.extract_all(pattern)
+    most = int(keys.list.len().max() or 0)  # type: ignore[arg-type]
+    return keys.list.unique(maintain_order=True) if most > 1 else keys
+
+
+def _captured(messages: pl.Series, pattern: str) -> pl.Series:
+    """What the pattern's one group matches in each message."""
     nothing = pl.lit([], dtype=pl.List(pl.String))
     one = messages.str.extract(pattern, 1).fill_null("")
-    keys = pl.select(pl.when(one == "").then(nothing).otherwise(pl.concat_list(one))).to_series()
+    keys = pl.select(pl.when(one.is_in(NO_KEY)).then(nothing).otherwise(pl.concat_list(one))).to_series()
     several = messages.str.count_matches(pattern) > 1
     if not several.any():
         return keys
     # NUL is in no message: it is no text, and was replaced when the line was read.
     marked = messages.set(~several, None).str.replace_all(f"(?s:.*?)(?:{pattern})", "\0${1}\0")
     captured = marked.str.split("\0").list.gather_every(2, 1)
-    captured = captured.list.eval(pl.element().filter(pl.element() != ""))
+    captured = captured.list.eval(pl.element().filter(~pl.element().is_in(NO_KEY)))
     all_of_it = captured.list.unique(maintain_order=True)
     return pl.select(pl.when(several).then(all_of_it).otherwise(keys)).to_series()
 

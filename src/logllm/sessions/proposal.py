@@ -1,56 +1,30 @@
-"""Which sessions suit a log that nobody has said anything about: by a key that groups its lines well, else windows."""
+"""Which sessions suit a log that nobody has said anything about: by the key that groups its lines best, else windows."""
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.config.mask import MaskSection
 from logllm.config.sessions import SessionSection
-from logllm.counting import plural
-from logllm.logs.fields import bare_name, fields_of, json_fields, read_fields
+from logllm.logs.fields import fields_of, json_fields, read_fields
+from logllm.logs.masking import mask
+from logllm.logs.records import keys_in
+from logllm.sessions.key_candidates import Candidate, by_field, in_messages
+from logllm.sessions.key_measures import NAMED, Grouping, grouping, unfit
+from logllm.sessions.message_table import MessageTable
 
-_NAMED = 0.95  # of all lines at least that many name the key
-_OWN_NAMED = 0.5  # and where the format itself says which key
-_FEWEST = 10  # sessions
-_LINES = (2, 300)  # of the median session
-_LARGEST = 0.5  # of all lines at most that many are in one session
-_NEAR = 0.5  # of all lines at least that many are in sessions that end within half the sample
+_OWN_NAMED = 0.5  # of the lines must name the key that the format itself says
+_ONE = 0.9  # of the lines name one key: then it groups nothing
+_NAMELESS_NEAR = 0.8  # of the lines in sessions that end, where the key has not the name of an id
+_MANY = 50  # lines, of which that can be said
+_WORTH_SAYING = 0.3  # of the lines name a key that is not taken
 _SIZES = (100, 50, 20, 10, 5)
 _WINDOWS = 20  # that a short log should give at least
-_TO_NAME = 200  # lines looked at for the names of their fields
+_GLANCE = 200  # lines looked at for their fields
+_LONGEST = 80  # characters of the mean key
 _PAIR = r"(?:^|[ \n])[A-Za-z_@][\w.@/-]*="
-
-_FIELDS = tuple(
-    re.compile(name)
-    for name in (  # the narrow before the wide; letters and digits of a field's last name, in lower case
-        "x?req(uest)?(id)?",
-        "(x?b3)?trace(id)?",
-        "x?corr(elation)?(id)?",
-        "(transaction|txn|tx)(id)?",
-        "(session|sess|s)id|session",
-        "(block|blk)(id)?",
-        "job(id)?",
-        "(container|instance)(id)?",
-        "task(id)?|taskattempt(id)?",
-        "conn(ection)?(id)?",
-        "process(id)?|procid|pid|syslogpid",
-        "thread(id|name)?|tid",
-        "client(ip|addr)?|remote(ip|addr|host)",
-    )
-)
-_PATTERNS = (  # in the message, as key_pattern takes them: the whole match is the key
-    r"\breq-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
-    r"(?i)\b(?:request|trace|correlation|transaction|session)[-_]?id\W{1,3}[0-9a-z-]+",
-    r"\bblk_-?\d+",
-    r"\b(?:container|attempt|job)_\d+_\w+",
-    r"\bconn(?:ection)?[=:#]? ?\d+\b",
-    r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b",
-    r"(?i)\b(?:pid|tid|thread)[=:] ?\d+",
-    r"\b[\w.-]+\[\d+\]",
-)
 
 
 class Proposal(NamedTuple):
@@ -62,29 +36,31 @@ class Proposal(NamedTuple):
     """Why, as a person may read it: `sessions by the field pid: 95 % of 2,000 lines name one, ...`."""
 
 
-class _Grouped(NamedTuple):
-    """What a key makes of some lines."""
+class _Tried(NamedTuple):
+    """A key, and what it makes of the lines."""
 
-    named: float
-    """Share of the lines that name one."""
-    sessions: int
-    """How many there are."""
-    median: float
-    """Lines of the median session."""
-    largest: float
-    """Share of the lines in the largest session."""
-    near: float
-    """Share of the lines in sessions that reach over at most half of the lines."""
+    key: Candidate
+    made: Grouping
+    fault: str | None
+    """Why it does not suit; none where it does."""
+
+    @property
+    def score(self) -> float:
+        return self.key.prior * self.made.score
 
 
 def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None = None) -> Proposal:
     """Sessions for a log, judged by a sample of it.
 
-    A format's own sessions are taken, unless they are by a key that most lines do not name. Else a key is sought that nearly all lines
-    name and that makes many sessions which end, none of them giant: first among the fields, by their names, then in the message.
+    A format's own sessions are taken, unless they are by a key that most lines do not name, or that
+    is the same in nearly all. Else each field is tried as a key, and in the messages each word,
+    bracket and stem before what varies. The key of the best score is taken of those that nearly all
+    lines name and that make many sessions which end, none of them giant; a key without the name of
+    an id must give sessions that have a beginning or an end of their own, too.
 
     Args:
-        fields: Successive records as `sample_fields` gives them: `message` and text columns for the other fields; null where a line has none.
+        fields: Successive records as `sample_fields` gives them: `message` and text columns for the
+            other fields; null where a line has none.
         described: Their format.
         lines: How many records the whole log has, where that is known; short logs get shorter windows.
     """
@@ -92,20 +68,16 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
     own = described.sessions
     if not own.by_key and own != SessionSection():
         return Proposal(own, f"{own.in_words}, as the format {described.name} has it")
-    seen: list[str] = []
-    for sessions, enough in _candidates(fields, own):
-        keys = fields[sessions.key_field] if sessions.key_field else fields["message"].str.extract_all(sessions.key_pattern or "")
-        grouped = _grouped(keys)
-        if grouped.named < enough:
-            continue
-        what = f"the field {sessions.key_field}" if sessions.key_field else f"the pattern {sessions.key_pattern}"
-        unfit = None if sessions is own else _unfit(grouped)
-        if unfit is None:
-            return Proposal(sessions, f"sessions by {what}: {_told(grouped, fields.height)}")
-        seen.append(f"{what} is no key, {unfit}")
+    numbers = MessageTable().push(mask(fields["message"], MaskSection()))
+    tried = [_tried(key, fields, numbers=numbers, own=own) for key in _candidates(fields, own)]
+    if own.by_key and tried and tried[0].key.sessions is own and tried[0].fault is None:
+        return Proposal(own, _chosen(tried[0], None))
+    suiting = sorted((key for key in tried if key.fault is None), key=lambda key: -key.score)
+    if suiting:
+        other = next((key for key in suiting[1:] if key.made != suiting[0].made), None)
+        return Proposal(suiting[0].key.sessions, _chosen(suiting[0], other))
     size = window_size(lines)
-    found = seen[0] if seen else "no id of a request, a process or the like is in nearly all lines"
-    return Proposal(SessionSection(size=size), f"windows of {size} lines: {found}")
+    return Proposal(SessionSection(size=size), f"windows of {size} lines: {_why_windows(tried)}")
 
 
 def window_size(lines: int | None) -> int:
@@ -117,89 +89,103 @@ def window_size(lines: int | None) -> int:
     return next((size for size in _SIZES if lines is None or lines > size * (_WINDOWS - 1)), _SIZES[-1])
 
 
-def sample_fields(text: pl.Series, described: FormatSection, *, names: Sequence[str] | None = None) -> pl.DataFrame:
+def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     """Messages of some lines and the fields beside them that may be keys, as columns named as `key_field` names them.
 
     Args:
         text: Successive lines, or what else `read_fields` reads.
         described: Their format.
-        names: The fields there are; none: the groups of a pattern, or the fields of JSON objects.
 
-    >>> lines = pl.Series(['{"message": "up", "http": {"request_id": "a1"}, "n": 1}'])
-    >>> sample_fields(lines, FormatSection(name="own", kind="json")).rows(named=True)
-    [{'message': 'up', 'http.request_id': 'a1'}]
+    >>> lines = pl.Series(['{"message": "up", "http": {"request_id": "a1"}, "host": "h"}'] * 2)
+    >>> sample_fields(lines, FormatSection(name="own", kind="json")).rows(named=True)[0]
+    {'message': 'up', 'http.request_id': 'a1'}
     """
     columns = {"message": read_fields(text, described).message}
+    taken = {*columns, described.message, described.time, described.label}
     own = described.sessions.key_field
-    for name in _field_names(text, described) if names is None else names:
-        if (name == own or _rank(name) is not None) and name not in ("message", described.message, described.time, described.label):
-            columns[name] = read_fields(text, described, key_field=name).key  # type: ignore[assignment]
+    if described.kind == "json":  # each line read once: a column by its path reads it again for each
+        rows = list(map(json_fields, text))
+        names = dict.fromkeys(name for row in rows[:_GLANCE] for name in row)
+        values = {name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names if name not in taken}
+        return pl.DataFrame(columns | {name: keys for name, keys in values.items() if name == own or _may_be_key(name, keys)})
+    for name in _field_names(text, described):
+        if name not in taken and (name == own or _may_be_key(name, _key(text.head(_GLANCE), described, name=name))):
+            columns[name] = _key(text, described, name=name)
     return pl.DataFrame(columns)
+
+
+def _key(text: pl.Series, described: FormatSection, *, name: str) -> pl.Series:
+    """A field's values."""
+    return read_fields(text, described, key_field=name).key  # type: ignore[return-value]
 
 
 def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
     """Names of the fields that lines of a format have, in their order."""
-    if described.kind == "pattern":
-        return fields_of(described)
     if described.kind == "csv":
         return list(described.columns)
     if described.kind in ("logfmt", "export"):
-        return list(dict.fromkeys(text.head(_TO_NAME).str.extract_all(_PAIR).explode().drop_nulls().str.strip_chars("\n =")))
-    if described.kind != "json":
-        return []
-    return list(dict.fromkeys(name for line in text.head(_TO_NAME) for name in json_fields(line)))
+        pairs = text.head(_GLANCE).str.extract_all(_PAIR).explode().drop_nulls()
+        return list(dict.fromkeys(pairs.str.strip_chars("\n =")))
+    return fields_of(described)
 
 
-def _rank(name: str) -> int | None:
-    """A field's place among those that may be keys; none: by its name it is no key."""
-    return next((place for place, pattern in enumerate(_FIELDS) if pattern.fullmatch(bare_name(name))), None)
+def _may_be_key(name: str, values: pl.Series) -> bool:
+    """Whether it is worth to try a field: it has the name of an id, or short values of which there are several."""
+    if by_field(name).named:
+        return True
+    values = values.drop_nulls()
+    short = float(values.str.len_chars().mean() or 0.0) <= _LONGEST  # type: ignore[arg-type]
+    return short and values.n_unique() > 1 and not values.str.contains(r"\S\s+\S").any()
 
 
-def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[tuple[SessionSection, float]]:
-    """Sessions by key that may suit, the likeliest first, each with the share of lines that must name the key."""
+def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[Candidate]:
+    """Keys that may suit, the format's own first."""
     if own.by_key and (own.key_field is None or own.key_field in fields.columns):
-        yield own, _OWN_NAMED
-    ranked = [(rank, name) for name in fields.columns if (rank := _rank(name)) is not None]
-    for _, name in sorted(ranked, key=lambda each: each[0]):
-        yield SessionSection(by="key", key_field=name), _NAMED
-    for pattern in _PATTERNS:
-        yield SessionSection(by="key", key_pattern=pattern), _NAMED
+        yield Candidate(own, 1.0, named=True)
+    yield from (by_field(name) for name in fields.columns if name != "message")
+    yield from in_messages(fields["message"])
 
 
-def _grouped(keys: pl.Series) -> _Grouped:
-    """What a column of keys, or of lists of keys, makes of its lines."""
-    rows = keys.alias("key").to_frame().with_row_index("row")
-    if keys.dtype == pl.List:
-        rows = rows.explode("key").unique(maintain_order=True)
-    rows = rows.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(["", "-"]))
-    if not rows.height:
-        return _Grouped(0.0, 0, 0.0, 0.0, 0.0)
-    row = pl.col("row")
-    sessions = rows.group_by("key", maintain_order=True).agg(lines=pl.len(), reach=row.max() - row.min() + 1)
-    lines = sessions["lines"].to_numpy()
-    ending = sessions["reach"].to_numpy() <= len(keys) / 2
-    near = float(lines[ending].sum() / lines.sum())
-    return _Grouped(rows["row"].n_unique() / len(keys), len(lines), float(np.median(lines)), float(lines.max() / len(keys)), near)
+def _tried(key: Candidate, fields: pl.DataFrame, *, numbers: pl.Series, own: SessionSection) -> _Tried:
+    """A key with what it makes of the lines."""
+    sought = key.sessions
+    keys = fields[sought.key_field] if sought.key_field else keys_in(fields["message"], sought.key_pattern or "")
+    made = grouping(keys, numbers)
+    return _Tried(key, made, _own_fault(made) if sought is own else _fault(key, made))
 
 
-def _unfit(grouped: _Grouped) -> str | None:
-    """Why a key does not group lines well; none where it does."""
-    if grouped.sessions < _FEWEST:
-        return f"it has only {plural(grouped.sessions, 'value')}"
-    if not _LINES[0] <= grouped.median <= _LINES[1]:
-        return (
-            f"half of its {grouped.sessions:,} values have {'one line' if grouped.median < _LINES[0] else f'more than {_LINES[1]} lines'}"
-        )
-    if grouped.largest > _LARGEST:
-        return f"one value has {100 * grouped.largest:.0f} % of the lines"
-    if grouped.near < _NEAR:
-        return "most lines are of values that go on through the whole log"
+def _own_fault(made: Grouping) -> str | None:
+    """Why the format's own key does not suit."""
+    if made.named < _OWN_NAMED:
+        return f"only {100 * made.named:.0f} % of the lines name one"
+    if made.largest > _ONE and made.lines >= _MANY:
+        return "it is the same in nearly all lines"
     return None
 
 
-def _told(grouped: _Grouped, lines: int) -> str:
-    """The figures of a key, for people."""
-    return (
-        f"{100 * grouped.named:.0f} % of {plural(lines, 'line')} name one, {plural(grouped.sessions, 'session')} of "
-        f"{plural(round(grouped.median), 'line')} (median)"
-    )
+def _fault(key: Candidate, made: Grouping) -> str | None:
+    """Why a key that was found does not suit."""
+    if fault := unfit(made):
+        return fault
+    if not key.named and made.near < _NAMELESS_NEAR:
+        return "many lines are of values that go on through the whole log"
+    if not key.named and not made.begins_or_ends:
+        return "its values begin and end with no message of their own"
+    return f"only {100 * made.named:.0f} % of the lines name one" if made.named < NAMED else None
+
+
+def _chosen(best: _Tried, other: _Tried | None) -> str:
+    """Why a key is taken, and how to have the next best."""
+    rest = ", the others are in no session" if best.made.named < 1 else ""
+    said = f"sessions by {best.key.what}: {best.made.in_words}{rest}"
+    return said if other is None else f"{said}; next best: {other.key.option} ({other.made.in_words})"
+
+
+def _why_windows(tried: list[_Tried]) -> str:
+    """Why there is no key: the fault of the likeliest one."""
+    likely = [key for key in tried if key.key.named and key.made.named >= _WORTH_SAYING]
+    if not likely:
+        return "no id of a request, a process or the like is in nearly all lines"
+    nearest = max(likely, key=lambda key: (unfit(key.made) is None, key.made.named >= NAMED, key.key.prior))
+    fault = f"{nearest.key.what} is no key, {nearest.fault}"
+    return f"{fault}; it can be had with {nearest.key.option}" if unfit(nearest.made) is None else fault

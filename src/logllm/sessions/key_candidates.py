@@ -1,0 +1,210 @@
+"""What may be the key of a log's sessions: fields, and in messages the words, brackets and stems that stand before what varies."""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.sessions import SessionSection
+
+_NAMES = tuple(
+    re.compile(name)
+    for name in (  # the narrow before the wide; a name's last parts, in lower case
+        "req(uest)?(id)?|rid|rqid",
+        "trace(id)?|tr?aceparent",
+        "corr(elation)?(id)?|cid",
+        "(transaction|transact|txn|tx|xid)(id)?",
+        "(session|sess|s)id|session|sid|sess",
+        "(block|blk)(id)?",
+        "(order|cart|basket|invoice|payment|booking|ticket|shipment)(id)?",
+        "(message|msg|mail|queue|event)id",
+        "(job|task|build|batch|upload|workflow|pipeline|execution|invocation|operation|transfer|run)(id)?|jid",
+        "(task)?attempt(id)?",
+        "(container|instance|vm|pod|app|application)id|container|instance",
+        "(conn(ection)?|call)(id)?",
+        "process(id)?|procid|pid|syslogpid",
+        "thread(id|name)?|tid",
+        "client(ip|addr|address)?|remote(ip|addr|host)",
+        "span(id)?",
+    )
+)
+_ID = ("id", "uuid", "guid", "no", "nr", "num", "number", "key", "ref")
+_STEP = 0.03  # less for each rank
+_NAMELESS = 0.45
+_ONLY_AN_ID = 0.55
+_SHAPED = 0.75
+_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
+
+_LOOKED_AT = 1000  # messages
+_TOLD = 0.3  # of them must have a candidate
+_MOST = 16  # candidates of a sort
+_LONG = 6  # digits of an id of a fixed length
+_LEVELS = "trace debug info information notice warn warning error err fatal critical crit severe emerg alert panic log"
+_BETWEEN = r"""[\s:=#\[({<"'|]{1,4}"""
+_MORE = r"(?:[.:@/+-]+\w+)*=*"
+_TOKEN = rf"[A-Za-z_-]*\d[\w-]*{_MORE}"
+_PAIR = rf"\b((?:[A-Za-z][\w-]*[ ._-])?(?i:id|uuid|guid|no|nr|number)\b\.?|[A-Za-z@][\w@.-]*)({_BETWEEN})({_TOKEN})"
+_STEM = r"\b([A-Za-z]+[-_]+(?:0x)?|[A-Za-z]{3,})(-?\d[\w-]*|[0-9a-fA-F]*\d[\w-]*)"
+_UUID = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_SHAPES = (  # as programs write them, with the place in the order of names
+    (rf"\breq-{_UUID}\b", 0),  # OpenStack
+    (r"\[[^\s,\[\]]*,([0-9a-f]{16,32}),[0-9a-f]{16}\b", 1),  # Spring Cloud Sleuth: [app,trace,span]
+    (rf"\b{_UUID}\b", 8),
+    (r"\bC-0x[0-9a-f]+", 11),  # PgBouncer's client
+    (r"(?:^|\s)\*(\d+)\s", 11),  # nginx: the connection
+    (r"\bconn(?:ection)?[=:#]? ?\d+\b", 11),
+    (r"\b[\w.-]+\[\d+\]", 12),
+)
+_PLACES = (  # in the message, whatever stands there
+    r"^[\[(<{#]?([\w-]*\d[\w.-]*)[\])>}:|]?\s",
+    r"<([\w+/=-]{8,})>",
+    r"^[^\[\]]*\[([^\[\]\s]+)\]",
+    *(rf"^(?:[^\[\]]*\[[^\[\]]*\]){{{place}}}[^\[\]]*\[([^\[\]\s]+)\]" for place in (1, 2, 3)),
+    *(rf"^(?:[^|]*\|){{{place}}}\s*([^|\s]+)\s*(?:\||$)" for place in range(6)),
+)
+
+
+class Candidate(NamedTuple):
+    """Sessions by a key that may suit."""
+
+    sessions: SessionSection
+    """The key."""
+    prior: float
+    """How much its name speaks for it, in (0, 1]."""
+    named: bool
+    """Whether it has the name or the form of an id; else only its sessions can show that it is one."""
+
+    @property
+    def what(self) -> str:
+        """The key in words."""
+        if self.sessions.key_field:
+            return f"the field {self.sessions.key_field}"
+        return f"the pattern {self.sessions.key_pattern}"
+
+    @property
+    def option(self) -> str:
+        """How the command line names it."""
+        if self.sessions.key_field:
+            return f"--key-field {self.sessions.key_field}"
+        return f"--key '{self.sessions.key_pattern}'"
+
+
+def by_field(name: str) -> Candidate:
+    """Sessions by a field.
+
+    >>> by_field("req.id").prior, by_field("http.X-Request-ID").named, by_field("colour").named
+    (1.0, True, False)
+    """
+    prior, named = _prior(name)
+    return Candidate(SessionSection(by="key", key_field=name), prior, named)
+
+
+def in_messages(messages: pl.Series) -> Iterator[Candidate]:
+    r"""Keys that stand in messages, such as `request 81357d`, `rid=`, `[req-X]`.
+
+    >>> [found.sessions.key_pattern for found in in_messages(pl.Series(["order 12 paid", "order 7 sent"]))]
+    ['\\border (\\d+)\\b']
+    """
+    sample = messages.gather_every(max(1, len(messages) // _LOOKED_AT))
+    yield from _shapes(sample)
+    for name, word, tokens, between in _words(sample):
+        prior, named = _prior(name)
+        token, end = _class(tokens, loose=not between.isspace())
+        yield _pattern(rf"{word}{between}({token}){end}", prior, named=named)
+    for stem, tokens in _stems(sample):
+        prior, named = _prior(stem)
+        token, end = _class(tokens, loose=False)
+        yield _pattern(rf"\b{_literal(stem)}{token}{end}", prior, named=named)
+    for pattern in _PLACES:
+        if _share(sample, pattern) >= _TOLD:
+            yield _pattern(pattern, _ONLY_AN_ID, named=False)
+
+
+def _pattern(pattern: str, prior: float, *, named: bool) -> Candidate:
+    return Candidate(SessionSection(by="key", key_pattern=pattern), prior, named)
+
+
+def _prior(name: str) -> tuple[float, bool]:
+    """How much a name speaks for a key, and whether it is one of an id."""
+    parts = [part.lower() for part in _PARTS.findall(name)]
+    last = parts[-1] if parts else ""
+    bare = parts[:-1] if last in _ID else parts
+    spellings = ("".join(parts), "".join(parts[-2:]), "".join(bare), "".join(bare[-1:]))
+    places = [place for place, pattern in enumerate(_NAMES) if any(map(pattern.fullmatch, spellings))]
+    if places:
+        return 1 - _STEP * places[0], True
+    return (_ONLY_AN_ID if last.endswith(_ID) else _NAMELESS), False
+
+
+def _shapes(sample: pl.Series) -> Iterator[Candidate]:
+    """The forms of ids that messages have."""
+    for pattern, place in _SHAPES:
+        if _share(sample, pattern) >= _TOLD:
+            yield _pattern(pattern, _SHAPED * (1 - _STEP * place), named=True)
+
+
+def _words(sample: pl.Series) -> Iterator[tuple[str, str, list[str], str]]:
+    """Words before what varies: the name, the word and what stands between as patterns, and what varies."""
+    pairs = _pieces(sample, _PAIR).rename({"1": "word", "2": "between", "3": "token"})
+    pairs = pairs.with_columns(name=pl.col("word").str.to_lowercase())
+    pairs = pairs.filter(~pl.col("name").is_in(_LEVELS.split()))
+    for found in _frequent(pairs, "name", of=len(sample)):
+        words, between = found["word"].unique(), found["between"].unique()
+        spelt = rf"\b{_literal(words[0])}" if len(words) == 1 else rf"(?i)\b{_literal(words[0].lower())}"
+        yield words[0], spelt, found["token"].to_list(), _literal(between[0]) if len(between) == 1 else _BETWEEN
+
+
+def _stems(sample: pl.Series) -> Iterator[tuple[str, list[str]]]:
+    """Stems such as `req-` and `conn`, and what stands after them."""
+    pieces = _pieces(sample, _STEM).rename({"1": "stem", "2": "token"})
+    for found in _frequent(pieces, "stem", of=len(sample)):
+        yield found["stem"][0], found["token"].to_list()
+
+
+def _pieces(sample: pl.Series, pattern: str) -> pl.DataFrame:
+    """Every match's groups, `1`, `2` and so on, with the `row` of its message."""
+    matches = sample.str.extract_all(pattern).alias("match").to_frame().with_row_index("row").explode("match").drop_nulls()
+    return matches.select("row", pl.col("match").str.extract_groups(pattern)).unnest("match")
+
+
+def _frequent(pieces: pl.DataFrame, name: str, *, of: int) -> list[pl.DataFrame]:
+    """The pieces of each name that many messages have, the commonest first."""
+    shares = pieces.group_by(name, maintain_order=True).agg(share=pl.col("row").n_unique() / of)
+    often = shares.filter(pl.col("share") >= _TOLD).sort("share", descending=True, maintain_order=True)
+    names = often[name].head(_MOST)
+    return [pieces.filter(pl.col(name) == one) for one in names]
+
+
+def _share(sample: pl.Series, pattern: str) -> float:
+    """Share of the messages in which a pattern is."""
+    return float(sample.str.contains(pattern).mean() or 0.0)  # type: ignore[arg-type]
+
+
+def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
+    r"""A pattern for tokens like these, and what must follow it.
+
+    >>> _class(["12", "7"], loose=False), _class(["81357d", "00ab12"], loose=False)
+    (('\\d+', '\\b'), ('[0-9a-f]{6}', '\\b'))
+
+    Args:
+        tokens: what varies.
+        loose: it need not hold a digit: what stands before it cannot be a word of a sentence.
+    """
+    lengths = {len(token) for token in tokens}
+    for pattern in (_UUID, _UUID.replace("a-f", "A-F")):
+        if all(re.fullmatch(pattern, token) for token in tokens):
+            return pattern, r"\b"
+    for digits in (r"\d+", r"-?\d+"):
+        if all(re.fullmatch(digits, token) for token in tokens):
+            return digits, r"\b"
+    for letters in ("a-f", "A-F"):
+        hexadecimal = f"[0-9{letters}]{{{min(lengths)}}}"
+        if min(lengths) >= _LONG and all(re.fullmatch(hexadecimal, token) for token in tokens):
+            return hexadecimal, r"\b"
+    return (rf"[\w-]+{_MORE}" if loose else _TOKEN), ""
+
+
+def _literal(text: str) -> str:
+    """A pattern for this text alone."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)

@@ -1,0 +1,137 @@
+"""How well a key groups the lines of a log: the figures that a proposal of sessions is judged by."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.counting import plural
+from logllm.logs.records import NO_KEY
+
+NAMED = 0.8
+"""Share of the lines that must name a key; the others will be in no session."""
+
+_FEWEST = 10  # sessions
+_FEWEST_SHORT = 4  # where the log is short
+_SHORT = 8  # lines a session of so many that fewer sessions do
+_LINES = (2, 300)  # of the median session
+_LARGEST = 0.5  # of all lines at most that many are in one session
+_NEAR = 0.5  # of all lines at least that many are in sessions that end within half the sample
+_LIFT = 1.5  # by which sessions begin or end more alike than any lines are
+_BEGINS = 0.3  # of a score depends on that
+
+
+class Grouping(NamedTuple):
+    """What a key makes of some lines."""
+
+    lines: int
+    """How many they are."""
+    named: float
+    """Share of the lines that name one."""
+    sessions: int
+    """How many there are."""
+    median: float
+    """Lines of the median session."""
+    largest: float
+    """Share of the lines in the largest session."""
+    near: float
+    """Share of the sessions' lines in sessions that reach over at most half of the lines."""
+    several: float
+    """Share of the lines that name more than one key."""
+    lift: float
+    """How many times likelier it is for two sessions to begin with the same message, or to end with
+    it, than for two lines to be the same message; 1 where sessions have no beginning of their own."""
+
+    @property
+    def begins_or_ends(self) -> bool:
+        """Whether sessions have a beginning or an end of their own, as those of a second, of a size or of a user have not."""
+        return self.lift >= _LIFT
+
+    @property
+    def in_words(self) -> str:
+        """The figures, for people."""
+        return (
+            f"{100 * self.named:.0f} % of {plural(self.lines, 'line')} name one, "
+            f"{plural(self.sessions, 'session')} of {plural(round(self.median), 'line')} (median)"
+        )
+
+    @property
+    def fewest(self) -> int:
+        """Sessions that a key of so many lines should give."""
+        return max(_FEWEST_SHORT, min(_FEWEST, self.lines // _SHORT))
+
+    @property
+    def score(self) -> float:
+        """How good, in [0, 1]: many lines named, sessions that end, none a giant, each with a beginning or an end of its own."""
+        unlike = 1 - _BEGINS / max(1.0, self.lift)
+        return self.named * self.near * (1 - self.largest) * (1 - self.several / 2) * unlike
+
+
+def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
+    """What keys make of lines.
+
+    >>> keys = pl.Series(["a", "a", "b", "-"])
+    >>> made = grouping(keys, pl.Series([0, 1, 0, 7], dtype=pl.UInt32))
+    >>> made.named, made.sessions, made.median
+    (0.75, 2, 1.5)
+
+    Args:
+        keys: one a line, or a list of them.
+        messages: numbers of the lines' masked messages.
+    """
+    total = len(keys)
+    rows = pl.DataFrame({"key": keys, "message": messages}).with_row_index("row")
+    if keys.dtype == pl.List:
+        rows = rows.explode("key")
+    rows = rows.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(NO_KEY))
+    if not rows.height:
+        return Grouping(total, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
+    row = pl.col("row")
+    sessions = rows.group_by("key", maintain_order=True).agg(
+        lines=pl.len(),
+        reach=row.max() - row.min() + 1,
+        begins=pl.col("message").first(),
+        ends=pl.col("message").last(),
+    )
+    ending = sessions.filter(pl.col("reach") <= total / 2)
+    several = sessions.filter(pl.col("lines") > 1)
+    named = rows["row"].n_unique()
+    return Grouping(
+        lines=total,
+        named=named / total,
+        sessions=sessions.height,
+        median=float(sessions["lines"].median() or 0),  # type: ignore[arg-type]
+        largest=int(sessions["lines"].max() or 0) / total,  # type: ignore[arg-type]
+        near=float(ending["lines"].sum() / rows.height),
+        several=float(rows["row"].is_duplicated().sum() / rows.height),
+        lift=_lift(rows["message"], several["begins"], several["ends"]),
+    )
+
+
+def unfit(made: Grouping) -> str | None:
+    """Why a key does not group lines well; none where it does."""
+    if made.sessions < made.fewest:
+        return f"it has only {plural(made.sessions, 'value')}"
+    if made.median < _LINES[0]:
+        return f"half of its {made.sessions:,} values have one line"
+    if made.median > _LINES[1]:
+        return f"half of its {made.sessions:,} values have more than {_LINES[1]} lines"
+    if made.largest > _LARGEST:
+        return f"one value has {100 * made.largest:.0f} % of the lines"
+    if made.near < _NEAR:
+        return "most lines are of values that go on through the whole log"
+    return None
+
+
+def _lift(all_messages: pl.Series, *ends: pl.Series) -> float:
+    """How much more alike the messages at sessions' ends are than all messages; 1 where nothing can be said."""
+    alike = _alike(all_messages)
+    if not alike:
+        return 1.0
+    return max(1.0, *(_alike(messages) / alike for messages in ends))
+
+
+def _alike(messages: pl.Series) -> float:
+    """How likely two of some messages are the same."""
+    total = len(messages)
+    counts = messages.value_counts()["count"].cast(pl.Float64)
+    return float((counts * (counts - 1)).sum() / max(1, total * (total - 1)))
