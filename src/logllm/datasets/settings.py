@@ -42,6 +42,8 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
     described = name if isinstance(name, FormatSection) else load_format(name)
     recipe_data = Recipe.load(recipe).data if recipe is not None else None
     said = _said(overrides["format"])
+    if said.get("message", described.message) != described.message:  # what follows the one goes with no other
+        said = {"tail": (), **said}
     described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
     described = meaning_normal(described, said.get("normal"), field="label" in said)
     sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions

@@ -9,23 +9,20 @@ from typing import Literal
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.logs.fields import WHOLE, bare_name, json_fields
+from logllm.formats.message_choice import chosen_message
+from logllm.logs.fields import bare_name, json_fields
 from logllm.logs.times import parse_times
 
 _LOOKED_AT = 200  # rows
 _MOST = 0.8  # of the rows have what a kind has in all
+_HALF = 0.5  # of the lines are JSON objects
 _SEPARATORS = ",;\t|"
 _PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
-_MESSAGES = (
-    *("message", "msg", "logmessage", "shortmessage", "text", "log", "textpayload", "body", "event"),
-    *("description", "content", "detail", "mt", "m"),
-)
 _TIMES = re.compile(
     r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso)?|at|t|when|asctime|created(?:at)?"
 )
 _FORMS = ("iso", "epoch", "epoch_ms", "epoch_us", "%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S", "%d/%b/%Y %H:%M:%S", "%b %d %H:%M:%S")
 _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
-_WORDS = 2  # blanks in a message, on average
 
 Row = Mapping[str, str]
 
@@ -41,7 +38,7 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
     if not lines:
         return
     rows = [row for row in map(json_fields, lines) if row]
-    if len(rows) >= _MOST * len(lines):
+    if len(rows) > _HALF * len(lines):  # what npm and the like write before and between is counted as rejected
         yield _described("json", rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
     if len(rows) >= _MOST * len(lines):
@@ -55,28 +52,18 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
 
 def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, today: date) -> FormatSection:
     """The format of rows of a kind."""
-    message = _message(rows)
-    time, form = _time(rows, today=today, besides=message)
+    choice = chosen_message(_columns(rows))
+    time, form = _time(rows, today=today, besides=choice.message)
     return FormatSection(
         name=kind,
         kind=kind,
-        message=message,
+        title=choice.note,
+        message=choice.message,
+        tail=choice.tail,
+        severity=choice.severity,
         time=time,
         time_format=(form,),
     )
-
-
-def _message(rows: Sequence[Row]) -> str:
-    """The field that is called a message, else the one with most words, else the whole line."""
-    columns = _columns(rows)
-    filled = {name: sum(1 for value in values if value.strip()) >= len(values) / 2 for name, values in columns.items()}
-    named = [name for name in columns if bare_name(name) in _MESSAGES and filled[name]]
-    for name in sorted(named, key=lambda name: (name.count("."), _MESSAGES.index(bare_name(name)))):
-        if not all(value.startswith(("{", "[")) for value in columns[name] if value):
-            return name
-    blanks = {name: sum(value.count(" ") for value in values) / len(values) for name, values in columns.items() if filled[name]}
-    best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
-    return best if blanks.get(best, 0) >= _WORDS else WHOLE
 
 
 def _time(rows: Sequence[Row], *, today: date, besides: str) -> tuple[str | None, str]:

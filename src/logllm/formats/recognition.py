@@ -81,7 +81,7 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
-    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today)]
+    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today), *_of_message(best.format)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
     return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
@@ -111,6 +111,7 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     glance = _to_glance_at(text)
     built_in = _fitting(_built_in(), text, glance=glance, today=today)
     told = _fitting(_told(text, today=today), text, glance=glance, today=today)
+    built_in = [fit for fit in built_in if not any(_more_telling(other, fit) for other in told)]
     fits = [
         fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
     ] + built_in  # the first of those that explain as much
@@ -150,6 +151,13 @@ def _same_kind(told: Fit, other: Fit) -> bool:
     """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
     same = told.format.name == other.format.name if told.format.kind == "pattern" else told.format.kind == other.format.kind
     return same and other.matched >= told.matched * (1 - _AS_GOOD)
+
+
+def _more_telling(told: Fit, other: Fit) -> bool:
+    """Whether the lines themselves tell more of the message than a general format of their kind does, which fits no better."""
+    fields = told.format.severity is not None or told.format.tail
+    general = other.format.name in _STRUCTURED and other.format.kind == told.format.kind
+    return bool(fields) and general and told.matched >= other.matched - _AS_GOOD
 
 
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
@@ -205,8 +213,16 @@ def _titled(described: FormatSection) -> str:
     """
     if described.name not in _STRUCTURED:
         return described.title
-    message = "the whole line" if described.message == WHOLE else described.message
+    fields = [name for name in (described.severity, described.message, *(name for _, name in described.tail)) if name]
+    message = "the whole line" if described.message == WHOLE else ", ".join(fields)
     return f"{_STRUCTURED[described.name]}: message in {message}, time in {described.time or 'no field'}"
+
+
+def _of_message(described: FormatSection) -> Iterator[str]:
+    """Why the message of structured lines is what it is, where that isn't plain."""
+    own = described.name in _STRUCTURED and described.title != load_format(described.name).title
+    if own and described.title:
+        yield described.title
 
 
 def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iterator[str]:
