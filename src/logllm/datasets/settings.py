@@ -13,12 +13,22 @@ from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.formats.description import load_format
+from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import recognise
 from logllm.logs.archives import Bytes
+from logllm.logs.fields import fields_of
 from logllm.logs.first_lines import first_lines
 from logllm.logs.joining import whole_rows
-from logllm.sessions.proposal import propose, sample_fields
+from logllm.sessions.proposal import Proposal, propose, sample_fields
 
+_NO_PROCESS = Proposal(
+    SessionSection(size=10),  # such windows of the shipped set are told apart best
+    "windows of 10 lines: the server's lines name no process",
+)
+_PREFIX = (
+    "the server's lines name no process: windows of 10 lines are judged, several connections in one, and verdicts are weaker; "
+    "with log_line_prefix = '%m [%p] ' in postgresql.conf a session is a connection"
+)
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Options = Mapping[str, Any]
 """Settings by name; None where the user said nothing."""
@@ -85,8 +95,12 @@ def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = 
     recognition = recognise(text, today=today)
     rows, described = whole_rows(text, recognition.format)
     proposal = propose(sample_fields(rows, described), described, lines=lines)
+    notes = recognition.notes
+    if described.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
+        # What is said in some connection's messages groups no connections.
+        proposal, notes = _NO_PROCESS, (*notes, _PREFIX)
     sessions = f"{proposal.reason}; another grouping: --key, --key-field or --window"
-    return Suited(recognition.format.model_copy(update={"sessions": proposal.sessions}), recognition.notes, sessions, stdin)
+    return Suited(recognition.format.model_copy(update={"sessions": proposal.sessions}), notes, sessions, stdin)
 
 
 def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
@@ -111,6 +125,9 @@ def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, fi
 def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSection:
     r"""Settings for a log of another format: the same masks, and the same grouping with the key where the other format has it.
 
+    Where its lines have no such field, as those of a PostgreSQL server that does not name its processes, they are grouped
+    as the other format has it.
+
     >>> run = choose("hdfs", overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
     >>> other = FormatSection(name="own", kind="json", sessions=SessionSection(by="key", key_field="block"))
     >>> for_format(run, other).sessions.key_field, for_format(run, other).sessions.long, for_format(run, load_format("plain")).sessions.key_pattern
@@ -119,6 +136,9 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     sessions, theirs = settings.sessions, described.sessions
     if sessions.by_key and theirs.by_key:
         sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
+    elif described.kind in ("pattern", "plain") and sessions.key_field not in (None, *fields_of(described)):
+        limits = {"max_messages": sessions.max_messages, "long": sessions.long}
+        sessions = theirs.model_copy(update=limits)
     return settings.model_copy(update={"format": described, "sessions": sessions})
 
 

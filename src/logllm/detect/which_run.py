@@ -10,12 +10,11 @@ from logllm.config.format import FormatSection
 from logllm.datasets.settings import suited
 from logllm.errors import DataError
 from logllm.formats.description import load_format
+from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import AUTO
 from logllm.logs.archives import Bytes
 from logllm.logs.lines import STDIN
 from logllm.runs.manifest import SHIPPED, find_run, read_manifest, shipped_run
-
-_READABLE = "postgres"  # how the names of the formats begin that the shipped run can judge
 
 
 class Task(NamedTuple):
@@ -58,7 +57,7 @@ def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
     if own and not named and format is None:
         return Task(run, logs)
     asked = _asked(format, logs)
-    if (named or not own) and not asked.format.name.startswith(_READABLE):
+    if (named or not own) and not asked.format.name.startswith(POSTGRES):
         raise DataError(
             f"{logs[0]}: {asked.said.splitlines()[0]}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
             f"`logllm prepare --raw {logs[0]} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`"

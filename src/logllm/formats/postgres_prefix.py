@@ -1,6 +1,7 @@
 """PostgreSQL's stderr log with any `log_line_prefix`: its pattern, told from some of its lines."""
 
 import re
+from typing import NamedTuple
 
 import polars as pl
 
@@ -8,85 +9,111 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.logs.redaction import redact_text
 
-_WORD = r"[\p{Lu}\p{Lo}][\p{Lu}\p{Lo}\p{M}]*[1-5]?(?: \p{Lo}+)? ?:  "  # a severity or DETAIL and the like, in any of the server's languages
+POSTGRES = "postgresql"
+"""How the names of the formats begin whose records are a PostgreSQL server's."""
+
+# A severity, or DETAIL and the like, in any of the server's languages.
+_WORD = r"[\p{Lu}\p{Lo}][\p{Lu}\p{Lo}\p{M}]*[1-5]?(?: \p{Lo}+)?[ \x{a0}]?:  "
 _LINE = rf"^(?<prefix>[^\t]*?)(?<word>{_WORD})"
 _SEVERITIES = (
-    *(
-        "LOG",
-        "ERROR",
-        "FATAL",
-        "WARNING",
-        "STATEMENT",
-        "LOGG",
-        "FEHLER",
-        "ANWEISUNG",
-        "ERREUR",
-        "INSTRUCTION",
-        "SENTENCIA",
-        "ERRORE",
-        "FEL",
-    ),
-    *(
-        "ISTRUZIONE",
-        "СООБЩЕНИЕ",
-        "ОШИБКА",
-        "ОПЕРАТОР",
-        "ЗАПИСУВАННЯ",
-        "ПОМИЛКА",
-        "ІНСТРУКЦІЯ",
-        "文",
-        "로그",
-        "오류",
-        "日志",
-        "错误",
-        "语句",
-    ),
+    *("LOG", "ERROR", "FATAL", "WARNING", "STATEMENT"),
+    *("LOGG", "FEHLER", "ANWEISUNG", "FEL", "ERREUR", "INSTRUCTION", "SENTENCIA"),
+    *("ERRORE", "ISTRUZIONE", "СООБЩЕНИЕ", "ОШИБКА", "ОПЕРАТОР"),
+    *("ЗАПИСУВАННЯ", "ПОМИЛКА", "ІНСТРУКЦІЯ", "文", "로그", "오류", "日志", "错误", "语句"),
 )
+# Other programs fill such words up to one width: `INFO:     started`.
+_PADDED = r"^[^\t]*?\b(?:DEBUG|INFO|LOG|WARNING|ERROR|FATAL|CRITICAL):   "
+_MOST_PADDED = 0.2
 _TIMES = (
-    (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: (?:[A-Z]{3,5}|[+-]\d\d(?::?\d\d)?))?", "iso"),
+    (
+        r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: (?:[A-Z]{3,5}|[+-]\d\d(?::?\d\d)?))?",
+        "iso",
+    ),
     (r"\d{10}\.\d{3}", "epoch"),
+    ("", "iso"),  # the prefix says no time
 )
-_PIDS = (  # what stands before a process's number, the number, and what stands after it
-    (r"\[", r"\d+", r"(?:-\d+)?\]"),
-    (r"\bpid[ =:]+", r"\d+", ""),
-    (r"\b", r"[0-9a-f]{7,8}\.[0-9a-f]+", r"\b"),
-    (r"\((?:\d+[:/-])?", r"\d+", r"\)"),
-    (r"(?:^|[ :,;|<-])", r"\d+", r"[ :,;|>-]"),
-    (r"(?:^|[ :,;|<-])", r"\d+", "$"),  # the severity follows at once
-)
+_CONTINUATION = r"^(?:\s.*)?$"  # RDS indents by blanks; some tools trim what is blank
 _ENOUGH = 0.85
 _FEWEST = 3  # lines
+_COUNTED = 0.04  # of the lines at least that many are the first, and as many the second, of a counter
+
+
+class _Pid(NamedTuple):
+    """How a process is named in a prefix."""
+
+    before: str
+    number: str
+    after: str
+    bare: bool = False
+    """A number without anything that says what it counts."""
+
+    @property
+    def whole(self) -> str:
+        """The pattern of number and surroundings."""
+        return self.before + self.number + self.after
+
+
+_PIDS = (
+    _Pid(r"\[", r"\d+", r"\]"),
+    _Pid(r"\[", r"\d+", r"-\d+\]"),
+    _Pid(r"\bpid[ =:]+", r"\d+", ""),
+    _Pid(r"\b", r"[0-9a-f]{7,8}\.[0-9a-f]+", r"\b"),
+    _Pid(r"\((?:\d+[:/-])?", r"\d+", r"\)"),
+    _Pid(r"(?:^|[ :,;|<-])", r"\d+", r"[ :,;|>-]", bare=True),
+    _Pid(r"(?:^|[ :,;|<-])", r"\d+", "$", bare=True),  # the severity follows at once
+)
 
 
 def postgres_format(text: pl.Series) -> FormatSection | None:
     """The format of some lines of a PostgreSQL server, or nothing where they are none.
 
-    >>> lines = pl.Series(["<2024-01-02 03:04:05 CET u@d 17>LOG:  ready", "<2024-01-02 03:04:06 CET u@d 17>FEHLER:  no"] * 2)
-    >>> postgres_format(lines).pattern[:33], postgres_format(pl.Series(["a: b"]))
+    Its sessions are by process where the prefix names one (`%p` or `%c`), else windows.
+
+    >>> lines = ["<2024-01-02 03:04:05 CET u@d 17>LOG:  ready", "<2024-01-02 03:04:06 CET u@d 18>FEHLER:  no"]
+    >>> postgres_format(pl.Series(lines * 2)).pattern[:33], postgres_format(pl.Series(["a: b"]))
     ('<(?<time>[0-9]{4}-[0-9][0-9]-[0-9', None)
     """
-    found = text.str.extract_groups(_LINE).struct
-    prefixes = found.field("prefix").drop_nulls()
-    words = found.field("word").str.strip_chars(" :").drop_nulls()
+    parts = text.str.extract_groups(_LINE).struct
+    prefixes = parts.field("prefix").drop_nulls()
+    words = parts.field("word").str.strip_chars(" \u00a0:").drop_nulls()
     if len(prefixes) < _FEWEST or not words.is_in(list(_SEVERITIES)).any():
         return None
-    for time, form in (*_TIMES, ("", "iso")):
-        if prefixes.str.contains(time).mean() < _ENOUGH:  # type: ignore[operator]
-            continue
-        without = prefixes.str.replace(time, "", literal=False) if time else prefixes
-        pid = next((pid for pid in _PIDS if without.str.contains("".join(pid)).mean() >= _ENOUGH), None)  # type: ignore[operator]
-        return _described(prefixes, time, form=form, pid=pid)
-    return None
+    if int(text.str.contains(_PADDED).sum() or 0) > _MOST_PADDED * len(prefixes):
+        return None
+    time, form = next((time, form) for time, form in _TIMES if _in_most(prefixes, time))
+    without = prefixes.str.replace(time, "", literal=False) if time else prefixes
+    pid = next((pid for pid in _PIDS if _in_most(without, pid.whole) and _names_a_process(without, pid)), None)
+    return _described(prefixes, time, form=form, pid=pid)
 
 
-def _described(prefixes: pl.Series, time: str, *, form: str, pid: tuple[str, str, str] | None) -> FormatSection:
+def _in_most(prefixes: pl.Series, part: str) -> bool:
+    """Whether nearly all prefixes hold a part."""
+    return float(prefixes.str.contains(part).mean()) >= _ENOUGH  # type: ignore[arg-type]
+
+
+def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
+    """Whether a number is none of the other numbers that a prefix may hold.
+
+    `[8-1]` is the eighth line of a session, as `%l-1` or syslog has it; a bare number may be that
+    line's number (`%l`) or a state that is always 00000 (`%e`).
+    """
+    if pid.after == r"-\d+\]":
+        return not prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls().eq("1").all()
+    if not pid.bare:
+        return True
+    numbers = prefixes.str.extract(f"{pid.before}({pid.number}){pid.after}").drop_nulls()
+    a_counter = all((numbers == first).mean() > _COUNTED for first in ("1", "2"))  # type: ignore[operator]
+    return numbers.n_unique() > 1 and not a_counter
+
+
+def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -> FormatSection:
     """The format with the parts that were found."""
     pieces = []
     if time:
         pieces.append((_first(prefixes, time), f"(?<time>{time})"))
     if pid is not None:
-        before, number, after = pid
-        pieces.append((_first(prefixes, "".join(pid), besides=time), f"{before}(?<pid>{number}){after.removesuffix('$')}"))
+        place = _first(prefixes, pid.whole, besides=time)
+        pieces.append((place, f"{pid.before}(?<pid>{pid.number}){pid.after.removesuffix('$')}"))
     rest, pattern = prefixes, ""
     for _, piece in sorted(pieces):
         bare = re.sub(r"\(\?<\w+>", "(?:", piece)
@@ -94,28 +121,31 @@ def _described(prefixes: pl.Series, time: str, *, form: str, pid: tuple[str, str
         rest = rest.str.replace(f"^.*?(?:{bare})", "")
     pattern = (pattern + _between(rest) + f"(?<message>{_WORD}.*)").replace(r"\d", "[0-9]")
     return FormatSection(
-        name="postgresql",
+        name=POSTGRES,
         title="PostgreSQL's stderr, its log_line_prefix told from the lines",
         pattern=pattern,
         time="time" if time else None,
         time_format=(form,),
-        continuation=r"^\t",
+        continuation=_CONTINUATION,
         sessions=SessionSection(by="key", key_field="pid") if pid is not None else SessionSection(),
     )
 
 
 def _first(prefixes: pl.Series, piece: str, *, besides: str = "") -> float:
     """Where a part of the prefix begins, on average."""
-    hidden = (
-        prefixes.map_elements(lambda prefix: re.sub(besides, lambda found: "\0" * len(found[0]), prefix), pl.String)
-        if besides
-        else prefixes
-    )
+    hidden = prefixes
+    if besides:
+        zeros = lambda part: "\0" * len(part[0])  # noqa: E731 - of the same length
+        hidden = prefixes.map_elements(lambda prefix: re.sub(besides, zeros, prefix), pl.String)
     return float(hidden.str.extract(f"^(.*?)(?:{piece})").str.len_chars().mean() or 0)  # type: ignore[arg-type]
 
 
 def _between(texts: pl.Series) -> str:
-    """Pattern of what stands between two parts: what it always is, unless that is secret, since the pattern is written; or anything."""
+    """Pattern of what stands between two parts.
+
+    It is what always stands there, unless that is secret, since the pattern is written; else
+    anything.
+    """
     distinct = texts.drop_nulls().unique().to_list()
     if len(distinct) != 1 or redact_text(distinct[0]) != distinct[0]:
         return r"[^\t]*?"
