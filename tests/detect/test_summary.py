@@ -72,13 +72,52 @@ def test_an_alert_in_a_rotated_log_has_the_time_of_its_own_file() -> None:
 
 
 def test_a_session_as_long_as_the_log_joins_nothing(log) -> None:
-    """The server's own session has a telling line in each fault and everyday ones between; it is part of both."""
+    """The server's own session has a telling line in each fault and everyday ones between; it is part of the one where its foremost lies."""
     lines = [row["lines"][1] for row in log.frame().filter("anomalous").to_dicts()]
     log.add("server", [5, 3, 4, 5], score=0.99, at=0, lines=[1, lines[0], lines[-1], log.line + 5])
     first, second = summarise(log.frame(), pl.Series(MESSAGES))
-    assert (first.sessions, second.sessions) == (6, 3)
-    assert first.top[0] == second.top[0] == ("server", 0.99)
+    assert (first.sessions, second.sessions) == (6, 2)
+    assert first.top[0] == ("server", 0.99)
     assert first.end < second.start
+
+
+def test_incidents_of_many_sessions_with_high_scores_come_first(log) -> None:
+    for number in range(20):
+        log.add(f"late{number}", [0, 6], score=0.9)
+    incidents = summarise(log.frame(), pl.Series([*MESSAGES, "ERROR: no route"]))
+    assert [(incident.sessions, round(incident.score, 1)) for incident in incidents] == [(20, 0.9), (5, 0.9), (2, 0.8)]
+
+
+def test_the_gravest_of_equals_is_what_a_session_is_known_by() -> None:
+    made = Log()
+    for number in range(200):
+        made.add(f"n{number}", [0, 1, 2])
+    for number in range(5):
+        made.add(f"bad{number}", [4, 3, 5], score=0.9)
+    (incident,) = summarise(made.frame(), pl.Series(["connected", "select", "bye", "FATAL: gone", "LOG: odd", "WARNING: full"]))
+    assert [(telling.message, telling.line) for telling in incident.messages] == [("FATAL: gone", 602), ("WARNING: full", 603)]
+
+
+def test_what_is_anomalous_by_itself_is_what_decided(log) -> None:
+    """The message that a model finds anomalous goes before a graver one that it does not."""
+    for number in range(4):
+        log.add(f"odd{number}", [0, 3, 6], score=0.9)
+    scored = {6: 0.93, 3: 0.2}
+    first, *_ = summarise(
+        log.frame().filter(pl.col("session").str.contains("^(?:n|odd)")),
+        pl.Series([*MESSAGES, "LOG: strange"]),
+        scores=lambda places: pl.Series([scored.get(place, 0.1) for place in places]),
+    )
+    assert [(telling.message, telling.score) for telling in first.messages] == [("LOG: strange", 0.93), ("FATAL: too many clients", 0.2)]
+
+
+def test_at_most_some_hundred_messages_are_scored() -> None:
+    made = Log()
+    for number in range(1000):
+        made.add(f"bad{number}", [number], score=0.9)
+    asked = []
+    summarise(made.frame(), pl.Series([f"m{n}" for n in range(1000)]), scores=lambda places: asked.extend(places) or places * 0.0)
+    assert len(asked) == 200
 
 
 def test_a_session_without_a_telling_message_is_told_by_its_foremost(log) -> None:
@@ -128,7 +167,8 @@ def test_messages_that_differ_in_quoted_words_are_one(log) -> None:
     messages = pl.Series(
         [*MESSAGES, *(f'FATAL: password authentication failed for user "{name}"' for name in ("root", "admin", "oracle", "x"))]
     )
-    *_, last = summarise(log.frame(), messages)
+    incidents = summarise(log.frame(), messages)
+    last = max(incidents, key=lambda incident: incident.start)
     assert [(telling.message, telling.sessions) for telling in last.messages] == [('FATAL: password authentication failed for user "…"', 4)]
 
 

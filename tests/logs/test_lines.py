@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.errors import DataError
-from logllm.logs.lines import LONGEST_LINE, named_files, read_lines
+from logllm.logs.lines import LONGEST_LINE, lines_at, named_files, read_lines
 from tests.rights import bound_by_rights, folder_of_the_bound
 
 
@@ -273,3 +273,10 @@ def test_a_folder_is_answered_with_a_pattern_that_matches(names, pattern, tmp_pa
     shown = str(raised.value).rpartition(" ")[2].strip("'")
     assert shown == f"{folder}/{pattern}"
     assert named_files([shown])
+
+
+def test_lines_by_their_numbers(tmp_path):
+    path = tmp_path / "log.gz"
+    path.write_bytes(gzip.compress(b"".join(b"line %d\r\n" % number for number in range(1, 10))))
+    assert lines_at(str(path), {9, 2}) == {2: "line 2", 9: "line 9"}
+    assert lines_at(str(path), {10}) == {}

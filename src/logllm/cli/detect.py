@@ -3,7 +3,6 @@
 import sys
 import time
 from contextlib import nullcontext
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
+from logllm.cli.incidents import tell_incidents
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from logllm.detect.reading import Reading
     from logllm.detect.which_run import Task
-
-_INCIDENTS = 12
 
 EngineOption = Annotated[
     str | None,
@@ -89,10 +87,18 @@ def detect(
         detector = load(asked.run, format=asked.format, threshold=threshold)
         reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, redact=redact)
         judged = _written(reading, wanted)
-    tell_counts(reading.counts, reading.rejects)
-    _tell(judged, reading.messages, seconds=time.perf_counter() - started, redact=redact)
+    _tell(judged, reading, seconds=time.perf_counter() - started)
+    if judged.frames and judged.anomalous:
+        tell_incidents(judged.frames, reading, logs=asked.logs, redact=redact)
     if fail and judged.anomalous:
         raise typer.Exit(1)
+
+
+def _tell(judged: "_Judged", reading: "Reading", *, seconds: float) -> None:
+    """Counts of what was read and of what was judged."""
+    tell_counts(reading.counts, reading.rejects)
+    sessions = plural(judged.sessions, "session")
+    note(f"{sessions}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:
@@ -159,32 +165,3 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO) -> _Judged:
         if wanted.kept:
             held.append(frame)
     return _Judged(sessions, anomalies, held)
-
-
-def _tell(judged: _Judged, messages: "pl.Series", *, seconds: float, redact: bool) -> None:
-    """Counts, and the verdicts that were kept as incidents; those of most sessions where there are many."""
-    import polars as pl
-
-    from logllm.detect.summary import summarise
-    from logllm.logs.redaction import redact_text
-    from logllm.logs.tally import shortened
-
-    note(f"{plural(judged.sessions, 'session')}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
-    if not judged.frames or not judged.anomalous:
-        return
-    incidents = summarise(pl.concat(judged.frames, how="diagonal_relaxed"), messages)
-    most = sorted(incidents, key=lambda incident: -incident.sessions)[:_INCIDENTS]
-    note(f"\n{plural(len(incidents), 'incident')}{', the largest' if len(most) < len(incidents) else ''}:")
-    for incident in (each for each in incidents if each in most):
-        note(f"\n{_when(incident.start, incident.end)}: {plural(incident.sessions, 'session')}")
-        for telling in incident.messages:
-            note(f"  {telling.sessions:>5} x  {shortened(redact_text(telling.message) if redact else telling.message)}")
-        note("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top))
-
-
-def _when(start: datetime | None, end: datetime | None) -> str:
-    """From when to when, in UTC."""
-    if start is None or end is None:
-        return "without times"
-    same = start.date() == end.date()
-    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if same else '%Y-%m-%d %H:%M:%S'}} UTC"

@@ -8,6 +8,7 @@ from typing import Self
 
 import polars as pl
 
+from logllm.config.prepare import PrepareSection
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.verdict import Verdict, to_frame, verdicts
@@ -68,6 +69,32 @@ class Reading(Iterator[Verdict]):
     def messages(self) -> pl.Series:
         """The distinct masked messages so far."""
         return self._table.messages
+
+    @property
+    def settings(self) -> PrepareSection:
+        """What the log is read by."""
+        return self._reader.settings
+
+    @property
+    def files(self) -> list[str]:
+        """The inputs' names as verdicts give them."""
+        return self._reader.files
+
+    @property
+    def threshold(self) -> float:
+        """Scores from here on are anomalous."""
+        return self._run.threshold
+
+    def message_scores(self, places: pl.Series) -> pl.Series:
+        """What some messages score by themselves: each as a session that holds nothing else.
+
+        Args:
+            places: in this reading's `messages`, (u,).
+        """
+        sessions = places.reshape((-1, 1)).arr.to_list()
+        with closing(self._run.cache()) if self._cached else nullcontext() as cache:
+            scores = KnownScores(self._run.score, cache=cache).of(sessions, self._table.messages)
+        return pl.Series("score", scores)
 
     def __next__(self) -> Verdict:
         return next(self._verdicts)

@@ -1,6 +1,7 @@
 """What was wrong, when, and in which sessions: anomalous sessions told to a person as incidents."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,72 +9,116 @@ import polars as pl
 
 from logllm.sessions.message_table import MessageTable
 
+MessageScores = Callable[[pl.Series], pl.Series]
+"""Gives some messages of a table, by their places, the scores of sessions that hold nothing else."""
+
 _QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 _LEAST_GAP, _MOST_GAP = timedelta(seconds=5), timedelta(minutes=15)
 _GAP = 0.01  # of the log's time
 _TELLING = 2.0  # standard errors
 _SHOWN = 3
+_SELDOM = 0.1  # of the sessions that have a message must be known by it
+_SCORED = 200
+"""Messages that are scored by themselves, at most: the most over-represented and the gravest."""
+_GRAVITY = (
+    (4, r"\b(?:PANIC|FATAL|EMERG(?:ENCY)?|ALERT|CRIT(?:ICAL)?|SEVERE)\b|(?i)\blevel=(?:fatal|panic|crit)"),
+    (3, r"\bERR(?:OR)?\b|Traceback|\b\w*(?:Exception|Error)\b|(?i)\b(?:error:|level=err|\[error\])"),
+    (2, r"\bWARN(?:ING)?\b|(?i)\b(?:warning:|level=warn|\[warn)"),
+)
+"""How grave a message is by the words of severity that it holds; any other is 1."""
 
 
 @dataclass(frozen=True)
 class Telling:
-    """A message that anomalous sessions have more often than normal ones."""
+    """A message by which anomalous sessions are known."""
 
     message: str
     """It, masked; `"…"` stands for quoted words in which messages of the incident differ."""
     sessions: int
-    """Anomalous sessions of the incident that have it."""
+    """Sessions of the incident that have it."""
     weight: float
     """Its log odds between those and the log's normal sessions, in standard errors."""
+    line: int
+    """The number of a line that holds it, in the session with the highest score."""
+    file: str | None = None
+    """That line's file, where there are several inputs."""
+    score: float | None = None
+    """Of a session that holds nothing else; none: not asked for."""
 
 
 @dataclass(frozen=True)
 class Incident:
-    """Anomalous sessions whose telling messages lie close together in time."""
+    """Anomalous sessions whose foremost messages lie close together in time."""
 
     start: datetime | None
     """Time of the first such message; none where the log has no times."""
     end: datetime | None
     """Time of the last one."""
     sessions: int
-    """How many sessions; a long one may be part of several incidents."""
+    """How many sessions; each is part of one incident only."""
+    score: float
+    """Their mean score."""
     messages: tuple[Telling, ...]
-    """The most telling messages, the foremost first."""
+    """What decided, the message that most sessions are known by first."""
     top: tuple[tuple[str, float], ...]
     """The sessions with the highest scores, and those."""
 
 
-def summarise(verdicts: pl.DataFrame, messages: pl.Series, *, shown: int = _SHOWN) -> list[Incident]:
-    """The incidents of one log, in the order of time.
+def summarise(
+    verdicts: pl.DataFrame,
+    messages: pl.Series,
+    *,
+    scores: MessageScores | None = None,
+    threshold: float = 0.5,
+    shown: int = _SHOWN,
+) -> list[Incident]:
+    """The incidents of one log, those of many sessions with high scores first.
 
-    Which messages tell is found without labels: those over-represented in anomalous sessions against the normal ones of the same log,
-    where messages that differ in quoted words alone are one. A session stands where its telling messages stand, so that one that lasts
-    as long as the log joins nothing that is apart. A line has the time of the nearest line before it that begins or ends a session.
-    Incidents are as far apart as one per cent of the log's time, but at least 5 s and at most 15 min.
+    A session is known by its foremost message: the one that by itself scores highest; of equals, and
+    where no message is anomalous by itself, one over-represented in the anomalous sessions against
+    the normal ones of the same log, then the gravest, FATAL before ERROR. Messages that differ in
+    quoted words alone are one. A session stands where its foremost message stands, so that one that
+    lasts as long as the log joins nothing that is apart. A line has the time of the nearest line
+    before it that begins or ends a session. Incidents are as far apart as one per cent of the log's
+    time, but at least 5 s and at most 15 min.
 
     Args:
         verdicts: A verdict frame with `messages` (`Detector.read`).
         messages: What these are places in.
+        scores: Scores messages by themselves; none: they are not scored. At most 200 are.
+        threshold: From which score on such a message is anomalous.
         shown: Most messages and most sessions of an incident.
     """
     shapes = MessageTable()
     rows = _rows(verdicts).with_columns(original="message")
-    rows = rows.with_columns(message=shapes.push(messages.str.replace_all(_QUOTED, '"…"')).gather(rows["message"]))
+    shape_of_row = shapes.push(messages.str.replace_all(_QUOTED, '"…"')).gather(rows["message"])
+    rows = rows.with_columns(message=shape_of_row)
     normal = rows.filter(~pl.col("anomalous")).group_by("message").agg(normal=pl.col("row").n_unique())
-    total = verdicts.height - int(verdicts["anomalous"].sum())
-    points = _points(rows.filter("anomalous"), normal, others=total)
-    if not points.height:
+    others = verdicts.height - int(verdicts["anomalous"].sum())
+    rows = rows.filter("anomalous")
+    if not rows.height:
         return []
-    span = verdicts.select(pl.col("end").max() - pl.col("start").min()).item()
-    gap = _LEAST_GAP if span is None else min(max(span * _GAP, _LEAST_GAP), _MOST_GAP)
-    points = points.sort("time", "place", nulls_last=True, maintain_order=True)
-    apart = (pl.col("time").diff() > gap).fill_null(False)
-    points = _worth_telling(points.with_columns(incident=apart.cum_sum()))
-    return [_incident(part, normal, messages=messages, others=total, shown=shown) for part in points.partition_by("incident")]
+
+    # Each message of an anomalous session with all that says how much it tells.
+    rows = rows.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
+    rows = _graded(rows, messages)
+    rows = _scored(rows, scores, threshold=threshold)
+
+    # Each session in the incident that its foremost message lies in.
+    order = ("loud", "telling", "gravity", "weight")
+    foremost = rows.sort(*order, descending=True, nulls_last=True, maintain_order=True)
+    foremost = foremost.unique("row", keep="first", maintain_order=True)
+    foremost = _apart(foremost.sort("time", "place", nulls_last=True), gap=_gap(verdicts))
+    rows = _placed(rows, foremost)
+    incidents = [
+        _incident(part, normal, messages=messages, others=others, shown=shown)
+        for part in rows.partition_by("incident", maintain_order=True)
+    ]
+    return sorted(incidents, key=lambda incident: -incident.sessions * incident.score)
 
 
 def _rows(verdicts: pl.DataFrame) -> pl.DataFrame:
-    """One row a message of a session: `row` (the session's), `session`, `score`, `anomalous`, `message`, `place`, `time`."""
+    """One row a message of a session: `row` (the session's), `session`, `score`, `anomalous`, `message`, `place`, `time`, `line`, `file`."""
     several = "files" in verdicts.columns
     listed = ["messages", "lines", *(["files"] if several else [])]
     last = pl.col("lines").list.len() - 1
@@ -87,21 +132,12 @@ def _rows(verdicts: pl.DataFrame) -> pl.DataFrame:
         rows = rows.with_columns(pl.col("files").cast(pl.Enum(known["files"])))
     rows = rows.sort(order, maintain_order=True)
     return rows.with_row_index("place").select(
-        "row", "session", "score", "anomalous", "place", message="messages", time=pl.col("time").forward_fill().backward_fill()
+        *("row", "session", "score", "anomalous", "place"),
+        message="messages",
+        time=pl.col("time").forward_fill().backward_fill(),
+        line="lines",
+        file=pl.col("files").cast(pl.String) if several else pl.lit(None, dtype=pl.String),
     )
-
-
-def _points(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.DataFrame:
-    """The rows of anomalous sessions that tell, and of a session without such its most telling ones."""
-    weighed = rows.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
-    return weighed.filter((pl.col("weight") > _TELLING) | (pl.col("weight") == pl.col("weight").max().over("row")))
-
-
-def _worth_telling(points: pl.DataFrame) -> pl.DataFrame:
-    """Without incidents all sessions of which are in a larger one: what such a session alone says, as when it began, belongs to that."""
-    points = points.with_columns(size=pl.col("row").n_unique().over("incident"))
-    points = points.with_columns(foremost=pl.col("size") == pl.col("size").max().over("row"))
-    return points.filter(pl.col("foremost").any().over("incident"))
 
 
 def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.DataFrame:
@@ -114,25 +150,96 @@ def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Dat
     return counted.select("message", "sessions", weight=odds / (1 / here + 1 / there).sqrt())
 
 
-def _incident(points: pl.DataFrame, normal: pl.DataFrame, *, messages: pl.Series, others: int, shown: int) -> Incident:
-    """One incident of its telling rows."""
-    weights = _weights(points, normal, others=others).sort("weight", descending=True, maintain_order=True)
-    weights = weights.filter((pl.col("weight") > 0) | (pl.int_range(pl.len()) == 0)).head(shown)
-    originals = points.group_by("message").agg(pl.col("original").first(), alike=pl.col("original").n_unique() == 1)
-    weights = weights.join(originals, on="message", maintain_order="left")
-    sessions = points.unique("row", maintain_order=True).sort("score", descending=True, maintain_order=True)
+def _graded(rows: pl.DataFrame, messages: pl.Series) -> pl.DataFrame:
+    """Rows with `telling`, whether their messages are over-represented, and `gravity`, by their words of severity."""
+    places = rows["original"].unique()
+    text = messages.gather(places)
+    gravity = pl.Series([1] * len(text), dtype=pl.Int8)
+    for grade, words in reversed(_GRAVITY):
+        gravity = gravity.set(text.str.contains(words), grade)
+    graded = pl.DataFrame({"original": places, "gravity": gravity})
+    rows = rows.join(graded, on="original", maintain_order="left")
+    return rows.with_columns(telling=pl.col("weight") > _TELLING)
+
+
+def _scored(rows: pl.DataFrame, scores: MessageScores | None, *, threshold: float) -> pl.DataFrame:
+    """Rows with `alone`, the scores of their messages by themselves, and `loud`, those from the threshold on, to a tenth."""
+    if scores is None:
+        return rows.with_columns(alone=pl.lit(None, dtype=pl.Float64), loud=pl.lit(0.0))
+    distinct = rows.unique("original", maintain_order=True)
+    foremost = distinct.sort("telling", "gravity", "weight", descending=True, maintain_order=True)
+    places = foremost["original"].head(_SCORED)
+    scored = pl.DataFrame({"original": places, "alone": scores(places)})
+    # To a tenth: of what is anomalous by itself beyond doubt the gravest is meant.
+    loud = pl.when(pl.col("alone") >= threshold).then(pl.col("alone").round(1)).otherwise(0.0)
+    return rows.join(scored, on="original", how="left", maintain_order="left").with_columns(loud=loud)
+
+
+def _gap(verdicts: pl.DataFrame) -> timedelta:
+    """How far incidents are apart."""
+    span = verdicts.select(pl.col("end").max() - pl.col("start").min()).item()
+    return _LEAST_GAP if span is None else min(max(span * _GAP, _LEAST_GAP), _MOST_GAP)
+
+
+def _apart(foremost: pl.DataFrame, *, gap: timedelta) -> pl.DataFrame:
+    """Sessions by `row` in the order of their foremost messages, with `incident` and when it `began` and `ended`."""
+    apart = (pl.col("time").diff() > gap).fill_null(False)
+    sessions = foremost.with_columns(incident=apart.cum_sum())
+    return sessions.select(
+        *("row", "incident", "message"),
+        began=pl.col("time").min().over("incident"),
+        ended=pl.col("time").max().over("incident"),
+    )
+
+
+def _placed(rows: pl.DataFrame, foremost: pl.DataFrame) -> pl.DataFrame:
+    """The rows that lie in the time of their session's incident, with `decided`: whether it is the session's foremost message."""
+    placed = rows.join(foremost.rename({"message": "decisive"}), on="row", maintain_order="left")
+    inside = pl.col("time").is_between("began", "ended").fill_null(True)
+    return placed.filter(inside).with_columns(decided=pl.col("message") == pl.col("decisive")).sort("incident", "place")
+
+
+def _incident(
+    rows: pl.DataFrame,
+    normal: pl.DataFrame,
+    *,
+    messages: pl.Series,
+    others: int,
+    shown: int,
+) -> Incident:
+    """One incident of its sessions' rows."""
+    decided = pl.col("row").filter("decided").n_unique()
+    best = rows.sort("score", descending=True, maintain_order=True)
+    tells = best.group_by("message", maintain_order=True).agg(
+        pl.col("original", "line", "file", "alone", "loud", "telling", "gravity").first(),
+        alike=pl.col("original").n_unique() == 1,
+        decided=decided,
+    )
+    tells = tells.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
+    # Everyday messages only where nothing else tells.
+    by_itself = (pl.col("loud") > 0) | pl.col("telling")
+    grave = (pl.col("loud") > 0) | (pl.col("gravity") > 1)
+    decisive = pl.col("decided") > _SELDOM * pl.col("sessions")
+    tells = tells.filter(decisive | ((pl.col("weight") > _TELLING) & grave))
+    tells = tells.filter(by_itself | ~by_itself.any())
+    order = ("decided", "loud", "gravity", "weight")
+    tells = tells.sort(*order, descending=True, nulls_last=True, maintain_order=True)
+    sessions = best.unique("row", keep="first", maintain_order=True)
     return Incident(
-        start=points["time"].min(),  # type: ignore[arg-type]
-        end=points["time"].max(),  # type: ignore[arg-type]
+        start=rows["began"][0],
+        end=rows["ended"][0],
         sessions=sessions.height,
-        messages=tuple(
-            Telling(messages[original] if alike else _shape(messages[original]), count, weight)
-            for _, count, weight, original, alike in weights.iter_rows()
-        ),
+        score=float(sessions["score"].mean()),  # type: ignore[arg-type]
+        messages=tuple(_telling(row, messages) for row in tells.head(shown).iter_rows(named=True)),
         top=tuple(sessions.head(shown).select("session", "score").iter_rows()),
     )
 
 
-def _shape(message: str) -> str:
-    """A message without its quoted words."""
-    return re.sub(_QUOTED, '"…"', message)
+def _telling(row: dict[str, object], messages: pl.Series) -> Telling:
+    """A row of messages that tell as what a person is shown of it."""
+    original = messages[row["original"]]  # type: ignore[call-overload]
+    return Telling(
+        message=original if row["alike"] else re.sub(_QUOTED, '"…"', original),
+        **{name: row[name] for name in ("sessions", "weight", "line", "file")},  # type: ignore[arg-type]
+        score=row["alone"],  # type: ignore[arg-type]
+    )

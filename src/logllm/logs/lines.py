@@ -6,7 +6,7 @@ import shlex
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
@@ -157,6 +157,27 @@ def read_lines(
             read += stream.given
     if not seen:
         raise DataError(f"{', '.join(names)} holds no lines")
+
+
+def lines_at(
+    name: str,
+    numbers: Collection[int],
+    *,
+    encoding: Literal["utf-8", "latin-1"] = "utf-8",
+) -> dict[int, str]:
+    """Some lines of one file by their numbers, from 1; read no further than to the last of them.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    there: dict[int, str] = {}
+    last = max(numbers, default=0)
+    for lines in read_lines([name], encoding=encoding):
+        wanted = lines.frame.filter(pl.col("line").is_in(list(numbers)))
+        there |= dict(wanted.iter_rows())
+        if lines.frame["line"][-1] >= last:
+            break
+    return there
 
 
 def standard_input() -> Bytes:

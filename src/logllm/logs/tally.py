@@ -114,6 +114,10 @@ def shortened(text: str) -> str:
     >>> shortened("a\tb\x1b[2J")
     'a b�[2J'
     """
-    shown = text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else "")
-    spaced = (" " if letter.isspace() else letter for letter in shown)
+    return printable(text[:_SHOWN_CHARACTERS] + ("…" if len(text) > _SHOWN_CHARACTERS else ""))
+
+
+def printable(text: str) -> str:
+    """A text without characters that would move a cursor."""
+    spaced = (" " if letter.isspace() else letter for letter in text)
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in spaced)

@@ -1,0 +1,136 @@
+"""Incidents told on a terminal: when, how many sessions, and the lines that decided, as they are written in the log."""
+
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logllm.cli.console import note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from logllm.config.format import FormatSection
+    from logllm.detect.reading import Reading
+    from logllm.detect.summary import Incident, Telling
+
+_INCIDENTS = 12
+_WIDTH = 120
+"""Of what is no terminal."""
+_NARROWEST = 60
+
+Place = tuple[str | None, int]
+"""A file, none where there is only one input, and a line's number."""
+
+
+def tell_incidents(
+    verdicts: "Sequence[pl.DataFrame]",
+    reading: "Reading",
+    *,
+    logs: Sequence[str],
+    redact: bool,
+) -> None:
+    """Say what was wrong, the foremost incidents first.
+
+    Args:
+        verdicts: All of a log's, with `messages`, as they came.
+        reading: Gave them, and has been read to its end.
+        logs: The inputs.
+        redact: Take what is secret out of the lines that are shown.
+    """
+    import polars as pl
+
+    from logllm.detect.summary import summarise
+
+    incidents = summarise(
+        pl.concat(verdicts, how="diagonal_relaxed"),
+        reading.messages,
+        scores=reading.message_scores,
+        threshold=reading.threshold,
+    )
+    foremost = incidents[:_INCIDENTS]
+    places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
+    written = _written(places, logs, reading)
+    more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
+    note(f"\n{plural(len(incidents), 'incident')}{more}:")
+    for incident in foremost:
+        _tell(incident, written, only=logs[0], redact=redact)
+
+
+def _tell(incident: "Incident", written: Mapping[Place, Sequence[str]], *, only: str, redact: bool) -> None:
+    """One incident."""
+    sessions = plural(incident.sessions, "session")
+    note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.3f}")
+    for telling in incident.messages:
+        note(_line(telling, written.get((telling.file, telling.line)), only=only, redact=redact))
+    note(_cut("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top)))
+
+
+def _line(telling: "Telling", written: Sequence[str] | None, *, only: str, redact: bool) -> str:
+    """How many sessions have a message, where it is, and what is written there."""
+    from logllm.logs.redaction import redact_text
+
+    begin = f"  {telling.sessions:>5} x  {Path(telling.file or only).name}:{telling.line}: "
+    forms = [telling.message] if written is None else written
+    if redact:
+        forms = [redact_text(form) for form in forms]
+    fitting = (form for form in forms if len(begin) + len(form) <= _width())
+    return _cut(begin + next(fitting, forms[-1]))
+
+
+def _width() -> int:
+    """Characters of a line that is written."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stderr.isatty() else _WIDTH
+
+
+def _cut(text: str) -> str:
+    """A text no longer than a line that is written."""
+    from logllm.logs.tally import printable
+
+    return printable(text if len(text) <= _width() else f"{text[: _width() - 1]}…")
+
+
+def _written(places: Sequence[Place], logs: Sequence[str], reading: "Reading") -> dict[Place, list[str]]:
+    """What is written in some lines, the longest form first; nothing of inputs that can be read only once."""
+    from logllm.logs.first_lines import read_again
+    from logllm.logs.lines import lines_at, named_files
+
+    names = dict(zip(reading.files, named_files(logs), strict=False))
+    numbers: dict[str | None, set[int]] = {}
+    for file, line in places:
+        numbers.setdefault(file, set()).add(line)
+    described = reading.settings.format
+    written: dict[Place, list[str]] = {}
+    for file, wanted in numbers.items():
+        name = names[file or reading.files[0]]
+        if read_again(name):
+            lines = lines_at(name, wanted, encoding=described.encoding)
+            written |= {(file, number): _forms(text, described) for number, text in lines.items()}
+    return written
+
+
+def _forms(text: str, described: "FormatSection") -> list[str]:
+    """A line as it is, where people read such lines, and what it says without what stands before the message."""
+    import polars as pl
+
+    from logllm.logs.fields import read_fields
+
+    line = text.strip()
+    if described.kind in ("csv", "export"):  # of which a line is a part only
+        return [line]
+    message = read_fields(pl.Series([text]), described).message[0]
+    if message is None:
+        return [line]
+    said = str(message).partition("\n")[0]
+    return [said] if described.kind == "json" else [line, said]
+
+
+def _when(start: datetime | None, end: datetime | None) -> str:
+    """From when to when, in UTC."""
+    if start is None or end is None:
+        return "without times"
+    same = start.date() == end.date()
+    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if same else '%Y-%m-%d %H:%M:%S'}} UTC"
