@@ -94,3 +94,57 @@ def test_every_line_of_the_oracle(shared):
         assert mask(pl.Series(raw), PAPER).to_list() == expected, masked.name
         lines += len(raw)
     assert lines == 32_000
+
+
+CODES = MaskSection(keep="codes")
+
+
+@pytest.mark.parametrize(
+    ("message", "masked"),
+    [
+        ("GET /p/0 -> 522", "GET <*> -> 522"),
+        ('"POST /v1/a HTTP/1.1" 499 156 694', '"POST <*> <*> 499 <*> <*>'),
+        ("status=500 size=512", "status=500 size=<*>"),
+        ('{"EdgeResponseStatus": 522, "RayID": "87d"}', '{"EdgeResponseStatus": 522, "RayID": "<*>"}'),
+        ("http.status_code=404 path=/x", "http.status_code=404 path=<*>"),
+        ("Completed 500 Internal Server Error in 12ms", "Completed 500 Internal Server Error in <*>"),
+        ("GET /users/1 404 12.331 ms - 152", "GET <*> 404 <*> ms - <*>"),
+        ("[GIN] | 500 |  12.3ms | 10.0.0.1 |", "[GIN] | 500 |  <*> | <*> |"),
+        ("upstream returned 503 for /x", "upstream returned 503 for <*>"),
+        ("container 12ab exited with code 137", "container <*> exited with code 137"),
+        ("Exited (137) 5 minutes ago", "Exited (137) <*> minutes ago"),
+        ("Main process exited, code=exited, status=203/EXEC", "Main process exited, code=exited, status=203/EXEC"),
+        ("killed by signal 9 after 3s", "killed by signal 9 after <*>"),
+        ("OSError: [Errno 28] No space on /dev/sda1", "OSError: [Errno 28] No space on <*>"),
+        ("ORA-01555: snapshot too old, query 17", "ORA-01555: snapshot too old, query <*>"),
+        ("SQLSTATE 40001 after 3 tries", "SQLSTATE 40001 after <*> tries"),
+        ("ERROR 1062 (23000): Duplicate entry '7'", "ERROR 1062 (<*>): Duplicate entry '<*>'"),
+        ("usb 1-1: descriptor read, error -110", "usb <*> descriptor read, error -110"),
+        ("error code: 0x80070005 at 0x7fff1234", "error code: 0x80070005 at <*>"),
+        ("connect 10.0.0.1:80 code=ECONNREFUSED", "connect <*> code=ECONNREFUSED"),
+        ("success=no exit=-13 pid=7", "success=no exit=-13 pid=<*>"),
+        ("check 7 ok=false cached=true", "check <*> ok=false cached=<*>"),
+        ('{"level":50,"n":7}', '{"level":50,"n"<*>}'),
+        ("took 500 ms", "took <*> ms"),
+        ("order 500 stored, returned 200 rows", "order <*> stored, returned <*> rows"),
+        ("resized 120 -> 130", "resized <*> -> <*>"),
+        ("GET /a?status=500 done", "GET <*> done"),
+        ("nothing to see", "nothing to see"),
+    ],
+)
+def test_codes_are_kept(message, masked):
+    assert mask(pl.Series([message]), CODES).item() == masked
+
+
+def test_codes_are_kept_only_where_that_is_asked_for():
+    messages = pl.Series(["status=500 in 3ms", "exit code 137"])
+    assert mask(messages, PAPER).to_list() == ["status=<*> in <*>", "exit code <*>"]
+    assert mask(messages, MaskSection(rules="off", keep="codes")).to_list() == messages.to_list()
+
+
+def test_what_is_kept_may_be_said():
+    zones = MaskSection(own_keep=({"name": "zone", "pattern": r"zone(-)\d+"},))
+    assert mask(pl.Series(["zone-3 is 12 % full, status=500"]), zones).item() == "zone-3 is <*> % full, status=<*>"
+    for pattern in ("(", "x*"):
+        with pytest.raises(RecipeError, match="keep rule zone"):
+            mask(pl.Series(["x"]), MaskSection(own_keep=({"name": "zone", "pattern": pattern},)))

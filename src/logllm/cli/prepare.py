@@ -15,6 +15,7 @@ from logllm.counting import plural
 from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
+    from logllm.config.format import FormatSection
     from logllm.config.prepare import PrepareSection
     from logllm.datasets.fetching import Source
     from logllm.datasets.public import Dataset
@@ -69,6 +70,10 @@ def prepare(
     encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
     mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
     mask_rule: Annotated[list[str] | None, typer.Option(help="A masking rule of one's own: NAME=REGEX. Repeatable.")] = None,
+    keep: Annotated[
+        str | None, typer.Option(help="codes: the status of requests, exit codes and errors are not masked; or nothing.")
+    ] = None,
+    keep_rule: Annotated[list[str] | None, typer.Option(help="What else is not masked: NAME=REGEX. Repeatable.")] = None,
     redact: Annotated[
         bool, typer.Option("--redact", help="Replace addresses, tokens, passwords and other secrets in all that is written.")
     ] = False,
@@ -93,7 +98,7 @@ def prepare(
         },
         "sessions": {**session_options(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
-        "mask": {"rules": mask, "own": mask_rules(mask_rule or [])},
+        "mask": {"rules": mask, "own": mask_rules(mask_rule or []), "keep": keep, "own_keep": mask_rules(keep_rule or [])},
         "prepare": {"redact": redact},
     }
     settings, stdin = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
@@ -113,21 +118,37 @@ def _chosen(
 ) -> "tuple[PrepareSection, Bytes | None]":
     """How to prepare, said before it is checked, and standard input where some of it had to be read to find the format."""
     from logllm.datasets.public import CATALOG
-    from logllm.datasets.settings import choose, suited
-    from logllm.datasets.sources import format_of
+    from logllm.datasets.settings import choose
+    from logllm.datasets.sources import format_of, own_masks
+
+    recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
+    grouped = recipe is not None or any(overrides["sessions"].values())
+    described, stdin = _described(format or format_of(dataset), raw, grouped=grouped, redact=overrides["prepare"]["redact"])
+    if raw and recipe is None:
+        overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
+    return choose(described, recipe=recipe, overrides=overrides), stdin
+
+
+def _described(name: str | None, raw: list[str] | None, *, grouped: bool, redact: bool) -> "tuple[FormatSection, Bytes | None]":
+    """The format that is named, or the one that is recognised, which is said, and why sessions are as they are unless they are asked for."""
+    from logllm.datasets.settings import suited
+    from logllm.formats.description import load_format
     from logllm.formats.recognition import AUTO
     from logllm.logs.redaction import redact_text
 
-    recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
-    name = format or format_of(dataset)
     if name not in (None, AUTO):
-        return choose(name, recipe=recipe, overrides=overrides), None
+        return load_format(name), None
     if raw is None:
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
     log = suited(raw, today=datetime.now(UTC).date())
-    for sentence in log.notes if recipe or any(overrides["sessions"].values()) else (*log.notes, log.sessions):
-        note(redact_text(sentence) if overrides["prepare"]["redact"] else sentence)
-    return choose(log.format, recipe=recipe, overrides=overrides), log.stdin
+    for sentence in log.notes if grouped else (*log.notes, log.sessions):
+        note(redact_text(sentence) if redact else sentence)
+    return log.format, log.stdin
+
+
+def _named(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the user named."""
+    return {setting: value for setting, value in options.items() if value is not None}
 
 
 def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels: Path | None, yes: bool, force: bool) -> dict[str, Any]:

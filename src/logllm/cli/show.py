@@ -108,17 +108,21 @@ def mask(
     messages: Annotated[
         list[str] | None, typer.Argument(help="Messages to mask, or - for standard input; without them, the rules.")
     ] = None,
+    keep: Annotated[str, typer.Option(help="codes: as `prepare` masks a log of one's own; nothing: as the paper does.")] = "nothing",
 ) -> None:
     """The masking rules in the order they are tried, or what they make of messages."""
     from logllm.config.mask import MaskSection
-    from logllm.logs.masking import DOTS, mask, rules
+    from logllm.logs.masking import DOTS, codes, mask, rules
 
+    settings = MaskSection.read({"keep": keep}, source="mask settings")
     if not messages:
         table(
             "masking rules",
             ("rule", "matches", "pattern"),
-            [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(MaskSection()))],
+            [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))],
         )
+        if unmasked := codes(settings):
+            table("not masked", ("code", "such as", "pattern"), [(row.name, row.about, row.code) for row in unmasked])
         return
     import polars as pl
 
@@ -126,7 +130,7 @@ def mask(
 
     given = [pl.Series(messages)] if messages != [STDIN] else (lines.frame["text"] for lines in read_lines([STDIN]))
     for texts in given:
-        typer.echo("\n".join(mask(texts, MaskSection())))
+        typer.echo("\n".join(mask(texts, settings)))
 
 
 @app.command()

@@ -13,7 +13,7 @@ class MaskRuleSection(Section):
     name: str = Field(min_length=1)
     """What the rule is called in `logllm show mask`."""
     pattern: str = Field(min_length=1)
-    """Regular expression (Rust syntax); what it matches becomes `<*>`."""
+    """Regular expression (Rust syntax); what it matches becomes `<*>`, or in `own_keep` stays."""
 
 
 class MaskSection(Section):
@@ -23,3 +23,9 @@ class MaskSection(Section):
     """`paper`: the thirteen rules of the paper's scripts; `off`: none of them."""
     own: tuple[MaskRuleSection, ...] = ()
     """Rules of one's own, tried before the paper's at each position."""
+    keep: Literal["nothing", "codes"] = "nothing"
+    """`codes`: what tells trouble from routine is not masked, such as 500 in `status=500`, 137 in `exit code 137`, 28 in
+    `errno 28` (`logllm show mask --keep codes`); `nothing`: it is masked as every number is (paper). `prepare --raw` keeps
+    codes, unless a recipe is named or the log is in the format of one of the paper's data sets."""
+    own_keep: tuple[MaskRuleSection, ...] = ()
+    """Rules of one's own for what is not masked: all that the pattern matches."""

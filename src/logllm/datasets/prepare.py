@@ -11,7 +11,7 @@ import polars as pl
 from logllm import __version__
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
-from logllm.counting import agreeing
+from logllm.counting import agreeing, plural
 from logllm.datasets.one_log import Grouped, RawLog, file_entry, grouped
 from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
 from logllm.datasets.public import compared, differences
@@ -21,6 +21,7 @@ from logllm.errors import DataError
 from logllm.logs.archives import Bytes
 from logllm.logs.lines import named_files
 from logllm.logs.reader import Reader
+from logllm.logs.tally import shortened
 from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.storage import check_replaceable
@@ -30,6 +31,9 @@ _GOES_BACK = (
     "the test part begins before the train part ends: give files oldest first (a glob gives them by name, app.log before app.log.1), "
     "or sort the log by time"
 )
+_MANY_RECORDS = 1000  # from which on masks are judged by how many distinct messages there are
+_HANDFUL = 5
+_NEARLY_ALL = 0.5
 _FEW = 0.01  # of a part's sessions may lie across the cut: what many processes write is never quite in order
 
 
@@ -98,7 +102,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "distinct_messages": len(messages.messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
         "first_rejects": [reject for reader in readers for reject in reader.tally.first_rejects][:3],
-        "warnings": _warnings(parts, counts, settings=settings),
+        "warnings": _warnings(parts, counts, settings=settings) + _mask_warnings(messages.messages, counts),
         "settings": settings.model_dump(mode="json"),
     }
     for name, (log, _), reader in zip(("", "test_"), logs, readers, strict=False):
@@ -167,6 +171,24 @@ def _goes_back(train: pl.Series, test: pl.Series) -> bool:
     """Whether sessions of the test part started before the last of the train part, but for a few."""
     last, first = train.to_physical().quantile(1 - _FEW, "nearest"), test.to_physical().quantile(_FEW, "nearest")
     return last is not None and first is not None and first < last
+
+
+def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
+    """Whether masks leave too little of a log to tell its lines apart, or too much."""
+    records, distinct = counts["lines"] - counts["rejected"], len(messages)
+    if records < _MANY_RECORDS:
+        return []
+    if distinct <= _HANDFUL:
+        return [
+            f"{records:,} records are {plural(distinct, 'distinct message')}: what tells them apart is masked, or in another field "
+            "(--keep codes, --keep-rule NAME=REGEX, --mask off, or --message FIELD)"
+        ]
+    if distinct > _NEARLY_ALL * records:
+        return [
+            f"{distinct:,} of {records:,} records are distinct messages: something is different in nearly every line and not masked, "
+            f"such as in {shortened(messages[-1])!r}; --mask-rule NAME=REGEX masks it"
+        ]
+    return []
 
 
 def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:

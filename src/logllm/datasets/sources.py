@@ -11,7 +11,7 @@ from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.datasets.fetching import Source
 from logllm.datasets.packaged import PACKAGED, PackagedSet
-from logllm.datasets.public import Dataset, paper_settings
+from logllm.datasets.public import CATALOG, Dataset, paper_settings
 from logllm.datasets.settings import meaning_normal
 from logllm.errors import RecipeError
 from logllm.formats.description import known
@@ -46,6 +46,17 @@ def is_log(name: str) -> bool:
     if name in (*known(), *PACKAGED) or Path(name).suffix == ".toml":
         return False
     return name == STDIN or has_magic(name) or Path(name).exists() or Path(name).suffix in _OF_LOGS
+
+
+def own_masks(described: FormatSection) -> Inputs:
+    """The masks of a log of one's own: codes are kept, but in the formats of the paper's data sets.
+
+    >>> own_masks(FormatSection(name="own", kind="json"))
+    {'keep': 'codes'}
+    """
+    if described.name in CATALOG or described.twin in CATALOG:
+        return {}
+    return {"keep": "codes"}
 
 
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:

@@ -1,4 +1,4 @@
-"""A message's variable parts become `<*>`: the paper's rules as one ordered table, and rules of one's own."""
+"""A message's variable parts become `<*>`: the paper's rules as one table, rules of one's own, and codes that are kept."""
 
 import re
 from collections.abc import Iterable
@@ -13,6 +13,8 @@ from logllm.errors import RecipeError, first_line
 
 PLACEHOLDER = "<*>"
 """What stands for a variable part."""
+_BEGINS, _ENDS = "\ufdd0", "\ufdd1"  # around a code while the rest is masked: characters that no text has (noncharacters)
+_GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\((?:\?P?<[A-Za-z_]\w*>|(?!\?))")
 
 
 class Rule(NamedTuple):
@@ -24,6 +26,21 @@ class Rule(NamedTuple):
     """Regular expression (Rust syntax)."""
     about: str
     """What it matches."""
+
+
+class Code(NamedTuple):
+    """A code that is kept, and what must stand around it."""
+
+    name: str
+    """What it is called."""
+    before: str
+    """Regular expression (Rust syntax) of what stands before it."""
+    code: str
+    """Of the code itself."""
+    after: str
+    """Of what follows it."""
+    about: str
+    """An example."""
 
 
 _NUMBERS = (
@@ -67,6 +84,60 @@ PAPER_RULES: tuple[Rule, ...] = (
     Rule("with-digit", r"[a-zA-Z.:\-_]*\d[a-zA-Z0-9.:\-_]*", "a run of letters, digits and `. : - _` that holds a digit"),
 )
 """Tried in this order at each position (paper.md, section 1; the authors' scripts)."""
+_HTTP = r"(?:10[0-3]|20[0-8]|226|30[0-8]|4(?:[01][0-9]|2[0-9]|31|4[049]|51|60|64|9[4-9])|5(?:0[0-9]|1[01]|2[0-9]|30|61|9[89]))"
+_VERB = "(?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS)"
+_REASON = (
+    "(?:OK|Created|Accepted|No Content|Moved|Found|Not Modified|Bad Request|Unauthorized|Forbidden|Not Found|Method Not|"
+    "Request Time|Conflict|Gone|Too Many|Internal Server|Not Implemented|Bad Gateway|Service Unavailable|Gateway Time)"
+)
+_IS = r"""["'\])]*\s*(?:[=:]\s*|\s(?:is |was |of )?)["'(\[]*"""  # from a name to its value
+_PAIRED = r"""["']?\s*[=:]\s*["']?"""  # in key=value and in JSON
+_ERROR = (
+    r"err(?:or)?(?:[ _-]?(?:code|no|number))?|"
+    r"(?:fault|failure|reason|result|response|abort|native|vendor|status|sense)[ _-]?code|hresult"
+)
+_EXIT = r"\bexit(?:ed|ing|s)?(?: with)?(?:[ _-]?(?:code|status|value))?|\breturn(?:ed)?[ _-]?(?:code|value)|\brc|\bret"
+_FAILED = r"\bfail(?:ed|ure|s)?(?: with)?(?: (?:error|err|code|status|rc|ret))?"
+_TOOK = r"(?: in | |[,;:] ?)\(?[0-9]+(?:\.[0-9]+)? ?(?:[mnuµ]?s|sec|seconds)\b"
+_TRUTHS = (
+    "success(?:ful)?|succeeded|ok|healthy|ready|alive|passed|valid|available|reachable|connected|authenticated|"
+    "authorized|allowed|error|failed|failure|timed?_?out|aborted|killed|oom_?killed|crashed|degraded"
+)
+CODES: tuple[Code, ...] = (
+    Code("unit", r"\bstatus=", "[0-9]{1,3}/[A-Z]+", r"\b", "status=203/EXEC"),
+    Code("status", f"(?i:status(?:[ _-]?code)?|(?:http|response|sc)[ _-](?:code|status)){_IS}", _HTTP, r"\b", "status=500"),
+    Code("http", r"\bHTTP(?:/[0-9.]+)?(?i:[ _-](?:error|status|code|response))*[\"']?[ =:]+", _HTTP, r"\b", 'HTTP/1.1" 500'),
+    Code("request", rf"\b{_VERB} [^\s\"]+(?: HTTP/[0-9.]+)?[\"']?(?:\s+(?:-+>?|=>|→|:))?[\s:]+", _HTTP, r"\b", "GET /a 500"),
+    Code(
+        "answer",
+        r"(?i:\b(?:completed|responded|replied|answered|returned)(?: with)?:? )",
+        _HTTP,
+        r"(?:$|[,;.)]|\s[A-Z(f-i])",
+        "returned 503",
+    ),
+    Code("reason", r"\b", _HTTP, rf"\s{_REASON}", "503 Service Unavailable"),
+    Code("arrow", r"(?:->|=>|→) ?", _HTTP, r"(?:$|[\s,;)\]])", "-> 500"),
+    Code("bars", r"\|\s*", _HTTP, r"\s*\|", "| 500 |"),
+    Code("timed", r"[\s\"]", _HTTP, _TOOK, "500 in 12ms"),
+    Code("exit", rf"(?i:{_EXIT}){_IS}", "-?[0-9]{1,3}", r"\b", "exit code 137"),
+    Code("signal", r"(?i:\bsig(?:nal)?)[ =:#(]+", "[0-9]{1,2}", r"\b", "signal 9"),
+    Code("errno", r"(?i:errno|winerror)[ =:\])(]*", "-?[0-9]{1,5}", r"\b", "[Errno 28]"),
+    Code("sqlstate", r"(?i:sql ?state)[ =:\[(\"']*", "[0-9A-Z]{5}", r"\b", "SQLSTATE 40001"),
+    Code(
+        "vendor",
+        r"\b",
+        "(?:ORA|TNS|PLS|RMAN|CRS|BEA|MY|SQL|AMQ|CWWK[A-Z]|WFLY[A-Z]{2,8}|HHH)-?[0-9]{4,6}[A-Z]?",
+        r"\b",
+        "ORA-01555",
+    ),
+    Code("error", rf"(?i:{_ERROR}){_IS}", "-?(?:0x[0-9a-fA-F]{1,8}|[0-9]{1,5}|[A-Z]{1,4}-?[0-9]{2,6})", r"\b", "error code: -110"),
+    Code("failed", rf"(?i:{_FAILED})[ =:(]+", "-[0-9]{1,5}", r"\b", "failed with -22"),
+    Code("code", rf"(?i:\bcode){_IS}", "-?(?:[0-9]{1,3}|[A-Z]{1,4}[0-9]{2,5})", r"\b", "code=14"),
+    Code("mail", r"(?i:\bdsn=|\bsaid: |\breply: )", r"[245](?:[0-9]{2}|\.[0-9]\.[0-9]{1,3})", r"\b", "dsn=5.1.1"),
+    Code("severity", rf"(?i:\b(?:severity|priority)|level){_PAIRED}", "[0-9]{1,2}", r"\b", '"level": 50'),
+    Code("truth", rf"(?i:\b(?:{_TRUTHS})){_PAIRED}", "(?i:true|false)", r"\b", "success=false"),
+)
+"""What `keep = "codes"` does not mask, tried in this order at each position."""
 
 
 @cache
@@ -95,14 +166,24 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
 
     >>> mask(pl.Series(["took 12ms... see /var/log/x on Monday"]), MaskSection()).item()
     'took <*>  see <*> on <*>'
+    >>> mask(pl.Series(["job 7: exit code 137"]), MaskSection(keep="codes")).item()
+    'job <*> exit code 137'
 
     Raises:
-        RecipeError: see `rules`.
+        RecipeError: see `rules` and `codes`.
     """
-    pattern = _pattern(settings)
+    pattern, keeps = _pattern(settings), bool(codes(settings))
+    if pattern and keeps:
+        messages = _marked(messages, settings)
     if settings.rules == "paper" and messages.str.contains("...", literal=True).any():
         messages = messages.str.replace_all(DOTS.pattern, ".. ")
-    return messages.str.replace_all(pattern, PLACEHOLDER) if pattern else messages
+    if not pattern:
+        return messages
+    masked = messages.str.replace_all(pattern, PLACEHOLDER)
+    if not keeps:
+        return masked
+    coded = messages.str.contains(_BEGINS, literal=True)
+    return _around_codes(messages, pattern).zip_with(coded, masked) if coded.any() else masked
 
 
 @cache
@@ -124,3 +205,53 @@ def _fault(table: Iterable[Rule]) -> str | None:
         found = re.search(r"^(?:regex )?error: (.*[^:\n])$", str(exc), re.MULTILINE)
         return found[1].rstrip(".") if found else first_line(exc)
     return None
+
+
+@cache
+def codes(settings: MaskSection) -> tuple[Code, ...]:
+    """The codes that settings keep, one's own first.
+
+    Raises:
+        RecipeError: one of one's own is no regular expression, or matches an empty text.
+    """
+    own = tuple(Code(rule.name, "", _without_groups(rule.pattern), "", "own rule") for rule in settings.own_keep)
+    for rule, row in zip(settings.own_keep, own, strict=True):
+        if reason := _fault([Rule(row.name, row.code, row.about)]):
+            raise RecipeError(f"keep rule {rule.name}: {rule.pattern!r} is no regular expression: {reason}")
+        if pl.Series([""]).str.contains(row.code).item():
+            raise RecipeError(f"keep rule {rule.name}: {rule.pattern!r} matches an empty text")
+    return own + (CODES if settings.keep == "codes" else ())
+
+
+def _without_groups(pattern: str) -> str:
+    r"""A pattern whose groups are not counted, since those of the table are.
+
+    >>> _without_groups(r"(a)\((?<x>b)(?:c)")
+    '(?:a)\\((?:b)(?:c)'
+    """
+    return _GROUP.sub(r"\1(?:", pattern)
+
+
+def _marked(messages: pl.Series, settings: MaskSection) -> pl.Series:
+    """Messages with marks around the codes that are kept."""
+    pattern, replacement = _marking(settings)
+    return messages.str.replace_all(pattern, replacement)
+
+
+@cache
+def _marking(settings: MaskSection) -> tuple[str, str]:
+    """All codes as one alternation of three groups each, of which one row's are filled, and what marks the middle one."""
+    table = codes(settings)
+    pattern = "|".join(f"({row.before})({row.code})({row.after})" for row in table)
+    before, code, after = ("".join(f"${{{3 * place + part}}}" for place in range(len(table))) for part in (1, 2, 3))
+    return pattern, f"{before}{_BEGINS}{code}{_ENDS}{after}"
+
+
+def _around_codes(messages: pl.Series, pattern: str) -> pl.Series:
+    """Messages masked but between marks, and the marks gone.
+
+    A code and what a rule matches both become a pair of marks, the code between them: an empty pair is a variable part.
+    """
+    paired = messages.str.replace_all(f"{_BEGINS}([^{_ENDS}]*){_ENDS}|{pattern}", f"{_BEGINS}${{1}}{_ENDS}")
+    masked = paired.str.replace_all(_BEGINS + _ENDS, PLACEHOLDER, literal=True)
+    return masked.str.replace_many([_BEGINS, _ENDS], ["", ""])

@@ -14,7 +14,7 @@ from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
 from logllm.logs.joining import Continuations, by_file, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, named_files, read_lines
-from logllm.logs.masking import mask, rules
+from logllm.logs.masking import codes, mask, rules
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
@@ -67,6 +67,7 @@ class Reader:
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
         rules(settings.mask)
+        codes(settings.mask)
 
     def read(
         self,
