@@ -10,9 +10,11 @@ from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.formats.description import known, load_format
+from logllm.logs.calendar.years import Years
 from logllm.logs.fields import json_fields, read_fields
 from logllm.logs.lines import Lines
 from logllm.logs.records import Parser
+from logllm.logs.times import with_years
 
 TODAY = date(2024, 3, 1)
 WINDOWS = SessionSection()
@@ -22,7 +24,8 @@ def parse(described, block, sessions=WINDOWS):
     lines = block if isinstance(block, list) else block.strip("\n").split("\n")
     frame = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}, schema={"line": pl.UInt64, "text": pl.String})
     described = load_format(described) if isinstance(described, str) else described
-    return Parser(described, sessions=sessions, today=TODAY).parse(Lines(frame, "-", 0, 0, 0, 0))
+    records, rejects = Parser(described, sessions=sessions).parse(Lines(frame, "-", 0, 0, 0, 0))
+    return records.with_columns(with_years(records["time"], Years(today=TODAY), zone=None)), rejects
 
 
 def rows(records, *columns):

@@ -13,9 +13,11 @@ import pytest
 
 from logllm.config.sessions import SessionSection
 from logllm.formats.description import known, load_format
+from logllm.logs.calendar.years import Years
 from logllm.logs.fields import read_fields
 from logllm.logs.lines import Lines
 from logllm.logs.records import Parser
+from logllm.logs.times import with_years
 
 TODAY = date(2024, 3, 1)
 ALERTS = ("bgl", "thunderbird", "liberty", "spirit")  # with the json kinds in test_formats.py and below
@@ -47,7 +49,8 @@ SAMPLES = {  # the format of each of Loghub's systems, and its times once more: 
 def parse(name, lines, *, field=None, today=TODAY):
     sessions = SessionSection(by="key", key_field=field) if field else SessionSection()
     frame = pl.DataFrame({"line": range(1, len(lines) + 1), "text": lines}, schema={"line": pl.UInt64, "text": pl.String})
-    return Parser(load_format(name), sessions=sessions, today=today).parse(Lines(frame, "-", 0, 0, 0, 0))
+    records, rejects = Parser(load_format(name), sessions=sessions).parse(Lines(frame, "-", 0, 0, 0, 0))
+    return records.with_columns(with_years(records["time"], Years(today=today), zone=None)), rejects
 
 
 def block(name):

@@ -65,7 +65,7 @@ def test_the_first_format_that_fits_counts_line_by_line():
     assert times.null_count() == 2
 
 
-@pytest.mark.parametrize(("form", "message"), [("epoc", "none of iso, epoch"), ("%H:%M:%S", "says no day")])
+@pytest.mark.parametrize(("form", "message"), [("epoc", "none of iso, epoch"), ("%Y %H:%M:%S", "says no day"), ("%Y", "says no day")])
 def test_formats_that_are_none(form, message):
     with pytest.raises(RecipeError, match=message):
         check_time_format(form, what="format x")

@@ -58,7 +58,7 @@ class Watch:
 
 def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> dict[str, Stage]:
     """Reading, parsing and masking, one after the other and each by itself; masking works on every message, repeated ones too."""
-    parser = Parser(settings.format, sessions=settings.sessions, today=datetime.now(UTC).date())
+    parser = Parser(settings.format, sessions=settings.sessions)
     reading, parsing, masking = Watch(), Watch(), Watch()
     lines = messages = 0
     for batch in reading.each(read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)):

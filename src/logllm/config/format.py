@@ -62,9 +62,12 @@ class FormatSection(Section):
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     time_format: tuple[str, ...] = ("iso",)
-    """How the time is written, first match wins: `iso` (RFC 3339; its zone a name where that is a usual one such as CET, else UTC), `epoch`
-    (seconds), `epoch_ms`, `epoch_us`, or strftime codes (`:%f` at the end: milliseconds as a number); where those say no year it is this one,
-    or the last for a date that lies ahead."""
+    """How the time is written, first match wins: `iso` (RFC 3339; its zone may be a name such as CET), `epoch` (seconds), `epoch_ms`, `epoch_us`,
+    `epoch_ns`, or strftime codes (`:%f` at the end: milliseconds as a number; `%Z`: a zone's name). Where they say no year, or no day, the order
+    of the lines tells it, and that no time lies ahead."""
+    time_zone: str | None = None
+    """Zone of times that name none, or one of several meanings such as IST: a name of the tz database (`Europe/Berlin`) or an offset (`+05:30`);
+    none: UTC, and what docs/formats.md says of each name."""
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
     none: such lines are rejects."""

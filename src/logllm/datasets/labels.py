@@ -196,7 +196,7 @@ class LineLabels:
             self._rejects = self._rejects.append(reader.rejects)
             if records.height:
                 if held is not None:
-                    yield self._labelled(held, before=records["line"][0])
+                    yield self._labelled(held, before=int(records["line"].min()))  # type: ignore[arg-type]
                 held = records
         if held is not None:
             yield self._labelled(held, before=reader.tally.counts["lines"] + 1)
@@ -222,7 +222,7 @@ class LineLabels:
         self._labels, self._rejects = self._labels.filter(~due), self._rejects.filter(self._rejects >= before)
         lost = labels.join(rejects, on="line", how="semi")
         self.counts["rejected_alerts"] += int(lost["anomalous"].sum())
-        first = records.select("line", record="line").set_sorted("line")
+        first = records.select("line", record="line").sort("line")
         found = labels.join(rejects, on="line", how="anti", maintain_order="left").set_sorted("line").join_asof(first, on="line")
         self.counts["labels_joined"] += int((found["line"] != found["record"]).sum())
         marks = found.group_by(line="record").agg(pl.col("anomalous").max().alias("mark"))

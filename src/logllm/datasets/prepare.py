@@ -19,6 +19,7 @@ from logllm.datasets.settings import for_format
 from logllm.datasets.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes
+from logllm.logs.calendar.zones import zone_notes
 from logllm.logs.lines import named_files
 from logllm.logs.reader import Reader
 from logllm.logs.tally import shortened
@@ -102,7 +103,11 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         "distinct_messages": len(messages.messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
         "first_rejects": [reject for reader in readers for reject in reader.tally.first_rejects][:3],
-        "warnings": _warnings(parts, counts, settings=settings) + _mask_warnings(messages.messages, counts),
+        "warnings": [
+            *_warnings(parts, counts, settings=settings),
+            *_mask_warnings(messages.messages, counts),
+            *(note for reader in readers for note in zone_notes(reader.zones, zone=reader.settings.format.time_zone)),
+        ],
         "settings": settings.model_dump(mode="json"),
     }
     for name, (log, _), reader in zip(("", "test_"), logs, readers, strict=False):
@@ -211,6 +216,9 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "unlabelled": "{session has|sessions have} no label and {is|are} in no part",
         "keyless": "{record names|records name} no key and {is|are} in no session",
         "timeless": "{record has|records have} no time that could be read",
+        "turned": "{record is|records are} in files written newest first, which were held in memory whole and turned",
+        "moved_years": "{time|times} without a year would lie in the future, and {is|are} of an earlier one than the lines before: "
+        "as a file the log would be looked at to its end first",
         "late": "{record|records} came after {its|their} window had closed and {is|are} in no session; sort the log by time",
         "replaced_characters": "{character was|characters were} no text and {has|have} been replaced",
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",

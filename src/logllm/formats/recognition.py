@@ -13,6 +13,7 @@ from logllm.formats.description import known, load_format
 from logllm.formats.field_roles import structured_formats
 from logllm.formats.further_lines import begin_enough
 from logllm.formats.postgres_prefix import postgres_format
+from logllm.formats.time_notes import time_notes
 from logllm.logs.fields import WHOLE, read_fields
 from logllm.logs.joining import whole_rows
 from logllm.logs.tally import WrongFormat
@@ -81,7 +82,7 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
-    notes = [_found(best, others, lines=len(text)), *_of_times(text, best.format, today=today), *_of_message(best.format)]
+    notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
     return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
@@ -223,35 +224,3 @@ def _of_message(described: FormatSection) -> Iterator[str]:
     own = described.name in _STRUCTURED and described.title != load_format(described.name).title
     if own and described.title:
         yield described.title
-
-
-def _of_times(text: pl.Series, described: FormatSection, *, today: date) -> Iterator[str]:
-    """What is assumed of times."""
-    if described.time is None:
-        remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
-        yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
-        return
-    text, described = whole_rows(text, described)
-    written = read_fields(text, described).time
-    some = [] if written is None else written.drop_nulls().head(1).str.strip_chars().to_list()
-    first = str(some[0]) if some else ""
-    epochs = [form for form in described.time_format if form.startswith("epoch")]
-    if not first or parse_times(pl.Series([first]), epochs, today=today).item() is not None:
-        return
-    forms = [form for form in described.time_format if "%" in form]
-    iso = parse_times(pl.Series([first]), ["iso"], today=today).item() is not None
-    read = parse_times(pl.Series([first]), described.time_format, today=today).item()
-    if not iso and forms and not any("%y" in form.lower() or "%s" in form for form in forms):
-        yield f"times have no year, such as {first}: {read:%Y} is taken for it, as for every date this year's, or last year's where that lies ahead"
-    if (iso and not _zoned(first)) or (not iso and not any("%z" in form.lower() for form in forms)):
-        yield f"times have no zone, such as {first}: taken as UTC"
-
-
-def _zoned(written: str) -> bool:
-    """Whether a time in ISO 8601 names its zone.
-
-    >>> _zoned("2024-01-02 03:04:05.6 CET"), _zoned("2024-01-02T03:04:05+01"), _zoned("2024-01-02T03:04:05,6")
-    (True, True, False)
-    """
-    clock = written[11:]
-    return clock[-1:].isalpha() or "+" in clock or "-" in clock

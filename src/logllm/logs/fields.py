@@ -10,6 +10,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.errors import RecipeError
+from logllm.logs.calendar.zones import check_zone
 from logllm.logs.csv_rows import cell_pattern
 from logllm.logs.times import check_time_format
 
@@ -74,6 +75,8 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     """
     for form in described.time_format:
         check_time_format(form, what=f"format {described.name}")
+    if described.time_zone is not None:
+        check_zone(described.time_zone, what=f"format {described.name}")
     if described.continuation is not None:
         check_pattern(described.continuation, what=f"format {described.name}: continuation")
     if described.partial is not None:

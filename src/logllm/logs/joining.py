@@ -9,7 +9,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection, PartialSection
 from logllm.logs.csv_rows import CsvRows, headed
-from logllm.logs.lines import LONGEST_LINE, Counts, Lines
+from logllm.logs.lines import LONGEST_LINE, Counts, Lines, lines_of
 from logllm.logs.records import Records
 
 Piece = TypeVar("Piece")
@@ -53,9 +53,7 @@ def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, Fo
     """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something."""
     if described.kind not in ("csv", "export"):
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
-    numbers = pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True)
-    lines = Lines(pl.DataFrame({"line": numbers, "text": text}), "", 0, 0, 0, 0)
-    batches = list(made_whole([lines], described, counts=Counter()))
+    batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     rows = pl.concat([batch.frame["text"] for batch in batches])
     named = {"columns": batches[-1].columns} if described.kind == "csv" and not described.columns else {}
     return rows, described.model_copy(update=named)

@@ -180,6 +180,12 @@ def lines_at(
     return there
 
 
+def lines_of(text: pl.Series) -> Lines:
+    """Some lines of a log as if they were all of a file."""
+    numbers = pl.int_range(1, len(text) + 1, dtype=pl.UInt64, eager=True)
+    return Lines(pl.DataFrame({"line": numbers, "text": text}), "", 0, 0, 0, 0)
+
+
 def standard_input() -> Bytes:
     """The process's standard input; what comes through a pipe or from a terminal is given on as it comes.
 

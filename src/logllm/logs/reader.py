@@ -1,6 +1,6 @@
 """Bytes to records: lines read, made whole, parsed and masked, by a format that is given."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
@@ -12,12 +12,17 @@ import polars as pl
 from logllm.config.prepare import PrepareSection
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
+from logllm.logs.calendar.timeline import Order, in_time
+from logllm.logs.calendar.years import Years
+from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
+from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.joining import Continuations, by_file, made_whole
-from logllm.logs.lines import STDIN, Lines, input_bytes, named_files, read_lines
+from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines
 from logllm.logs.masking import codes, mask, rules
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
+from logllm.logs.times import round_the_year
 from logllm.progress import Progress
 
 _AT_ONCE = 2
@@ -54,10 +59,11 @@ class Reader:
         """What it reads by."""
         self.today = today
         """The day that gives times without a year theirs."""
-        self._parser = Parser(settings.format, sessions=settings.sessions, today=today)
+        self._parser = Parser(settings.format, sessions=settings.sessions)
         self._batch_lines = batch_lines
         self._stdin = stdin
         self._redactor = Redactor() if redact or settings.redact else None
+        self._first: FirstLines | None = None
         self._records = 0
         self._with_records: set[int] = set()
         self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
@@ -93,13 +99,24 @@ class Reader:
             names = named_files(sources)
             self.files += map(self.named, names)
             total = 0 if STDIN in names else input_bytes(names)
-            for lines, parsed in self._parsed(names):
+            if STDIN in names and self._round_the_year():
+                self._first = first_lines([STDIN], stdin=self._stdin)
+            ordered = in_time(
+                self._parsed(names),
+                years=self._years,
+                zone=self.settings.format.time_zone,
+                counts=self.tally.counts,
+            )
+            for lines, parsed in ordered:
                 self.tally.add(lines, parsed)
                 self.rejects = parsed.rejects["line"]
                 if progress is not None:
                     progress(lines.read, total)
                 yield self._placed(parsed.records, file=earlier + lines.index)
             self.tally.check(self.files)
+            zone = self.settings.format.time_zone
+            self.tally.counts["unknown_zones"] = len(unknown_zones(self.zones, zone=zone))
+            self.tally.counts["ambiguous_zones"] = len(ambiguous_zones(self.zones, zone=zone))
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
 
     @property
@@ -129,7 +146,7 @@ class Reader:
             names,
             encoding=described.encoding,
             batch_lines=self._batch_lines,
-            stdin=self._stdin,
+            stdin=self._stdin if self._first is None else self._first.stdin,
         )
         whole = made_whole(batches, described, counts=self.tally.counts)
         if (pattern := described.continuation) is None:
@@ -139,6 +156,36 @@ class Reader:
         parsed = ahead(self._parser.parse, whole)
         for lines, records in by_file(lambda: Continuations(pattern, self.tally.counts), parsed):
             yield lines, self._masked(records)
+
+    @property
+    def zones(self) -> set[str]:
+        """Abbreviations of zones that times have named so far."""
+        return self._parser.zones
+
+    def _round_the_year(self) -> bool:
+        """Whether times may lack a year or a day, which then comes from all of them together."""
+        described = self.settings.format
+        return described.time is not None and any(map(round_the_year, described.time_format))
+
+    def _years(self, lines: Lines) -> Years:
+        """The years of a file's times, looked at ahead where they go round.
+
+        Of what can be read only once the first lines are looked at, else all.
+        """
+        years, described = Years(today=self.today), self.settings.format
+        if not self._round_the_year():
+            return years
+        batches: Iterable[Lines] = ()
+        if read_again(lines.file):
+            batches = read_lines([lines.file], encoding=described.encoding, batch_lines=self._batch_lines)
+        elif self._first is not None and lines.file == STDIN:
+            batches = [lines_of(self._first.text)]
+        order = Order()
+        for batch in made_whole(batches, described, counts=Counter()):
+            years.look(order.push(self._parser.times(batch))["time"])
+        if (rest := order.flush()) is not None:
+            years.look(rest["time"])
+        return years
 
     def _masked(self, parsed: Records) -> Records:
         """Records with their messages masked, redacted before where that is asked for.

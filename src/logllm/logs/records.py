@@ -2,7 +2,6 @@
 
 import json
 from collections import Counter
-from datetime import date
 from threading import Lock
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.logs.fields import Fields, check_format, check_pattern, read_fields
 from logllm.logs.lines import Lines
-from logllm.logs.times import UTC_MICROSECONDS, parse_times
+from logllm.logs.times import UTC_MICROSECONDS, written_times, zone_names
 
 RECORDS: dict[str, pl.DataType | type[pl.DataType]] = {
     "record": pl.UInt64,
@@ -44,13 +43,12 @@ class Records(NamedTuple):
 class Parser:
     """Lines of one format to records."""
 
-    def __init__(self, described: FormatSection, *, sessions: SessionSection, today: date) -> None:
+    def __init__(self, described: FormatSection, *, sessions: SessionSection) -> None:
         """Check the format and the key.
 
         Args:
             described: The format.
             sessions: Says where a record's keys are.
-            today: Gives times without a year theirs.
 
         Raises:
             RecipeError: a pattern is no regular expression, a group is missing or one too many, or
@@ -60,7 +58,8 @@ class Parser:
         """How often lines carried each label so far; of thousands of distinct ones only the first."""
         self._counting = Lock()
         self._format = described
-        self._today = today
+        self.zones: set[str] = set()
+        """Abbreviations of zones that times have named so far."""
         self._key_field, self._key_pattern = sessions.key
         check_format(described, key_field=self._key_field)
         if sessions.by_key and sessions.idle is not None and described.time is None:
@@ -71,8 +70,11 @@ class Parser:
             _captures(self._key_pattern)
 
     def parse(self, lines: Lines) -> Records:
-        """Records of some lines, in their order; may run beside others."""
-        described = self._format.model_copy(update={"columns": lines.columns}) if lines.columns else self._format
+        """Records of some lines, in their order; may run beside others.
+
+        Their times are as `logllm.logs.times.written_times` gives them: years come later, from their order.
+        """
+        described = self._described(lines)
         fields = read_fields(lines.frame["text"], described, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
         frame = pl.select(
@@ -87,7 +89,8 @@ class Parser:
         frame = self._with_parts(frame, fields) if fields.parts else frame
         frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
         formats = () if self._format.time is None else self._format.time_format
-        time = parse_times(frame["time"], formats, today=self._today)
+        time = written_times(frame["time"], formats, zone=self._format.time_zone)
+        self.zones.update(zone_names(frame["time"], formats))
         records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
         if fields.label is not None:
             self._count(fields.label)
@@ -100,6 +103,16 @@ class Parser:
             for label, count in counted.iter_rows():
                 if label in self.labels or len(self.labels) < _MOST_LABELS:
                     self.labels[label] += count
+
+    def times(self, lines: Lines) -> pl.DataFrame:
+        """Times of the records of some lines, alone."""
+        fields = read_fields(lines.frame["text"], self._described(lines))
+        written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
+        return written_times(written, self._format.time_format, zone=self._format.time_zone).alias("time").to_frame()
+
+    def _described(self, lines: Lines) -> FormatSection:
+        """The format, with the columns that a file names itself."""
+        return self._format.model_copy(update={"columns": lines.columns}) if lines.columns else self._format
 
     def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
         """Each line's message, and after it a message for each further part that the line has."""

@@ -15,6 +15,7 @@ from logllm.logs.redaction import redact_text
 _NAMES = (
     *("lines", "rejected", "empty", "files_without_records", "rejected_alerts"),
     *("replaced_characters", "cut_lines", "timeless", "continued"),
+    *("turned", "moved_years", "unknown_zones", "ambiguous_zones"),
 )
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120
@@ -51,7 +52,9 @@ class Tally:
         """Plain counts so far.
 
         `timeless` are records of a format with times that have none, `empty` rejects that hold
-        nothing, `continued` lines that joined the one before.
+        nothing, `continued` lines that joined the one before, `turned` records of files that are
+        written newest first, `moved_years` times without a year that had to be of an earlier one than
+        the lines before them say, `unknown_zones` and `ambiguous_zones` names of zones.
         """
         self.first_rejects: list[dict[str, object]] = []
         """The first three lines that did not parse: `file`, `line`, `text` (shortened)."""

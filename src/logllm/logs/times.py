@@ -7,25 +7,31 @@ from datetime import date
 import polars as pl
 
 from logllm.errors import RecipeError
+from logllm.logs.calendar.years import DAYLESS, YEARLESS, Years
+from logllm.logs.calendar.zones import local_to_utc, zone_minutes
 
 UTC_MICROSECONDS = pl.Datetime("us", "UTC")
 """The type of every time in a frame."""
 
-_ISO = r"^(\d{4}-\d\d-\d\d)[Tt \t](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*(?:([A-Za-z]{1,5})|([+-])(\d\d):?(\d\d)?)?$"
-_EPOCHS = {"epoch": 1.0, "epoch_ms": 1e3, "epoch_us": 1e6}
-_ZONES = {  # by their hours, as RFC 5322 and PostgreSQL read them where a name has several; UTC, GMT and unknown ones are 0
-    **{1: "WEST BST CET", 2: "CEST EET", 3: "EEST MSK", 9: "JST KST", 10: "AEST", 11: "AEDT", 12: "NZST", 13: "NZDT"},
-    **{-3: "ADT", -4: "AST EDT", -5: "EST CDT", -6: "CST MDT", -7: "MST PDT", -8: "PST AKDT", -9: "AKST", -10: "HST"},
-}
-_MINUTES = {name: 60 * hours for hours, names in _ZONES.items() for name in names.split()}
+_ISO = (
+    r"^(\d{4}-\d\d-\d\d)[Tt \t](\d\d:\d\d:\d\d)(?:[.,](\d{1,9})\d*)?\s*"
+    r"(?:([A-Za-z]{1,5})|(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?)?(?:\[[\w/+-]+\])?$"
+)
+_EPOCHS = {"epoch": 1_000_000.0, "epoch_ms": 1_000.0, "epoch_us": 1.0, "epoch_ns": 0.001}
+"""Ways to count since 1970, and how many microseconds one of their units has."""
 _YEAR = re.compile(r"%[-_0]?[YyGgsDFxcC+]")
 _DAY = re.compile(r"%[-_0]?[dejsDFxcvUW+]")
+_CLOCK = re.compile(r"%[-_0]?[HIklTRrX]")
+_ZONE = re.compile(r"%:{0,2}#?z")
+_WEEKDAY = re.compile(r"%[aA],? ?")
+_OF_CODE = {"%Z": r"([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?)", "%a": "[A-Za-z]+", "%b": "[A-Za-z]+", "%p": "[A-Za-z]+"}
+_MERIDIEM = ("AM", "PM")
 _MILLISECONDS_FROM = 1e11  # seconds beyond the year 5138: an `epoch` of that size is one in milliseconds
 _LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 def check_time_format(form: str, *, what: str) -> None:
-    """Whether a time's format is one, and says which day.
+    """Whether a time's format is one, and says which day or at least which hour.
 
     Raises:
         RecipeError: it is not; the message begins with `what`.
@@ -36,78 +42,172 @@ def check_time_format(form: str, *, what: str) -> None:
         raise RecipeError(
             f"{what}: time_format {form!r} is none of iso, {', '.join(_EPOCHS)}, nor has it strftime codes such as %Y-%m-%d %H:%M:%S"
         )
-    if not _DAY.search(form):
+    if not _DAY.search(form) and (_YEAR.search(form) or not _CLOCK.search(form)):
         raise RecipeError(f"{what}: time_format {form!r} says no day (%d and %m or %b, or %j)")
 
 
-def parse_times(values: pl.Series, formats: Sequence[str], *, today: date) -> pl.Series:
+def round_the_year(form: str) -> bool:
+    """Whether times in a format come again each year or each day, so that only their order tells which one they are of.
+
+    >>> round_the_year("%b %d %H:%M:%S"), round_the_year("%H:%M:%S"), round_the_year("iso")
+    (True, True, False)
+    """
+    return "%" in form and not _YEAR.search(form)
+
+
+def parse_times(values: pl.Series, formats: Sequence[str], *, today: date, zone: str | None = None) -> pl.Series:
     """Times as written to UTC; null where no format fits.
 
     Args:
-        values: Times as text.
-        formats: `iso`, `epoch`, `epoch_ms`, `epoch_us` or strftime codes; the first that fits counts.
-        today: Gives times without a year theirs: this year's, or last year's where that lies more than a day ahead.
+        values: Times as text, in their order.
+        formats: `iso`, `epoch`, `epoch_ms`, `epoch_us`, `epoch_ns` or strftime codes; the first that fits counts.
+        today: No time without a year lies later than the end of tomorrow (`logllm.logs.calendar.years`).
+        zone: Of times that name none, or one of several meanings (`logllm.logs.calendar.zones`); none: UTC.
 
     >>> parse_times(pl.Series(["Dec 31 23:59:58"]), ["%b %d %H:%M:%S"], today=date(2024, 3, 1)).item().isoformat()
     '2023-12-31T23:59:58+00:00'
     """
+    times = written_times(values, formats, zone=zone)
+    return with_years(times, Years(today=today), zone=zone)
+
+
+def with_years(times: pl.Series, years: Years, *, zone: str | None) -> pl.Series:
+    """Times as `written_times` gives them, with the years that those lack."""
+    given = years.given(times)
+    if zone is None or given is times:
+        return given
+    own = times.dt.year() <= YEARLESS + 1
+    return local_to_utc(given.dt.replace_time_zone(None), zone=zone).zip_with(own.fill_null(False), given)
+
+
+def written_times(values: pl.Series, formats: Sequence[str], *, zone: str | None) -> pl.Series:
+    """Times as written to UTC; those without a year or a day as `logllm.logs.calendar.years` has them, still on the clocks of `zone`."""
     times = pl.Series(values.name, [None] * len(values), dtype=UTC_MICROSECONDS)
     for form in formats:
         missing = values.is_not_null() & times.is_null()
         if not missing.any():
             break
-        found = _parsed(values if missing.all() else values.set(~missing, None), form, today=today)
-        times = found if missing.all() else times.zip_with(times.is_not_null(), found)
-    return times
+        parsed = _parsed(values if missing.all() else values.set(~missing, None), form, zone=zone)
+        times = parsed if missing.all() else times.zip_with(times.is_not_null(), parsed)
+    return times.alias(values.name)
 
 
-def _parsed(values: pl.Series, form: str, *, today: date) -> pl.Series:
+def zone_names(values: pl.Series, formats: Sequence[str]) -> list[str]:
+    """Abbreviations of zones that written times name.
+
+    >>> zone_names(pl.Series(["2024-01-02 03:04:05 IST", "2024-01-02 03:04:05Z", None]), ["iso"])
+    ['IST', 'Z']
+    """
+    names: list[pl.Series] = []
+    for form in formats:
+        if form == "iso":
+            names.append(values.str.strip_chars().str.extract(_ISO, 4))
+        elif "%Z" in form:
+            names.append(_spaced(values).str.extract(_zoned_pattern(form), 2))
+    distinct = pl.concat(names).drop_nulls().unique().sort().to_list() if names else []
+    return [name for name in distinct if name.isalpha() and name not in _MERIDIEM]
+
+
+def _parsed(values: pl.Series, form: str, *, zone: str | None) -> pl.Series:
     """Times in one format."""
     if form == "iso":
-        return _iso(values)
+        return _iso(values, zone=zone)
     if form in _EPOCHS:
-        return _epoch(values, a_second=_EPOCHS[form])
+        return _epoch(values, micros=_EPOCHS[form], seconds=form == "epoch")
     if form.endswith(":%f"):  # milliseconds as a number of their own: `1:2:35:7` is 35.007 seconds
         values = values.str.replace(r":(\d)$", ":0$1").str.replace(r":(\d\d)$", ":0$1").str.replace(r":(\d{3})$", ".$1")
         form = form.removesuffix(":%f") + ".%f"
-    if form.endswith(",%f"):
-        values, form = values.str.replace(r",(\d+)$", ".$1"), form.removesuffix(",%f") + ".%f"
+    if ",%f" in form:
+        values, form = values.str.replace(r",(\d+)", ".$1"), form.replace(",%f", ".%f")
     form = form.replace(".%f", "%.f")  # as Python writes it
-    if values.str.contains(r"\s\s|[^\S ]").any():
-        values = values.str.replace_all(r"\s+", " ")
-    if _YEAR.search(form):
-        return _strftime(values, form)
-    this_year, last_year = (_strftime(f"{year} " + values, f"%Y {form}") for year in (today.year, today.year - 1))
-    tomorrows_end = pl.lit(today).cast(pl.Datetime("us")).dt.replace_time_zone("UTC") + pl.duration(days=2)
-    return pl.select(
-        pl.when(this_year.is_null() | (pl.lit(this_year) >= tomorrows_end)).then(last_year).otherwise(this_year).alias(values.name)
-    ).to_series()
+    values = _spaced(values)
+    minutes = None
+    if "%Z" in form:
+        pattern = _zoned_pattern(form)
+        minutes = _offsets(values.str.extract(pattern, 2), zone=zone)
+        values = values.str.replace(pattern, "$1$3")
+        form = re.sub(r" ?%Z", "", form)
+    if not _YEAR.search(form):
+        return _round_the_year(values, form, minutes=minutes)
+    if _ZONE.search(form):
+        return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    return _to_utc(values.str.to_datetime(form, strict=False, time_unit="us"), minutes, zone=zone)
 
 
-def _epoch(values: pl.Series, *, a_second: float) -> pl.Series:
-    """Seconds since 1970, or units of which so many are a second."""
-    seconds = values.cast(pl.Float64, strict=False) / a_second
-    fits = seconds.is_finite() & (seconds.abs() < (_MILLISECONDS_FROM if a_second == 1 else _LAST_SECOND))
-    whole = (seconds.zip_with(fits.fill_null(False), pl.Series([None], dtype=pl.Float64)) * 1e6).round().cast(pl.Int64)
+def _spaced(values: pl.Series) -> pl.Series:
+    """Times with single blanks, as their formats have them."""
+    return values.str.replace_all(r"\s+", " ") if values.str.contains(r"\s\s|[^\S ]").any() else values
+
+
+def _round_the_year(values: pl.Series, form: str, *, minutes: pl.Series | None) -> pl.Series:
+    """Times without a year, or without a day."""
+    if _WEEKDAY.search(form):  # which is another one in the year that stands for all
+        values, form = values.str.replace(r"^(\W*)[A-Za-z]+,? ?", "$1"), _WEEKDAY.sub("", form)
+    before, codes = (f"{YEARLESS:04d}", "%Y") if _DAY.search(form) else (f"{DAYLESS:04d}-01-01", "%Y-%m-%d")
+    values, form = f"{before} " + values, f"{codes} {form}"
+    if _ZONE.search(form):
+        return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
+    naive = values.str.to_datetime(form, strict=False, time_unit="us")
+    return _to_utc(naive, None if minutes is None else minutes.fill_null(0), zone=None)
+
+
+def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) -> pl.Series:
+    """Times on clocks that go so many minutes before those of Greenwich; null: on those of a zone."""
+    if minutes is None or not minutes.count():
+        return local_to_utc(naive, zone=zone)
+    frame = pl.DataFrame({"naive": naive, "minutes": minutes})
+    fixed = frame.select(pl.col("naive") - pl.duration(minutes="minutes")).to_series().cast(pl.Datetime("us"))
+    fixed = fixed.dt.replace_time_zone("UTC")
+    return fixed if not minutes.null_count() else fixed.zip_with(minutes.is_not_null(), local_to_utc(naive, zone=zone))
+
+
+def _zoned_pattern(form: str) -> str:
+    r"""Pattern of a time in a format with a zone's name, in three groups: what is before the zone, the zone, what is after it.
+
+    >>> _zoned_pattern("%H:%M %Z %Y")
+    '^(\\S+?:\\S+?) ?([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\\d\\d?(?::?\\d\\d)?)( \\S+?)$'
+    """
+    pieces = [piece for piece in re.split(r"(%[-_0#:.]?[A-Za-z])", form) if piece]
+    written = (_OF_CODE.get(piece, r"\S+?") if piece.startswith("%") else re.escape(piece).replace(r"\ ", " ") for piece in pieces)
+    pattern = "".join(written)
+    before, _, after = pattern.partition(_OF_CODE["%Z"])
+    return f"^({before.rstrip(' ')}) ?{_OF_CODE['%Z']}({after})$"
+
+
+def _offsets(zones: pl.Series, *, zone: str | None) -> pl.Series:
+    """Minutes that zones as written are before Greenwich: names, or offsets."""
+    parts = zones.str.extract_groups(r"^(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?$").struct.unnest()
+    parts.columns = ["sign", "hours", "minutes"]
+    written = parts.select(_written_minutes()).to_series()
+    return written.zip_with(written.is_not_null(), zone_minutes(zones.set(written.is_not_null(), None), zone=zone))
+
+
+def _written_minutes() -> pl.Expr:
+    """Minutes of an offset in the columns `sign`, `hours`, `minutes`."""
+    offset = pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").cast(pl.Int64).fill_null(0)
+    return pl.when(pl.col("sign") == "-").then(-offset).otherwise(offset)
+
+
+def _epoch(values: pl.Series, *, micros: float, seconds: bool) -> pl.Series:
+    """Counts since 1970, of units that are so many microseconds."""
+    counted = values.cast(pl.Float64, strict=False) * micros
+    limit = (_MILLISECONDS_FROM if seconds else _LAST_SECOND) * 1e6
+    fits = (counted.is_finite() & (counted.abs() < limit)).fill_null(False)
+    whole = counted.zip_with(fits, pl.Series([None], dtype=pl.Float64)).round().cast(pl.Int64)
     return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
-def _strftime(values: pl.Series, form: str) -> pl.Series:
-    """Times in strftime codes; a zone in the text counts, UTC where there is none."""
-    if re.search(r"%:{0,2}#?z", form):
-        return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-    return values.str.to_datetime(form, strict=False, time_unit="us").dt.replace_time_zone("UTC")
-
-
-def _iso(values: pl.Series) -> pl.Series:
+def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
     """RFC 3339 and its usual relaxations: a space for the T, a comma before the fraction, hours alone or a name as the zone, no zone."""
     parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
     parts.columns = ["day", "clock", "fraction", "zone", "sign", "hours", "minutes"]
     micros = pl.col("fraction").str.pad_end(9, "0").str.head(6).cast(pl.Int64).fill_null(0)
-    offset = (pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").cast(pl.Int64).fill_null(0)).fill_null(0)
-    offset = pl.when(pl.col("sign") == "-").then(-offset).otherwise(offset)
-    if not parts["zone"].is_in(["Z", None], nulls_equal=True).all():
-        offset += pl.col("zone").str.to_uppercase().replace_strict(_MINUTES, default=0, return_dtype=pl.Int64).fill_null(0)
     stamp = (pl.col("day") + " " + pl.col("clock")).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
-    time = stamp + pl.duration(microseconds=micros) - pl.duration(minutes=offset)
-    return parts.select(time.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(values.name)).to_series()
+    naive = parts.select((stamp + pl.duration(microseconds=micros)).cast(pl.Datetime("us")).alias(values.name)).to_series()
+    offsets = parts.select(_written_minutes()).to_series()
+    named = parts["zone"]
+    if named.count():
+        upper = named.str.to_uppercase()
+        naive = naive.set(upper.is_in(_MERIDIEM).fill_null(False), None)  # half a day wrong, if it were a zone
+        offsets = offsets.zip_with(named.is_null(), zone_minutes(named, zone=zone))
+    return _to_utc(naive, offsets, zone=zone)

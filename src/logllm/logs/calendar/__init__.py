@@ -1,0 +1,1 @@
+"""When records are of: zones, years and the order of time."""

@@ -1,0 +1,184 @@
+"""Years of times that are written without one, and days of times of day: told from the order of the lines.
+
+A time without a year is read in the year 8, one without a day on the first day of the year 4; those
+of a file are then carried on from line to line:
+
+* A step back of more than a third of a year (of a day) begins the next one. Smaller ones are lines
+  that came late, such as those of several processes or of a relay that had to wait.
+* A step forward of more than eleven twelfths is a line of the last one that came late: of December
+  in January, of before midnight after it.
+* The years are the latest with which no time lies beyond the end of tomorrow and each Feb 29 is in
+  a leap year. The last day of the times of day is today.
+"""
+
+from datetime import date, timedelta
+from time import monotonic
+
+import polars as pl
+
+YEARLESS = 8
+"""The year, a leap year, in which times without one are read."""
+DAYLESS = 4
+"""The year on whose first day times without a day are read."""
+
+_DAY = 86_400_000_000  # microseconds
+_YEAR = 366 * _DAY
+_BACK, _FORWARD = 1 / 3, 11 / 12  # of a year or day: steps that lead into the next or back into the last one
+_FEB_29 = 59  # days from the start of a leap year
+_SEARCHED = 40  # years, so that Feb 29 of several may all be in leap years
+_EPOCH = date(1970, 1, 1)
+_DAYLESS_START = (date(DAYLESS, 1, 1) - _EPOCH).days * _DAY
+_YEARLESS_START = (date(YEARLESS, 1, 1) - _EPOCH).days * _DAY
+_YEARLESS_END = _YEARLESS_START + _YEAR + _DAY  # a zone may shift times by a day
+
+
+class _Turns:
+    """How often times have gone round their year or day."""
+
+    def __init__(self, length: int) -> None:
+        """Nothing seen yet of cycles of so many microseconds."""
+        self._back, self._forward = -int(_BACK * length), int(_FORWARD * length)
+        self._place: int | None = None
+        self._turn = 0
+
+    def of(self, places: pl.Series) -> pl.Series:
+        """The turn of each of the next times, whose places in their year or day are given."""
+        before = places[0] if self._place is None else self._place
+        steps = places - places.shift(1, fill_value=before)
+        turned = (steps < self._back).cast(pl.Int64) - (steps > self._forward).cast(pl.Int64)
+        turns = turned.cum_sum() + self._turn
+        self._place, self._turn = places[-1], turns[-1]
+        return turns
+
+
+class Years:
+    """Years and days of the times of one file, frame by frame; any chunking gives the same.
+
+    >>> from datetime import datetime
+    >>> times = pl.Series([datetime(8, 11, 3), datetime(8, 2, 3), datetime(8, 11, 3)]).dt.replace_time_zone("UTC")
+    >>> years = Years(today=date(2026, 11, 26))
+    >>> years.look(times)
+    >>> years.given(times).dt.year().to_list()
+    [2025, 2026, 2026]
+    """
+
+    def __init__(self, *, today: date) -> None:
+        """Nothing looked at yet.
+
+        Args:
+            today: no time is later than the end of tomorrow; it goes on with the clock while lines arrive.
+        """
+        self.moved = 0
+        """Times that had to be of an earlier year than the lines before them say, since they would lie in the future."""
+        self._today, self._begun = today, monotonic()
+        self._looked_at = pl.DataFrame(schema={"yearly": pl.Boolean, "turn": pl.Int64, "leap": pl.Boolean, "place": pl.Int64})
+        self._ahead = _Turns(_DAY), _Turns(_YEAR)
+        self._turns = _Turns(_DAY), _Turns(_YEAR)
+        self._first_year: int | None = None
+        self._first_day = 0
+        self._back = 0  # years that times are earlier than their turn says
+
+    def look(self, times: pl.Series) -> None:
+        """Look ahead at times, in their order; `given` then begins with the first of them."""
+        micros = times.cast(pl.Int64)
+        for yearly, start, own in _kinds(micros):
+            if not own.any():
+                continue
+            places = micros.filter(own) - start
+            seen = pl.DataFrame({"turn": self._ahead[yearly].of(places), "place": places})
+            leap = pl.col("place") // _DAY == _FEB_29
+            seen = seen.select("turn", "place", leap=leap if yearly else False, yearly=bool(yearly))
+            rows = pl.concat([self._looked_at, seen.select(self._looked_at.columns)])
+            self._looked_at = rows.group_by("yearly", "turn", "leap").agg(pl.col("place").max())
+
+    def given(self, times: pl.Series) -> pl.Series:
+        """Times with their years and days; those that say them as they are."""
+        micros = times.cast(pl.Int64)
+        earliest = micros.min()
+        if earliest is None or earliest >= _YEARLESS_END:  # type: ignore[operator]
+            return times
+        if self._first_year is None:
+            if not self._looked_at.height:
+                self.look(times)
+            self._anchor()
+        for yearly, start, own in _kinds(micros):
+            if own.any():
+                places = micros.filter(own) - start
+                turns = self._turns[yearly].of(places)
+                placed = self._in_years(places, turns) if yearly else (turns + self._first_day) * _DAY + places
+                micros = micros.scatter(own.arg_true(), placed)
+        return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(times.name)
+
+    def _anchor(self) -> None:
+        """The year and the day that the first time is of."""
+        now = self._now()
+        days = self._looked_at.filter(~pl.col("yearly"))["turn"]
+        self._first_day = (now - _EPOCH).days - int(days.max() or 0)  # type: ignore[arg-type]
+        turns = self._looked_at.filter("yearly")
+        years = [year for year in range(now.year + 1, now.year - _SEARCHED, -1) if self._past(turns, year)]
+        leap = turns.filter("leap")["turn"]
+        with_leap_days = (year for year in years if _leap(leap + year).all())
+        self._first_year = next(with_leap_days, years[0] if years else now.year)
+
+    def _past(self, turns: pl.DataFrame, first: int) -> bool:
+        """Whether no time that was looked at is in the future, if the first is of a year."""
+        return bool((_micros(turns["turn"] + first, turns["place"]) < self._end()).all())
+
+    def _in_years(self, places: pl.Series, turns: pl.Series) -> pl.Series:
+        """Times in their years; where one would be in the future, or a Feb 29 in no leap year, it and all after it are earlier."""
+        years = turns + (self._first_year or 0)
+        leap_year = years.zip_with(places // _DAY != _FEB_29, years // 4 * 4)
+        next_year = pl.repeat(self._now().year + 1, len(places), dtype=pl.Int64, eager=True)
+        last_year = next_year - (_micros(next_year, places) >= self._end()).cast(pl.Int64)
+        last_year -= (_micros(last_year, places) >= self._end()).cast(pl.Int64)
+        beyond = pl.select(years - pl.min_horizontal(last_year, leap_year)).to_series()
+        back = beyond.clip(lower_bound=self._back).cum_max()
+        self.moved += int((back > back.shift(1, fill_value=self._back)).sum())
+        self._back = back[-1]
+        return _micros(years - back, places)
+
+    def _now(self) -> date:
+        """Today, as the clock has gone on."""
+        return self._today + timedelta(seconds=monotonic() - self._begun)
+
+    def _end(self) -> int:
+        """The end of tomorrow."""
+        return ((self._now() - _EPOCH).days + 2) * _DAY
+
+
+def steps_back(times: pl.Series) -> pl.Series:
+    """Which of the steps from one time to another go back; from the first days of a year or day to the last ones is a step back."""
+    micros = times.cast(pl.Int64)
+    steps = micros.diff()
+    back = steps < 0
+    for yearly, _, own in _kinds(micros):
+        round_it = int(_BACK * (_YEAR if yearly else _DAY))
+        back = back.zip_with(~own, (steps > round_it) | (back & (steps > -round_it)))
+    return back.filter(steps != 0)
+
+
+def _kinds(micros: pl.Series) -> list[tuple[int, int, pl.Series]]:
+    """Times of day (0) and times without a year (1): where their cycle starts, and which they are."""
+    between = (_DAYLESS_START + _YEARLESS_START) // 2
+    of_day = (micros < between).fill_null(False)
+    of_year = (micros.is_between(between, _YEARLESS_END, closed="left")).fill_null(False)
+    return [(0, _DAYLESS_START, of_day), (1, _YEARLESS_START, of_year)]
+
+
+def _leap(years: pl.Series) -> pl.Series:
+    """Whether years have a Feb 29."""
+    return (years % 4 == 0) & ((years % 100 != 0) | (years % 400 == 0))
+
+
+def _micros(years: pl.Series, places: pl.Series) -> pl.Series:
+    """Microseconds since 1970 of places in years, given from the start of a leap year; null for a Feb 29 in a year without.
+
+    >>> _micros(pl.Series([1970, 1971, 1971]), pl.Series([0, 60 * _DAY, 59 * _DAY])).to_list()
+    [0, 36633600000000, None]
+    """
+    before = years - 1
+    days = before * 365 + before // 4 - before // 100 + before // 400 - (_EPOCH.toordinal() - 1)
+    day, leap = places // _DAY, _leap(years)
+    days -= ((day > _FEB_29) & ~leap).cast(pl.Int64)
+    micros = days * _DAY + places
+    return micros.set((day == _FEB_29) & ~leap, None)
