@@ -207,6 +207,67 @@ def _fault(table: Iterable[Rule]) -> str | None:
     return None
 
 
+_CARETS = r"^[~^ ]+$"  # beneath a line of Python's
+_CALL = r"""(?x)  # a line of a stack trace: Java, JavaScript and .NET; Python; Ruby; Go; PHP; Rust
+    ^at \x20 (?: .*[(].*[)].* | .*:\d+(?::\d+)? | [\w.$<>`/]+ ) $
+    | ^File \x20 ".*", \x20 line \x20 \d+
+    | ^(?:from \x20)? \S+ [.] (?:rb|erb|rake) : \d+ (?::in \x20 .*)? $
+    | ^goroutine \x20 \d+ \x20 \[ | ^created \x20 by \x20 | ^\S+ [.]go:\d+ (?:\x20[+]0x[0-9a-f]+)? $
+    | ^[\w./*()-]+ [(] (?:[{]?0x[0-9a-f]+ .* | [.]{3})? [)] $
+    | ^\#\d+ \x20 | ^thrown \x20 in \x20
+    | ^\d+: \x20+ \S+:: \S+ $
+    | ^[.]{3} \x20 \d+ \x20 (?:more|common) | ^--- \x20 End \x20 of \x20
+"""
+_PYTHON = '^File "'
+_NO_SOURCE = (  # what may follow a Python call and is no line of its source
+    r'^(?:File "|\[Previous line repeated|During handling of|The above exception|'
+    r"[\w.]*(?:Error|Exception|Warning|Exit|Interrupt|Timeout|Failure|Fault)(?::|$))"
+)
+_LIBRARY = (
+    r"site-packages|dist-packages|/usr/(?:local/)?lib/|<frozen|node_modules|node:|internal/|/gems/|/vendor/|/go/pkg/|/usr/local/go/|"
+    r"^at (?:java|javax|jakarta|jdk|sun|com\.sun|kotlin|scala|reactor|org\.(?:springframework|apache|hibernate|eclipse|jboss)|"
+    r"io\.(?:netty|undertow)|com\.zaxxer|System|Microsoft)\.|^runtime\.|^std::|^core::|^goroutine|^\.\.\.|^---"
+)
+
+
+def with_short_traces(messages: pl.Series) -> pl.Series:
+    r"""Messages whose stack traces hold their exceptions and, of each run of calls, the innermost that is not a library's.
+
+    >>> trace = 'failed\nTraceback:\nFile "a.py", line 1, in f\ng()\n~^^\nFile "/usr/lib/b.py", line 9, in g\nraise\nKeyError: 7'
+    >>> with_short_traces(pl.Series([trace])).item()
+    'failed\nTraceback:\nFile "a.py", line 1, in f\ng()\nKeyError: 7'
+    """
+    several = messages.str.contains("\n", literal=True).fill_null(False)
+    if not several.any():
+        return messages
+    # Messages are rows of lines, without what only points at a place in the line above.
+    rows = messages.filter(several).alias("line").to_frame().with_row_index("message")
+    lines = rows.with_columns(pl.col("line").str.split("\n")).explode("line").filter(~pl.col("line").str.contains(_CARETS))
+    short = _essential(lines).group_by("message", maintain_order=True).agg(pl.col("line").str.join("\n"))
+    places = several.arg_true()
+    return messages.clone().scatter(places.gather(short["message"]), short["line"])
+
+
+def _essential(lines: pl.DataFrame) -> pl.DataFrame:
+    """Lines of messages, of each run of calls the one that tells most: Python's last, the others' first."""
+    line, python, call, source, own = (pl.col(name) for name in ("line", "python", "call", "source", "own"))
+    follows = pl.col("message") == pl.col("message").shift(1)
+    follows = follows.fill_null(value=False)
+    lines = lines.with_columns(python=line.str.contains(_PYTHON), call=line.str.contains(_CALL) & follows)
+    # A line of source belongs to the call before it.
+    under = python.shift(1, fill_value=False) & follows
+    lines = lines.with_columns(source=under & ~line.str.contains(_NO_SOURCE))
+    lines = lines.with_columns(call=call & ~source, run=(~(call | source)).cum_sum())
+    lines = lines.with_columns(own=call & ~line.str.contains(_LIBRARY))
+    # Where all calls are a library's one of these will do.
+    lines = lines.with_columns(told=(own | (call & ~own.any().over("run"))).cast(pl.Int32))
+    last = pl.col("told").cum_sum(reverse=True).over("run") == 1
+    first = pl.col("told").cum_sum().over("run") == 1
+    lines = lines.with_columns(chosen=(pl.col("told") == 1) & pl.when(python).then(last).otherwise(first))
+    shown = ~(call | source) | pl.col("chosen") | (source & pl.col("chosen").shift(1, fill_value=False))
+    return lines.filter(shown)
+
+
 @cache
 def codes(settings: MaskSection) -> tuple[Code, ...]:
     """The codes that settings keep, one's own first.

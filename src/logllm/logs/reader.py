@@ -18,7 +18,7 @@ from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.joining import Continuations, by_file, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines
-from logllm.logs.masking import codes, mask, rules
+from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
@@ -72,6 +72,7 @@ class Reader:
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
+        self._shortened: list[int] = []  # messages, a batch; batches are masked beside others
         rules(settings.mask)
         codes(settings.mask)
 
@@ -112,6 +113,8 @@ class Reader:
                 self.rejects = parsed.rejects["line"]
                 if progress is not None:
                     progress(lines.read, total)
+                if shortened := sum(self._shortened):
+                    self.tally.counts["shortened_traces"] = shortened
                 yield self._placed(parsed.records, file=earlier + lines.index)
             self.tally.check(self.files)
             zone = self.settings.format.time_zone
@@ -197,11 +200,12 @@ class Reader:
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)
         shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
-        masked = mask(shown, self.settings.mask)
+        short = with_short_traces(shown) if self.settings.mask.traces == "short" else shown
+        distinct = distinct.with_columns(masked=mask(short, self.settings.mask), shortened=short != shown)
         if not many:
-            distinct = distinct.with_columns(masked=masked)
-            masked = rows.join(distinct, on="message", how="left", maintain_order="left")["masked"]
-        return Records(parsed.records.with_columns(masked.alias("message")), parsed.rejects)
+            distinct = rows.join(distinct, on="message", how="left", maintain_order="left")
+        self._shortened.append(int(distinct["shortened"].sum()))
+        return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""
