@@ -161,7 +161,7 @@ def test_labels_and_sessions_that_do_not_meet_are_counted(hdfs, tmp_path):
     [
         (
             "Block,Label\nblk_1,Normal\n",
-            r"has no column 'BlockId': its columns are Block, Label; expected are BlockId \(or line\) and Label",
+            r"has no column 'BlockId': its columns are Block, Label; expected are BlockId \(or line, or from and to\) and Label",
         ),
         ("BlockId;Label\nblk_1;Normal\n", "its columns are BlockId;Label"),
         ("BlockId,Label\nblk_1,Normal\nblk_2,Odd\n", "holds labels other than Normal, Anomaly: Odd"),
@@ -430,3 +430,31 @@ def test_bgl_thinned(shared, tmp_path):
     assert [manifest[name] for name in ("lines", "rejected", "sessions")] == [6_135, 0, 614]
     assert [part["sessions"] for part in manifest["parts"].values()] == [441, 50, 123]
     assert Prepared.load(tmp_path / "out").part("train")["item_anomalous"].explode().sum() > 0
+
+
+def test_a_file_or_a_folder_is_one_session(tmp_path):
+    """As the logs of an application's containers, labelled by application."""
+    for place in range(12):
+        folder = tmp_path / "logs" / f"application_{place:02d}"
+        folder.mkdir(parents=True)
+        for container in (1, 2):
+            json_log(folder / f"container_{place:02d}_{container}.log", ["normal"] * 3)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("session,label\n" + "".join(f"application_{place:02d},{'normal' if place % 3 else 'disk'}\n" for place in range(12)))
+    by_folder = section("json", sessions=SessionSection(by="folder"), split=SplitSection(by="random"))
+    manifest = prepare([tmp_path / "logs/*/*.log"], tmp_path / "out", settings=by_folder, labels=labels)
+    assert (manifest["sessions"], manifest["anomalous"], manifest["labels_unused"]) == (12, 4, 0)
+    train = Prepared.load(tmp_path / "out").part("train")
+    assert set(train["messages"].list.len()) == {6}
+    by_file = section("json", sessions=SessionSection(by="file"), split=SplitSection(by="random"))
+    prepare([tmp_path / "logs/*/*.log"], tmp_path / "files", settings=by_file)
+    names = Prepared.load(tmp_path / "files").part("train")["session"]
+    assert (len(names), names.str.contains(r"^container_\d\d_\d\.log$").all()) == (17, True)
+
+
+def test_windows_of_records_end_with_their_file(tmp_path):
+    logs = [json_log(tmp_path / name, ["normal"] * 25) for name in ("a", "b", "c")]
+    prepare(logs, tmp_path / "out", settings=json_section(split=SplitSection(by="random", test=0, validation=0)))
+    train = Prepared.load(tmp_path / "out").part("train")
+    assert train["session"].to_list() == ["10@1", "10@11", "10@21", "10@26", "10@36", "10@46", "10@51", "10@61", "10@71"]
+    assert set(train["files"].list.n_unique()) == {1}

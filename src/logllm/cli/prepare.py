@@ -59,6 +59,12 @@ def prepare(
         typer.Option(help="Sessions by key: a regular expression for it in the message; a group is the key alone, as in 'order ([0-9]+)'."),
     ] = None,
     key_field: Annotated[str | None, typer.Option(help="Sessions by key: the field that holds it.")] = None,
+    session_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Sessions by file (each file is one) or folder (the files of a folder are one), as an application's containers' logs."
+        ),
+    ] = None,
     window: Annotated[str | None, typer.Option(help="Sessions as windows: of records (100) or of time (30s, 5m, 1h).")] = None,
     step: Annotated[str | None, typer.Option(help="From one window's start to the next one's, written like --window.")] = None,
     max_messages: Annotated[int | None, typer.Option(help="Longest session, in messages.")] = None,
@@ -96,7 +102,11 @@ def prepare(
             "normal": normal,
             "encoding": encoding,
         },
-        "sessions": {**session_options(window=window, step=step, key=key, key_field=key_field), "max_messages": max_messages, "long": long},
+        "sessions": {
+            **session_options(window=window, step=step, key=key, key_field=key_field, by=session_by),
+            "max_messages": max_messages,
+            "long": long,
+        },
         "split": {"by": split, "test": test, "validation": validation, "seed": seed},
         "mask": {"rules": mask, "own": mask_rules(mask_rule or []), "keep": keep, "own_keep": mask_rules(keep_rule or [])},
         "prepare": {"redact": redact},

@@ -9,12 +9,20 @@ from logllm.config.sessions import SessionSection
 
 
 class LabelFileSection(Section):
-    """A CSV file with one label a session, or one a line where it has a column of line numbers and none of sessions."""
+    """A CSV file with one label a session, a line, or an interval of time.
+
+    It is of lines where it has a column of line numbers and none of sessions, of intervals where it
+    has columns of their beginning and their end.
+    """
 
     session: str = "session"
     """Column that holds the session's key."""
     line: str = "line"
     """Column that holds the line's number, from 1; lines that the file does not name are normal."""
+    begin: str = "from"
+    """Column that holds the time at which an interval begins; sessions in no interval are normal."""
+    end: str = "to"
+    """Column that holds the time at which it ends."""
     label: str = "label"
     """Column that holds its label."""
     normal: tuple[str, ...] = Field(default=("normal", "Normal", "NORMAL", "0", "0.0", "false", "False", "FALSE", "-"), min_length=1)

@@ -8,10 +8,12 @@ from logllm.config.section import Section
 
 
 class SessionSection(Section):
-    """Grouping of records into sessions: by key, by count or by time."""
+    """Grouping of records into sessions: by key, by file or folder, by count or by time."""
 
-    by: Literal["key", "count", "time"] = "count"
-    """`key`: one session a key, such as an HDFS block; `count`: windows of `size` records; `time`: windows of `size` seconds."""
+    by: Literal["key", "file", "folder", "count", "time"] = "count"
+    """`key`: one session a key, such as an HDFS block; `file`: a file is one session; `folder`: the
+    files of a folder are one; `count`: windows of `size` records, which end with their file;
+    `time`: windows of `size` seconds."""
     key_pattern: str | None = None
     r"""Regular expression (Rust syntax) whose every match in the message is a key, or what its one
     group matches: `order (\d+)`; a line belongs to each of its keys."""
@@ -22,6 +24,8 @@ class SessionSection(Section):
     """Length of a window: records (`count`; the paper: 100) or seconds (`time`)."""
     step: int | None = Field(default=None, ge=1)
     """From one window's start to the next one's, in the unit of `size`; none: the size, windows do not overlap."""
+    merged: bool = False
+    """Windows of records go on from file to file: those of several services, merged by time."""
     max_messages: int = Field(default=128, ge=1)
     """Longest session the decoder reads, in messages (paper: 128)."""
     long: Literal["cut", "split"] = "split"
@@ -33,13 +37,21 @@ class SessionSection(Section):
 
     @property
     def by_key(self) -> bool:
-        """Whether records name their sessions; else sessions are windows, stretches of the log that may end between any two records."""
-        return self.by == "key"
+        """Whether records, or their files, name their sessions.
+
+        Else sessions are windows, stretches of the log that may end between any two records.
+        """
+        return self.by in ("key", "file", "folder")
+
+    @property
+    def by_file(self) -> bool:
+        """Whether the file or the folder that records lie in names their sessions."""
+        return self.by in ("file", "folder")
 
     @property
     def key(self) -> tuple[str | None, str | None]:
         """The field that holds the key of a record, and the pattern that finds it in the message; of windows neither."""
-        return (self.key_field, self.key_pattern) if self.by_key else (None, None)
+        return (self.key_field, self.key_pattern) if self.by == "key" else (None, None)
 
     @property
     def overlapping(self) -> bool:
@@ -55,6 +67,8 @@ class SessionSection(Section):
         """
         kinds = {
             "key": f"by {self.key_field or self.key_pattern}",
+            "file": "by file",
+            "folder": "by folder",
             "count": f"windows of {self.size} records",
             "time": f"windows of {self.size} seconds",
         }
@@ -62,7 +76,7 @@ class SessionSection(Section):
 
     @model_validator(mode="after")
     def _keys_when_by_key(self) -> Self:
-        if self.by_key and (self.key_pattern is None) == (self.key_field is None):
+        if self.by == "key" and (self.key_pattern is None) == (self.key_field is None):
             raise ValueError("sessions by key take one of key_pattern and key_field")
         if self.step is not None and self.step > self.size:
             raise ValueError(f"step {self.step} is larger than size {self.size}: records would belong to no window")

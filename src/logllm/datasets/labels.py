@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,14 @@ from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Counted, unpack
 from logllm.logs.reader import Reader
 from logllm.logs.tally import shortened
+from logllm.logs.times import parse_times
 
 _SHOWN = 3
+_FORMS = ("iso", "epoch", "epoch_ms")
+_MINUTES = r"^(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d)(\s|$|[Zz+-])"
+
+_ALSO = ("start", "end")
+"""Columns of an interval, as others call them."""
 _MANY = 20
 """Labels beyond which a column is none of labels, where nearly every one is another."""
 _NO_ALARM = {
@@ -39,26 +46,29 @@ class Labelled(NamedTuple):
 
 
 def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
-    """Labels as a frame `name` (str, the session's) or `line` (u64), and `anomalous` (bool); each session or line once.
+    """Labels as a frame `name` (str, the session's), `line` (u64), or `from` and `to` (str), and `anomalous` (bool).
+
+    Each session or line is there once.
 
     Raises:
         DataError: the file cannot be read, has other columns, a label of a third kind, none that means normal for any session, no number
             where a line's should be, or two labels for one session or line.
     """
     table = _read(path)
+    pairs = ((settings.begin, settings.end), _ALSO)
+    span = next((pair for pair in pairs if set(pair) <= set(table.columns)), None)
+    if span is not None and settings.session not in table.columns:
+        return _of_intervals(table.rename(dict(zip(span, ("from", "to"), strict=True))), settings, path=path)
     by = settings.line if settings.line in table.columns and settings.session not in table.columns else settings.session
     wanted = (by, settings.label)
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
             f"labels {path} has no column {missing[0]!r}: its columns are {', '.join(table.columns[:8])}; "
-            f"expected are {settings.session} (or {settings.line}) and {settings.label} (label_file in the format's TOML names others)"
+            f"expected are {settings.session} (or {settings.line}, or {settings.begin} and {settings.end}) and {settings.label} "
+            "(label_file in the format's TOML names others)"
         )
     table = table.select(name=pl.col(by).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
-    if settings.anomalous:
-        third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
-        if len(third):
-            known = ", ".join((*settings.normal, *settings.anomalous))
-            raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
+    _check_kinds(table, settings, path=path)
     if not settings.anomalous and table.height:
         counts = Counter(table["label"].to_list())
         check_words(counts, settings.normal, where=f"labels {path}", some_normal=by == settings.session)
@@ -71,6 +81,26 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
     if not labels.height:
         raise DataError(f"labels {path} holds no labels")
     return labels
+
+
+def _of_intervals(table: pl.DataFrame, settings: LabelFileSection, *, path: Path) -> pl.DataFrame:
+    """Labels of intervals; without a column of labels each is of a fault."""
+    label = pl.col(settings.label).str.strip_chars() if settings.label in table.columns else pl.lit("fault")
+    table = table.select("from", "to", label=label).drop_nulls("label")
+    _check_kinds(table, settings, path=path)
+    if not settings.anomalous and table.height:
+        check_words(Counter(table["label"].to_list()), settings.normal, where=f"labels {path}", some_normal=False)
+    return table.select("from", "to", anomalous=~pl.col("label").is_in(list(settings.normal)))
+
+
+def _check_kinds(table: pl.DataFrame, settings: LabelFileSection, *, path: Path) -> None:
+    """Whether labels are of two kinds, where both are named."""
+    if not settings.anomalous:
+        return
+    third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
+    if len(third):
+        known = ", ".join((*settings.normal, *settings.anomalous))
+        raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
 
 
 def check_words(
@@ -127,6 +157,11 @@ def by_line(labels: pl.DataFrame) -> bool:
     return "line" in labels.columns
 
 
+def by_interval(labels: pl.DataFrame) -> bool:
+    """Whether labels are of intervals of time."""
+    return "from" in labels.columns
+
+
 def _read(path: Path) -> pl.DataFrame:
     """All columns of a CSV file, as text."""
     try:
@@ -169,6 +204,85 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
 def base_name() -> pl.Expr:
     """A session's name without the number of its part."""
     return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
+
+
+def intervals(table: pl.DataFrame, described: FormatSection, *, source: Path, today: date) -> pl.DataFrame:
+    """Intervals of a table of labels: `from`, `to` (UTC), `written` (as a person reads it), `anomalous`.
+
+    Times are written as ISO 8601 (seconds may be left out), in seconds or milliseconds since 1970, or
+    as in the log. A time without a zone is UTC, as it is in a log.
+
+    Args:
+        table: text columns `from`, `to`, and `anomalous` (bool).
+        described: the log's format.
+        source: the file, for errors.
+        today: gives times without a year theirs.
+
+    Raises:
+        DataError: no interval, a time that cannot be read, or an interval that ends before it begins.
+    """
+    forms = (*_FORMS, *described.time_format)
+    if not table.height:
+        raise DataError(f"labels {source} holds no interval")
+    ends = {}
+    for name in ("from", "to"):
+        written = table[name].str.strip_chars().fill_null("")
+        ends[name] = parse_times(written.str.replace(_MINUTES, "${1}:00${2}"), forms, today=today)
+        unread = written.filter(ends[name].is_null())
+        if len(unread):
+            raise DataError(
+                f"labels {source}: {name} {unread[0]!r} is no time that can be read: write it as "
+                "2024-07-03 09:00:00+02:00, or as in the log"
+            )
+    read = table.select(ends["from"], ends["to"], "anomalous", written=pl.format("{} to {}", "from", "to"))
+    backward = read.filter(pl.col("to") < pl.col("from"))
+    if backward.height:
+        raise DataError(f"labels {source}: {backward['written'][0]} ends before it begins")
+    return read
+
+
+def without_zone(table: pl.DataFrame) -> bool:
+    """Whether some time of an interval names no zone, so that UTC is taken.
+
+    >>> without_zone(pl.DataFrame({"from": ["2024-07-03 09:00"], "to": ["2024-07-03T09:10Z"]}))
+    True
+    """
+    clock = r"\d\d:\d\d"
+    named = r"(?:[A-Za-z]{1,5}|[+-]\d\d:?\d?\d?)\s*$"
+    return any((table[name].str.contains(clock) & ~table[name].str.contains(named)).any() for name in ("from", "to"))
+
+
+def with_interval_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> pl.DataFrame:
+    """Sessions, anomalous where they overlap an interval of an anomalous label, else normal.
+
+    A session reaches from its first record to its last, an interval from its first moment to its last,
+    both included. A session without times has no label.
+
+    Raises:
+        DataError: the log has no times, or an interval holds nothing of any session.
+    """
+    timed = sessions.select(pl.int_range(pl.len()).alias("row"), "start", "end").drop_nulls("start")
+    if not timed.height:
+        raise DataError(f"labels {source} are by time, and the log has no times: label sessions, or lines where it is one file")
+    touching = labels.with_row_index("interval").join_where(timed, pl.col("start") <= pl.col("to"), pl.col("end") >= pl.col("from"))
+    idle = labels.with_row_index("interval").join(touching, on="interval", how="anti")
+    if idle.height:
+        shown = ", ".join(idle["written"].head(_SHOWN))
+        more = f" and {idle.height - _SHOWN} more" if idle.height > _SHOWN else ""
+        raise DataError(
+            f"labels {source}: {plural(idle.height, 'interval')} of {labels.height:,} {'holds' if idle.height == 1 else 'hold'} "
+            f"no session ({shown}{more}): the log reaches from {_shown(timed['start'].min())} to {_shown(timed['end'].max())} UTC, "
+            "and times without a zone are read as UTC: add the zone, such as +02:00"
+        )
+    hit = touching.filter("anomalous")["row"].unique()
+    inside = pl.int_range(pl.len()).is_in(hit.implode())
+    label = pl.when(pl.col("start").is_not_null()).then(inside)
+    return sessions.with_columns(anomalous=label)
+
+
+def _shown(time: object) -> str:
+    """A time for people."""
+    return f"{time:%Y-%m-%d %H:%M:%S}" if isinstance(time, datetime) else "?"
 
 
 class LineLabels:

@@ -10,7 +10,17 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.labels import LineLabels, by_line, check_words, read_labels, with_labels
+from logllm.datasets.labels import (
+    LineLabels,
+    by_interval,
+    by_line,
+    check_words,
+    intervals,
+    read_labels,
+    with_interval_labels,
+    with_labels,
+    without_zone,
+)
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
@@ -63,6 +73,9 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
         raise DataError(
             f"labels {log.labels} are by line, of one file; {len(log.names)} files were given: make one of them, or label sessions"
         )
+    spans = None
+    if labels is not None and log.labels is not None and by_interval(labels):
+        spans = intervals(labels, settings.format, source=log.labels, today=reader.today)
     records = _advised(reader, log.names, progress=progress)
     if marks is not None:
         records = marks.given(records, reader)
@@ -82,6 +95,9 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
     if marks is not None:
         marks.check(log.labels)
         counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in (*counts, *marks.counts)}
+    elif spans is not None and labels is not None and log.labels is not None:
+        sessions = with_interval_labels(sessions, spans, source=log.labels)
+        counts["labels_without_zone"] = int(without_zone(labels))
     elif labels is not None and log.labels is not None:
         labels = labels.with_columns(reader.keyed(labels["name"]))
         sessions, counts["labels_unused"] = with_labels(sessions, labels, source=log.labels)

@@ -21,6 +21,7 @@ from logllm.logs.first_lines import first_lines
 from logllm.logs.joining import whole_rows
 from logllm.sessions.proposal import Proposal, propose, sample_fields
 
+_FILES = ("file", "folder")
 _NO_PROCESS = Proposal(
     SessionSection(size=10),  # such windows of the shipped set are told apart best
     "windows of 10 lines: the server's lines name no process",
@@ -134,7 +135,7 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     ('block', 'cut', 'blk_-?\\d+')
     """
     sessions, theirs = settings.sessions, described.sessions
-    if sessions.by_key and theirs.by_key:
+    if sessions.by == theirs.by == "key":
         sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
     elif described.kind in ("pattern", "plain") and sessions.key_field not in (None, *fields_of(described)):
         limits = {"max_messages": sessions.max_messages, "long": sessions.long}
@@ -142,29 +143,40 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     return settings.model_copy(update={"format": described, "sessions": sessions})
 
 
-def session_options(*, window: str | None, step: str | None, key: str | None, key_field: str | None) -> dict[str, Any]:
-    """Session settings from the way people say them: `100` records, `5m` of time, a key.
+def session_options(
+    *,
+    window: str | None,
+    step: str | None,
+    key: str | None,
+    key_field: str | None,
+    by: str | None = None,
+) -> dict[str, Any]:
+    """Session settings from the way people say them: `100` records, `5m` of time, a key, `file` or `folder`.
 
     >>> session_options(window="5m", step="60s", key=None, key_field=None)
     {'by': 'time', 'size': 300, 'step': 60}
 
     Raises:
-        RecipeError: a window and a key at once, or a length that is none.
+        RecipeError: two ways at once, or a length that is none.
     """
+    ways = {"--window": window, "--key": key, "--key-field": key_field, "--session-by": by}
+    named = [option for option, value in ways.items() if value]
+    if len(named) > 1:
+        raise RecipeError(f"sessions are by key, by file or folder, or by window: leave out {' or '.join(named)}")
+    if step is not None and window is None:
+        raise RecipeError("--step needs --window")
+    if by is not None and by not in _FILES:
+        raise RecipeError(f"--session-by {by}: write file or folder; by a key say --key or --key-field, by window --window")
     if window is None:
-        if step is not None:
-            raise RecipeError("--step needs --window")
-        chosen = {"key_pattern": key, "key_field": key_field}
-        return {"by": "key", **chosen} if key or key_field else {}
-    if key or key_field:
-        raise RecipeError("sessions are by key or by window: leave out --key, --key-field or --window")
-    by, size = _length("--window", window)
+        chosen = {"by": by} if by else {"by": "key", "key_pattern": key, "key_field": key_field}
+        return chosen if named else {}
+    size_by, size = _length("--window", window)
     if step is None:
-        return {"by": by, "size": size, "step": size}  # not the step of the format or recipe
+        return {"by": size_by, "size": size, "step": size}  # not the step of the format or recipe
     step_by, step_size = _length("--step", step)
-    if step_by != by:
+    if step_by != size_by:
         raise RecipeError(f"--window {window} and --step {step} are not of one kind: both records, or both time")
-    return {"by": by, "size": size, "step": step_size}
+    return {"by": size_by, "size": size, "step": step_size}
 
 
 def mask_rules(rules: Sequence[str]) -> list[dict[str, str]]:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from itertools import islice
+from os.path import commonpath
 from pathlib import Path
 from typing import Literal
 
@@ -112,6 +113,32 @@ def _ending(name: str) -> str:
     written = suffixes[0] if suffixes else ""
     numbered = _NUMBERED.search(written)
     return f"{written[: numbered.start()]}*" if numbered else written
+
+
+def session_names(files: Sequence[str], *, by: str) -> list[str]:
+    """The name of each file's session: the file's own name, or that of the folder it lies in.
+
+    Where two files, or two folders, have one name, all have as much of their paths as tells them
+    apart: what lies beneath the folder that holds them all.
+
+    >>> session_names(["logs/a/x.log", "logs/a/y.log", "logs/b/z.log"], by="folder")
+    ['a', 'a', 'b']
+    >>> session_names(["logs/a/x.log", "logs/b/x.log"], by="file")
+    ['a/x.log', 'b/x.log']
+
+    Args:
+        files: names of files, or `-`.
+        by: `file` or `folder`.
+    """
+    places = [Path(file) for file in files]
+    if by == "folder":
+        places = [place.resolve().parent for place in places]
+    distinct = list(dict.fromkeys(places))
+    most = max(Counter(place.name for place in distinct).values(), default=0)
+    if most < 2:
+        return [place.name for place in places]
+    above = commonpath([place.resolve().parent for place in distinct])
+    return [place.resolve().relative_to(above).as_posix() for place in places]
 
 
 def input_bytes(names: Sequence[str]) -> int:

@@ -17,7 +17,7 @@ from logllm.logs.calendar.years import Years
 from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.joining import Continuations, by_file, made_whole
-from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines
+from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
 from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
@@ -68,6 +68,7 @@ class Reader:
         self._with_records: set[int] = set()
         self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
         """What was read so far, and what was not."""
+        self._of_files: list[str | None] = []  # the session of each file's records, where files name them
         self.files: list[str] = []
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
@@ -99,6 +100,8 @@ class Reader:
             earlier = len(self.files)
             names = named_files(sources)
             self.files += map(self.named, names)
+            by = self.settings.sessions.by
+            self._of_files += session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
             total = 0 if STDIN in names else input_bytes(names)
             if STDIN in names and self._round_the_year():
                 self._first = first_lines([STDIN], stdin=self._stdin)
@@ -211,6 +214,7 @@ class Reader:
         """Records with their numbers and their file's, the keys as they may be written."""
         first = self._records + 1
         self._records += records.height
+        session = self._of_files[file]
         if records.height:
             self._with_records.add(file)
         return records.select(
@@ -218,7 +222,7 @@ class Reader:
             file=pl.lit(file, dtype=pl.UInt32),
             line="line",
             time="time",
-            keys=self.keyed(records["keys"]),
+            keys=self.keyed(records["keys"] if session is None else pl.Series([[session]]).new_from_index(0, records.height)),
             message="message",
             anomalous="anomalous",
         ).select(RECORDS.keys())

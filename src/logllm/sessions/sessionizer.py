@@ -60,6 +60,8 @@ class Kind(Protocol):
 
 _KINDS: Mapping[str, Callable[[SessionSection], Kind]] = {
     "key": KeySessions,
+    "file": KeySessions,
+    "folder": KeySessions,
     "count": CountWindows,
     "time": TimeWindows,
 }

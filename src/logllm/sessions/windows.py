@@ -11,9 +11,10 @@ _SECOND = 1_000_000
 
 
 class CountWindows:
-    """Windows of `size` records, one every `step`.
+    """Windows of `size` records of one file, one every `step`.
 
-    The last, short window is kept; where windows overlap there is one such, the first that reaches the end.
+    The last, short window of a file is kept; where windows overlap there is one such, the first
+    that reaches the end. Of services merged by time (`merged`) all files are one.
     """
 
     def __init__(self, settings: SessionSection) -> None:
@@ -23,9 +24,25 @@ class CountWindows:
         self._rows = pl.DataFrame(schema=NUMBERED)
         self._next = 1  # the record that starts the next window
         self._covered = 0  # the last record that is in some window
+        self._merged = settings.merged
+        self._file: int | None = None
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
-        """Windows that these records fill; the first of all starts with the first record, whatever its number."""
+        """Windows that these records fill or whose file ends; the first of all starts with the first record, whatever its number."""
+        if self._merged or not records.height:
+            return self._filled(records)
+        sessions: list[pl.DataFrame | None] = []
+        begins = records["file"].rle_id()
+        for part in [records] if begins[-1] == 0 else records.with_columns(part=begins).partition_by("part", include_key=False):
+            if self._file not in (None, part["file"][0]):
+                sessions.append(self.flush())
+            self._file = part["file"][0]
+            sessions.append(self._filled(part))
+        closed = [rows for rows in sessions if rows is not None and rows.height]
+        return pl.concat(closed) if closed else None
+
+    def _filled(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Windows that records of one file fill."""
         if not self._covered and not self._rows.height and records.height:
             self._next = records["record"][0]
             self._covered = self._next - 1
@@ -61,7 +78,7 @@ class CountWindows:
         ]
         rows = overlapping[0] if len(overlapping) == 1 else pl.concat(overlapping).sort("group", "place")
         first = self._next + pl.col("group") * self._step
-        return rows.with_columns(session=pl.format(f"{self._size}@{{}}", first))
+        return rows.with_columns(group=first, session=pl.format(f"{self._size}@{{}}", first))
 
 
 class TimeWindows:
