@@ -331,7 +331,8 @@ def test_records_that_are_in_no_session(hdfs, tmp_path):
 
 def test_a_log_that_is_not_in_the_order_of_time(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal"] * 100)
-    raw.write_text("".join(reversed(raw.read_text().splitlines(keepends=True))))
+    lines = raw.read_text().splitlines(keepends=True)
+    raw.write_text("".join([lines[-1], *lines[:-1]]))
     settings = json_section().model_copy(update={"sessions": SessionSection(by="time", size=10)})
     with pytest.raises(DataError, match="come after their window has closed: sort the log by time"):
         prepare([raw], tmp_path / "out", settings=settings)
