@@ -69,8 +69,10 @@ def real_logs() -> tuple[list[bytes], ...]:
 
 @cache
 def recognised(place: int) -> FormatSection:
-    """The format of a small log."""
-    return suited([STDIN], today=TODAY, stdin=io.BytesIO(b"\n".join(real_logs()[place]))).format
+    """The format of a small log; plain lines where it is refused."""
+    with suppress(LogLLMError):
+        return suited([STDIN], today=TODAY, stdin=io.BytesIO(b"\n".join(real_logs()[place]))).format
+    return load_format("plain")
 
 
 def damaged_log(place: int, chance: random.Random) -> bytes:
