@@ -19,6 +19,7 @@ A table (`cases.toml`) says of each log, under the name of its file:
 | `whole` | words of the text that every record's message holds: `all` (default), `ends` (its first and last line), `none` |
 | `holds` | texts that some message holds; `masked` the same of messages as a model sees them |
 | `never` | regular expressions that no message holds |
+| `lean` | regular expressions that no message holds as a model sees it |
 | `told` | regular expressions for what must be said |
 | `named` | false: sessions may be called by something else than the key |
 | `options` | what the command is told beside the log |
@@ -292,16 +293,14 @@ def _wrong_messages(case: dict[str, Any], right: list[Right], reading: Reading) 
         lost = [text for text in _words(case, record) if message is None or text not in message]
         if lost:
             return f"the message of line {record.line} lacks {lost[0][:150]!r}: {(message or '')[:300]!r}"
-    for pattern in case.get("never", ()):
-        if bad := [text for text in (*messages.values(), *reading.masked) if re.search(pattern, text)]:
+    every, masked = [*messages.values(), *reading.masked], reading.masked
+    never = [(pattern, every) for pattern in case.get("never", ())] + [(pattern, masked) for pattern in case.get("lean", ())]
+    for pattern, texts in never:
+        if bad := [text for text in texts if re.search(pattern, text)]:
             return f"a message holds {pattern}: {bad[0][:300]!r}"
-    for text in case.get("holds", ()):
-        if not any(text in message for message in messages.values()):
-            return f"no message holds {text!r}"
-    for text in case.get("masked", ()):
-        if not any(text in message for message in reading.masked):
-            return f"no masked message holds {text!r}, such as {reading.masked[:3]}"
-    return None
+    some = [(text, every) for text in case.get("holds", ())] + [(text, masked) for text in case.get("masked", ())]
+    lacking = [text for text, texts in some if not any(text in message for message in texts)]
+    return f"no message holds {lacking[0]!r}, masked ones are such as {masked[:3]}" if lacking else None
 
 
 def _words(case: dict[str, Any], record: Right) -> list[str]:

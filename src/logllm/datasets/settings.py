@@ -95,7 +95,10 @@ def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = 
     text, stdin, lines = first_lines(sources, stdin=stdin)
     recognition = recognise(text, today=today)
     rows, described = whole_rows(text, recognition.format)
-    proposal = propose(sample_fields(rows, described), described, lines=lines)
+    fields = sample_fields(rows, described)
+    # A log that was looked at whole has as many records as begin in it, whatever its lines.
+    records = None if lines is None else fields["message"].count()
+    proposal = propose(fields, described, lines=records)
     notes = recognition.notes
     if described.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
         # What is said in some connection's messages groups no connections.
