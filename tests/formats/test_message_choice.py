@@ -7,10 +7,12 @@ from datetime import date
 import polars as pl
 import pytest
 
+from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.datasets.settings import choose
 from logllm.formats.recognition import recognise
+from logllm.logs.fields import read_fields
 from logllm.logs.reader import Reader
 
 TODAY = date(2024, 3, 1)
@@ -178,3 +180,67 @@ def test_lines_between_json_are_rejects_and_said():
     assert recognition.format.kind == "json"
     assert "74.1 % of the first 54 lines fit" in recognition.notes[0]
     assert len(texts(lines)) == 40
+
+
+def otlp(place, bad):
+    """Two records a line, as OpenTelemetry's exporters write them."""
+    first = {"timeUnixNano": f"{1709250600 + place}000000000", "severityText": "ERROR" if bad else "INFO"}
+    records = [{**first, "body": {"stringValue": f"{verb} item {place}"}, "traceId": f"{place // 4:032x}"} for verb in ("add", "drop")]
+    resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "cart"}}]}
+    return {"resourceLogs": [{"resource": resource, "scopeLogs": [{"scope": {"name": "cart"}, "logRecords": records}]}]}
+
+
+def watch(place, bad):
+    events = [
+        {"id": f"{place}{at}", "timestamp": 1709250600000 + place, "message": f"order {at} {'lost' if bad else 'stored'}"} for at in (1, 2)
+    ]
+    return {"messageType": "DATA_MESSAGE", "logGroup": "/aws/lambda/shop", "logEvents": events}
+
+
+def azure(place, bad):
+    record = {
+        "time": f"2024-02-29T23:50:{place:02d}Z",
+        "category": "Console",
+        "resultDescription": f"order {place} was {'lost' if bad else 'stored'}",
+    }
+    return {"records": [record] * 2}
+
+
+@pytest.mark.parametrize(
+    ("of", "path", "routine", "fault"),
+    [
+        (otlp, "resourceLogs.scopeLogs.logRecords", "INFO:  add item 0", "ERROR:  add item 3"),
+        (watch, "logEvents", "order 1 stored", "order 1 lost"),
+        (azure, "records", "order 0 was stored", "order 3 was lost"),
+    ],
+    ids=["open telemetry", "cloudwatch", "azure"],
+)
+def test_records_in_lists_are_records(of, path, routine, fault):
+    lines = [*rows(of), "{", "[1]"]
+    described = recognised(lines).format
+    assert described.records == path
+    section = PrepareSection(format=described, mask=MaskSection(rules="off"))
+    reader = Reader(section, today=TODAY, stdin=io.BytesIO("\n".join(lines).encode()))
+    frame = pl.concat(list(reader.read(["-"])))
+    assert (frame["message"][0], frame["message"][6]) == (routine, fault)
+    assert frame["line"].to_list() == [line for line in range(1, 41) for _ in range(2)]
+    assert (reader.tally.counts["lines"], reader.tally.counts["rejected"], frame["time"].null_count()) == (42, 2, 0)
+    assert frame["time"][0].year == 2024
+    assert any(note.startswith(f"each line holds records, in lists: {path}") for note in recognised(lines).notes)
+
+
+def test_lists_beside_a_message_are_no_records():
+    lines = rows(
+        lambda place, _bad: {
+            "time": f"2024-02-29T23:50:{place:02d}Z",
+            "message": f"order {place}",
+            "items": [{"name": "a long name " * 9}] * 3,
+        }
+    )
+    assert recognised(lines).format.records is None
+
+
+def test_a_field_inside_a_list_is_named_by_its_place():
+    described = FormatSection(name="own", kind="json", message="errors.1.text")
+    line = json.dumps({"errors": [{"text": "first"}, {"text": "second"}]})
+    assert read_fields(pl.Series([line]), described).message.to_list() == ["second"]

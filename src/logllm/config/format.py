@@ -59,6 +59,9 @@ class FormatSection(Section):
     """Names of a CSV file's columns, further ones are ignored; none: the first row of each file names them."""
     separator: str = Field(default=",", min_length=1, max_length=1)
     """What stands between the fields of a CSV file."""
+    records: str | None = None
+    """Dotted path, through lists too, to the list of a JSON line's records, such as `resourceLogs.scopeLogs.logRecords`: each is read as a line of
+    its own, with the number of the line that it is in; none: a line is a record."""
     message: str = "message"
     """Group or field (in JSON a dotted path) that holds the message; `$` in a structured kind: the whole line."""
     severity: str | None = None
@@ -98,6 +101,8 @@ class FormatSection(Section):
     def _pattern_when_needed(self) -> Self:
         if (self.kind == "pattern") != (self.pattern is not None):
             raise ValueError(f"a format of kind {self.kind!r} {'needs a' if self.kind == 'pattern' else 'takes no'} pattern")
+        if self.records is not None and self.kind != "json":
+            raise ValueError(f"a format of kind {self.kind!r} takes no records within a line")
         if self.columns and self.kind != "csv":
             raise ValueError(f"a format of kind {self.kind!r} takes no columns")
         return self

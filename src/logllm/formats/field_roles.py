@@ -1,27 +1,42 @@
 """Which fields of structured lines hold the message and the time: told by their names and by what is in them."""
 
 import csv
+import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.formats.message_choice import chosen_message
-from logllm.logs.fields import bare_name, json_fields
+from logllm.logs.fields import bare_name, json_fields, json_records
 from logllm.logs.times import parse_times
 
 _LOOKED_AT = 200  # rows
 _MOST = 0.8  # of the rows have what a kind has in all
+_TO_UNPACK = 20  # lines
 _HALF = 0.5  # of the lines are JSON objects
 _SEPARATORS = ",;\t|"
 _PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 _TIMES = re.compile(
-    r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso)?|at|t|when|asctime|created(?:at)?"
+    r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso|unixnano)?"
+    r"|at|t|when|asctime|created(?:at)?|[a-z]+timestamp"
 )
-_FORMS = ("iso", "epoch", "epoch_ms", "epoch_us", "%d/%b/%Y:%H:%M:%S %z", "%Y/%m/%d %H:%M:%S", "%d/%b/%Y %H:%M:%S", "%b %d %H:%M:%S")
+_LATER = re.compile("end|receive|ingest|observed")  # times that come after the one that is meant
+_FORMS = (
+    "iso",
+    "epoch",
+    "epoch_ms",
+    "epoch_us",
+    "epoch_ns",
+    "%d/%b/%Y:%H:%M:%S %z",
+    "%Y/%m/%d %H:%M:%S",
+    "%d/%b/%Y %H:%M:%S",
+    "%b %d %H:%M:%S",
+)
 _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 
 Row = Mapping[str, str]
@@ -39,7 +54,7 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
         return
     rows = [row for row in map(json_fields, lines) if row]
     if len(rows) > _HALF * len(lines):  # what npm and the like write before and between is counted as rejected
-        yield _described("json", rows, today=today)
+        yield _json_described(lines, rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
     if len(rows) >= _MOST * len(lines):
         yield _described("logfmt", rows, today=today)
@@ -48,6 +63,46 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
         if rows:
             described = _described("csv", rows, today=today)
             yield described.model_copy(update={"separator": separator})
+
+
+def _json_described(lines: Sequence[str], rows: Sequence[Row], *, today: date) -> FormatSection:
+    """The format of lines of JSON, each a record or a list of them."""
+    path = _records(lines)
+    if path is None:
+        return _described("json", rows, today=today)
+    records = [record for line in lines for record in json_records(line, path) or ()][:_LOOKED_AT]
+    described = _described("json", [row for row in map(json_fields, records) if row], today=today)
+    said = f"each line holds records, in lists: {'.'.join(path)}"
+    return described.model_copy(update={"records": ".".join(path), "title": "; ".join(filter(None, (said, described.title)))})
+
+
+def _records(lines: Sequence[str]) -> list[str] | None:
+    """The path to the lists of records in most lines of JSON; nothing where each line is a record."""
+    paths: Counter[tuple[str, ...]] = Counter()
+    for line in lines[:_TO_UNPACK]:
+        try:
+            paths[tuple(_path_to_records(json.loads(line)))] += 1
+        except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
+            continue
+    path, often = paths.most_common(1)[0] if paths else ((), 0)
+    return list(path) if path and often > _HALF * min(len(lines), _TO_UNPACK) else None
+
+
+def _path_to_records(value: Any) -> list[str]:
+    """Names that lead to a list of objects that are most of an object which by itself has neither message nor time."""
+    if not isinstance(value, dict) or any(_is_of_a_record(name) for name in value):
+        return []
+    whole = len(json.dumps(value))
+    for name, inner in value.items():
+        listed = isinstance(inner, list) and bool(inner) and all(isinstance(each, dict) for each in inner)
+        if listed and len(json.dumps(inner)) > _HALF * whole and not all({"key", "value"} == set(each) for each in inner):
+            return [name, *_path_to_records(inner[0])]
+    return []
+
+
+def _is_of_a_record(name: str) -> bool:
+    """Whether a field is one that records have and what is around them has not."""
+    return bool(_TIMES.fullmatch(bare_name(name))) or bare_name(name) in ("message", "msg", "body", "eventtime", "timeunixnano")
 
 
 def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, today: date) -> FormatSection:
@@ -70,6 +125,7 @@ def _time(rows: Sequence[Row], *, today: date, besides: str) -> tuple[str | None
     """The field that is called a time and is one, else the first that is one as ISO 8601 writes it; and how it is written."""
     columns = {name: pl.Series(values) for name, values in _columns(rows).items() if name != besides}
     named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
+    named.sort(key=lambda name: bool(_LATER.search(bare_name(name))))
     for name, forms in [(name, _FORMS) for name in named] + [(name, ("iso",)) for name in columns]:
         for form in forms:
             times = parse_times(columns[name], [form], today=today)

@@ -77,12 +77,17 @@ def chosen_message(columns: Columns) -> Choice:
 
 def _named(columns: Columns) -> str | None:
     """The field that is called a message and is one; the less nested the better."""
-    names = [name for name in columns if bare_name(name) in _MESSAGES and _filled(columns[name]) >= _HALF]
+    names = [name for name in columns if _called(name) in _MESSAGES and _filled(columns[name]) >= _HALF]
     names = [name for name in names if not _mostly(_NUMBER.fullmatch, columns[name])]
-    for name in sorted(names, key=lambda name: (name.count("."), _MESSAGES.index(bare_name(name)))):
+    for name in sorted(names, key=lambda name: (name.count("."), _MESSAGES.index(_called(name)))):
         if not _structured(columns[name]):
             return name
     return None
+
+
+def _called(name: str) -> str:
+    """A field's name, without the kind of value that OpenTelemetry writes after it."""
+    return bare_name(name.removesuffix(".stringValue"))
 
 
 def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
@@ -111,6 +116,9 @@ def _unnamed(columns: Columns) -> Choice:
     if len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1:
         names = [name for _, name in request]
         return Choice(names[0], tuple(request[1:]), note=f"no field is a message: it is the request and its status ({_listed(names)})")
+    texts = [name for name in columns if _called(name) in _MESSAGES and _is_json(columns[name])]
+    if texts:
+        return Choice(texts[0])
     telling = any(map(_differs, columns.values()))  # else all lines are the same, and any text is as good
     blanks = {name: _blanks(values) for name, values in columns.items() if _is_text(name, values) and not (telling and _constant(values))}
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
@@ -188,6 +196,11 @@ def _is_text(name: str, values: Sequence[str]) -> bool:
 def _is_event(values: Sequence[str]) -> bool:
     """Whether a field names what happened in a word."""
     return _filled(values) == 1 and not _structured(values) and 1 < len(set(values)) <= _HALF * len(values)
+
+
+def _is_json(values: Sequence[str]) -> bool:
+    """Whether a field holds the text of JSON objects, which another program wrote."""
+    return _mostly(lambda value: value.startswith("{"), values) and _structured(values)
 
 
 def _constant(values: Sequence[str]) -> bool:

@@ -249,9 +249,28 @@ def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
         yield before, value if isinstance(value, str) else json.dumps(value)
 
 
+def json_records(line: str, path: Sequence[str]) -> list[str] | None:
+    """The records in a line's lists, as lines of JSON; nothing where the line has no such list.
+
+    >>> json_records('{"a": [{"b": [{"x": 1}, {"x": 2}]}, {"b": []}]}', ["a", "b"]), json_records("{", ["a"])
+    (['{"x": 1}', '{"x": 2}'], None)
+    """
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
+        return None
+    if not isinstance(value, dict) or path[0] not in value:
+        return None
+    values = [value]
+    for name in path:
+        inner = [each[name] for each in values if isinstance(each, dict) and name in each]
+        values = [each for listed in inner for each in (listed if isinstance(listed, list) else [listed])]
+    return [json.dumps(each, ensure_ascii=False) for each in values]
+
+
 def _json(text: pl.Series, name: str) -> pl.Series:
     """A field by its dotted path, or by its whole name where that itself holds dots."""
-    paths = ["$" + "".join(f"[{json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
+    paths = ["$" + "".join(f"[{part if part.isdecimal() else json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
     found = text.str.json_path_match(paths[0])
     if paths[1] != paths[0] and found.null_count():
         found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))

@@ -1,7 +1,7 @@
 """Several lines that are one record: blocks, lines cut in pieces, and lines that go on with the record before them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -9,6 +9,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection, PartialSection
 from logllm.logs.csv_rows import CsvRows, headed
+from logllm.logs.fields import json_records
 from logllm.logs.lines import LONGEST_LINE, Counts, Lines, lines_of
 from logllm.logs.records import Records
 
@@ -46,12 +47,27 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
         whole = _joined(lambda: Blocks(counts), whole)
     if (partial := described.partial) is not None:
         whole = _joined(lambda: Partials(partial, counts), whole)
+    if (records := described.records) is not None:
+        whole = (_unpacked(lines, records.split("."), counts=counts) for lines in whole)
     return whole
+
+
+def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
+    """Records in lists as lines of their own, with the number of theirs; a line without such a list stays as it is.
+
+    Polars takes no list of objects apart whose fields are not known, so Python does.
+    """
+    unpacked = [json_records(text, path) for text in lines.frame["text"]]
+    texts = [[text] if records is None else records for text, records in zip(lines.frame["text"], unpacked, strict=True)]
+    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String)))
+    rows = rows.filter(pl.col("text").list.len() > 0).explode("text")
+    counts["lines"] += lines.frame.height - rows.height  # as many as the files have
+    return replace(lines, frame=rows)
 
 
 def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
     """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something."""
-    if described.kind not in ("csv", "export"):
+    if described.kind not in ("csv", "export") and described.records is None:
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     rows = pl.concat([batch.frame["text"] for batch in batches])
