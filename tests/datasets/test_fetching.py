@@ -20,11 +20,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from logllm.datasets.download import download
 from logllm.datasets.fetching import announced, fetch, here
 from logllm.datasets.public import CATALOG
 from logllm.datasets.slices import Slice
-from logllm.datasets.transfer import Patience, Transfer
+from logllm.datasets.transfer import Patience, Transfer, download
 from logllm.errors import DataError
 from logllm.storage import locked
 
@@ -111,8 +110,8 @@ def test_a_killed_download_goes_on(site, cached) -> None:
     site.plan = [{"until": half, "announces": len(site.content), "tag": '"a"', "lingers": True}, {"tag": '"a"'}]
     part = cached / "BGL.zip.part"
     program = (
-        "import sys; from pathlib import Path; from logllm.datasets.download import download; "
-        "from logllm.datasets.transfer import Patience, Transfer; "
+        "import sys; from pathlib import Path; "
+        "from logllm.datasets.transfer import Patience, Transfer, download; "
         "download(Transfer(sys.argv[1], size=int(sys.argv[2]), patience=Patience()), Path(sys.argv[3]))"
     )
     process = subprocess.Popen([sys.executable, "-c", program, dataset.url, str(dataset.bytes), str(part)])

@@ -81,3 +81,18 @@ def test_standard_input_loses_no_line_by_being_looked_at(postgres, pack) -> None
     assert (described.name, len(text)) == ("postgresql", 5_000)
     reader = Reader(PrepareSection(format=described, sessions=described.sessions), today=date(2026, 1, 1), stdin=stdin)
     assert sum(frame.height for frame in reader.read(["-"])) == 48_000
+
+
+def test_of_a_folder_of_logs_the_shipped_run_judges_postgres(postgres, tmp_path) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    postgres.rename(folder / "postgresql.log")
+    (folder / "app.jsonl").write_text('{"message": "up"}\n' * 5)
+    (folder / "core").write_bytes(bytes(range(256)) * 20)
+    asked = task([str(folder)])
+    assert (asked.logs, asked.format.name) == ([str(folder / "postgresql.log")], "postgresql")
+    for part in ("1 file passed over", "core (binary)", "passed over, since", "app.jsonl (json)"):
+        assert part in asked.said
+    (folder / "postgresql.log").write_text("up at last\nup again\n")
+    with pytest.raises(DataError, match=r"app.jsonl \(json\), .*postgresql.log \(plain\); the model that comes"):
+        task([str(folder)])

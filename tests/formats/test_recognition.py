@@ -181,7 +181,7 @@ def test_what_is_said():
     whole = suited(["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode()))
     assert whole.notes == recognition.notes
     assert whole.sessions.startswith("windows of ")
-    assert whole.sessions.endswith("another grouping: --key, --key-field or --window")
+    assert whole.sessions.endswith("another grouping: --key, --key-field, --session-by or --window")
     zoned = found(['{"time": "2024-01-02T03:04:05+01:00", "message": "up"}'] * 9)
     assert len(zoned.notes) == 1
 

@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.errors import DataError
-from logllm.logs.lines import LONGEST_LINE, lines_at, named_files, read_lines
+from logllm.logs.archives import walked
+from logllm.logs.lines import LONGEST_LINE, lines_at, named_files, passed_over, read_lines, session_names
 from tests.rights import bound_by_rights, folder_of_the_bound
 
 
@@ -212,7 +213,7 @@ def test_batches_are_bounded():
         ([], "no input"),
         (["missing.log"], "there is no file .*missing.log"),
         (["*.nothing"], r"no file matches .*\*\.nothing"),
-        (["."], "is a directory and holds no file"),
+        (["."], "is a folder without a log"),
         (["-", "-"], "only once"),
     ],
 )
@@ -252,27 +253,47 @@ def test_an_input_without_lines_is_an_error(raw):
         texts(raw)
 
 
-@pytest.mark.parametrize(
-    ("names", "pattern"),
-    [
-        (["app.log", "web.log", "README"], "*.log"),
-        (["app.log", "app.log.1", "app.log.2.gz"], "*.log*"),
-        (["syslog", "syslog.1"], "*"),
-        (["one/a.txt", "two/b.txt"], "**/*.txt"),
-        (["app.json", ".hidden.log"], "*.json"),
-    ],
-    ids=["logs", "rotated", "bare", "nested", "json"],
-)
-def test_a_folder_is_answered_with_a_pattern_that_matches(names, pattern, tmp_path):
+def test_a_folder_is_its_logs_oldest_first(tmp_path):
     folder = tmp_path / "logs"
-    for name in names:
+    texts = {
+        "app.log": b"new\n",
+        "app.log.1": b"older\n",
+        "app.log.2.gz": gzip.compress(b"old\n"),
+        "sub/web.txt": b"up\n",
+        "wide.log": "up\n".encode("utf-16"),
+    }
+    others = {
+        ".hidden": b"up\n",
+        "empty.log": b"",
+        "core": bytes(range(256)) * 20,
+        "blank.gz": gzip.compress(b"\n"),
+        "cut.gz": gzip.compress(b"up\n" * 99)[:12],
+    }
+    for name, content in (texts | others).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text("up\n")
-    with pytest.raises(DataError, match="is a directory: name its files") as raised:
-        named_files([folder])
-    shown = str(raised.value).rpartition(" ")[2].strip("'")
-    assert shown == f"{folder}/{pattern}"
-    assert named_files([shown])
+        (folder / name).write_bytes(content)
+    names = ["app.log.2.gz", "app.log.1", "app.log", "sub/web.txt", "wide.log"]
+    assert named_files([folder]) == [f"{folder}/{name}" for name in names]
+    (words,) = passed_over([folder])
+    assert words.startswith("5 files passed over: ")
+    found = walked(folder).passed_over
+    reasons = {name: found[f"{folder}/{name}"] for name in others}
+    assert reasons.pop("cut.gz")
+    assert reasons == {".hidden": "hidden", "empty.log": "empty", "core": "binary", "blank.gz": "empty"}
+
+
+@pytest.mark.parametrize(
+    ("by", "files", "names"),
+    [
+        ("file", ["l/a/x.log", "l/a/y.log"], ["x.log", "y.log"]),
+        ("file", ["l/a/x.log", "l/b/x.log"], ["a/x.log", "b/x.log"]),
+        ("folder", ["l/a/x.log", "l/a/y.log", "l/b/x.log"], ["a", "a", "b"]),
+        ("folder", ["l/a/1/x.log", "l/b/1/x.log"], ["a/1", "b/1"]),
+    ],
+    ids=["files", "alike files", "folders", "alike folders"],
+)
+def test_sessions_of_files_and_folders_are_told_apart(by, files, names):
+    assert session_names(files, by=by) == names
 
 
 def test_lines_by_their_numbers(tmp_path):

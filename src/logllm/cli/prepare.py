@@ -5,7 +5,7 @@ import time as clock
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
@@ -16,7 +16,7 @@ from logllm.errors import RecipeError
 
 if TYPE_CHECKING:
     from logllm.config.format import FormatSection
-    from logllm.config.prepare import PrepareSection
+    from logllm.config.prepare import PrepareSection, ServiceSection
     from logllm.datasets.fetching import Source
     from logllm.datasets.public import Dataset
     from logllm.logs.archives import Bytes
@@ -27,13 +27,18 @@ _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "d
 
 def prepare(
     out: Annotated[Path, typer.Option(help="Folder to write.")],
-    dataset: Annotated[
-        str | None, typer.Argument(help="A built-in format (`logllm show formats`), or without --raw a data set (`show datasets`).")
+    named: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FORMAT|DATASET] [LOG]...",
+            help="A built-in format (`logllm show formats`), or without a log a data set (`show datasets`); then logs, as --raw names them.",
+        ),
     ] = None,
     raw: Annotated[
         list[str] | None,
         typer.Option(
-            help="Log file, glob, or - for standard input. Repeatable; gz, bz2, xz and zst are read as they are. "
+            help="Log file, folder, glob, or - for standard input. Repeatable, also for logs of several kinds; "
+            "gz, bz2, xz and zst are read as they are. "
             "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper; postgres comes with logllm."
         ),
     ] = None,
@@ -90,7 +95,7 @@ def prepare(
     """Read, mask, group and split a log; its format is found unless it is named."""
     from logllm.datasets.prepare import prepare as run
     from logllm.datasets.settings import mask_rules, session_options
-    from logllm.datasets.sources import second_log
+    from logllm.datasets.sources import told_apart
     from logllm.logs.redaction import redacted_errors
 
     overrides = {
@@ -111,10 +116,10 @@ def prepare(
         "mask": {"rules": mask, "own": mask_rules(mask_rule or []), "keep": keep, "own_keep": mask_rules(keep_rule or [])},
         "prepare": {"redact": redact},
     }
+    dataset, raw = told_apart(named or [], raw or [])
     settings, stdin = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
     log: dict[str, Any] = {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
-    inputs = log | second_log(test_raw or [], dataset, labels=test_labels)
-    inputs |= _test_format(inputs.get("test_raw"), settings, normal=normal if test_raw else None)
+    inputs = log | _second_log(test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal)
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, stdin=stdin, **inputs)
@@ -133,27 +138,35 @@ def _chosen(
 
     recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
     grouped = recipe is not None or any(overrides["sessions"].values())
-    described, stdin = _described(format or format_of(dataset), raw, grouped=grouped, redact=overrides["prepare"]["redact"])
+    redact = overrides["prepare"]["redact"]
+    described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact)
     if raw and recipe is None:
         overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
-    return choose(described, recipe=recipe, overrides=overrides), stdin
+    return choose(described, recipe=recipe, overrides=overrides, services=services), stdin
 
 
-def _described(name: str | None, raw: list[str] | None, *, grouped: bool, redact: bool) -> "tuple[FormatSection, Bytes | None]":
+_Described: TypeAlias = "tuple[FormatSection, Bytes | None, tuple[ServiceSection, ...]]"
+"""A format, what is left of standard input, and the services where logs are of several kinds."""
+
+
+def _described(name: str | None, raw: list[str] | None, *, grouped: bool, redact: bool) -> "_Described":
     """The format that is named, or the one that is recognised, which is said, and why sessions are as they are unless they are asked for."""
     from logllm.datasets.settings import suited
     from logllm.formats.description import load_format
     from logllm.formats.recognition import AUTO
+    from logllm.logs.lines import passed_over
     from logllm.logs.redaction import redact_text
 
     if name not in (None, AUTO):
-        return load_format(name), None
+        for sentence in passed_over(raw or []):
+            note(redact_text(sentence) if redact else sentence)
+        return load_format(name), None, ()
     if raw is None:
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
     log = suited(raw, today=datetime.now(UTC).date())
     for sentence in log.notes if grouped else (*log.notes, log.sessions):
         note(redact_text(sentence) if redact else sentence)
-    return log.format, log.stdin
+    return log.format, log.stdin, log.services
 
 
 def _named(options: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +204,21 @@ def _fetched(public: "Dataset", *, yes: bool) -> "Source":
             source = fetching.fetch(public, progress=bar)
     note(f"{public.name}: {plural(source.about['lines'], 'line')}, fetched {source.about['date']}, in {source.log}")
     return source
+
+
+def _second_log(
+    logs: list[str],
+    dataset: str | None,
+    *,
+    settings: "PrepareSection",
+    labels: Path | None,
+    normal: list[str] | None,
+) -> dict[str, Any]:
+    """The log that is the test part, where there is one, and its format."""
+    from logllm.datasets.sources import second_log
+
+    inputs = second_log(logs, dataset, labels=labels)
+    return inputs | _test_format(inputs.get("test_raw"), settings, normal=normal if logs else None)
 
 
 def _test_format(raw: "list[str | Path] | None", settings: "PrepareSection", *, normal: list[str] | None) -> dict[str, Any]:

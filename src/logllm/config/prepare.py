@@ -23,11 +23,26 @@ class SplitSection(Section):
     """Seed of a random split."""
 
 
+class ServiceSection(Section):
+    """One of several logs that are read together: the files of a service, and their format."""
+
+    name: str = Field(min_length=1)
+    """What its files' names have in common: `postgresql` of `postgresql-2024-07-03.log`."""
+    format: FormatSection
+    """How their lines become records; where sessions are by key, its `sessions` say by which."""
+    apart: bool = True
+    """Its keys are of it alone: a session is called `name/key`. Else equal keys of several services
+    are one session."""
+
+
 class PrepareSection(Section):
     """Everything that decides what sessions a raw log gives; a run carries it, and `detect` reads logs by it."""
 
     format: FormatSection
     """How lines become records."""
+    services: tuple[ServiceSection, ...] = ()
+    """Logs of several kinds that are read together, each file by the format of its service; none:
+    all by `format`."""
     mask: MaskSection = MaskSection()
     """Which parts of a message become `<*>`."""
     sessions: SessionSection = SessionSection()

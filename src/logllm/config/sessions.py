@@ -25,7 +25,8 @@ class SessionSection(Section):
     step: int | None = Field(default=None, ge=1)
     """From one window's start to the next one's, in the unit of `size`; none: the size, windows do not overlap."""
     merged: bool = False
-    """Windows of records go on from file to file: those of several services, merged by time."""
+    """The records of all files are one timeline, in the order of their times: those of several
+    services. They are all read before the first session, and windows go on from file to file."""
     max_messages: int = Field(default=128, ge=1)
     """Longest session the decoder reads, in messages (paper: 128)."""
     long: Literal["cut", "split"] = "split"

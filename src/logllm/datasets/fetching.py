@@ -16,10 +16,9 @@ from typing import Any, cast
 
 import zstandard
 
-from logllm.datasets.download import check_md5, download, forget
 from logllm.datasets.public import Dataset
 from logllm.datasets.slices import Kept, Slice, keep
-from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Transfer
+from logllm.datasets.transfer import BLOCK, REMEDY, Patience, Transfer, check_md5, download, forget
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes, Counted, unpack
 from logllm.progress import Progress

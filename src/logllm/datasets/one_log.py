@@ -21,6 +21,7 @@ from logllm.datasets.labels import (
     with_labels,
     without_zone,
 )
+from logllm.datasets.services import ServicesReader
 from logllm.datasets.splits import number_of
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
@@ -53,7 +54,9 @@ class Grouped(NamedTuple):
     """The place of the first window of the last records, where the log was cut before it was windowed."""
 
 
-def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, progress: Progress | None = None) -> Grouped:
+def grouped(
+    log: RawLog, reader: Reader | ServicesReader, *, messages: MessageTable, cut: bool, progress: Progress | None = None
+) -> Grouped:
     """Read a log and make sessions of it.
 
     Args:
@@ -105,12 +108,12 @@ def grouped(log: RawLog, reader: Reader, *, messages: MessageTable, cut: bool, p
     return Grouped(sessions, counts, pieces[0].height if cut else None)
 
 
-def file_entry(name: str, reader: Reader) -> dict[str, Any]:
+def file_entry(name: str, reader: Reader | ServicesReader) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
     return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
 
 
-def _advised(reader: Reader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+def _advised(reader: Reader | ServicesReader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
     """The reader's records; where they are in another format, the error says in which."""
     try:
         yield from reader.read(names, progress=progress)
@@ -118,7 +121,7 @@ def _advised(reader: Reader, names: list[str], *, progress: Progress | None) -> 
         raise advised(exc, today=reader.today) from None
 
 
-def _counts(reader: Reader, sessionizers: list[Sessionizer]) -> dict[str, int]:
+def _counts(reader: Reader | ServicesReader, sessionizers: list[Sessionizer]) -> dict[str, int]:
     """What reader and sessionizers counted, in one."""
     total = Counter(reader.tally.counts)
     for each in sessionizers:

@@ -15,13 +15,13 @@ from logllm.counting import agreeing, plural
 from logllm.datasets.one_log import Grouped, RawLog, file_entry, grouped
 from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, part_figures, write_prepared
 from logllm.datasets.public import compared, differences
+from logllm.datasets.services import reader_of
 from logllm.datasets.settings import for_format
 from logllm.datasets.splits import last_share, random_share, without_overlap
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes
 from logllm.logs.calendar.zones import zone_notes
 from logllm.logs.lines import named_files
-from logllm.logs.reader import Reader
 from logllm.logs.tally import shortened
 from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
@@ -83,7 +83,8 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     check_replaceable(out, force=force)
     logs = _logs(raw, options, settings=settings)
     messages = MessageTable()
-    readers = [Reader(how, today=today, stdin=options.get("stdin")) for _, how in logs]
+    stdin = options.get("stdin")
+    readers = [reader_of(how, log.names, today=today, stdin=stdin) for log, how in logs]
     cut = len(logs) == 1 and _by_records(settings)
     groups = [
         grouped(log, reader, messages=messages, cut=cut, progress=options.get("progress"))
@@ -131,8 +132,9 @@ def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSecti
     """The log, the test log where there is one, and how each is read."""
     logs = [(RawLog(named_files(raw), options.get("labels")), settings)]
     if test := options.get("test_raw"):
-        described = options.get("test_format") or settings.format
-        logs.append((RawLog(named_files(test), options.get("test_labels")), for_format(settings, described)))
+        described = options.get("test_format")
+        how = settings if described in (None, settings.format) else for_format(settings, described)
+        logs.append((RawLog(named_files(test), options.get("test_labels")), how))
     return logs
 
 

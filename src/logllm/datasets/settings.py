@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 
 from logllm.config.format import FormatSection, LabelFileSection
 from logllm.config.mask import MaskSection
-from logllm.config.prepare import PrepareSection, SplitSection
+from logllm.config.prepare import PrepareSection, ServiceSection, SplitSection
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
+from logllm.datasets.services import Kind, in_words, kinds, together
 from logllm.errors import RecipeError
 from logllm.formats.description import load_format
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import recognise
 from logllm.logs.archives import Bytes
 from logllm.logs.fields import fields_of
-from logllm.logs.first_lines import first_lines
+from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.joining import whole_rows
+from logllm.logs.lines import named_files, passed_over
 from logllm.sessions.proposal import Proposal, propose, sample_fields
 
+_OF_ONE_FORMAT = ("message", "time", "time_format", "label")
 _FILES = ("file", "folder")
 _NO_PROCESS = Proposal(
     SessionSection(size=10),  # such windows of the shipped set are told apart best
@@ -35,13 +38,20 @@ Options = Mapping[str, Any]
 """Settings by name; None where the user said nothing."""
 
 
-def choose(name: str | FormatSection | None, *, recipe: str | None = None, overrides: Mapping[str, Options]) -> PrepareSection:
+def choose(
+    name: str | FormatSection | None,
+    *,
+    recipe: str | None = None,
+    overrides: Mapping[str, Options],
+    services: tuple[ServiceSection, ...] = (),
+) -> PrepareSection:
     """Settings for one log.
 
     Args:
         name: a built-in format, a TOML file that describes one, or a format that was recognised (`logllm.formats.recognition`).
         recipe: a recipe whose data settings to use.
         overrides: the user's own, in sections `format`, `sessions`, `split`, `mask`; `prepare` holds those of none, such as `redact`.
+        services: where logs are of several kinds, which files are read by which format.
 
     Raises:
         RecipeError: no format named, or settings that do not fit.
@@ -59,10 +69,16 @@ def choose(name: str | FormatSection | None, *, recipe: str | None = None, overr
     described = meaning_normal(described, said.get("normal"), field="label" in said)
     sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions
     split = recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
+    grouping = _sessions(sessions, _said(overrides["sessions"]))
+    if services:
+        apart = not grouping.by_key and any(service.format.time is None for service in services)
+        split = SplitSection(by="random") if apart else split  # no order of time goes through all files
+        services, grouping = _for_services(services, grouping, format_options=said, session_options=_said(overrides["sessions"]))
     return PrepareSection(
         format=described,
+        services=services,
         mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
-        sessions=_sessions(sessions, _said(overrides["sessions"])),
+        sessions=grouping,
         split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
         **_said(overrides.get("prepare", {})),
     )
@@ -79,6 +95,8 @@ class Suited(NamedTuple):
     """Why the sessions are what they are."""
     stdin: Bytes | None
     """What `-` reads from now on; none: nothing of it has been read."""
+    services: tuple[ServiceSection, ...] = ()
+    """Where the log is of several kinds, which files are read by which format; `format` is the first's."""
 
 
 def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = None) -> Suited:
@@ -92,6 +110,12 @@ def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = 
     Raises:
         DataError: the log cannot be read.
     """
+    names = named_files(sources)
+    left_out = tuple(passed_over(sources))
+    if len(names) > 1 and all(map(read_again, names)):
+        several = kinds(names, today=today)
+        if len({kind.service.format for kind in several}) > 1:
+            return _several(several, notes=left_out, today=today)
     text, stdin, lines = first_lines(sources, stdin=stdin)
     recognition = recognise(text, today=today)
     rows, described = whole_rows(text, recognition.format)
@@ -99,12 +123,20 @@ def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = 
     # A log that was looked at whole has as many records as begin in it, whatever its lines.
     records = None if lines is None else fields["message"].count()
     proposal = propose(fields, described, lines=records)
-    notes = recognition.notes
+    notes = (*left_out, *recognition.notes)
     if described.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
         # What is said in some connection's messages groups no connections.
         proposal, notes = _NO_PROCESS, (*notes, _PREFIX)
-    sessions = f"{proposal.reason}; another grouping: --key, --key-field or --window"
+    sessions = f"{proposal.reason}; another grouping: --key, --key-field, --session-by or --window"
     return Suited(recognition.format.model_copy(update={"sessions": proposal.sessions}), notes, sessions, stdin)
+
+
+def _several(several: Sequence[Kind], *, notes: tuple[str, ...], today: date) -> Suited:
+    """Formats of logs of several kinds, and sessions for all."""
+    suiting = together(several, today=today)
+    described = suiting.services[0].format.model_copy(update={"sessions": suiting.sessions})
+    reason = f"{suiting.reason}; another grouping: --key, --key-field, --session-by or --window"
+    return Suited(described, (*notes, *in_words(several)), reason, None, suiting.services)
 
 
 def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, field: bool = False) -> FormatSection:
@@ -143,7 +175,38 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     elif described.kind in ("pattern", "plain") and sessions.key_field not in (None, *fields_of(described)):
         limits = {"max_messages": sessions.max_messages, "long": sessions.long}
         sessions = theirs.model_copy(update=limits)
-    return settings.model_copy(update={"format": described, "sessions": sessions})
+    return settings.model_copy(update={"format": described, "sessions": sessions, "services": ()})
+
+
+def for_services(settings: PrepareSection, services: tuple[ServiceSection, ...]) -> PrepareSection:
+    """Settings for logs of several kinds: the same masks, and the same grouping with each kind's key."""
+    first = for_format(settings, services[0].format)
+    return first.model_copy(update={"services": services})
+
+
+def _for_services(
+    services: tuple[ServiceSection, ...],
+    sessions: SessionSection,
+    *,
+    format_options: dict[str, Any],
+    session_options: dict[str, Any],
+) -> tuple[tuple[ServiceSection, ...], SessionSection]:
+    """Services and the grouping of their records, with what the user said of them."""
+    if of_one := sorted(set(format_options).intersection(_OF_ONE_FORMAT)):
+        option = f"--{of_one[0].replace('_', '-')}"
+        kinds_of_them = ", ".join(f"{service.name} ({service.format.name})" for service in services)
+        raise RecipeError(f"{option} speaks of one format, and the logs are of several kinds, {kinds_of_them}: prepare them by themselves")
+    timed = all(service.format.time is not None for service in services)
+    if "by" in session_options and sessions.by == "key":
+        own = [service.format.model_copy(update={"sessions": sessions}) for service in services]
+        services = tuple(ServiceSection(name=service.name, format=form, apart=False) for service, form in zip(services, own, strict=True))
+        return services, sessions.model_copy(update={"merged": timed})
+    if sessions.by == "time" and not timed:
+        without = next(service.name for service in services if service.format.time is None)
+        raise RecipeError(
+            f"windows of time need times, and no time was found in the files of {without}: windows of lines, such as --window 100"
+        )
+    return services, sessions if sessions.by_key else sessions.model_copy(update={"merged": timed})
 
 
 def session_options(

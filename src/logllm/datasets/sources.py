@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from datetime import date
-from glob import has_magic
+from glob import glob, has_magic
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,24 @@ _OF_LOGS = {".log", ".txt", ".jsonl", ".ndjson", ".gz", ".bz2", ".xz", ".zst"}
 
 Inputs = dict[str, Any]
 """Arguments of `logllm.datasets.prepare.prepare`: what is read, and what is said of where it is from."""
+
+
+def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None, list[str] | None]:
+    """The format or data set among arguments, which comes first, and the logs: the others, and those named as such.
+
+    >>> told_apart(["hdfs", "a.log"], []), told_apart(["nothing.log"], [])
+    (('hdfs', ['a.log']), ('nothing.log', None))
+    """
+    first, logs = (arguments[0] if arguments else None), list(arguments[1:])
+    if first is not None and first not in {*known(), *PACKAGED, *CATALOG} and (is_log(first) and _here(first)):
+        first, logs = None, list(arguments)
+    logs += raw
+    return first, logs or None
+
+
+def _here(name: str) -> bool:
+    """Whether a log, a folder of logs or something that a glob matches is here."""
+    return name == STDIN or Path(name).exists() or (has_magic(name) and bool(glob(name, recursive=True)))  # noqa: PTH207 - absolute globs, which Path refuses
 
 
 def format_of(name: str | None) -> str | None:
@@ -115,7 +133,7 @@ def second_format(
         normal: labels that mean normal in a format of its own.
         today: gives times without a year theirs.
     """
-    if not all(map(read_again, named_files(logs))):
+    if settings.services or not all(map(read_again, named_files(logs))):
         return None
     described = fitting_format(first_lines(logs).text, settings.format, today=today)
     return described if described == settings.format else meaning_normal(described, normal)

@@ -1,12 +1,14 @@
-"""Bytes of a file on a server, whole although the connection breaks off."""
+"""Bytes of a file on a server, whole although the connection breaks off, and a file here that goes on where an earlier process stopped."""
 
 import hashlib
+import json
 import re
 import socket
 import ssl
 import time
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, IncompleteRead
 from pathlib import Path
@@ -16,6 +18,7 @@ from urllib.error import HTTPError, URLError
 from logllm import __version__
 from logllm.errors import DataError
 from logllm.progress import Progress
+from logllm.storage import explained, write_atomic
 
 REMEDY = "fetch it by other means and set LOGLLM_DATASETS to its folder, or unpack it and name the log with --raw"
 BLOCK = 1 << 20
@@ -246,3 +249,71 @@ def _version(headers: Any) -> str | None:
     tag = headers.get("ETag", "W/")
     version = headers.get("Last-Modified") if tag.startswith("W/") else tag
     return None if version is None else str(version)
+
+
+def download(transfer: Transfer, part: Path, *, md5: str | None = None) -> None:
+    """Fetch a whole file, going on where an earlier process stopped.
+
+    Args:
+        transfer: The file, not yet begun.
+        part: Where to put it; beside it, `<part>.json` says what it is a part of.
+        md5: What its MD5 must be.
+
+    Raises:
+        DataError: see `Transfer.read`; or the MD5 is another, and then the part is deleted; or the disk is full.
+    """
+    about = _about(part)
+    with explained(part):
+        part.parent.mkdir(parents=True, exist_ok=True)
+        known = _part_of(about)
+        same = known.get("url") == transfer.url and transfer.size in (None, known.get("size"))
+        if same and part.is_file() and part.stat().st_size <= (known.get("size") or part.stat().st_size):
+            transfer.size = known.get("size")
+            transfer.resume(part, version=known.get("version"))
+        else:
+            part.unlink(missing_ok=True)
+    try:
+        transfer.open()
+        with explained(part):
+            write_atomic(about, json.dumps({"url": transfer.url, "size": transfer.size, "version": transfer.version}).encode())
+            with part.open("ab") as file:
+                while block := transfer.read(BLOCK):
+                    file.write(block)
+        if md5 is not None:
+            check_md5(transfer, md5)
+    finally:
+        transfer.close()
+        if transfer.changed:
+            forget(part)
+
+
+def check_md5(transfer: Transfer, md5: str) -> None:
+    """Whether all that was transferred is what was published.
+
+    Raises:
+        DataError: it is not; the transfer then counts as changed.
+    """
+    if transfer.md5 != md5:
+        transfer.changed = True
+        raise DataError(
+            f"{transfer.url} is damaged: its {transfer.at:,} bytes have the MD5 {transfer.md5}, published is {md5}; nothing of it has been "
+            f"kept: run it again, or {REMEDY}"
+        )
+
+
+def forget(part: Path) -> None:
+    """Delete what has been fetched of a file, and what is said of it."""
+    part.unlink(missing_ok=True)
+    _about(part).unlink(missing_ok=True)
+
+
+def _about(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+def _part_of(about: Path) -> dict[str, Any]:
+    """What a part is a part of, as written beside it; nothing where that cannot be read."""
+    with suppress(OSError, ValueError):
+        found = json.loads(about.read_bytes())
+        return found if isinstance(found, dict) else {}
+    return {}

@@ -10,9 +10,10 @@ from typing import Any, Self
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.config.prepare import PrepareSection
+from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.recipe import Recipe
-from logllm.datasets.settings import for_format
+from logllm.datasets.services import ServicesReader, assigned
+from logllm.datasets.settings import for_format, for_services
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
 from logllm.logs.archives import Bytes
@@ -48,7 +49,7 @@ class Detector:
         progress: Report | None = None,
         cache: bool = False,
         engine: str | None = None,
-        format: FormatSection | None = None,
+        format: FormatSection | tuple[ServiceSection, ...] | None = None,
         threshold: float | None = None,
         verify: bool = False,
     ) -> Self:
@@ -62,7 +63,8 @@ class Detector:
                 then loaded, and its base models verified, when a session comes that is not known.
                 A score is that of the device which first computed it. `score` never reads the cache.
             engine: another engine than the recipe's `detect.engine`.
-            format: another format to read logs by than that of the run's data.
+            format: another format to read logs by than that of the run's data, or several, each for
+                the files of its service.
             threshold: another threshold than the run's, in [0, 1].
             verify: read the files of base models to hash them; else a file is taken for the one that
                 was hashed before while its size, its time of change and its inode are the same.
@@ -81,7 +83,9 @@ class Detector:
         )
         prepared = opened.manifest["data"]["prepare"]
         settings = PrepareSection.read(prepared, source="the run's manifest")
-        if format is not None:
+        if isinstance(format, tuple):
+            settings = for_services(settings, format)
+        elif format is not None:
             settings = for_format(settings, format)
         cached = cache and opened.recipe.detect.cache_sessions > 0
         if not cached:
@@ -187,13 +191,25 @@ class Detector:
         """
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
-        reader = Reader(
-            self.settings,
-            today=datetime.now(UTC).date(),
-            batch_lines=self.run.recipe.detect.read_lines,
-            stdin=stdin,
-            redact=redact,
-        )
+        return self._reading(names, progress=progress, stdin=stdin, redact=redact)
+
+    def _reading(
+        self,
+        names: list[str],
+        *,
+        progress: Progress | None,
+        stdin: Bytes | None,
+        redact: bool,
+    ) -> Reading:
+        """Verdicts on files, or on `-`."""
+        today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
+        services = self.settings.services
+        reader: Reader | ServicesReader
+        if services:
+            of = assigned(names, services, today=today)
+            reader = ServicesReader(self.settings, of, today=today, batch_lines=most, redact=redact)
+        else:
+            reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
         return Reading(reader, names, run=self.run, cached=self._cached, progress=progress)
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from itertools import chain
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
@@ -21,6 +21,9 @@ from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 
+if TYPE_CHECKING:
+    from logllm.datasets.services import ServicesReader
+
 
 class Reading(Iterator[Verdict]):
     """Verdicts as sessions close, iterable once; the rest grows as the verdicts are taken.
@@ -31,7 +34,7 @@ class Reading(Iterator[Verdict]):
 
     def __init__(
         self,
-        reader: Reader,
+        reader: "Reader | ServicesReader",
         names: Sequence[str],
         *,
         run: OpenedRun,

@@ -1,11 +1,14 @@
-"""Byte streams: looked at before they are read, and archives as plain ones, recognised by their first bytes and never by their name."""
+"""Byte streams: looked at before they are read, archives as plain ones by their first bytes, and the logs of a folder by theirs."""
 
 import bz2
 import lzma
+import re
 import time
 import zlib
 from collections.abc import Callable
-from typing import Protocol, TypeGuard
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple, Protocol, TypeGuard
 
 import zstandard
 
@@ -13,6 +16,14 @@ FAULTS = (EOFError, OSError, lzma.LZMAError, zlib.error, zstandard.ZstdError)
 """What reading an archive that is cut off or damaged raises."""
 
 _INPUT = 8192
+_LOOKED_AT = 4096  # bytes at once
+_PIECES = 4  # the first may be short
+_CONTROLS = bytes(range(9)) + bytes(range(14, 27)) + bytes(range(28, 32))  # those that no text holds
+_FEW = 0.05  # of the bytes
+_SHOWN = 3
+_ARCHIVES = r"(?:\.(?:gz|bz2|xz|zst))?"
+_ROTATED = re.compile(rf"(.*?)[.-](\d{{1,3}}){_ARCHIVES}")
+_PLAIN = re.compile(rf"(.*?){_ARCHIVES}")
 
 
 class Bytes(Protocol):
@@ -184,3 +195,87 @@ def unpack(stream: Counted) -> tuple[Bytes, str | None]:
         if stream.starts_with(magic):
             return _Archive(stream, member), tool
     return stream, None
+
+
+class Walked(NamedTuple):
+    """What a folder holds."""
+
+    files: list[str]
+    """Its logs, those of the folders in it too."""
+    passed_over: dict[str, str]
+    """What was left out, and why."""
+
+    @property
+    def in_words(self) -> str:
+        """What was left out, for people; empty where nothing was.
+
+        >>> Walked([], {"a.db": "binary", "b.log": "empty"}).in_words
+        '2 files passed over: a.db (binary), b.log (empty)'
+        """
+        count = len(self.passed_over)
+        shown = [f"{name} ({why})" for name, why in list(self.passed_over.items())[:_SHOWN]]
+        more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
+        return f"{count:,} file{'' if count == 1 else 's'} passed over: {', '.join(shown)}{more}" if count else ""
+
+
+def walked(folder: Path) -> Walked:
+    """The logs of a folder and of the folders in it; hidden, empty and binary files are no logs.
+
+    Files are in the order of their names, and those that were rotated oldest first: `app.log.2.gz`,
+    `app.log.1`, `app.log`.
+
+    Raises:
+        OSError: the folder may not be looked at.
+    """
+    files: list[str] = []
+    passed_over: dict[str, str] = {}
+    for path in sorted(folder.iterdir(), key=_age):
+        if path.is_dir() and not path.name.startswith("."):
+            inner = walked(path)
+            files += inner.files
+            passed_over |= inner.passed_over
+        elif path.is_file():
+            why = _no_log(path)
+            if why is None:
+                files.append(str(path))
+            else:
+                passed_over[str(path)] = why
+    return Walked(files, passed_over)
+
+
+def _age(path: Path) -> tuple[str, int, str]:
+    """Orders files: rotated ones before the one that is written to, the highest number first."""
+    if rotated := _ROTATED.fullmatch(path.name):
+        return rotated[1], -int(rotated[2]), path.name
+    plain = _PLAIN.fullmatch(path.name)
+    return plain[1] if plain else path.name, 0, path.name
+
+
+def _no_log(path: Path) -> str | None:
+    """Why a file is no log; none where it may be one."""
+    if path.name.startswith("."):
+        return "hidden"
+    try:
+        with path.open("rb") as file:
+            plain, _ = unpack(Counted(file))
+            pieces = iter(lambda: plain.read(_LOOKED_AT), b"")
+            start = b"".join(islice(pieces, _PIECES))
+    except FAULTS as exc:
+        return getattr(exc, "strerror", None) or "damaged"
+    if not start.strip():
+        return "empty"
+    return "binary" if _binary(start) else None
+
+
+def _binary(start: bytes) -> bool:
+    r"""Whether bytes are no text, not in UTF-16 either.
+
+    >>> _binary(b"a log\n"), _binary("a log".encode("utf-16")), _binary(b"\x7fELF\x02\x01\x01\0\0\0")
+    (False, False, True)
+    """
+    halves = (start[::2], start[1::2])
+    zeros = [half.count(0) / max(1, len(half)) for half in halves]
+    if max(zeros) > 0.5 and min(zeros) < _FEW:  # one byte of each letter is zero
+        start = halves[zeros.index(min(zeros))]
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    return controls > _FEW * len(start)

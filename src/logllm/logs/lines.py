@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import stat
 import sys
 from collections import Counter
@@ -10,7 +9,6 @@ from collections.abc import Collection, Iterator, MutableMapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from glob import glob, has_magic
-from itertools import islice
 from os.path import commonpath
 from pathlib import Path
 from typing import Literal
@@ -18,7 +16,7 @@ from typing import Literal
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Bytes, Counted, arrives, unpack
+from logllm.logs.archives import FAULTS, Bytes, Counted, arrives, unpack, walked
 from logllm.logs.arriving import Arriving
 
 STDIN = "-"
@@ -64,10 +62,10 @@ class Lines:
 
 
 def named_files(sources: Sequence[str | Path]) -> list[str]:
-    """File names behind names and globs, in the order given; a glob's are sorted.
+    """File names behind names, folders and globs, in the order given; a glob's are sorted, a folder's as `walked` gives them.
 
     Raises:
-        DataError: no source at all, or one that is missing, is a directory, may not be looked at, or is a glob that matches nothing.
+        DataError: no source at all, or one that is missing, may not be looked at, is a folder without a log or a glob that matches nothing.
     """
     names: list[str] = []
     for source in map(str, sources):
@@ -75,7 +73,10 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
             if source == STDIN or (Path(source).exists() and not Path(source).is_dir()):
                 names.append(source)
             elif Path(source).is_dir():
-                raise DataError(_of_directory(Path(source)))
+                logs = walked(Path(source))
+                names += logs.files
+                if not logs.files:
+                    raise DataError(f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}")
             elif not has_magic(source):
                 raise DataError(f"there is no file {source}")
             else:
@@ -92,27 +93,10 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     return names
 
 
-def _of_directory(folder: Path) -> str:
-    """The error for a folder in the place of a file, with a glob that matches the logs in it."""
-    for files, pattern in ((folder.glob("*"), "*"), (folder.glob("**/*"), "**/*")):
-        shown = [file for file in islice(files, _LOOKED_AT) if file.is_file() and not file.name.startswith(".")]
-        if shown:
-            ends = Counter(_ending(file.name) for file in shown)
-            ending, _ = max(ends.items(), key=lambda item: (".log" in item[0], item[1]))
-            return f"{folder} is a directory: name its files, such as {shlex.quote(f'{folder}/{pattern}{ending}')}"
-    return f"{folder} is a directory and holds no file: name a log"
-
-
-def _ending(name: str) -> str:
-    """How a file's name ends, as a glob: `.log`, `.log.gz`, and `.log*` where a number follows.
-
-    >>> _ending("app.log"), _ending("app.log.2.gz"), _ending("syslog"), _ending("a-2024.log.gz"), _ending("app.log-20240301")
-    ('.log', '.log*', '', '.log.gz', '.log*')
-    """
-    suffixes = _SUFFIXES.search(name)
-    written = suffixes[0] if suffixes else ""
-    numbered = _NUMBERED.search(written)
-    return f"{written[: numbered.start()]}*" if numbered else written
+def passed_over(sources: Sequence[str | Path]) -> list[str]:
+    """What folders hold that is no log, a sentence each."""
+    folders = [Path(source) for source in sources if Path(source).is_dir()]
+    return [words for folder in folders if (words := walked(folder).in_words)]
 
 
 def session_names(files: Sequence[str], *, by: str) -> list[str]:

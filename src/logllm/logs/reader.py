@@ -39,7 +39,7 @@ class Reader:
         today: date,
         batch_lines: int = 100_000,
         stdin: Bytes | None = None,
-        redact: bool = False,
+        redact: bool | Redactor = False,
     ) -> None:
         """Check the settings.
 
@@ -50,7 +50,7 @@ class Reader:
             stdin: What `-` reads; none: the process's standard input.
             redact: Nothing secret in keys, rejects, names of files and errors, though the settings do
                 not ask for it; messages stay as they are, since a model must read what it was
-                trained on.
+                trained on. A redactor: by this one, so that equal keys of several readers stay equal.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
@@ -62,7 +62,7 @@ class Reader:
         self._parser = Parser(settings.format, sessions=settings.sessions)
         self._batch_lines = batch_lines
         self._stdin = stdin
-        self._redactor = Redactor() if redact or settings.redact else None
+        self._redactor = redact if isinstance(redact, Redactor) else Redactor() if redact or settings.redact else None
         self._first: FirstLines | None = None
         self._records = 0
         self._with_records: set[int] = set()

@@ -1,6 +1,6 @@
 """What was read of a log and what was not: counts, the first rejects, and whether it is one at all."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -87,6 +87,13 @@ class Tally:
                 text = redact_text(text)  # before it is cut: half a secret is not recognised
             file = self._named(Path(lines.file).name)
             self.first_rejects.append({"file": file, "line": line, "text": shortened(text)})
+
+    def take(self, parts: Sequence["Tally"]) -> None:
+        """Be the sum of others."""
+        for name in dict.fromkeys(name for part in parts for name in part.counts):
+            self.counts[name] = sum(part.counts.get(name, 0) for part in parts)
+        rejects = [reject for part in parts for reject in part.first_rejects]
+        self.first_rejects[:] = rejects[:_SHOWN_REJECTS]
 
     def check(self, files: list[str]) -> None:
         """Whether a log that has been read to its end is one in its format.

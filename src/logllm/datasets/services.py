@@ -1,0 +1,337 @@
+"""Logs of several kinds at once: which file is read by which format, and what sessions suit them all."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.config.prepare import PrepareSection, ServiceSection
+from logllm.config.sessions import SessionSection
+from logllm.errors import DataError
+from logllm.formats.recognition import fit_of, recognise
+from logllm.logs.archives import Bytes
+from logllm.logs.fields import read_fields
+from logllm.logs.first_lines import first_lines
+from logllm.logs.joining import whole_rows
+from logllm.logs.lines import input_bytes, named_files, session_names
+from logllm.logs.reader import Reader
+from logllm.logs.redaction import Redactor
+from logllm.logs.tally import Tally
+from logllm.logs.times import parse_times
+from logllm.progress import Progress
+from logllm.sessions.proposal import propose, sample_fields, window_size
+
+_FITS = 0.5  # of a file's first lines belong to a record
+_GLANCE = 300  # lines of a further file of a service
+_RECORDS = 100  # in a window of time, about
+_LENGTHS = (1, 5, 10, 30, 60, 300, 900, 3600, 86_400)  # seconds
+_WINDOWS = 20  # that a short log should give at least
+_NAMED = 3  # files in a sentence
+_ARCHIVE = re.compile(r"\.(?:gz|bz2|xz|zst)$")
+_ENDING = re.compile(r"\.(?:log|txt|jsonl?|ndjson|csv|out|err)$")
+_NUMBERS = re.compile(r"[-_.]*\d[\d:T_.-]*")
+
+
+class Kind(NamedTuple):
+    """Files of one service, which are read by one format."""
+
+    service: ServiceSection
+    """Their name and format."""
+    files: list[str]
+    """Their names."""
+    notes: tuple[str, ...]
+    """What a person should know of the format."""
+    text: pl.Series
+    """The first lines of the first file."""
+    lines: int | None
+    """How many lines that file has; none: not known."""
+
+
+class Together(NamedTuple):
+    """Sessions of several services."""
+
+    sessions: SessionSection
+    """How their records become sessions."""
+    services: tuple[ServiceSection, ...]
+    """The services, each with its own grouping where sessions are by key."""
+    reason: str
+    """Why."""
+
+
+class ServicesReader:
+    """Records of logs of several kinds: each file is read by the format of its service.
+
+    It gives what a `Reader` gives, a frame a batch of lines of one file. Where the settings say that
+    records are `merged`, all are read first and given in the order of their times.
+    """
+
+    def __init__(
+        self,
+        settings: PrepareSection,
+        services: Mapping[str, ServiceSection],
+        *,
+        today: date,
+        batch_lines: int = 100_000,
+        redact: bool = False,
+    ) -> None:
+        """Check the settings; the arguments are those of `Reader`, and `services` the service of each file.
+
+        Raises:
+            RecipeError: a pattern is no regular expression, or a group is missing.
+        """
+        self.settings = settings
+        """What it reads by."""
+        self.today = today
+        """The day that gives times without a year theirs."""
+        self._services = services
+        self._names: list[str] = []
+        self._batch_lines = batch_lines
+        self._redactor = Redactor() if redact or settings.redact else None
+        self._readers = {
+            service.name: Reader(
+                _alone(settings, service),
+                today=today,
+                batch_lines=batch_lines,
+                redact=self._redactor or False,
+            )
+            for service in settings.services
+        }
+        self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
+        """What was read so far, and what was not."""
+        self.files: list[str] = []
+        """Names of the inputs as they may be written; a record's `file` is an index into them."""
+        self.rejects = pl.Series("line", [], dtype=pl.UInt64)
+        """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
+
+    def read(self, sources: Sequence[str | Path], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+        """Records of files (`logllm.logs.records.RECORDS`); see `Reader.read`.
+
+        Raises:
+            WrongFormat: most lines of a service are not in its format.
+            DataError: an input cannot be read, or holds no lines.
+        """
+        names = named_files(sources)
+        self.files += map(self.named, names)
+        self._names = names
+        batches = self._batches(names, progress=progress)
+        frames = self._in_time(batches) if self.settings.sessions.merged else batches
+        count = 0
+        for records in frames:
+            numbers = pl.int_range(count + 1, count + 1 + records.height, dtype=pl.UInt64, eager=True)
+            count += records.height
+            yield records.with_columns(record=numbers)
+
+    @property
+    def labels(self) -> Mapping[str, int]:
+        """How often lines carried each label so far."""
+        return sum((Counter(reader.labels) for reader in self._readers.values()), Counter())
+
+    @property
+    def zones(self) -> set[str]:
+        """Abbreviations of zones that times have named so far."""
+        return set().union(*(reader.zones for reader in self._readers.values()))
+
+    def close(self) -> None:
+        """Files end by themselves."""
+
+    def named(self, name: str) -> str:
+        """A name, such as a file's, as it may be written."""
+        return self._redactor.name(name) if self._redactor else name
+
+    def keyed(self, keys: pl.Series) -> pl.Series:
+        """Keys of sessions, or lists of them, as they may be written: equal ones stay equal."""
+        if self._redactor is None:
+            return keys
+        return self._redactor.names(keys, field=self.settings.sessions.key_field)
+
+    def _batches(self, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        """Records, file after file; successive files of one service are read as one log."""
+        sessions = self.settings.sessions
+        of_files = session_names(names, by=sessions.by) if sessions.by_file else None
+        places = [place for place, name in enumerate(names) if name in self._services]
+        total, before = input_bytes(names), 0
+        for name, group in groupby(places, key=lambda place: self._services[names[place]].name):
+            here = list(group)
+            part, reader = [names[place] for place in here], self._readers[name]
+            earlier, read_so_far = len(reader.files), before
+            told = None if progress is None else lambda read, _: progress(read_so_far + read, total)  # noqa: B023 - used at once
+            for records in reader.read(part, progress=told):
+                self.tally.take([other.tally for other in self._readers.values()])
+                self.rejects = reader.rejects
+                if records.height:
+                    place = here[records["file"][0] - earlier]
+                    session = of_files[place] if of_files else None
+                    yield self._placed(records, place, session=session)
+            self.tally.take([other.tally for other in self._readers.values()])
+            before += input_bytes(part)
+
+    def _placed(self, records: pl.DataFrame, place: int, *, session: str | None) -> pl.DataFrame:
+        """Records of a file with its place among all, and their keys as all services' are called."""
+        service = self._services[self._names[place]]
+        keys = records["keys"]
+        if session is not None:
+            keys = self.keyed(pl.Series([[session]])).new_from_index(0, records.height)
+        elif service.apart:
+            keys = keys.list.eval(pl.lit(f"{service.name}/") + pl.element())
+        return records.with_columns(file=pl.lit(place, dtype=pl.UInt32), keys=keys)
+
+    def _in_time(self, batches: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+        """All records in the order of their times; one without a time follows the one before it in its file."""
+        records = pl.concat(list(batches))
+        clock = pl.col("time").forward_fill().over("file")
+        yield from records.sort(clock, maintain_order=True, nulls_last=False).iter_slices(self._batch_lines)
+
+
+def reader_of(
+    settings: PrepareSection,
+    names: Sequence[str],
+    *,
+    today: date,
+    stdin: Bytes | None = None,
+) -> "Reader | ServicesReader":
+    """What reads a log by settings: of several services each file by its own."""
+    if not settings.services:
+        return Reader(settings, today=today, stdin=stdin)
+    return ServicesReader(settings, assigned(names, settings.services, today=today), today=today)
+
+
+def _alone(settings: PrepareSection, service: ServiceSection) -> PrepareSection:
+    """Settings by which a service's files are read as a log of their own."""
+    sessions, own = settings.sessions, service.format.sessions
+    if sessions.by == own.by == "key":
+        sessions = own
+    if sessions.by_file:
+        sessions = SessionSection()  # all files together say what those are called
+    return settings.model_copy(update={"format": service.format, "services": (), "sessions": sessions})
+
+
+def service_name(file: str) -> str:
+    """What files of one service have in common in their names: all but dates, numbers and endings.
+
+    >>> [service_name(file) for file in ("logs/app.log.2.gz", "postgresql-2024-07-03_000000.log", "db1.log", "2024.log")]
+    ['app', 'postgresql', 'db', '2024']
+    """
+    name = _ARCHIVE.sub("", Path(file).name)
+    bare = _ENDING.sub("", _NUMBERS.sub("", _ENDING.sub("", name)))
+    return bare.strip("-_.") or _ENDING.sub("", name)
+
+
+def kinds(files: Sequence[str], *, today: date) -> list[Kind]:
+    """Files by service and format, in the order of the first file of each.
+
+    The first file of a service is looked at as a log of its own; a further one is of the same kind
+    where that format fits it. A file without lines is of the kind before it.
+
+    Raises:
+        DataError: a file cannot be read.
+    """
+    made: list[Kind] = []
+    for file in files:
+        if made and not Path(file).stat().st_size:
+            made[-1].files.append(file)
+            continue
+        start = first_lines([file])
+        name = service_name(file)
+        same = [kind for kind in made if kind.service.name == name]
+        kind = next((kind for kind in same if _fits(start.text, kind.service.format, today=today)), None)
+        if kind is None:
+            recognition = recognise(start.text, today=today)
+            unique = name if not same else Path(file).name
+            service = ServiceSection(name=unique, format=recognition.format)
+            kind = Kind(service, [], recognition.notes, start.text, start.lines)
+            made.append(kind)
+        kind.files.append(file)
+    return made
+
+
+def in_words(several: Sequence[Kind]) -> tuple[str, ...]:
+    """What was taken for which file, a sentence each."""
+    return tuple(f"{_files(kind.files)}: {note}" for kind in several for note in kind.notes)
+
+
+def together(several: Sequence[Kind], *, today: date) -> Together:
+    """Sessions for logs of several kinds, judged by their first lines.
+
+    Where each has a key they are by key, each by its own. Else windows: of time where all have times,
+    so that a window holds what all services said in it, else of lines, which end with their file.
+    """
+    proposals = []
+    for kind in several:
+        rows, described = whole_rows(kind.text, kind.service.format)
+        proposals.append(propose(sample_fields(rows, described), described, lines=kind.lines))
+    if all(proposal.sessions.by == "key" for proposal in proposals):
+        sections = [proposal.sessions for proposal in proposals]
+        services = tuple(
+            kind.service.model_copy(update={"format": kind.service.format.model_copy(update={"sessions": sessions})})
+            for kind, sessions in zip(several, sections, strict=True)
+        )
+        reasons = "; ".join(f"{kind.service.name}: {proposal.reason}" for kind, proposal in zip(several, proposals, strict=True))
+        return Together(sections[0], services, f"{reasons}; sessions are called SERVICE/KEY")
+    services = tuple(kind.service for kind in several)
+    if all(service.format.time is not None for service in services):
+        size = _seconds(several, today=today)
+        sessions = SessionSection(by="time", size=size, merged=True)
+        return Together(sessions, services, f"windows of {size} seconds of all files, their records merged by time: not all have a key")
+    without = next(kind for kind in several if kind.service.format.time is None)
+    size = min(window_size(kind.lines) for kind in several)
+    reason = (
+        f"windows of {size} lines, each of one file: no time was found in {_files(without.files)}, "
+        "so that files cannot be merged; parts are drawn at random"
+    )
+    return Together(SessionSection(size=size), services, reason)
+
+
+def assigned(files: Sequence[str], services: Sequence[ServiceSection], *, today: date) -> Mapping[str, ServiceSection]:
+    """Which file is of which service: of its name if the format fits, else the one whose format fits best, else that of its name.
+
+    Raises:
+        DataError: no service has the name of a file or a format that fits it, or it cannot be read.
+    """
+    chosen: dict[str, ServiceSection] = {}
+    for file in files:
+        if not services or (chosen and not Path(file).stat().st_size):
+            continue
+        text = first_lines([file]).text.head(_GLANCE)
+        name = service_name(file)
+        fits = [(fit_of(text, service.format, today=today), service) for service in services]
+        fitting = [(service.name == name, fit.matched, service) for fit, service in fits if fit.share > _FITS]
+        fitting = fitting or [(True, fit.matched, service) for fit, service in fits if service.name == name]
+        if not fitting:
+            known = ", ".join(f"{service.name} ({service.format.name})" for service in services)
+            raise DataError(f"{file} is in the format of none of the services that the data was prepared from: {known}")
+        chosen[file] = max(fitting, key=lambda fit: fit[:2])[2]
+    return chosen
+
+
+def _fits(text: pl.Series, described: FormatSection, *, today: date) -> bool:
+    """Whether a further file is of a format."""
+    return fit_of(text.head(_GLANCE), described, today=today).share > _FITS
+
+
+def _seconds(several: Sequence[Kind], *, today: date) -> int:
+    """A length of windows that hold about a hundred records, some twenty of them in a short log."""
+    rate, begin, end = 0.0, math.inf, -math.inf
+    for kind in several:
+        rows, described = whole_rows(kind.text, kind.service.format)
+        written = read_fields(rows, described).time
+        times = parse_times(rows if written is None else written, described.time_format, today=today).drop_nulls().to_physical() / 1e6
+        if len(times) > 1:
+            first, last = float(times.min()), float(times.max())  # type: ignore[arg-type]
+            begin, end = min(begin, first), max(end, last)
+            rate += len(times) / max(1.0, last - first)
+    most = max(1.0, (end - begin) / _WINDOWS) if rate else _LENGTHS[-1]
+    sizes = [size for size in _LENGTHS if size <= most]
+    return min(sizes, key=lambda size: abs(math.log(max(rate, 1e-9) * size / _RECORDS)))
+
+
+def _files(files: Sequence[str]) -> str:
+    """Files in a sentence."""
+    more = f" and {len(files) - _NAMED:,} more" if len(files) > _NAMED else ""
+    return ", ".join(Path(file).name for file in files[:_NAMED]) + more
