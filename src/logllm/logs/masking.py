@@ -183,7 +183,30 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
     if not keeps:
         return masked
     coded = messages.str.contains(_BEGINS, literal=True)
-    return _around_codes(messages, pattern).zip_with(coded, masked) if coded.any() else masked
+    if not coded.any():
+        return masked
+    filled = _with_codes(messages.filter(coded), masked.filter(coded), pattern=pattern)
+    return masked.scatter(coded.arg_true(), filled)
+
+
+def _with_codes(marked: pl.Series, masked: pl.Series, *, pattern: str) -> pl.Series:
+    """Masked messages with their codes between the marks again, and the marks gone.
+
+    The rules mask what is inside a pair of marks, which is then put back. Where a rule takes a mark, too, as that of paths
+    may, the message is masked with its codes set apart, which is right everywhere and eight times as slow.
+    """
+    pair = f"{_BEGINS}[^{_BEGINS}{_ENDS}]*{_ENDS}"
+    codes_of = marked.str.extract_all(pair)
+    places = masked.str.replace_all(pair, _BEGINS)
+    pieces = places.str.split(_BEGINS)
+    pairs = masked.str.count_matches(pair) == codes_of.list.len()
+    whole = pairs & (pieces.list.len() == codes_of.list.len() + 1) & ~places.str.contains(_ENDS, literal=True)
+    filled = pieces.list.get(0)
+    for place in range(int(codes_of.list.len().max() or 0)):  # type: ignore[arg-type]
+        code, after = codes_of.list.get(place, null_on_oob=True), pieces.list.get(place + 1, null_on_oob=True)
+        filled = filled + (code + after).fill_null("")
+    filled = filled.str.replace_many([_BEGINS, _ENDS], ["", ""])
+    return filled if whole.all() else filled.zip_with(whole, _around_codes(marked, pattern))
 
 
 @cache
