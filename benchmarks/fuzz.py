@@ -172,6 +172,7 @@ class Outcome:
         stream = io.BytesIO(content) if chance is None else ShortReads(content, chance)
         reader = Reader(PrepareSection(format=described), today=TODAY, batch_lines=batch_lines, stdin=stream)  # type: ignore[arg-type]
         frames, self.error, self.read_whole = [], "", True
+        self._described = described
         try:
             frames.extend(reader.read([STDIN]))
         except LogLLMError as exc:
@@ -183,8 +184,9 @@ class Outcome:
     @property
     def unaccounted(self) -> int:
         """Lines that are neither a record's nor counted as anything else."""
+        header = int(self._described.kind == "csv" and not self._described.columns)  # a line that names the columns
         begun = 0 if self.records is None else self.records.select(pl.struct("file", "line").n_unique()).item()
-        return self.counts["lines"] - begun - self.counts["continued"] - self.counts["rejected"]
+        return self.counts["lines"] - min(header, self.counts["lines"]) - begun - self.counts["continued"] - self.counts["rejected"]
 
 
 class Trial:
