@@ -16,7 +16,7 @@ BDT +6 Bangladesh | +8 Brunei, BNT +8, BOT -4, BRST -2, BRT -3, BST +1 British s
 CAT +2, CCT +6:30, CDT -5 North America | -4 Cuba, CEST +2, CET +1, CHADT +13:45, CHAST +12:45, CHST +10, CLST -3, CLT -4, COT -5
 CST -6 North America | +8 China | -5 Cuba, CVT -1, EAT +3, ECT -5 Ecuador | -4 Eastern Caribbean
 EDT -4 North America | +11 Eastern Australia, EEST +3, EET +2, EST -5 North America | +10 Eastern Australia
-FET +3, FJT +12, FKST -3, FKT -4, GALT -6, GET +4, GFT -3, GMT 0, GST +4 Gulf | -2 South Georgia, GYT -4
+FET +3, FJT +12, FKST -3, FKT -4, GALT -6, GFT -3, GMT 0, GST +4 Gulf | -2 South Georgia, GYT -4
 HADT -9, HAST -10, HDT -9, HKT +8, HOVT +7, HST -10, ICT +7, IDT +3, IRDT +4:30, IRKT +8, IRST +3:30
 IST +5:30 India | +2 Israel | +1 Ireland, JST +9, KGT +6, KRAT +7, KST +9, LHDT +11, LHST +10:30, LKT +5:30
 MAGT +11, MART -9:30, MDT -6, MEST +2, MESZ +2, MET +1, MEZ +1, MMT +6:30, MSD +4, MSK +3
@@ -28,7 +28,10 @@ SGT +8, SRT -3, SST -11 Samoa | +8 Singapore, TJT +5, TLT +9, TMT +5, TOT +13, T
 VET -4, VLAT +10, VOLT +3, VOST +6, WAST +2, WAT +1, WEST +1, WET 0, WIB +7, WIT +9, WITA +8, WST +8 Western Australia | +13 Samoa
 YAKT +9, YEKT +5, Z 0, ZULU 0
 """
-"""Abbreviations with their meanings, the one that is taken first, as RFC 5322, PostgreSQL and the tz database read them."""
+"""Abbreviations with their meanings, the one that is taken first, as RFC 5322, PostgreSQL and the tz database read them.
+
+Georgia's GET is left out: nothing has written it for years, and after many a time it is a request's verb.
+"""
 
 _OFFSET = re.compile(r"(?:UTC|GMT)?([+-])(\d\d?)(?::?([0-5]\d))?")
 _HOUR = timedelta(hours=1)
