@@ -244,3 +244,11 @@ def test_a_field_inside_a_list_is_named_by_its_place():
     described = FormatSection(name="own", kind="json", message="errors.1.text")
     line = json.dumps({"errors": [{"text": "first"}, {"text": "second"}]})
     assert read_fields(pl.Series([line]), described).message.to_list() == ["second"]
+
+
+@pytest.mark.parametrize("prefix", ["caddy  | ", "2024-02-29T23:50:00.25Z "])
+def test_json_behind_a_prefix_is_read_or_said(prefix):
+    recognition = recognised([prefix + line for line in rows(caddy)])
+    told = any("JSON behind a prefix" in note and "--no-log-prefix" in note for note in recognition.notes)
+    assert told or "handled request" in texts([prefix + line for line in rows(caddy)])[0][:30]
+    assert not any("JSON behind" in note for note in recognised(rows(caddy)).notes)

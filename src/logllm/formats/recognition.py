@@ -36,6 +36,7 @@ _OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it 
         | "[^"]*" \s* : \s* (?: ["\[{\d-] | true | false | null )
         | "(?:[^"\\]|\\.)*" ,? \s*$                            # a text in a list
     )"""
+_BEHIND = r"""^[^{"]*[^{"\s\[,][^{"]*\{"\w.*\}\s*$"""  # a line that ends in a JSON object
 _ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
 
 
@@ -82,7 +83,7 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
     """
     fits = _fits(text, today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
-    notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format)]
+    notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
     return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
@@ -217,6 +218,16 @@ def _titled(described: FormatSection) -> str:
     fields = [name for name in (described.severity, described.message, *(name for _, name in described.tail)) if name]
     message = "the whole line" if described.message == WHOLE else ", ".join(fields)
     return f"{_STRUCTURED[described.name]}: message in {message}, time in {described.time or 'no field'}"
+
+
+def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:
+    """That lines are JSON behind something else, where that keeps their fields from being read."""
+    unread = best.format.kind in ("plain", "pattern") and len(best.format.model_dump(include={"inside"}, exclude_none=True)) == 0
+    if unread and _mean(text.str.contains(_BEHIND)) > _ENOUGH:
+        yield (
+            "messages are JSON behind a prefix, and their fields are not read: without it they are "
+            "(docker compose logs --no-log-prefix, kubectl logs without --timestamps, or sed 's/^[^{]*//' LOG | logllm ... -)"
+        )
 
 
 def _of_message(described: FormatSection) -> Iterator[str]:
