@@ -36,7 +36,8 @@ def sections(section: type[BaseModel], path: str) -> Iterator[tuple[str, type[Ba
     yield path, section
     for name, field in section.model_fields.items():
         for inner in inside(field.annotation):
-            yield from sections(inner, f"{path}.{name}".removeprefix("."))
+            if inner is not section:  # a format inside a format has the same settings
+                yield from sections(inner, f"{path}.{name}".removeprefix("."))
 
 
 def inside(annotation: Any) -> list[type[BaseModel]]:

@@ -119,7 +119,7 @@ def splunk(place, bad):
         (pino, "request begun -> 200", "request errored -> 500"),
         (nginx, "GET /p/0 HTTP/1.1 -> 200", "GET /p/3 HTTP/1.1 -> 503"),
         (trail, "GetObject", "PutObject AccessDenied"),
-        (wrapped, "LOG:  record: duration: 0 ms", "ERROR:  record: no such relation"),
+        (wrapped, "LOG:  duration: 0 ms", "ERROR:  no such relation"),
         (
             exception,
             "INFO:  order 0 stored",

@@ -84,6 +84,18 @@ class FormatSection(Section):
     none: such lines are rejects."""
     partial: PartialSection | None = None
     """Lines that were cut in pieces; none: every line is whole."""
+    escapes: tuple[tuple[str, str], ...] = ()
+    """Pairs of what stands in the message for a character, and the character: rsyslog writes `#011` for a tab."""
+    instead: tuple[tuple[str, str], ...] = ()
+    """Pairs of a field and another one, which stands in for it where a line lacks it."""
+    inside: "FormatSection | None" = None
+    """Format of the text in the message field, where that holds lines of another program, as a container's or a journal's record around a server's
+    line does. Time and keys are the inner record's, or where it has none the outer one's; inner lines that begin no record go on with the one
+    before them as `continuation` of the inner format says. It is of a kind whose records are lines: no `csv`, no `export`."""
+    streams: tuple[str, ...] = ()
+    """Fields that tell apart what several programs write at the same time, such as `pod`: an inner line goes on with a record of its own stream."""
+    wraps: bool = False
+    """Whether the format is only ever meant around another one (`inside`), as `name | ` before what a container writes is."""
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
@@ -96,6 +108,28 @@ class FormatSection(Section):
     """The grouping this format is used with unless something else is asked for."""
     split: Literal["time", "random"] = "time"
     """The split this format is used with unless something else is asked for."""
+
+    @property
+    def layers(self) -> tuple["FormatSection", ...]:
+        """The format and those inside it, the outermost first."""
+        return (self, *(self.inside.layers if self.inside is not None else ()))
+
+    @property
+    def innermost(self) -> "FormatSection":
+        """The format whose messages are read."""
+        return self.layers[-1]
+
+    @property
+    def time_formats(self) -> tuple[str, ...]:
+        """How times may be written, those of the innermost format first; none: records have no time."""
+        timed = [layer for layer in reversed(self.layers) if layer.time is not None]
+        return tuple(dict.fromkeys(form for layer in timed for form in layer.time_format))
+
+    @model_validator(mode="after")
+    def _lines_inside(self) -> Self:
+        if self.inside is not None and (self.inside.kind in ("csv", "export") or self.inside.partial is not None):
+            raise ValueError(f"what is inside is read line by line: {self.inside.name} is not")
+        return self
 
     @model_validator(mode="after")
     def _pattern_when_needed(self) -> Self:

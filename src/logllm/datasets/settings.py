@@ -17,7 +17,7 @@ from logllm.formats.description import load_format
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import recognise
 from logllm.logs.archives import Bytes
-from logllm.logs.fields import fields_of
+from logllm.logs.fields import may_have
 from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.joining import whole_rows
 from logllm.logs.lines import named_files, passed_over
@@ -63,6 +63,7 @@ def choose(
     described = name if isinstance(name, FormatSection) else load_format(name)
     recipe_data = Recipe.load(recipe).data if recipe is not None else None
     said = _said(overrides["format"])
+    described = _opened(described, said)
     if said.get("message", described.message) != described.message:  # what follows the one goes with no other
         said = {"tail": (), **said}
     described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
@@ -124,7 +125,7 @@ def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = 
     records = None if lines is None else fields["message"].count()
     proposal = propose(fields, described, lines=records)
     notes = (*left_out, *recognition.notes)
-    if described.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
+    if described.innermost.name.startswith(POSTGRES) and proposal.sessions.key_field is None:
         # What is said in some connection's messages groups no connections.
         proposal, notes = _NO_PROCESS, (*notes, _PREFIX)
     sessions = f"{proposal.reason}; another grouping: --key, --key-field, --session-by or --window"
@@ -172,7 +173,7 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     sessions, theirs = settings.sessions, described.sessions
     if sessions.by == theirs.by == "key":
         sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
-    elif described.kind in ("pattern", "plain") and sessions.key_field not in (None, *fields_of(described)):
+    elif sessions.key_field is not None and not any(may_have(layer, sessions.key_field) for layer in described.layers):
         limits = {"max_messages": sessions.max_messages, "long": sessions.long}
         sessions = theirs.model_copy(update=limits)
     return settings.model_copy(update={"format": described, "sessions": sessions, "services": ()})
@@ -207,6 +208,14 @@ def _for_services(
             f"windows of time need times, and no time was found in the files of {without}: windows of lines, such as --window 100"
         )
     return services, sessions if sessions.by_key else sessions.model_copy(update={"merged": timed})
+
+
+def _opened(described: FormatSection, said: Options) -> FormatSection:
+    """A format of which the user names the message, in which then nothing is sought, or the time, which then is none of what is inside."""
+    if described.inside is None or not {"message", "time", "time_format"} & said.keys():
+        return described
+    inside = None if "message" in said else described.inside.model_copy(update={"time": None})
+    return described.model_copy(update={"inside": inside})
 
 
 def session_options(

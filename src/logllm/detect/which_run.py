@@ -64,7 +64,7 @@ def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
         asked = _Asked(load_format(format), None, f"read as {format}", logs)
     else:
         asked = _seen(logs, only_postgres=named or not own)
-    if (named or not own) and isinstance(asked.format, FormatSection) and not asked.format.name.startswith(POSTGRES):
+    if (named or not own) and isinstance(asked.format, FormatSection) and not asked.format.innermost.name.startswith(POSTGRES):
         raise DataError(_not_postgres(logs, asked))
     judge = "the run" if own and not named else "the model that comes with logllm"
     return Task(run, asked.logs, asked.format, asked.stdin, f"{asked.said}\njudged by {judge}")
@@ -91,7 +91,7 @@ def _seen(logs: list[str], *, only_postgres: bool) -> _Asked:
     if not only_postgres:
         return _Asked(log.services, None, "\n".join(log.notes), logs)
     of_file = assigned(named_files(logs), log.services, today=today)
-    readable = [file for file, service in of_file.items() if service.format.name.startswith(POSTGRES)]
+    readable = [file for file, service in of_file.items() if service.format.innermost.name.startswith(POSTGRES)]
     others = [f"{file} ({service.format.name})" for file, service in of_file.items() if file not in readable]
     if not readable:
         return _Asked(log.format, None, "\n".join(log.notes), logs, tuple(others))

@@ -12,6 +12,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.formats.message_choice import chosen_message
+from logllm.formats.postgres_fields import postgres_fields
 from logllm.logs.fields import bare_name, json_fields, json_records
 from logllm.logs.times import parse_times
 
@@ -54,6 +55,8 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
         return
     rows = [row for row in map(json_fields, lines) if row]
     if len(rows) > _HALF * len(lines):  # what npm and the like write before and between is counted as rejected
+        if (postgres := postgres_fields(rows)) is not None:
+            yield postgres
         yield _json_described(lines, rows, today=today)
     rows = [row for row in map(_logfmt_row, lines) if len(row) > 1]
     if len(rows) >= _MOST * len(lines):

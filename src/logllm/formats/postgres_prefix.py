@@ -24,6 +24,7 @@ _SEVERITIES = (
 # Other programs fill such words up to one width: `INFO:     started`.
 _PADDED = r"^[^\t]*?\b(?:DEBUG|INFO|LOG|WARNING|ERROR|FATAL|CRITICAL):   "
 _MOST_PADDED = 0.2
+_JSON = r"\{\s*\""  # what stands in a field of JSON is read from the field, never across it
 _TIMES = (
     (
         r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?(?: (?:[A-Z]{3,5}|[+-]\d\d(?::?\d\d)?))?",
@@ -35,6 +36,7 @@ _TIMES = (
 _CONTINUATION = r"^(?:\s.*)?$"  # RDS indents by blanks; some tools trim what is blank
 _ENOUGH = 0.85
 _FEWEST = 3  # lines
+_MOST_FIRST = 0.6  # of the lines are the first of a record, where syslog numbers them
 _COUNTED = 0.04  # of the lines at least that many are the first, and as many the second, of a counter
 
 
@@ -78,6 +80,8 @@ def postgres_format(text: pl.Series) -> FormatSection | None:
     words = parts.field("word").str.strip_chars(" \u00a0:").drop_nulls()
     if len(prefixes) < _FEWEST or not words.is_in(list(_SEVERITIES)).any():
         return None
+    if float(prefixes.str.contains(_JSON).mean()) > _MOST_PADDED:  # type: ignore[arg-type]
+        return None
     if int(text.str.contains(_PADDED).sum() or 0) > _MOST_PADDED * len(prefixes):
         return None
     time, form = next((time, form) for time, form in _TIMES if _in_most(prefixes, time))
@@ -98,7 +102,8 @@ def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
     line's number (`%l`) or a state that is always 00000 (`%e`).
     """
     if pid.after == r"-\d+\]":
-        return not prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls().eq("1").all()
+        lines = prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls()
+        return float((lines == "1").mean()) < _MOST_FIRST  # type: ignore[arg-type]
     if not pid.bare:
         return True
     numbers = prefixes.str.extract(f"{pid.before}({pid.number}){pid.after}").drop_nulls()

@@ -12,7 +12,8 @@ from logllm.errors import DataError, RecipeError
 from logllm.formats.description import known, load_format
 from logllm.formats.field_roles import structured_formats
 from logllm.formats.further_lines import begin_enough
-from logllm.formats.postgres_prefix import postgres_format
+from logllm.formats.nesting import inner_texts, nested
+from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
 from logllm.logs.fields import WHOLE, read_fields
 from logllm.logs.joining import whole_rows
@@ -23,10 +24,15 @@ AUTO = "auto"
 """The name that stands for whatever format fits."""
 
 _GLANCE = 300  # lines that all formats are tried on
+_GLANCE_INSIDE = 100  # lines that formats inside others are tried on, from each of three places
 _ENOUGH = 0.5  # of the lines must belong to a record
 _AS_GOOD = 0.05  # of the records less make a format no worse, when it explains more of them
 _FEW = 0.01
+_INSIDE = 0.8  # of the lines in messages must be of a format that is inside another one
+_OUTERS = 3  # formats whose messages are looked into
+_DEEPEST = 3  # formats around one another
 _PLAIN = "plain"
+_TIMED = "timed"
 _STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
 _OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it in one line
     ^\s* (?:
@@ -81,7 +87,7 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
         text: Successive lines, some thousand.
         today: Gives times without a year theirs.
     """
-    fits = _fits(text, today=today)
+    fits = _with_nested(text, _fits(text, today=today), today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
     notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
@@ -118,14 +124,74 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
         fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
     ] + built_in  # the first of those that explain as much
     most = max((fit.matched for fit in fits), default=0.0)
-    return sorted(fits, key=lambda fit: (fit.matched < most * (1 - _AS_GOOD), -fit.explained))
+    # A server's own words are a better sign than any general pattern.
+    return sorted(fits, key=lambda fit: (fit.matched < most * (1 - _AS_GOOD), not _of_a_server(fit), -fit.explained))
 
 
-def _to_glance_at(text: pl.Series) -> pl.Series:
+def _of_a_server(fit: Fit) -> bool:
+    """Whether the records are a PostgreSQL server's."""
+    return fit.format.innermost.name.startswith(POSTGRES)
+
+
+def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int = _DEEPEST) -> list[Fit]:
+    """Formats that fit, before them one that fits what is inside their messages, where there is such a one."""
+    best = fits[0] if fits else None
+    server = best is not None and _of_a_server(best)
+    general = best is None or server or best.format.name == _TIMED
+    fitting = [fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)]
+    # What is made to be around others keeps the blanks before a message, which `timed` does not.
+    outers = [described for described in fitting if described.name != _TIMED]
+    outers += _wrappers() if general else ()
+    outers += [described for described in fitting if described.name == _TIMED]
+    glance = _to_glance_at(text, lines=_GLANCE_INSIDE)
+    nests = [_nest(glance, outer, today=today, deeper=deeper) for outer in outers]
+    nest = max((nest for nest in nests if nest is not None), key=_fitness, default=None)
+    if nest is None or (server and not _better(nest, fits[0])):
+        return fits
+    return [fit_of(text, nest.format, today=today), *fits]
+
+
+def _fitness(nest: Fit) -> tuple[float, float]:
+    """Which of several formats with another inside fits best: the first of those that are as good."""
+    return round(nest.share, 2), round(nest.explained, 2)
+
+
+def _better(nest: Fit, server: Fit) -> bool:
+    """Whether a server's lines are better read inside another format than as they are."""
+    timed_only = nest.format.name.endswith(_TIMED)
+    return nest.share > server.share + (_FEW if timed_only else -_FEW)
+
+
+def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) -> Fit | None:
+    """The best format of what is inside the messages of an outer one, with that around it; none: no known one is."""
+    if not deeper or fit_of(text, outer, today=today).matched <= _ENOUGH:
+        return None
+    inner = inner_texts(text, outer)
+    fits = [fit for fit in _fits(inner.texts, today=today) if _line_by_line(fit.format)]
+    fits = _with_nested(inner.texts, fits, today=today, deeper=deeper - 1)
+    if not fits or fits[0].share < (_ENOUGH if _of_a_server(fits[0]) else _INSIDE):
+        return None
+    return fit_of(text, nested(inner, fits[0].format), today=today)
+
+
+def _line_by_line(described: FormatSection) -> bool:
+    """Whether records of a format may be inside messages: each is of lines, and says which field is the message."""
+    if described.kind in ("json", "logfmt"):
+        return described.message != WHOLE and (described.kind == "json" or described.time is not None)
+    return described.kind == "pattern" and described.partial is None and described.name != _TIMED
+
+
+@cache
+def _wrappers() -> tuple[FormatSection, ...]:
+    """Built-in formats that are only ever around others."""
+    return tuple(described for described in map(load_format, known()) if described.wraps)
+
+
+def _to_glance_at(text: pl.Series, *, lines: int = _GLANCE) -> pl.Series:
     """The first and the last of some lines, and some between them: a trace may be longer than each of these."""
-    if len(text) <= 3 * _GLANCE:
+    if len(text) <= 3 * lines:
         return text
-    return pl.concat([text.head(_GLANCE), text.slice(len(text) // 2, _GLANCE), text.tail(_GLANCE)])
+    return pl.concat([text.head(lines), text.slice(len(text) // 2, lines), text.tail(lines)])
 
 
 def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Series, today: date) -> list[Fit]:
@@ -139,7 +205,7 @@ def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Se
 def _built_in() -> tuple[FormatSection, ...]:
     """Built-in formats that lines can tell."""
     formats = (load_format(name) for name in known() if name != _PLAIN)
-    return tuple(described for described in formats if described.twin is None)
+    return tuple(described for described in formats if described.twin is None and not described.wraps)
 
 
 def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
@@ -151,7 +217,8 @@ def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
 
 def _same_kind(told: Fit, other: Fit) -> bool:
     """Whether a built-in format is of the kind of one that the lines tell, and fits as well: then it is what is meant."""
-    same = told.format.name == other.format.name if told.format.kind == "pattern" else told.format.kind == other.format.kind
+    by_name = told.format.kind == "pattern" or _of_a_server(told)
+    same = told.format.name == other.format.name if by_name else told.format.kind == other.format.kind
     return same and other.matched >= told.matched * (1 - _AS_GOOD)
 
 
@@ -164,6 +231,8 @@ def _more_telling(told: Fit, other: Fit) -> bool:
 
 def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     """How well one format fits some lines."""
+    if described.inside is not None:
+        return _fit_of_nested(text, described, today=today)
     text, read = whole_rows(text, described)
     try:
         fields = read_fields(text, read)
@@ -187,6 +256,14 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         explained=float(beside) / max(1, int(text.str.len_chars().sum())),
         begins_enough=begin_enough(text, good, goes_on=goes_on, times=times),
     )
+
+
+def _fit_of_nested(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
+    """How well a format with another inside fits: its messages by the inner one."""
+    outer = fit_of(text, described.model_copy(update={"inside": None}), today=today)
+    inner = fit_of(inner_texts(text, described).texts, described.inside, today=today)  # type: ignore[arg-type]
+    explained = outer.explained + (1 - outer.explained) * inner.explained
+    return inner._replace(format=described, explained=explained)
 
 
 def _mean(values: pl.Series) -> float:

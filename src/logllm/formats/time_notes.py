@@ -9,7 +9,7 @@ from logllm.config.format import FormatSection
 from logllm.logs.calendar.timeline import newest_first
 from logllm.logs.calendar.years import DAYLESS, YEARLESS
 from logllm.logs.calendar.zones import zone_notes
-from logllm.logs.fields import read_fields
+from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
 from logllm.logs.times import written_times, zone_names
 
@@ -25,15 +25,15 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
         text: successive lines.
         described: their format.
     """
-    if described.time is None:
+    if not described.time_formats:
         remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
         yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
         return
     text, described = whole_rows(text, described)
-    fields = read_fields(text, described)
+    fields = opened(text.alias("text").to_frame(), described).fields
     written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
     written = written.drop_nulls().str.strip_chars()
-    times = written_times(written, described.time_format, zone=described.time_zone)
+    times = written_times(written, described.time_formats, zone=described.time_zone)
     written, times = written.filter(times.is_not_null()), times.drop_nulls()
     if not len(times):
         return
@@ -41,7 +41,7 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
     if newest_first(times):
         yield "the log is written newest first: it is held in memory whole and turned, so that sessions are in order of time"
     if described.time_zone is None:
-        yield from zone_notes(zone_names(written, described.time_format), zone=None)
+        yield from zone_notes(zone_names(written, described.time_formats), zone=None)
         yield from _of_no_zone(written, described)
 
 
@@ -59,7 +59,7 @@ def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
 def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
     """What is assumed of times without a zone."""
     left = written.head(_FEW)
-    for form in described.time_format:
+    for form in described.time_formats:
         of_form = written_times(left, [form], zone=None).is_not_null()
         own = left.filter(of_form)
         if form == "iso":

@@ -59,6 +59,8 @@ def fields_of(described: FormatSection) -> list[str]:
     >>> fields_of(FormatSection(name="own", kind="pattern", pattern="(?<time>.{15}) (?<pid>[0-9]+) (?<message>.*)"))
     ['time', 'pid', 'message']
     """
+    if described.inside is not None:
+        return list(dict.fromkeys(name for layer in described.layers for name in fields_of(layer.model_copy(update={"inside": None}))))
     if described.kind == "plain":
         return []
     if described.kind == "pattern":
@@ -73,6 +75,9 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     Raises:
         RecipeError: it cannot.
     """
+    if described.inside is not None:
+        _check_layers(described, key_field=key_field)
+        return
     for form in described.time_format:
         check_time_format(form, what=f"format {described.name}")
     if described.time_zone is not None:
@@ -90,6 +95,27 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
         read_fields(pl.Series("text", [""]), described, key_field=key_field)
 
 
+def _check_layers(described: FormatSection, *, key_field: str | None) -> None:
+    """Whether a format and those inside it can be read, the key in any of them."""
+    for layer in described.layers:
+        check_format(layer.model_copy(update={"inside": None}))
+        if layer.kind == "pattern":
+            read_named(pl.Series("text", [""]), layer, names=layer.streams)
+    if key_field is not None and not any(may_have(layer, key_field) for layer in described.layers):
+        raise RecipeError(f"format {described.name}: there is no group {key_field!r} (there are {', '.join(fields_of(described))})")
+
+
+def may_have(described: FormatSection, field: str | None) -> bool:
+    """Whether lines of a format, whatever is inside it, may have a field.
+
+    >>> may_have(FormatSection(name="own", pattern="(?<message>.*)"), "pid"), may_have(FormatSection(name="own", kind="json"), "pid")
+    (False, True)
+    """
+    if field is None or described.kind == "plain":
+        return False
+    return described.kind != "pattern" or field in group_names(described.pattern or "")
+
+
 def check_pattern(pattern: str, *, what: str) -> None:
     """Whether a regular expression is one.
 
@@ -105,7 +131,7 @@ def check_pattern(pattern: str, *, what: str) -> None:
 
 
 def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | None = None) -> Fields:
-    """What the fields of a format hold in some lines.
+    """What the fields of a format hold in some lines; of one with another inside, those of the outer one.
 
     >>> described = FormatSection(name="own", kind="json")
     >>> read_fields(pl.Series(['{"message": " up ", "level": 3}', "{"]), described, key_field="level").key.to_list()
@@ -114,17 +140,8 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     Raises:
         RecipeError: the pattern is no regular expression or lacks a group.
     """
-    names = _names(described, key_field)
-    if described.kind == "plain":
-        found = {described.message: text}
-    elif described.kind != "pattern":
-        found = read_columns(text, described, names=names)
-    else:
-        text = text.str.strip_chars()
-        groups = text.str.extract_groups(_up_to_message(_thinned(described, key_field), described.message)).struct
-        found = {name: groups.field(name) for name in groups.fields}
-        if _BEFORE in found:
-            found[described.message] = text.str.strip_prefix(found[_BEFORE])
+    text = text.str.strip_chars() if described.kind == "pattern" else text
+    found = read_named(text, described, names=_names(described, key_field))
     optional = (described.time, described.label, key_field, described.severity)
     time, label, key, severity = (None if name is None else found[name] for name in optional)
     parts = tuple(_tidy(word + ":  " + found[name]) for word, name in described.parts)
@@ -134,6 +151,42 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     message = _tidy(message if severity is None else _graded(message, severity))
     unfit = _empty_or_garbled(message)
     return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
+
+
+def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    """What the fields of some names hold in lines of a format, white space and all; null where a line has none.
+
+    Args:
+        text: lines.
+        described: their format, of any kind.
+        names: the fields; the message is read in any case.
+
+    Raises:
+        RecipeError: the pattern is no regular expression or lacks a group.
+    """
+    names = tuple(dict.fromkeys((described.message, *names)))
+    if described.kind == "plain":
+        found = {described.message: text}
+    elif described.kind != "pattern":
+        found = _with_others(text, described, names=names)
+    else:
+        groups = text.str.extract_groups(_up_to_message(_thinned(described, names), described.message)).struct
+        found = {name: groups.field(name) for name in groups.fields}
+        if _BEFORE in found:
+            found[described.message] = text.str.strip_prefix(found[_BEFORE])
+    for written, meant in described.escapes:
+        found[described.message] = found[described.message].str.replace_all(written, meant, literal=True)
+    return found
+
+
+def _with_others(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Fields of structured lines, with those that stand in for what a line lacks."""
+    found = read_columns(text, described, names=names)
+    for name, other in described.instead:
+        if name in found and found[name].null_count():
+            missing = found[name].is_null()
+            found[name] = read_columns(text, described, names=[other])[other].zip_with(missing, found[name])
+    return found
 
 
 def _names(described: FormatSection, key_field: str | None) -> list[str]:
@@ -156,14 +209,13 @@ def _tidy(texts: pl.Series) -> pl.Series:
 
 
 @cache
-def _thinned(described: FormatSection, key_field: str | None) -> str:
+def _thinned(described: FormatSection, names: tuple[str, ...]) -> str:
     """The pattern, for a whole line, without the names of groups nobody reads: each group costs time."""
     pattern = described.pattern or ""
     what = f"format {described.name}"
     check_pattern(pattern, what=what)
-    names = set(_names(described, key_field))
     groups = set(group_names(pattern))
-    if missing := sorted(names - groups):
+    if missing := sorted(set(names) - groups):
         raise RecipeError(f"{what}: its pattern has no group {missing[0]!r} (it has {', '.join(sorted(groups)) or 'none'})")
     thinned = _GROUP.sub(lambda match: match[0] if match[2] in names else f"{match[1]}(?:", pattern)
     return f"^(?:{thinned})$"

@@ -16,7 +16,8 @@ from logllm.logs.calendar.timeline import Order, in_time
 from logllm.logs.calendar.years import Years
 from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
-from logllm.logs.joining import Continuations, by_file, made_whole
+from logllm.logs.inside.interleaved import Interleaved
+from logllm.logs.joining import Continuations, Joining, by_file, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
 from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
@@ -155,13 +156,21 @@ class Reader:
             stdin=self._stdin if self._first is None else self._first.stdin,
         )
         whole = made_whole(batches, described, counts=self.tally.counts)
-        if (pattern := described.continuation) is None:
+        pattern = described.innermost.continuation
+        if described.inside is None and pattern is None:
             yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
             return
         # What goes on with a record is masked with it, and so only when it has joined it.
         parsed = ahead(self._parser.parse, whole)
-        for lines, records in by_file(lambda: Continuations(pattern, self.tally.counts), parsed):
+        for lines, records in by_file(self._continuations, parsed):
             yield lines, self._masked(records)
+
+    def _continuations(self) -> Joining[Records]:
+        """Joins what goes on with a record."""
+        described, counts = self.settings.format, self.tally.counts
+        if described.inside is not None:
+            return Interleaved(described.innermost.continuation, counts)
+        return Continuations(described.continuation or "", counts)
 
     @property
     def zones(self) -> set[str]:
@@ -171,7 +180,7 @@ class Reader:
     def _round_the_year(self) -> bool:
         """Whether times may lack a year or a day, which then comes from all of them together."""
         described = self.settings.format
-        return described.time is not None and any(map(round_the_year, described.time_format))
+        return any(map(round_the_year, described.time_formats))
 
     def _years(self, lines: Lines) -> Years:
         """The years of a file's times, looked at ahead where they go round.

@@ -10,7 +10,8 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
-from logllm.logs.fields import Fields, check_format, check_pattern, read_fields
+from logllm.logs.fields import Fields, check_format, check_pattern
+from logllm.logs.inside.envelopes import opened
 from logllm.logs.lines import Lines
 from logllm.logs.times import UTC_MICROSECONDS, written_times, zone_names
 
@@ -29,6 +30,10 @@ NO_KEY = ("", "-", "N/A", "n/a", "null", "NULL", "None", "none", "nil", "<nil>",
 """What programs write into a field of which they know nothing: no key of a session."""
 
 _MOST_LABELS = 5000
+
+
+_PLACES = ("line", "row", "stream")
+"""Columns that say where a record was found, as far as there are any (`logllm.logs.inside.envelopes`)."""
 
 
 class Records(NamedTuple):
@@ -62,7 +67,7 @@ class Parser:
         """Abbreviations of zones that times have named so far."""
         self._key_field, self._key_pattern = sessions.key
         check_format(described, key_field=self._key_field)
-        if sessions.by_key and sessions.idle is not None and described.time is None:
+        if sessions.by_key and sessions.idle is not None and not described.time_formats:
             raise RecipeError(
                 f"format {described.name} has no times, so that no session is ever idle: leave out idle, or say where times are"
             )
@@ -75,23 +80,23 @@ class Parser:
         Their times are as `logllm.logs.times.written_times` gives them: years come later, from their order.
         """
         described = self._described(lines)
-        fields = read_fields(lines.frame["text"], described, key_field=self._key_field)
+        rows, fields = opened(lines.frame, described, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
-        frame = pl.select(
-            line=lines.frame["line"],
+        places = rows.select(pl.col(name) for name in _PLACES if name in rows.columns)
+        frame = places.with_columns(
             message=fields.message,
             time=nothing if fields.time is None else fields.time,
             anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
             key=nothing if fields.key is None else fields.key,
         )
         parsed = frame["message"].is_not_null()
-        rejects = lines.frame.with_columns(frame["anomalous"]).filter(~parsed)
+        rejects = rows.with_columns(frame["anomalous"]).filter(~parsed)
         frame = self._with_parts(frame, fields) if fields.parts else frame
         frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
-        formats = () if self._format.time is None else self._format.time_format
+        formats = self._format.time_formats
         time = written_times(frame["time"], formats, zone=self._format.time_zone)
         self.zones.update(zone_names(frame["time"], formats))
-        records = frame.select("line", time, self._keys(frame).alias("keys"), "message", "anomalous")
+        records = frame.select(*places.columns, time, self._keys(frame).alias("keys"), "message", "anomalous")
         if fields.label is not None:
             self._count(fields.label)
         return Records(records, rejects)
@@ -106,9 +111,9 @@ class Parser:
 
     def times(self, lines: Lines) -> pl.DataFrame:
         """Times of the records of some lines, alone."""
-        fields = read_fields(lines.frame["text"], self._described(lines))
+        fields = opened(lines.frame, self._described(lines)).fields
         written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
-        return written_times(written, self._format.time_format, zone=self._format.time_zone).alias("time").to_frame()
+        return written_times(written, self._format.time_formats, zone=self._format.time_zone).alias("time").to_frame()
 
     def _described(self, lines: Lines) -> FormatSection:
         """The format, with the columns that a file names itself."""

@@ -80,7 +80,7 @@ class Tally:
         written = rejects.filter(pl.col("text").str.contains(r"\S"))
         self.counts["empty"] += rejects.height - written.height
         self.counts["rejected_alerts"] += int(rejects["anomalous"].sum() or 0)
-        if self._described.time is not None:
+        if self._described.time_formats:
             self.counts["timeless"] += records["time"].null_count()
         for line, text, _ in written.head(_SHOWN_REJECTS - len(self.first_rejects)).iter_rows():
             if self._redact:

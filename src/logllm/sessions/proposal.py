@@ -9,12 +9,14 @@ from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.sessions import SessionSection
 from logllm.logs.fields import fields_of, json_fields, read_fields
+from logllm.logs.inside.envelopes import opened
 from logllm.logs.masking import mask
 from logllm.logs.records import keys_in
 from logllm.sessions.key_candidates import Candidate, by_field, in_messages
 from logllm.sessions.key_measures import NAMED, Grouping, grouping, unfit
 from logllm.sessions.message_table import MessageTable
 
+_LINES = FormatSection(name="plain", kind="plain")
 _OWN_NAMED = 0.5  # of the lines must name the key that the format itself says
 _ONE = 0.9  # of the lines name one key: then it groups nothing
 _NAMELESS_NEAR = 0.8  # of the lines in sessions that end, where the key has not the name of an id
@@ -100,6 +102,8 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     >>> sample_fields(lines, FormatSection(name="own", kind="json")).rows(named=True)[0]
     {'message': 'up', 'http.request_id': 'a1'}
     """
+    if described.inside is not None:
+        return _sample_of_nested(text, described, inner=described.inside)
     columns = {"message": read_fields(text, described).message}
     taken = {*columns, described.message, described.time, described.label}
     own = described.sessions.key_field
@@ -112,6 +116,16 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
         if name not in taken and (name == own or _may_be_key(name, _key(text.head(_GLANCE), described, name=name))):
             columns[name] = _key(text, described, name=name)
     return pl.DataFrame(columns)
+
+
+def _sample_of_nested(text: pl.Series, described: FormatSection, *, inner: FormatSection) -> pl.DataFrame:
+    """What `sample_fields` gives of the records inside messages, and beside it the fields of the records around them."""
+    alone = described.model_copy(update={"inside": _LINES})
+    outer = sample_fields(text, described.model_copy(update={"inside": None}))
+    rows = opened(text.alias("text").to_frame(), alone).rows
+    own = sample_fields(rows["text"], inner)
+    around = outer[rows["source"]].drop("message").select(pl.exclude(own.columns))
+    return pl.concat([own, around], how="horizontal")
 
 
 def _key(text: pl.Series, described: FormatSection, *, name: str) -> pl.Series:

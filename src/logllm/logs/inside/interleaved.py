@@ -1,0 +1,104 @@
+"""Inner lines of several streams that write at the same time: what goes on with a record joins it, each in its stream."""
+
+import polars as pl
+
+from logllm.logs.joining import bounded
+from logllm.logs.lines import LONGEST_LINE, Counts
+from logllm.logs.records import Records
+
+_FAR = 1000  # lines of other streams that may lie between two lines of a record
+
+
+class Interleaved:
+    """Inner lines that begin no record join the record before them in their stream."""
+
+    def __init__(self, pattern: str | None, counts: Counts) -> None:
+        """Nothing held back.
+
+        Args:
+            pattern: What a line must match to join; none: only such as go on whatever they say.
+            counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`)
+                are counted.
+        """
+        self._pattern = pattern
+        self._counts = counts
+        self._held: pl.DataFrame | None = None
+        self._stream = ""
+
+    def push(self, piece: Records) -> Records:
+        """Records with the messages of their further lines, and the rejects that join none.
+
+        What may go on is held back, and the records after it.
+        """
+        rows = self._rows(piece)
+        if self._held is not None:
+            rows = pl.concat([self._held, rows])
+        if not rows.height:
+            return self._given(piece.records, piece.rejects)
+        rows = self._runs(rows)
+        joins = ~pl.col("begins") & pl.col("goes_on") & pl.col("headed")
+        rejects = rows.filter(~pl.col("begins") & ~joins & pl.col("first"))
+        self._counts["continued"] += rows.filter(joins & pl.col("first")).height
+        records = self._joined(rows.filter(pl.col("begins") | joins))
+        # The last record of each stream may go on, unless its stream has been silent for long.
+        latest = pl.col("run") == pl.col("run").max().over("stream")
+        may_go_on = latest & (pl.col("last") + _FAR >= rows["line"][-1])
+        going_on = records.select(pl.arg_where(may_go_on)).to_series()
+        ended = int(going_on[0]) if len(going_on) else records.height
+        held = records[ended:].select(rows.drop("run", "headed").columns)
+        self._held = held if held.height else None
+        return self._given(records[:ended], rejects.rename({"message": "text"}))
+
+    def flush(self) -> Records | None:
+        """The records that are held back."""
+        held, self._held, self._stream = self._held, None, ""
+        return None if held is None else self._given(held, held.clear().rename({"message": "text"}))
+
+    def _rows(self, piece: Records) -> pl.DataFrame:
+        """Records and rejects in the order of their lines."""
+        records, rejects = piece
+        matches = pl.col("text").str.contains(self._pattern) if self._pattern else pl.lit(False)
+        begun = records.with_columns(begins=pl.lit(True), goes_on=pl.lit(False), first=pl.lit(True))
+        further = rejects.with_columns(
+            begins=pl.lit(False),
+            goes_on=pl.col("further") | matches,
+            time=pl.lit(None, dtype=records.schema["time"]),
+            keys=pl.lit(None, dtype=records.schema["keys"]),
+            message=pl.col("text"),
+        )
+        columns = ["line", "row", "stream", "begins", "goes_on", "first"]
+        columns += ["time", "keys", "anomalous", "message"]
+        rows = pl.concat([begun.select(columns), further.select(columns)])
+        rows = rows.sort("line", "row", maintain_order=True).with_columns(last=pl.col("line"))
+        # A line that is none of the outer format is of the stream of the one before it.
+        rows = rows.with_columns(pl.col("stream").forward_fill().fill_null(self._stream))
+        self._stream = rows["stream"][-1] if rows.height else self._stream
+        return rows
+
+    def _runs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows with `run`, which with `stream` says what belongs together, and whether a record heads it."""
+        before = pl.col("last").shift(1).over("stream")
+        far = (pl.col("line").cast(pl.Int64) - before.cast(pl.Int64) > _FAR).fill_null(True)
+        rows = rows.with_columns(run=(pl.col("begins") | far).cum_sum().over("stream"))
+        own = ("stream", "run")
+        return rows.with_columns(
+            headed=pl.col("begins").first().over(own),
+            last=pl.col("last").max().over(own),
+        )
+
+    def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """A record a run, with the texts of its rows."""
+        if rows["begins"].all():
+            return rows
+        text = pl.col("message").str.strip_chars()
+        texts = text.filter(text != "").str.join("\n").str.head(LONGEST_LINE + 1)
+        others = pl.exclude("message", "stream", "run").first()
+        return rows.group_by("stream", "run", maintain_order=True).agg(others, texts.alias("message"))
+
+    def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
+        """Records and rejects as they are everywhere else."""
+        short = records.with_columns(bounded(records["message"], self._counts))
+        return Records(
+            short.select("line", "time", "keys", "message", "anomalous"),
+            rejects.select("line", "text", "anomalous"),
+        )
