@@ -28,15 +28,18 @@ _TIMES = re.compile(
 )
 _LATER = re.compile("end|receive|ingest|observed")  # times that come after the one that is meant
 _FORMS = (
-    "iso",
-    "epoch",
-    "epoch_ms",
-    "epoch_us",
-    "epoch_ns",
-    "%d/%b/%Y:%H:%M:%S %z",
-    "%Y/%m/%d %H:%M:%S",
-    "%d/%b/%Y %H:%M:%S",
-    "%b %d %H:%M:%S",
+    *(
+        "iso",
+        "epoch",
+        "epoch_ms",
+        "epoch_us",
+        "epoch_ns",
+        "%d/%b/%Y:%H:%M:%S %z",
+        "%Y/%m/%d %H:%M:%S",
+        "%d/%b/%Y %H:%M:%S",
+        "%b %d %H:%M:%S",
+    ),
+    *("%d.%m.%Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p", "%a, %d %b %Y %H:%M:%S %Z", "%d %b %Y %H:%M:%S.%f"),
 )
 _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 

@@ -15,6 +15,7 @@ from logllm.formats.further_lines import begin_enough
 from logllm.formats.nesting import inner_texts, nested
 from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
+from logllm.formats.time_shapes import timed_format
 from logllm.logs.fields import WHOLE, read_fields
 from logllm.logs.joining import whole_rows
 from logllm.logs.tally import WrongFormat
@@ -123,6 +124,7 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     fits = [
         fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
     ] + built_in  # the first of those that explain as much
+    fits = _without_general(fits, _fitting(_with_times(text), text, glance=glance, today=today))
     most = max((fit.matched for fit in fits), default=0.0)
     # A server's own words are a better sign than any general pattern.
     return sorted(fits, key=lambda fit: (fit.matched < most * (1 - _AS_GOOD), not _of_a_server(fit), -fit.explained))
@@ -185,6 +187,23 @@ def _line_by_line(described: FormatSection) -> bool:
 def _wrappers() -> tuple[FormatSection, ...]:
     """Built-in formats that are only ever around others."""
     return tuple(described for described in map(load_format, known()) if described.wraps)
+
+
+def _with_times(text: pl.Series) -> Iterator[FormatSection]:
+    """The format of lines of which no more is known than how they say their time."""
+    laid_out = bool(text.str.contains(_OF_JSON).mean() > _ENOUGH)  # type: ignore[operator]
+    if not laid_out and (timed := timed_format(text)) is not None:
+        yield timed
+
+
+def _without_general(fits: list[Fit], timed: list[Fit]) -> list[Fit]:
+    """Formats that fit, with one that only times tell where no other tells as many of them."""
+    for general in timed:
+        least = general.matched * (1 - _AS_GOOD)
+        others = [fit for fit in fits if fit.format.name != general.format.name and fit.matched >= least]
+        if not any(fit.format.time is not None or fit.format.kind != "pattern" for fit in others):
+            return [general, *(fit for fit in fits if fit.format.name != general.format.name)]
+    return fits
 
 
 def _to_glance_at(text: pl.Series, *, lines: int = _GLANCE) -> pl.Series:

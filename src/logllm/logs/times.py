@@ -117,6 +117,8 @@ def _parsed(values: pl.Series, form: str, *, zone: str | None) -> pl.Series:
     if form.endswith(":%f"):  # milliseconds as a number of their own: `1:2:35:7` is 35.007 seconds
         values = values.str.replace(r":(\d)$", ":0$1").str.replace(r":(\d\d)$", ":0$1").str.replace(r":(\d{3})$", ".$1")
         form = form.removesuffix(":%f") + ".%f"
+    if ":%f" in form:
+        values, form = values.str.replace(r"(:\d\d:\d\d):(\d+)", "$1.$2"), form.replace(":%f", ".%f")
     if ",%f" in form:
         values, form = values.str.replace(r",(\d+)", ".$1"), form.replace(",%f", ".%f")
     form = form.replace(".%f", "%.f")  # as Python writes it

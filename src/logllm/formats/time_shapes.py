@@ -1,0 +1,296 @@
+"""Lines with a time wherever it stands and however it is written: their format, told from some of them."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.logs.calendar.zones import ZONES
+
+_LOOKED_AT = 80  # lines at the start, in the middle and at the end
+_FAR = 80  # characters of a line before its time
+_PIECES = 12  # words and signs of what stands before a time
+_MOST = 0.95  # of the lines that begin a record have what their format says
+_EVERYWHERE = 0.8  # of the lines hold a time, whatever stands before it
+_FORMS = 6  # ways to write a time in one log
+
+_MONTH = "(?i:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_DAY_NAME = "(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*"
+_CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
+_FRACTION = r"[.,:][0-9]{1,9}"
+_HALF = r" ?[AaPp][Mm]\b"
+_OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
+_NAMED = r"[A-Z]{1,5}\b"
+_NAMES = "|".join(sorted(ZONES, key=len, reverse=True))
+_LEVELS = (
+    "TRACE|DEBUG|DBG|VERBOSE|FINEST|FINER|FINE|CONFIG|INFORMATION|INFO|INF|NOTICE|NOTE|WARNING|WARN|WRN|ERROR|ERR|SEVERE|CRITICAL|CRIT|"
+    "ALERT|EMERGENCY|EMERG|FATAL|FTL|PANIC"
+)
+_LEVEL = rf"(?:(?i:{_LEVELS})|[DIWEFTVC])"
+
+
+class _Date(NamedTuple):
+    """A way to write a day."""
+
+    pattern: str
+    codes: str
+    between: str
+    """What may stand between it and the clock."""
+
+
+_DATES = (
+    _Date(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}", "%Y-%m-%d", r"[ T_\t,]\s*"),
+    _Date(r"[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}", "%Y/%m/%d", r"[ T_\t,-]\s*"),
+    _Date(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,2}", "%Y.%m.%d", r"[ T_\t,-]\s*"),
+    _Date(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}", "%d.%m.%Y", r"[ \t,]\s*"),
+    _Date(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{4}", "%m/%d/%Y", r"[ \t,:-]\s*"),
+    _Date(r"[0-9]{1,2}-[0-9]{1,2}-[0-9]{4}", "%m-%d-%Y", r"[ T\t,]\s*"),
+    _Date(r"[0-9]{1,2}/[0-9]{1,2}/[0-9]{2}", "%m/%d/%y", r"[ \t,-]\s*"),
+    _Date(rf"{_DAY_NAME},? [0-9]{{1,2}} {_MONTH} [0-9]{{4}}", "%a %d %b %Y", r"[ \t,]\s*"),
+    _Date(rf"{_DAY_NAME},? {_MONTH} +[0-9]{{1,2}},? [0-9]{{4}}", "%a %b %d %Y", r"[ \t,]\s*"),
+    _Date(rf"[0-9]{{1,2}}/{_MONTH}/[0-9]{{4}}", "%d/%b/%Y", r"[ \t,:]\s*"),
+    _Date(rf"[0-9]{{1,2}}-{_MONTH}-[0-9]{{4}}", "%d-%b-%Y", r"[ \t,:]\s*"),
+    _Date(rf"[0-9]{{1,2}} {_MONTH} [0-9]{{4}}", "%d %b %Y", r"[ \t,]\s*"),
+    _Date(rf"[0-9]{{1,2}}-{_MONTH}-[0-9]{{2}}", "%d-%b-%y", r"[ \t,:]\s*"),
+    _Date(rf"{_MONTH} +[0-9]{{1,2}},? [0-9]{{4}}", "%b %d %Y", r"[ \t,]\s*"),
+    _Date(rf"{_DAY_NAME} {_MONTH} +[0-9]{{1,2}}", "%a %b %d", r"[ \t]\s*"),
+    _Date(rf"{_DAY_NAME} [0-9]{{1,2}} {_MONTH}", "%a %d %b", r"[ \t]\s*"),
+    _Date(rf"{_MONTH} +[0-9]{{1,2}}", "%b %d", r"[ \t,]\s*"),
+    _Date(rf"[0-9]{{1,2}} {_MONTH}", "%d %b", r"[ \t,]\s*"),
+    _Date(r"[0-9]{8}", "%Y%m%d", r"[ T_\t-]\s*"),
+    _Date(r"[0-9]{6}", "%y%m%d", r"[ \t]\s*"),
+    _Date(r"[0-9]{2}-[0-9]{2}", "%m-%d", r"[ \t]\s*"),
+    _Date(r"[0-9]{2}/[0-9]{2}", "%m/%d", r"[ \t]\s*"),
+    _Date("", "", ""),
+)
+"""Days, those that say more before those that are a part of them."""
+
+_EPOCHS = (
+    (r"1[0-9]{18}", "epoch_ns"),
+    (r"1[0-9]{15}", "epoch_us"),
+    (r"1[0-9]{12}", "epoch_ms"),
+    (r"1[0-9]{9}(?:\.[0-9]{1,9})?", "epoch"),
+)
+_ONLY_SIGNS = r"[\W_]{0,4}"
+
+
+class _Head(NamedTuple):
+    """A time at the start of a record, and what stands before and after it."""
+
+    before: str
+    time: str
+    after: str
+    date: str
+    """The day as written; empty for an epoch, or where there is none."""
+    between: str
+    fraction: str
+    half: str
+    zone: str
+    year: str
+
+
+def timed_format(text: pl.Series) -> FormatSection | None:
+    """The format of lines that say a time, by the way it is written in most that begin a record; nothing where there is none.
+
+    Level, thread and process are told apart where they stand beside it.
+
+    >>> lines = [f"[INFO] [2024-07-03 09:00:0{second}] [worker-1] order stored" for second in range(9)]
+    >>> described = timed_format(pl.Series(lines))
+    >>> described.time_format, described.severity, "(?<thread>" in described.pattern
+    (('iso',), 'level', True)
+    """
+    lines = _sample(text)
+    for heads, time, forms in _shapes(lines):
+        described = _described(heads, time=time, forms=forms, everywhere=len(heads) >= _EVERYWHERE * len(lines))
+        if described is not None:
+            return described
+    return None
+
+
+def _sample(text: pl.Series) -> list[str]:
+    """Lines to look at that hold something."""
+    text = text.filter(text.str.contains(r"\S")).str.strip_chars().str.head(400)
+    if len(text) > 3 * _LOOKED_AT:
+        text = pl.concat([text.head(_LOOKED_AT), text.slice(len(text) // 2, _LOOKED_AT), text.tail(_LOOKED_AT)])
+    return text.to_list()
+
+
+def _shapes(lines: Sequence[str]) -> Iterator[tuple[list[_Head], str, list[str]]]:
+    """Ways in which times are written, the one of most lines first: lines in two parts around it, its pattern, and its formats."""
+    shapes = []
+    for pattern, form in _EPOCHS:
+        search = re.compile(rf"^({_ONLY_SIGNS})({pattern})(?![0-9.])(.*)$")
+        matches = [match for line in lines if (match := search.match(line))]
+        heads = [_Head(match[1], match[2], match[3], "", "", "", "", "", "") for match in matches]
+        shapes.append((heads, pattern, [form]))
+    for date in _DATES:
+        heads = list(_dated(lines, date))
+        if heads:
+            shapes.append((heads, _pattern(heads, date), _forms(heads, date)))
+    return iter(sorted((shape for shape in shapes if shape[0]), key=lambda shape: -len(shape[0])))
+
+
+def _dated(lines: Sequence[str], date: _Date) -> Iterator[_Head]:
+    """Lines that hold a time written with such a day."""
+    before = rf".{{0,{_FAR}}}?(?<![0-9A-Za-z./-])(?<![0-9]:)" if _telling(date) else _ONLY_SIGNS
+    zone = rf" ?(?:{_OFFSET}|(?:{_NAMES})\b)"
+    year = r" [0-9]{4}\b" if date.codes and "y" not in date.codes.lower() else "(?!)"
+    search = re.compile(
+        rf"^(?P<before>{before})(?P<date>{date.pattern})(?P<between>{date.between})(?P<clock>{_CLOCK})(?P<fraction>{_FRACTION})?"
+        rf"(?P<half>{_HALF})?(?P<zone>{zone})?(?P<year>{year})?(?![0-9])(?P<after>.*)$"
+    )
+    for line in lines:
+        if match := search.match(line):
+            named = {name: value or "" for name, value in match.groupdict().items()}
+            named["time"] = line[match.end("before") : match.start("after")]
+            named.pop("clock")
+            yield _Head(**named)
+
+
+def _telling(date: _Date) -> bool:
+    """Whether a day is so long that it is one, whatever stands before it."""
+    return ("y" in date.codes.lower() and date.codes not in ("%Y%m%d", "%y%m%d")) or "%b" in date.codes
+
+
+def _pattern(heads: Sequence[_Head], date: _Date) -> str:
+    """Pattern of the times of some lines: what none of them has is no part of it."""
+    pieces = [date.pattern, date.between, _CLOCK]
+    optional = (
+        ("fraction", _FRACTION),
+        ("half", _HALF),
+        ("zone", rf" ?(?:{_OFFSET}|{_NAMED})"),
+        ("year", " [0-9]{4}"),
+    )
+    for name, pattern in optional:
+        having = sum(bool(getattr(head, name)) for head in heads)
+        if having:
+            pieces.append(f"(?:{pattern})" if having == len(heads) else f"(?:{pattern})?")
+    return "".join(pieces)
+
+
+def _forms(heads: Sequence[_Head], date: _Date) -> list[str]:
+    """Formats of the times of some lines, the commonest first."""
+    codes = date.codes
+    if codes in ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y") and any(int(re.split("[/-]", head.date)[0]) > 12 for head in heads):
+        codes = codes.replace("%m", "%_").replace("%d", "%m").replace("%_", "%d")
+    counted = Counter(_form(head, codes) for head in heads)
+    return [form for form, _ in counted.most_common(_FORMS)]
+
+
+def _form(head: _Head, codes: str) -> str:
+    """The format of one time."""
+    seconds = ":%S" if len(re.findall(":[0-9]{2}", head.time.removeprefix(head.date))) > 1 else ""
+    clock = "%H:%M:%S"
+    plain = codes == "%Y-%m-%d" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T\t][0-9]{2}:[0-9]{2}:[0-9]{2}", head.time)
+    if plain and not head.half and head.fraction[:1] in ("", ".", ","):
+        return "iso"
+    clock = ("%I" if head.half else "%H") + ":%M" + seconds
+    fraction = f"{head.fraction[0]}%f" if head.fraction else ""
+    half = head.half[:-2] + "%p" if head.half else ""
+    zone = (" " if head.zone.startswith(" ") else "") + "%Z" if head.zone else ""
+    between = re.sub(r"\s+", " ", head.between)
+    year = " %Y" if head.year else ""
+    return f"{_as_written(codes, head.date)}{between}{clock}{fraction}{half}{zone}{year}"
+
+
+def _as_written(codes: str, date: str) -> str:
+    """A day's codes with the commas that are written."""
+    pieces = re.sub(r"\s+", " ", date).split(" ")
+    if len(pieces) == 1 or " " not in codes:
+        return codes
+    return " ".join(code + ("," if piece.endswith(",") else "") for code, piece in zip(codes.split(" "), pieces, strict=True))
+
+
+def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], everywhere: bool) -> FormatSection | None:
+    """The format of lines that begin with such times, by what stands before these in most."""
+    skeletons = Counter(_skeleton(head.before) for head in heads)
+    skeleton, most = skeletons.most_common(1)[0]
+    if not everywhere and skeleton.count("\0W") > 1:  # times that a text speaks of
+        return None
+    if most >= _MOST * len(heads) and skeleton.count("\0") <= _PIECES:
+        before, alike = _before(skeleton), [head for head in heads if _skeleton(head.before) == skeleton]
+    elif not everywhere:
+        return None
+    else:
+        ends = {head.before[-1:] for head in heads}
+        before, alike = rf".{{0,{_FAR}}}?" + (re.escape(ends.pop()) if len(ends) == 1 else ""), list(heads)
+    rests = [head.after for head in alike]
+    silent = sum(not rest.strip(" \t])>}\"'=*-") for rest in rests) > (1 - _MOST) * len(rests)
+    if silent and "\0W" in skeleton:  # what stands before the time begins the message, and further lines go on with it
+        pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')})(?<time>{time}).*", False
+    elif silent:
+        pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')}(?<time>{time}).*)", False
+    else:
+        after = _after(rests, level="(?<level>" not in before)
+        pattern = f"{before}(?<time>{time}){after}(?<message>[^ \\t].*)"
+        level = "(?<level>" in pattern
+    return FormatSection(
+        name="timed",
+        title="Lines that say a time, its place and its way of writing told from them",
+        pattern=pattern.replace(r"\d", "[0-9]").replace(r"\ ", " "),
+        time="time",
+        time_format=tuple(forms),
+        severity="level" if level else None,
+        continuation=".*",
+    )
+
+
+def _skeleton(before: str) -> str:
+    r"""What stands before a time, with its words replaced by their kinds.
+
+    >>> _skeleton("main::INFO::").replace("\0", "")
+    'W::L::'
+    """
+    pieces = re.findall(r"[A-Za-z_0-9][\w.$@/-]*|\s+|\x1b\[[0-9;]*m|.", before)
+    return "".join(f"\0{_kind(piece)}" for piece in pieces)
+
+
+def _kind(piece: str) -> str:
+    """A level, a number, a word, blanks or a sign."""
+    if re.fullmatch(_LEVEL, piece):
+        return "L"
+    if piece.isdigit():
+        return "N"
+    if piece.isspace():
+        return " "
+    return "C" if piece.startswith("\x1b") else "W" if piece[0].isalnum() or piece[0] == "_" else piece
+
+
+def _before(skeleton: str) -> str:
+    """Pattern of a skeleton; the first level and the first number are groups."""
+    kinds = {"L": rf"{_LEVEL}", "N": "[0-9]+", "W": r"[\w.$@/-]+", " ": r"[ \t]+", "C": r"\x1b\[[0-9;]*m"}
+    names = {"L": "level", "N": "pid"}
+    pieces = []
+    for kind in skeleton.split("\0")[1:]:
+        name = names.pop(kind, None)
+        pattern = kinds.get(kind) or re.escape(kind)
+        pieces.append(f"(?<{name}>{pattern})" if name else pattern)
+    return "".join(pieces)
+
+
+def _after(rests: Sequence[str], *, level: bool) -> str:
+    """Pattern of what stands between the time and the message in nearly all lines: signs, a process, a level, a thread."""
+    sign = r"[ \t:,;|-]"
+    levels = rf"[\[<(]?(?<level>{_LEVEL})[\])>]?{sign}+"
+    thread = rf"\[(?<thread>[^\]\[]{{1,60}})\]{sign}*"
+    process = rf"[\[#(]*(?<pid>[0-9]+)[\])]?{sign}+"
+    numbered = rf"[\[(]?#(?<pid>[0-9]+)[\])]?{sign}+"
+    orders = (
+        [numbered, levels],
+        [process, levels, thread],
+        [levels, process],
+        [levels, thread],
+        [thread, levels],
+        [process, levels],
+        [levels],
+    )
+    first = rf"[\])>}}'\"]{{0,2}}{sign}*"
+    for order in (*(orders if level else ()), [process, thread], [thread], [numbered], []):
+        pattern = first + "".join(order)
+        search = re.compile(pattern.replace("(?<", "(?P<") + r"[^ \t]")
+        if sum(search.match(rest) is not None for rest in rests) >= _MOST * len(rests):
+            return pattern
+    return r"[ \t]*"
