@@ -59,6 +59,9 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
     yearless = any("%" in form and not _YEAR.search(form) for form in described.time_format)
     if outer.time is not None and yearless:
         described = described.model_copy(update={"time": None})
+    if outer.time is not None:  # a record without a time of its own has the outer one's, not another field's
+        own = tuple(pair for pair in described.instead if pair[0] != described.time)
+        described = described.model_copy(update={"instead": own})
     sessions = described.sessions
     if described.innermost.name.startswith(POSTGRES) and not sessions.by_key:
         process = next((name for name in outer.streams if _PROCESS.fullmatch(bare_name(name))), None)
