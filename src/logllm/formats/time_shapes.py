@@ -275,7 +275,8 @@ def _after(rests: Sequence[str], *, level: bool) -> str:
     """Pattern of what stands between the time and the message in nearly all lines: signs, a process, a level, a thread."""
     sign = r"[ \t:,;|-]"
     levels = rf"[\[<(]?(?<level>{_LEVEL})[\])>]?{sign}+"
-    thread = rf"\[(?<thread>[^\]\[]{{1,60}})\]{sign}*"
+    # A list of names or values in brackets is no thread: it may hold a request's key.
+    thread = rf"\[(?<thread>[^\]\[,=]{{1,60}})\]{sign}*"
     process = rf"[\[#(]*(?<pid>[0-9]+)[\])]?{sign}+"
     numbered = rf"[\[(]?#(?<pid>[0-9]+)[\])]?{sign}+"
     orders = (
