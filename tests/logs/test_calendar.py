@@ -1,6 +1,7 @@
 """Years, days, zones and the order of records: what is told from the lines around a time."""
 
 import io
+from collections.abc import Iterator
 from datetime import date, datetime
 
 import polars as pl
@@ -9,7 +10,8 @@ import pytest
 from logllm.config.format import FormatSection
 from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
-from logllm.errors import RecipeError
+from logllm.errors import DataError, RecipeError
+from logllm.logs.arriving import Arriving
 from logllm.logs.calendar.zones import ZONES, check_zone, zone_notes
 from logllm.logs.reader import Reader
 from logllm.logs.times import parse_times
@@ -179,3 +181,15 @@ def test_zone_names_are_counted():
 def test_any_time_is_read_with_its_year_again():
     days = pl.datetime_range(datetime(2020, 1, 1), datetime(2026, 11, 20), "5d", eager=True)
     assert parse_times(days.dt.strftime("%b %d %H:%M:%S"), [YEARLESS], today=TODAY).dt.replace_time_zone(None).equals(days)
+
+
+def test_what_waited_for_the_order_comes_before_a_fault() -> None:
+    def broken() -> Iterator[bytes]:
+        yield from (f"2024-07-03 09:00:0{second} up\n".encode() for second in range(5))
+        raise ConnectionError("the broker is gone")
+
+    reader = Reader(PrepareSection(format=DATED), today=TODAY, stdin=Arriving(broken()))
+    frames = []
+    with pytest.raises(DataError, match="the broker is gone"):
+        frames.extend(reader.read(["-"]))
+    assert pl.concat(frames)["line"].to_list() == [1, 2, 3, 4, 5]

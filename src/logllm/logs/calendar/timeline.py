@@ -94,13 +94,20 @@ def in_time(
     """
     file: _InTime | None = None
     last: Lines | None = None
-    for lines, (records, rejects) in parsed:
-        if file is None or last is None or lines.index != last.index:
-            if file is not None and last is not None:
-                yield from file.rest(last)
-            file = _InTime(years(lines), zone=zone, counts=counts)
-        yield lines, Records(file.given(file.order.push(records, paused=lines.paused)), rejects)
-        last = lines
+    try:
+        for lines, (records, rejects) in parsed:
+            if file is None or last is None or lines.index != last.index:
+                if file is not None and last is not None:
+                    yield from file.rest(last)
+                file = _InTime(years(lines), zone=zone, counts=counts)
+            in_order = file.order.push(records, paused=lines.paused)
+            yield lines, Records(file.given(in_order), rejects)
+            last = lines
+    except Exception:
+        # What waited for the order to be known comes before the fault that ends the file.
+        if file is not None and last is not None:
+            yield from file.rest(last)
+        raise
     if file is not None and last is not None:
         yield from file.rest(last)
 
