@@ -84,12 +84,18 @@ def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) 
 def by_file(new: Callable[[], Joining[Piece]], pieces: Iterable[tuple[Lines, Piece]]) -> Iterator[tuple[Lines, Piece]]:
     """Pieces joined, each file by itself: no record reaches over a file's end."""
     joining, last = new(), None
-    for lines, piece in pieces:
-        if last is not None and lines.index != last.index:
+    try:
+        for lines, piece in pieces:
+            if last is not None and lines.index != last.index:
+                yield from _rest(joining, last)
+                joining = new()
+            yield lines, joining.push(piece)
+            last = lines
+    except Exception:
+        # What is held back comes before the fault that ends the file.
+        if last is not None:
             yield from _rest(joining, last)
-            joining = new()
-        yield lines, joining.push(piece)
-        last = lines
+        raise
     if last is not None:
         yield from _rest(joining, last)
 
