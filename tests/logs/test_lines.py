@@ -49,10 +49,10 @@ def texts(raw, **options):
         (b"\n\na\n\n", ["", "", "a", ""], 0),
         (b"a\r\nb\rc\r\n\r\n", ["a", "b\rc", ""], 0),
         (b"a\r\r\nb\x0bc\x85\xc2\x85d\n", ["a\r", "b\x0bc\ufffd\x85d"], 1),
-        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "\ufeffb"], 0),
+        (b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n", ["a", "b"], 0),
         (b"caf\xc3\xa9\ncaf\xe9\n\xff\xfe\n", ["café", "caf\ufffd", "\ufffd\ufffd"], 3),
         (b"\xef\xbf\xbd\xff\n", ["\ufffd\ufffd"], 1),
-        (b"a\0b\n\0\0\n", ["a\ufffdb", "\ufffd\ufffd"], 3),
+        (b"a\0b\n\0\0\n\0\0c\0\n", ["a\ufffdb", "", "c"], 6),
     ],
 )
 def test_bytes_become_lines(raw, expected, replaced):
@@ -155,9 +155,43 @@ def test_archives_of_several_files_are_refused(tmp_path):
         read(tmp_path / "x.zip")
 
 
-def test_utf_16_is_refused():
-    with pytest.raises(DataError, match=r"text in UTF-16: cat - \| iconv"):
-        texts("a\n".encode("utf-16"))
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100_000])
+def test_utf_16_is_read_with_its_mark_and_without(encoding, size):
+    """However many bytes come at once; Windows' line ends, and a character of four bytes."""
+
+    class Slow(io.BytesIO):
+        def read(self, most=-1):
+            return super().read(size if most < 0 else min(size, most))
+
+    written = "started\r\nnot \N{SNOWMAN} nor \N{PILE OF POO}\r\nended"
+    wanted = ["started", "not \N{SNOWMAN} nor \N{PILE OF POO}", "ended"]
+    read = read_lines(["-"], stdin=Slow(written.encode(encoding)))
+    assert [text for lines in read for text in lines.frame["text"]] == wanted
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("\x1b[31mERROR\x1b[0m down", "ERROR down"),
+        ("\x1b[38;5;196mred\x1b[m and \x1b[1;4mbold\x1b[22;24m", "red and bold"),
+        ("\x1b]8;;https://a.example\x1b\\link\x1b]8;;\x1b\\ here", "link here"),
+        ("\x1b]0;title\x07up", "up"),
+        ("\x1b[2K\x1b[1Gdone", "done"),
+        ("#033[32mok#033[0m", "ok"),
+        ("array[31m] stays", "array[31m] stays"),
+    ],
+    ids=["level", "palette", "link", "title", "cursor", "rsyslog", "none"],
+)
+def test_codes_for_a_terminal_are_taken_out_and_counted(line, text):
+    (lines,) = read_lines(["-"], stdin=io.BytesIO(f"plain\n{line}\n".encode()))
+    assert (lines.frame["text"].to_list(), lines.coloured) == (["plain", text], int(line != text))
+
+
+def test_latin_1_keeps_codes():
+    """The paper's data sets are read as they were."""
+    (lines,) = read_lines(["-"], stdin=io.BytesIO(b"\x1b[31ma\n"), encoding="latin-1")
+    assert (lines.frame["text"].to_list(), lines.coloured) == (["\x1b[31ma"], 0)
 
 
 def test_a_failing_disk_is_an_error():

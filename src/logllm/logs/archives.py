@@ -1,6 +1,7 @@
-"""Byte streams: looked at before they are read, archives as plain ones by their first bytes, and the logs of a folder by theirs."""
+"""Byte streams: looked at before they are read, archives and UTF-16 as plain ones by their bytes, and the logs of a folder by theirs."""
 
 import bz2
+import codecs
 import lzma
 import re
 import time
@@ -195,6 +196,96 @@ def unpack(stream: Counted) -> tuple[Bytes, str | None]:
         if stream.starts_with(magic):
             return _Archive(stream, member), tool
     return stream, None
+
+
+_UTF_16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+_TOLD_BY = 4096  # bytes
+_HALF = 0.7  # of the first or of the second bytes of characters are NUL in what people of the West write
+_HARDLY = 0.1
+_LEAST = 4  # characters, or a NUL that strayed would make it UTF-16
+
+
+class Transcoded:
+    """A stream of text, which in UTF-16 becomes another encoding and is else as it is."""
+
+    def __init__(self, stream: Bytes, encoding: str) -> None:
+        """Nothing read yet.
+
+        Args:
+            stream: the text's bytes.
+            encoding: what UTF-16 becomes.
+        """
+        self.arriving = arrives(stream)
+        """Whether a short read means a pause (`arrives`)."""
+        self._stream = stream
+        self._encoding = encoding
+        self._begun = False
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._ready = b""
+
+    def read(self, size: int = _TOLD_BY, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+        if not self._begun:
+            self._begin(size)
+        if self._decoder is None:
+            block, self._ready = self._ready or self._stream.read(size), b""
+            return block
+        ended = False
+        while not self._ready and not ended:
+            piece = self._stream.read(size)
+            ended = not piece
+            self._ready = self._encoded(piece)
+        block, self._ready = self._ready[:size], self._ready[size:]
+        return block
+
+    def _begin(self, size: int) -> None:
+        """See from the first bytes what the text is in."""
+        start = self._stream.read(size)
+        # Of a pipe the second byte may come later, and is not waited for behind a line's end.
+        while start and len(start) < min(_TOLD_BY, size) and start != b"\n":
+            if len(start) > 1 and arrives(self._stream) and not self._stream.comes(0):
+                break
+            try:
+                piece = self._stream.read(size - len(start))
+            except FAULTS:  # raised again when what came before it has been read
+                break
+            start += piece
+            if not piece:
+                break
+        self._begun = True
+        name = utf_16(start)
+        if name is not None:
+            self._decoder = codecs.getincrementaldecoder(name)("replace")
+        self._ready = self._encoded(start)
+
+    def _encoded(self, piece: bytes) -> bytes:
+        """Some more bytes in the other encoding; none: all have come."""
+        if self._decoder is None:
+            return piece
+        return self._decoder.decode(piece, final=not piece).encode(self._encoding, errors="replace")
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""
+        if self._ready or not arrives(self._stream):
+            return True
+        return self._stream.comes(wait)
+
+
+def utf_16(start: bytes) -> str | None:
+    """The kind of UTF-16 that a text is in, told by its mark or by which of its bytes are NUL; none: it is in another encoding.
+
+    >>> utf_16("\ufeffup".encode("utf-16-le")), utf_16("service up".encode("utf-16-be")), utf_16(b"up")
+    ('utf-16-le', 'utf-16-be', None)
+    """
+    for mark, name in _UTF_16.items():
+        if start.startswith(mark):
+            return name
+    start = start[: min(_TOLD_BY, len(start) // 2 * 2)]
+    first, second = start[::2], start[1::2]
+    for name, full, empty in (("utf-16-le", first, second), ("utf-16-be", second, first)):
+        if len(empty) >= _LEAST and empty.count(0) >= _HALF * len(empty) and full.count(0) <= _HARDLY * len(full):
+            return name
+    return None
 
 
 class Walked(NamedTuple):

@@ -12,6 +12,7 @@ from logllm.config.format import FormatSection
 from logllm.errors import RecipeError
 from logllm.logs.calendar.zones import check_zone
 from logllm.logs.csv_rows import cell_pattern
+from logllm.logs.lines import without_codes
 from logllm.logs.times import check_time_format
 
 WHOLE = "$"
@@ -182,6 +183,9 @@ def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str
 def _with_others(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
     """Fields of structured lines, with those that stand in for what a line lacks."""
     found = read_columns(text, described, names=names)
+    message = found[described.message]
+    if message.str.contains("\x1b", literal=True).any():  # JSON writes it as \u001b, so that the line held none
+        found[described.message] = without_codes(message)
     for name, other in described.instead:
         if name in found and found[name].null_count():
             missing = found[name].is_null()

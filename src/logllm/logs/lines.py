@@ -16,7 +16,7 @@ from typing import Literal
 import polars as pl
 
 from logllm.errors import DataError
-from logllm.logs.archives import FAULTS, Bytes, Counted, arrives, unpack, walked
+from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack, walked
 from logllm.logs.arriving import Arriving
 
 STDIN = "-"
@@ -32,6 +32,16 @@ _BOMS = {"utf-8": b"\xef\xbb\xbf", "latin-1": b""}
 _LOOKED_AT = 10_000  # files of a folder
 _SUFFIXES = re.compile(r"(?:\.[A-Za-z]\w*)(?:[.-][\w-]+)*$")
 _NUMBERED = re.compile(r"[.-]\d")
+_NULS_AROUND = re.compile(rb"^\0+|\0+$", re.MULTILINE)
+_INNER_BOM = re.compile("^\ufeff+", re.MULTILINE)
+_CODES = (b"\x1b", b"#033[")
+"""By which codes for a terminal are told; the second is what rsyslog makes of the first."""
+_TERMINAL = (
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and movements
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\|$)"  # titles and links
+    r"|\x1b[()*+][A-Za-z0-9]|\x1b[=>78cDEHMNOZ]|\x1b[PX^_][^\x1b]*(?:\x1b\\|$)|\x1b"
+    r"|#033\[[0-9;]*[mK]"
+)
 _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
 
@@ -55,6 +65,8 @@ class Lines:
     """Characters of these lines that stand for invalid bytes or for NUL."""
     cut: int
     """Lines longer than `LONGEST_LINE`, of which only the beginning is here."""
+    coloured: int = 0
+    """Lines that held codes for a terminal, such as colours, which are here without them."""
     columns: tuple[str, ...] = ()
     """Names of the file's columns, where its first row names them."""
     paused: bool = False
@@ -164,7 +176,7 @@ def read_lines(
                 seen = True
                 for part in lines.frame.iter_slices(batch_lines):
                     yield replace(lines, frame=part, read=read + stream.given)
-                    lines = replace(lines, replaced=0, cut=0)  # counted with the first slice
+                    lines = replace(lines, replaced=0, cut=0, coloured=0)  # counted with the first slice
             read += stream.given
     if not seen:
         raise DataError(f"{', '.join(names)} holds no lines")
@@ -231,14 +243,18 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
     tool: str | None = None
     try:
         plain, tool = unpack(stream)
+        plain = Transcoded(plain, encoding)
         for block in _whole_lines(plain, _BOMS[encoding]):
             if not last:
                 _check_log(block, name=like.file, tool=tool or "cat")
             text, replaced = _decoded(block, encoding)
             frame, cut = _numbered(text, last)
             last += frame.height
+            coloured = 0
+            if encoding == "utf-8" and any(code in block for code in _CODES):
+                frame, coloured = _uncoloured(frame)
             paused = arrives(plain) and not plain.comes(0)
-            yield replace(like, frame=frame, replaced=replaced, cut=cut, paused=paused)
+            yield replace(like, frame=frame, replaced=replaced, cut=cut, coloured=coloured, paused=paused)
     except FAULTS as exc:
         remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
         what = "is damaged or cut off" if tool else "cannot be read on"
@@ -246,11 +262,9 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
 
 
 def _check_log(start: bytes, *, name: str, tool: str) -> None:
-    """Refuse what is not lines as it is: archives of several files, and UTF-16."""
+    """Refuse what is not lines as it is: archives of several files."""
     if start.startswith(b"PK\x03\x04"):
         raise DataError(f"{name} is a zip archive: unzip -p {name} FILE | logllm ... -")
-    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise DataError(f"{name} is text in UTF-16: {tool} {name} | iconv -f UTF-16 -t UTF-8 | logllm ... -")
     if start[257:262] == b"ustar":
         raise DataError(f"{name} is a tar archive: {tool} {name} | tar -xO FILE | logllm ... -")
 
@@ -301,11 +315,30 @@ def _decoded(block: bytes, encoding: str) -> tuple[str, int]:
     if b"\r" in block:  # one byte is found far faster than two
         block = block.replace(b"\r\n", b"\n")
     nuls = block.count(b"\0") if b"\0" in block else 0
+    if nuls and encoding == "utf-8":  # what is left of a file that was cut off while a program wrote on: nothing before the line
+        block = _NULS_AROUND.sub(b"", block)
     text = block.decode(encoding, errors="replace")
+    if not text.isascii() and "\ufeff" in text and encoding == "utf-8":  # files one after the other, each with its mark
+        text = _INNER_BOM.sub("", text)
     replaced = nuls
     if encoding == "utf-8" and "\ufffd" in text:
         replaced += text.count("\ufffd") - block.count(b"\xef\xbf\xbd")
     return (text.replace("\0", "\ufffd") if nuls else text), replaced
+
+
+def without_codes(text: pl.Series) -> pl.Series:
+    r"""Texts without what tells a terminal of colours, links, titles and where to write.
+
+    >>> without_codes(pl.Series(["\x1b[1;31mERROR\x1b[0m down", "\x1b]8;;http://a\x07link\x1b]8;;\x07"])).to_list()
+    ['ERROR down', 'link']
+    """
+    return text.str.replace_all(_TERMINAL, "")
+
+
+def _uncoloured(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """Lines without codes for a terminal, and how many had some."""
+    text = without_codes(frame["text"])
+    return frame.with_columns(text=text), int((text != frame["text"]).sum())
 
 
 def _numbered(text: str, last: int) -> tuple[pl.DataFrame, int]:

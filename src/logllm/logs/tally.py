@@ -16,6 +16,7 @@ _NAMES = (
     *("lines", "rejected", "empty", "files_without_records", "rejected_alerts"),
     *("replaced_characters", "cut_lines", "timeless", "continued"),
     *("turned", "moved_years", "unknown_zones", "ambiguous_zones"),
+    "lines_with_colours",
 )
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120
@@ -71,6 +72,7 @@ class Tally:
         self.counts["lines"] += lines.frame.height
         self.counts["replaced_characters"] += lines.replaced
         self.counts["cut_lines"] += lines.cut
+        self.counts["lines_with_colours"] += lines.coloured
         # The lines of a row of CSV that did not parse are so many rejects, and continue nothing.
         joined = 0
         if self._described.kind == "csv":
