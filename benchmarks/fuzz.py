@@ -170,8 +170,9 @@ class Outcome:
     def __init__(self, content: bytes, described: FormatSection, *, batch_lines: int, chance: random.Random | None) -> None:
         """Read a log, whole or in pieces of random sizes."""
         stream = io.BytesIO(content) if chance is None else ShortReads(content, chance)
-        reader = Reader(PrepareSection(format=described), today=TODAY, batch_lines=batch_lines, stdin=stream)  # type: ignore[arg-type]
-        frames, self.error, self.read_whole = [], "", True
+        reader = Reader(PrepareSection(format=described), today=TODAY, batch_lines=batch_lines, stdin=stream)
+        frames: list[pl.DataFrame] = []
+        self.error, self.read_whole = "", True
         self._described = described
         try:
             frames.extend(reader.read([STDIN]))
@@ -247,7 +248,7 @@ def _same(one: pl.DataFrame | None, other: pl.DataFrame | None) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Read damaged logs until the time is over, and print the faults."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="this one alone")

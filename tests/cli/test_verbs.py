@@ -151,7 +151,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["prepare", "hdsf", "--out", "y"], "no format 'hdsf'.*nearest: hdfs"),
         (["prepare", "missing.log", "--out", "y"], "did you mean --raw missing.log?"),
         (["prepare", "*.log", "--out", "y"], r"did you mean --raw '\*.log'\?"),
-        (["prepare", "--raw", "empty", "--out", "y"], "empty is a directory and holds no file"),
+        (["prepare", "--raw", "empty", "--out", "y"], "empty is a folder without a log"),
         (["prepare", "logcat", "--raw", "x", "--out", "y"], "nearest: android"),
         (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),
         (["prepare", "bgl", "--raw", "nothere.log", "--out", "y"], "there is no file nothere.log"),

@@ -80,7 +80,8 @@ def grouped(
     if labels is not None and log.labels is not None and by_interval(labels):
         spans = intervals(labels, settings.format, source=log.labels, today=reader.today)
     records = _advised(reader, log.names, progress=progress)
-    if marks is not None:
+    # Labels by line are of one file, and one file is read by one reader.
+    if marks is not None and isinstance(reader, Reader):
         records = marks.given(records, reader)
     batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
