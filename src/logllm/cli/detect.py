@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
 import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
+from logllm.cli.cut import tell_cut
 from logllm.cli.incidents import tell_incidents
 from logllm.counting import plural
 
@@ -90,6 +91,8 @@ def detect(
     _tell(judged, reading, seconds=time.perf_counter() - started)
     if judged.frames and judged.anomalous:
         tell_incidents(judged.frames, reading, logs=asked.logs, redact=redact)
+    if judged.frames:
+        tell_cut(judged.frames, reading)
     if fail and judged.anomalous:
         raise typer.Exit(1)
 

@@ -18,6 +18,7 @@ from logllm.model.fast.rounding import settled
 from logllm.progress import Progress, Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
+from logllm.sessions.ends import Ends
 from logllm.sessions.message_table import Rows
 
 
@@ -29,6 +30,7 @@ class OpenedRun:
         manifest: the run's manifest.
         name: what verdicts call the run: its name and the first digits of what it has learnt.
         recipe: the run's, with the engine that will score.
+        ends: how sessions begin and end; none in a run that has not learnt it.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class OpenedRun:
         self.manifest = manifest
         self.threshold = workplace.threshold
         self.name = model_name(manifest)
+        self.ends = Ends.load(folder)
         self._folder = folder
         self._workplace = workplace
         self._loading = Lock()

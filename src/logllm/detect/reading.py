@@ -6,9 +6,11 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+import numpy as np
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
+from logllm.detect.cut_sessions import CutSessions
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.verdict import Verdict, to_frame, verdicts
@@ -18,7 +20,7 @@ from logllm.logs.lines import CutOff
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
 from logllm.progress import Progress
-from logllm.sessions.message_table import MessageTable
+from logllm.sessions.message_table import MessageTable, Rows
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ class Reading(Iterator[Verdict]):
         self._cached = cached
         self._progress = progress
         self._table = MessageTable()
+        by_key = reader.settings.sessions.by_key
+        self._cuts = CutSessions(run.ends, threshold=run.threshold, by_key=by_key)
         self._frames = self._judged()
         each = (verdicts(frame.drop("messages")) for frame in self.frames())
         self._verdicts = chain.from_iterable(each)
@@ -94,10 +98,14 @@ class Reading(Iterator[Verdict]):
         Args:
             places: in this reading's `messages`, (u,).
         """
-        sessions = places.reshape((-1, 1)).arr.to_list()
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            scores = KnownScores(self._run.score, cache=cache).of(sessions, self._table.messages)
+            scores = KnownScores(self._run.score, cache=cache).of(_alone(places), self._table.messages)
         return pl.Series("score", scores)
+
+    @property
+    def knows_ends(self) -> bool:
+        """Whether it is known how sessions begin and end: the run has learnt it, or they are windows."""
+        return self._run.ends is not None or not self._reader.settings.sessions.by_key
 
     def __next__(self) -> Verdict:
         return next(self._verdicts)
@@ -132,7 +140,7 @@ class Reading(Iterator[Verdict]):
             for batch in self._until_fault(faults):
                 closed = sessionizer.push(self._table.numbered(batch))
                 if closed.height:
-                    yield self._verdict_frame(closed, known, progress=None)
+                    yield self._verdict_frame(closed, known, sessionizer)
             last = sessionizer.flush()
             for name, count in (
                 *sessionizer.counts.items(),
@@ -140,25 +148,33 @@ class Reading(Iterator[Verdict]):
             ):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
-                yield self._verdict_frame(last, known, progress=self._progress)
+                yield self._verdict_frame(last, known, sessionizer)
         if faults:
             raise faults[0]
 
-    def _verdict_frame(
-        self,
-        sessions: pl.DataFrame,
-        known: KnownScores,
-        *,
-        progress: Progress | None,
-    ) -> pl.DataFrame:
-        """Verdicts on some sessions, with their messages."""
-        scores = known.of(sessions["messages"], self._table.messages, progress=progress)
+    def _verdict_frame(self, sessions: pl.DataFrame, known: KnownScores, sessionizer: Sessionizer) -> pl.DataFrame:
+        """Verdicts on sessions that close together, with their messages."""
+        messages, span, over = self.messages, sessionizer.span, sessionizer.over
+        sessions = self._cuts.marked(sessions, messages, span=span, over=over)
+        progress = self._progress if over else None
+        scores = known.of(sessions["messages"], messages, progress=progress)
+
+        # A cut session is anomalous only if what was seen of it is enough by itself.
+        anomalous = scores >= self._run.threshold
+        doubtful = np.flatnonzero(anomalous & sessions["cut"].is_not_null().to_numpy())
+        if len(doubtful):
+            anomalous[doubtful] = self._cuts.enough(
+                sessions[doubtful],
+                messages,
+                span=span,
+                score_lines=lambda rows: known.of(_alone(rows), messages),
+            )
         if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
         frame = to_frame(
             sessions,
             scores,
-            threshold=self._run.threshold,
+            anomalous=anomalous,
             model=self._run.name,
             files=self._reader.files,
         )
@@ -191,3 +207,8 @@ class Reading(Iterator[Verdict]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _alone(places: pl.Series | Rows) -> pl.Series:
+    """Each of some messages as a session that holds nothing else."""
+    return pl.Series(places, dtype=pl.UInt32).reshape((-1, 1)).arr.to_list()

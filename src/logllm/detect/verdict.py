@@ -7,6 +7,8 @@ from typing import Any, ClassVar
 
 import polars as pl
 
+from logllm.metrics import Labels, Scores
+
 SCHEMA = 1
 """Number of the schema: it grows when a field goes or means something else, not when one is added."""
 FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
@@ -29,7 +31,8 @@ class Verdict:
     score: float
     """How anomalous, in [0, 1]."""
     anomalous: bool
-    """Whether the score reaches the run's threshold."""
+    """Whether the score reaches the run's threshold; of a session that is `cut`, whether what was seen
+    of it is enough by itself as well."""
     lines: list[int]
     """Line numbers, from 1 within each file."""
     start: datetime | None
@@ -44,8 +47,8 @@ class Verdict:
     """`early`: closed before its end for want of room or for idleness; `late`: judged again with
     records that came after it had closed; `open`: not closed yet. None: closed in its own time."""
     cut: str | None = None
-    """`start`, `end` or `both`: the session was running already when the input began, or was still
-    running when it ended, so that only a part of it was seen."""
+    """`start`, `end` or `both`: the session may have been running already when the input began, or
+    may go on after it ended, so that only a part of it was seen."""
     evidence: list[dict[str, Any]] | None = None
     """The lines that speak most for an anomalous verdict, most telling first: `line`, `file` where
     there are several inputs, `score`, `text`."""
@@ -85,16 +88,16 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def to_frame(sessions: pl.DataFrame, scores: Any, *, threshold: float, model: str, files: Sequence[str]) -> pl.DataFrame:
-    """A sessions frame and its scores as a verdict frame; `files` are the inputs' names."""
+def to_frame(sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model: str, files: Sequence[str]) -> pl.DataFrame:
+    """A sessions frame, its scores and verdicts as a verdict frame; `files` are the inputs' names."""
     names = pl.Series(files, dtype=pl.String)
     file_of_line = pl.col("files").list.eval(pl.lit(names).gather(pl.element()))
     judged = sessions.rename({"closed": "state"}).with_columns(
         score=pl.Series(scores, dtype=pl.Float64),
+        anomalous=pl.Series(anomalous, dtype=pl.Boolean),
         model=pl.lit(model),
         files=file_of_line if len(files) > 1 else None,
     )
     there = [name for name in OPTIONAL if name in judged.columns]
     extra = [name for name in there if judged[name].null_count() < judged.height]
-    anomalous = pl.col("score") >= threshold
-    return judged.with_columns(anomalous=anomalous).select(*FIELDS, *extra)
+    return judged.select(*FIELDS, *extra)

@@ -16,6 +16,7 @@ from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.progress import Report
 from logllm.runs.card import CARD, MERGED, model_card
 from logllm.runs.manifest import LEARNED, PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.sessions.ends import ENDS
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
@@ -85,6 +86,8 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
         DataError: no room.
     """
     files = read_manifest(run)["files"]
+    if ENDS in files:
+        shutil.copyfile(run / ENDS, place / ENDS)
     if PROJECTOR in files and bundle.merged:
         _merge(run, place, recipe=recipe, progress=progress)
         return MERGED

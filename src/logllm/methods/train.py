@@ -18,6 +18,7 @@ from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.registry import make
+from logllm.methods.session_ends import learnt_ends
 from logllm.metrics import FEW_ANOMALIES, Labels, Threshold, calibration, choose_threshold, measure
 from logllm.progress import Progress, Report
 from logllm.runs.manifest import (
@@ -28,6 +29,7 @@ from logllm.runs.manifest import (
     write_manifest,
     write_recipe,
 )
+from logllm.sessions.ends import Ends
 from logllm.sessions.message_table import Rows, rows_of
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
 from logllm.training.sampler import with_beginnings
@@ -77,6 +79,8 @@ class Fitted:
     """What a manifest says: `threshold`, `metrics`, `reliability`."""
     seconds: float
     """That the fit took."""
+    ends: Ends
+    """How sessions begin and end."""
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and ways to watch it
@@ -254,7 +258,7 @@ def fitted(method: Method, prepared: Prepared, *, part: Part, seed: int, report:
     method.fit(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels, seed=seed)
     seconds = time.perf_counter() - started
     threshold, validation = _judged(method, Part.of(prepared, "validation"), report=report)
-    return Fitted(method, threshold, validation, seconds)
+    return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method))
 
 
 def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
@@ -310,6 +314,7 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         done.method.save(scratch)
+        done.ends.save(scratch)
         written = sorted(scratch.rglob("*"))
         files = {str(path.relative_to(scratch)): sha256(path) for path in written if path.is_file()}
         flush(scratch, *written)

@@ -8,6 +8,7 @@ import polars as pl
 
 from logllm.config.sessions import SessionSection
 from logllm.logs.times import UTC_MICROSECONDS
+from logllm.sessions.cut import Span, cut_at
 from logllm.sessions.keyed import KeySessions
 from logllm.sessions.windows import CountWindows, TimeWindows
 
@@ -22,13 +23,15 @@ SESSIONS: dict[str, pl.DataType | type[pl.DataType]] = {
     "anomalous": pl.Boolean,
     "item_anomalous": pl.List(pl.Boolean),
     "closed": pl.String,
+    "cut": pl.String,
     "first": pl.UInt64,
     "last": pl.UInt64,
 }
 """Columns of sessions.
 
 `part` counts from 1 and is 1 where a session was not divided; `lines`, `files` and `item_anomalous`
-go with `messages`; `closed` is `early` for a key session that could have gone on; `first` and
+go with `messages`; `closed` is `early` for a key session that could have gone on; `cut` is `start`,
+`end` or `both` for a session that the beginning or the end of the input may have cut; `first` and
 `last` are record numbers.
 """
 
@@ -91,13 +94,19 @@ class Sessionizer:
         """Sessions longer than `max_messages` so far."""
         self.messages_cut = 0
         """Messages left out of them so far."""
+        self.span = Span()
+        """The records that have come."""
+        self.over = False
+        """Whether the input has ended: all open sessions have been flushed."""
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame:
         """Sessions (`SESSIONS`) that close with these records."""
+        self.span = self.span.longer(records)
         return self._sessions(self._kind.push(records))
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame:
         """Sessions still open, all of them or those idle since `before`."""
+        self.over = before is None
         return self._sessions(self._kind.flush(before))
 
     def _sessions(self, rows: pl.DataFrame | None) -> pl.DataFrame:
@@ -119,6 +128,9 @@ class Sessionizer:
             lists = pl.col("messages", "lines", "files", "item_anomalous")
             frame = frame.with_columns(lists.list.head(self._most))
         part = pl.col("part") if "part" in frame.columns else pl.lit(1)
+        # Of windows it is known which are short; of keys, that whoever has the first or the last
+        # record of all may have had others before or after it.
+        cut = pl.col("cut") if "cut" in frame.columns else self._touching(part)
         piece = pl.format("{}#{}", "session", part)
         return frame.select(
             session=pl.when(part > 1).then(piece).otherwise("session"),
@@ -131,9 +143,16 @@ class Sessionizer:
             anomalous="any_anomalous",
             item_anomalous=pl.when(pl.col("any_anomalous").is_not_null()).then("item_anomalous"),
             closed=pl.col("closed") if "closed" in frame.columns else pl.lit(None),
+            cut=cut,
             first="first",
             last="last",
         ).cast(SESSIONS)  # type: ignore[arg-type]
+
+    def _touching(self, part: pl.Expr) -> pl.Expr:
+        """The `cut` of key sessions by what is seen of them alone."""
+        start = (pl.col("first") == self.span.first) & (part == 1)
+        end = (pl.col("last") == self.span.last) & self.over
+        return cut_at(start, end)
 
 
 def _aggregated(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
@@ -149,5 +168,5 @@ def _aggregated(rows: pl.DataFrame, keys: list[str]) -> pl.DataFrame:
         pl.col("anomalous").alias("item_anomalous"),
         pl.col("record").first().alias("first"),
         pl.col("record").last().alias("last"),
-        pl.col("^closed$").first(),
+        pl.col("^closed|cut$").first(),
     )

@@ -5,6 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from logllm.config.sessions import SessionSection
+from logllm.sessions.cut import cut_at
 from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
@@ -62,6 +63,8 @@ class CountWindows:
         if before is not None and (not self._rows.height or not _older(self._rows["time"][-1], before)):
             return None
         sessions = self._windows(1) if last > self._covered else None
+        if sessions is not None:
+            sessions = sessions.with_columns(cut=pl.lit("end"))  # it is short
         self._next, self._covered = last + 1, last
         self._rows = self._rows.clear()
         return sessions
@@ -96,6 +99,7 @@ class TimeWindows:
         self._step = (settings.step or settings.size) * _SECOND
         self._rows = pl.DataFrame(schema=NUMBERED | {"clock": pl.Int64, "group": pl.Int64})
         self._clock: int | None = None
+        self._began: int | None = None  # the first time of all
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
         """Windows that end before these records' latest time."""
@@ -106,10 +110,11 @@ class TimeWindows:
         if self._clock is not None:
             clock = clock.clip(lower_bound=self._clock)
         self._clock = int(clock[-1])
+        self._began = int(clock[0]) if self._began is None else self._began
         placed = self._placed(timed.with_columns(clock.alias("clock")))
         self.counts["late"] += timed.height - placed["record"].n_unique()
         self._rows = pl.concat([self._rows, placed])
-        return self._close(pl.col("group") + self._size <= self._clock)
+        return self._close(pl.col("group") + self._size <= self._clock, latest=None)
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open windows; with `before`, those that end by then."""
@@ -120,8 +125,9 @@ class TimeWindows:
             reached = int(pl.Series([before]).dt.epoch("us").item())
         if reached is None:
             return None
+        latest = self._clock if before is None else None
         self._clock = max(reached, self._clock or reached)
-        return self._close(pl.col("group") + self._size <= self._clock)
+        return self._close(pl.col("group") + self._size <= self._clock, latest=latest)
 
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows once for each of their windows that was open; `group` is the window's start."""
@@ -134,15 +140,21 @@ class TimeWindows:
         ]
         return placed[0] if len(placed) == 1 else pl.concat(placed)
 
-    def _close(self, closing: pl.Expr) -> pl.DataFrame:
-        """Sessions of the windows that close, by their start."""
+    def _close(self, closing: pl.Expr, *, latest: int | None) -> pl.DataFrame:
+        """Sessions of the windows that close, by their start.
+
+        Cut are those that begin before the first record, and those that end after the `latest`
+        one, where no more come.
+        """
         rows = self._rows.filter(closing).sort("group", "record")
         self._rows = self._rows.filter(~closing)
         start = pl.col("time").first().over("group").cast(pl.Int64).floordiv(self._step) * self._step
         earlier = (start - pl.col("group")).floordiv(self._step)
         name = pl.format(f"{self._seconds}@{{}}", pl.col("record").first().over("group"))
         rows = rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
-        return rows
+        begins_before = pl.col("group") < self._began
+        ends_after = pl.lit(False) if latest is None else pl.col("group") + self._size > latest
+        return rows.with_columns(cut=cut_at(begins_before, ends_after))
 
 
 def _older(time: datetime | None, before: datetime) -> bool:

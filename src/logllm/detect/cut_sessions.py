@@ -1,0 +1,79 @@
+"""Sessions that the ends of an input cut: which they are, and whether what was seen of one is enough to call it anomalous."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm.metrics import Scores
+from logllm.sessions.cut import Span
+from logllm.sessions.ends import TELLING, Ends
+from logllm.sessions.message_sets import Keys, MessageKeys
+from logllm.sessions.message_table import Rows, occurring, rows_of
+
+_DOUBT = 0.05
+"""How likely it must be that a session is cut for it to be judged as one."""
+_Flags = npt.NDArray[np.bool_]
+ScoreLines = Callable[[Rows], Scores]
+"""Scores of some messages of the table, each as a session of its own."""
+
+
+class CutSessions:
+    """What one reading knows of the sessions that its input cuts.
+
+    Windows say themselves where they are short. A session by key is cut where it is likely, by how
+    long sessions pause in training, that it had begun before the input or goes on after it. A run
+    that has not learnt this (`ends` is none) takes the sessions of the first and the last record.
+    """
+
+    def __init__(self, ends: Ends | None, *, threshold: float, by_key: bool) -> None:
+        """Know what a run knows; scores from `threshold` on are anomalous."""
+        self._ends = ends
+        self._threshold = threshold
+        self._by_key = by_key
+        self._keys = MessageKeys()
+
+    def marked(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, over: bool) -> pl.DataFrame:
+        """Sessions with `cut` as the run knows it.
+
+        Args:
+            sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
+            messages: the message table.
+            span: the records so far.
+            over: whether no more come.
+        """
+        ends = self._ends
+        if ends is None or not self._by_key or not sessions.height or (ends.timed and span.began is None):
+            return sessions
+        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over, least=_DOUBT)
+        return sessions.with_columns(cut)
+
+    def enough(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines) -> _Flags:
+        """Whether what was seen of cut sessions is enough by itself to call them anomalous, one truth value a session.
+
+        It is if a message tells by itself, or if nearly all sessions of training that could be the
+        whole of it were anomalous.
+        """
+        keys = self._keys.of(messages)
+        rows = rows_of(sessions["messages"])
+        telling = self._telling(occurring(rows), keys, score_lines=score_lines)
+        enough = np.array([bool(telling[session].any()) for session in rows], dtype=np.bool_)
+        if self._ends is not None and self._ends.labelled:
+            enough |= self._ends.anomalous(sessions, keys, span=span) >= TELLING
+        return enough
+
+    def _telling(self, rows: Rows, keys: Keys, *, score_lines: ScoreLines) -> _Flags:
+        """Which messages of the table tell by themselves."""
+        telling = np.zeros(len(keys), dtype=np.bool_)
+        scored = rows
+        level = self._threshold
+        if self._ends is not None:
+            if self._ends.labelled:
+                telling[rows] = self._ends.telling(keys[rows])
+                scored = rows[self._ends.new(keys[rows])]
+            # A message must also say more than those of normal sessions say by themselves.
+            level = max(level, np.nextafter(np.nan_to_num(self._ends.line_score, nan=1.0), 2.0))
+        if len(scored) and level <= 1:
+            telling[scored] = score_lines(scored) >= level
+        return telling

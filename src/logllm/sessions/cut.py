@@ -1,0 +1,36 @@
+"""Where an input begins and ends, and which sessions that cuts."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+import polars as pl
+
+
+class Span(NamedTuple):
+    """From where to where records have come."""
+
+    first: int = 0
+    """Number of the first record; 0: none has come."""
+    last: int = 0
+    """Number of the last one."""
+    began: datetime | None = None
+    """The first time of all."""
+    ended: datetime | None = None
+    """The latest time."""
+
+    def longer(self, records: pl.DataFrame) -> "Span":
+        """The span with more records."""
+        if not records.height:
+            return self
+        times = records["time"].drop_nulls()
+        began, ended = self.began, self.ended
+        if len(times):
+            latest: datetime = times.max()  # type: ignore[assignment]
+            began = times[0] if began is None else began
+            ended = latest if ended is None else max(ended, latest)
+        return Span(self.first or records["record"][0], records["record"][-1], began, ended)
+
+
+def cut_at(start: pl.Expr, end: pl.Expr) -> pl.Expr:
+    """What `cut` says of sessions that are cut at their start, at their end, or at both."""
+    return pl.when(start & end).then(pl.lit("both")).when(start).then(pl.lit("start")).when(end).then(pl.lit("end"))

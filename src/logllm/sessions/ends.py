@@ -1,0 +1,328 @@
+"""How sessions begin and end, learnt from whole ones: which sessions the ends of a log cut, and what may be said of those."""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm.config.sessions import SessionSection
+from logllm.errors import ModelError, first_line
+from logllm.sessions.cut import Span, cut_at
+from logllm.sessions.message_sets import Keys, keys_of_messages
+from logllm.sessions.pauses import NEVER, Counts, Pauses, Seen
+from logllm.sessions.wholes import Wholes
+from logllm.storage import write_atomic
+
+ENDS = "ends.safetensors"
+"""File of a run."""
+TELLING = 0.9
+"""From this share of anomalous sessions on, what was seen of a cut session is enough to call it anomalous."""
+_MOST_SESSIONS = 50_000
+_SECOND = 1_000_000
+
+
+class Ends:
+    """What a run knows of the beginnings and ends of sessions.
+
+    Attributes:
+        starts: pauses before each message of a session, by it and all that come after it.
+        stops: pauses after each message, by it and all that came before it.
+        wholes: the messages that sessions hold together.
+        lines: of each message (`keys`) how many normal and anomalous sessions hold it, or, where
+            lines are labelled, how many of its lines are normal and anomalous.
+        timed: whether pauses are seconds; else records.
+        labelled: whether the sessions were labelled; else `normal` counts all of them.
+        line_score: the highest score that a message of normal sessions has as a session of its own;
+            nan where it is not known.
+    """
+
+    def __init__(
+        self,
+        *,
+        starts: Pauses,
+        stops: Pauses,
+        wholes: Wholes,
+        lines: tuple[Keys, Counts],
+        facts: tuple[bool, bool, float],
+    ) -> None:
+        """Join what was learnt; `facts` are `timed`, `labelled` and `line_score`."""
+        self.starts = starts
+        self.stops = stops
+        self.wholes = wholes
+        self.keys, self.lines = lines
+        self.timed, self.labelled, self.line_score = facts
+
+    @classmethod
+    def learn(cls, sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection) -> Self:
+        """Learn from whole sessions.
+
+        Args:
+            sessions: of `logllm.sessions.sessionizer.SESSIONS`, with or without `cut`.
+            messages: the message table.
+            settings: how they were grouped; of windows, which begin and end anywhere, no pauses are learnt.
+        """
+        labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
+        rows, timed = _rows(sessions, keys_of_messages(messages))
+        by_key = settings.by_key
+        ahead = _seen(rows, forward=True) if by_key else _NOTHING
+        behind = _seen(rows, forward=False) if by_key else _NOTHING
+        anomalous = rows.anomalous if by_key else _NOTHING_ANOMALOUS
+
+        # Of a session that was cut for its length the last message is not known.
+        whole = np.ones(len(ahead.pauses), dtype=np.bool_)
+        if by_key and settings.long == "cut":
+            whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
+        return cls(
+            starts=Pauses.learn(behind, anomalous),
+            stops=Pauses.learn(Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole]), anomalous[whole]),
+            wholes=_wholes(rows),
+            lines=_lines(rows),
+            facts=(timed, labelled, float("nan")),
+        )
+
+    def cut(self, sessions: pl.DataFrame, keys: Keys, *, span: Span, over: bool, least: float) -> pl.Series:
+        """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or none).
+
+        Args:
+            sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
+            keys: of the message table's messages.
+            span: the records so far; with times, where pauses are seconds.
+            over: whether no more come.
+            least: how likely it must be.
+        """
+        before, after = self.seen(sessions, keys, span=span)
+        flags = pl.DataFrame(
+            {
+                "start": self.starts.chances(before) >= least,
+                "end": self.stops.chances(after) >= least,
+            }
+        )
+        # The later pieces of a long session have not begun before, the earlier ones go on in sight.
+        name, part = _base_name(), pl.col("part")
+        first = part == 1
+        last = (part == part.max().over(name)) & pl.col("closed").is_null() & over
+        cut = cut_at(pl.col("start") & first, pl.col("end") & last)
+        return sessions.select(part, "session", "closed").with_columns(flags).select(cut=cut)["cut"]
+
+    def seen(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> tuple[Seen, Seen]:
+        """What was seen of sessions at their starts, and at their ends; the arguments are those of `cut`."""
+        held = sessions["messages"].list.unique()
+        lengths = held.list.len().to_numpy().astype(np.int64)
+        begins = lengths.cumsum() - lengths
+        sets = np.add.reduceat(keys[held.explode().to_numpy()], begins) if len(begins) else _NO_KEYS
+        if self.timed:
+            before = (pl.col("start") - span.began).dt.total_microseconds() / _SECOND
+            after = (span.ended - pl.col("end")).dt.total_microseconds() / _SECOND
+        else:
+            before = pl.col("first").cast(pl.Float64) - span.first
+            after = span.last - pl.col("last").cast(pl.Float64)
+        pauses = sessions.select(
+            first=pl.col("messages").list.first(),
+            last=pl.col("messages").list.last(),
+            before=before.clip(0.0).fill_null(0.0),
+            after=after.clip(0.0).fill_null(0.0),
+        )
+        return (
+            Seen(sets, keys[pauses["first"].to_numpy()], pauses["before"].to_numpy()),
+            Seen(sets, keys[pauses["last"].to_numpy()], pauses["after"].to_numpy()),
+        )
+
+    def anomalous(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> npt.NDArray[np.float64]:
+        """Of the sessions of training that could be the whole of each cut session, the share that were anomalous; nan where they are few.
+
+        Where it is cut at one end these are the sessions that were in the same state, and then had
+        nothing more for as long; else all that hold the same messages and others.
+        """
+        before, after = self.seen(sessions, keys, span=span)
+        cut = sessions["cut"].to_numpy()
+        shares = np.where(cut == "start", self.starts.anomalous(before), np.where(cut == "end", self.stops.anomalous(after), np.nan))
+        by_set: dict[int, float] = {}
+        for row in np.flatnonzero(np.isnan(shares)):
+            name = int(before.sets[row])
+            if name not in by_set:
+                by_set[name] = self.wholes.anomalous(keys[sessions["messages"][int(row)].unique().to_numpy()])
+            shares[row] = by_set[name]
+        return shares
+
+    def telling(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which messages only anomalous sessions hold, but for a few."""
+        rows = self._rows(keys)
+        counts = self.lines[rows]
+        share = counts[:, 1] / np.maximum(counts.sum(axis=1), 1)
+        telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= TELLING)
+        return telling
+
+    def new(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Which messages no session held that was learnt from."""
+        return self._rows(keys) < 0
+
+    def save(self, folder: Path) -> None:
+        """Write `ends.safetensors`; it holds no text of the log."""
+        from safetensors.numpy import save
+
+        arrays: dict[str, npt.NDArray[np.generic]] = {
+            "facts": np.array([self.timed, self.labelled, self.line_score], dtype=np.float64),
+            "lines.keys": self.keys,
+            "lines.counts": self.lines,
+            "wholes.wholes": self.wholes.wholes,
+            "wholes.messages": self.wholes.messages,
+            "wholes.counts": self.wholes.counts,
+        }
+        for name, pauses in (("starts", self.starts), ("stops", self.stops)):
+            # Nearly all counts are zero.
+            places = np.nonzero(pauses.counts)
+            arrays |= {
+                f"{name}.states": pauses.states,
+                f"{name}.messages": pauses.messages,
+                f"{name}.places": np.stack(places).astype(np.int32),
+                f"{name}.counts": pauses.counts[places],
+            }
+        write_atomic(folder / ENDS, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+    @classmethod
+    def load(cls, folder: Path) -> Self | None:
+        """What `save` wrote; none where the run has no such file.
+
+        Raises:
+            ModelError: the file is broken.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        path = folder / ENDS
+        if not path.is_file():
+            return None
+        try:
+            arrays = load(path.read_bytes())
+            pauses = {name: _pauses(arrays, name) for name in ("starts", "stops")}
+            timed, labelled, line_score = arrays["facts"].tolist()
+            return cls(
+                **pauses,
+                wholes=Wholes(*(arrays[f"wholes.{name}"] for name in ("wholes", "messages", "counts"))),
+                lines=(arrays["lines.keys"], arrays["lines.counts"]),
+                facts=(bool(timed), bool(labelled), line_score),
+            )
+        except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
+            raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
+
+    def _rows(self, keys: Keys) -> Counts:
+        """Rows of `lines`; -1 for messages that it lacks."""
+        if not len(self.keys):
+            return np.full(len(keys), -1)
+        rows = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
+        return np.where(self.keys[rows] == keys, rows, -1)
+
+
+class _Rows(NamedTuple):
+    """One entry a message of a session, sessions one after the other."""
+
+    keys: Keys
+    pieces: Counts
+    """Which piece of a session it is in, rising from 0."""
+    sessions: Counts
+    """Which session, rising from 0."""
+    places: Counts
+    """Where in the piece it stands, from 0."""
+    clock: npt.NDArray[np.float64]
+    """When it was written."""
+    anomalous: npt.NDArray[np.bool_]
+    """Whether the session is."""
+    marked: npt.NDArray[np.bool_] | None
+    """Whether its line is; none where lines are not labelled."""
+
+
+_NO_KEYS: Keys = np.zeros(0, dtype=np.uint64)
+_NOTHING = Seen(_NO_KEYS, _NO_KEYS, np.zeros(0))
+_NOTHING_ANOMALOUS = np.zeros(0, dtype=np.bool_)
+
+
+def _rows(sessions: pl.DataFrame, keys: Keys) -> tuple[_Rows, bool]:
+    """Messages of at most so many sessions, their pieces together; and whether their clock is one of seconds."""
+    # A key that came back after its session had closed is another session.
+    again = (pl.col("part") == 1).cum_sum().over("name")
+    frame = sessions.with_columns(name=_base_name()).with_columns(unit=pl.struct("name", again.alias("again")).rank("dense"))
+    frame = frame.sort("unit", "part", maintain_order=True)
+    step = -(-frame["unit"].n_unique() // _MOST_SESSIONS) if frame.height else 1
+    frame = frame.filter(pl.col("unit") % step == 0).with_columns(
+        pl.col("unit").rle_id(),
+        anomalous=pl.col("anomalous").max().over("unit").fill_null(False),
+    )
+    marked = frame.height > 0 and not frame["item_anomalous"].null_count()
+    lists = ["messages", "lines", "files", *(["item_anomalous"] if marked else [])]
+    rows = frame.with_row_index("piece").explode(lists)
+    clock, timed = _clock(frame, rows)
+    return _Rows(
+        keys=keys[rows["messages"].to_numpy()],
+        pieces=rows["piece"].to_numpy().astype(np.int64),
+        sessions=rows["unit"].to_numpy().astype(np.int64),
+        places=rows.select(pl.int_range(pl.len()).over("piece")).to_series().to_numpy(),
+        clock=clock,
+        anomalous=rows["anomalous"].to_numpy().astype(np.bool_),
+        marked=rows["item_anomalous"].to_numpy().astype(np.bool_) if marked else None,
+    ), timed
+
+
+def _base_name() -> pl.Expr:
+    """A session's name without the number of its piece."""
+    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
+
+
+def _clock(frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[npt.NDArray[np.float64], bool]:
+    """When each line was written: known where a session begins or ends, between these in proportion to the lines.
+
+    Without times it counts records.
+    """
+    timed = not frame["start"].null_count()
+    begins, ends = ("start", "end") if timed else ("first", "last")
+    unit = 1e6 if timed else 1.0
+    order = rows.select(pl.struct("files", "lines").rank("dense").alias("order"))["order"].to_numpy().astype(np.int64)
+    lengths = frame["messages"].list.len().to_numpy().astype(np.int64)
+    last = lengths.cumsum() - 1
+    edges = np.concatenate([order[last - lengths + 1], order[last]])
+    known = pl.concat([frame[begins].to_physical(), frame[ends].to_physical()]).cast(pl.Float64).to_numpy() / unit
+    by_order = np.argsort(edges, kind="stable")
+    times = np.maximum.accumulate(known[by_order]) if len(known) else known
+    return np.interp(order, edges[by_order], times) if len(known) else np.zeros(0), timed
+
+
+def _seen(rows: _Rows, *, forward: bool) -> Seen:
+    """For each message all that a log which is cut there leaves: before it, or (not `forward`) after it; and the pause beyond."""
+    step = 1 if forward else -1
+    keys, clock = rows.keys[::step], rows.clock[::step]
+    pieces, sessions = rows.pieces[::step], rows.sessions[::step]
+    first = pl.DataFrame({"piece": pieces, "key": keys}).select(pl.struct("piece", "key").is_first_distinct()).to_series()
+    sums = np.where(first.to_numpy(), keys, np.uint64(0)).cumsum(dtype=np.uint64)
+    begins = np.flatnonzero(np.diff(pieces, prepend=-1))
+    before = np.concatenate([np.zeros(1, dtype=np.uint64), sums])[begins]
+    lengths = np.diff(np.append(begins, len(pieces)))
+    pauses = np.full(len(keys), np.inf)
+    same = sessions[1:] == sessions[:-1]
+    pauses[:-1][same] = np.abs(np.diff(clock))[same]
+    sets = sums - np.repeat(before, lengths)
+    return Seen(sets[::step], keys[::step], pauses[::step])
+
+
+def _wholes(rows: _Rows) -> Wholes:
+    """The sets of messages of the sessions."""
+    pairs = pl.DataFrame({"session": rows.sessions, "message": rows.keys}).unique(maintain_order=True)
+    labels = np.zeros(int(rows.sessions[-1]) + 1 if len(rows.sessions) else 0, dtype=np.bool_)
+    labels[rows.sessions] = rows.anomalous
+    return Wholes.learn(pairs["session"].to_numpy(), pairs["message"].to_numpy(), labels)
+
+
+def _lines(rows: _Rows) -> tuple[Keys, Counts]:
+    """Of each message how many lines, or sessions, are normal and anomalous."""
+    frame = pl.DataFrame({"session": rows.sessions, "message": rows.keys, "anomalous": rows.anomalous})
+    frame = frame.unique() if rows.marked is None else frame.with_columns(anomalous=pl.Series(rows.marked))
+    counted = frame.group_by("message").agg(normal=(~pl.col("anomalous")).sum(), anomalous=pl.col("anomalous").sum()).sort("message")
+    return counted["message"].to_numpy(), counted.select("normal", "anomalous").to_numpy().astype(np.int64)
+
+
+def _pauses(arrays: dict[str, npt.NDArray[np.generic]], name: str) -> Pauses:
+    """Pauses as they were saved."""
+    states, messages = arrays[f"{name}.states"], arrays[f"{name}.messages"]
+    counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
+    counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
+    return Pauses(states.astype(np.uint64), messages.astype(np.uint64), counts)
