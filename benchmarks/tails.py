@@ -86,9 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     detector = Detector.load(told.run, cache=True)
     parts = pl.concat([prepared.part(name) for name in told.parts.split(",")])
     whole = parts.select("session", count=pl.col("lines").list.len(), label="anomalous")
-    opened = gzip.open(told.log) if told.log.suffix == ".gz" else told.log.open("rb")
-    with opened as plain:
-        lines = plain.read().splitlines(keepends=True)
+    content = told.log.read_bytes()
+    if told.log.suffix == ".gz":
+        content = gzip.decompress(content)
+    lines = content.splitlines(keepends=True)
     chosen = parts.select(pl.col("lines").explode().unique().sort())["lines"]
     lines = [lines[line - 1] for line in chosen]
 

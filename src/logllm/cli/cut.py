@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from logllm.cli.console import note
-from logllm.counting import agreeing, plural
+from logllm.counting import agreeing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,4 +39,6 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
     doubtful = cut.filter(~pl.col("anomalous") & (pl.col("score") >= reading.threshold)).sort("score", descending=True)
     if doubtful.height:
         such = ", ".join(f"{session} ({score:.3f})" for session, score in doubtful.head(_SHOWN).select("session", "score").iter_rows())
-        note(f"  {plural(doubtful.height, 'more')} would be anomalous if that were all of it: {such}".replace(" mores ", " more "))
+        note(
+            f"  {doubtful.height:,} more would be anomalous if that were all of {'it' if doubtful.height == 1 else 'them'}, such as {such}"
+        )

@@ -89,10 +89,7 @@ def detect(
         reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, redact=redact)
         judged = _written(reading, wanted)
     _tell(judged, reading, seconds=time.perf_counter() - started)
-    if judged.frames and judged.anomalous:
-        tell_incidents(judged.frames, reading, logs=asked.logs, redact=redact)
-    if judged.frames:
-        tell_cut(judged.frames, reading)
+    _sum_up(judged, reading, logs=asked.logs, redact=redact)
     if fail and judged.anomalous:
         raise typer.Exit(1)
 
@@ -102,6 +99,14 @@ def _tell(judged: "_Judged", reading: "Reading", *, seconds: float) -> None:
     tell_counts(reading.counts, reading.rejects)
     sessions = plural(judged.sessions, "session")
     note(f"{sessions}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
+
+
+def _sum_up(judged: "_Judged", reading: "Reading", *, logs: list[str], redact: bool) -> None:
+    """What was wrong, and what the input may have cut, where verdicts were kept for it."""
+    if judged.frames and judged.anomalous:
+        tell_incidents(judged.frames, reading, logs=logs, redact=redact)
+    if judged.frames:
+        tell_cut(judged.frames, reading)
 
 
 def _check_out(out: Path | None, *, force: bool) -> None:

@@ -171,7 +171,7 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
         train = without_overlap(train, validation)
     if not train.height:
         raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
-    return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
+    return {name: part.drop("place", "cut") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
 def _goes_back(train: pl.Series, test: pl.Series) -> bool:

@@ -140,7 +140,7 @@ class Reading(Iterator[Verdict]):
             for batch in self._until_fault(faults):
                 closed = sessionizer.push(self._table.numbered(batch))
                 if closed.height:
-                    yield self._verdict_frame(closed, known, sessionizer)
+                    yield self._verdict_frame(closed, known, after=sessionizer)
             last = sessionizer.flush()
             for name, count in (
                 *sessionizer.counts.items(),
@@ -148,13 +148,19 @@ class Reading(Iterator[Verdict]):
             ):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
-                yield self._verdict_frame(last, known, sessionizer)
+                yield self._verdict_frame(last, known, after=sessionizer)
         if faults:
             raise faults[0]
 
-    def _verdict_frame(self, sessions: pl.DataFrame, known: KnownScores, sessionizer: Sessionizer) -> pl.DataFrame:
-        """Verdicts on sessions that close together, with their messages."""
-        messages, span, over = self.messages, sessionizer.span, sessionizer.over
+    def _verdict_frame(
+        self,
+        sessions: pl.DataFrame,
+        known: KnownScores,
+        *,
+        after: Sessionizer,
+    ) -> pl.DataFrame:
+        """Verdicts on sessions that close together, with their messages; `after` is what closed them."""
+        messages, span, over = self.messages, after.span, after.over
         sessions = self._cuts.marked(sessions, messages, span=span, over=over)
         progress = self._progress if over else None
         scores = known.of(sessions["messages"], messages, progress=progress)

@@ -200,7 +200,7 @@ class Ends:
             timed, labelled, line_score = arrays["facts"].tolist()
             return cls(
                 **pauses,
-                wholes=Wholes(*(arrays[f"wholes.{name}"] for name in ("wholes", "messages", "counts"))),
+                wholes=Wholes(arrays["wholes.wholes"], arrays["wholes.messages"], counts=arrays["wholes.counts"]),
                 lines=(arrays["lines.keys"], arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
             )
@@ -309,7 +309,7 @@ def _wholes(rows: _Rows) -> Wholes:
     pairs = pl.DataFrame({"session": rows.sessions, "message": rows.keys}).unique(maintain_order=True)
     labels = np.zeros(int(rows.sessions[-1]) + 1 if len(rows.sessions) else 0, dtype=np.bool_)
     labels[rows.sessions] = rows.anomalous
-    return Wholes.learn(pairs["session"].to_numpy(), pairs["message"].to_numpy(), labels)
+    return Wholes.learn(pairs["session"].to_numpy(), pairs["message"].to_numpy(), anomalous=labels)
 
 
 def _lines(rows: _Rows) -> tuple[Keys, Counts]:
@@ -325,4 +325,4 @@ def _pauses(arrays: dict[str, npt.NDArray[np.generic]], name: str) -> Pauses:
     states, messages = arrays[f"{name}.states"], arrays[f"{name}.messages"]
     counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
     counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
-    return Pauses(states.astype(np.uint64), messages.astype(np.uint64), counts)
+    return Pauses(states.astype(np.uint64), messages.astype(np.uint64), counts=counts)

@@ -40,7 +40,7 @@ class Pauses:
     session in the next finer one.
     """
 
-    def __init__(self, states: Keys, messages: Keys, counts: Counts) -> None:
+    def __init__(self, states: Keys, messages: Keys, *, counts: Counts) -> None:
         """Counts by state.
 
         Args:
@@ -78,20 +78,20 @@ class Pauses:
         # Of very many states those that occur least go: their messages speak for them.
         most = np.argsort(-counts.sum(axis=(1, 2)), kind="stable")[:_MOST_STATES]
         rows = np.sort(most)
-        return cls(states[rows], seen.messages[first[rows]], counts[rows])
+        return cls(states[rows], seen.messages[first[rows]], counts=counts[rows])
 
     def chances(self, seen: Seen) -> Chances:
         """How likely it is that each session goes on beyond what was seen of it, in [0, 1]."""
         bins = _bins(seen.pauses)
         everywhere = np.zeros(len(bins), dtype=np.int64)
-        of_all = _chance(self._by_all, everywhere, bins, before=np.full(len(bins), 0.5))
+        of_all = _chance(self._by_all, everywhere, bins=bins, before=np.full(len(bins), 0.5))
 
         # A message after which sessions always went on, if never after so long a pause: they still do.
-        whatever = _chance(self._by_all, everywhere, everywhere, before=np.full(len(bins), 0.5))
+        whatever = _chance(self._by_all, everywhere, bins=everywhere, before=np.full(len(bins), 0.5))
         rows = _places(self._known, seen.messages)
-        of_message = _chance(self._by_message, rows, bins, before=np.where(rows >= 0, whatever, of_all))
+        of_message = _chance(self._by_message, rows, bins=bins, before=np.where(rows >= 0, whatever, of_all))
         rows = _places(self.states, state(seen.sets, seen.messages))
-        return _chance(self._by_state, rows, bins, before=of_message)
+        return _chance(self._by_state, rows, bins=bins, before=of_message)
 
     def anomalous(self, seen: Seen) -> Chances:
         """Share of the sessions in the same state, and with nothing more for so long, that were anomalous; nan of fewer than five."""
@@ -121,7 +121,7 @@ def _at_least(counts: Counts) -> Counts:
     return np.concatenate([counts[:, NEVER - 1 :: -1].cumsum(axis=1)[:, ::-1], counts[:, NEVER:]], axis=1)
 
 
-def _chance(counts: Counts, rows: Counts, bins: Counts, *, before: Chances) -> Chances:
+def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
     """The share of sessions that only paused; `before` is what is known more coarsely, and all there is for row -1."""
     if not len(counts):
         return before

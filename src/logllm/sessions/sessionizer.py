@@ -86,6 +86,7 @@ class Sessionizer:
     def __init__(self, settings: SessionSection) -> None:
         """Nothing read yet."""
         self._kind = _KINDS[settings.by](settings)
+        self._by_key = settings.by_key
         self._most = settings.max_messages
         self._split = settings.long == "split"
         self.counts = self._kind.counts
@@ -130,7 +131,7 @@ class Sessionizer:
         part = pl.col("part") if "part" in frame.columns else pl.lit(1)
         # Of windows it is known which are short; of keys, that whoever has the first or the last
         # record of all may have had others before or after it.
-        cut = pl.col("cut") if "cut" in frame.columns else self._touching(part)
+        cut = self._touching(part) if self._by_key else pl.col("cut") if "cut" in frame.columns else pl.lit(None)
         piece = pl.format("{}#{}", "session", part)
         return frame.select(
             session=pl.when(part > 1).then(piece).otherwise("session"),

@@ -15,7 +15,7 @@ _MOST = 2_000
 class Wholes:
     """The sets of messages of whole sessions."""
 
-    def __init__(self, wholes: Counts, messages: Keys, counts: Counts) -> None:
+    def __init__(self, wholes: Counts, messages: Keys, *, counts: Counts) -> None:
         """Sets, as pairs of a number and a message.
 
         Args:
@@ -31,7 +31,7 @@ class Wholes:
         self._holds[columns, wholes] = True
 
     @classmethod
-    def learn(cls, wholes: Counts, messages: Keys, anomalous: npt.NDArray[np.bool_]) -> Self:
+    def learn(cls, wholes: Counts, messages: Keys, *, anomalous: npt.NDArray[np.bool_]) -> Self:
         """Count the sets of some sessions.
 
         Args:
@@ -40,7 +40,7 @@ class Wholes:
             anomalous: whether a session is (sessions,).
         """
         if not len(wholes):
-            return cls(wholes, messages, np.zeros((0, 2), dtype=np.int64))
+            return cls(wholes, messages, counts=np.zeros((0, 2), dtype=np.int64))
         starts = np.flatnonzero(np.diff(wholes, prepend=-1))
         sums = np.add.reduceat(messages, starts)
         _, first, inverse = np.unique(sums, return_index=True, return_inverse=True)
@@ -50,7 +50,7 @@ class Wholes:
         ends = np.append(starts[1:], len(wholes))
         members = [messages[starts[row] : ends[row]] for row in first[most]]
         numbers = np.repeat(np.arange(len(most)), [len(each) for each in members])
-        return cls(numbers, np.concatenate(members), counts[most])
+        return cls(numbers, np.concatenate(members), counts=counts[most])
 
     def anomalous(self, messages: Keys) -> float:
         """Share of the sessions that hold all of some messages that were anomalous; nan of fewer than five."""

@@ -1,0 +1,156 @@
+"""Which sessions the ends of a log cut, and what may be said of those."""
+
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from logllm.config.sessions import SessionSection
+from logllm.errors import ModelError
+from logllm.sessions.cut import Span
+from logllm.sessions.ends import ENDS, Ends
+from logllm.sessions.message_sets import keys_of_messages
+from logllm.sessions.message_table import NUMBERED
+from logllm.sessions.sessionizer import Sessionizer
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+MESSAGES = pl.Series(["open", "work", "close", "lost"])
+KEEPS = {"open": 0, "work": 1, "close": 2, "lost": 3}
+JOB = SessionSection(by="key", key_field="job")
+
+
+def at(seconds: float | None) -> datetime | None:
+    return None if seconds is None else START + timedelta(seconds=seconds)
+
+
+def records(rows: list[tuple[float | None, str, str]]) -> pl.DataFrame:
+    """Records of (seconds, key, message); every session with a `lost` one is anomalous."""
+    failed = {key for _, key, message in rows if message == "lost"}
+    return pl.DataFrame(
+        {
+            "record": range(1, len(rows) + 1),
+            "file": [0] * len(rows),
+            "line": range(1, len(rows) + 1),
+            "time": [at(seconds) for seconds, _, _ in rows],
+            "keys": [[key] for _, key, _ in rows],
+            "message": [KEEPS[message] for *_, message in rows],
+            "anomalous": [key in failed for _, key, _ in rows],
+        },
+        schema=NUMBERED,
+    )
+
+
+def made(sessions: int, *, timed: bool = True) -> list[tuple[float | None, str, str]]:
+    """Sessions that open, work twice and close in three seconds, one every ten; every fifth is lost."""
+    rows = []
+    for number in range(sessions):
+        words = ["open", "work", "work", "lost" if number % 5 == 0 else "close"]
+        rows += [(10.0 * number + second if timed else None, f"job-{number}", word) for second, word in enumerate(words)]
+    return rows
+
+
+def grouped(rows: list[tuple[float | None, str, str]]) -> tuple[pl.DataFrame, Span]:
+    sessionizer = Sessionizer(JOB)
+    frame = pl.concat([sessionizer.push(records(rows)), sessionizer.flush()])
+    return frame, sessionizer.span
+
+
+def learnt(*, timed: bool = True) -> Ends:
+    return Ends.learn(grouped(made(200, timed=timed))[0], MESSAGES, settings=JOB)
+
+
+def cut(ends: Ends, rows: list[tuple[float | None, str, str]], *, over: bool = True) -> dict[str, str | None]:
+    frame, span = grouped(rows)
+    marks = ends.cut(frame, keys_of_messages(MESSAGES), span=span, over=over, least=0.05)
+    return dict(zip(frame["session"], marks, strict=True))
+
+
+@pytest.mark.parametrize("timed", [True, False], ids=["seconds", "records"])
+def test_what_a_tail_cuts_is_known_by_how_sessions_begin_and_end(timed) -> None:
+    rows = made(6, timed=timed)[1:-1]
+    whole = {f"job-{number}": None for number in range(1, 5)}
+    assert cut(learnt(timed=timed), rows) == {"job-0": "start", **whole, "job-5": "end"}
+
+
+def test_a_session_that_both_ends_cut() -> None:
+    assert cut(learnt(), made(1)[1:3]) == {"job-0": "both"}
+
+
+def test_a_session_that_opens_with_the_input_is_whole() -> None:
+    assert cut(learnt(), made(3))["job-0"] is None
+
+
+def test_a_session_that_stopped_long_before_the_end_is_not_cut() -> None:
+    """After `work` sessions go on within a second: this one does not, though it never closed."""
+    rows = [*made(1)[:2], (500.0, "job-9", "open"), (501.0, "job-9", "work"), (502.0, "job-9", "close")]
+    stopped = [(9_000.0 + second, f"stopped-{second}", word) for second in range(9) for word in ("open", "work")]
+    ends = Ends.learn(grouped([*made(200), *stopped])[0], MESSAGES, settings=JOB)
+    assert cut(ends, rows) == {"job-0": None, "job-9": None}
+
+
+def test_nothing_is_cut_at_an_end_that_has_not_come() -> None:
+    assert cut(learnt(), made(3)[:-1], over=False)["job-2"] is None
+
+
+def test_sessions_touch_the_ends_where_nothing_was_learnt() -> None:
+    frame, _ = grouped(made(3))
+    assert dict(frame.select("session", "cut").iter_rows()) == {"job-0": "start", "job-1": None, "job-2": "end"}
+
+
+@pytest.mark.parametrize(
+    ("section", "seconds", "expected"),
+    [
+        (SessionSection(by="count", size=2), [0, 1, 2], [None, "end"]),
+        (SessionSection(by="count", size=2), [0, 1, 2, 3], [None, None]),
+        (SessionSection(by="count", size=4, step=2), [0, 1, 2, 3, 4], [None, "end"]),
+        (SessionSection(by="time", size=10), [3, 12, 25], ["start", None, "end"]),
+        (SessionSection(by="time", size=10), [0, 12, 25], [None, None, "end"]),
+        (SessionSection(by="time", size=10), [3], ["both"]),
+    ],
+    ids=["short", "full", "overlapping", "by-time", "begins-whole", "one"],
+)
+def test_only_the_first_and_the_last_window_are_cut(section, seconds, expected) -> None:
+    windows = Sessionizer(section)
+    frame = pl.concat([windows.push(records([(second, "any", "work") for second in seconds])), windows.flush()])
+    assert frame["cut"].to_list() == expected
+
+
+def test_later_pieces_of_a_long_session_do_not_begin_before_the_input() -> None:
+    rows = [(float(second), "long", "work") for second in range(5)]
+    pieces = Sessionizer(JOB.model_copy(update={"max_messages": 2}))
+    frame = pl.concat([pieces.push(records(rows)), pieces.flush()])
+    marks = learnt().cut(frame, keys_of_messages(MESSAGES), span=pieces.span, over=True, least=0.05)
+    assert dict(zip(frame["session"], marks, strict=True)) == {"long": "start", "long#2": None, "long#3": "end"}
+
+
+def test_messages_that_only_anomalous_sessions_hold_tell() -> None:
+    assert learnt().telling(keys_of_messages(MESSAGES)).tolist() == [False, False, False, True]
+    assert learnt().new(keys_of_messages(pl.Series(["open", "never seen"]))).tolist() == [False, True]
+
+
+def test_a_share_is_of_the_sessions_that_could_be_the_whole() -> None:
+    frame, span = grouped(made(6)[1:-1])
+    marked = frame.with_columns(learnt().cut(frame, keys_of_messages(MESSAGES), span=span, over=True, least=0.05))
+    shares = learnt().anomalous(marked, keys_of_messages(MESSAGES), span=span)
+    assert shares[0] == 1.0  # work, work, lost
+    assert shares[-1] == pytest.approx(0.2)  # open, work, work: every fifth is lost
+
+
+def test_what_was_learnt_is_the_same_when_it_was_saved(tmp_path) -> None:
+    before = learnt()
+    before.line_score = 0.25
+    before.save(tmp_path)
+    after = Ends.load(tmp_path)
+    assert after is not None
+    assert (after.timed, after.labelled, after.line_score) == (True, True, 0.25)
+    assert cut(after, made(6)[1:-1]) == cut(before, made(6)[1:-1])
+    assert np.array_equal(after.stops.counts, before.stops.counts)
+    assert b"open" not in (tmp_path / ENDS).read_bytes()
+
+
+def test_a_run_without_the_file_has_learnt_nothing_and_a_broken_one_says_so(tmp_path) -> None:
+    assert Ends.load(tmp_path) is None
+    (tmp_path / ENDS).write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="train the run again"):
+        Ends.load(tmp_path)
