@@ -129,12 +129,13 @@ def test_messages_that_only_anomalous_sessions_hold_tell() -> None:
     assert learnt().new(keys_of_messages(pl.Series(["open", "never seen"]))).tolist() == [False, True]
 
 
-def test_a_share_is_of_the_sessions_that_could_be_the_whole() -> None:
-    frame, span = grouped(made(6)[1:-1])
+def test_what_was_seen_is_enough_where_all_that_could_be_the_whole_were_anomalous() -> None:
+    rows = made(6)[1:-1]
+    frame, span = grouped(rows)
     marked = frame.with_columns(learnt().cut(frame, keys_of_messages(MESSAGES), span=span, over=True, least=0.05))
-    shares = learnt().anomalous(marked, keys_of_messages(MESSAGES), span=span)
-    assert shares[0] == 1.0  # work, work, lost
-    assert shares[-1] == pytest.approx(0.2)  # open, work, work: every fifth is lost
+    enough = dict(zip(frame["session"], learnt().enough(marked, keys_of_messages(MESSAGES), span=span), strict=True))
+    assert enough["job-0"]  # work, work, lost
+    assert not enough["job-5"]  # open, work, work: every fifth is lost
 
 
 def test_what_was_learnt_is_the_same_when_it_was_saved(tmp_path) -> None:

@@ -64,7 +64,7 @@ class Prepared:
         return cls(folder, manifest=manifest, settings=PrepareSection.read(manifest["settings"], source=str(path)))
 
     def part(self, name: str) -> pl.DataFrame:
-        """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS`), in the order of the log.
+        """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS` without `cut`), in the order of the log.
 
         Raises:
             DataError: there is no such part.

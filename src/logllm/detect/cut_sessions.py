@@ -8,7 +8,7 @@ import polars as pl
 
 from logllm.metrics import Scores
 from logllm.sessions.cut import Span
-from logllm.sessions.ends import TELLING, Ends
+from logllm.sessions.ends import Ends
 from logllm.sessions.message_sets import Keys, MessageKeys
 from logllm.sessions.message_table import Rows, occurring, rows_of
 
@@ -60,7 +60,7 @@ class CutSessions:
         telling = self._telling(occurring(rows), keys, score_lines=score_lines)
         enough = np.array([bool(telling[session].any()) for session in rows], dtype=np.bool_)
         if self._ends is not None and self._ends.labelled:
-            enough |= self._ends.anomalous(sessions, keys, span=span) >= TELLING
+            enough |= self._ends.enough(sessions, keys, span=span)
         return enough
 
     def _telling(self, rows: Rows, keys: Keys, *, score_lines: ScoreLines) -> _Flags:

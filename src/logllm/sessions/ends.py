@@ -17,8 +17,10 @@ from logllm.storage import write_atomic
 
 ENDS = "ends.safetensors"
 """File of a run."""
-TELLING = 0.9
-"""From this share of anomalous sessions on, what was seen of a cut session is enough to call it anomalous."""
+_TELLING = 0.95
+"""From this share of anomalous sessions on, messages are enough to call a session that holds them anomalous."""
+_LIKELY = 0.75
+"""The same share of sessions in the same state, with nothing more for as long: they are as like as can be."""
 _MOST_SESSIONS = 50_000
 _SECOND = 1_000_000
 
@@ -129,29 +131,31 @@ class Ends:
             Seen(sets, keys[pauses["last"].to_numpy()], pauses["after"].to_numpy()),
         )
 
-    def anomalous(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> npt.NDArray[np.float64]:
-        """Of the sessions of training that could be the whole of each cut session, the share that were anomalous; nan where they are few.
+    def enough(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> npt.NDArray[np.bool_]:
+        """Whether nearly all sessions of training that could be the whole of a cut one were anomalous, one truth value a session.
 
         Where it is cut at one end these are the sessions that were in the same state, and then had
         nothing more for as long; else all that hold the same messages and others.
         """
         before, after = self.seen(sessions, keys, span=span)
         cut = sessions["cut"].to_numpy()
-        shares = np.where(cut == "start", self.starts.anomalous(before), np.where(cut == "end", self.stops.anomalous(after), np.nan))
-        by_set: dict[int, float] = {}
-        for row in np.flatnonzero(np.isnan(shares)):
+        of_state = np.where(cut == "start", self.starts.anomalous(before), np.where(cut == "end", self.stops.anomalous(after), np.nan))
+        enough: npt.NDArray[np.bool_] = of_state >= _LIKELY
+        of_set: dict[int, bool] = {}
+        for row in np.flatnonzero(np.isnan(of_state)):
             name = int(before.sets[row])
-            if name not in by_set:
-                by_set[name] = self.wholes.anomalous(keys[sessions["messages"][int(row)].unique().to_numpy()])
-            shares[row] = by_set[name]
-        return shares
+            if name not in of_set:
+                held = sessions["messages"][int(row)].unique().to_numpy()
+                of_set[name] = self.wholes.anomalous(keys[held]) >= _TELLING
+            enough[row] = of_set[name]
+        return enough
 
     def telling(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Which messages only anomalous sessions hold, but for a few."""
         rows = self._rows(keys)
         counts = self.lines[rows]
         share = counts[:, 1] / np.maximum(counts.sum(axis=1), 1)
-        telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= TELLING)
+        telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= _TELLING)
         return telling
 
     def new(self, keys: Keys) -> npt.NDArray[np.bool_]:
