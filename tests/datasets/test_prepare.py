@@ -18,6 +18,8 @@ from logllm.errors import DataError
 from logllm.formats.description import load_format
 from logllm.sessions.sessionizer import SESSIONS
 
+PREPARED = pl.Schema({name: kind for name, kind in SESSIONS.items() if name != "cut"})
+
 
 def section(name="hdfs", *, split=None, sessions=None, **described):
     form = load_format(name).model_copy(update=described)
@@ -79,8 +81,7 @@ def test_hdfs_from_end_to_end(hdfs, tmp_path):
     assert prepared.settings == section()
     assert prepared.messages.to_list() == ["Receiving block <*> src: <*>", "PacketResponder <*> for <*> terminating"]
     parts = [prepared.part(name) for name in PARTS]
-    columns = {name: kind for name, kind in SESSIONS.items() if name != "cut"}
-    assert all(part.schema == pl.Schema(columns) for part in parts)
+    assert all(part.schema == PREPARED for part in parts)
     assert sorted(pl.concat(parts)["session"]) == sorted(f"blk_{block}" for block in range(1, 41))
     first = parts[0].row(0, named=True)
     block = int(first["session"].removeprefix("blk_"))
@@ -117,7 +118,7 @@ def test_all_can_be_for_training(tmp_path):
         manifest = prepare([raw], tmp_path / by, settings=json_section(size=2, split=SplitSection(by=by, test=0, validation=0)))
         assert [part["sessions"] for part in manifest["parts"].values()] == [10, 0, 0]
         assert manifest["warnings"] == ["the train part holds only anomalous sessions"]
-        assert Prepared.load(tmp_path / by).part("test").schema == pl.Schema(SESSIONS)
+        assert Prepared.load(tmp_path / by).part("test").schema == PREPARED
 
 
 def test_overlapping_windows_share_no_line_between_parts(tmp_path):

@@ -62,14 +62,12 @@ class CountWindows:
         last = self._next + self._rows.height - 1
         if before is not None and (not self._rows.height or not _older(self._rows["time"][-1], before)):
             return None
-        sessions = self._windows(1) if last > self._covered else None
-        if sessions is not None:
-            sessions = sessions.with_columns(cut=pl.lit("end"))  # it is short
+        sessions = self._windows(1, cut="end") if last > self._covered else None
         self._next, self._covered = last + 1, last
         self._rows = self._rows.clear()
         return sessions
 
-    def _windows(self, windows: int) -> pl.DataFrame:
+    def _windows(self, windows: int, *, cut: str | None = None) -> pl.DataFrame:
         """The next so many windows, of the rows there are."""
         rows = self._rows.head((windows - 1) * self._step + self._size) if windows else self._rows.clear()
         place = pl.int_range(pl.len(), dtype=pl.Int64)
@@ -81,7 +79,11 @@ class CountWindows:
         ]
         rows = overlapping[0] if len(overlapping) == 1 else pl.concat(overlapping).sort("group", "place")
         first = self._next + pl.col("group") * self._step
-        return rows.with_columns(group=first, session=pl.format(f"{self._size}@{{}}", first))
+        return rows.with_columns(
+            group=first,
+            session=pl.format(f"{self._size}@{{}}", first),
+            cut=pl.lit(cut, dtype=pl.String),
+        )
 
 
 class TimeWindows:
