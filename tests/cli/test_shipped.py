@@ -115,7 +115,7 @@ def test_detect_without_a_run(logllm, tiny_run, postgres, tmp_path) -> None:
         assert "format: postgresql" in done.stderr.decode()
     verdicts = [json.loads(line) for line in wanted.out.splitlines()]
     assert [verdict["session"] for verdict in verdicts] == [str(100 + number) for number in range(40)]
-    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model", "schema"]
+    assert list(verdicts[0]) == ["session", "score", "anomalous", "lines", "start", "end", "model", "cut", "schema"]
     assert verdicts[0]["start"] == "2026-11-22T10:00:00.000000Z"
 
 

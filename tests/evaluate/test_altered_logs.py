@@ -19,6 +19,8 @@ from logllm.errors import DataError
 from logllm.evaluate.altered import Statements, altered, perturb
 from logllm.sessions.sessionizer import SESSIONS
 
+PREPARED = {name: kind for name, kind in SESSIONS.items() if name != "cut"}
+
 KINDS = ("insert", "remove", "duplicate", "shuffle", "reword")
 TABLE = pl.Series("message", [f"{verb} block <*> of size <*>" for verb in ("Received", "Deleting", "Serving", "Closed", "Moving", "<*>")])
 LISTS = ("messages", "lines", "files", "item_anomalous")
@@ -45,7 +47,7 @@ def sessions_of(contents, labels):
             "first": 1,
             "last": 1,
         },
-        schema=SESSIONS,
+        schema=PREPARED,
     )
 
 
