@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.methods.registry import recipe_for
 from logllm.methods.train import train
@@ -125,3 +127,14 @@ def test_standard_input_that_is_closed(logllm, tmp_path, verb) -> None:
 def test_masking_reads_lines_as_prepare_does(logllm) -> None:
     outcome = logllm("show", "mask", "-", stdin=b"a\xff 12ms\r\n\non Monday")
     assert (outcome.code, outcome.out) == (0, "a\N{REPLACEMENT CHARACTER} <*>\n\non <*>\n")
+
+
+def test_a_time_zone_is_that_of_times_that_name_none(logllm, tmp_path) -> None:
+    log = tmp_path / "app.log"
+    log.write_text("".join(f"2024-07-03 09:00:{second} INFO start job {second}\n" for second in range(10, 30)))
+    assert logllm("prepare", "--raw", log, "--out", tmp_path / "data", "--time-zone", "Europe/Berlin").code == 0
+    first = Prepared.load(tmp_path / "data").part("train")["start"][0]
+    assert first == datetime(2024, 7, 3, 7, 0, 10, tzinfo=UTC)
+    wrong = logllm("prepare", "--raw", log, "--out", tmp_path / "other", "--time-zone", "Mars")
+    assert wrong.code == 2
+    assert "there is no time zone 'Mars': name one as the tz database does" in wrong.err

@@ -295,7 +295,7 @@ def test_binary_garbage(tmp_path):
 def test_rejects_are_counted_and_the_first_three_shown(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal", "alert"] * 20)
     with raw.open("a") as file:
-        file.write('{"label": "alert"}\n{"label": "normal"}\n\x1b[2Jbroken\n' + "x" * 1000 + "\nlast\n")
+        file.write('{"label": "alert"}\n{"label": "normal"}\n\x07broken\n' + "x" * 1000 + "\nlast\n")
     manifest = prepare([raw], tmp_path / "out", settings=json_section(size=2))
     assert (manifest["lines"], manifest["rejected"], manifest["rejected_alerts"]) == (45, 5, 1)
     assert [(shown["file"], shown["line"], shown["text"]) for shown in manifest["first_rejects"]] == [

@@ -55,6 +55,10 @@ def prepare(
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
     time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
     time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of times that name none, or an abbreviation of several meanings: Europe/Berlin, +05:30."),
+    ] = None,
     label: Annotated[str | None, typer.Option(help="Field that holds the line's label.")] = None,
     normal: Annotated[
         list[str] | None, typer.Option(help="Label that means normal, of lines or in the files of labels. Repeatable.")
@@ -103,6 +107,7 @@ def prepare(
             "message": message,
             "time": time,
             "time_format": time_format and [time_format],
+            "time_zone": time_zone,
             "label": label,
             "normal": normal,
             "encoding": encoding,

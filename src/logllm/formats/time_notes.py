@@ -66,6 +66,6 @@ def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
             own = own.filter(~own.str.contains(_ISO_ZONE))
         zoneless = own.clear() if _ZONED.search(form) else own
         if len(zoneless):
-            yield f"times have no zone, such as {zoneless[0]}: taken as UTC; --time-zone gives them another"
+            yield f"times have no zone, such as {zoneless[0]}: taken as UTC; prepare --time-zone gives them another"
             return
         left = left.filter(~of_form)
