@@ -66,7 +66,27 @@ carrier spedition  tracking sendung  placed bestellt  touched angefasst  shop_we
 shop_api laden_api  deploy technik  monitor wache  anna greta  boris jonas  chen lena  diego karl  amount betrag  city ort
 checkout-service kasse  order-worker auftragsdienst  nightly-report nachtbericht  mobile-api mobil  attic speicher
 """
-VOCABULARIES: Mapping[str, str] = {"shop": "", "library": LIBRARY, "bakery": BAKERY}
+CLINIC = """
+shop clinic  customers patients  customer_id patient_id  products remedies  product_id remedy_id  sku pzn  title label  price charge  stock doses
+orders appointments  order_number appointment_number  order_id appointment_id  order_items treatments  quantity units  payments bills
+reference file_number  method settled_by  carts waiting_lists  content entries  visits portal_calls  page screen  searches record_queries
+words keywords  invoices letters  attachments findings  salaries duty_pay  employee nurse  credentials logins  coupons referrals  code slip
+reviews surveys  stars grade  shipments specimens  carrier laboratory  tracking barcode  placed arranged  touched seen
+shop_web clinic_portal  shop_worker clinic_queue  shop_report clinic_report  shop_api clinic_app  deploy rollout  monitor watch
+anna olga  boris peter  chen yusuf  diego marta  amount total  city district
+checkout-service patient-portal  order-worker lab-worker  nightly-report ward-report  mobile-api nurse-app  attic archive_space
+"""
+HOTEL = """
+shop hotel  customers guests  customer_id guest_id  products rooms  product_id room_id  sku door  title room_name  price rate  stock nights
+orders bookings  order_number booking_number  order_id booking_id  order_items booked_rooms  quantity persons  payments deposits
+reference voucher_code  method channel  carts offers  content draft  visits site_hits  page path  searches availability_queries
+words wishes  invoices folios  attachments scans  salaries wages  employee porter  credentials keys_held  coupons discounts  code promo
+reviews opinions  stars points  shipments transfers  carrier driver  tracking plate  placed booked  touched edited
+shop_web front_desk  shop_worker housekeeping  shop_report revenue  shop_api channel_manager  deploy migrations  monitor probe
+anna lucia  boris marco  chen akiko  diego pablo  amount sum_paid  city country
+checkout-service booking-engine  order-worker cleaning-plan  nightly-report audit-run  mobile-api ota-sync  attic cold_store
+"""
+VOCABULARIES: Mapping[str, str] = {"shop": "", "library": LIBRARY, "bakery": BAKERY, "clinic": CLINIC, "hotel": HOTEL}
 ROLES = (
     "shop_web",
     "shop_worker",

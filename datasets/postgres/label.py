@@ -21,7 +21,10 @@ PREFIXES = {
     "cloud": r"(?P<time>[0-9-]{10} [0-9:]+) UTC:(?P<host>[^:]*):(?P<user>[^@: ]*)@(?P<database>[^:]*):\[(?P<pid>\d+)\]:(?P<text>\w+:  .*)",
 }
 """Debian's log_line_prefix `%m [%p] %q%u@%d `, and `%t:%r:%u@%d:[%p]:`, as a cloud has it."""
-FOLLOWING = ("DETAIL", "HINT", "CONTEXT", "QUERY", "STATEMENT", "TIPP", "ZUSAMMENHANG", "ANFRAGE", "ANWEISUNG")
+FOLLOWING = ("DETAIL", "HINT", "CONTEXT", "QUERY", "STATEMENT", "LOCATION", "TIPP", "ZUSAMMENHANG", "ANFRAGE", "ANWEISUNG")
+
+STATE = re.compile(r"(?<=:  )[0-9A-Z]{5}: ")
+"""The code that stands before a message where log_error_verbosity is verbose; patterns of messages know nothing of it."""
 
 
 class Line(NamedTuple):
@@ -36,14 +39,15 @@ class Line(NamedTuple):
     """The number of the last line that goes on with it."""
 
 
-def read(text: str) -> list[Line]:
+def read(lines: str) -> list[Line]:
     """The records of a log under either prefix; lines that begin none go on with the one before."""
     found: list[Line] = []
-    for number, line in enumerate(text.split("\n")[:-1] if text.endswith("\n") else text.split("\n"), 1):
+    for number, line in enumerate(lines.removesuffix("\n").split("\n"), 1):
         match = next((match for prefix in PREFIXES.values() if (match := re.fullmatch(prefix, line))), None)
         if match:
             time = datetime.fromisoformat(match["time"] + "+00:00")
-            found.append(Line(number, time, int(match["pid"]), match["user"] or "", match["text"], number))
+            text = STATE.sub("", match["text"])
+            found.append(Line(number, time, int(match["pid"]), match["user"] or "", text, number))
         elif found:
             found[-1] = found[-1]._replace(last=number, text=found[-1].text + "\n" + line)
     return found
