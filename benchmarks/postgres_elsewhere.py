@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from logllm.config.format import FormatSection
 from logllm.datasets.settings import for_format
 from logllm.detect.detector import Detector
 from logllm.detect.which_run import task
@@ -93,7 +94,7 @@ def judged(detector: Detector, text: str, *, faults: set[int]) -> Judged:
         log = Path(folder) / "postgresql.log"
         log.write_text(text, encoding="utf-8")
         described = task([str(log)]).format
-        if described is None:
+        if not isinstance(described, FormatSection):
             raise SystemExit("no format fits the log")
         reading = Detector(detector.run, settings=for_format(detector.settings, described), cached=True).read([log])
         verdicts = list(reading)
