@@ -79,7 +79,8 @@ def prepare(logs: Path, name: str, *, out: Path) -> Path:
     """The train log and another one of a set, prepared as `logllm prepare postgres --test-raw NAME` does."""
     train, test = (("--raw", "--labels"), "train"), (("--test-raw", "--test-labels"), name)
     inputs = [part for (raw, labels), log in (train, test) for part in (raw, logs / f"{log}.log.xz", labels, logs / f"{log}.labels.csv")]
-    logllm("prepare", "postgres", *inputs, "--out", out)
+    # The masks that the shipped run was trained with keep no codes.
+    logllm("prepare", "postgres", *inputs, "--keep", "nothing", "--out", out)
     return out
 
 
