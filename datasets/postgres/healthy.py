@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from server import BINARIES, OWNER, SECRET, Server, apart, free_port, workshop
+from server import BINARIES, OWNER, SECRET, Server, free_port, in_workshop
 
 Session = psycopg.Connection[Any]
 FAULTS = {
@@ -304,6 +304,14 @@ def begin(place: Place, deeds: Sequence[tuple[Deed, float]], pace: float) -> lis
     return threads
 
 
+def close(place: Place, threads: Sequence[threading.Thread]) -> None:
+    """The end of the day: the clients go, and then the server."""
+    place.ending.set()
+    for thread in threads:
+        thread.join(15)
+    place.server.stop()
+
+
 def day(place: Place, *, seconds: float) -> None:
     """A healthy server: a start, three restarts, a stop; sessions that are open are waited for or sent away."""
     place.server.start()
@@ -317,10 +325,7 @@ def day(place: Place, *, seconds: float) -> None:
             session.close()
         place.server.start()
     place.ending.wait(seconds / 4)
-    place.ending.set()
-    for thread in threads:
-        thread.join(15)
-    place.server.stop()
+    close(place, threads)
 
 
 def exhausted(place: Place, *, seconds: float) -> None:
@@ -334,10 +339,7 @@ def exhausted(place: Place, *, seconds: float) -> None:
                 leaked.enter_context(place.session("etl-pool"))
         place.ending.wait(seconds / 8)
     place.ending.wait(seconds / 4)
-    place.ending.set()
-    for thread in threads:
-        thread.join(15)
-    place.server.stop()
+    close(place, threads)
 
 
 def crashed(place: Place, *, seconds: float) -> None:
@@ -355,10 +357,7 @@ def crashed(place: Place, *, seconds: float) -> None:
         quietly(reader, place)
     place.server.wait()
     place.ending.wait(seconds / 4)
-    place.ending.set()
-    for thread in threads:
-        thread.join(15)
-    place.server.stop()
+    close(place, threads)
 
 
 def faults(text: str) -> Iterator[tuple[int, str]]:
@@ -402,13 +401,7 @@ def main() -> int:
     if chosen.root:
         make(chosen.root, chosen.out, minutes=chosen.minutes, names=chosen.only)
         return 0
-    root, watcher = workshop()
-    try:
-        return apart([sys.executable, *sys.argv, "--root", str(root)])
-    finally:
-        if watcher.stdin:
-            watcher.stdin.close()
-        watcher.wait()
+    return in_workshop()
 
 
 if __name__ == "__main__":

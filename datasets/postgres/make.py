@@ -27,7 +27,7 @@ from faults import FAULTS, Stage, inject
 from load import Load
 from people import CLIENTS, planned_restart
 from replica import Replica
-from server import BINARIES, Mounts, Server, apart, free_port, workshop
+from server import BINARIES, Mounts, Server, free_port, in_workshop
 from server import run as run_program
 
 LOGGING = {
@@ -106,13 +106,7 @@ def main() -> int:
     if chosen.root:
         make(chosen, chosen.root)
         return 0
-    root, watcher = workshop()
-    try:
-        return apart([sys.executable, *sys.argv, "--root", str(root)])
-    finally:
-        if watcher.stdin:
-            watcher.stdin.close()
-        watcher.wait()
+    return in_workshop()
 
 
 def make(chosen: argparse.Namespace, root: Path) -> None:

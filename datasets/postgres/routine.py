@@ -33,7 +33,7 @@ from load import Load
 from make import LOGGING, say
 from people import CLIENTS
 from replica import Replica
-from server import BINARIES, Mounts, Server, apart, free_port, workshop
+from server import BINARIES, Mounts, Server, free_port, in_workshop
 from server import run as run_program
 
 FIRST_PID = 10_000
@@ -364,13 +364,7 @@ def main() -> int:
     if chosen.root:
         make(chosen.root, chosen.out, lives=chosen.lives, seed=chosen.seed)
         return 0
-    root, watcher = workshop()
-    try:
-        return apart([sys.executable, *sys.argv, "--root", str(root)])
-    finally:
-        if watcher.stdin:
-            watcher.stdin.close()
-        watcher.wait()
+    return in_workshop()
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -179,6 +180,17 @@ def apart(command: Sequence[str]) -> int:
             return process.wait()
         finally:
             process.kill()
+
+
+def in_workshop() -> int:
+    """Run this very command again as a program apart, with `--root` a temporary folder; its exit code."""
+    root, watcher = workshop()
+    try:
+        return apart([sys.executable, *sys.argv, "--root", str(root)])
+    finally:
+        if watcher.stdin:
+            watcher.stdin.close()
+        watcher.wait()
 
 
 def workshop() -> tuple[Path, "subprocess.Popen[bytes]"]:
