@@ -212,11 +212,15 @@ class Reader:
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)
         shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
-        short = with_short_traces(shown) if self.settings.mask.traces == "short" else shown
-        distinct = distinct.with_columns(masked=mask(short, self.settings.mask), shortened=short != shown)
+        traces = self.settings.mask.traces == "short"
+        short = with_short_traces(shown) if traces else shown
+        distinct = distinct.with_columns(masked=mask(short, self.settings.mask))
+        if traces:
+            distinct = distinct.with_columns(shortened=short != shown)
         if not many:
             distinct = rows.join(distinct, on="message", how="left", maintain_order="left")
-        self._shortened.append(int(distinct["shortened"].sum()))
+        if traces:
+            self._shortened.append(int(distinct["shortened"].sum()))
         return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
