@@ -33,7 +33,7 @@ def told_apart(arguments: Sequence[str], raw: Sequence[str]) -> tuple[str | None
     (('hdfs', ['a.log']), ('nothing.log', None))
     """
     first, logs = (arguments[0] if arguments else None), list(arguments[1:])
-    if first is not None and first not in {*known(), *PACKAGED, *CATALOG} and (is_log(first) and _here(first)):
+    if first is not None and first not in CATALOG and is_log(first) and _here(first):
         first, logs = None, list(arguments)
     logs += raw
     return first, logs or None

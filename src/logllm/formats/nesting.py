@@ -12,6 +12,7 @@ from logllm.formats.postgres_prefix import POSTGRES
 from logllm.logs.fields import bare_name, fields_of, group_names, json_fields
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
+from logllm.logs.times import round_the_year
 
 _STREAMS = re.compile(
     r"(?:k8s|kube|kubernetes)?(?:pod|container|node|namespace|docker)(?:name|id|uid)?|stream|"
@@ -19,7 +20,6 @@ _STREAMS = re.compile(
     r"service(?:name)?|machine|(?:log)?stream(?:name)?|program|(?:syslog)?identifier|app|job|labels|file(?:name|path)?|databaseid"
 )
 _PROCESS = re.compile(r"(?:syslog)?(?:pid|procid|processid)|process")
-_YEAR = re.compile(r"%[-_0]?[YyGgsDFxcC+]")
 _LOOKED_AT = 200  # rows
 _LINES = FormatSection(name="plain", kind="plain")
 _FEWEST = 2
@@ -56,7 +56,7 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
         described: The format of the texts; where its times say no year the outer ones are taken.
     """
     outer = inner.outer
-    yearless = any("%" in form and not _YEAR.search(form) for form in described.time_format)
+    yearless = any(map(round_the_year, described.time_format))
     if outer.time is not None and yearless:
         described = described.model_copy(update={"time": None})
     if outer.time is not None:  # a record without a time of its own has the outer one's, not another field's
