@@ -75,22 +75,25 @@ class ServicesReader:
     def __init__(
         self,
         settings: PrepareSection,
-        services: Mapping[str, ServiceSection],
+        names: Sequence[str],
         *,
         today: date,
         batch_lines: int = 100_000,
         redact: bool = False,
     ) -> None:
-        """Check the settings; the arguments are those of `Reader`, and `services` the service of each file.
+        """Check the settings and tell which file is of which service.
+
+        The arguments are those of `Reader`, and `names` the files that will be read.
 
         Raises:
             RecipeError: a pattern is no regular expression, or a group is missing.
+            DataError: a file is of no service, or cannot be read.
         """
         self.settings = settings
         """What it reads by."""
         self.today = today
         """The day that gives times without a year theirs."""
-        self._services = services
+        self._services = assigned(names, settings.services, today=today)
         self._names: list[str] = []
         self._batch_lines = batch_lines
         self._redactor = Redactor() if redact or settings.redact else None
@@ -199,7 +202,7 @@ def reader_of(
     """What reads a log by settings: of several services each file by its own."""
     if not settings.services:
         return Reader(settings, today=today, stdin=stdin)
-    return ServicesReader(settings, assigned(names, settings.services, today=today), today=today)
+    return ServicesReader(settings, names, today=today)
 
 
 def _alone(settings: PrepareSection, service: ServiceSection) -> PrepareSection:

@@ -12,7 +12,7 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.recipe import Recipe
-from logllm.datasets.services import ServicesReader, assigned
+from logllm.datasets.services import ServicesReader
 from logllm.datasets.settings import for_format, for_services
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
@@ -203,11 +203,9 @@ class Detector:
     ) -> Reading:
         """Verdicts on files, or on `-`."""
         today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
-        services = self.settings.services
         reader: Reader | ServicesReader
-        if services:
-            of = assigned(names, services, today=today)
-            reader = ServicesReader(self.settings, of, today=today, batch_lines=most, redact=redact)
+        if self.settings.services:
+            reader = ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
         else:
             reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
         return Reading(reader, names, run=self.run, cached=self._cached, progress=progress)
