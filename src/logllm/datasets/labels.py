@@ -15,6 +15,7 @@ from logllm.logs.archives import FAULTS, Counted, unpack
 from logllm.logs.reader import Reader
 from logllm.logs.tally import shortened
 from logllm.logs.times import parse_times
+from logllm.sessions.sessionizer import base_name
 
 _SHOWN = 3
 _FORMS = ("iso", "epoch", "epoch_ms")
@@ -199,11 +200,6 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
         )
     unused = labels.join(named, on="name", how="anti").height
     return Labelled(named.with_columns(anomalous="label").select(sessions.columns), unused)
-
-
-def base_name() -> pl.Expr:
-    """A session's name without the number of its part."""
-    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
 
 
 def intervals(table: pl.DataFrame, described: FormatSection, *, source: Path, today: date) -> pl.DataFrame:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import polars as pl
 
-from logllm.datasets.labels import base_name
+from logllm.sessions.sessionizer import base_name
 
 _ROUNDING = 1e-9  # .1 * 30 is a little more than 3
 

@@ -10,10 +10,10 @@ import polars as pl
 from logllm import __version__
 from logllm.config.prepare import SplitSection
 from logllm.counting import agreeing, plural
-from logllm.datasets.labels import base_name
 from logllm.datasets.prepared import DATA_VERSION, PARTS, Manifest, Prepared, part_figures, write_prepared
 from logllm.datasets.splits import in_time, last_share, without_overlap
 from logllm.errors import DataError
+from logllm.sessions.sessionizer import base_name
 from logllm.storage import MANIFEST, check_replaceable, new_folder, write_json
 
 FEWEST = 2

@@ -6,7 +6,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.methods.contract import Method
 from logllm.metrics import Scores
 from logllm.sessions.ends import Ends
-from logllm.sessions.message_sets import Keys, keys_of_messages
+from logllm.sessions.message_sets import Keys, keys_of_messages, places
 
 _MOST_MESSAGES = 1_000
 """Messages that are scored by themselves, those that occur most."""
@@ -25,7 +25,7 @@ def _line_score(ends: Ends, method: Method, *, prepared: Prepared) -> float:
     """The score that hardly a message of normal sessions exceeds as a session of its own; each counts as often as it occurs."""
     keys: Keys = keys_of_messages(prepared.messages)
     rows = np.flatnonzero(~ends.new(keys))
-    often = ends.lines[np.searchsorted(ends.keys, keys[rows]), 0]
+    often = ends.lines[places(ends.keys, keys[rows]), 0]
     most = np.argsort(-often, kind="stable")[:_MOST_MESSAGES]
     rows, often = rows[most], often[most]
     if not often.any():

@@ -10,8 +10,9 @@ import polars as pl
 from logllm.config.sessions import SessionSection
 from logllm.errors import ModelError, first_line
 from logllm.sessions.cut import Span, cut_at
-from logllm.sessions.message_sets import Keys, keys_of_messages
-from logllm.sessions.pauses import NEVER, Counts, Pauses, Seen
+from logllm.sessions.message_sets import Counts, Keys, keys_of_messages, places
+from logllm.sessions.pauses import NEVER, Pauses, Seen
+from logllm.sessions.sessionizer import base_name
 from logllm.sessions.wholes import Wholes
 from logllm.storage import write_atomic
 
@@ -102,7 +103,7 @@ class Ends:
             }
         )
         # The later pieces of a long session have not begun before, the earlier ones go on in sight.
-        name, part = _base_name(), pl.col("part")
+        name, part = base_name(), pl.col("part")
         first = part == 1
         last = (part == part.max().over(name)) & pl.col("closed").is_null() & over
         cut = cut_at(pl.col("start") & first, pl.col("end") & last)
@@ -152,7 +153,7 @@ class Ends:
 
     def telling(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Which messages only anomalous sessions hold, but for a few."""
-        rows = self._rows(keys)
+        rows = places(self.keys, keys)
         counts = self.lines[rows]
         share = counts[:, 1] / np.maximum(counts.sum(axis=1), 1)
         telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= _TELLING)
@@ -160,7 +161,7 @@ class Ends:
 
     def new(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Which messages no session held that was learnt from."""
-        return self._rows(keys) < 0
+        return places(self.keys, keys) < 0
 
     def save(self, folder: Path) -> None:
         """Write `ends.safetensors`; it holds no text of the log."""
@@ -211,13 +212,6 @@ class Ends:
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
             raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
 
-    def _rows(self, keys: Keys) -> Counts:
-        """Rows of `lines`; -1 for messages that it lacks."""
-        if not len(self.keys):
-            return np.full(len(keys), -1)
-        rows = np.searchsorted(self.keys, keys).clip(max=len(self.keys) - 1)
-        return np.where(self.keys[rows] == keys, rows, -1)
-
 
 class _Rows(NamedTuple):
     """One entry a message of a session, sessions one after the other."""
@@ -246,7 +240,7 @@ def _rows(sessions: pl.DataFrame, keys: Keys) -> tuple[_Rows, bool]:
     """Messages of at most so many sessions, their pieces together; and whether their clock is one of seconds."""
     # A key that came back after its session had closed is another session.
     again = (pl.col("part") == 1).cum_sum().over("name")
-    frame = sessions.with_columns(name=_base_name()).with_columns(unit=pl.struct("name", again.alias("again")).rank("dense"))
+    frame = sessions.with_columns(name=base_name()).with_columns(unit=pl.struct("name", again.alias("again")).rank("dense"))
     frame = frame.sort("unit", "part", maintain_order=True)
     step = -(-frame["unit"].n_unique() // _MOST_SESSIONS) if frame.height else 1
     frame = frame.filter(pl.col("unit") % step == 0).with_columns(
@@ -266,11 +260,6 @@ def _rows(sessions: pl.DataFrame, keys: Keys) -> tuple[_Rows, bool]:
         anomalous=rows["anomalous"].to_numpy().astype(np.bool_),
         marked=rows["item_anomalous"].to_numpy().astype(np.bool_) if marked else None,
     ), timed
-
-
-def _base_name() -> pl.Expr:
-    """A session's name without the number of its piece."""
-    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
 
 
 def _clock(frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[npt.NDArray[np.float64], bool]:

@@ -8,6 +8,7 @@ import polars as pl
 
 Keys = npt.NDArray[np.uint64]
 """Numbers that stand for messages, or for sets of messages; sums of them wrap around."""
+Counts = npt.NDArray[np.int64]
 _WORD = 8
 
 
@@ -33,6 +34,18 @@ class MessageKeys:
 def state(sets: Keys, messages: Keys) -> Keys:
     """The key of a set of messages together with the message that stands at its edge."""
     return sets * np.uint64(3) + messages
+
+
+def places(keys: Keys, wanted: Keys) -> Counts:
+    """Where rising keys have each of some others; -1 for those they lack.
+
+    >>> places(np.array([3, 5], dtype=np.uint64), np.array([5, 4], dtype=np.uint64)).tolist()
+    [1, -1]
+    """
+    if not len(keys):
+        return np.full(len(wanted), -1)
+    rows = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+    return np.where(keys[rows] == wanted, rows, -1)
 
 
 def keys_of_messages(messages: pl.Series) -> Keys:

@@ -5,9 +5,8 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import Keys, state
+from logllm.sessions.message_sets import Counts, Keys, places, state
 
-Counts = npt.NDArray[np.int64]
 Chances = npt.NDArray[np.float64]
 
 _FIRST, _EDGES = -10, 63
@@ -88,14 +87,14 @@ class Pauses:
 
         # A message after which sessions always went on, if never after so long a pause: they still do.
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=np.full(len(bins), 0.5))
-        rows = _places(self._known, seen.messages)
+        rows = places(self._known, seen.messages)
         of_message = _chance(self._by_message, rows, bins=bins, before=np.where(rows >= 0, whatever, of_all))
-        rows = _places(self.states, state(seen.sets, seen.messages))
+        rows = places(self.states, state(seen.sets, seen.messages))
         return _chance(self._by_state, rows, bins=bins, before=of_message)
 
     def anomalous(self, seen: Seen) -> Chances:
         """Share of the sessions in the same state, and with nothing more for so long, that were anomalous; nan of fewer than five."""
-        rows = _places(self.states, state(seen.sets, seen.messages))
+        rows = places(self.states, state(seen.sets, seen.messages))
         counts = np.zeros((len(rows), 2), dtype=np.int64)
         there = rows >= 0
         longer = self._by_state[rows[there], _bins(seen.pauses)[there]]
@@ -128,14 +127,6 @@ def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> C
     longer = counts[rows, bins].sum(axis=1)
     ended = counts[rows, NEVER].sum(axis=1)
     return np.where(rows >= 0, (longer + before) / (longer + ended + 1), before)
-
-
-def _places(keys: Keys, wanted: Keys) -> Counts:
-    """Where rising keys have each of some others; -1 for those they lack."""
-    if not len(keys):
-        return np.full(len(wanted), -1)
-    rows = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
-    return np.where(keys[rows] == wanted, rows, -1)
 
 
 def _bins(pauses: npt.NDArray[np.float64]) -> Counts:

@@ -36,6 +36,11 @@ go with `messages`; `closed` is `early` for a key session that could have gone o
 """
 
 
+def base_name() -> pl.Expr:
+    """A session's name without the number of its piece."""
+    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
+
+
 class Kind(Protocol):
     """A kind of session: says which records are one.
 

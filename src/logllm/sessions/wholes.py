@@ -5,8 +5,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import Keys
-from logllm.sessions.pauses import Chances, Counts, share
+from logllm.sessions.message_sets import Counts, Keys, places
+from logllm.sessions.pauses import Chances, share
 
 _MOST = 2_000
 """Different sets that are remembered, those of most sessions."""
@@ -54,8 +54,8 @@ class Wholes:
 
     def anomalous(self, messages: Keys) -> float:
         """Share of the sessions that hold all of some messages that were anomalous; nan of fewer than five."""
-        rows = np.searchsorted(self._known, messages)
-        if not len(self._known) or (self._known[rows.clip(max=len(self._known) - 1)] != messages).any():
+        rows = places(self._known, messages)
+        if (rows < 0).any():
             return float("nan")
         holding = self._holds[rows].all(axis=0)
         shares: Chances = share(self.counts[holding].sum(axis=0, keepdims=True))
