@@ -26,7 +26,7 @@ DATA ?=
 bench: $(READY) ## measure RUN=folder on LOG=file (and training on DATA=folder); by default the model and the log that come with logllm
 	@.venv/bin/logllm bench $(RUN) $(LOG) $(if $(DATA),--data $(DATA))
 
-test: $(READY) ## run the default tests (under 2 minutes)
+test: $(READY) ## run the default tests (5 minutes on two cores)
 	@.venv/bin/python -m pytest --numprocesses logical --dist loadfile
 
 test-real: $(READY) ## run the tests with real small models on real logs (minutes)
