@@ -193,3 +193,10 @@ def test_what_waited_for_the_order_comes_before_a_fault() -> None:
     with pytest.raises(DataError, match="the broker is gone"):
         frames.extend(reader.read(["-"]))
     assert pl.concat(frames)["line"].to_list() == [1, 2, 3, 4, 5]
+
+
+def test_what_is_counted_of_lines_is_counted_once_where_records_wait_for_their_order() -> None:
+    lines = b"".join(b"2024-07-03 09:00:0%d \x1b[31mup\x1b[0m\n" % second for second in range(5))
+    reader = Reader(PrepareSection(format=DATED), today=TODAY, stdin=io.BytesIO(lines))
+    assert sum(records.height for records in reader.read(["-"])) == 5
+    assert reader.tally.counts["lines_with_colours"] == 5

@@ -104,7 +104,7 @@ def _rest(joining: Joining[Piece], last: Lines) -> Iterator[tuple[Lines, Piece]]
     """What is held back at a file's end, as lines that bring nothing else to count."""
     rest = joining.flush()
     if rest is not None:
-        yield replace(last, frame=last.frame.clear(), replaced=0, cut=0, coloured=0), rest
+        yield replace(last.counted(), frame=last.frame.clear()), rest
 
 
 class Blocks:

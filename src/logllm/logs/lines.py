@@ -72,6 +72,10 @@ class Lines:
     paused: bool = False
     """Whether the source has given all that had come: nobody knows when there will be more."""
 
+    def counted(self) -> "Lines":
+        """These once more, with nothing left to count of what was done to them."""
+        return replace(self, replaced=0, cut=0, coloured=0)
+
 
 def named_files(sources: Sequence[str | Path]) -> list[str]:
     """File names behind names, folders and globs, in the order given; a glob's are sorted, a folder's as `walked` gives them.
@@ -176,7 +180,7 @@ def read_lines(
                 seen = True
                 for part in lines.frame.iter_slices(batch_lines):
                     yield replace(lines, frame=part, read=read + stream.given)
-                    lines = replace(lines, replaced=0, cut=0, coloured=0)  # counted with the first slice
+                    lines = lines.counted()  # with the first slice
             read += stream.given
     if not seen:
         raise DataError(f"{', '.join(names)} holds no lines")

@@ -135,4 +135,4 @@ class _InTime:
         self._counts["turned"] += waited.height if self.order.turned else 0
         nothing = last.frame.clear()
         rejects = nothing.with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
-        yield replace(last, frame=nothing, replaced=0, cut=0), Records(self.given(waited), rejects)
+        yield replace(last.counted(), frame=nothing), Records(self.given(waited), rejects)
