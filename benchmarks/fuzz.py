@@ -185,9 +185,8 @@ class Outcome:
     @property
     def unaccounted(self) -> int:
         """Lines that are neither a record's nor counted as anything else."""
-        header = int(self._described.kind == "csv" and not self._described.columns)  # a line that names the columns
         begun = 0 if self.records is None else self.records.select(pl.struct("file", "line").n_unique()).item()
-        return self.counts["lines"] - min(header, self.counts["lines"]) - begun - self.counts["continued"] - self.counts["rejected"]
+        return self.counts["lines"] - self.counts["headers"] - begun - self.counts["continued"] - self.counts["rejected"]
 
 
 class Trial:

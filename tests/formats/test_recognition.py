@@ -15,9 +15,9 @@ from logllm.config.prepare import PrepareSection
 from logllm.datasets.settings import suited
 from logllm.formats.description import known, load_format
 from logllm.formats.recognition import fit_of, fitting, recognise
-from logllm.logs.csv_rows import header
 from logllm.logs.first_lines import first_lines
 from logllm.logs.reader import Reader
+from logllm.logs.structured.csv_rows import header
 
 TODAY = date(2024, 3, 1)
 SERVER = [
@@ -197,6 +197,31 @@ def test_stack_traces_belong_to_records_but_a_stray_line_makes_no_log():
     assert "100.0 % of the first 60 lines fit (33.3 % begin a record, others go on with one)" in recognition.notes[0]
     assert records(recognition.format, trace * 20)[0]["text"].unique().to_list() == ["broke\n" + "\n".join(map(str.strip, trace[1:]))]
     assert found([*trace, *["just some words"] * 40]).format.name == "plain"
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("", "dotnet"),
+        ("2024-02-29 10:48:4{} ", "dotnet-time"),
+        ("[10:48:4{}] ", "timed"),
+        ("web-1  | ", "dotnet inside compose"),
+        ("2024-02-29T10:48:4{}Z stdout F ", "dotnet inside cri"),
+    ],
+    ids=["plain", "time", "clock", "compose", "cri"],
+)
+def test_dot_net_s_text_is_in_the_lines_below_its_level(before, name):
+    error = ["fail: Shop.Orders[0]", "      Order 7 lost", "      System.Exception: full", "         at Shop.Store() in /a.cs:line 7"]
+    below = before if "|" in before or "stdout" in before else ""
+    lines = []
+    for second in range(8):
+        first, *rest = error if second == 3 else ["info: Shop.Orders[1]", f"      Order {second} stored"]
+        lines += [before.format(second) + first, *(below.format(second) + line for line in rest)]
+    described = found(lines).format
+    frame, counts = records(described, lines)
+    assert described.name == name
+    assert (frame.height, counts["rejected"]) == (8, 0)
+    assert frame["text"][3] == "fail: Shop.Orders[0]\nOrder 7 lost\nSystem.Exception: full\nat Shop.Store() in /a.cs:line 7"
 
 
 def test_times_must_parse():

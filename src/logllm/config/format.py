@@ -50,15 +50,17 @@ class FormatSection(Section):
     """One line for people."""
     twin: str | None = None
     """Another built-in format whose lines look the same, and which is meant where nothing but lines can tell."""
-    kind: Literal["pattern", "json", "csv", "logfmt", "export", "plain"] = "pattern"
+    kind: Literal["pattern", "json", "csv", "w3c", "logfmt", "export", "plain"] = "pattern"
     """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `csv`: rows of fields, quoted ones may hold line breaks;
+    `w3c`: rows of fields whose names a line `#Fields: ...` before them gives, as IIS, CloudFront and Zeek write them;
     `logfmt`: `key=value` pairs; `export`: blocks of `KEY=value` lines and an empty line, as journald exports; `plain`: the line is the message."""
     pattern: str | None = None
     """Regular expression (Rust syntax) that a whole line must match, with a group `(?<message>...)`. A line that does not match is a reject."""
     columns: tuple[str, ...] = ()
-    """Names of a CSV file's columns, further ones are ignored; none: the first row of each file names them."""
+    """Names of a CSV file's columns, further ones are ignored; none: the first row of each file names them. Of kind `w3c`: the names of rows before
+    which no line names them, as those of a file's tail are."""
     separator: str = Field(default=",", min_length=1, max_length=1)
-    """What stands between the fields of a CSV file."""
+    """What stands between the fields of kinds `csv` and `w3c`."""
     records: str | None = None
     """Dotted path, through lists too, to the list of a JSON line's records, such as `resourceLogs.scopeLogs.logRecords`: each is read as a line of
     its own, with the number of the line that it is in; none: a line is a record."""
@@ -72,6 +74,8 @@ class FormatSection(Section):
     """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives a record of its own, `HINT:  text`."""
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
+    day: str | None = None
+    """Group or field that holds the day, where `time` holds the time of day alone: the time is the two with a blank between them."""
     time_format: tuple[str, ...] = ("iso",)
     """How the time is written, first match wins: `iso` (RFC 3339; its zone may be a name such as CET), `epoch` (seconds), `epoch_ms`, `epoch_us`,
     `epoch_ns`, or strftime codes (`:%f` at the end: milliseconds as a number; `%Z`: a zone's name). Where they say no year, or no day, the order
@@ -91,7 +95,7 @@ class FormatSection(Section):
     inside: "FormatSection | None" = None
     """Format of the text in the message field, where that holds lines of another program, as a container's or a journal's record around a server's
     line does. Time and keys are the inner record's, or where it has none the outer one's; inner lines that begin no record go on with the one
-    before them as `continuation` of the inner format says. It is of a kind whose records are lines: no `csv`, no `export`."""
+    before them as `continuation` of the inner format says. It is of a kind whose records are lines by themselves: no `csv`, no `w3c`, no `export`."""
     streams: tuple[str, ...] = ()
     """Fields that tell apart what several programs write at the same time, such as `pod`: an inner line goes on with a record of its own stream."""
     wraps: bool = False
@@ -127,7 +131,7 @@ class FormatSection(Section):
 
     @model_validator(mode="after")
     def _lines_inside(self) -> Self:
-        if self.inside is not None and (self.inside.kind in ("csv", "export") or self.inside.partial is not None):
+        if self.inside is not None and (self.inside.kind in ("csv", "w3c", "export") or self.inside.partial is not None):
             raise ValueError(f"what is inside is read line by line: {self.inside.name} is not")
         return self
 
@@ -137,6 +141,6 @@ class FormatSection(Section):
             raise ValueError(f"a format of kind {self.kind!r} {'needs a' if self.kind == 'pattern' else 'takes no'} pattern")
         if self.records is not None and self.kind != "json":
             raise ValueError(f"a format of kind {self.kind!r} takes no records within a line")
-        if self.columns and self.kind != "csv":
+        if self.columns and self.kind not in ("csv", "w3c"):
             raise ValueError(f"a format of kind {self.kind!r} takes no columns")
         return self

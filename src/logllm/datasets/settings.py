@@ -66,6 +66,8 @@ def choose(
     described = _opened(described, said)
     if said.get("message", described.message) != described.message:  # what follows the one goes with no other
         said = {"tail": (), **said}
+    if "time" in said:
+        said = {"day": None, **said}
     described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
     described = meaning_normal(described, said.get("normal"), field="label" in said)
     sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions

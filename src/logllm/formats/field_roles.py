@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import polars as pl
 
@@ -14,6 +14,9 @@ from logllm.config.format import FormatSection
 from logllm.formats.message_choice import chosen_message
 from logllm.formats.postgres_fields import postgres_fields
 from logllm.logs.fields import bare_name, json_fields, json_records
+from logllm.logs.joining import whole_rows
+from logllm.logs.structured.columns import read_columns
+from logllm.logs.structured.w3c_rows import w3c_names
 from logllm.logs.times import parse_times
 
 _LOOKED_AT = 200  # rows
@@ -43,11 +46,24 @@ _FORMS = (
 )
 _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 
+_DAYS = re.compile(r"(?:log|event|local|start)?(?:date|day)")
+_CLOCKS = re.compile(r"(?:log|event|local|start)?(?:time|timestamp)(?:utc|local)?")
+_DAY_FORMS = ("%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d.%m.%Y", "%Y%m%d", "%d-%b-%Y", "%d/%b/%Y", "%d-%m-%Y", "%m/%d/%y")
+_APART = ("iso", *(f"{day} {clock}" for day in _DAY_FORMS for clock in ("%H:%M:%S.%f", "%I:%M:%S %p")))
+
 Row = Mapping[str, str]
 
 
+class _Written(NamedTuple):
+    """Fields that hold a time, and how it is written."""
+
+    time: str | None = None
+    day: str | None = None
+    form: str = "iso"
+
+
 def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
-    """JSON, CSV and logfmt, where most lines are, with the fields found in them.
+    """JSON, CSV, logfmt and W3C, where most lines are, with the fields found in them.
 
     >>> found = next(structured_formats(pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2), today=date(2024, 1, 1)))
     >>> found.kind, found.message, found.time, found.time_format
@@ -69,6 +85,20 @@ def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSectio
         if rows:
             described = _described("csv", rows, today=today)
             yield described.model_copy(update={"separator": separator})
+    yield from _w3c_formats(lines, today=today)
+
+
+def _w3c_formats(lines: Sequence[str], *, today: date) -> Iterator[FormatSection]:
+    """The format of rows whose columns a line before them names, by the separator that gives as many cells."""
+    names = next(filter(None, map(w3c_names, lines)), ())
+    for separator in ("\t", ",", " ") if names else ():
+        described = FormatSection(name="w3c", kind="w3c", separator=separator, columns=names)
+        text, read = whole_rows(pl.Series("text", lines), described)
+        cells = pl.DataFrame(read_columns(text, read, names=read.columns))
+        rows = cells.filter(pl.any_horizontal(pl.all().is_not_null())).fill_null("").rows(named=True)
+        if len(rows) >= _MOST * len(text) > 0:
+            yield _described("w3c", rows, today=today).model_copy(update={"separator": separator, "columns": names})
+            return
 
 
 def _json_described(lines: Sequence[str], rows: Sequence[Row], *, today: date) -> FormatSection:
@@ -111,10 +141,10 @@ def _is_of_a_record(name: str) -> bool:
     return bool(_TIMES.fullmatch(bare_name(name))) or bare_name(name) in ("message", "msg", "body", "eventtime", "timeunixnano")
 
 
-def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, today: date) -> FormatSection:
+def _described(kind: Literal["json", "logfmt", "csv", "w3c"], rows: Sequence[Row], *, today: date) -> FormatSection:
     """The format of rows of a kind."""
     choice = chosen_message(_columns(rows))
-    time, form = _time(rows, today=today, besides=choice.message)
+    written = _time(rows, today=today, besides=choice.message)
     return FormatSection(
         name=kind,
         kind=kind,
@@ -122,23 +152,32 @@ def _described(kind: Literal["json", "logfmt", "csv"], rows: Sequence[Row], *, t
         message=choice.message,
         tail=choice.tail,
         severity=choice.severity,
-        time=time,
-        time_format=(form,),
+        time=written.time,
+        day=written.day,
+        time_format=(written.form,),
     )
 
 
-def _time(rows: Sequence[Row], *, today: date, besides: str) -> tuple[str | None, str]:
-    """The field that is called a time and is one, else the first that is one as ISO 8601 writes it; and how it is written."""
+def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
+    """The field that is called a time and is one, else a day and a time of day, else the first that is a time as ISO 8601 writes it."""
     columns = {name: pl.Series(values) for name, values in _columns(rows).items() if name != besides}
     named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
     named.sort(key=lambda name: bool(_LATER.search(bare_name(name))))
-    for name, forms in [(name, _FORMS) for name in named] + [(name, ("iso",)) for name in columns]:
+    days = [name for name in columns if _DAYS.fullmatch(bare_name(name))]
+    clocks = [name for name in columns if _CLOCKS.fullmatch(bare_name(name))]
+    apart = [_Written(clock, day) for day in days for clock in clocks]
+    tried: list[tuple[_Written, tuple[str, ...]]] = [(_Written(name), _FORMS) for name in named]
+    tried += [(pair, _APART) for pair in apart]
+    tried += [(_Written(name), ("iso",)) for name in columns]
+    for written, forms in tried:
+        values = columns[written.time or ""]
+        values = values if written.day is None else columns[written.day] + " " + values
         for form in forms:
-            times = parse_times(columns[name], [form], today=today)
+            times = parse_times(values, [form], today=today)
             sound = times.dt.date().is_between(_SINCE, _UNTIL)
             if (sound.sum() or 0) >= _MOST * len(times):
-                return name, form
-    return None, "iso"
+                return written._replace(form=form)
+    return _Written()
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from logllm.config.mask import MaskSection
-from logllm.logs.fields import WHOLE, bare_name
+from logllm.logs.fields import bare_name
 from logllm.logs.masking import PLACEHOLDER, mask
+from logllm.logs.structured.columns import WHOLE
 
 Columns = Mapping[str, Sequence[str]]
 """Values by field, in the fields' order; empty where a row has none."""

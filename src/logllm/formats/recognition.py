@@ -16,8 +16,9 @@ from logllm.formats.nesting import inner_texts, nested
 from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
 from logllm.formats.time_shapes import timed_format
-from logllm.logs.fields import WHOLE, read_fields
+from logllm.logs.fields import read_fields
 from logllm.logs.joining import whole_rows
+from logllm.logs.structured.columns import WHOLE
 from logllm.logs.tally import WrongFormat
 from logllm.logs.times import parse_times
 
@@ -34,7 +35,12 @@ _OUTERS = 3  # formats whose messages are looked into
 _DEEPEST = 3  # formats around one another
 _PLAIN = "plain"
 _TIMED = "timed"
-_STRUCTURED = {"json": "JSON lines", "csv": "CSV with a header", "logfmt": "logfmt"}
+_STRUCTURED = {
+    "json": "JSON lines",
+    "csv": "CSV with a header",
+    "logfmt": "logfmt",
+    "w3c": "W3C extended log, its columns named by a #Fields line",
+}
 _OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it in one line
     ^\s* (?:
         [\[{\]}]+ \s* [\[{\]}]* ,? \s*$                      # brackets alone
@@ -166,7 +172,8 @@ def _better(nest: Fit, server: Fit) -> bool:
 
 def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) -> Fit | None:
     """The best format of what is inside the messages of an outer one, with that around it; none: no known one is."""
-    if not deeper or fit_of(text, outer, today=today).matched <= _ENOUGH:
+    fit = fit_of(text, outer, today=today)
+    if not deeper or fit.matched <= _ENOUGH or not fit.explained:  # what is all message has nothing inside
         return None
     inner = inner_texts(text, outer)
     fits = [fit for fit in _fits(inner.texts, today=today) if _line_by_line(fit.format)]
@@ -313,7 +320,13 @@ def _titled(described: FormatSection) -> str:
         return described.title
     fields = [name for name in (described.severity, described.message, *(name for _, name in described.tail)) if name]
     message = "the whole line" if described.message == WHOLE else ", ".join(fields)
-    return f"{_STRUCTURED[described.name]}: message in {message}, time in {described.time or 'no field'}"
+    return f"{_STRUCTURED[described.name]}: message in {message}, time in {_time_of(described)}"
+
+
+def _time_of(described: FormatSection) -> str:
+    """The fields that hold the time of structured lines, in words."""
+    names = [name for name in (described.day, described.time) if name is not None]
+    return " and ".join(names) or "no field"
 
 
 def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:

@@ -11,15 +11,10 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.errors import RecipeError
 from logllm.logs.calendar.zones import check_zone
-from logllm.logs.csv_rows import cell_pattern
 from logllm.logs.lines import without_codes
+from logllm.logs.structured.columns import read_columns
 from logllm.logs.times import check_time_format
 
-WHOLE = "$"
-"""The name of the field that is the whole line."""
-
-_PAIR = r'[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?'
-_ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\"", '"'))
 _GROUP = re.compile(r"(?<!\\)((?:\\\\)*)\(\?P?<([A-Za-z_]\w*)>")
 _REST = re.compile(r"\(\?P?<(?P<name>[A-Za-z_]\w*)>(?P<first>(?:\[\^?(?:\\.|[^\]\[()|\\])+\])?)\.\*\)$")
 _FLAGS = re.compile(r"\(\?[A-Za-z-]+[:)]")
@@ -143,8 +138,9 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     """
     text = text.str.strip_chars() if described.kind == "pattern" else text
     found = read_named(text, described, names=_names(described, key_field))
-    optional = (described.time, described.label, key_field, described.severity)
-    time, label, key, severity = (None if name is None else found[name] for name in optional)
+    optional = (described.label, key_field, described.severity)
+    label, key, severity = (None if name is None else found[name] for name in optional)
+    time = time_in(found, described)
     parts = tuple(_tidy(word + ":  " + found[name]) for word, name in described.parts)
     message = found[described.message]
     for words, name in described.tail:
@@ -195,9 +191,17 @@ def _with_others(text: pl.Series, described: FormatSection, *, names: Sequence[s
 
 def _names(described: FormatSection, key_field: str | None) -> list[str]:
     """Names of the fields to read."""
-    named: tuple[str | None, ...] = (described.message, described.time, described.label, key_field, described.severity)
-    named = (*named, *(name for _, name in (*described.tail, *described.parts)))
+    named: tuple[str | None, ...] = (described.message, described.time, described.day, described.label)
+    named = (*named, key_field, described.severity, *(name for _, name in (*described.tail, *described.parts)))
     return [name for name in named if name is not None]
+
+
+def time_in(found: dict[str, pl.Series], described: FormatSection) -> pl.Series | None:
+    """Times as they are written, by the fields that hold them; nothing where a format has none."""
+    if described.time is None:
+        return None
+    clock = found[described.time]
+    return clock if described.day is None else found[described.day] + " " + clock
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
@@ -252,28 +256,6 @@ def _empty_or_garbled(message: pl.Series) -> pl.Series:
     return empty | (garbled * _GARBLED > message.str.len_chars())
 
 
-def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    r"""Fields of lines of a structured kind as text, null where a line has none.
-
-    >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
-    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
-    >>> [found[name].item() for name in ("at", "msg", "y")]
-    ['7', 'a "b" at=8', None]
-
-    Raises:
-        RecipeError: a CSV file has no column of the name.
-    """
-    found = {name: text for name in names if name == WHOLE}
-    wanted = [name for name in dict.fromkeys(names) if name != WHOLE]
-    if described.kind == "json":
-        return found | {name: _json(text, name) for name in wanted}
-    if described.kind == "logfmt":
-        return found | {name: _logfmt(text, name) for name in wanted}
-    if described.kind == "export":
-        return found | {name: _filled(text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")) for name in wanted}
-    return found | _csv(text, described, names=wanted)
-
-
 def bare_name(name: str) -> str:
     """A field's last name in small letters and digits.
 
@@ -322,60 +304,3 @@ def json_records(line: str, path: Sequence[str]) -> list[str] | None:
         inner = [each[name] for each in values if isinstance(each, dict) and name in each]
         values = [each for listed in inner for each in (listed if isinstance(listed, list) else [listed])]
     return [json.dumps(each, ensure_ascii=False) for each in values]
-
-
-def _json(text: pl.Series, name: str) -> pl.Series:
-    """A field by its dotted path, or by its whole name where that itself holds dots."""
-    paths = ["$" + "".join(f"[{part if part.isdecimal() else json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
-    found = text.str.json_path_match(paths[0])
-    if paths[1] != paths[0] and found.null_count():
-        found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))
-    return found
-
-
-def _logfmt(text: pl.Series, name: str) -> pl.Series:
-    """A pair's value; what stands within another one's quotes is no pair."""
-    found = text.str.extract(rf'^\s*(?:{_PAIR}\s+)*?{re.escape(name)}=("(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s|$)')
-    quoted = found.str.starts_with('"').fill_null(False)
-    if not quoted.any():
-        return _filled(found)
-    inner = found.str.strip_prefix('"').str.strip_suffix('"')
-    for written, meant in _ESCAPES:
-        inner = inner.str.replace_all(written, meant, literal=True)
-    return _filled(inner.str.replace_all("\\\\", "\\", literal=True).zip_with(quoted, found))
-
-
-def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
-    """Cells of rows that have at least as many as there are columns; none where no header has been seen."""
-    columns = described.columns
-    if not columns:
-        return {name: pl.repeat(None, len(text), dtype=pl.String, eager=True) for name in names}
-    if missing := [name for name in names if name not in columns]:
-        raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
-    places = sorted({columns.index(name) for name in names})
-    groups = text.str.extract_groups(_row(described.separator, len(columns), places=tuple(places))).struct
-    cells = dict(zip(places, (groups.field(f"c{place}") for place in places), strict=True))
-    return {name: _filled(_unquoted(cells[columns.index(name)])).alias(name) for name in names}
-
-
-@cache
-def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
-    """Pattern of a row with a group for each cell that is wanted."""
-    cell, between = cell_pattern(separator), re.escape(separator)
-    pieces: list[str] = []
-    for place in range(columns):
-        pieces.append((between if place else "") + (f"(?<c{place}>{cell})" if place in places else cell))
-    return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
-
-
-def _unquoted(cells: pl.Series) -> pl.Series:
-    """Cells without their quotes."""
-    quoted = cells.str.starts_with('"').fill_null(False)
-    if not quoted.any():
-        return cells
-    return cells.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True).zip_with(quoted, cells)
-
-
-def _filled(values: pl.Series) -> pl.Series:
-    """Values, null where there is nothing in them."""
-    return values.set(values == "", None) if (values == "").any() else values

@@ -8,10 +8,11 @@ from typing import Protocol, TypeVar
 import polars as pl
 
 from logllm.config.format import FormatSection, PartialSection
-from logllm.logs.csv_rows import CsvRows, headed
 from logllm.logs.fields import json_records
 from logllm.logs.lines import LONGEST_LINE, Counts, Lines, lines_of
 from logllm.logs.records import Records
+from logllm.logs.structured.csv_rows import CsvRows, headed
+from logllm.logs.structured.w3c_rows import with_columns
 
 Piece = TypeVar("Piece")
 
@@ -43,6 +44,8 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
     if described.kind == "csv":
         whole = _joined(lambda: CsvRows(described.separator, counts), whole)
         whole = whole if described.columns else headed(whole, described.separator, counts=counts)
+    if described.kind == "w3c":
+        whole = with_columns(whole, described, counts=counts)
     if described.kind == "export":
         whole = _joined(lambda: Blocks(counts), whole)
     if (partial := described.partial) is not None:
@@ -66,13 +69,17 @@ def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
 
 
 def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something."""
-    if described.kind not in ("csv", "export") and described.records is None:
+    """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something.
+
+    Of rows whose columns change those of the first columns.
+    """
+    if described.kind not in ("csv", "w3c", "export") and described.records is None:
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
-    rows = pl.concat([batch.frame["text"] for batch in batches])
-    named = {"columns": batches[-1].columns} if described.kind == "csv" and not described.columns else {}
-    return rows, described.model_copy(update=named)
+    columns = next((batch.columns for batch in batches if batch.columns), ())
+    alike = [batch.frame["text"] for batch in batches if batch.columns == columns or described.kind != "w3c"]
+    named = {"columns": columns} if columns else {}
+    return pl.concat([text.clear(), *alike]), described.model_copy(update=named)
 
 
 def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) -> Iterator[Lines]:

@@ -105,7 +105,7 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     if described.inside is not None:
         return _sample_of_nested(text, described, inner=described.inside)
     columns = {"message": read_fields(text, described).message}
-    taken = {*columns, described.message, described.time, described.label}
+    taken = {*columns, described.message, described.time, described.day, described.label}
     own = described.sessions.key_field
     if described.kind == "json":  # each line read once: a column by its path reads it again for each
         rows = list(map(json_fields, text))
@@ -135,7 +135,7 @@ def _key(text: pl.Series, described: FormatSection, *, name: str) -> pl.Series:
 
 def _field_names(text: pl.Series, described: FormatSection) -> list[str]:
     """Names of the fields that lines of a format have, in their order."""
-    if described.kind == "csv":
+    if described.kind in ("csv", "w3c"):
         return list(described.columns)
     if described.kind in ("logfmt", "export"):
         pairs = text.head(_GLANCE).str.extract_all(_PAIR).explode().drop_nulls()

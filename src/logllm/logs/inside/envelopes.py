@@ -5,7 +5,7 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.logs.fields import Fields, group_names, may_have, read_fields, read_named
+from logllm.logs.fields import Fields, group_names, may_have, read_fields, read_named, time_in
 
 FURTHER = "further"
 """The group of an outer format that matches something in a line that goes on with the one before it."""
@@ -76,10 +76,11 @@ def _or(own: pl.Series | None, outer: pl.Series) -> pl.Series:
 def _inside(rows: pl.DataFrame, layer: FormatSection, *, key_field: str | None) -> pl.DataFrame:
     """The lines in the messages of some rows; a row that is none of the format stays as it is."""
     marked = layer.kind == "pattern" and FURTHER in group_names(layer.pattern or "")
-    wanted = (layer.time, layer.label, key_field if may_have(layer, key_field) else None, FURTHER if marked else None)
-    names = [name for name in (*wanted, *layer.streams) if name is not None]
+    wanted = (layer.label, key_field if may_have(layer, key_field) else None, FURTHER if marked else None)
+    names = [name for name in (*wanted, layer.time, layer.day, *layer.streams) if name is not None]
     found = read_named(rows["text"].str.strip_chars_start() if layer.kind == "pattern" else rows["text"], layer, names=names)
-    time, label, key, further = (found[name] if name is not None else None for name in wanted)
+    time = time_in(found, layer)
+    label, key, further = (found[name] if name is not None else None for name in wanted)
     message = found[layer.message]
     outside = message.is_null()
     goes_on = rows["further"] if further is None else rows["further"] | (further.fill_null("") != "")

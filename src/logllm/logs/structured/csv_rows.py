@@ -31,7 +31,8 @@ def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator
         if lines.index != file and lines.frame.height:
             file = lines.index
             columns = header(lines.frame["text"][0], separator)
-            counts["lines"] += 1
+            for name in ("headers", "lines"):
+                counts[name] += 1
             lines = replace(lines, frame=lines.frame.slice(1))
         yield replace(lines, columns=columns)
 

@@ -1,0 +1,1 @@
+"""Structured lines: rows and the columns they hold, fields by their names."""

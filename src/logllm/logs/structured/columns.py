@@ -1,0 +1,119 @@
+"""Fields of structured lines by their names, as text: of JSON, logfmt, journald's export, and rows of columns."""
+
+import json
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.errors import RecipeError
+from logllm.logs.structured.csv_rows import cell_pattern
+from logllm.logs.structured.w3c_rows import w3c_row
+
+WHOLE = "$"
+"""The name of the field that is the whole line."""
+
+_PAIR = r'[^\s="]+(?:=(?:"(?:[^"\\]|\\.)*"|[^\s"]*))?'
+_ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\"", '"'))
+
+
+def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    r"""Fields of lines of a structured kind as text, null where a line has none.
+
+    >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
+    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
+    >>> [found[name].item() for name in ("at", "msg", "y")]
+    ['7', 'a "b" at=8', None]
+
+    Raises:
+        RecipeError: a CSV file has no column of the name.
+    """
+    found = {name: text for name in names if name == WHOLE}
+    wanted = [name for name in dict.fromkeys(names) if name != WHOLE]
+    if described.kind == "json":
+        return found | {name: _json(text, name) for name in wanted}
+    if described.kind == "logfmt":
+        return found | {name: _logfmt(text, name) for name in wanted}
+    if described.kind == "export":
+        return found | {name: _filled(text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")) for name in wanted}
+    if described.kind == "w3c":
+        return found | _w3c(text, described, names=wanted)
+    return found | _csv(text, described, names=wanted)
+
+
+def _json(text: pl.Series, name: str) -> pl.Series:
+    """A field by its dotted path, or by its whole name where that itself holds dots."""
+    paths = ["$" + "".join(f"[{part if part.isdecimal() else json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
+    found = text.str.json_path_match(paths[0])
+    if paths[1] != paths[0] and found.null_count():
+        found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))
+    return found
+
+
+def _logfmt(text: pl.Series, name: str) -> pl.Series:
+    """A pair's value; what stands within another one's quotes is no pair."""
+    found = text.str.extract(rf'^\s*(?:{_PAIR}\s+)*?{re.escape(name)}=("(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s|$)')
+    quoted = found.str.starts_with('"').fill_null(False)
+    if not quoted.any():
+        return _filled(found)
+    inner = found.str.strip_prefix('"').str.strip_suffix('"')
+    for written, meant in _ESCAPES:
+        inner = inner.str.replace_all(written, meant, literal=True)
+    return _filled(inner.str.replace_all("\\\\", "\\", literal=True).zip_with(quoted, found))
+
+
+def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Cells of rows that have at least as many as there are columns; none where no header has been seen."""
+    columns = described.columns
+    if not columns:
+        return {name: pl.repeat(None, len(text), dtype=pl.String, eager=True) for name in names}
+    if missing := [name for name in names if name not in columns]:
+        raise RecipeError(f"format {described.name}: there is no column {missing[0]!r} (there are {', '.join(columns) or 'none'})")
+    places = sorted({columns.index(name) for name in names})
+    pattern = _row(described.separator, len(columns), places=tuple(places))
+    cells = _cells(text, pattern, places=places)
+    return {name: _filled(_unquoted(cells[columns.index(name)])).alias(name) for name in names}
+
+
+def _w3c(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
+    """Cells of rows that have as many as there are columns; none of a column that a file does not name."""
+    columns = described.columns
+    places = sorted({columns.index(name) for name in names if name in columns})
+    nothing = text.clear(len(text))
+    if not places:
+        return dict.fromkeys(names, nothing)
+    pattern = w3c_row(described.separator, len(columns), places=tuple(places))
+    cells = _cells(text, pattern, places=places)
+    written = {columns[place]: _filled(_unquoted(cell.set(cell == "-", None))) for place, cell in cells.items()}
+    return {name: written.get(name, nothing).alias(name) for name in names}
+
+
+def _cells(text: pl.Series, pattern: str, *, places: Sequence[int]) -> dict[int, pl.Series]:
+    """Cells of rows by their places."""
+    groups = text.str.extract_groups(pattern).struct
+    return {place: groups.field(f"c{place}") for place in places}
+
+
+@cache
+def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
+    """Pattern of a row with a group for each cell that is wanted."""
+    cell, between = cell_pattern(separator), re.escape(separator)
+    pieces: list[str] = []
+    for place in range(columns):
+        pieces.append((between if place else "") + (f"(?<c{place}>{cell})" if place in places else cell))
+    return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
+
+
+def _unquoted(cells: pl.Series) -> pl.Series:
+    """Cells without their quotes."""
+    quoted = cells.str.starts_with('"').fill_null(False)
+    if not quoted.any():
+        return cells
+    return cells.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True).zip_with(quoted, cells)
+
+
+def _filled(values: pl.Series) -> pl.Series:
+    """Values, null where there is nothing in them."""
+    return values.set(values == "", None) if (values == "").any() else values
