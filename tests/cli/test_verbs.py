@@ -183,7 +183,7 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path) -> None:
     assert "format: json (JSON lines: message in msg, time in ts); 100.0 % of the first 200 lines fit" in done.err
     assert "windows of 10 lines" in done.err
     assert "no session has a label" in done.err
-    assert f"next: logllm train unseen --data {tmp_path / 'data'} --out RUN, which learns without labels" in done.err
+    assert f"next: logllm train novelty --data {tmp_path / 'data'} --out RUN, which learns without labels" in done.err
     manifest = json.loads((tmp_path / "data" / "manifest.json").read_text())
     assert (manifest["settings"]["format"]["message"], manifest["sessions"], manifest["rejected"]) == ("msg", 20, 0)
     trained = logllm("train", "tiny", "--data", tmp_path / "data", "--out", tmp_path / "run")

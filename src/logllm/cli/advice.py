@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-WITHOUT_LABELS = "unseen"
+WITHOUT_LABELS = "novelty"
 """A method that learns without labels."""
 
 

@@ -1,18 +1,17 @@
 """What was wrong, when, and in which sessions: anomalous sessions told to a person as incidents."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
 
+from logllm.sessions.message_kinds import kinds_of
 from logllm.sessions.message_table import MessageTable
 
 MessageScores = Callable[[pl.Series], pl.Series]
 """Gives some messages of a table, by their places, the scores of sessions that hold nothing else."""
 
-_QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 _LEAST_GAP, _MOST_GAP = timedelta(seconds=5), timedelta(minutes=15)
 _GAP = 0.01  # of the log's time
 _TELLING = 2.0  # standard errors
@@ -91,7 +90,7 @@ def summarise(
     """
     shapes = MessageTable()
     rows = _rows(verdicts).with_columns(original="message")
-    shape_of_row = shapes.push(messages.str.replace_all(_QUOTED, '"…"')).gather(rows["message"])
+    shape_of_row = shapes.push(kinds_of(messages)).gather(rows["message"])
     rows = rows.with_columns(message=shape_of_row)
     normal = rows.filter(~pl.col("anomalous")).group_by("message").agg(normal=pl.col("row").n_unique())
     others = verdicts.height - int(verdicts["anomalous"].sum())
@@ -237,9 +236,9 @@ def _incident(
 
 def _telling(row: dict[str, object], messages: pl.Series) -> Telling:
     """A row of messages that tell as what a person is shown of it."""
-    original = messages[row["original"]]  # type: ignore[call-overload]
+    original = messages.gather([row["original"]])  # type: ignore[list-item]
     return Telling(
-        message=original if row["alike"] else re.sub(_QUOTED, '"…"', original),
+        message=(original if row["alike"] else kinds_of(original)).item(),
         **{name: row[name] for name in ("sessions", "weight", "line", "file")},  # type: ignore[arg-type]
         score=row["alone"],  # type: ignore[arg-type]
     )

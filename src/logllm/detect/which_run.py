@@ -109,7 +109,7 @@ def _not_postgres(logs: list[str], asked: _Asked) -> str:
     return (
         f"{what}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
         f"`logllm prepare {raw} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`; "
-        "without labels leave --labels out and train `unseen`"
+        "without labels leave --labels out and train `novelty`"
     )
 
 

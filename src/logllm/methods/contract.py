@@ -174,7 +174,7 @@ def of_both_kinds(labels: Labels | None) -> Labels:
         raise DataError(
             "the sessions to learn from have no labels: "
             "this baseline needs normal and anomalous ones; "
-            "prepare the data with labels, or take a method that needs none, such as unseen"
+            "prepare the data with labels, or take a method that needs none, such as novelty"
         )
     if labels.all() or not labels.any():
         kind = "anomalous" if len(labels) and labels.all() else "normal"

@@ -75,6 +75,12 @@ _BUILT_IN: dict[str, Entry] = {
         Needs.NOTHING,
         "logllm.methods.isolated:forest_words",
     ),
+    "novelty": Entry(
+        "surprise of the strangest message: one never seen, words of trouble, repetition, lack",
+        "",
+        Needs.NOTHING,
+        "logllm.methods.novelty:Novelty",
+    ),
     "unseen": Entry(
         "share of messages that no normal session to learn from holds",
         "",

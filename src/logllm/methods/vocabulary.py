@@ -34,7 +34,11 @@ class Vocabulary:
         `UNKNOWN` stands for those that are not known, and for those that do not occur.
         """
         rows = occurring(sessions)
-        texts = messages.gather(rows).to_list()
         numbers = np.full(len(messages), UNKNOWN, dtype=np.int64)
-        numbers[rows] = [self._numbers.get(text, UNKNOWN) for text in texts]
+        numbers[rows] = self.of_texts(messages.gather(rows).to_list())
         return numbers
+
+    def of_texts(self, texts: Sequence[str]) -> Rows:
+        """Numbers of some messages, (u,)."""
+        numbers = (self._numbers.get(text, UNKNOWN) for text in texts)
+        return np.fromiter(numbers, dtype=np.int64, count=len(texts))

@@ -1,0 +1,105 @@
+"""How alike messages are by the words that they share, without a network."""
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Matrix = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.float64]
+
+_WORD = r"\p{L}+|<\*>"
+"""A word, or what masking left of a number."""
+_SIZE = 512
+"""Components of a message's vector."""
+_UNIT = 4.0
+"""Weights of words are whole numbers of quarters: sums are exact in any order, and so are scores."""
+_LEAST = 0.3
+"""Messages that are less alike have nothing to do with each other."""
+_SHARPNESS = 4
+_AT_ONCE = 1024
+
+
+class Likeness:
+    """Compares messages as bags of words, rare words counting for more.
+
+    A word stands for one component of the vector, by its hash, and for a sign: two that meet by
+    chance cancel as often as they add up.
+    """
+
+    def __init__(self, frequencies: Mapping[str, int], *, messages: int) -> None:
+        """Know in how many of some messages each word occurs."""
+        self.frequencies = dict(frequencies)
+        self.messages = messages
+
+    @classmethod
+    def of(cls, messages: pl.Series) -> Self:
+        """Know the words of some messages."""
+        counted = _words(messages)["word"].value_counts(name="messages")
+        counted = counted.sort("word")
+        return cls(dict(counted.iter_rows()), messages=len(messages))
+
+    def vectors(self, messages: pl.Series) -> Matrix:
+        """Messages as vectors, (u, 512)."""
+        words = _words(messages)
+        distinct = words["word"].unique(maintain_order=True)
+        rows = words.join(
+            pl.DataFrame({"word": distinct, **self._components(distinct.to_list())}),
+            on="word",
+            maintain_order="left",
+        )
+        weight = rows["weight"] * (1 + rows["times"].log())
+        signed = (weight * _UNIT).round() * rows["sign"]
+        place = rows["row"].to_numpy().astype(np.int64) * _SIZE + rows["component"].to_numpy()
+        summed = np.bincount(place, weights=signed.to_numpy(), minlength=len(messages) * _SIZE)
+        return summed.astype(np.float32).reshape(len(messages), _SIZE)
+
+    def _components(self, words: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Of each word the component, the sign and the weight."""
+        digests = [blake2b(word.encode(), digest_size=4).digest() for word in words]
+        numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.int64)
+        frequencies = np.array([self.frequencies.get(word, 0) for word in words], dtype=np.float64)
+        return {
+            "component": (numbers >> 1) % _SIZE,
+            "sign": np.where(numbers & 1, 1.0, -1.0),
+            "weight": np.log((1 + self.messages) / (1 + frequencies)) + 1,
+        }
+
+
+def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
+    """How much of others is like each of some vectors, (len(some),) or (len(some), k).
+
+    It is the sum of their weights, each as far as they are alike.
+
+    Args:
+        some: vectors.
+        others: vectors that they are compared with.
+        weights: of the others, whole numbers, (len(others),) or (len(others), k).
+    """
+    norms = _norms(others)
+    sums = [np.zeros((0, *weights.shape[1:]))]
+    for start in range(0, len(some), _AT_ONCE):
+        chunk = some[start : start + _AT_ONCE]
+        products = (chunk @ others.T).astype(np.float64)
+        cosines = products / (_norms(chunk)[:, None] * norms)
+        kernel = ((cosines - _LEAST) / (1 - _LEAST)).clip(0, 1) ** _SHARPNESS
+        # As whole numbers, for sums that are exact in any order.
+        sums.append(np.round(kernel * 2**20) @ weights / 2**20)
+    return np.concatenate(sums)
+
+
+def _norms(vectors: Matrix) -> Weights:
+    """Lengths of vectors, 1 for those of nothing."""
+    squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    return np.sqrt(np.where(squares > 0, squares, 1.0))
+
+
+def _words(messages: pl.Series) -> pl.DataFrame:
+    """The words of messages, one row a word of a message: `row`, `word`, `times`."""
+    frame = messages.alias("message").to_frame().with_row_index("row")
+    words = pl.col("message").str.to_lowercase().str.extract_all(_WORD)
+    rows = frame.select("row", word=words).explode("word").drop_nulls("word")
+    return rows.group_by("row", "word", maintain_order=True).agg(times=pl.len())

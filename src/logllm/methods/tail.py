@@ -1,0 +1,103 @@
+"""How strange sessions are that were held back in learning: what surprise means."""
+
+from math import log
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.metrics import Scores
+
+Nats = npt.NDArray[np.float64]
+
+ALPHA = 0.05
+"""How likely a false alarm may be in as many sessions as were held back."""
+_MARGIN = -log(ALPHA)
+_NEAR = 1e-9
+"""Surprise that differs by less is the same."""
+
+
+class Surprise(NamedTuple):
+    """How surprising sessions are, in nats: -log of a share of sessions."""
+
+    all: Nats
+    """What is most surprising of each, (b,)."""
+    kinds: Nats
+    """Each kind of surprise by itself, (b, kinds)."""
+    fresh: Nats
+    """How much trouble new messages of each speak of, in nats, (b,)."""
+
+    @classmethod
+    def joined(cls, parts: "list[Surprise]") -> Self:
+        """That of several parts, one after the other."""
+        return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+class Tail:
+    """Surprise of sessions that a method had not learnt from when it judged them.
+
+    Attributes:
+        surprises: that of each, rising.
+        most: the largest of each kind of surprise.
+        fresh: the most trouble of which new messages spoke in any.
+    """
+
+    def __init__(self, surprises: Nats, most: Nats, *, fresh: float) -> None:
+        """Know held-back sessions."""
+        self.surprises = surprises
+        self.most = most
+        self.fresh = fresh
+
+    @classmethod
+    def of(cls, held_back: Surprise) -> Self:
+        """Know the surprise of held-back sessions, at least one."""
+        most = held_back.kinds.max(axis=0)
+        return cls(np.sort(held_back.all), most, fresh=float(held_back.fresh.max()))
+
+    def scores(self, surprise: Surprise) -> Scores:
+        """Surprise as scores in [0, 1).
+
+        A score is one half and more where a session goes beyond every held-back one in some kind of
+        surprise, by so much that it is 20 times less likely; or where new messages speak of more
+        trouble than new messages of any held-back session did.
+        """
+        beyond = (surprise.kinds - self.most - _MARGIN).max(axis=1)
+        new_trouble = np.where(surprise.fresh > self.fresh, surprise.fresh - self.fresh, -1.0)
+        excess = np.maximum(beyond, new_trouble)
+        inside = surprise.all / (surprise.all + self._middle) / 2
+        outside = 0.5 + excess / (1 + excess.clip(min=0)) / 2
+        scores: Scores = np.where(excess >= 0, outside, inside)
+        return scores
+
+    def least(self, times: float) -> float:
+        """The score from which on sessions are anomalous.
+
+        Where more of them are judged than were held back, so many times, more must be surprising.
+
+        >>> tail = Tail(np.array([1.0]), np.array([1.0]), fresh=0.0)
+        >>> tail.least(0.1), round(tail.least(10), 3)
+        (0.5, 0.849)
+        """
+        excess = log(max(times, 1.0))
+        return 0.5 + excess / (1 + excess) / 2
+
+    def p_values(self, scores: Scores) -> Scores:
+        """The share of held-back sessions, and the one judged, that are as strange, from scores.
+
+        >>> tail = Tail(np.array([1.0, 2.0, 3.0]), np.array([3.0]), fresh=0.0)
+        >>> nats = np.array([0.0, 2.0, 3.0, 9.0])
+        >>> surprise = Surprise(nats, nats[:, None], np.zeros(4))
+        >>> tail.p_values(tail.scores(surprise)).tolist()
+        [1.0, 0.75, 0.5, 0.25]
+        """
+        shares = (2 * scores).clip(max=1 - 1e-12)
+        surprises = shares * self._middle / (1 - shares)
+        count = len(self.surprises)
+        as_strange = count - np.searchsorted(self.surprises, surprises - _NEAR)
+        p_values: Scores = (as_strange + 1) / (count + 1)
+        return np.where(scores >= 0.5, 1 / (count + 1), p_values)
+
+    @property
+    def _middle(self) -> float:
+        """The surprise whose score is one quarter."""
+        return float(self.surprises[-1]) + 1

@@ -1,0 +1,60 @@
+"""Words of trouble: what programs write, in several languages, when something goes wrong."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Grades = npt.NDArray[np.float64]
+
+_WORD = r"(?:^|[^\p{L}])(?:"
+"""Where a word begins that is no part of another one, such as `dead` in `deadline`."""
+_GRAVE = (
+    # English
+    "fatal|panic|catastroph|corrupt|segfault|segmentation fault|emerg(?:ency)?\\b|critical|severe"
+    "|out of memory|oom\\b|crash|abort|assert"
+    # German, French, Spanish, Portuguese, Italian, Dutch, Swedish
+    "|schwerwiegend|kritisch|absturz|abgestürzt|beschädigt|grave\\b|fatale|critique|crítico|crítica|corrompu|corrupto|dañad"
+    "|kritiek|kritisk|allvarlig|avbröt"
+    # Polish, Russian
+    "|krytyczn|uszkodzon|критическ|фатальн|повреждён|поврежден|аварийн"
+)
+_PLAIN = (
+    # English
+    "error|fail|denied|refus|invalid|timeout|timed out|time[- ]out|unable|cannot|can't|can not|could not|couldn't"
+    "|not found|no such|does not exist|lost\\b|broken|kill|unreachable|reject|violat|missing|illegal|dead(?:lock|\\b)|bad\\b"
+    "|unexpected|exceed|too many|interrupt|exhaust|expired|unavailable|err\\b|forbidden|unauthori[sz]ed|stall|traceback"
+    "|terminated|terminating"
+    # German
+    "|fehler|fehlgeschlagen|ungültig|verweigert|konnte nicht|kann nicht|existiert nicht|nicht gefunden|abgebrochen|verloren"
+    "|zeitüberschreitung|nicht erreichbar|zu viele|unerwartet|gescheitert"
+    # French
+    "|erreur|échec|échoué|invalide|refusé|impossible|introuvable|n'existe pas|perdu|délai|inattendu|trop de"
+    # Spanish, Portuguese, Italian
+    "|fallo|falló|falha|falhou|errore|erro\\b|inválid|denegad|rechazad|negad[oa]\\b|rifiutat|no se pudo|não foi possível"
+    "|impossibile|no existe|não existe|non esiste|perdid|perso\\b|tiempo de espera|scadut|demasiad|inesperad|inatteso"
+    # Dutch, Swedish
+    "|fout|mislukt|ongeldig|geweigerd|kan niet|niet gevonden|bestaat niet|verbroken"
+    "|fel\\b|misslyck|ogiltig|nekad|kunde inte|kan inte|finns inte|hittades inte|förlorad|oväntad"
+    # Polish, Russian
+    "|błąd|błęd|niepowodz|nieprawidłow|odmow|nie można|nie istnieje|nie znaleziono|utracon|przekroczon"
+    "|ошибк|сбой|неверн|отказ|невозможно|не удалось|не существует|не найден|потерян|превышен|истекл"
+)
+_ANYWHERE = "exception|(?-i:[a-z]Error)|(?-i:[a-z]Failure)|overflow|错误|失败|异常|超时|拒绝|エラー|失敗|異常|拒否|오류|실패"
+"""Parts of names, such as `SocketTimeoutException`, and words of languages that part none."""
+
+
+def grades(messages: pl.Series) -> Grades:
+    """How much trouble messages speak of, (u,): 2 where something broke, 1 where it went wrong, else 0.
+
+    >>> grades(pl.Series(["kernel panic", "connection refused", "deadline set", "verweigert"]))
+    array([2., 1., 0., 1.])
+
+    Args:
+        messages: masked, (u,).
+    """
+    grave = messages.str.contains(f"(?i){_WORD}{_GRAVE})")
+    plain = messages.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
+    graded = pl.DataFrame({"grave": grave, "plain": plain}).select(
+        pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0).alias("grade")
+    )
+    return graded["grade"].to_numpy()
