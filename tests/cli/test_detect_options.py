@@ -54,6 +54,17 @@ def test_out_is_whole_and_never_overwritten_unasked(logllm, tiny_run, log, tmp_p
     assert logllm("detect", tiny_run, log, "--out", tmp_path).code == 2
 
 
+def test_a_time_zone_is_that_of_times_that_name_none(logllm, tiny_run, log, tmp_path) -> None:
+    local = tmp_path / "local.jsonl"
+    local.write_text("".join(json.dumps({**json.loads(line), "time": "2024-07-03 09:00:00"}) + "\n" for line in log.open()))
+    described = 'name = "own"\nkind = "json"\ntime = "time"\n[sessions]\nby = "key"\nkey_field = "job"\n'
+    (tmp_path / "own.toml").write_text(described)
+    outcome = logllm("detect", tiny_run, local, "--format", tmp_path / "own.toml", "--time-zone", "Europe/Berlin")
+    assert {verdict["start"] for verdict in verdicts(outcome.out)} == {"2024-07-03T07:00:00.000000Z"}
+    wrong = logllm("detect", tiny_run, local, "--time-zone", "Mars")
+    assert (wrong.code, "there is no time zone 'Mars'" in wrong.err) == (2, True)
+
+
 def test_every_verdict_keeps_the_schema(logllm, tiny_run, log) -> None:
     schema = json.loads(logllm("show", "verdict").out)
     assert set(schema["properties"]) == {*FIELDS, *OPTIONAL, "schema"}

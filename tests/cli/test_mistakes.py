@@ -129,6 +129,37 @@ def test_masking_reads_lines_as_prepare_does(logllm) -> None:
     assert (outcome.code, outcome.out) == (0, "a\N{REPLACEMENT CHARACTER} <*>\n\non <*>\n")
 
 
+WRONG_TIMES = {
+    "another": (["--time-format", "%d.%m.%Y"], "no time of the log is written as %d.%m.%Y: times are such as 2024-07-03 09:00:00;"),
+    "no-such-field": (["--time", "when"], "no group 'when'"),
+    "of-a-named-format": (["--format", "timed", "--time-format", "epoch"], "written as epoch: times are such as 2024-07-03 09:00:00;"),
+    "from-a-pipe": (["--raw", "-", "--time-format", "%H:%M"], "--time-format 'iso' reads them"),
+    "hours-alone": (["--time-format", "%H"], "'%H' is none: Please either specify both hour and minute, or neither"),
+    "nothing-to-read": (["--format", "plain", "--time-format", "iso"], "--time-format is not used"),
+}
+
+
+@pytest.mark.parametrize(("options", "told"), WRONG_TIMES.values(), ids=WRONG_TIMES)
+def test_a_way_to_write_times_that_reads_none_is_an_error(logllm, tmp_path, options, told) -> None:
+    lines = "".join(f"2024-07-03 09:00:{second:02d} order {second} stored\n" for second in range(20))
+    (tmp_path / "app.log").write_text(lines)
+    raw = [] if "--raw" in options else ["--raw", tmp_path / "app.log"]
+    outcome = logllm("prepare", *raw, *options, "--out", tmp_path / "data", stdin=lines.encode())
+    assert outcome.code == 2
+    assert told in outcome.err
+    right = logllm("prepare", "--raw", "-", "--time-format", "iso", "--out", tmp_path / "data", stdin=lines.encode())
+    assert (right.code, Prepared.load(tmp_path / "data").manifest["lines"]) == (0, 20)
+
+
+def test_a_time_zone_is_of_every_kind_of_log_and_is_not_asked_for_again(logllm, tmp_path) -> None:
+    (tmp_path / "app.log").write_text("".join(f"2024-07-03 09:00:{second} start job {second}\n" for second in range(10, 40)))
+    web = "".join(f'{{"time": "2024-07-03 09:01:{second}", "msg": "start job {second}"}}\n' for second in range(10, 40))
+    (tmp_path / "web.json").write_text(web)
+    outcome = logllm("prepare", tmp_path / "app.log", tmp_path / "web.json", "--time-zone", "+02:00", "--out", tmp_path / "data")
+    assert (outcome.code, "no zone" in outcome.err) == (0, False)
+    assert Prepared.load(tmp_path / "data").part("train")["start"].dt.hour().unique().to_list() == [7]
+
+
 def test_a_time_zone_is_that_of_times_that_name_none(logllm, tmp_path) -> None:
     log = tmp_path / "app.log"
     log.write_text("".join(f"2024-07-03 09:00:{second} INFO start job {second}\n" for second in range(10, 30)))

@@ -154,11 +154,10 @@ def test_what_was_taken_is_said():
 @pytest.mark.parametrize(
     "line",
     [
-        "type={kind} msg=audit(1709250600.{place}:{place}): success={kind} exit=3",
         "msg=x.{place}.y kind={kind} cpu=3",
         "a={place} kind={kind} host=web{place}",
     ],
-    ids=["audit", "name", "none"],
+    ids=["name", "none"],
 )
 def test_where_no_field_says_it_the_whole_line_is_the_message(line):
     lines = [line.format(place=place, kind=("yes", "no")[place % 2]) for place in range(20)]
@@ -166,6 +165,14 @@ def test_where_no_field_says_it_the_whole_line_is_the_message(line):
     assert recognition.format.message == "$"
     assert any("the message is the whole line" in note for note in recognition.notes)
     assert texts(lines) == lines
+
+
+def test_a_cell_of_json_is_read_as_json_whatever_its_column_is_called():
+    record = json.dumps({"level": "error", "msg": "order lost"})
+    cells = [f'2024-03-01T00:00:{place:02d}Z,web,"{record.replace(chr(34), chr(34) * 2)}"' for place in range(20)]
+    recognition = recognised(["date,host,payload", *cells])
+    assert recognition.format.name == "json inside csv"
+    assert recognition.format.inside.message == "msg"
 
 
 def test_another_message_has_nothing_of_what_followed_the_first():

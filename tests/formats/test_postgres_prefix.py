@@ -85,6 +85,19 @@ def test_a_run_s_key_is_sought_in_json_whatever_the_format_names():
     assert for_format(run, load_format("docker")).sessions.key_field == "order"
 
 
+@pytest.mark.parametrize(
+    "prefix",
+    ["{s} {c} ", "2024-07-03 09:00:{s} UTC [{c}] ", "2024-07-03 09:00:{s} UTC [{c}] [{l}] ", "{c}/{l} app@shop "],
+    ids=["bare", "alone", "line", "slash"],
+)
+def test_a_session_s_id_is_a_key(prefix):
+    lines = server(prefix.replace("{c}", "66a0{p:04d}.{p}"))
+    log = recognised(lines)
+    assert log.format.sessions == SessionSection(by="key", key_field="pid")
+    keys = records(log, lines)[0]["keys"].explode().unique()
+    assert keys.str.contains(r"^66a0[0-9]{4}\.[0-9]+$").all()
+
+
 @pytest.mark.parametrize("further", ["\t", "    ", " "], ids=["tab", "blanks", "blank"])
 def test_further_lines_begin_with_any_white_space(further):
     lines = server("2024-07-03 09:00:{s} UTC:10.2.0.4(40000):app@shop:[{p}]:", further=further)

@@ -177,7 +177,7 @@ def test_what_is_said():
     assert "100.0 % of the first 50 lines fit" in recognition.notes[0]
     assert "--format NAME" in recognition.notes[0]
     assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: their order tells it")
-    assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC; prepare --time-zone gives them another"
+    assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC; --time-zone gives them another"
     whole = suited(["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode()))
     assert whole.notes == recognition.notes
     assert whole.sessions.startswith("windows of ")

@@ -5,9 +5,11 @@ from datetime import date
 import polars as pl
 import pytest
 
+from logllm.config.prepare import PrepareSection
 from logllm.formats.recognition import recognise
 from logllm.formats.time_shapes import timed_format
 from logllm.logs.fields import read_fields
+from logllm.logs.reader import Reader
 from logllm.logs.times import parse_times
 
 TODAY = date(2026, 11, 26)
@@ -85,13 +87,25 @@ LOGS = {
     ),
     "epochb": (["[171999720%d] HOST ALERT: db;DOWN;x"], "2024-07-03 09:00:00", "HOST ALERT: db;DOWN;x"),
     "dmesgT": (["[Wed Jul  3 09:00:0%d 2024] usb 1-1: new device"], "2024-07-03 09:00:00", "usb 1-1: new device"),
+    "unreal": (
+        ["[2025.01.01-10.00.0%d:123][  %d]LogNet: joined", "[2025.01.01-10.00.0%d:125][1%d]LogTemp: Warning: late"],
+        "2025-01-01 10:00:00",
+        "LogNet: joined",
+    ),
+    "dots_of_the_clock": (["2024-07-03-10.00.0%d.123456 I5 LEVEL: Info"], "2024-07-03 10:00:00", "I5 LEVEL: Info"),
+    "unknown_zone": (["2024-07-03 09:00:0%d XYZT [worker] order stored"], "2024-07-03 09:00:00", "order stored"),
+    "unknown_before_a_year": (["Wed Jul 3 09:00:0%d QRS 2024 - order stored"], "2024-07-03 09:00:00", "order stored"),
+    "no_zone_but_a_verb": (["2024-07-03 09:00:0%d GET /orders"], "2024-07-03 09:00:00", "GET /orders"),
+    "words_differ": (["2024-07-03 09:00:0%d INIT up", "2024-07-03 09:00:0%d XYZT up"], "2024-07-03 09:00:00", "INIT up"),
+    "days_go_on": (["0%d/07/2024 09:00:00 order stored"], "2024-07-01 09:00:00", "order stored"),
     "nohour": (["2024-07-03 09:0%d order stored"], "2024-07-03 09:00:00", "order stored"),
 }
 """Lines with %d for the last digit of the second, the first time in UTC, the first message."""
 
 
 def log(lines):
-    return pl.Series([line.replace("%d", str(digit)) for digit in range(10) for line in lines])
+    digits = range(1 if any(line.startswith("0%d/") for line in lines) else 0, 10)
+    return pl.Series([line.replace("%d", str(digit)) for digit in digits for line in lines])
 
 
 @pytest.mark.parametrize(("lines", "time", "message"), LOGS.values(), ids=LOGS)
@@ -100,6 +114,38 @@ def test_times_are_found(lines, time, message):
     fields = read_fields(log(lines), described)
     first = parse_times(fields.time, described.time_format, today=TODAY)[0]
     assert (f"{first:%Y-%m-%d %H:%M:%S}", fields.message[0]) == (time, message)
+
+
+ONLY_A_TIME = {
+    "date": "Wed Jul  3 09:00:0%d UTC 2024",
+    "oracle": "2024-07-03T09:00:0%d.123456+02:00",
+    "oracle_before_12c": "Wed Jul 03 09:00:0%d 2024",
+    "in_signs": "==== 2024-07-03 09:00:0%d ====",
+}
+
+
+@pytest.mark.parametrize("time", ONLY_A_TIME.values(), ids=ONLY_A_TIME)
+def test_a_line_that_is_only_a_time_begins_a_record_whose_message_is_below(time, tmp_path):
+    text = log([time, "Thread 1 advanced to log 7", "  Current log# 2", time, "Completed checkpoint"])
+    described = recognise(text, today=TODAY).format
+    (tmp_path / "alert.log").write_text("\n".join([*text, time.replace("%d", "9")]) + "\n")
+    settings = PrepareSection.read({"format": described.model_dump(), "mask": {"rules": "off"}}, source="test")
+    reader = Reader(settings, today=TODAY)
+    records = pl.concat(reader.read([tmp_path / "alert.log"]))
+    assert set(records["message"]) == {"Thread 1 advanced to log 7\nCurrent log# 2", "Completed checkpoint"}
+    assert records["time"].dt.minute().to_list() == [0] * 20
+    assert (reader.tally.counts["rejected"], reader.tally.counts["empty"]) == (1, 1)  # the last one, which nothing follows
+
+
+@pytest.mark.parametrize(
+    ("dates", "first"),
+    [(["03/07/2024"], "the month"), (["03/07/2024", "04/07/2024"], "the day"), (["13/07/2024"], None), (["07-13-2024"], None)],
+    ids=["none", "order", "day", "month"],
+)
+def test_a_guess_of_day_or_month_is_said(dates, first):
+    text = pl.Series([f"{date} 09:00:0{second} order stored" for date in dates for second in range(9)])
+    notes = [note for note in recognise(text, today=TODAY).notes if "first number" in note]
+    assert [note.startswith(f"{first} is taken for the first number of times such as {dates[0]}") for note in notes] == [True] * bool(first)
 
 
 def test_what_stands_before_a_time_alone_begins_the_message():

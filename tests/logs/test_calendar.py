@@ -151,7 +151,7 @@ def test_what_is_said_of_zones():
         "times are in the zone BST, taken as +01",
         "times are in the zone XYZT, which is not known",
     ]
-    assert "or +11:00 (Bougainville): prepare --time-zone" in zone_notes(["BST"], zone=None)[0]
+    assert "or +11:00 (Bougainville): --time-zone" in zone_notes(["BST"], zone=None)[0]
     assert zone_notes(["BST", "XYZT"], zone="Europe/London") == []
 
 

@@ -57,6 +57,10 @@ def detect(
     format: Annotated[
         str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
     ] = None,
+    time_zone: Annotated[
+        str | None,
+        typer.Option(help="Zone of times that name none, or an abbreviation of several meanings: Europe/Berlin, +05:30."),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Scores from here on are anomalous, instead of the run's own threshold.")
     ] = None,
@@ -80,12 +84,12 @@ def detect(
     from logllm.detect.detector import Detector
 
     _check_out(out, force=force)
-    started, asked = time.perf_counter(), _asked(inputs, format=format, redact=redact)
+    started, asked = time.perf_counter(), _asked(inputs, format=format, zone=time_zone, redact=redact)
     wanted = Wanted(only_anomalous, limit, out, kept=sys.stdout.isatty() if summary is None else summary)
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
         load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine, verify=verify)
-        detector = load(asked.run, format=asked.format, threshold=threshold)
+        detector = load(asked.run, format=asked.format, threshold=threshold, time_zone=time_zone)
         reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, redact=redact)
         judged = _written(reading, wanted)
     _tell(judged, reading, seconds=time.perf_counter() - started)
@@ -121,13 +125,13 @@ def _check_out(out: Path | None, *, force: bool) -> None:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 
 
-def _asked(inputs: list[str], *, format: str | None, redact: bool) -> "Task":
+def _asked(inputs: list[str], *, format: str | None, zone: str | None, redact: bool) -> "Task":
     """What is to be done, with a word on what was found out about the logs."""
     from logllm.detect.which_run import task
     from logllm.logs.redaction import redact_text, redacted_errors
 
     with redacted_errors() if redact else nullcontext():
-        asked = task(inputs, format=format)
+        asked = task(inputs, format=format, zone=zone)
     if asked.said:
         note(redact_text(asked.said) if redact else asked.said)
     return asked

@@ -138,23 +138,34 @@ def _chosen(
 ) -> "tuple[PrepareSection, Bytes | None]":
     """How to prepare, said before it is checked, and standard input where some of it had to be read to find the format."""
     from logllm.datasets.public import CATALOG
-    from logllm.datasets.settings import choose
+    from logllm.datasets.settings import choose, with_times_read
     from logllm.datasets.sources import format_of, own_masks
 
     recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
     grouped = recipe is not None or any(overrides["sessions"].values())
     redact = overrides["prepare"]["redact"]
-    described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact)
+    zone = overrides["format"]["time_zone"]
+    described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact, zone=zone)
     if raw and recipe is None:
         overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
-    return choose(described, recipe=recipe, overrides=overrides, services=services), stdin
+    settings = choose(described, recipe=recipe, overrides=overrides, services=services)
+    if raw and (overrides["format"]["time"] or overrides["format"]["time_format"]):
+        stdin = with_times_read(settings, raw, stdin=stdin)
+    return settings, stdin
 
 
 _Described: TypeAlias = "tuple[FormatSection, Bytes | None, tuple[ServiceSection, ...]]"
 """A format, what is left of standard input, and the services where logs are of several kinds."""
 
 
-def _described(name: str | None, raw: list[str] | None, *, grouped: bool, redact: bool) -> "_Described":
+def _described(
+    name: str | None,
+    raw: list[str] | None,
+    *,
+    grouped: bool,
+    redact: bool,
+    zone: str | None,
+) -> "_Described":
     """The format that is named, or the one that is recognised, which is said, and why sessions are as they are unless they are asked for."""
     from logllm.datasets.settings import suited
     from logllm.formats.description import load_format
@@ -168,7 +179,7 @@ def _described(name: str | None, raw: list[str] | None, *, grouped: bool, redact
         return load_format(name), None, ()
     if raw is None:
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
-    log = suited(raw, today=datetime.now(UTC).date())
+    log = suited(raw, today=datetime.now(UTC).date(), zone=zone)
     for sentence in log.notes if grouped else (*log.notes, log.sessions):
         note(redact_text(sentence) if redact else sentence)
     return log.format, log.stdin, log.services

@@ -86,6 +86,9 @@ class FormatSection(Section):
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
     none: such lines are rejects."""
+    message_below: bool = False
+    """Whether a line that holds its time and no message begins a record, whose message is what goes on with it, as after `date` in a script and in
+    Oracle's alert log. Where nothing follows such a line it is a reject that holds nothing."""
     partial: PartialSection | None = None
     """Lines that were cut in pieces; none: every line is whole."""
     escapes: tuple[tuple[str, str], ...] = ()

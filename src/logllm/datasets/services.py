@@ -226,11 +226,12 @@ def service_name(file: str) -> str:
     return bare.strip("-_.") or _ENDING.sub("", name)
 
 
-def kinds(files: Sequence[str], *, today: date) -> list[Kind]:
+def kinds(files: Sequence[str], *, today: date, zone: str | None = None) -> list[Kind]:
     """Files by service and format, in the order of the first file of each.
 
     The first file of a service is looked at as a log of its own; a further one is of the same kind
-    where that format fits it. A file without lines is of the kind before it.
+    where that format fits it. A file without lines is of the kind before it. `zone` is that of times
+    that name none.
 
     Raises:
         DataError: a file cannot be read.
@@ -245,7 +246,7 @@ def kinds(files: Sequence[str], *, today: date) -> list[Kind]:
         same = [kind for kind in made if kind.service.name == name]
         kind = next((kind for kind in same if _fits(start.text, kind.service.format, today=today)), None)
         if kind is None:
-            recognition = recognise(start.text, today=today)
+            recognition = recognise(start.text, today=today, zone=zone)
             unique = name if not same else Path(file).name
             service = ServiceSection(name=unique, format=recognition.format)
             kind = Kind(service, [], recognition.notes, start.text, start.lines)

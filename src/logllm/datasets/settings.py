@@ -16,11 +16,13 @@ from logllm.errors import RecipeError
 from logllm.formats.description import load_format
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import recognise
+from logllm.formats.time_notes import check_times
 from logllm.logs.archives import Bytes
+from logllm.logs.calendar.zones import check_zone
 from logllm.logs.fields import may_have
 from logllm.logs.first_lines import first_lines, read_again
 from logllm.logs.joining import whole_rows
-from logllm.logs.lines import named_files, passed_over
+from logllm.logs.lines import STDIN, named_files, passed_over
 from logllm.sessions.proposal import Proposal, propose, sample_fields
 
 _OF_ONE_FORMAT = ("message", "time", "time_format", "label")
@@ -102,25 +104,35 @@ class Suited(NamedTuple):
     """Where the log is of several kinds, which files are read by which format; `format` is the first's."""
 
 
-def suited(sources: Sequence[str | Path], *, today: date, stdin: Bytes | None = None) -> Suited:
+def suited(
+    sources: Sequence[str | Path],
+    *,
+    today: date,
+    stdin: Bytes | None = None,
+    zone: str | None = None,
+) -> Suited:
     """The format of a log that nobody has said anything about, and sessions for it, by its first lines.
 
     Args:
         sources: files, globs or `-`.
         today: gives times without a year theirs.
         stdin: what `-` reads; none: the process's standard input.
+        zone: of times that name none, or one of several meanings; none: UTC.
 
     Raises:
         DataError: the log cannot be read.
+        RecipeError: there is no such zone.
     """
+    if zone is not None:
+        check_zone(zone, what="--time-zone")
     names = named_files(sources)
     left_out = tuple(passed_over(sources))
     if len(names) > 1 and all(map(read_again, names)):
-        several = kinds(names, today=today)
+        several = kinds(names, today=today, zone=zone)
         if len({kind.service.format for kind in several}) > 1:
             return _several(several, notes=left_out, today=today)
     text, stdin, lines = first_lines(sources, stdin=stdin)
-    recognition = recognise(text, today=today)
+    recognition = recognise(text, today=today, zone=zone)
     rows, described = whole_rows(text, recognition.format)
     fields = sample_fields(rows, described)
     # A log that was looked at whole has as many records as begin in it, whatever its lines.
@@ -185,6 +197,32 @@ def for_services(settings: PrepareSection, services: tuple[ServiceSection, ...])
     """Settings for logs of several kinds: the same masks, and the same grouping with each kind's key."""
     first = for_format(settings, services[0].format)
     return first.model_copy(update={"services": services})
+
+
+def in_zone(settings: PrepareSection, zone: str) -> PrepareSection:
+    """Settings by which times that name no zone, or one of several meanings, are in a zone.
+
+    Raises:
+        RecipeError: there is no such zone.
+    """
+    check_zone(zone, what="--time-zone")
+    update = {"time_zone": zone}
+    services = tuple(service.model_copy(update={"format": service.format.model_copy(update=update)}) for service in settings.services)
+    return settings.model_copy(update={"format": settings.format.model_copy(update=update), "services": services})
+
+
+def with_times_read(settings: PrepareSection, raw: Sequence[str | Path], *, stdin: Bytes | None) -> Bytes | None:
+    """Whether the times of a log are read, of which the user named the field or the way of writing; and what `-` reads from now on.
+
+    Raises:
+        DataError: they are not; see `logllm.formats.time_notes.check_times`.
+    """
+    names = named_files(raw)
+    if settings.services or not (names[0] == STDIN or read_again(names[0])):
+        return stdin
+    text, stdin, _ = first_lines(raw, stdin=stdin)
+    check_times(text, settings.format)
+    return stdin
 
 
 def _for_services(

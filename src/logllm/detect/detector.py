@@ -13,7 +13,7 @@ from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.recipe import Recipe
 from logllm.datasets.services import ServicesReader
-from logllm.datasets.settings import for_format, for_services
+from logllm.datasets.settings import for_format, for_services, in_zone
 from logllm.detect.opened_run import OpenedRun
 from logllm.detect.reading import Reading
 from logllm.logs.archives import Bytes
@@ -51,6 +51,7 @@ class Detector:
         engine: str | None = None,
         format: FormatSection | tuple[ServiceSection, ...] | None = None,
         threshold: float | None = None,
+        time_zone: str | None = None,
         verify: bool = False,
     ) -> Self:
         """Load a run, verified against its manifest, onto a GPU where there is one.
@@ -66,13 +67,15 @@ class Detector:
             format: another format to read logs by than that of the run's data, or several, each for
                 the files of its service.
             threshold: another threshold than the run's, in [0, 1].
+            time_zone: another zone of times that name none, or one of several meanings, than that of
+                the run's data: a name of the tz database or an offset such as `+05:30`.
             verify: read the files of base models to hash them; else a file is taken for the one that
                 was hashed before while its size, its time of change and its inode are the same.
 
         Raises:
             ModelError: not a finished run, it or its base models have changed (the message names
                 the field), or the engine may not serve it.
-            RecipeError: there is no such engine, or a threshold that is none.
+            RecipeError: there is no such engine or zone, or a threshold that is none.
         """
         opened = OpenedRun.open(
             run,
@@ -87,6 +90,8 @@ class Detector:
             settings = for_services(settings, format)
         elif format is not None:
             settings = for_format(settings, format)
+        if time_zone is not None:
+            settings = in_zone(settings, time_zone)
         cached = cache and opened.recipe.detect.cache_sessions > 0
         if not cached:
             opened.method  # noqa: B018 - loads it

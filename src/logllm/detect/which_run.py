@@ -36,12 +36,13 @@ class Task(NamedTuple):
     """What a person should know of it."""
 
 
-def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
+def task(arguments: Sequence[str], *, format: str | None = None, zone: str | None = None) -> Task:
     """Tell run and logs apart: a folder that comes first is the run, or `postgres`, the one that comes with logllm and judges where none is named.
 
     Args:
         arguments: A run or none, and logs.
         format: A built-in format, a TOML file, or `auto`; none: the run's own, for the shipped run `auto`.
+        zone: Of times that name none, or one of several meanings.
 
     Raises:
         DataError: no log is named, the first argument is not here, or the log is of a kind that the shipped run cannot judge.
@@ -63,7 +64,7 @@ def task(arguments: Sequence[str], *, format: str | None = None) -> Task:
     if format is not None and format != AUTO:
         asked = _Asked(load_format(format), None, f"read as {format}", logs)
     else:
-        asked = _seen(logs, only_postgres=named or not own)
+        asked = _seen(logs, only_postgres=named or not own, zone=zone)
     if (named or not own) and isinstance(asked.format, FormatSection) and not asked.format.innermost.name.startswith(POSTGRES):
         raise DataError(_not_postgres(logs, asked))
     judge = "the run" if own and not named else "the model that comes with logllm"
@@ -81,10 +82,10 @@ class _Asked(NamedTuple):
     """Files and the names of their formats, where none is PostgreSQL's."""
 
 
-def _seen(logs: list[str], *, only_postgres: bool) -> _Asked:
+def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     """The formats that fit the first lines of logs; of several kinds those of PostgreSQL's where nothing else can be judged."""
     today = datetime.now(UTC).date()
-    log = suited(logs, today=today)
+    log = suited(logs, today=today, zone=zone)
     notes = tuple(passed_over(logs))
     if not log.services:
         return _Asked(log.format, log.stdin, "\n".join(log.notes), logs)
@@ -96,7 +97,7 @@ def _seen(logs: list[str], *, only_postgres: bool) -> _Asked:
     if not readable:
         return _Asked(log.format, None, "\n".join(log.notes), logs, tuple(others))
     over = f"passed over, since the model that comes with logllm knows PostgreSQL's logs only: {', '.join(others)}"
-    read = suited(readable, today=today)
+    read = suited(readable, today=today, zone=zone)
     said = "\n".join((*read.notes, *notes, over))
     return _Asked(read.services or read.format, None, said, readable)
 

@@ -117,9 +117,9 @@ def _unnamed(columns: Columns) -> Choice:
     if len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1:
         names = [name for _, name in request]
         return Choice(names[0], tuple(request[1:]), note=f"no field is a message: it is the request and its status ({_listed(names)})")
-    texts = [name for name in columns if _called(name) in _MESSAGES and _is_json(columns[name])]
+    texts = [name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST]
     if texts:
-        return Choice(texts[0])
+        return Choice(next((name for name in texts if _called(name) in _MESSAGES), texts[0]))
     telling = any(map(_differs, columns.values()))  # else all lines are the same, and any text is as good
     blanks = {name: _blanks(values) for name, values in columns.items() if _is_text(name, values) and not (telling and _constant(values))}
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)

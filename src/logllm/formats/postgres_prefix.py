@@ -98,17 +98,15 @@ def _in_most(prefixes: pl.Series, part: str) -> bool:
 def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
     """Whether a number is none of the other numbers that a prefix may hold.
 
-    `[8-1]` is the eighth line of a session, as `%l-1` or syslog has it; a bare number may be that
-    line's number (`%l`) or a state that is always 00000 (`%e`).
+    `[8-1]` is the eighth line of a session, as `%l-1` or syslog has it; another number may be that
+    line's number (`%l`), and a bare one a state that is always 00000 (`%e`).
     """
     if pid.after == r"-\d+\]":
         lines = prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls()
         return float((lines == "1").mean()) < _MOST_FIRST  # type: ignore[arg-type]
-    if not pid.bare:
-        return True
     numbers = prefixes.str.extract(f"{pid.before}({pid.number}){pid.after}").drop_nulls()
     a_counter = all((numbers == first).mean() > _COUNTED for first in ("1", "2"))  # type: ignore[operator]
-    return numbers.n_unique() > 1 and not a_counter
+    return not a_counter and (not pid.bare or numbers.n_unique() > 1)
 
 
 def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -> FormatSection:

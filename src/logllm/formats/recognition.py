@@ -83,7 +83,7 @@ class Recognition(NamedTuple):
     """What a person should know, a sentence each."""
 
 
-def recognise(text: pl.Series, *, today: date) -> Recognition:
+def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recognition:
     """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
 
     >>> found = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
@@ -93,9 +93,12 @@ def recognise(text: pl.Series, *, today: date) -> Recognition:
     Args:
         text: Successive lines, some thousand.
         today: Gives times without a year theirs.
+        zone: Of times that name none, or one of several meanings; it becomes the format's `time_zone`.
     """
     fits = _with_nested(text, _fits(text, today=today), today=today)
     best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
+    if zone is not None and best.format.time_formats:
+        best = best._replace(format=best.format.model_copy(update={"time_zone": zone}))
     notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
@@ -147,6 +150,7 @@ def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int =
     server = best is not None and _of_a_server(best)
     general = best is None or server or best.format.name == _TIMED
     fitting = [fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)]
+    fitting = [described for described in fitting if described.message != WHOLE]  # in which nothing else is
     # What is made to be around others keeps the blanks before a message, which `timed` does not.
     outers = [described for described in fitting if described.name != _TIMED]
     outers += _wrappers() if general else ()

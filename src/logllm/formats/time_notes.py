@@ -6,14 +6,18 @@ from collections.abc import Iterator
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.errors import DataError
+from logllm.formats.time_shapes import timed_format
 from logllm.logs.calendar.timeline import newest_first
 from logllm.logs.calendar.years import DAYLESS, YEARLESS
 from logllm.logs.calendar.zones import zone_notes
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
-from logllm.logs.times import written_times, zone_names
+from logllm.logs.tally import shortened
+from logllm.logs.times import check_time_format, written_times, zone_names
 
 _FEW = 500  # times are looked at one way of writing after the other
+_TWO_NUMBERS = re.compile("(%[dm])([/-])(%[dm])(?=[/-]%[Yy])")
 _ZONED = re.compile(r"%:{0,2}#?z|%Z|epoch")
 _ISO_ZONE = r"\d(?:\.\d+)?\s*(?:[A-Za-z]+|(?:UTC|GMT)?[+-]\d\d?:?(?:\d\d)?)(?:\[[\w/+-]+\])?$"
 
@@ -29,20 +33,67 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
         remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
         yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
         return
-    text, described = whole_rows(text, described)
-    fields = opened(text.alias("text").to_frame(), described).fields
-    written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
-    written = written.drop_nulls().str.strip_chars()
+    written = _as_written(text, described)
     times = written_times(written, described.time_formats, zone=described.time_zone)
     written, times = written.filter(times.is_not_null()), times.drop_nulls()
     if not len(times):
         return
     yield from _of_dates(written, times)
+    yield from _of_day_and_month(written, described)
     if newest_first(times):
         yield "the log is written newest first: it is held in memory whole and turned, so that sessions are in order of time"
     if described.time_zone is None:
         yield from zone_notes(zone_names(written, described.time_formats), zone=None)
         yield from _of_no_zone(written, described)
+
+
+def check_times(text: pl.Series, described: FormatSection) -> None:
+    """Whether times of some lines are written as a format says, of which the user named the field or the way of writing.
+
+    Raises:
+        DataError: none is, or no time is read; the message names a time of the lines and what would read it.
+        RecipeError: there is no such way of writing.
+    """
+    if not described.time_formats:
+        raise DataError(
+            "--time-format is not used, since no field of the log is read as its time: name the field with --time, "
+            "or leave --time-format out"
+        )
+    for form in described.time_formats:
+        check_time_format(form, what=f"format {described.name}")
+    written = _as_written(text, described)
+    if not len(written):
+        raise DataError(f"none of the first {len(text):,} lines has a time in {described.time}: another field: --time FIELD")
+    if written_times(written, described.time_formats, zone=described.time_zone).count():
+        return
+    told = timed_format(written)
+    others = () if told is None else told.time_format
+    reading = [form for form in others if written_times(written, [form], zone=described.time_zone).count()]
+    remedy = f"; --time-format '{reading[0]}' reads them" if reading else ""
+    forms = " or ".join(described.time_formats)
+    raise DataError(f"no time of the log is written as {forms}: times are such as {shortened(written[0])}{remedy}")
+
+
+def _as_written(text: pl.Series, described: FormatSection) -> pl.Series:
+    """Times of the records that begin in some lines, as text."""
+    text, described = whole_rows(text, described)
+    fields = opened(text.alias("text").to_frame(), described).fields
+    if fields.time is None:
+        return pl.Series([], dtype=pl.String)
+    return fields.time.filter(fields.message.is_not_null()).drop_nulls().str.strip_chars()
+
+
+def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[str]:
+    """What is guessed of days and months that no time tells apart."""
+    for form in described.time_formats:
+        match = _TWO_NUMBERS.match(form)
+        if match is None:
+            continue
+        other = f"{match[3]}{match[2]}{match[1]}{form[match.end() :]}"
+        own = written.filter(written_times(written, [form], zone=None).is_not_null())
+        if len(own) and written_times(own, [other], zone=None).count() == len(own):
+            first = "the day" if match[1] == "%d" else "the month"
+            yield f"{first} is taken for the first number of times such as {own[0]}: --time-format '{other}' reads them the other way"
 
 
 def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
@@ -66,6 +117,6 @@ def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
             own = own.filter(~own.str.contains(_ISO_ZONE))
         zoneless = own.clear() if _ZONED.search(form) else own
         if len(zoneless):
-            yield f"times have no zone, such as {zoneless[0]}: taken as UTC; prepare --time-zone gives them another"
+            yield f"times have no zone, such as {zoneless[0]}: taken as UTC; --time-zone gives them another"
             return
         left = left.filter(~of_form)

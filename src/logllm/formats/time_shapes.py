@@ -15,16 +15,23 @@ _FAR = 80  # characters of a line before its time
 _PIECES = 12  # words and signs of what stands before a time
 _MOST = 0.95  # of the lines that begin a record have what their format says
 _EVERYWHERE = 0.8  # of the lines hold a time, whatever stands before it
+_MONTHS = 12
 _FORMS = 6  # ways to write a time in one log
 
 _MONTH = "(?i:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _DAY_NAME = "(?i:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*"
 _CLOCK = r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?"
+_DOTTED_CLOCK = r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}"  # behind a day that says its year
 _FRACTION = r"[.,:][0-9]{1,9}"
 _HALF = r" ?[AaPp][Mm]\b"
 _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
 _NAMED = r"[A-Z]{1,5}\b"
 _NAMES = "|".join(sorted(ZONES, key=len, reverse=True))
+_LIKE_ZONES = r"[A-Z]{2,4}T|[A-Z]{2,5}(?= [0-9]{4}\b)"  # words that no table has: `XYZT`, and any before a year
+_MOST_ZONES = 2  # a summer's and a winter's
+_NO_ZONES = (
+    "ALERT|AUDIT|BOOT|EVENT|EXIT|GET|HINT|HOST|INIT|INPUT|LIST|MQTT|NEXT|OUT|POST|PORT|PUT|QUIT|RESE?T|ROOT|SET|START|STAT|TEST|TEXT"
+)
 _LEVELS = (
     "TRACE|DEBUG|DBG|VERBOSE|FINEST|FINER|FINE|CONFIG|INFORMATION|INFO|INF|NOTICE|NOTE|WARNING|WARN|WRN|ERROR|ERR|SEVERE|CRITICAL|CRIT|"
     "ALERT|EMERGENCY|EMERG|FATAL|FTL|PANIC"
@@ -42,7 +49,7 @@ class _Date(NamedTuple):
 
 
 _DATES = (
-    _Date(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}", "%Y-%m-%d", r"[ T_\t,]\s*"),
+    _Date(r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}", "%Y-%m-%d", r"[ T_\t,-]\s*"),
     _Date(r"[0-9]{4}/[0-9]{1,2}/[0-9]{1,2}", "%Y/%m/%d", r"[ T_\t,-]\s*"),
     _Date(r"[0-9]{4}\.[0-9]{1,2}\.[0-9]{1,2}", "%Y.%m.%d", r"[ T_\t,-]\s*"),
     _Date(r"[0-9]{1,2}\.[0-9]{1,2}\.[0-9]{4}", "%d.%m.%Y", r"[ \t,]\s*"),
@@ -75,6 +82,8 @@ _EPOCHS = (
     (r"1[0-9]{9}(?:\.[0-9]{1,9})?", "epoch"),
 )
 _ONLY_SIGNS = r"[\W_]{0,4}"
+_SIGNS = " \t])>}\"'=*-"  # what is no message
+_NOTHING = r"[ \t\])>}\"'=*-]*"
 
 
 class _Head(NamedTuple):
@@ -90,6 +99,8 @@ class _Head(NamedTuple):
     half: str
     zone: str
     year: str
+    dotted: bool
+    """Whether the clock is written with dots."""
 
 
 def timed_format(text: pl.Series) -> FormatSection | None:
@@ -124,30 +135,42 @@ def _shapes(lines: Sequence[str]) -> Iterator[tuple[list[_Head], str, list[str]]
     for pattern, form in _EPOCHS:
         search = re.compile(rf"^({_ONLY_SIGNS})({pattern})(?![0-9.])(.*)$")
         matches = [match for line in lines if (match := search.match(line))]
-        heads = [_Head(match[1], match[2], match[3], "", "", "", "", "", "") for match in matches]
+        heads = [_Head(match[1], match[2], match[3], "", "", "", "", "", "", dotted=False) for match in matches]
         shapes.append((heads, pattern, [form]))
     for date in _DATES:
-        heads = list(_dated(lines, date))
+        heads = _dated(lines, date)
         if heads:
             shapes.append((heads, _pattern(heads, date), _forms(heads, date)))
     return iter(sorted((shape for shape in shapes if shape[0]), key=lambda shape: -len(shape[0])))
 
 
-def _dated(lines: Sequence[str], date: _Date) -> Iterator[_Head]:
-    """Lines that hold a time written with such a day."""
+def _dated(lines: Sequence[str], date: _Date) -> list[_Head]:
+    """Lines that hold a time written with such a day, and with a zone that is known or else seems one."""
+    heads = list(_headed(lines, date, zones=_NAMES))
+    if any(head.zone for head in heads):
+        return heads
+    guessed = list(_headed(lines, date, zones=_LIKE_ZONES))
+    zones = [head.zone.strip() for head in guessed if head.zone]
+    likely = {zone for zone in zones if not re.fullmatch(_NO_ZONES, zone)}
+    everywhere = len(zones) >= _MOST * len(guessed)
+    return guessed if everywhere and likely == set(zones) and len(likely) <= _MOST_ZONES else heads
+
+
+def _headed(lines: Sequence[str], date: _Date, *, zones: str) -> Iterator[_Head]:
+    """Lines that hold a time written with such a day, in one of some zones or in none."""
     before = rf".{{0,{_FAR}}}?(?<![0-9A-Za-z./-])(?<![0-9]:)" if _telling(date) else _ONLY_SIGNS
-    zone = rf" ?(?:{_OFFSET}|(?:{_NAMES})\b)"
+    zone = rf" ?(?:{_OFFSET}|(?:{zones})\b)"
     year = r" [0-9]{4}\b" if date.codes and "y" not in date.codes.lower() else "(?!)"
     search = re.compile(
-        rf"^(?P<before>{before})(?P<date>{date.pattern})(?P<between>{date.between})(?P<clock>{_CLOCK})(?P<fraction>{_FRACTION})?"
+        rf"^(?P<before>{before})(?P<date>{date.pattern})(?P<between>{date.between})(?P<clock>{_clock(date)})(?P<fraction>{_FRACTION})?"
         rf"(?P<half>{_HALF})?(?P<zone>{zone})?(?P<year>{year})?(?![0-9])(?P<after>.*)$"
     )
     for line in lines:
         if match := search.match(line):
             named = {name: value or "" for name, value in match.groupdict().items()}
             named["time"] = line[match.end("before") : match.start("after")]
-            named.pop("clock")
-            yield _Head(**named)
+            clock = named.pop("clock")
+            yield _Head(**named, dotted="." in clock)
 
 
 def _telling(date: _Date) -> bool:
@@ -155,9 +178,15 @@ def _telling(date: _Date) -> bool:
     return ("y" in date.codes.lower() and date.codes not in ("%Y%m%d", "%y%m%d")) or "%b" in date.codes
 
 
+def _clock(date: _Date) -> str:
+    """Pattern of the time of day that may follow a day."""
+    return f"(?:{_CLOCK}|{_DOTTED_CLOCK})" if "%Y" in date.codes else _CLOCK
+
+
 def _pattern(heads: Sequence[_Head], date: _Date) -> str:
     """Pattern of the times of some lines: what none of them has is no part of it."""
-    pieces = [date.pattern, date.between, _CLOCK]
+    dotted = any(head.dotted for head in heads)
+    pieces = [date.pattern, date.between, _clock(date) if dotted else _CLOCK]
     optional = (
         ("fraction", _FRACTION),
         ("half", _HALF),
@@ -174,20 +203,32 @@ def _pattern(heads: Sequence[_Head], date: _Date) -> str:
 def _forms(heads: Sequence[_Head], date: _Date) -> list[str]:
     """Formats of the times of some lines, the commonest first."""
     codes = date.codes
-    if codes in ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y") and any(int(re.split("[/-]", head.date)[0]) > 12 for head in heads):
+    if codes in ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y") and _day_first([head.date for head in heads]):
         codes = codes.replace("%m", "%_").replace("%d", "%m").replace("%_", "%d")
     counted = Counter(_form(head, codes) for head in heads)
     return [form for form, _ in counted.most_common(_FORMS)]
 
 
+def _day_first(dates: Sequence[str]) -> bool:
+    """Whether of the first two numbers of dates the first is the day: a month is none beyond 12, and goes on more slowly.
+
+    >>> _day_first(["03/07/2024", "04/07/2024"]), _day_first(["03/07/2024"]), _day_first(["07/13/2024"])
+    (True, False, False)
+    """
+    numbers = [[int(number) for number in re.split("[/-]", date)[:2]] for date in dates]
+    firsts, seconds = {pair[0] for pair in numbers}, {pair[1] for pair in numbers}
+    if max(firsts | seconds) > _MONTHS:
+        return max(firsts) > _MONTHS
+    return len(firsts) > len(seconds)
+
+
 def _form(head: _Head, codes: str) -> str:
     """The format of one time."""
     seconds = ":%S" if len(re.findall(":[0-9]{2}", head.time.removeprefix(head.date))) > 1 else ""
-    clock = "%H:%M:%S"
     plain = codes == "%Y-%m-%d" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T\t][0-9]{2}:[0-9]{2}:[0-9]{2}", head.time)
     if plain and not head.half and head.fraction[:1] in ("", ".", ","):
         return "iso"
-    clock = ("%I" if head.half else "%H") + ":%M" + seconds
+    clock = "%H.%M.%S" if head.dotted else ("%I" if head.half else "%H") + ":%M" + seconds
     fraction = f"{head.fraction[0]}%f" if head.fraction else ""
     half = head.half[:-2] + "%p" if head.half else ""
     zone = (" " if head.zone.startswith(" ") else "") + "%Z" if head.zone else ""
@@ -218,14 +259,17 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
         ends = {head.before[-1:] for head in heads}
         before, alike = rf".{{0,{_FAR}}}?" + (re.escape(ends.pop()) if len(ends) == 1 else ""), list(heads)
     rests = [head.after for head in alike]
-    silent = sum(not rest.strip(" \t])>}\"'=*-") for rest in rests) > (1 - _MOST) * len(rests)
-    if silent and "\0W" in skeleton:  # what stands before the time begins the message, and further lines go on with it
+    mute = [not rest.strip(_SIGNS) for rest in rests]
+    silent = sum(mute) > (1 - _MOST) * len(rests)
+    words = "\0W" in skeleton
+    if silent and words:  # what stands before the time begins the message, and further lines go on with it
         pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')})(?<time>{time}).*", False
-    elif silent:
-        pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')}(?<time>{time}).*)", False
     else:
-        after = _after(rests, level="(?<level>" not in before)
+        telling = [rest for rest, nothing in zip(rests, mute, strict=True) if not nothing]
+        after = _after(telling, level="(?<level>" not in before)
         pattern = f"{before}(?<time>{time}){after}(?<message>[^ \\t].*)"
+        if silent:  # the message is below, but for some lines
+            pattern = f"{before}(?<time>{time})(?:{_NOTHING}|{after}(?<message>[^ \\t].*))"
         level = "(?<level>" in pattern
     return FormatSection(
         name="timed",
@@ -235,6 +279,7 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
         time_format=tuple(forms),
         severity="level" if level else None,
         continuation=".*",
+        message_below=silent and not words,
     )
 
 
@@ -273,11 +318,14 @@ def _before(skeleton: str) -> str:
 
 def _after(rests: Sequence[str], *, level: bool) -> str:
     """Pattern of what stands between the time and the message in nearly all lines: signs, a process, a level, a thread."""
+    if not rests:
+        return r"[ \t]*"
     sign = r"[ \t:,;|-]"
     levels = rf"[\[<(]?(?<level>{_LEVEL})[\])>]?{sign}+"
     # A list of names or values in brackets is no thread: it may hold a request's key.
     thread = rf"\[(?<thread>[^\]\[,=]{{1,60}})\]{sign}*"
     process = rf"[\[#(]*(?<pid>[0-9]+)[\])]?{sign}+"
+    frame = rf"\[ *[0-9]+\]{sign}*"  # a counter that goes round, filled up with blanks
     numbered = rf"[\[(]?#(?<pid>[0-9]+)[\])]?{sign}+"
     orders = (
         [numbered, levels],
@@ -289,7 +337,9 @@ def _after(rests: Sequence[str], *, level: bool) -> str:
         [levels],
     )
     first = rf"[\])>}}'\"]{{0,2}}{sign}*"
-    for order in (*(orders if level else ()), [process, thread], [thread], [numbered], []):
+    padded = any(re.match(r"[\])>]{0,2} ?\[ +[0-9]+\]", rest) for rest in rests)
+    rounds = [[frame, levels], [frame]] if padded else []
+    for order in (*rounds, *(orders if level else ()), [process, thread], [thread], [numbered], []):
         pattern = first + "".join(order)
         search = re.compile(pattern.replace("(?<", "(?P<") + r"[^ \t]")
         if sum(search.match(rest) is not None for rest in rests) >= _MOST * len(rests):

@@ -109,6 +109,8 @@ def may_have(described: FormatSection, field: str | None) -> bool:
     """
     if field is None or described.kind == "plain":
         return False
+    if described.kind == "csv" and described.columns:
+        return field in described.columns
     return described.kind != "pattern" or field in group_names(described.pattern or "")
 
 
@@ -146,7 +148,11 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     for words, name in described.tail:
         message = pl.select(message + (pl.lit(words) + found[name]).fill_null("")).to_series()
     message = _tidy(message if severity is None else _graded(message, severity))
+    if described.message_below and time is not None:
+        message = message.zip_with(message.is_not_null() | time.is_null(), pl.Series([""]))
     unfit = _empty_or_garbled(message)
+    if described.message_below:
+        unfit &= message != ""
     return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
 
 

@@ -260,14 +260,16 @@ class Continuations:
         near = near.with_columns(going_on.alias("going_on"))
         more = near.filter("going_on").group_by("place", maintain_order=True).agg(pl.col("text").str.strip_chars())
         self._counts["continued"] += int(near["going_on"].sum())
-        further = pl.concat_list("message", pl.col("text").list.eval(pl.element().filter(pl.element() != ""))).list.join("\n")
+        written = pl.element().filter(pl.element() != "")
+        further = pl.concat_list("message", "text").list.eval(written).list.join("\n")
         if more.height:
             joined = records.join(more, on="place", how="left", maintain_order="left")
             grown = pl.when(pl.col("text").is_null()).then("message").otherwise(further.str.head(LONGEST_LINE + 1))
             records = joined.with_columns(message=grown).drop("text")
         records = records.drop("place")
         self._held = records.tail(1)
-        return Records(self._short(records.head(-1)), near.filter(~pl.col("going_on")).select(rejects.columns))
+        left = near.filter(~pl.col("going_on")).select(rejects.columns)
+        return self._given(records.head(-1), left)
 
     def flush(self) -> Records | None:
         """The last record."""
@@ -275,10 +277,17 @@ class Continuations:
         if held is None:
             return None
         nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "anomalous": pl.Boolean})
-        return Records(self._short(held), nothing)
+        return self._given(held, nothing)
 
-    def _short(self, records: pl.DataFrame) -> pl.DataFrame:
-        return records.with_columns(bounded(records["message"], self._counts))
+    def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
+        """Records of bounded length; those without a message, which no line brought, are rejects."""
+        records = records.with_columns(bounded(records["message"], self._counts))
+        empty = records["message"] == ""
+        if empty.any():
+            mute = records.filter(empty).select("line", "anomalous", text="message")
+            rejects = pl.concat([rejects, mute.select(rejects.columns)])
+            records = records.filter(~empty)
+        return Records(records, rejects)
 
 
 def bounded(text: pl.Series, counts: Counts) -> pl.Series:

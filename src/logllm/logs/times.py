@@ -6,7 +6,7 @@ from datetime import date
 
 import polars as pl
 
-from logllm.errors import RecipeError
+from logllm.errors import RecipeError, first_line
 from logllm.logs.calendar.years import DAYLESS, YEARLESS, Years
 from logllm.logs.calendar.zones import local_to_utc, zone_minutes
 
@@ -44,6 +44,11 @@ def check_time_format(form: str, *, what: str) -> None:
         )
     if not _DAY.search(form) and (_YEAR.search(form) or not _CLOCK.search(form)):
         raise RecipeError(f"{what}: time_format {form!r} says no day (%d and %m or %b, or %j)")
+    try:
+        written_times(pl.Series(["0"]), [form], zone=None)
+    except pl.exceptions.ComputeError as exc:  # an hour without minutes
+        reason = first_line(exc).removeprefix("Invalid format string: ")
+        raise RecipeError(f"{what}: time_format {form!r} is none: {reason}") from None
 
 
 def round_the_year(form: str) -> bool:

@@ -104,7 +104,8 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     """
     if described.inside is not None:
         return _sample_of_nested(text, described, inner=described.inside)
-    columns = {"message": read_fields(text, described).message}
+    message = read_fields(text, described).message
+    columns = {"message": _below(text, message) if described.message_below else message}
     taken = {*columns, described.message, described.time, described.day, described.label}
     own = described.sessions.key_field
     if described.kind == "json":  # each line read once: a column by its path reads it again for each
@@ -116,6 +117,14 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
         if name not in taken and (name == own or _may_be_key(name, _key(text.head(_GLANCE), described, name=name))):
             columns[name] = _key(text, described, name=name)
     return pl.DataFrame(columns)
+
+
+def _below(text: pl.Series, message: pl.Series) -> pl.Series:
+    """Messages with the lines that go on with them, where these hold what a first line does not."""
+    rows = pl.DataFrame({"record": message.is_not_null().cum_sum(), "message": message, "text": text})
+    lines = pl.when(pl.col("message").is_null()).then("text").otherwise("message")
+    whole = lines.str.join("\n").over("record").str.strip_chars()
+    return rows.select(pl.when(pl.col("message").is_not_null()).then(whole)).to_series()
 
 
 def _sample_of_nested(text: pl.Series, described: FormatSection, *, inner: FormatSection) -> pl.DataFrame:

@@ -140,16 +140,14 @@ def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
     """What a person should know of the abbreviations in some times, a sentence each.
 
     >>> zone_notes(["CEST", "WST"], zone=None)
-    ['times are in the zone WST, taken as +08:00 (Western Australia); it may also be +13:00 (Samoa): prepare --time-zone says which']
+    ['times are in the zone WST, taken as +08:00 (Western Australia); it may also be +13:00 (Samoa): --time-zone says which']
     """
     notes = []
     for name in ambiguous_zones(names, zone=zone):
         taken, *others = map(_told, ZONES[name])
-        notes.append(
-            f"times are in the zone {name}, taken as {taken}; it may also be {' or '.join(others)}: prepare --time-zone says which"
-        )
+        notes.append(f"times are in the zone {name}, taken as {taken}; it may also be {' or '.join(others)}: --time-zone says which")
     for name in unknown_zones(names, zone=zone):
-        notes.append(f"times are in the zone {name}, which is not known: taken as UTC; prepare --time-zone says which it is")
+        notes.append(f"times are in the zone {name}, which is not known: taken as UTC; --time-zone says which it is")
     return notes
 
 
