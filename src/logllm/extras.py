@@ -6,11 +6,11 @@ from importlib.util import find_spec
 
 from logllm.errors import RecipeError
 
-_LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate")
+_LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformers", "peft", "accelerate", "xgboost-cpu")
 """What figures may depend on."""
 
 _EXTRAS = {
-    "train": ("accelerate", "peft", "sklearn", "transformers"),
+    "train": ("accelerate", "peft", "sklearn", "transformers", "xgboost"),
     "qlora": ("bitsandbytes",),
     "report": ("jinja2", "matplotlib"),
     "study": ("drain3",),

@@ -17,7 +17,7 @@ from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.deeplog import DeepLog
 from logllm.methods.registry import entry, make, names
 
-BASELINES = [name for name in names() if name != "logllm"]
+BASELINES = [name for name in names() if name not in {"logllm", "both"}]
 ENCODED = {"rapid", "logistic-vectors", "logistic-extremes", "logistic-lines", "logrobust", "neurallog"}
 """Methods whose scores depend in their last digits on which messages are encoded at once."""
 SLOW = {"neurallog", "logrobust"}
@@ -40,10 +40,11 @@ def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     check_method(maker(name), tmp_path, recipe=recipe, close=close)
 
 
-def test_logllm_keeps_the_contract(tiny_recipe, tmp_path) -> None:
+@pytest.mark.parametrize("name", ["logllm", "both"])
+def test_what_trains_a_network_keeps_the_contract(name, tiny_recipe, tmp_path) -> None:
     stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
     train = tiny_recipe.train.model_copy(update={"stages": stages})
-    check_method(maker("logllm"), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
+    check_method(maker(name), tmp_path, recipe=tiny_recipe.model_copy(update={"train": train}), close=1e-5)
 
 
 @pytest.mark.parametrize("name", BASELINES)
@@ -55,7 +56,8 @@ def test_what_it_needs_is_in_its_entry(name) -> None:
 def test_what_is_loaded_scores_the_same_to_the_last_bit(name, tmp_path) -> None:
     train, sessions = toy(sessions=80, seed=0), toy(sessions=40, seed=1).sessions
     method, loaded = (maker(name)(Recipe.of_method(name), Workplace()) for _ in range(2))
-    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=None, seed=3)
+    lines = train.line_labels if method.needs is Needs.LINES else None
+    method.fit(train.sessions, MESSAGES, labels=train.labels, line_labels=lines, seed=3)
     method.save(tmp_path)
     loaded.load(tmp_path)
     assert np.array_equal(loaded.score(sessions, ALTERED), method.score(sessions, ALTERED))

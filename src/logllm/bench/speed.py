@@ -20,6 +20,7 @@ from logllm.detect.verdict import json_lines
 from logllm.errors import DataError, ModelError
 from logllm.logs.lines import read_lines
 from logllm.logs.redaction import redact_text
+from logllm.methods.both import Both
 from logllm.methods.logllm import LogLLMMethod
 from logllm.model.checkpoint import surroundings
 from logllm.model.encoder import MessageTokens
@@ -109,7 +110,7 @@ def scorer_of(detector: Detector) -> Scorer:
     Raises:
         ModelError: the run is another method's, whose stages are not known here.
     """
-    method = detector.method
+    method = detector.method.logllm if isinstance(detector.method, Both) else detector.method
     if not isinstance(method, LogLLMMethod) or method.scorer is None:
         raise ModelError(f"{detector.model} is a run of method {detector.recipe.method}: only LogLLM's runs are measured stage by stage")
     return method.scorer

@@ -83,8 +83,8 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _stages_where_needed(self) -> Self:
-        if self.method == "logllm" and not self.train.stages:
-            raise ValueError("method logllm needs stages: say extends = 'small', or write train.stages")
+        if self.method in {"logllm", "both"} and not self.train.stages:
+            raise ValueError(f"method {self.method} needs stages: say extends = 'small', or write train.stages")
         return self
 
     def toml(self) -> str:

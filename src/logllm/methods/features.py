@@ -114,8 +114,7 @@ class WordPresence:
             # Each message of a session once, then each word of those messages once.
             texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
             size = sizes[texts.columns]
-            first = np.repeat(starts[texts.columns] - (np.cumsum(size) - size), size)
-            words = flat[first + np.arange(size.sum())]
+            words = flat[_runs(starts[texts.columns], size)]
             shape = len(chunk), len(self._numbers)
             present = Sparse.counted(np.repeat(texts.rows, size), words, shape=shape)
             return present._replace(values=np.ones(len(present.values)))
@@ -143,6 +142,66 @@ class WordPresence:
         for text in messages.to_list():
             words = [word for word in _words(text) if word in self._numbers]
             yield np.array([self._numbers[word] for word in words], dtype=np.int64)
+
+
+class WordCounts:
+    """How often each word of the masked messages occurs; words are what blanks part, signs and letters' cases included.
+
+    A message never seen is known by the words it shares with others.
+    """
+
+    def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
+        """Settle the columns: the words of these sessions' messages.
+
+        Raises:
+            DataError: they hold no words.
+        """
+        texts = messages.gather(occurring(sessions))
+        words = sorted({word for text in texts.to_list() for word in text.split()})
+        if not words:
+            raise DataError("the messages to learn from hold no word: take a method on counts of messages")
+        self._know(words)
+
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
+        """What makes matrices of counts, (b, words known)."""
+        rows = occurring(sessions)
+        of_rows = [self._columns(text) for text in messages.gather(rows).to_list()]
+        sizes = np.zeros(len(messages), dtype=np.int64)
+        sizes[rows] = lengths(of_rows)
+        starts = np.cumsum(sizes) - sizes
+        columns = np.concatenate([*of_rows, np.zeros(0, dtype=np.int64)])
+
+        def read(chunk: Sequence[Rows]) -> Sparse:
+            # Each message of a session once, then its words, which count as often as the message does.
+            texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
+            size = sizes[texts.columns]
+            words = columns[_runs(starts[texts.columns], size)]
+            shape = len(chunk), len(self._numbers)
+            times = np.repeat(texts.values, size)
+            return Sparse.counted(np.repeat(texts.rows, size), words, shape=shape, times=times)
+
+        return read
+
+    def about(self) -> dict[str, Any]:
+        """Nothing that its files do not say."""
+        return {}
+
+    def fitted(self) -> Learnt:
+        """The words."""
+        return Learnt({}, {"words": list(self._numbers)})
+
+    def restore(self, fitted: Learnt) -> None:
+        """Know the words that files name."""
+        self._know(fitted.fact("words"))
+
+    def _know(self, words: Sequence[str]) -> None:
+        """A column for each word, in their order."""
+        self._numbers = {word: number for number, word in enumerate(words)}
+
+    def _columns(self, text: str) -> Rows:
+        """The columns of a message's words, those twice that it holds twice."""
+        numbers = [self._numbers[word] for word in text.split() if word in self._numbers]
+        return np.array(numbers, dtype=np.int64)
 
 
 class VectorSummary:
@@ -224,6 +283,17 @@ def _flat(sessions: Sequence[Rows]) -> tuple[Rows, Rows]:
     """For each message of some sessions, which of them holds it, and its place."""
     places = np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])
     return np.repeat(np.arange(len(sessions)), lengths(sessions)), places
+
+
+def _runs(starts: Rows, sizes: Rows) -> Rows:
+    """Whole numbers that go on by one from each start.
+
+    >>> _runs(np.array([5, 0]), np.array([2, 3])).tolist()
+    [5, 6, 0, 1, 2]
+    """
+    first = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
+    runs: Rows = first + np.arange(sizes.sum())
+    return runs
 
 
 def _words(text: str) -> set[str]:

@@ -14,7 +14,7 @@ from logllm.methods.learnt import Learnt
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
-from logllm.sessions.message_table import Rows, occurring
+from logllm.sessions.message_table import Rows, ever_alerts, occurring
 
 
 class Lines(Method):
@@ -44,7 +44,7 @@ class Lines(Method):
         Raises:
             DataError: labels are not per line, or all sessions or messages are of one kind.
         """
-        from logllm.training.start import alert_regression, ever_alerts
+        from logllm.training.start import alert_regression
 
         of_both_kinds(labels)
         if line_labels is None:

@@ -111,11 +111,19 @@ class LogLLMMethod(Method):
         Raises:
             ModelError: it is neither fitted nor loaded.
         """
+        return sigmoid(self.margins(sessions, messages, progress=progress))
+
+    def margins(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """The logits of `score`, (b,).
+
+        Raises:
+            ModelError: it is neither fitted nor loaded.
+        """
         if not sessions:
             return np.zeros(0)
         if self.scorer is None:
             raise ModelError("neither fitted nor loaded: it cannot score yet")
-        return sigmoid(self.scorer.score(sessions, messages, progress=progress))
+        return self.scorer.score(sessions, messages, progress=progress)
 
     def about(self) -> dict[str, Any]:
         """Threads and base models, these by name and fingerprint; after a fit also how long it took and what rounding costs."""

@@ -33,15 +33,31 @@ class Sparse(NamedTuple):
     shape: tuple[int, int]
 
     @classmethod
-    def counted(cls, rows: Rows, columns: Rows, *, shape: tuple[int, int]) -> "Sparse":
-        """How often each cell is named.
+    def counted(cls, rows: Rows, columns: Rows, *, shape: tuple[int, int], times: Scores | None = None) -> "Sparse":
+        """How often each cell is named; with `times`, how often each naming counts, (rows,).
 
         >>> Sparse.counted(np.array([1, 0, 1]), np.array([2, 1, 2]), shape=(2, 3)).table().tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]]
         """
         width = max(1, shape[1])
-        cells, counts = np.unique(rows * width + columns, return_counts=True)
+        cells, of = np.unique(rows * width + columns, return_inverse=True)
+        counts = np.bincount(of, weights=times, minlength=len(cells))
         return cls(cells // width, cells % width, counts.astype(np.float64), shape)
+
+    def beside(self, right: "Sparse") -> "Sparse":
+        """Both matrices' columns in one, these first; they have the same rows.
+
+        >>> zero = np.array([0])
+        >>> left = Sparse.counted(zero, zero, shape=(1, 2))
+        >>> left.beside(Sparse.counted(zero, zero, shape=(1, 1))).table().tolist()
+        [[1.0, 0.0, 1.0]]
+        """
+        rows = np.concatenate([self.rows, right.rows])
+        columns = np.concatenate([self.columns, right.columns + self.shape[1]])
+        order = np.lexsort((columns, rows))
+        values = np.concatenate([self.values, right.values])
+        shape = self.shape[0], self.shape[1] + right.shape[1]
+        return Sparse(rows[order], columns[order], values[order], shape)
 
     def learnable(self) -> Any:
         """A sparse array of SciPy's."""

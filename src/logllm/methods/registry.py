@@ -33,6 +33,24 @@ _BUILT_IN: dict[str, Entry] = {
         Needs.SESSIONS,
         "logllm.methods.logllm:LogLLMMethod",
     ),
+    "both": Entry(
+        "the mean of LogLLM, of words and, where labels are per line, of lines",
+        "",
+        Needs.SESSIONS,
+        "logllm.methods.both:Both",
+    ),
+    "words": Entry(
+        "boosted trees on how often each word occurs",
+        "Chen and Guestrin 2016",
+        Needs.SESSIONS,
+        "logllm.methods.words:Words",
+    ),
+    "lines": Entry(
+        "boosted trees on a line's words and those of the line before, by the labels of lines, a session being its most anomalous line",
+        "Chen and Guestrin 2016",
+        Needs.LINES,
+        "logllm.methods.line_words:LineWords",
+    ),
     "tree-counts": Entry(
         "decision tree on event counts",
         "",

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import polars as pl
 
 from logllm.logs.records import RECORDS
+from logllm.metrics import Labels
 
 NUMBERED: dict[str, pl.DataType | type[pl.DataType]] = {**RECORDS, "message": pl.UInt32}
 """Columns of records whose messages are numbers of the message table."""
@@ -95,3 +96,12 @@ def distinct(sessions: Sequence[Rows]) -> Distinct:
     )
     _, first = np.unique(of, return_index=True)
     return Distinct([sessions[row] for row in first], of)
+
+
+def ever_alerts(rows: Rows, sessions: Sequence[Rows], *, alerts: Sequence[Labels]) -> Labels:
+    """Which messages some line has as an alert.
+
+    >>> ever_alerts(np.array([3, 5]), [np.array([3, 5]), np.array([5])], alerts=[np.array([False, False]), np.array([True])])
+    array([False,  True])
+    """
+    return np.isin(rows, np.concatenate(sessions)[np.concatenate(alerts)])

@@ -20,10 +20,10 @@ from logllm.model.base.weights import locate
 from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
-from logllm.sessions.message_table import Rows, occurring, rows_of
+from logllm.sessions.message_table import Rows, ever_alerts, occurring, rows_of
 from logllm.training.loop import Loop, Watch
 from logllm.training.sampler import Alerts, TrainingSet
-from logllm.training.start import ever_alerts, start_with_alerts, start_with_words
+from logllm.training.start import start_with_alerts, start_with_words
 from logllm.training.state import states
 
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from logllm.metrics import Labels
 from logllm.model.logllm import LogLLM
-from logllm.sessions.message_table import Rows
 
 _RIDGE = 0.01
 """Penalty on the projector's weights, as a share of the vectors' own squares."""
@@ -107,15 +106,6 @@ def start_with_alerts(model: LogLLM, *, vectors: Tensor, alerts: Labels, rng: np
         model.projector.weight.copy_(torch.outer(anomalous - normal, torch.from_numpy(weight / -usual).to(normal)))
         model.projector.bias.copy_(anomalous + (anomalous - normal) * (bias / -usual))
     return Doubts(torch.from_numpy(weight / max(float(weight @ weight), _LEAST)).to(vectors), torch.from_numpy(steps).to(vectors))
-
-
-def ever_alerts(rows: Rows, sessions: Sequence[Rows], *, alerts: Sequence[Labels]) -> Labels:
-    """Which messages some line has as an alert.
-
-    >>> ever_alerts(np.array([3, 5]), [np.array([3, 5]), np.array([5])], alerts=[np.array([False, False]), np.array([True])])
-    array([False,  True])
-    """
-    return np.isin(rows, np.concatenate(sessions)[np.concatenate(alerts)])
 
 
 def alert_regression(vectors: Numbers, alerts: Labels) -> tuple[Numbers, float]:

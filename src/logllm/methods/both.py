@@ -1,0 +1,160 @@
+"""Several minds in one verdict: LogLLM, the words of sessions, and single lines."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol
+
+import numpy as np
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.methods.contract import Method, Needs, Workplace, of_both_kinds
+from logllm.methods.line_words import LineWords
+from logllm.methods.logllm import LogLLMMethod
+from logllm.methods.words import Words
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
+from logllm.sessions.message_table import Rows
+
+WORDS, LINES = "words", "lines"
+"""The other minds, and the folders in a run that hold what they have learnt."""
+
+
+class _Mind(Protocol):
+    """A method that gives logits."""
+
+    def margins(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+        """The logits of its scores, (b,)."""
+
+
+class Both(Method):
+    """The mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`.
+
+    Their errors are others: LogLLM knows what is meant by words that it has never seen here, a learner of words
+    knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line.
+    """
+
+    needs: ClassVar[Needs] = Needs.SESSIONS
+    scale: ClassVar[Literal["logits", "scores"]] = "logits"
+    resumes: ClassVar[bool] = True
+
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """Make one that is neither fitted nor loaded yet."""
+        self.logllm = LogLLMMethod(_exact(recipe), workplace)
+        """The mind that reads."""
+        self._words = Words(recipe, workplace)
+        self._lines: LineWords | None = LineWords(recipe, workplace)
+
+    @property
+    def judges_beginnings(self) -> bool:
+        """Whether LogLLM does."""
+        return self.logllm.judges_beginnings
+
+    def check(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+    ) -> None:
+        """Raise what `fit` would raise before its first step."""
+        of_both_kinds(labels)
+        self.logllm.check(sessions, messages, labels=labels, line_labels=line_labels)
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Fit the trees, which take seconds, then LogLLM.
+
+        Raises:
+            DataError: one class is missing, or a stage of LogLLM's needs labels of lines.
+            ModelError: weights that are missing, or a disk that is full.
+            RecipeError: XGBoost is not installed.
+        """
+        minds: list[Method] = [self._words]
+        if line_labels is None:
+            self._lines = None
+        if self._lines is not None:
+            minds.append(self._lines)
+        for mind in (*minds, self.logllm):
+            mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """P(anomalous), as the mean of the minds' logits has it."""
+        logits = self.minds(sessions, messages, progress=progress)
+        return sigmoid(np.mean(list(logits.values()), axis=0))
+
+    def minds(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> dict[str, Scores]:
+        """What each mind says, as logits, (b,)."""
+        minds: dict[str, _Mind] = {"logllm": self.logllm, WORDS: self._words}
+        if self._lines is not None:
+            minds[LINES] = self._lines
+        told = {"logllm": progress}
+        return {name: mind.margins(sessions, messages, progress=told.get(name)) for name, mind in minds.items()}
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """How much each line speaks for "anomalous", and no more than the session does.
+
+        With labels of lines that is what the learner of lines says of it, else what all say of its message as a
+        session of its own.
+        """
+        lines = super().score_lines(sessions, messages) if self._lines is None else self._lines.score_lines(sessions, messages)
+        verdicts = self.score(sessions, messages)
+        return [np.minimum(scores, verdict) for scores, verdict in zip(lines, verdicts, strict=True)]
+
+    def about(self) -> dict[str, Any]:
+        """What LogLLM says of itself."""
+        return self.logllm.about()
+
+    def save(self, folder: Path) -> None:
+        """Write LogLLM's files, and a folder for each of the other minds."""
+        self.logllm.save(folder)
+        others: dict[str, Method] = {WORDS: self._words}
+        if self._lines is not None:
+            others[LINES] = self._lines
+        for name, mind in others.items():
+            (folder / name).mkdir()
+            mind.save(folder / name)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files or base models that are missing or have changed.
+        """
+        self.logllm.load(folder)
+        self._words.load(folder / WORDS)
+        if not (folder / LINES).is_dir():
+            self._lines = None
+        if self._lines is not None:
+            self._lines.load(folder / LINES)
+
+
+def _exact(recipe: Recipe) -> Recipe:
+    """A recipe by whose engine LogLLM does not round of its own accord.
+
+    Where it may, it computes again what is in doubt; but here its own logit does not tell what is.
+    """
+    if recipe.detect.engine != "auto":
+        return recipe
+    section = recipe.detect.model_copy(update={"engine": "exact"})
+    return recipe.model_copy(update={"detect": section})

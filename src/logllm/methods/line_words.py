@@ -1,0 +1,167 @@
+"""Single lines by their words and those of the line before."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.errors import DataError
+from logllm.methods.boosted import Boosted
+from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
+from logllm.methods.features import WordCounts
+from logllm.methods.learnt import Learnt
+from logllm.methods.matrix import Matrix
+from logllm.metrics import Labels, Scores, sigmoid
+from logllm.progress import Progress
+from logllm.sessions.message_table import Rows, lengths
+
+_AT_ONCE = 1024
+"""Distinct lines of a matrix at once."""
+_LEAST = -12.0
+"""The margin of a session without lines."""
+
+
+class Pairs(NamedTuple):
+    """The lines of some sessions, each as its message and the one before it; equal pairs once."""
+
+    own: list[Rows]
+    """For each pair the row of its message, as a session of one."""
+    before: list[Rows]
+    """For each pair the row of the message before it in the session; empty where it is the first."""
+    of: Rows
+    """Which pair each line is, session after session, (lines,)."""
+    ends: Rows
+    """Where each session's lines end among these, (b,)."""
+
+    @classmethod
+    def of_sessions(cls, sessions: Sequence[Rows], *, messages: int) -> "Pairs":
+        """The pairs that occur, in the order of their messages' rows.
+
+        >>> Pairs.of_sessions([np.array([4, 2]), np.array([2, 4, 2])], messages=5).of.tolist()
+        [2, 1, 0, 2, 1]
+        """
+        nothing = np.zeros(0, dtype=np.int64)
+        own = np.concatenate([*sessions, nothing])
+        before = np.concatenate([*(_shifted(session) for session in sessions), nothing])
+        pairs, of = np.unique(own * (messages + 1) + before + 1, return_inverse=True)
+        rows, earlier = pairs // (messages + 1), pairs % (messages + 1) - 1
+        return cls(
+            own=[rows[place : place + 1] for place in range(len(pairs))],
+            before=[earlier[place : place + (earlier[place] >= 0)] for place in range(len(pairs))],
+            of=of,
+            ends=np.cumsum(lengths(sessions)),
+        )
+
+
+class LineWords(Method):
+    """Boosted trees on the words of a line and, in columns of their own, those of the line before it in its session.
+
+    A detail or a statement is then known by the error that it follows. A session is its most anomalous line. A line
+    weighs as much as the root of the number of its equals.
+    """
+
+    needs: ClassVar[Needs] = Needs.LINES
+    scale: ClassVar[Literal["logits", "scores"]] = "logits"
+
+    def __init__(self, _recipe: Recipe, _workplace: Workplace) -> None:
+        """Make one that has learnt nothing yet."""
+        self._counts = WordCounts()
+        self._trees = Boosted()
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Learn.
+
+        Raises:
+            DataError: labels are not per line, all sessions are of one kind, or they hold no word.
+            RecipeError: XGBoost is not installed.
+        """
+        of_both_kinds(labels)
+        if line_labels is None:
+            raise DataError("labels are of sessions: this method learns from labels of lines")
+        self._counts.fit(anything(sessions), messages)
+        pairs = Pairs.of_sessions(sessions, messages=len(messages))
+        bad = np.concatenate(line_labels)
+        counts = [np.bincount(pairs.of[bad == kind], minlength=len(pairs.own)) for kind in (False, True)]
+        kinds, places = np.nonzero(counts)
+        weights = np.stack(counts) / np.sqrt(np.sum(counts, axis=0))
+        matrix = self._matrix(pairs, places, messages=messages)
+        self._trees.fit(matrix, kinds == 1, weights=weights[kinds, places], seed=seed)
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """The largest of a session's lines, as a probability."""
+        return sigmoid(self.margins(sessions, messages, progress=progress))
+
+    def margins(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """The logits of `score`, (b,)."""
+        most = [lines.max(initial=_LEAST) for lines in self._of_lines(sessions, messages)]
+        return np.array(most, dtype=np.float64)
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """Each line's own probability."""
+        return [sigmoid(lines) for lines in self._of_lines(sessions, messages)]
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        Learnt(self._trees.arrays(), self._counts.fitted().facts).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Learnt.read(folder)
+        self._counts.restore(fitted)
+        self._trees.restore(fitted)
+
+    def _of_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """The logit of each line, an array a session."""
+        if not sessions:
+            return []
+        pairs = Pairs.of_sessions(sessions, messages=len(messages))
+        places = np.arange(len(pairs.own))
+        margins = [
+            self._trees.margins(self._matrix(pairs, places[start : start + _AT_ONCE], messages=messages))
+            for start in range(0, len(places), _AT_ONCE)
+        ]
+        of_lines = np.concatenate([*margins, np.zeros(0)])[pairs.of]
+        return np.split(of_lines, pairs.ends[:-1])
+
+    def _matrix(self, pairs: Pairs, places: Rows, *, messages: pl.Series) -> Matrix:
+        """The words of some pairs' lines, and beside them those of the lines before."""
+        own = [pairs.own[place] for place in places]
+        before = [pairs.before[place] for place in places]
+        read = self._counts.reader([*own, *before], messages)
+        return read(own).beside(read(before))
+
+
+def _shifted(session: Rows) -> Rows:
+    """For each line of a session the row before it; -1 for the first.
+
+    >>> _shifted(np.array([4, 2, 7])).tolist()
+    [-1, 4, 2]
+    """
+    return np.concatenate([np.full(1, -1), session[:-1]])[: len(session)]
