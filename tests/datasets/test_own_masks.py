@@ -28,7 +28,7 @@ def prepared(tmp_path, text, mask):
 def test_codes_are_kept_but_in_the_formats_of_the_paper_s_data_sets():
     masks = {name: own_masks(load_format(name)) for name in known()}
     assert {name for name, mask in masks.items() if not mask} == {"bgl", "hdfs", "liberty", "spirit", "thunderbird"}
-    assert masks["access"] == {"keep": "codes", "traces": "short"}
+    assert masks["access"] == {"keep": "codes", "traces": "short", "ends": "early"}
 
 
 def test_settings_of_before_keep_nothing():

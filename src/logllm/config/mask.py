@@ -30,5 +30,9 @@ class MaskSection(Section):
     traces: Literal["whole", "short"] = "whole"
     """`short`: of a stack trace the lines that name exceptions stay, and of each run of calls the innermost one that is not a library's;
     a model reads the first 100 tokens only, and the exception often stands at the end. `whole`: all lines stay (paper)."""
+    ends: Literal["last", "early"] = "last"
+    """`early`: of a message of more than some 90 tokens the last words follow the first ones, and what was between them comes after both
+    (`first … last … between`): a model reads the first 100 tokens only, and the reason often stands at the end, as behind a long statement.
+    No word is lost. `last`: messages stay in their order (paper)."""
     own_keep: tuple[MaskRuleSection, ...] = ()
     """Rules of one's own for what is not masked: all that the pattern matches."""

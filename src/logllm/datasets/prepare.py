@@ -228,6 +228,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "lines_with_colours": "{line|lines} held codes of a terminal, such as colours, which have been taken out",
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",
         "shortened_traces": "{stack trace was|stack traces were} shortened to {its|their} exceptions and innermost calls",
+        "reordered_messages": "{long message has|long messages have} {its|their} last words behind the first ones, where a model reads them",
         "cut_messages": "{message has|messages have} been cut from the ends of long sessions: --long split keeps them",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):

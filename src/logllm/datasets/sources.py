@@ -67,14 +67,14 @@ def is_log(name: str) -> bool:
 
 
 def own_masks(described: FormatSection) -> Inputs:
-    """The masks of a log of one's own: codes are kept and traces short, but in the formats of the paper's data sets.
+    """The masks of a log of one's own: codes are kept, traces short and ends early, but in the formats of the paper's data sets.
 
     >>> own_masks(FormatSection(name="own", kind="json"))
-    {'keep': 'codes', 'traces': 'short'}
+    {'keep': 'codes', 'traces': 'short', 'ends': 'early'}
     """
     if described.name in CATALOG or described.twin in CATALOG:
         return {}
-    return {"keep": "codes", "traces": "short"}
+    return {"keep": "codes", "traces": "short", "ends": "early"}
 
 
 def packaged_inputs(ours: PackagedSet, *, labels: Path | None) -> Inputs:

@@ -19,6 +19,7 @@ from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.joining import Continuations, Joining, by_file, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
+from logllm.logs.long_messages import with_early_ends
 from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
@@ -75,6 +76,7 @@ class Reader:
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
         self._shortened: list[int] = []  # messages, a batch; batches are masked beside others
+        self._reordered: list[int] = []
         rules(settings.mask)
         codes(settings.mask)
 
@@ -117,8 +119,7 @@ class Reader:
                 self.rejects = parsed.rejects["line"]
                 if progress is not None:
                     progress(lines.read, total)
-                if shortened := sum(self._shortened):
-                    self.tally.counts["shortened_traces"] = shortened
+                self.tally.counts |= self._reworked()
                 yield self._placed(parsed.records, file=earlier + lines.index)
             self.tally.check(self.files)
             zone = self.settings.format.time_zone
@@ -212,16 +213,25 @@ class Reader:
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)
         shown = redact(distinct["message"]) if self.settings.redact else distinct["message"]
-        traces = self.settings.mask.traces == "short"
-        short = with_short_traces(shown) if traces else shown
-        distinct = distinct.with_columns(masked=mask(short, self.settings.mask))
-        if traces:
-            distinct = distinct.with_columns(shortened=short != shown)
+        settings = self.settings.mask
+        short = with_short_traces(shown) if settings.traces == "short" else shown
+        masked = mask(short, settings)
+        early = with_early_ends(masked) if settings.ends == "early" else masked
+        distinct = distinct.with_columns(masked=early)
+        own = settings.traces == "short" or settings.ends == "early"
+        if own:
+            distinct = distinct.with_columns(shortened=short != shown, reordered=early != masked)
         if not many:
             distinct = rows.join(distinct, on="message", how="left", maintain_order="left")
-        if traces:
+        if own:
             self._shortened.append(int(distinct["shortened"].sum()))
+            self._reordered.append(int(distinct["reordered"].sum()))
         return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
+
+    def _reworked(self) -> dict[str, int]:
+        """How many traces were shortened and messages reordered, as far as any were."""
+        counts = {"shortened_traces": sum(self._shortened), "reordered_messages": sum(self._reordered)}
+        return {name: count for name, count in counts.items() if count}
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""
