@@ -12,13 +12,13 @@ import pytest
 from logllm.config.prepare import PrepareSection, SplitSection
 from logllm.config.sessions import SessionSection
 from logllm.datasets.prepare import prepare
-from logllm.datasets.prepared import PARTS, Prepared
+from logllm.datasets.prepared import PARTS, Prepared, fingerprint
 from logllm.datasets.settings import choose
 from logllm.errors import DataError
 from logllm.formats.description import load_format
 from logllm.sessions.sessionizer import SESSIONS
 
-PREPARED = pl.Schema({name: kind for name, kind in SESSIONS.items() if name != "cut"})
+PREPARED = pl.Schema(SESSIONS)
 
 
 def section(name="hdfs", *, split=None, sessions=None, **described):
@@ -110,6 +110,22 @@ def test_windows_are_cut_by_records_then_windowed(tmp_path):
     assert prepared.part("validation")["item_anomalous"].to_list() == [[False] * 4, [True]]
     assert prepared.part("test")["session"].to_list() == ["4@42", "4@46", "4@50"]
     assert prepared.part("test")["lines"].to_list()[-1] == [50, 51, 52]
+
+
+def test_sessions_that_the_ends_of_the_log_cut_are_marked_and_counted_and_change_no_fingerprint(tmp_path):
+    words = ("open", "work", "work", "close")
+    rows = [(10 * job + second, job, word) for job in range(60) for second, word in enumerate(words)]
+    lines = [json.dumps({"time": 1_700_000_000 + time, "job": f"job-{job}", "message": word}) for time, job, word in rows[2:-2]]
+    (tmp_path / "app.jsonl").write_text("\n".join(lines) + "\n")
+    keyed = section("json", sessions=SessionSection(by="key", key_field="job"), time="time", time_format=("epoch",))
+    manifest = prepare([tmp_path / "app.jsonl"], tmp_path / "out", settings=keyed)
+    assert manifest["cut_sessions"] == 2
+    assert any(warning.startswith("2 sessions may have begun before the log or go on after it") for warning in manifest["warnings"])
+    parts = {name: Prepared.load(tmp_path / "out").part(name) for name in PARTS}
+    sessions = pl.concat(parts.values())
+    assert dict(sessions.drop_nulls("cut").select("session", "cut").rows()) == {"job-0": "start", "job-59": "end"}
+    parts["messages"] = Prepared.load(tmp_path / "out").messages.to_frame("message")
+    assert fingerprint({name: frame.drop("cut", strict=False) for name, frame in parts.items()}) == manifest["fingerprint"]
 
 
 def test_all_can_be_for_training(tmp_path):

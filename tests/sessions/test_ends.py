@@ -9,7 +9,7 @@ import pytest
 from logllm.config.sessions import SessionSection
 from logllm.errors import ModelError
 from logllm.sessions.cut import Span
-from logllm.sessions.ends import ENDS, Ends
+from logllm.sessions.ends import ENDS, Ends, marked
 from logllm.sessions.message_sets import keys_of_messages
 from logllm.sessions.message_table import NUMBERED
 from logllm.sessions.sessionizer import Sessionizer
@@ -155,3 +155,14 @@ def test_a_run_without_the_file_has_learnt_nothing_and_a_broken_one_says_so(tmp_
     (tmp_path / ENDS).write_bytes(b"no tensors")
     with pytest.raises(ModelError, match="train the run again"):
         Ends.load(tmp_path)
+
+
+def test_a_whole_log_says_itself_which_of_its_sessions_its_ends_cut():
+    rows = made(60)[2:-2]  # the first has lost its beginning, the last its end
+    frame, span = grouped(rows)
+    cut = marked(frame, MESSAGES, settings=JOB, span=span)
+    assert cut.filter(pl.col("cut").is_not_null()).select("session", "cut").rows() == [("job-0", "start"), ("job-59", "end")]
+    whole, span = grouped(made(60))
+    assert marked(whole, MESSAGES, settings=JOB, span=span)["cut"].null_count() == 60
+    windows = SessionSection(by="count", size=4)
+    assert marked(whole, MESSAGES, settings=windows, span=span).equals(whole)

@@ -29,6 +29,7 @@ from logllm.logs.first_lines import read_again
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
 from logllm.progress import Progress
+from logllm.sessions.ends import marked
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 
@@ -86,6 +87,8 @@ def grouped(
     batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
     sessions = pl.concat(pieces)
+    if not cut:
+        sessions = marked(sessions, messages.messages, settings=settings.sessions, span=sessionizers[0].span)
     if log.labels is None:
         where = f"field {settings.format.label} of the lines"
         check_words(reader.labels, settings.format.normal, where=where, of_lines=True)
@@ -105,6 +108,8 @@ def grouped(
     elif labels is not None and log.labels is not None:
         labels = labels.with_columns(reader.keyed(labels["name"]))
         sessions, counts["labels_unused"] = with_labels(sessions, labels, source=log.labels)
+    if settings.sessions.by_key:
+        counts["cut_sessions"] = sessions["cut"].count()
     counts["unlabelled"] = sessions["anomalous"].null_count()
     return Grouped(sessions, counts, pieces[0].height if cut else None)
 

@@ -171,7 +171,7 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
         train = without_overlap(train, validation)
     if not train.height:
         raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
-    return {name: part.drop("place", "cut") for name, part in zip(PARTS, (train, validation, test), strict=True)}
+    return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
 
 
 def _goes_back(train: pl.Series, test: pl.Series) -> bool:
@@ -229,6 +229,8 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",
         "shortened_traces": "{stack trace was|stack traces were} shortened to {its|their} exceptions and innermost calls",
         "reordered_messages": "{long message has|long messages have} {its|their} last words behind the first ones, where a model reads them",
+        "cut_sessions": "{session|sessions} may have begun before the log or go on after it, and {counts as it is|count as they are}: "
+        "the column cut says which",
         "cut_messages": "{message has|messages have} been cut from the ends of long sessions: --long split keeps them",
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):

@@ -64,7 +64,7 @@ class Prepared:
         return cls(folder, manifest=manifest, settings=PrepareSection.read(manifest["settings"], source=str(path)))
 
     def part(self, name: str) -> pl.DataFrame:
-        """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS` without `cut`), in the order of the log.
+        """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS`; `cut` only where it was prepared so), in the order of the log.
 
         Raises:
             DataError: there is no such part.
@@ -120,14 +120,14 @@ def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: M
 
 
 def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
-    """SHA-256 over what frames hold: the same for the same sessions, however Parquet lays them out.
+    """SHA-256 over what frames hold but for `cut`: the same for the same sessions, however Parquet lays them out.
 
     >>> fingerprint({"a": pl.DataFrame({"x": [[1], []]})}) == fingerprint({"a": pl.DataFrame({"x": [[], [1]]})})
     False
     """
     digest = hashlib.sha256()
     for name, frame in frames.items():
-        for column in frame.iter_columns():
+        for column in frame.drop("cut", strict=False).iter_columns():
             digest.update(f"{name} {column.name} {column.dtype} {len(column)}\n".encode())
             _update(digest, column)
     return digest.hexdigest()

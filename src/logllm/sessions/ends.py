@@ -22,7 +22,10 @@ _TELLING = 0.95
 """From this share of anomalous sessions on, messages are enough to call a session that holds them anomalous."""
 _LIKELY = 0.75
 """The same share of sessions in the same state, with nothing more for as long: they are as like as can be."""
+DOUBT = 0.2
+"""How likely it must be that a session is cut for it to be taken for one."""
 _MOST_SESSIONS = 50_000
+_TO_MARK = 2_000  # sessions that tell how the others of a log pause
 _SECOND = 1_000_000
 
 
@@ -211,6 +214,26 @@ class Ends:
             )
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
             raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
+
+
+def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span) -> pl.DataFrame:
+    """A whole log's sessions by key with `cut` as the others among them say it, of which some thousand are learnt from.
+
+    Args:
+        sessions: of `logllm.sessions.sessionizer.SESSIONS`, all that there are.
+        messages: the message table.
+        settings: how they were grouped.
+        span: the log's records.
+    """
+    if settings.by != "key" or not sessions.height:
+        return sessions
+    names = sessions.filter(pl.col("part") == 1)["session"]
+    some = names.gather_every(-(-len(names) // _TO_MARK))
+    ends = Ends.learn(sessions.filter(base_name().is_in(some.implode())), messages, settings=settings)
+    if ends.timed and span.began is None:
+        return sessions
+    keys = keys_of_messages(messages)
+    return sessions.with_columns(ends.cut(sessions, keys, span=span, over=True, least=DOUBT))
 
 
 class _Rows(NamedTuple):
