@@ -62,7 +62,7 @@ def learnt(*, timed: bool = True) -> Ends:
 
 def cut(ends: Ends, rows: list[tuple[float | None, str, str]], *, over: bool = True) -> dict[str, str | None]:
     frame, span = grouped(rows)
-    marks = ends.cut(frame, keys_of_messages(MESSAGES), span=span, over=over, least=0.05)
+    marks = ends.cut(frame, keys_of_messages(MESSAGES), span=span, over=over)
     return dict(zip(frame["session"], marks, strict=True))
 
 
@@ -120,7 +120,7 @@ def test_later_pieces_of_a_long_session_do_not_begin_before_the_input() -> None:
     rows = [(float(second), "long", "work") for second in range(5)]
     pieces = Sessionizer(JOB.model_copy(update={"max_messages": 2}))
     frame = pl.concat([pieces.push(records(rows)), pieces.flush()])
-    marks = learnt().cut(frame, keys_of_messages(MESSAGES), span=pieces.span, over=True, least=0.05)
+    marks = learnt().cut(frame, keys_of_messages(MESSAGES), span=pieces.span, over=True)
     assert dict(zip(frame["session"], marks, strict=True)) == {"long": "start", "long#2": None, "long#3": "end"}
 
 
@@ -132,7 +132,7 @@ def test_messages_that_only_anomalous_sessions_hold_tell() -> None:
 def test_what_was_seen_is_enough_where_all_that_could_be_the_whole_were_anomalous() -> None:
     rows = made(6)[1:-1]
     frame, span = grouped(rows)
-    marked = frame.with_columns(learnt().cut(frame, keys_of_messages(MESSAGES), span=span, over=True, least=0.05))
+    marked = frame.with_columns(learnt().cut(frame, keys_of_messages(MESSAGES), span=span, over=True))
     enough = dict(zip(frame["session"], learnt().enough(marked, keys_of_messages(MESSAGES), span=span), strict=True))
     assert enough["job-0"]  # work, work, lost
     assert not enough["job-5"]  # open, work, work: every fifth is lost

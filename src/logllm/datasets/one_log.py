@@ -86,9 +86,8 @@ def grouped(
         records = marks.given(records, reader)
     batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
-    sessions = pl.concat(pieces)
-    if not cut:
-        sessions = marked(sessions, messages.messages, settings=settings.sessions, span=sessionizers[0].span)
+    # Only sessions by key are marked anew, and a log of those is not cut before it is grouped.
+    sessions = marked(pl.concat(pieces), messages.messages, settings=settings.sessions, span=sessionizers[0].span)
     if log.labels is None:
         where = f"field {settings.format.label} of the lines"
         check_words(reader.labels, settings.format.normal, where=where, of_lines=True)
@@ -108,8 +107,7 @@ def grouped(
     elif labels is not None and log.labels is not None:
         labels = labels.with_columns(reader.keyed(labels["name"]))
         sessions, counts["labels_unused"] = with_labels(sessions, labels, source=log.labels)
-    if settings.sessions.by_key:
-        counts["cut_sessions"] = sessions["cut"].count()
+    counts["cut_sessions"] = sessions["cut"].count() * settings.sessions.by_key
     counts["unlabelled"] = sessions["anomalous"].null_count()
     return Grouped(sessions, counts, pieces[0].height if cut else None)
 

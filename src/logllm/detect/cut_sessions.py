@@ -8,7 +8,7 @@ import polars as pl
 
 from logllm.metrics import Scores
 from logllm.sessions.cut import Span
-from logllm.sessions.ends import DOUBT, Ends
+from logllm.sessions.ends import Ends
 from logllm.sessions.message_sets import Keys, MessageKeys
 from logllm.sessions.message_table import Rows, occurring, rows_of
 
@@ -44,7 +44,7 @@ class CutSessions:
         ends = self._ends
         if ends is None or not self._by_key or not sessions.height or (ends.timed and span.began is None):
             return sessions
-        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over, least=DOUBT)
+        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over)
         return sessions.with_columns(cut)
 
     def enough(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines) -> _Flags:

@@ -24,6 +24,8 @@ _LIKELY = 0.75
 """The same share of sessions in the same state, with nothing more for as long: they are as like as can be."""
 DOUBT = 0.2
 """How likely it must be that a session is cut for it to be taken for one."""
+_PERHAPS = 0.05
+"""The same of the other end of a session that is cut."""
 _MOST_SESSIONS = 50_000
 _TO_MARK = 2_000  # sessions that tell how the others of a log pause
 _SECOND = 1_000_000
@@ -88,29 +90,29 @@ class Ends:
             facts=(timed, labelled, float("nan")),
         )
 
-    def cut(self, sessions: pl.DataFrame, keys: Keys, *, span: Span, over: bool, least: float) -> pl.Series:
+    def cut(self, sessions: pl.DataFrame, keys: Keys, *, span: Span, over: bool) -> pl.Series:
         """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or none).
+
+        One is cut if at one of its ends it goes on with a chance of `DOUBT`; what then is said of it
+        must hold for the other end as well, which counts from a smaller chance on.
 
         Args:
             sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
             keys: of the message table's messages.
             span: the records so far; with times, where pauses are seconds.
             over: whether no more come.
-            least: how likely it must be.
         """
         before, after = self.seen(sessions, keys, span=span)
-        flags = pl.DataFrame(
-            {
-                "start": self.starts.chances(before) >= least,
-                "end": self.stops.chances(after) >= least,
-            }
-        )
+        chances = pl.DataFrame({"start": self.starts.chances(before), "end": self.stops.chances(after)})
         # The later pieces of a long session have not begun before, the earlier ones go on in sight.
         name, part = base_name(), pl.col("part")
         first = part == 1
         last = (part == part.max().over(name)) & pl.col("closed").is_null() & over
-        cut = cut_at(pl.col("start") & first, pl.col("end") & last)
-        return sessions.select(part, "session", "closed").with_columns(flags).select(cut=cut)["cut"]
+        rows = sessions.select(part, "session", "closed").with_columns(chances)
+        rows = rows.select(start=first.cast(pl.Float64) * pl.col("start"), end=last.cast(pl.Float64) * pl.col("end"))
+        start, end = pl.col("start"), pl.col("end")
+        likely = pl.max_horizontal(start, end) >= DOUBT
+        return rows.select(cut=cut_at(likely & (start >= _PERHAPS), likely & (end >= _PERHAPS)))["cut"]
 
     def seen(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> tuple[Seen, Seen]:
         """What was seen of sessions at their starts, and at their ends; the arguments are those of `cut`."""
@@ -233,7 +235,7 @@ def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSect
     if ends.timed and span.began is None:
         return sessions
     keys = keys_of_messages(messages)
-    return sessions.with_columns(ends.cut(sessions, keys, span=span, over=True, least=DOUBT))
+    return sessions.with_columns(ends.cut(sessions, keys, span=span, over=True))
 
 
 class _Rows(NamedTuple):
