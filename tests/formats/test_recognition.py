@@ -14,7 +14,8 @@ from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.datasets.settings import suited
 from logllm.formats.description import known, load_format
-from logllm.formats.recognition import fit_of, fitting, recognise
+from logllm.formats.fit import fit_of
+from logllm.formats.recognition import fitting, recognise
 from logllm.logs.first_lines import first_lines
 from logllm.logs.reader import Reader
 from logllm.logs.structured.csv_rows import header

@@ -85,10 +85,16 @@ class FormatSection(Section):
     none: UTC, and what docs/formats.md says of each name."""
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
-    none: such lines are rejects."""
+    none: such lines are rejects. A line that itself begins a record of another kind, with a time or as an access log's lines do, joins none: it is a
+    record of its own."""
     message_below: bool = False
     """Whether a line that holds its time and no message begins a record, whose message is what goes on with it, as after `date` in a script and in
     Oracle's alert log. Where nothing follows such a line it is a reject that holds nothing."""
+    text_below: bool = False
+    """Whether the text of a record stands in the lines below its first, which then go on with it however they begin."""
+    beside: tuple["FormatSection", ...] = ()
+    """Formats of other kinds of lines among these, such as a web server's access log in an application's: a line that this format does not
+    match is a record of the first of them that does."""
     partial: PartialSection | None = None
     """Lines that were cut in pieces; none: every line is whole."""
     escapes: tuple[tuple[str, str], ...] = ()
@@ -129,13 +135,21 @@ class FormatSection(Section):
     @property
     def time_formats(self) -> tuple[str, ...]:
         """How times may be written, those of the innermost format first; none: records have no time."""
-        timed = [layer for layer in reversed(self.layers) if layer.time is not None]
+        inner, *outer = reversed(self.layers)
+        timed = [layer for layer in (inner, *inner.beside, *outer) if layer.time is not None]
         return tuple(dict.fromkeys(form for layer in timed for form in layer.time_format))
 
     @model_validator(mode="after")
     def _lines_inside(self) -> Self:
         if self.inside is not None and (self.inside.kind in ("csv", "w3c", "export") or self.inside.partial is not None):
             raise ValueError(f"what is inside is read line by line: {self.inside.name} is not")
+        return self
+
+    @model_validator(mode="after")
+    def _lines_beside(self) -> Self:
+        for other in self.beside:
+            if other.kind in ("csv", "w3c", "export") or other.inside is not None or other.partial is not None or other.beside:
+                raise ValueError(f"what is beside a format is read line by line, and holds no other: {other.name} is not so")
         return self
 
     @model_validator(mode="after")

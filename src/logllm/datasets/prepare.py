@@ -225,6 +225,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "as a file the log would be looked at to its end first",
         "late": "{record|records} came after {its|their} window had closed and {is|are} in no session; sort the log by time",
         "replaced_characters": "{character was|characters were} no text and {has|have} been replaced",
+        "of_other_kinds": "{line is|lines are} of another kind than the format, and {is a record|are records} of {its|their} own",
         "lines_with_colours": "{line|lines} held codes of a terminal, such as colours, which have been taken out",
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",
         "shortened_traces": "{stack trace was|stack traces were} shortened to {its|their} exceptions and innermost calls",

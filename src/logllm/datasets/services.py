@@ -15,7 +15,8 @@ from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.sessions import SessionSection
 from logllm.errors import DataError
-from logllm.formats.recognition import fit_of, recognise
+from logllm.formats.fit import fit_of
+from logllm.formats.recognition import recognise
 from logllm.logs.archives import Bytes
 from logllm.logs.fields import read_fields
 from logllm.logs.first_lines import first_lines

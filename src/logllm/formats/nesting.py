@@ -32,6 +32,8 @@ class Inner(NamedTuple):
     """The outer format, with the fields that tell its streams apart; inside it, plain lines."""
     texts: pl.Series
     """Its messages, line by line."""
+    inside: pl.Series
+    """Which of these were in a message; others are lines that are none of the outer format."""
 
 
 def inner_texts(text: pl.Series, outer: FormatSection) -> Inner:
@@ -44,8 +46,8 @@ def inner_texts(text: pl.Series, outer: FormatSection) -> Inner:
     """
     text, read = whole_rows(text, outer)
     update = {"inside": _LINES, "streams": outer.streams or _streams(text, outer)}
-    texts = opened(text.alias("text").to_frame(), read.model_copy(update=update)).rows["text"]
-    return Inner(outer.model_copy(update=update), texts)
+    rows = opened(text.alias("text").to_frame(), read.model_copy(update=update)).rows
+    return Inner(outer.model_copy(update=update), rows["text"], rows["stream"].is_not_null())
 
 
 def nested(inner: Inner, described: FormatSection) -> FormatSection:

@@ -8,29 +8,30 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.errors import DataError, RecipeError
+from logllm.errors import DataError
 from logllm.formats.description import known, load_format
 from logllm.formats.field_roles import structured_formats
-from logllm.formats.further_lines import begin_enough
+from logllm.formats.fit import Fit, fit_of, mean
+from logllm.formats.mixed import with_others
 from logllm.formats.nesting import inner_texts, nested
 from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
 from logllm.formats.time_shapes import timed_format
-from logllm.logs.fields import read_fields
-from logllm.logs.joining import whole_rows
+from logllm.logs.inside.other_kinds import BEGINNING
 from logllm.logs.structured.columns import WHOLE
 from logllm.logs.tally import WrongFormat
-from logllm.logs.times import parse_times
 
 AUTO = "auto"
 """The name that stands for whatever format fits."""
 
 _GLANCE = 300  # lines that all formats are tried on
 _GLANCE_INSIDE = 100  # lines that formats inside others are tried on, from each of three places
+_GLANCE_MIXED = 50  # the same for formats of which each has only some of the lines
 _ENOUGH = 0.5  # of the lines must belong to a record
 _AS_GOOD = 0.05  # of the records less make a format no worse, when it explains more of them
 _FEW = 0.01
 _INSIDE = 0.8  # of the lines in messages must be of a format that is inside another one
+_SEVERAL = 0.2  # of the lines are of the format that most lines of a mixed log have
 _OUTERS = 3  # formats whose messages are looked into
 _DEEPEST = 3  # formats around one another
 _PLAIN = "plain"
@@ -51,21 +52,6 @@ _OF_JSON = r"""(?x)  # a line of JSON that is laid out for people, or all of it 
     )"""
 _BEHIND = r"""^[^{"]*[^{"\s\[,][^{"]*\{"\w.*\}\s*$"""  # a line that ends in a JSON object
 _ONE_A_LINE = "this looks like one JSON text; what can be read is an object a line: jq -c '(arrays | .[]), objects' FILE | logllm ... -"
-
-
-class Fit(NamedTuple):
-    """How well a format fits some lines."""
-
-    format: FormatSection
-    """The format."""
-    matched: float
-    """Share of the lines that are records with a time, where the format has times."""
-    share: float
-    """Share of the lines that are records or go on with one."""
-    explained: float
-    """Share of the characters that the format tells from the message: of two formats that fit as many lines, the more explaining is meant."""
-    begins_enough: bool
-    """Whether enough lines begin a record to take the others for what goes on with one (`logllm.formats.further_lines`)."""
 
 
 class Recognition(NamedTuple):
@@ -96,13 +82,33 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
         zone: Of times that name none, or one of several meanings; it becomes the format's `time_zone`.
     """
     fits = _with_nested(text, _fits(text, today=today), today=today)
-    best, others = (fits[0], fits[1:]) if fits else (Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True), [])
+    plain = Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True)
+    if not fits or fits[0].format.name == _TIMED:
+        fits = [*_of_several_kinds(text, fits, today=today), *fits]
+    best, *others = fits or [plain]
+    beside = with_others(text, best.format, candidates=_particular(), today=today)
+    best = best if beside is best.format else fit_of(text, beside, today=today)
     if zone is not None and best.format.time_formats:
         best = best._replace(format=best.format.model_copy(update={"time_zone": zone}))
-    notes = [_found(best, others, lines=len(text)), *time_notes(text, best.format), *_of_message(best.format), *_of_json(text, best)]
+    notes = [_found(best, others, lines=len(text)), *_of_others(best.format), *time_notes(text, best.format)]
+    notes += [*_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
         notes.insert(1, _ONE_A_LINE)
     return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
+
+
+def _of_several_kinds(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
+    """The format of the most lines of a mixed log, where with others beside it it fits as many as the one that fits best; else nothing."""
+    least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
+    formats = (*_told(text, today=today), *_particular())
+    of_some = _fitting(formats, text, glance=_to_glance_at(text, lines=_GLANCE_MIXED), today=today, least=_SEVERAL)
+    of_some.sort(key=lambda fit: (-fit.matched, -fit.explained))
+    for fit in of_some[:_OUTERS]:
+        beside = with_others(text, fit.format, candidates=_particular(), today=today)
+        whole = fit_of(text, beside, today=today)
+        if beside.innermost.beside and whole.begins_enough and whole.share > _INSIDE and whole.matched >= least:
+            return [whole]
+    return []
 
 
 def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
@@ -182,9 +188,18 @@ def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) ->
     inner = inner_texts(text, outer)
     fits = [fit for fit in _fits(inner.texts, today=today) if _line_by_line(fit.format)]
     fits = _with_nested(inner.texts, fits, today=today, deeper=deeper - 1)
-    if not fits or fits[0].share < (_ENOUGH if _of_a_server(fits[0]) else _INSIDE):
+    if not any(map(_enough_inside, fits[:1])) and mean(inner.texts.str.contains(BEGINNING)) > _SEVERAL:
+        fits = [fit for fit in _of_several_kinds(inner.texts, [], today=today) if _line_by_line(fit.format)]
+    if not any(map(_enough_inside, fits[:1])):
         return None
-    return fit_of(text, nested(inner, fits[0].format), today=today)
+    # Lines that are none of the outer format are no sign.
+    own = fits[0] if inner.inside.all() else fit_of(inner.texts.filter(inner.inside), fits[0].format, today=today)
+    return fit_of(text, nested(inner, fits[0].format), today=today) if _enough_inside(own) else None
+
+
+def _enough_inside(fit: Fit) -> bool:
+    """Whether what is in messages is enough of a format to be read by it."""
+    return fit.share >= (_ENOUGH if _of_a_server(fit) else _INSIDE)
 
 
 def _line_by_line(described: FormatSection) -> bool:
@@ -224,18 +239,31 @@ def _to_glance_at(text: pl.Series, *, lines: int = _GLANCE) -> pl.Series:
     return pl.concat([text.head(lines), text.slice(len(text) // 2, lines), text.tail(lines)])
 
 
-def _fitting(formats: Iterable[FormatSection], text: pl.Series, *, glance: pl.Series, today: date) -> list[Fit]:
-    """The formats that fit, tried on some lines before they are on all."""
-    likely = (described for described in formats if fit_of(glance, described, today=today).matched)
-    fits = [fit_of(text, described, today=today) for described in likely]
-    return [fit for fit in fits if fit.share > _ENOUGH and fit.begins_enough]
+def _fitting(
+    formats: Iterable[FormatSection],
+    text: pl.Series,
+    *,
+    glance: pl.Series,
+    today: date,
+    least: float = _ENOUGH,
+) -> list[Fit]:
+    """The formats that fit more than some share of the lines, tried on a few before they are on all."""
+    glances = (fit_of(glance, described, today=today) for described in formats)
+    likely = [fit for fit in glances if fit.matched]
+    fits = likely if glance is text else [fit_of(text, fit.format, today=today) for fit in likely]
+    return [fit for fit in fits if fit.share > least and fit.begins_enough]
 
 
 @cache
 def _built_in() -> tuple[FormatSection, ...]:
-    """Built-in formats that lines can tell."""
-    formats = (load_format(name) for name in known() if name != _PLAIN)
+    """Built-in formats that lines can tell; of W3C's rows no line tells the columns but one of the log's own."""
+    formats = (load_format(name) for name in known() if name not in (_PLAIN, "w3c"))
     return tuple(described for described in formats if described.twin is None and not described.wraps)
+
+
+def _particular() -> tuple[FormatSection, ...]:
+    """Built-in formats that lines can tell, but for the one of any lines with a time."""
+    return tuple(described for described in _built_in() if described.name != _TIMED)
 
 
 def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
@@ -259,47 +287,6 @@ def _more_telling(told: Fit, other: Fit) -> bool:
     return bool(fields) and general and told.matched >= other.matched - _AS_GOOD
 
 
-def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
-    """How well one format fits some lines."""
-    if described.inside is not None:
-        return _fit_of_nested(text, described, today=today)
-    text, read = whole_rows(text, described)
-    try:
-        fields = read_fields(text, read)
-    except RecipeError:  # a CSV file without such a column
-        return Fit(described, 0.0, 0.0, 0.0, begins_enough=False)
-    good = fields.message.is_not_null()
-    for needed in (fields.severity, fields.time):
-        if needed is not None:
-            good &= needed.is_not_null()
-    times = None
-    if fields.time is not None and good.any():
-        times = parse_times(fields.time.set(~good, None), described.time_format, today=today)
-        good &= times.is_not_null()
-    begun = good.cum_max()
-    goes_on = ~good & begun & (text.str.contains(described.continuation) if described.continuation else False)
-    beside = (text.str.len_chars() - fields.message.str.len_chars()).filter(good).sum()
-    return Fit(
-        described,
-        matched=_mean(good),
-        share=_mean(good | goes_on),
-        explained=float(beside) / max(1, int(text.str.len_chars().sum())),
-        begins_enough=begin_enough(text, good, goes_on=goes_on, times=times),
-    )
-
-
-def _fit_of_nested(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
-    """How well a format with another inside fits: its messages by the inner one."""
-    outer = fit_of(text, described.model_copy(update={"inside": None}), today=today)
-    inner = fit_of(inner_texts(text, described).texts, described.inside, today=today)  # type: ignore[arg-type]
-    explained = outer.explained + (1 - outer.explained) * inner.explained
-    return inner._replace(format=described, explained=explained)
-
-
-def _mean(values: pl.Series) -> float:
-    return float(values.mean() or 0.0)  # type: ignore[arg-type]
-
-
 def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     """What was found, how well it fits, and how to have it otherwise."""
     described = best.format
@@ -312,6 +299,13 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
     also = f", {' and '.join(names)} would fit too" if names else ""
     return f"{said}{also}; another: --format NAME or a TOML file (logllm show formats)"
+
+
+def _of_others(described: FormatSection) -> Iterator[str]:
+    """That lines of other kinds are among a format's own."""
+    names = list(dict.fromkeys(other.name for other in described.innermost.beside))
+    if names:
+        yield f"lines of other kinds are among these, and are records of their own: {', '.join(names)}"
 
 
 def _titled(described: FormatSection) -> str:
@@ -336,7 +330,7 @@ def _time_of(described: FormatSection) -> str:
 def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:
     """That lines are JSON behind something else, where that keeps their fields from being read."""
     unread = best.format.kind in ("plain", "pattern") and len(best.format.model_dump(include={"inside"}, exclude_none=True)) == 0
-    if unread and _mean(text.str.contains(_BEHIND)) > _ENOUGH:
+    if unread and mean(text.str.contains(_BEHIND)) > _ENOUGH:
         yield (
             "messages are JSON behind a prefix, and their fields are not read: without it they are "
             "(docker compose logs --no-log-prefix, kubectl logs without --timestamps, or sed 's/^[^{]*//' LOG | logllm ... -)"

@@ -25,7 +25,6 @@ _DOTTED_CLOCK = r"[0-9]{2}\.[0-9]{2}\.[0-9]{2}"  # behind a day that says its ye
 _FRACTION = r"[.,:][0-9]{1,9}"
 _HALF = r" ?[AaPp][Mm]\b"
 _OFFSET = r"(?:UTC|GMT)?[+-][0-9]{1,2}(?::?[0-9]{2})?"
-_NAMED = r"[A-Z]{1,5}\b"
 _NAMES = "|".join(sorted(ZONES, key=len, reverse=True))
 _LIKE_ZONES = r"[A-Z]{2,4}T|[A-Z]{2,5}(?= [0-9]{4}\b)"  # words that no table has: `XYZT`, and any before a year
 _MOST_ZONES = 2  # a summer's and a winter's
@@ -186,11 +185,14 @@ def _clock(date: _Date) -> str:
 def _pattern(heads: Sequence[_Head], date: _Date) -> str:
     """Pattern of the times of some lines: what none of them has is no part of it."""
     dotted = any(head.dotted for head in heads)
+    # A word that is no zone, such as a level, must not be taken for one in other lines.
+    guessed = {head.zone.strip() for head in heads if head.zone.strip().isalpha()} - ZONES.keys()
+    zones = "|".join([_NAMES, *sorted(guessed)])
     pieces = [date.pattern, date.between, _clock(date) if dotted else _CLOCK]
     optional = (
         ("fraction", _FRACTION),
         ("half", _HALF),
-        ("zone", rf" ?(?:{_OFFSET}|{_NAMED})"),
+        ("zone", rf" ?(?:{_OFFSET}|(?:{zones})\b)"),
         ("year", " [0-9]{4}"),
     )
     for name, pattern in optional:

@@ -88,7 +88,10 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     if described.kind == "plain" and len(_names(described, key_field)) > 1:
         raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
     if described.kind == "pattern":
-        read_fields(pl.Series("text", [""]), described, key_field=key_field)
+        own = key_field if may_have(described, key_field) or not any(may_have(other, key_field) for other in described.beside) else None
+        read_fields(pl.Series("text", [""]), described, key_field=own)
+    for other in described.beside:
+        check_format(other)
 
 
 def _check_layers(described: FormatSection, *, key_field: str | None) -> None:

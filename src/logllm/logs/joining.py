@@ -9,6 +9,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection, PartialSection
 from logllm.logs.fields import json_records
+from logllm.logs.inside.other_kinds import begins, joins
 from logllm.logs.lines import LONGEST_LINE, Counts, Lines, lines_of
 from logllm.logs.records import Records
 from logllm.logs.structured.csv_rows import CsvRows, headed
@@ -234,16 +235,16 @@ class Partials:
 
 
 class Continuations:
-    """Rejects that match a pattern join the record before them."""
+    """Rejects that match their format's pattern join the record before them."""
 
-    def __init__(self, pattern: str, counts: Counts) -> None:
+    def __init__(self, described: FormatSection, counts: Counts) -> None:
         """Nothing held back.
 
         Args:
-            pattern: What a line must match to join.
+            described: The format, which says what a line must match to join.
             counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`) are counted.
         """
-        self._pattern = pattern
+        self._described = described
         self._counts = counts
         self._held: pl.DataFrame | None = None
 
@@ -255,9 +256,11 @@ class Continuations:
         if not records.height:
             return piece
         records = records.with_row_index("place")
-        going_on = pl.col("place").is_not_null() & pl.col("text").str.contains(self._pattern)
-        near = rejects.join_asof(records.select("line", "place"), on="line", strategy="backward", check_sortedness=False)
-        near = near.with_columns(going_on.alias("going_on"))
+        near = rejects.join_asof(records.select("line", "place", "kind"), on="line", strategy="backward", check_sortedness=False)
+        # What begins another record ends the one before it, for all lines up to the next.
+        other = begins(near["text"], self._described)
+        ended = pl.col("other").cum_max().over("place")
+        near = near.with_columns(other=other).with_columns(going_on=pl.col("place").is_not_null() & joins(self._described) & ~ended)
         more = near.filter("going_on").group_by("place", maintain_order=True).agg(pl.col("text").str.strip_chars())
         self._counts["continued"] += int(near["going_on"].sum())
         written = pl.element().filter(pl.element() != "")
@@ -266,10 +269,11 @@ class Continuations:
             joined = records.join(more, on="place", how="left", maintain_order="left")
             grown = pl.when(pl.col("text").is_null()).then("message").otherwise(further.str.head(LONGEST_LINE + 1))
             records = joined.with_columns(message=grown).drop("text")
+        ended_last = near.select((pl.col("other") & (pl.col("place") == records.height - 1)).any()).item()
         records = records.drop("place")
-        self._held = records.tail(1)
+        self._held = None if ended_last else records.tail(1)
         left = near.filter(~pl.col("going_on")).select(rejects.columns)
-        return self._given(records.head(-1), left)
+        return self._given(records if ended_last else records.head(-1), left)
 
     def flush(self) -> Records | None:
         """The last record."""

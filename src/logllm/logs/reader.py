@@ -17,6 +17,7 @@ from logllm.logs.calendar.years import Years
 from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inside.interleaved import Interleaved
+from logllm.logs.inside.other_kinds import kinds
 from logllm.logs.joining import Continuations, Joining, by_file, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
 from logllm.logs.long_messages import with_early_ends
@@ -116,6 +117,7 @@ class Reader:
             )
             for lines, parsed in ordered:
                 self.tally.add(lines, parsed)
+                self.tally.counts["of_other_kinds"] = self._parser.of_other_kinds
                 self.rejects = parsed.rejects["line"]
                 if progress is not None:
                     progress(lines.read, total)
@@ -157,8 +159,8 @@ class Reader:
             stdin=self._stdin if self._first is None else self._first.stdin,
         )
         whole = made_whole(batches, described, counts=self.tally.counts)
-        pattern = described.innermost.continuation
-        if described.inside is None and pattern is None:
+        alone = all(kind.continuation is None for kind in kinds(described.innermost))
+        if described.inside is None and alone:
             yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
             return
         # What goes on with a record is masked with it, and so only when it has joined it.
@@ -170,8 +172,8 @@ class Reader:
         """Joins what goes on with a record."""
         described, counts = self.settings.format, self.tally.counts
         if described.inside is not None:
-            return Interleaved(described.innermost.continuation, counts)
-        return Continuations(described.continuation or "", counts)
+            return Interleaved(described.innermost, counts)
+        return Continuations(described, counts)
 
     @property
     def zones(self) -> set[str]:

@@ -12,6 +12,7 @@ from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
 from logllm.logs.fields import Fields, check_format, check_pattern
 from logllm.logs.inside.envelopes import opened
+from logllm.logs.inside.other_kinds import time_forms
 from logllm.logs.lines import Lines
 from logllm.logs.times import UTC_MICROSECONDS, written_times, zone_names
 
@@ -40,7 +41,8 @@ class Records(NamedTuple):
     """What some lines hold."""
 
     records: pl.DataFrame
-    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool, null)."""
+    """`line` (u64), `time` (UTC, null), `keys` (list[str]), `message` (str), `anomalous` (bool, null), and
+    as they are parsed `kind` (u8): the place of the record's format in `logllm.logs.inside.other_kinds.kinds`."""
     rejects: pl.DataFrame
     """`line` (u64), `text` (str), `anomalous` (bool, null where no label can be read)."""
 
@@ -61,6 +63,8 @@ class Parser:
         """
         self.labels: Counter[str] = Counter()
         """How often lines carried each label so far; of thousands of distinct ones only the first."""
+        self.of_other_kinds = 0
+        """Records so far of lines that are of another kind than the format's."""
         self._counting = Lock()
         self._format = described
         self.zones: set[str] = set()
@@ -80,7 +84,7 @@ class Parser:
         Their times are as `logllm.logs.times.written_times` gives them: years come later, from their order.
         """
         described = self._described(lines)
-        rows, fields = opened(lines.frame, described, key_field=self._key_field)
+        rows, fields, kind = opened(lines.frame, described, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
         places = rows.select(pl.col(name) for name in _PLACES if name in rows.columns)
         frame = places.with_columns(
@@ -88,15 +92,16 @@ class Parser:
             time=nothing if fields.time is None else fields.time,
             anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
             key=nothing if fields.key is None else fields.key,
+            kind=kind,
         )
         parsed = frame["message"].is_not_null()
         rejects = rows.with_columns(frame["anomalous"]).filter(~parsed)
         frame = self._with_parts(frame, fields) if fields.parts else frame
         frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
-        formats = self._format.time_formats
-        time = written_times(frame["time"], formats, zone=self._format.time_zone)
-        self.zones.update(zone_names(frame["time"], formats))
-        records = frame.select(*places.columns, time, self._keys(frame).alias("keys"), "message", "anomalous")
+        time = written_times(frame["time"], time_forms(self._format), zone=self._format.time_zone)
+        self.zones.update(zone_names(frame["time"], self._format.time_formats))
+        records = frame.select(*places.columns, time, self._keys(frame).alias("keys"), "message", "anomalous", "kind")
+        self._count_others(kind)
         if fields.label is not None:
             self._count(fields.label)
         return Records(records, rejects)
@@ -109,11 +114,18 @@ class Parser:
                 if label in self.labels or len(self.labels) < _MOST_LABELS:
                     self.labels[label] += count
 
+    def _count_others(self, kind: pl.Series) -> None:
+        """Count records of other kinds, of which another thread may count others."""
+        others = int((kind > 0).sum())
+        if others:
+            with self._counting:
+                self.of_other_kinds += others
+
     def times(self, lines: Lines) -> pl.DataFrame:
         """Times of the records of some lines, alone."""
         fields = opened(lines.frame, self._described(lines)).fields
         written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
-        return written_times(written, self._format.time_formats, zone=self._format.time_zone).alias("time").to_frame()
+        return written_times(written, time_forms(self._format), zone=self._format.time_zone).alias("time").to_frame()
 
     def _described(self, lines: Lines) -> FormatSection:
         """The format, with the columns that a file names itself."""

@@ -16,7 +16,7 @@ _NAMES = (
     *("lines", "rejected", "empty", "files_without_records", "rejected_alerts"),
     *("replaced_characters", "cut_lines", "timeless", "continued"),
     *("turned", "moved_years", "unknown_zones", "ambiguous_zones"),
-    *("lines_with_colours", "headers"),
+    *("lines_with_colours", "headers", "of_other_kinds"),
 )
 _SHOWN_REJECTS = 3
 _SHOWN_CHARACTERS = 120

@@ -10,6 +10,7 @@ from logllm.config.mask import MaskSection
 from logllm.config.sessions import SessionSection
 from logllm.logs.fields import fields_of, json_fields, read_fields
 from logllm.logs.inside.envelopes import opened
+from logllm.logs.inside.other_kinds import read_kinds
 from logllm.logs.masking import mask
 from logllm.logs.records import keys_in
 from logllm.sessions.key_candidates import Candidate, by_field, in_messages
@@ -104,7 +105,7 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     """
     if described.inside is not None:
         return _sample_of_nested(text, described, inner=described.inside)
-    message = read_fields(text, described).message
+    message = read_kinds(text, described).fields.message
     columns = {"message": _below(text, message) if described.message_below else message}
     taken = {*columns, described.message, described.time, described.day, described.label}
     own = described.sessions.key_field

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
-from logllm.logs.fields import Fields, group_names, may_have, read_fields, read_named, time_in
+from logllm.logs.fields import Fields, group_names, may_have, read_named, time_in
+from logllm.logs.inside.other_kinds import read_kinds
 
 FURTHER = "further"
 """The group of an outer format that matches something in a line that goes on with the one before it."""
@@ -35,6 +36,8 @@ class Opened(NamedTuple):
     `first`."""
     fields: Fields
     """The innermost format's fields; times, labels and keys of the records around it where it has none."""
+    kind: pl.Series
+    """The place of each record's format in `logllm.logs.inside.other_kinds.kinds` of the innermost one."""
 
 
 def opened(lines: pl.DataFrame, described: FormatSection, *, key_field: str | None = None) -> Opened:
@@ -43,7 +46,7 @@ def opened(lines: pl.DataFrame, described: FormatSection, *, key_field: str | No
     >>> server = FormatSection(name="server", pattern="(?<level>[A-Z]+): (?<message>.*)")
     >>> outer = FormatSection(name="json", kind="json", message="log", time="time", inside=server)
     >>> lines = pl.DataFrame({"line": [1], "text": ['{"log": "INFO: up\\n\\tand running\\n", "time": "t"}']})
-    >>> rows, fields = opened(lines, outer)
+    >>> rows, fields, _ = opened(lines, outer)
     >>> rows["text"].to_list(), fields.message.to_list(), fields.time.to_list()
     (['INFO: up', '\tand running'], ['up', None], ['t', 't'])
 
@@ -54,18 +57,19 @@ def opened(lines: pl.DataFrame, described: FormatSection, *, key_field: str | No
     """
     *outer, inner = described.layers
     if not outer:
-        return Opened(lines, read_fields(lines["text"], inner, key_field=key_field))
+        return Opened(lines, *read_kinds(lines["text"], inner, key_field=key_field))
     rows = lines.with_columns(*(pl.lit(None, dtype=dtype).alias(name) for name, dtype in _OUTER.items()))
     rows = rows.with_columns(further=pl.lit(False), first=pl.lit(True), source=pl.int_range(pl.len()))
     for layer in outer:
         rows = _inside(rows, layer, key_field=key_field)
-    fields = read_fields(rows["text"], inner, key_field=key_field if may_have(inner, key_field) else None)
+    own_key = key_field if any(may_have(kind, key_field) for kind in (inner, *inner.beside)) else None
+    fields, kind = read_kinds(rows["text"], inner, key_field=own_key)
     given = fields._replace(
         time=_or(fields.time, rows["time"]),
         label=_or(fields.label, rows["label"]),
         key=_or(fields.key, rows["key"]),
     )
-    return Opened(rows.with_row_index("row").drop("time", "label", "key"), given)
+    return Opened(rows.with_row_index("row").drop("time", "label", "key"), given, kind)
 
 
 def _or(own: pl.Series | None, outer: pl.Series) -> pl.Series:

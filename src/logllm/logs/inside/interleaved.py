@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from logllm.config.format import FormatSection
+from logllm.logs.inside.other_kinds import begins, joins
 from logllm.logs.joining import bounded
 from logllm.logs.lines import LONGEST_LINE, Counts
 from logllm.logs.records import Records
@@ -12,15 +14,15 @@ _FAR = 1000  # lines of other streams that may lie between two lines of a record
 class Interleaved:
     """Inner lines that begin no record join the record before them in their stream."""
 
-    def __init__(self, pattern: str | None, counts: Counts) -> None:
+    def __init__(self, described: FormatSection, counts: Counts) -> None:
         """Nothing held back.
 
         Args:
-            pattern: What a line must match to join; none: only such as go on whatever they say.
+            described: The inner format, which says what a line must match to join.
             counts: Where joined lines (`continued`) and records that grew too long (`cut_lines`)
                 are counted.
         """
-        self._pattern = pattern
+        self._described = described
         self._counts = counts
         self._held: pl.DataFrame | None = None
         self._stream = ""
@@ -41,11 +43,10 @@ class Interleaved:
         self._counts["continued"] += rows.filter(joins & pl.col("first")).height
         records = self._joined(rows.filter(pl.col("begins") | joins))
         # The last record of each stream may go on, unless its stream has been silent for long.
-        latest = pl.col("run") == pl.col("run").max().over("stream")
-        may_go_on = latest & (pl.col("last") + _FAR >= rows["line"][-1])
+        may_go_on = pl.col("latest") & (pl.col("last") + _FAR >= rows["line"][-1])
         going_on = records.select(pl.arg_where(may_go_on)).to_series()
         ended = int(going_on[0]) if len(going_on) else records.height
-        held = records[ended:].select(rows.drop("run", "headed").columns)
+        held = records[ended:].select(rows.drop("run", "headed", "latest").columns)
         self._held = held if held.height else None
         return self._given(records[:ended], rejects.rename({"message": "text"}))
 
@@ -57,17 +58,18 @@ class Interleaved:
     def _rows(self, piece: Records) -> pl.DataFrame:
         """Records and rejects in the order of their lines."""
         records, rejects = piece
-        matches = pl.col("text").str.contains(self._pattern) if self._pattern else pl.lit(False)
-        begun = records.with_columns(begins=pl.lit(True), goes_on=pl.lit(False), first=pl.lit(True))
+        begun = records.with_columns(begins=pl.lit(True), goes_on=pl.lit(False), other=pl.lit(False), first=pl.lit(True))
         further = rejects.with_columns(
             begins=pl.lit(False),
-            goes_on=pl.col("further") | matches,
+            goes_on=pl.col("further"),
+            other=begins(rejects["text"], self._described) & ~rejects["further"],
+            kind=pl.lit(None, dtype=pl.UInt8),
             time=pl.lit(None, dtype=records.schema["time"]),
             keys=pl.lit(None, dtype=records.schema["keys"]),
             message=pl.col("text"),
         )
-        columns = ["line", "row", "stream", "begins", "goes_on", "first"]
-        columns += ["time", "keys", "anomalous", "message"]
+        columns = ["line", "row", "stream", "begins", "goes_on", "other", "first"]
+        columns += ["time", "keys", "anomalous", "kind", "message"]
         rows = pl.concat([begun.select(columns), further.select(columns)])
         rows = rows.sort("line", "row", maintain_order=True).with_columns(last=pl.col("line"))
         # A line that is none of the outer format is of the stream of the one before it.
@@ -79,12 +81,16 @@ class Interleaved:
         """Rows with `run`, which with `stream` says what belongs together, and whether a record heads it."""
         before = pl.col("last").shift(1).over("stream")
         far = (pl.col("line").cast(pl.Int64) - before.cast(pl.Int64) > _FAR).fill_null(True)
-        rows = rows.with_columns(run=(pl.col("begins") | far).cum_sum().over("stream"))
+        # What begins another record ends the one before it, though it is none.
+        rows = rows.with_columns(run=(pl.col("begins") | pl.col("other") | far).cum_sum().over("stream"))
         own = ("stream", "run")
-        return rows.with_columns(
+        rows = rows.with_columns(
             headed=pl.col("begins").first().over(own),
+            kind=pl.col("kind").first().over(own),
             last=pl.col("last").max().over(own),
+            latest=pl.col("run") == pl.col("run").max().over("stream"),
         )
+        return rows.with_columns(goes_on=pl.col("goes_on") | joins(self._described, of="message"))
 
     def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
         """A record a run, with the texts of its rows."""
