@@ -215,6 +215,7 @@ FRONT_DOORS = {
     "logllm.datasets.prepare.prepare",
     "logllm.methods.train.train",
     "logllm.detect.detector.load",
+    "logllm.detect.detector.read",
 }
 """The library's calls that take everything a verb of the command line takes."""
 

@@ -120,7 +120,7 @@ def test_detect_without_a_run(logllm, tiny_run, postgres, tmp_path) -> None:
 
 
 def test_detect_refuses_another_kind_in_one_line(logllm, tiny_data) -> None:
-    outcome = logllm("detect", tiny_data.parent / "app.jsonl")
+    outcome = logllm("detect", "postgres", tiny_data.parent / "app.jsonl")
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert "PostgreSQL's logs only" in outcome.err
 

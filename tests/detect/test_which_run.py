@@ -1,6 +1,7 @@
 """Which run judges which logs, and how they are read."""
 
 import gzip
+import os
 import re
 from datetime import date
 from io import BytesIO
@@ -9,7 +10,7 @@ import pytest
 from tests.installation import Installation
 
 from logllm.config.prepare import PrepareSection
-from logllm.detect.which_run import task
+from logllm.detect.which_run import Task, task
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.formats.recognition import recognise
 from logllm.logs.first_lines import first_lines
@@ -27,7 +28,8 @@ def postgres(tmp_path):
 
 
 def test_a_folder_is_the_run(tiny_run, postgres) -> None:
-    assert task([str(tiny_run), str(postgres), "-"]) == (tiny_run, [str(postgres), "-"], None, None, "")
+    asked = task([str(tiny_run), str(postgres), "-"])
+    assert asked == Task(tiny_run, [str(postgres), "-"])
 
 
 def test_without_one_the_shipped_run_reads_what_the_log_shows(postgres) -> None:
@@ -37,15 +39,52 @@ def test_without_one_the_shipped_run_reads_what_the_log_shows(postgres) -> None:
     assert task([str(postgres.parent / "post*.log")]).format == found.format
 
 
-def test_a_log_of_another_kind_is_refused_with_what_to_do(tmp_path) -> None:
+def test_the_shipped_run_refuses_a_log_of_another_kind_with_what_to_do(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     other = tmp_path / "app.jsonl"
     other.write_text('{"message": "up"}\n' * 5)
     with pytest.raises(DataError) as caught:
-        task([str(other)])
+        task(["postgres", str(other)])
     for part in ("format: json", "PostgreSQL's logs only", f"`logllm prepare --raw {other} ", "`logllm train small "):
         assert part in str(caught.value)
     with pytest.raises(DataError, match="read as plain; the model that comes with logllm knows PostgreSQL's"):
-        task([str(other)], format="plain")
+        task(["postgres", str(other)], format="plain")
+
+
+def test_a_log_that_no_run_knows_is_ranked(tmp_path) -> None:
+    other = tmp_path / "app.jsonl"
+    other.write_text('{"message": "up"}\n' * 5)
+    asked = task([str(other)])
+    assert (asked.run, asked.logs, asked.good, asked.settings.format.name) == (None, [str(other)], (), "json")
+    assert "ranked, not judged; --against GOOD_LOG judges them" in asked.said
+    assert (asked.settings.sessions.by, asked.settings.sessions.size) == ("count", 10)
+    assert task([str(other)], format="plain").settings.format.name == "plain"
+    assert task([str(other)], grouping={"by": "count", "size": 7, "step": 7}).settings.sessions.size == 7
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_what_may_never_end_is_not_ranked(tmp_path, postgres) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="needs the log's end.*or a good log with --against"):
+        task([str(tmp_path / "pipe")], format="plain")
+    assert task([str(tmp_path / "pipe")], good=[str(postgres)]).endless
+
+
+def test_logs_against_good_ones_are_read_as_those(tmp_path, postgres) -> None:
+    today = tmp_path / "today.log"
+    today.write_text("x\n")
+    asked = task([str(today)], good=[str(postgres)])
+    assert (asked.run, asked.good, asked.settings.format.name) == (None, (str(postgres),), "postgresql")
+    assert (asked.logs, asked.endless) == ([str(today)], False)
+
+
+def test_a_run_is_not_judged_against_a_log(tiny_run, postgres) -> None:
+    with pytest.raises(DataError, match="brings what it has learnt: leave out --against, or the run"):
+        task([str(tiny_run), str(postgres)], good=[str(postgres)])
+    with pytest.raises(DataError, match="leave out a grouping of sessions"):
+        task([str(tiny_run), str(postgres)], grouping={"by": "file"})
+    with pytest.raises(DataError, match="--against -: it can be read only once; name a file"):
+        task([str(postgres)], good=["-"])
 
 
 def test_a_format_in_place_of_the_run_s(tiny_run, postgres, tmp_path) -> None:
@@ -94,5 +133,6 @@ def test_of_a_folder_of_logs_the_shipped_run_judges_postgres(postgres, tmp_path)
     for part in ("1 file passed over", "core (binary)", "passed over, since", "app.jsonl (json)"):
         assert part in asked.said
     (folder / "postgresql.log").write_text("up at last\nup again\n")
-    with pytest.raises(DataError, match=r"app.jsonl \(json\), .*postgresql.log \(plain\); the model that comes"):
-        task([str(folder)])
+    others = task([str(folder)])
+    assert (others.run, len(others.settings.services)) == (None, 2)
+    assert "ranked, not judged" in others.said

@@ -88,7 +88,7 @@ def test_where_learning_brings_new_trouble_new_trouble_alone_is_no_alarm() -> No
 
 def test_p_values_are_shares_of_what_was_held_back(method) -> None:
     scores = method.score([USUAL[0], np.array([OPEN, FAILED])], MESSAGES)
-    usual, failed = method.p_values(scores)
+    usual, failed = method.tail.p_values(scores)
     assert usual > 0.5
     assert failed == 1 / 201
     assert method.about() == {"held_back": 200}

@@ -5,20 +5,25 @@ import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
 from logllm.cli.console import counts, duration, note, tell_counts
 from logllm.cli.cut import tell_cut
 from logllm.cli.incidents import tell_incidents
+from logllm.cli.unusual import tell_drift, tell_new_kinds, tell_unusual
 from logllm.counting import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
+    from logllm.detect.detector import Detector
     from logllm.detect.reading import Reading
     from logllm.detect.which_run import Task
+    from logllm.progress import Progress
 
 EngineOption = Annotated[
     str | None,
@@ -41,8 +46,11 @@ class Wanted(NamedTuple):
     only_anomalous: bool
     limit: int | None
     out: Path | None
-    kept: bool
-    """Whether frames are kept to sum them up."""
+    summary: bool
+    """Whether what was wrong is said."""
+    new_kinds: bool
+    top_share: float | None
+    redact: bool
 
 
 def detect(
@@ -51,9 +59,17 @@ def detect(
         typer.Argument(
             metavar="[RUN] LOG...",
             help="A folder that `logllm train` wrote, then files, globs, or - for standard input; gz, bz2, xz and zst are read as they are. "
-            "Without a folder the model that comes with logllm judges logs of PostgreSQL.",
+            "Without a folder the model that comes with logllm judges logs of PostgreSQL; others are ranked, or judged --against good ones.",
         ),
     ],
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="LOG", help="A log in which nothing went wrong: judge by it, without labels. Repeatable.")
+    ] = None,
+    new_kinds: Annotated[bool, typer.Option("--new-kinds", help="Name the kinds of message that the logs of --against lack.")] = False,
+    top_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Write the sessions with the highest scores first, and call at most this share of all anomalous."),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
     ] = None,
@@ -79,30 +95,147 @@ def detect(
     engine: EngineOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
     verify: VerifyOption = False,
+    key: Annotated[str | None, typer.Option(help="Without a run: sessions by key, a regular expression for it in the message.")] = None,
+    key_field: Annotated[str | None, typer.Option(help="Without a run: sessions by the field that holds their key.")] = None,
+    session_by: Annotated[str | None, typer.Option(help="Without a run: sessions by file or folder.")] = None,
+    window: Annotated[str | None, typer.Option(help="Without a run: windows of records (100) or of time (5m).")] = None,
 ) -> None:
     """Judge every session of one or more logs; with - verdicts come while the lines do."""
-    from logllm.detect.detector import Detector
+    from logllm.datasets.settings import session_options
 
     _check_out(out, force=force)
-    started, asked = time.perf_counter(), _asked(inputs, format=format, zone=time_zone, redact=redact)
-    wanted = Wanted(only_anomalous, limit, out, kept=sys.stdout.isatty() if summary is None else summary)
+    started = time.perf_counter()
+    grouping = session_options(window=window, step=None, key=key, key_field=key_field, by=session_by)
+    asked = _asked(
+        inputs,
+        format=format,
+        redact=redact,
+        good=against or [],
+        grouping=grouping,
+        zone=time_zone,
+    )
+    _check_unlabelled(asked, new_kinds=new_kinds, top_share=top_share, threshold=threshold)
+    wanted = Wanted(
+        only_anomalous,
+        limit,
+        out,
+        summary=sys.stdout.isatty() if summary is None else summary,
+        new_kinds=new_kinds,
+        top_share=top_share,
+        redact=redact,
+    )
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
-        load = partial(Detector.load, progress=told, cache=not no_cache, engine=engine, verify=verify)
-        detector = load(asked.run, format=asked.format, threshold=threshold, time_zone=time_zone)
-        reading = detector.read(asked.logs, progress=bar, stdin=asked.stdin, redact=redact)
-        judged = _written(reading, wanted)
-    _tell(judged, reading, seconds=time.perf_counter() - started)
-    _sum_up(judged, reading, logs=asked.logs, redact=redact)
-    if fail and judged.anomalous:
+        load = partial(_load, progress=told, cache=not no_cache, engine=engine, verify=verify, time_zone=time_zone)
+        detector = _detector(asked, load, threshold=threshold, progress=bar)
+        result = _result(detector, asked, wanted=wanted, progress=bar)
+    result.tell(fail=fail, seconds=time.perf_counter() - started)
+    if fail and result.judged.anomalous:
         raise typer.Exit(1)
 
 
-def _tell(judged: "_Judged", reading: "Reading", *, seconds: float) -> None:
-    """Counts of what was read and of what was judged."""
-    tell_counts(reading.counts, reading.rejects)
-    sessions = plural(judged.sessions, "session")
-    note(f"{sessions}, {judged.anomalous:,} anomalous, in {duration(seconds)}")
+def _result(detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress") -> "Result":
+    """Judge, and write verdicts as they come."""
+    reading = detector.read(
+        asked.logs,
+        progress=progress,
+        stdin=asked.stdin,
+        redact=wanted.redact,
+        top_share=wanted.top_share,
+        occurrences=wanted.new_kinds,
+    )
+    kept = wanted.summary or (bool(asked.good) and not asked.endless)
+    judged = _written(reading, wanted, kept=kept)
+    return Result(judged, reading, detector, asked, wanted)
+
+
+class Result(NamedTuple):
+    """What came of it, to be told."""
+
+    judged: "_Judged"
+    reading: "Reading"
+    detector: "Detector"
+    asked: "Task"
+    wanted: Wanted
+
+    @property
+    def ranked(self) -> bool:
+        """Whether sessions were ranked, not judged."""
+        return self.asked.settings is not None and not self.asked.good
+
+    def tell(self, *, fail: bool, seconds: float) -> None:
+        """Counts of what was read and of what was judged."""
+        tell_counts(self.reading.counts, self.reading.rejects)
+        sessions = plural(self.judged.sessions, "session")
+        calls = "ranked, not judged" if self.ranked else f"{self.judged.anomalous:,} anomalous"
+        note(f"{sessions}, {calls}, in {duration(seconds)}")
+        if self.ranked and fail:
+            note("nothing is called anomalous, so --fail-on-anomaly cannot fail: give a good log with --against")
+        self._tell_more()
+
+    def _tell_more(self) -> None:
+        """What is new, and what was wrong or unusual."""
+        logs, frames, redact = self.asked.logs, self.judged.frames, self.wanted.redact
+        if self.asked.good:
+            tell_drift(frames, self.reading, self.detector)
+        if self.wanted.new_kinds:
+            tell_new_kinds(self.reading, self.detector, logs=logs, redact=redact)
+        if self.wanted.summary and self.ranked:
+            tell_unusual(frames, self.reading, self.detector, logs=logs, redact=redact)
+        elif self.wanted.summary:
+            _sum_up(self.judged, self.reading, logs=logs, redact=redact)
+
+
+def _load(run: Path, **options: Any) -> "Detector":
+    """A trained run."""
+    from logllm.detect.detector import Detector
+
+    return Detector.load(run, **options)
+
+
+def _check_unlabelled(
+    asked: "Task",
+    *,
+    new_kinds: bool,
+    top_share: float | None,
+    threshold: float | None,
+) -> None:
+    """Whether what is asked for goes with what judges.
+
+    Raises:
+        DataError: it does not.
+    """
+    from logllm.errors import DataError
+
+    if new_kinds and not asked.good:
+        raise DataError("--new-kinds names what good logs lack: give them with --against")
+    if top_share is not None and asked.endless:
+        raise DataError("--top-share orders sessions when the log has ended, and standard input or a pipe may not end: give a file")
+    if threshold is not None and asked.settings is not None and not asked.good:
+        raise DataError("sessions of this log are ranked, not judged, so there is no --threshold: give a good log with --against")
+
+
+def _detector(
+    asked: "Task",
+    load: "Callable[..., Detector]",
+    *,
+    threshold: float | None,
+    progress: "Progress",
+) -> "Detector":
+    """What judges: a run, or without one novelty."""
+    from logllm.detect.detector import Detector
+
+    if asked.settings is None:
+        return load(asked.run, format=asked.format, threshold=threshold)
+    if not asked.good:
+        return Detector.ranking(settings=asked.settings)
+    return Detector.against(
+        asked.good,
+        settings=asked.settings,
+        together=not asked.endless,
+        threshold=threshold,
+        progress=progress,
+    )
 
 
 def _sum_up(judged: "_Judged", reading: "Reading", *, logs: list[str], redact: bool) -> None:
@@ -125,13 +258,21 @@ def _check_out(out: Path | None, *, force: bool) -> None:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 
 
-def _asked(inputs: list[str], *, format: str | None, zone: str | None, redact: bool) -> "Task":
+def _asked(
+    inputs: list[str],
+    *,
+    format: str | None,
+    redact: bool,
+    good: list[str],
+    grouping: dict[str, Any],
+    zone: str | None,
+) -> "Task":
     """What is to be done, with a word on what was found out about the logs."""
     from logllm.detect.which_run import task
     from logllm.logs.redaction import redact_text, redacted_errors
 
     with redacted_errors() if redact else nullcontext():
-        asked = task(inputs, format=format, zone=zone)
+        asked = task(inputs, format=format, zone=zone, good=good, grouping=grouping)
     if asked.said:
         note(redact_text(asked.said) if redact else asked.said)
     return asked
@@ -145,23 +286,23 @@ class _Judged(NamedTuple):
     frames: "list[pl.DataFrame]"
 
 
-def _written(reading: "Reading", wanted: Wanted) -> _Judged:
+def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
     """Write verdicts as they come, to standard output or into a file that is there only when it is whole."""
     if wanted.out is None:
-        return _write(reading, wanted, sink=sys.stdout)
+        return _write(reading, wanted, sink=sys.stdout, kept=kept)
     from logllm.storage import write_atomic
 
     found: list[_Judged] = []
 
     def fill(place: Path) -> None:
         with place.open("w", encoding="utf-8") as sink:
-            found.append(_write(reading, wanted, sink=sink))
+            found.append(_write(reading, wanted, sink=sink, kept=kept))
 
     write_atomic(wanted.out.resolve(), fill)
     return found[0]
 
 
-def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO) -> _Judged:
+def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, kept: bool) -> _Judged:
     """Write verdicts as they come, and keep them if that is wanted."""
     from logllm.detect.verdict import json_lines
 
@@ -174,6 +315,6 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO) -> _Judged:
         left -= min(left, len(shown))
         sessions += len(frame)
         anomalies += int(frame["anomalous"].sum())
-        if wanted.kept:
+        if kept:
             held.append(frame)
     return _Judged(sessions, anomalies, held)

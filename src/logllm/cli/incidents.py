@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from logllm.cli.console import note
 from logllm.counting import plural
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from logllm.config.format import FormatSection
     from logllm.detect.reading import Reading
-    from logllm.detect.summary import Incident, Telling
+    from logllm.detect.summary import Incident
 
 _INCIDENTS = 12
 _WIDTH = 120
@@ -53,7 +53,7 @@ def tell_incidents(
     )
     foremost = incidents[:_INCIDENTS]
     places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
-    written = _written(places, logs, reading)
+    written = written_lines(places, logs, reading)
     more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
     note(f"\n{plural(len(incidents), 'incident')}{more}:")
     for incident in foremost:
@@ -65,16 +65,43 @@ def _tell(incident: "Incident", written: Mapping[Place, Sequence[str]], *, only:
     sessions = plural(incident.sessions, "session")
     note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.3f}")
     for telling in incident.messages:
-        note(_line(telling, written.get((telling.file, telling.line)), only=only, redact=redact))
+        begin = f"  {telling.sessions:>5} x  "
+        note(shown_line(begin, telling, written, only=only, redact=redact))
     note(_cut("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top)))
 
 
-def _line(telling: "Telling", written: Sequence[str] | None, *, only: str, redact: bool) -> str:
-    """How many sessions have a message, where it is, and what is written there."""
+class Placed(Protocol):
+    """A message and where it stands."""
+
+    @property
+    def message(self) -> str: ...  # noqa: D102
+    @property
+    def line(self) -> int: ...  # noqa: D102
+    @property
+    def file(self) -> str | None: ...  # noqa: D102
+
+
+def shown_line(
+    begin: str,
+    place: Placed,
+    written: Mapping[Place, Sequence[str]],
+    *,
+    only: str,
+    redact: bool,
+) -> str:
+    """Where a message is, and what is written there, after some words.
+
+    Args:
+        begin: The words.
+        place: The message.
+        written: What is written in lines, where that could be read again.
+        only: The input, where there is one.
+        redact: Take out what is secret.
+    """
     from logllm.logs.redaction import redact_text
 
-    begin = f"  {telling.sessions:>5} x  {Path(telling.file or only).name}:{telling.line}: "
-    forms = [telling.message] if written is None else written
+    begin = f"{begin}{Path(place.file or only).name}:{place.line}: "
+    forms = written.get((place.file, place.line)) or [place.message]
     if redact:
         forms = [redact_text(form) for form in forms]
     fitting = (form for form in forms if len(begin) + len(form) <= _width())
@@ -93,7 +120,7 @@ def _cut(text: str) -> str:
     return printable(text if len(text) <= _width() else f"{text[: _width() - 1]}…")
 
 
-def _written(places: Sequence[Place], logs: Sequence[str], reading: "Reading") -> dict[Place, list[str]]:
+def written_lines(places: Sequence[Place], logs: Sequence[str], reading: "Reading") -> dict[Place, list[str]]:
     """What is written in some lines, the longest form first; nothing of inputs that can be read only once."""
     from logllm.logs.first_lines import read_again
     from logllm.logs.lines import lines_at, named_files

@@ -25,9 +25,17 @@ class CutSessions:
     that has not learnt this (`ends` is none) takes the sessions of the first and the last record.
     """
 
-    def __init__(self, ends: Ends | None, *, threshold: float, by_key: bool) -> None:
-        """Know what a run knows; scores from `threshold` on are anomalous."""
+    def __init__(self, ends: Ends | None, *, threshold: float, doubt: float, by_key: bool) -> None:
+        """Know what a run knows.
+
+        Args:
+            ends: how sessions begin and end; none: it is not known.
+            threshold: scores from here on are anomalous.
+            doubt: how likely it must be that a session is cut for it to be judged as one.
+            by_key: whether sessions are by key.
+        """
         self._ends = ends
+        self._doubt = doubt
         self._threshold = threshold
         self._by_key = by_key
         self._keys = MessageKeys()
@@ -44,7 +52,7 @@ class CutSessions:
         ends = self._ends
         if ends is None or not self._by_key or not sessions.height or (ends.timed and span.began is None):
             return sessions
-        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over)
+        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over, doubt=self._doubt)
         return sessions.with_columns(cut)
 
     def enough(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines) -> _Flags:

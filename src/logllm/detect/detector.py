@@ -12,10 +12,12 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.config.recipe import Recipe
-from logllm.datasets.services import ServicesReader
+from logllm.datasets.services import ServicesReader, reader_of
 from logllm.datasets.settings import for_format, for_services, in_zone
+from logllm.detect.judge import Judge
 from logllm.detect.opened_run import OpenedRun
-from logllm.detect.reading import Reading
+from logllm.detect.reading import Manner, Reading
+from logllm.detect.unlabelled import Against, Ranking, read_good
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
 from logllm.logs.lines import STDIN, named_files
@@ -35,7 +37,7 @@ class Detector:
         settings: how logs are read, masked and grouped: as the run's data was.
     """
 
-    def __init__(self, run: OpenedRun, *, settings: PrepareSection, cached: bool) -> None:
+    def __init__(self, run: Judge, *, settings: PrepareSection, cached: bool) -> None:
         """Join a run with settings; `Detector.load` is the way from a folder."""
         self.run = run
         self.settings = settings
@@ -96,6 +98,48 @@ class Detector:
         if not cached:
             opened.method  # noqa: B018 - loads it
         return cls(opened, settings=settings, cached=cached)
+
+    @classmethod
+    def against(
+        cls,
+        good: Sequence[str | Path],
+        *,
+        settings: PrepareSection,
+        together: bool = True,
+        threshold: float | None = None,
+        progress: Progress | None = None,
+    ) -> Self:
+        """Learn good logs without labels, to judge others against them; nothing is written.
+
+        Args:
+            good: logs in which nothing went wrong, or hardly anything, oldest first.
+            settings: how they and the others are read, such as `logllm.datasets.settings.choose` gives.
+            together: judge the sessions of a log when it has ended; not of one that does not end.
+            threshold: scores from here on are anomalous; none: those beyond what the good logs reach.
+            progress: told the bytes read and all there are (0: not known).
+
+        Raises:
+            DataError: a log cannot be read, or holds no session.
+        """
+        names = named_files(good)
+        reader = reader_of(settings, names, today=datetime.now(UTC).date())
+        learnt = read_good(reader, names, progress=progress)
+        run = Against(
+            learnt,
+            settings=settings.sessions,
+            together=together,
+            threshold=threshold,
+        )
+        return cls(run, settings=settings, cached=False)
+
+    @classmethod
+    def ranking(cls, *, settings: PrepareSection) -> Self:
+        """For logs of which nothing is known: their sessions are ranked by how unusual they are among themselves.
+
+        Args:
+            settings: how logs are read.
+        """
+        return cls(Ranking(), settings=settings, cached=False)
 
     @property
     def threshold(self) -> float:
@@ -171,13 +215,15 @@ class Detector:
         """
         return self.read([STDIN], stdin=Arriving(self._encoded(lines)))
 
-    def read(
+    def read(  # noqa: PLR0913 - the library's front door: what is read, and all that may be wanted
         self,
         sources: Sequence[str | Path],
         *,
         progress: Progress | None = None,
         stdin: Bytes | None = None,
         redact: bool = False,
+        top_share: float | None = None,
+        occurrences: bool = False,
     ) -> Reading:
         """Verdicts on the sessions of files, globs, or `-` for standard input, as sessions close.
 
@@ -189,6 +235,9 @@ class Detector:
             redact: no secrets in verdicts, rejects and errors, though the run's data was prepared
                 without redaction; the model still reads the messages as in training. A run prepared
                 with it needs no telling.
+            top_share: give sessions in order of their scores, when the log has ended, and call at
+                most this share of them anomalous.
+            occurrences: count each message's lines.
 
         Raises:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
@@ -196,24 +245,20 @@ class Detector:
         """
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
-        return self._reading(names, progress=progress, stdin=stdin, redact=redact)
+        reader = self._reader(names, stdin=stdin, redact=redact)
+        return Reading(
+            reader,
+            names,
+            run=self.run,
+            manner=Manner(self._cached, progress, top_share, occurrences),
+        )
 
-    def _reading(
-        self,
-        names: list[str],
-        *,
-        progress: Progress | None,
-        stdin: Bytes | None,
-        redact: bool,
-    ) -> Reading:
-        """Verdicts on files, or on `-`."""
+    def _reader(self, names: list[str], *, stdin: Bytes | None, redact: bool) -> Reader | ServicesReader:
+        """What reads files, or `-`."""
         today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
-        reader: Reader | ServicesReader
         if self.settings.services:
-            reader = ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
-        else:
-            reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
-        return Reading(reader, names, run=self.run, cached=self._cached, progress=progress)
+            return ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
+        return Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""

@@ -12,14 +12,18 @@ from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
 from logllm.errors import RecipeError
 from logllm.methods.contract import Method, Workplace
+from logllm.methods.novelty import Novelty
 from logllm.methods.registry import make
-from logllm.metrics import Scores
+from logllm.metrics import Labels, Scores
 from logllm.model.fast.rounding import settled
 from logllm.progress import Progress, Report
 from logllm.runs.card import MERGED
 from logllm.runs.manifest import check_base_models, find_run, model_name, read_recipe, verified
-from logllm.sessions.ends import Ends
+from logllm.sessions.ends import DOUBT, Ends
 from logllm.sessions.message_table import Rows
+
+_HELD_BACK = "held_back"
+"""What the manifest of a run of novelty has."""
 
 
 class OpenedRun:
@@ -120,6 +124,50 @@ class OpenedRun:
     ) -> Scores:
         """How anomalous sessions are, in [0, 1], (b,); see `Method.score`."""
         return self.method.score(sessions, messages, progress=progress)
+
+    @property
+    def doubt(self) -> float:
+        """How likely it must be that a session is cut for it to be judged as one."""
+        return DOUBT
+
+    @property
+    def together(self) -> bool:
+        """No: sessions are judged as they close."""
+        return False
+
+    def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
+        """Nothing more: it knows what it needs."""
+
+    def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
+        """How surprising messages are to novelty, (u,); none: score each as a session of its own."""
+        if _HELD_BACK not in self.manifest:
+            return None
+        return self.method.score_lines([rows], messages)[0]
+
+    def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
+        """Of novelty scores of sessions that are cut, by what was seen of them, (b,)."""
+        if _HELD_BACK not in self.manifest:
+            return None
+        novelty: Novelty = self.method  # type: ignore[assignment]
+        return novelty.score_seen(sessions, messages)
+
+    def judged(
+        self,
+        scores: Scores,
+        sessions: pl.Series,
+        *,
+        messages: pl.Series,
+        count: int,
+    ) -> tuple[Scores, Labels]:
+        """The same scores, and which of them reach the threshold, (b,)."""
+        return scores, scores >= self.threshold
+
+    def p_values(self, scores: Scores) -> Scores | None:
+        """Of novelty the share of held-back sessions that are at least as strange, (b,)."""
+        if _HELD_BACK not in self.manifest:
+            return None
+        novelty: Novelty = self.method  # type: ignore[assignment]
+        return novelty.tail.p_values(scores)
 
     def cache(self) -> ScoreCache:
         """The scores of this run that are kept on this machine."""

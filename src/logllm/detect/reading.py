@@ -4,27 +4,44 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.detect.cut_sessions import CutSessions
+from logllm.detect.judge import Judge
 from logllm.detect.known_scores import KnownScores
-from logllm.detect.opened_run import OpenedRun
 from logllm.detect.verdict import Verdict, to_frame, verdicts
 from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised
 from logllm.logs.lines import CutOff
 from logllm.logs.reader import Reader
+from logllm.logs.records import RECORDS
 from logllm.logs.tally import WrongFormat
+from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
-from logllm.sessions.message_table import MessageTable, Rows
+from logllm.sessions.cut import Span
+from logllm.sessions.message_table import MessageTable, Rows, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:
     from logllm.datasets.services import ServicesReader
+
+
+class Manner(NamedTuple):
+    """How a log is judged."""
+
+    cached: bool = False
+    """Take scores from those kept on this machine, and keep new ones there."""
+    progress: Progress | None = None
+    """Told the bytes read and all there are (0: not known), then sessions scored and all there are."""
+    top_share: float | None = None
+    """Give sessions in order of their scores, when the log has ended, and call at most this share of
+    them anomalous."""
+    occurrences: bool = False
+    """Count each message's lines."""
 
 
 class Reading(Iterator[Verdict]):
@@ -39,30 +56,35 @@ class Reading(Iterator[Verdict]):
         reader: "Reader | ServicesReader",
         names: Sequence[str],
         *,
-        run: OpenedRun,
-        cached: bool,
-        progress: Progress | None,
+        run: Judge,
+        manner: Manner,
     ) -> None:
         """Nothing read yet.
 
         Args:
             reader: reads the log.
             names: the log's files, or `-`.
-            run: scores, and says from which score on a session is anomalous.
-            cached: take scores from those kept on this machine, and keep new ones there.
-            progress: told the bytes read and all there are (0: not known), then sessions scored and
-                all there are.
+            run: scores, and says which sessions are anomalous.
+            manner: what else is wanted.
         """
         self.counts: dict[str, int] = reader.tally.counts
         """Plain counts of what was read so far: `lines`, `rejected`, and all else worth knowing."""
         self._reader = reader
         self._names = names
         self._run = run
-        self._cached = cached
-        self._progress = progress
+        self._cached = manner.cached
+        self._progress = manner.progress
+        self._top_share = manner.top_share
+        self._count = 0  # sessions so far
+        self._occurrences: list[pl.DataFrame] | None = [] if manner.occurrences else None
         self._table = MessageTable()
         by_key = reader.settings.sessions.by_key
-        self._cuts = CutSessions(run.ends, threshold=run.threshold, by_key=by_key)
+        self._cuts = CutSessions(
+            run.ends,
+            threshold=run.threshold,
+            doubt=run.doubt,
+            by_key=by_key,
+        )
         self._frames = self._judged()
         each = (verdicts(frame.drop("messages")) for frame in self.frames())
         self._verdicts = chain.from_iterable(each)
@@ -88,6 +110,13 @@ class Reading(Iterator[Verdict]):
         return self._reader.files
 
     @property
+    def occurrences(self) -> pl.DataFrame:
+        """Of each message so far, where they are counted, its `message`, `count` of lines, and the first's `line` and `file`."""
+        frames = self._occurrences or [_occurrences(self._table.numbered(pl.DataFrame(schema=RECORDS)))]
+        rows = pl.concat(frames).group_by("message", maintain_order=True)
+        return rows.agg(pl.col("count").sum(), pl.col("line", "file").first())
+
+    @property
     def threshold(self) -> float:
         """Scores from here on are anomalous."""
         return self._run.threshold
@@ -99,7 +128,8 @@ class Reading(Iterator[Verdict]):
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            scores = KnownScores(self._run.score, cache=cache).of(_alone(places), self._table.messages)
+            known = KnownScores(self._run.score, cache=cache)
+            scores = self._line_scores(places.to_numpy(), known)
         return pl.Series("score", scores)
 
     @property
@@ -137,18 +167,26 @@ class Reading(Iterator[Verdict]):
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
             known = KnownScores(self._run.score, cache=cache)
+            together = self._run.together or self._top_share is not None
+            waiting = []
             for batch in self._until_fault(faults):
-                closed = sessionizer.push(self._table.numbered(batch))
-                if closed.height:
+                records = self._table.numbered(batch)
+                if self._occurrences is not None:
+                    self._occurrences.append(_occurrences(records))
+                closed = sessionizer.push(records)
+                if together:
+                    waiting.append(closed)
+                elif closed.height:
                     yield self._verdict_frame(closed, known, after=sessionizer)
-            last = sessionizer.flush()
+            last = pl.concat([*waiting, sessionizer.flush()])
             for name, count in (
                 *sessionizer.counts.items(),
                 ("cut_messages", sessionizer.messages_cut),
             ):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
-                yield self._verdict_frame(last, known, after=sessionizer)
+                self._run.learn(last, self.messages)
+                yield self._ordered(self._verdict_frame(last, known, after=sessionizer))
         if faults:
             raise faults[0]
 
@@ -166,25 +204,60 @@ class Reading(Iterator[Verdict]):
         scores = known.of(sessions["messages"], messages, progress=progress)
 
         # A cut session is anomalous only if what was seen of it is enough by itself.
-        anomalous = scores >= self._run.threshold
+        self._count += sessions.height
+        scores, anomalous = self._run.judged(
+            scores,
+            sessions["messages"],
+            messages=messages,
+            count=self._count,
+        )
         doubtful = np.flatnonzero(anomalous & sessions["cut"].is_not_null().to_numpy())
         if len(doubtful):
-            anomalous[doubtful] = self._cuts.enough(
-                sessions[doubtful],
-                messages,
-                span=span,
-                score_lines=lambda rows: known.of(_alone(rows), messages),
-            )
+            anomalous[doubtful] = self._enough(sessions[doubtful], known, span=span)
         if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
+        p_values = self._run.p_values(scores)
         frame = to_frame(
-            sessions,
+            sessions if p_values is None else sessions.with_columns(p=p_values),
             scores,
             anomalous=anomalous,
             model=self._run.name,
             files=self._reader.files,
         )
         return frame.with_columns(sessions["messages"])
+
+    def _enough(self, cut: pl.DataFrame, known: KnownScores, *, span: Span) -> Labels:
+        """Whether what was seen of cut sessions is enough by itself to call them anomalous."""
+        rows = rows_of(cut["messages"])
+        scores = self._run.seen_scores(rows, self.messages)
+        if scores is not None:
+            _, anomalous = self._run.judged(
+                scores,
+                cut["messages"],
+                messages=self.messages,
+                count=self._count,
+            )
+            return anomalous
+        return self._cuts.enough(
+            cut,
+            self.messages,
+            span=span,
+            score_lines=lambda places: self._line_scores(places, known),
+        )
+
+    def _line_scores(self, rows: Rows, known: KnownScores) -> Scores:
+        """How much some messages speak for "anomalous"."""
+        scores = self._run.line_scores(rows, self.messages)
+        return known.of(_alone(rows), self.messages) if scores is None else scores
+
+    def _ordered(self, verdicts: pl.DataFrame) -> pl.DataFrame:
+        """All verdicts of a log, where that is wanted by score and with so many anomalous ones at most."""
+        if self._top_share is None:
+            return verdicts
+        most = max(1, int(self._top_share * verdicts.height))
+        ordered = verdicts.sort("score", descending=True, maintain_order=True)
+        calls = pl.col("anomalous")
+        return ordered.with_columns(calls & (calls.cum_sum() <= most))
 
     def _until_fault(self, faults: list[Exception]) -> Iterator[pl.DataFrame]:
         """The records before the input ends in a fault, which is noted.
@@ -213,6 +286,12 @@ class Reading(Iterator[Verdict]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _occurrences(records: pl.DataFrame) -> pl.DataFrame:
+    """Of each message how many records have it, and where the first is."""
+    rows = records.group_by("message", maintain_order=True)
+    return rows.agg(pl.len().alias("count"), pl.col("line", "file").first())
 
 
 def _alone(places: pl.Series | Rows) -> pl.Series:

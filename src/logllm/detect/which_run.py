@@ -1,31 +1,38 @@
 """What detection is asked to do: which run judges which logs, and by which format they are read."""
 
+import os
 import shlex
-from collections.abc import Sequence
+import stat
+import sys
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from glob import has_magic
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from logllm.config.format import FormatSection
-from logllm.config.prepare import ServiceSection
+from logllm.config.prepare import PrepareSection, ServiceSection
 from logllm.datasets.services import assigned
-from logllm.datasets.settings import suited
+from logllm.datasets.settings import Suited, choose, in_zone, suited
 from logllm.errors import DataError
 from logllm.formats.description import load_format
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import AUTO
 from logllm.logs.archives import Bytes
+from logllm.logs.first_lines import read_again
 from logllm.logs.lines import STDIN, named_files, passed_over
 from logllm.runs.manifest import RECIPE, SHIPPED, find_run, read_manifest, shipped_run
 from logllm.storage import MANIFEST
+
+_WINDOW = 10
+"""Lines of a window where nothing says better: short ones say where something is, and make many."""
 
 
 class Task(NamedTuple):
     """What `Detector.load` and `Detector.read` are to be called with."""
 
-    run: Path
-    """The run."""
+    run: Path | None
+    """The run; none: novelty, learnt from good logs or from the logs themselves."""
     logs: list[str]
     """The inputs."""
     format: FormatSection | tuple[ServiceSection, ...] | None = None
@@ -34,18 +41,38 @@ class Task(NamedTuple):
     """What `-` reads; none: standard input itself."""
     said: str = ""
     """What a person should know of it."""
+    settings: PrepareSection | None = None
+    """How logs are read that no run knows; none: as the run's data were."""
+    good: tuple[str, ...] = ()
+    """Logs that it is judged against."""
+    endless: bool = False
+    """Whether the input may never end."""
 
 
-def task(arguments: Sequence[str], *, format: str | None = None, zone: str | None = None) -> Task:
-    """Tell run and logs apart: a folder that comes first is the run, or `postgres`, the one that comes with logllm and judges where none is named.
+def task(
+    arguments: Sequence[str],
+    *,
+    format: str | None = None,
+    zone: str | None = None,
+    good: Sequence[str] = (),
+    grouping: Mapping[str, Any] | None = None,
+) -> Task:
+    """Tell run and logs apart.
+
+    A folder that comes first is the run, or `postgres`, the one that comes with logllm. Where none
+    is named, logs are judged against good ones if those are given; else that run judges logs of
+    PostgreSQL, and all others are ranked.
 
     Args:
         arguments: A run or none, and logs.
-        format: A built-in format, a TOML file, or `auto`; none: the run's own, for the shipped run `auto`.
+        format: A built-in format, a TOML file, or `auto`; none: the run's own, without a run `auto`.
         zone: Of times that name none, or one of several meanings.
+        good: Logs to judge against.
+        grouping: What the user says of sessions (`logllm.datasets.settings.session_options`).
 
     Raises:
-        DataError: no log is named, the first argument is not here, or the log is of a kind that the shipped run cannot judge.
+        DataError: no log is named, the first argument is not here, the log is of a kind that the run
+            that was named cannot judge, or sessions would be ranked of an input that may never end.
         ModelError: the folder is no run, or there is no shipped one.
         RecipeError: there is no such format.
     """
@@ -57,16 +84,26 @@ def task(arguments: Sequence[str], *, format: str | None = None, zone: str | Non
         if len(arguments) == 1:
             raise DataError(f"{first} is a run: name the logs to judge after it, or - for standard input")
     elif arguments[0] != STDIN and not first.exists() and not has_magic(arguments[0]):
-        raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a PostgreSQL log alone")
-    run, logs = (find_run(first), list(arguments[1:])) if own else (shipped_run(), list(arguments))
+        raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a log alone")
+    if own and (good or grouping):
+        option = "--against" if good else "a grouping of sessions"
+        raise DataError(f"{arguments[0]} is a run and brings what it has learnt: leave out {option}, or the run")
+    logs = list(arguments[1:] if own else arguments)
+    if good:
+        return _against(logs, good, format=format, grouping=grouping, zone=zone)
+    run = find_run(first)
     if own and not named and format is None:
         return Task(run, logs, said="\n".join(passed_over(logs)))
     if format is not None and format != AUTO:
         asked = _Asked(load_format(format), None, f"read as {format}", logs)
     else:
         asked = _seen(logs, only_postgres=named or not own, zone=zone)
-    if (named or not own) and isinstance(asked.format, FormatSection) and not asked.format.innermost.name.startswith(POSTGRES):
+    of_postgres = not isinstance(asked.format, FormatSection) or _of_postgres(asked.format)
+    if not own and (grouping or not of_postgres):
+        return _ranked(asked, grouping=grouping, zone=zone)
+    if named and not of_postgres:
         raise DataError(_not_postgres(logs, asked))
+    run = run if own else shipped_run()
     judge = "the run" if own and not named else "the model that comes with logllm"
     return Task(run, asked.logs, asked.format, asked.stdin, f"{asked.said}\njudged by {judge}")
 
@@ -80,6 +117,10 @@ class _Asked(NamedTuple):
     logs: list[str]
     kinds: tuple[str, ...] = ()
     """Files and the names of their formats, where none is PostgreSQL's."""
+    services: tuple[ServiceSection, ...] = ()
+    """The formats of each service, where none is PostgreSQL's."""
+    sessions: str = ""
+    """Why sessions are what they are."""
 
 
 def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
@@ -88,18 +129,98 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     log = suited(logs, today=today, zone=zone)
     notes = tuple(passed_over(logs))
     if not log.services:
-        return _Asked(log.format, log.stdin, "\n".join(log.notes), logs)
+        said = "\n".join(log.notes)
+        return _Asked(log.format, log.stdin, said, logs, sessions=log.sessions)
     if not only_postgres:
         return _Asked(log.services, None, "\n".join(log.notes), logs)
     of_file = assigned(named_files(logs), log.services, today=today)
-    readable = [file for file, service in of_file.items() if service.format.innermost.name.startswith(POSTGRES)]
+    readable = [file for file, service in of_file.items() if _of_postgres(service.format)]
     others = [f"{file} ({service.format.name})" for file, service in of_file.items() if file not in readable]
     if not readable:
-        return _Asked(log.format, None, "\n".join(log.notes), logs, tuple(others))
+        said = "\n".join(log.notes)
+        return _Asked(log.format, None, said, logs, tuple(others), log.services, log.sessions)
     over = f"passed over, since the model that comes with logllm knows PostgreSQL's logs only: {', '.join(others)}"
     read = suited(readable, today=today, zone=zone)
     said = "\n".join((*read.notes, *notes, over))
     return _Asked(read.services or read.format, None, said, readable)
+
+
+def _against(
+    logs: list[str],
+    good: Sequence[str],
+    *,
+    format: str | None,
+    grouping: Mapping[str, Any] | None,
+    zone: str | None,
+) -> Task:
+    """Logs to be judged against good ones, all read as the good ones show."""
+    names = named_files(good)
+    if pipes := [name for name in names if not read_again(name)]:
+        raise DataError(f"--against {pipes[0]}: it can be read only once; name a file")
+    if format is not None and format != AUTO:
+        log = Suited(load_format(format), (f"read as {format}",), "", None)
+    else:
+        log = suited(names, today=datetime.now(UTC).date(), zone=zone)
+    settings = _settings(log.format, log.services, grouping=grouping, zone=zone)
+    judge = f"judged against {', '.join(good)}, without labels"
+    grouped = _grouped(settings, "" if grouping else log.sessions)
+    told = "\n".join([*passed_over(logs), *log.notes, grouped, judge])
+    return Task(None, logs, said=told, settings=settings, good=tuple(good), endless=_endless(logs))
+
+
+def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | None) -> Task:
+    """Logs of which nothing is known."""
+    if _endless(asked.logs):
+        raise DataError(
+            "sessions of a log that no run knows are ranked, which needs the log's end, and standard "
+            "input or a pipe may have none: give a file, or a good log with --against"
+        )
+    described = asked.format if isinstance(asked.format, FormatSection) else asked.format[0].format
+    settings = _settings(described, asked.services, grouping=grouping, zone=zone)
+    judge = "no run knows this log: its sessions are ranked, not judged; --against GOOD_LOG judges them"
+    grouped = _grouped(settings, "" if grouping else asked.sessions)
+    told = "\n".join([asked.said, grouped, judge])
+    return Task(None, asked.logs, stdin=asked.stdin, said=told, settings=settings)
+
+
+def _settings(
+    described: FormatSection,
+    services: tuple[ServiceSection, ...],
+    *,
+    grouping: Mapping[str, Any] | None,
+    zone: str | None,
+) -> PrepareSection:
+    """How logs are read that no run knows."""
+    sessions = described.sessions
+    if not grouping and sessions.by == "count":
+        grouping = {"by": "count", "size": _WINDOW, "step": _WINDOW}
+    overrides: dict[str, Mapping[str, Any]] = {"format": {}, "split": {}, "mask": {}}
+    settings = choose(described, overrides={**overrides, "sessions": grouping or {}}, services=services)
+    return settings if zone is None else in_zone(settings, zone)
+
+
+def _grouped(settings: PrepareSection, reason: str) -> str:
+    """What a person is told of the sessions of logs that no run knows."""
+    sessions = settings.sessions
+    if not sessions.by_key:
+        return f"sessions: {sessions.in_words}; another grouping: --key, --key-field, --session-by or --window"
+    return f"sessions: {reason or sessions.in_words}"
+
+
+def _endless(logs: Sequence[str]) -> bool:
+    """Whether an input may never end: a pipe, or standard input unless that is a file."""
+    pipes = [name for name in named_files(logs) if not read_again(name)]
+    if pipes != [STDIN]:
+        return bool(pipes)
+    try:
+        return not stat.S_ISREG(os.fstat(sys.stdin.fileno()).st_mode)
+    except (AttributeError, OSError, ValueError):  # it is closed, or no file of the system's
+        return False
+
+
+def _of_postgres(described: FormatSection) -> bool:
+    """Whether a format is one of PostgreSQL's logs."""
+    return described.innermost.name.startswith(POSTGRES)
 
 
 def _not_postgres(logs: list[str], asked: _Asked) -> str:
@@ -110,7 +231,7 @@ def _not_postgres(logs: list[str], asked: _Asked) -> str:
     return (
         f"{what}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
         f"`logllm prepare {raw} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`; "
-        "without labels leave --labels out and train `novelty`"
+        "without labels leave `postgres` out, and its sessions are ranked, or judged --against a good log"
     )
 
 

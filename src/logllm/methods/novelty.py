@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from logllm.config.recipe import Recipe
@@ -12,13 +13,15 @@ from logllm.methods.contract import Method, Needs, Workplace, anything, normal_s
 from logllm.methods.frequencies import Frequencies, Held, held
 from logllm.methods.learnt import Learnt
 from logllm.methods.likeness import Likeness, alike
-from logllm.methods.tail import Nats, Surprise, Tail
+from logllm.methods.tail import Fresh, Nats, Surprise, Tail
 from logllm.methods.trouble import Grades, grades
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.message_kinds import kinds_of
 from logllm.sessions.message_table import Rows, lengths, occurring
+
+Flags = npt.NDArray[np.bool_]
 
 _TROUBLE = 3.0
 """Nats that a word of trouble adds to the surprise of its message: as if it were 20 times rarer."""
@@ -41,6 +44,22 @@ class _OfKinds(NamedTuple):
     """How few hold it, and of those so often."""
     seldom: Nats
     """How few hold it no more often."""
+
+
+class New(NamedTuple):
+    """New messages of sessions, one entry a kind of a session."""
+
+    sessions: Rows
+    kinds: Rows
+    grades: Grades
+    """How much trouble it speaks of (`logllm.methods.trouble`)."""
+    total: int
+    """How many sessions there are, whatever they hold."""
+
+    def spread(self) -> Rows:
+        """Of each new kind that speaks of trouble how many sessions hold it."""
+        _, counts = np.unique(self.kinds[self.grades > 0], return_counts=True)
+        return counts.astype(np.int64)
 
 
 class Novelty(Method):
@@ -114,9 +133,11 @@ class Novelty(Method):
         progress: Progress | None = None,
     ) -> Scores:
         """The surprise of the strangest message, as a score."""
-        found, like, graded = self._seen(sessions, messages)
-        surprise = _surprises(found, self._frequencies, like=like, grades=graded)
-        return self._tail.scores(surprise)
+        return self._scores(sessions, messages, missed=True)
+
+    def score_seen(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """The same of sessions of which only a part was seen: nothing is said of what is missing."""
+        return self._scores(sessions, messages, missed=False)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """The surprise of each message in its session, as a score; what is missing is not said."""
@@ -128,15 +149,21 @@ class Novelty(Method):
         scores = self._tail.scores(surprise)[found.of]
         return np.split(scores, lengths(sessions).cumsum()[:-1]) if len(sessions) else []
 
-    def p_values(self, scores: Scores) -> Scores:
-        """How likely a session like those learnt from is at least so strange, (b,)."""
-        return self._tail.p_values(scores)
+    @property
+    def tail(self) -> Tail:
+        """How strange sessions were that were held back."""
+        return self._tail
 
     def new_kinds(self, messages: pl.Series) -> Labels:
         """Which messages are of a kind that no session learnt from holds, (u,)."""
         numbers = self._vocabulary.of_texts(kinds_of(messages).to_list())
         new: Labels = numbers == UNKNOWN
         return new
+
+    def new(self, sessions: Sequence[Rows], messages: pl.Series) -> New:
+        """What sessions hold of which no session learnt from holds the like."""
+        found, like, graded = self._seen(sessions, messages)
+        return _new(found, like=like, grades=graded)
 
     def about(self) -> dict[str, Any]:
         """How many sessions were held back."""
@@ -150,9 +177,9 @@ class Novelty(Method):
             "like": self._like,
             "held_back": self._tail.surprises,
             "most": self._tail.most,
-            "fresh": np.array([self._tail.fresh]),
         }
         facts = {
+            "fresh": self._tail.fresh._asdict(),
             "kinds": self._vocabulary.texts,
             "words": self._likeness.frequencies,
         }
@@ -173,8 +200,15 @@ class Novelty(Method):
         self._others = self._likeness.vectors(texts.gather(self._compared))
         self._like = fitted.array("like")
         self._grades = grades(texts)
-        fresh = float(fitted.array("fresh")[0])
+        fresh = Fresh(**fitted.fact("fresh"))
         self._tail = Tail(fitted.array("held_back"), fitted.array("most"), fresh=fresh)
+
+    def _scores(self, sessions: Sequence[Rows], messages: pl.Series, *, missed: bool) -> Scores:
+        """Scores of sessions, by what they hold and, where `missed`, by what they do not."""
+        found, like, graded = self._seen(sessions, messages)
+        learnt = self._frequencies
+        surprise = _surprises(found, learnt, like=like, grades=graded, missed=missed)
+        return self._tail.scores(surprise)
 
     def _held_back(
         self,
@@ -190,14 +224,15 @@ class Novelty(Method):
             parts: how often they do.
             like: in each how many sessions hold a kind or its like, (kinds, fifths).
         """
-        surprises = []
+        surprises, news = [], []
         for number, (fifth, part) in enumerate(zip(fifths, parts, strict=True)):
             # A single session is held against itself.
             rest = self._frequencies.less(part) if len(parts) > 1 else part
             others = self._like - like[:, number] if len(parts) > 1 else self._like
             others = np.maximum(others, rest.holding)
-            surprises.append(_surprises(fifth, rest, like=others, grades=self._grades))
-        return Tail.of(Surprise.joined(surprises))
+            surprises.append(_surprises(fifth, rest, like=others, grades=self._grades, missed=True))
+            news.append(_new(fifth, like=others, grades=self._grades))
+        return Tail.of(Surprise.joined(surprises), _fresh(news))
 
     def _numbered(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Rows, pl.Series]:
         """Numbers of a table's messages by their kinds, (len(messages),), and the new kinds.
@@ -244,7 +279,7 @@ def _surprises(
     *,
     like: Nats,
     grades: Grades,
-    missed: bool = True,
+    missed: bool,
 ) -> Surprise:
     """The surprise of sessions.
 
@@ -253,17 +288,39 @@ def _surprises(
         learnt: how often those learnt from hold it.
         like: how many of those hold the like of each kind.
         grades: of trouble, of each kind.
-        missed: whether it counts what a session does not hold.
+        missed: whether it counts what a session does not hold, or holds less often than others.
     """
     surprise = _surprise(found, learnt, rarity=learnt.rarity(like), grades=grades)
     kinds = np.stack([_largest(found, nats) for nats in surprise], axis=1)
-    if missed:
-        kinds[:, -1] = np.maximum(kinds[:, -1], learnt.lacking(found))
-    fresh = np.where(like[found.kinds] < _NEW, _TROUBLE * grades[found.kinds], 0)
-    return Surprise(kinds.max(axis=1), kinds, _largest(found, fresh))
+    kinds[:, -1] = np.maximum(kinds[:, -1], learnt.lacking(found)) if missed else 0
+    largest = kinds.max(axis=1)
+
+    # What is new and speaks of trouble adds up.
+    trouble = _TROUBLE * grades[found.kinds] * (1 + np.log(found.times))
+    new_trouble = np.where(like[found.kinds] < _NEW, trouble, 0)
+    together = np.bincount(found.sessions, weights=new_trouble, minlength=found.total)
+    return Surprise(largest, np.column_stack([kinds, together]))
 
 
-def _largest(found: Held, nats: Nats) -> Nats:
+def _new(found: Held, *, like: Nats, grades: Grades) -> New:
+    """What sessions hold of which no session learnt from holds the like."""
+    here = like[found.kinds] < _NEW
+    kinds = found.kinds[here]
+    return New(found.sessions[here], kinds, grades[kinds], total=found.total)
+
+
+def _fresh(news: Sequence[New]) -> Fresh:
+    """New messages of held-back sessions, in all parts together."""
+    total = sum(new.total for new in news)
+    counts = [new.spread() for new in news]
+    return Fresh(
+        share=sum(len(np.unique(new.sessions)) for new in news) / total,
+        kinds=sum(map(len, counts)),
+        most=int(np.concatenate(counts).max(initial=0)),
+    )
+
+
+def _largest(found: Held, nats: Nats | Flags) -> Nats:
     """The largest number of a session's entries, (b,)."""
     largest = np.zeros(found.total)
     np.maximum.at(largest, found.sessions, nats)

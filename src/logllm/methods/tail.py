@@ -24,13 +24,22 @@ class Surprise(NamedTuple):
     """What is most surprising of each, (b,)."""
     kinds: Nats
     """Each kind of surprise by itself, (b, kinds)."""
-    fresh: Nats
-    """How much trouble new messages of each speak of, in nats, (b,)."""
 
     @classmethod
     def joined(cls, parts: "list[Surprise]") -> Self:
         """That of several parts, one after the other."""
         return cls(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+class Fresh(NamedTuple):
+    """New messages of held-back sessions."""
+
+    share: float = 0.0
+    """The share of sessions that held one."""
+    kinds: int = 0
+    """How many kinds of them spoke of trouble."""
+    most: int = 0
+    """The most sessions that held the same one of those."""
 
 
 class Tail:
@@ -39,31 +48,28 @@ class Tail:
     Attributes:
         surprises: that of each, rising.
         most: the largest of each kind of surprise.
-        fresh: the most trouble of which new messages spoke in any.
+        fresh: new messages that they held.
     """
 
-    def __init__(self, surprises: Nats, most: Nats, *, fresh: float) -> None:
+    def __init__(self, surprises: Nats, most: Nats, *, fresh: Fresh) -> None:
         """Know held-back sessions."""
         self.surprises = surprises
         self.most = most
         self.fresh = fresh
 
     @classmethod
-    def of(cls, held_back: Surprise) -> Self:
+    def of(cls, held_back: Surprise, fresh: Fresh) -> Self:
         """Know the surprise of held-back sessions, at least one."""
         most = held_back.kinds.max(axis=0)
-        return cls(np.sort(held_back.all), most, fresh=float(held_back.fresh.max()))
+        return cls(np.sort(held_back.all), most, fresh=fresh)
 
     def scores(self, surprise: Surprise) -> Scores:
         """Surprise as scores in [0, 1).
 
         A score is one half and more where a session goes beyond every held-back one in some kind of
-        surprise, by so much that it is 20 times less likely; or where new messages speak of more
-        trouble than new messages of any held-back session did.
+        surprise, by so much that it is 20 times less likely.
         """
-        beyond = (surprise.kinds - self.most - _MARGIN).max(axis=1)
-        new_trouble = np.where(surprise.fresh > self.fresh, surprise.fresh - self.fresh, -1.0)
-        excess = np.maximum(beyond, new_trouble)
+        excess = (surprise.kinds - self.most - _MARGIN).max(axis=1)
         inside = surprise.all / (surprise.all + self._middle) / 2
         outside = 0.5 + excess / (1 + excess.clip(min=0)) / 2
         scores: Scores = np.where(excess >= 0, outside, inside)
@@ -74,7 +80,7 @@ class Tail:
 
         Where more of them are judged than were held back, so many times, more must be surprising.
 
-        >>> tail = Tail(np.array([1.0]), np.array([1.0]), fresh=0.0)
+        >>> tail = Tail(np.array([1.0]), np.array([1.0]), fresh=Fresh())
         >>> tail.least(0.1), round(tail.least(10), 3)
         (0.5, 0.849)
         """
@@ -84,9 +90,9 @@ class Tail:
     def p_values(self, scores: Scores) -> Scores:
         """The share of held-back sessions, and the one judged, that are as strange, from scores.
 
-        >>> tail = Tail(np.array([1.0, 2.0, 3.0]), np.array([3.0]), fresh=0.0)
+        >>> tail = Tail(np.array([1.0, 2.0, 3.0]), np.array([3.0]), fresh=Fresh())
         >>> nats = np.array([0.0, 2.0, 3.0, 9.0])
-        >>> surprise = Surprise(nats, nats[:, None], np.zeros(4))
+        >>> surprise = Surprise(nats, nats[:, None])
         >>> tail.p_values(tail.scores(surprise)).tolist()
         [1.0, 0.75, 0.5, 0.25]
         """

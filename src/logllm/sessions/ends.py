@@ -90,10 +90,18 @@ class Ends:
             facts=(timed, labelled, float("nan")),
         )
 
-    def cut(self, sessions: pl.DataFrame, keys: Keys, *, span: Span, over: bool) -> pl.Series:
+    def cut(
+        self,
+        sessions: pl.DataFrame,
+        keys: Keys,
+        *,
+        span: Span,
+        over: bool,
+        doubt: float = DOUBT,
+    ) -> pl.Series:
         """Which sessions by key an input cuts, and where (`start`, `end`, `both`, or none).
 
-        One is cut if at one of its ends it goes on with a chance of `DOUBT`; what then is said of it
+        One is cut if at one of its ends it goes on with a chance of `doubt`; what then is said of it
         must hold for the other end as well, which counts from a smaller chance on.
 
         Args:
@@ -101,6 +109,7 @@ class Ends:
             keys: of the message table's messages.
             span: the records so far; with times, where pauses are seconds.
             over: whether no more come.
+            doubt: the chance from which on a session is cut.
         """
         before, after = self.seen(sessions, keys, span=span)
         chances = pl.DataFrame({"start": self.starts.chances(before), "end": self.stops.chances(after)})
@@ -111,8 +120,9 @@ class Ends:
         rows = sessions.select(part, "session", "closed").with_columns(chances)
         rows = rows.select(start=first.cast(pl.Float64) * pl.col("start"), end=last.cast(pl.Float64) * pl.col("end"))
         start, end = pl.col("start"), pl.col("end")
-        likely = pl.max_horizontal(start, end) >= DOUBT
-        return rows.select(cut=cut_at(likely & (start >= _PERHAPS), likely & (end >= _PERHAPS)))["cut"]
+        likely = pl.max_horizontal(start, end) >= doubt
+        perhaps = min(_PERHAPS, doubt)
+        return rows.select(cut=cut_at(likely & (start >= perhaps), likely & (end >= perhaps)))["cut"]
 
     def seen(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> tuple[Seen, Seen]:
         """What was seen of sessions at their starts, and at their ends; the arguments are those of `cut`."""

@@ -1,0 +1,122 @@
+"""What novelty found, told on a terminal: the most unusual sessions, new kinds of message, and drift."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from logllm.cli.console import note
+from logllm.cli.incidents import Place, shown_line, written_lines
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from logllm.detect.detector import Detector
+    from logllm.detect.reading import Reading
+
+_SESSIONS = 10
+_LINES = 3
+_KINDS = 40
+
+
+def tell_unusual(
+    verdicts: "Sequence[pl.DataFrame]",
+    reading: "Reading",
+    detector: "Detector",
+    *,
+    logs: Sequence[str],
+    redact: bool,
+) -> None:
+    """Show the most unusual sessions with the lines that make them so; alike ones are told once.
+
+    Args:
+        verdicts: A ranked log's, with `messages`.
+        reading: Gave them, and has been read to its end.
+        detector: What ranked.
+        logs: The inputs.
+        redact: Take what is secret out of the lines that are shown.
+    """
+    from logllm.detect.unusual import unusual
+
+    if not verdicts:
+        return
+    sessions = unusual(
+        verdicts[0],
+        reading.messages,
+        score_lines=detector.score_lines,
+        sessions=_SESSIONS,
+        lines=_LINES,
+    )
+    places: list[Place] = [(line.file, line.line) for session in sessions for line in session.lines]
+    written = written_lines(places, logs, reading)
+    note("\nthe most unusual sessions:")
+    for session in sessions:
+        alike = f", and {session.alike:,} alike" if session.alike else ""
+        note(f"\n{session.session}: score {session.score:.3f}{alike}")
+        for line in session.lines:
+            note(shown_line("  ", line, written, only=logs[0], redact=redact))
+
+
+def tell_new_kinds(
+    reading: "Reading",
+    detector: "Detector",
+    *,
+    logs: Sequence[str],
+    redact: bool,
+) -> None:
+    """Name the kinds of message that good logs lack, each with its first line and how many are of it.
+
+    Args:
+        reading: Has counted its messages, and been read to its end.
+        detector: Has learnt the good logs.
+        logs: The inputs.
+        redact: Take what is secret out of the lines that are shown.
+    """
+    from logllm.detect.new_kinds import new_kinds
+    from logllm.detect.unlabelled import Against
+
+    judge = detector.run
+    if not isinstance(judge, Against):
+        return
+    kinds = new_kinds(
+        reading.occurrences,
+        reading.messages,
+        is_new=judge.new_kinds,
+        files=reading.files,
+    )
+    told = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
+    note(f"\n{told}{':' if kinds else ''}")
+    written = written_lines([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading)
+    for kind in kinds[:_KINDS]:
+        note(shown_line(f"  {kind.lines:>5} x  ", kind, written, only=logs[0], redact=redact))
+    if len(kinds) > _KINDS:
+        note(f"  and {len(kinds) - _KINDS:,} more")
+
+
+def tell_drift(
+    verdicts: "Sequence[pl.DataFrame]",
+    reading: "Reading",
+    detector: "Detector",
+) -> None:
+    """Say where a log holds far more that is new than good logs bring.
+
+    Args:
+        verdicts: Of all its sessions, with `messages`; of a log that does not end none.
+        reading: Gave them.
+        detector: Has learnt the good logs.
+    """
+    import polars as pl
+
+    from logllm.detect.new_kinds import drift
+    from logllm.detect.unlabelled import Against
+    from logllm.sessions.message_table import rows_of
+
+    judge = detector.run
+    if not verdicts or not isinstance(judge, Against):
+        return
+    messages = pl.concat([frame["messages"] for frame in verdicts])
+    new = drift(rows_of(messages), reading.messages, novelty=judge.novelty)
+    if new is not None:
+        note(
+            f"drift: {new.sessions:,} of {plural(new.of, 'session')} hold messages unlike any in the logs of --against, "
+            f"where {new.usual:.1%} did when held back: those logs may be too old, too short, or of something else"
+        )

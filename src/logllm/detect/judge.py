@@ -1,0 +1,91 @@
+"""What a reading asks of whatever judges sessions: a run, or what was learnt from good logs a moment ago."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.detect.cache import ScoreCache
+from logllm.methods.contract import Method
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
+from logllm.sessions.ends import Ends
+from logllm.sessions.message_table import Rows
+
+
+class Judge(Protocol):
+    """Gives scores, and says which of them are anomalous."""
+
+    @property
+    def together(self) -> bool:
+        """Whether all sessions of a log are judged at once, when it has ended."""
+
+    @property
+    def name(self) -> str:
+        """What verdicts call it."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """Its method and settings."""
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What its run's manifest says; empty where there is no run."""
+
+    @property
+    def method(self) -> Method:
+        """What scores."""
+
+    @property
+    def threshold(self) -> float:
+        """Scores from here on are anomalous."""
+
+    @property
+    def doubt(self) -> float:
+        """How likely it must be that a session is cut for it to be judged as one."""
+
+    @property
+    def ends(self) -> Ends | None:
+        """How sessions begin and end; none where that is not known."""
+
+    def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
+        """Be told all sessions before they are scored, where they are judged together."""
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """How anomalous sessions are, in [0, 1], (b,)."""
+
+    def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
+        """How much messages speak for "anomalous", (u,); none: score each as a session of its own."""
+
+    def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
+        """Scores of sessions that are cut, by what was seen of them, (b,); none: what is enough is learnt apart."""
+
+    def judged(
+        self,
+        scores: Scores,
+        sessions: pl.Series,
+        *,
+        messages: pl.Series,
+        count: int,
+    ) -> tuple[Scores, Labels]:
+        """What is said of sessions that close together: their scores, and which are anomalous, (b,).
+
+        Args:
+            scores: what `score` gave.
+            sessions: for each the places of its messages.
+            messages: the message table.
+            count: how many sessions there were so far, these included.
+        """
+
+    def p_values(self, scores: Scores) -> Scores | None:
+        """The share of the sessions learnt from that are at least as strange; none: not known."""
+
+    def cache(self) -> ScoreCache:
+        """The scores that are kept on this machine."""

@@ -1,0 +1,88 @@
+"""Kinds of message that good logs do not hold, and whether a log has drifted away from them."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.methods.novelty import Novelty
+from logllm.methods.trouble import grades
+from logllm.metrics import Labels
+from logllm.sessions.message_kinds import kinds_of
+from logllm.sessions.message_table import Rows
+
+IsNew = Callable[[pl.Series], Labels]
+"""Says which messages are of a kind never seen before."""
+
+_DRIFT = 0.1
+"""Share of sessions with new kinds of message from which on a log may have drifted."""
+_MORE = 3
+"""How many times as many as among held-back sessions they must be."""
+
+
+class NewKind(NamedTuple):
+    """A kind of message never seen before."""
+
+    message: str
+    """Its first message, masked."""
+    lines: int
+    """How many lines are of it."""
+    line: int
+    """Number of the first."""
+    file: str | None
+    """Its file; none where there is one input."""
+    grade: float
+    """2 where it says that something broke, 1 where something went wrong, else 0."""
+
+
+class Drift(NamedTuple):
+    """Sessions that hold new messages, more of them than good logs bring."""
+
+    sessions: int
+    of: int
+    usual: float
+    """Their share among sessions of the good logs that were held back."""
+
+
+def new_kinds(
+    occurrences: pl.DataFrame,
+    messages: pl.Series,
+    *,
+    is_new: IsNew,
+    files: Sequence[str],
+) -> list[NewKind]:
+    """New kinds, those that speak of trouble first, then in order of appearance.
+
+    Args:
+        occurrences: of a reading (`Reading.occurrences`).
+        messages: its message table.
+        is_new: says which messages are of a new kind.
+        files: the names of its inputs.
+    """
+    rows = occurrences.with_columns(text=messages.gather(occurrences["message"]))
+    rows = rows.filter(pl.Series(is_new(rows["text"])))
+    kinds = rows.with_columns(kind=kinds_of(rows["text"])).group_by("kind", maintain_order=True)
+    first = kinds.agg(pl.col("text", "line", "file").first(), pl.col("count").sum())
+    graded = first.with_columns(grade=pl.Series(grades(first["text"])))
+    foremost = graded.sort("grade", descending=True, maintain_order=True)
+    several = len(files) > 1
+    return [
+        NewKind(text, count, line, files[file] if several else None, grade)
+        for text, count, line, file, grade in foremost.select("text", "count", "line", "file", "grade").iter_rows()
+    ]
+
+
+def drift(sessions: Sequence[Rows], messages: pl.Series, *, novelty: Novelty) -> Drift | None:
+    """How far a log has drifted from what novelty has learnt: none where it has not.
+
+    Args:
+        sessions: for each the rows of its messages.
+        messages: the message table.
+        novelty: has learnt good logs.
+    """
+    usual = novelty.tail.fresh.share
+    count = len(np.unique(novelty.new(sessions, messages).sessions))
+    if count <= max(_DRIFT, _MORE * usual) * len(sessions):
+        return None
+    return Drift(count, len(sessions), usual)

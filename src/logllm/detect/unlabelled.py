@@ -1,0 +1,236 @@
+"""Novelty at once: learnt from good logs, or from the log itself, for logs that no run knows."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.config.sessions import SessionSection
+from logllm.detect.cache import ScoreCache
+from logllm.errors import DataError
+from logllm.formats.recognition import advised
+from logllm.logs.reader import Reader
+from logllm.logs.tally import WrongFormat
+from logllm.methods.contract import Workplace
+from logllm.methods.novelty import Flags, New, Novelty
+from logllm.methods.tail import Fresh
+from logllm.metrics import Labels, Scores
+from logllm.progress import Progress
+from logllm.sessions.cut import Span
+from logllm.sessions.ends import DOUBT, Ends
+from logllm.sessions.message_kinds import kinds_of
+from logllm.sessions.message_sets import keys_of_messages
+from logllm.sessions.message_table import MessageTable, Rows, rows_of
+from logllm.sessions.sessionizer import Sessionizer
+
+if TYPE_CHECKING:
+    from logllm.datasets.services import ServicesReader
+
+METHOD = "novelty"
+
+
+class Good(NamedTuple):
+    """What good logs hold."""
+
+    sessions: pl.DataFrame
+    """Their sessions, `logllm.sessions.sessionizer.SESSIONS`."""
+    messages: pl.Series
+    """The message table."""
+    span: Span
+    """Where they begin and end."""
+
+
+_FALSE = 0.05
+"""How many sessions of as many as were learnt from may be taken for whole that are cut."""
+_SPREAD = 3
+"""How many times as many sessions must hold a new kind as held the most frequent one of the held-back."""
+
+
+class Unlabelled:
+    """Novelty, and what a judge has besides."""
+
+    def __init__(self, *, together: bool) -> None:
+        """Nothing learnt yet; `together`: all sessions of a log are judged when it has ended."""
+        self.together = together
+        self.recipe = Recipe.of_method(METHOD)
+        self.novelty = Novelty(self.recipe, Workplace())
+        self.manifest: dict[str, Any] = {}
+        self.name = METHOD
+        self.ends: Ends | None = None
+        self.threshold = 0.5
+        self.doubt = DOUBT
+
+    @property
+    def method(self) -> Novelty:
+        """What scores."""
+        return self.novelty
+
+    def fit(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
+        """Learn from sessions.
+
+        Raises:
+            DataError: they hold no message.
+        """
+        rows = rows_of(sessions["messages"])
+        self.novelty.fit(rows, messages, labels=None, line_labels=None, seed=0)
+        learnt = f"{len(rows)} " + "\0".join(sorted(messages))
+        self.name = f"{METHOD}@{blake2b(learnt.encode(), digest_size=4).hexdigest()}"
+
+    def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
+        """Nothing more: it knows what it needs."""
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """How surprising sessions are, in [0, 1), (b,)."""
+        return self.novelty.score(sessions, messages, progress=progress)
+
+    def line_scores(self, rows: Rows, messages: pl.Series) -> Scores:
+        """How surprising messages are, (u,)."""
+        return self.novelty.score_lines([rows], messages)[0]
+
+    def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """Scores of sessions that are cut, by what was seen of them, (b,)."""
+        return self.novelty.score_seen(sessions, messages)
+
+    def p_values(self, scores: Scores) -> Scores:
+        """The share of held-back sessions that are at least as strange, (b,)."""
+        return self.novelty.tail.p_values(scores)
+
+    def cache(self) -> ScoreCache:
+        """None: what was learnt is forgotten when the reading ends."""
+        raise NotImplementedError
+
+
+class Ranking(Unlabelled):
+    """Learns the log that it is to judge, and calls nothing anomalous."""
+
+    def __init__(self) -> None:
+        """Wait for the log's end."""
+        super().__init__(together=True)
+
+    def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
+        """Learn them, to rank them."""
+        self.fit(sessions, messages)
+
+    def judged(
+        self,
+        scores: Scores,
+        sessions: pl.Series,
+        *,
+        messages: pl.Series,
+        count: int,
+    ) -> tuple[Scores, Labels]:
+        """The same scores, and none of them anomalous: nothing says what is good."""
+        return scores, np.zeros(len(scores), dtype=np.bool_)
+
+
+class Against(Unlabelled):
+    """Has learnt good logs; anomalous is what goes beyond all that they brought when they were held back."""
+
+    def __init__(
+        self,
+        good: Good,
+        *,
+        settings: SessionSection,
+        together: bool,
+        threshold: float | None,
+    ) -> None:
+        """Learn.
+
+        Args:
+            good: sessions and messages of the good logs.
+            settings: how they were grouped.
+            together: whether the log to judge ends.
+            threshold: scores from here on are anomalous; none: those beyond the held-back ones.
+
+        Raises:
+            DataError: there is no session.
+        """
+        super().__init__(together=together)
+        self._given = threshold
+        self.threshold = self.threshold if threshold is None else threshold
+        sessions, messages = good.sessions, good.messages
+        self.ends = Ends.learn(sessions, messages, settings=settings)
+        whole = _whole(good, self.ends, settings=settings)
+        self.fit(whole, messages)
+        self.sessions = whole.height
+        """How many sessions were learnt from."""
+        self.doubt = _FALSE / self.sessions
+        self._kinds = kinds_of(messages).unique()
+        self.kinds = len(self._kinds)
+        """How many kinds of message the good logs hold."""
+
+    def judged(
+        self,
+        scores: Scores,
+        sessions: pl.Series,
+        *,
+        messages: pl.Series,
+        count: int,
+    ) -> tuple[Scores, Labels]:
+        """Scores, and which sessions go beyond all held-back ones, the more the more are judged, (b,).
+
+        Those with a new message of grave trouble are, too, where far more sessions hold it than any
+        such one of held-back sessions.
+        """
+        if self._given is not None:
+            return scores, scores >= self._given
+        times = count / self.sessions
+        anomalous: Labels = scores >= self.novelty.tail.least(times)
+        new = self.novelty.new(rows_of(sessions), messages)
+        fresh = self.novelty.tail.fresh
+        anomalous[new.sessions[_often(new, fresh)]] = True
+        lifted = anomalous & (scores < self.threshold)
+        return np.where(lifted, scores + self.threshold, scores), anomalous
+
+    def new_kinds(self, messages: pl.Series) -> Labels:
+        """Which messages are of a kind that the good logs do not hold, (u,)."""
+        new: Labels = ~kinds_of(messages).is_in(self._kinds.implode()).to_numpy()
+        return new
+
+
+def _often(new: New, fresh: Fresh) -> Flags:
+    """Which new messages speak of grave trouble in far more sessions than any held-back ones did."""
+    grave = new.kinds[new.grades > 1]
+    kinds, counts = np.unique(grave, return_counts=True)
+    often: Flags = np.isin(new.kinds, kinds[counts > _SPREAD * (fresh.most + 1)])
+    return often
+
+
+def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progress: Progress | None) -> Good:
+    """The sessions of good logs, read one after the other as one log.
+
+    Raises:
+        DataError: one cannot be read, is not in the format, or there is no session.
+    """
+    sessionizer = Sessionizer(reader.settings.sessions)
+    table = MessageTable()
+    frames = []
+    try:
+        for batch in reader.read(list(names), progress=progress):
+            frames.append(sessionizer.push(table.numbered(batch)))
+    except WrongFormat as exc:
+        raise advised(exc, today=reader.today) from None
+    sessions = pl.concat([*frames, sessionizer.flush()])
+    if not sessions.height:
+        raise DataError(f"no session to learn from in {', '.join(names)}: name a longer good log, or another grouping")
+    return Good(sessions, table.messages, sessionizer.span)
+
+
+def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
+    """The sessions that the good logs hold whole, unless hardly any is left."""
+    sessions = good.sessions
+    if settings.by_key:
+        keys = keys_of_messages(good.messages)
+        cut = ends.cut(sessions, keys, span=good.span, over=True)
+        sessions = sessions.with_columns(cut)
+    whole = sessions.filter(pl.col("cut").is_null())
+    return whole if 2 * whole.height >= sessions.height else sessions

@@ -1,0 +1,81 @@
+"""The most unusual sessions of a log, and the lines that make them so."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.metrics import Scores
+from logllm.sessions.message_table import Rows, rows_of
+
+ScoreLines = Callable[[Sequence[Rows], pl.Series], list[Scores]]
+"""How surprising each message of sessions is."""
+
+_LOOKED_AT = 1_000
+"""Sessions with the highest scores, of which alike ones are put together."""
+
+
+class UnusualLine(NamedTuple):
+    """A line of a session."""
+
+    message: str
+    """Its message, masked."""
+    line: int
+    file: str | None
+    """Its file; none where there is one input."""
+
+
+class UnusualSession(NamedTuple):
+    """A session, and how many are unusual in the same way."""
+
+    session: str
+    score: float
+    alike: int
+    """How many further sessions have the same most surprising message."""
+    lines: tuple[UnusualLine, ...]
+    """The most surprising ones, in their order."""
+
+
+def unusual(
+    verdicts: pl.DataFrame,
+    messages: pl.Series,
+    *,
+    score_lines: ScoreLines,
+    sessions: int,
+    lines: int,
+) -> list[UnusualSession]:
+    """The most unusual sessions, the highest score first.
+
+    Args:
+        verdicts: with `messages`.
+        messages: the message table.
+        score_lines: says which lines make a session unusual.
+        sessions: most sessions given.
+        lines: most lines of each.
+    """
+    top = verdicts.sort("score", descending=True, maintain_order=True).head(_LOOKED_AT)
+    rows = rows_of(top["messages"])
+    scores = score_lines(rows, messages)
+    several = "files" in top.columns
+    groups: dict[int, UnusualSession] = {}
+    for place, (of_lines, session) in enumerate(zip(scores, rows, strict=True)):
+        foremost = int(session[of_lines.argmax()])
+        if foremost in groups:
+            group = groups[foremost]
+            groups[foremost] = group._replace(alike=group.alike + 1)
+            continue
+        # A message that is repeated is shown where it stands first.
+        _, first = np.unique(session, return_index=True)
+        strangest = first[np.argsort(-of_lines[first], kind="stable")][:lines]
+        verdict = top.row(place, named=True)
+        shown = tuple(
+            UnusualLine(
+                messages[int(session[at])],
+                verdict["lines"][at],
+                verdict["files"][at] if several else None,
+            )
+            for at in sorted(strangest.tolist())
+        )
+        groups[foremost] = UnusualSession(verdict["session"], verdict["score"], 0, shown)
+    return list(groups.values())[:sessions]
