@@ -19,6 +19,8 @@ _DRIFT = 0.1
 """Share of sessions with new kinds of message from which on a log may have drifted."""
 _MORE = 3
 """How many times as many as among held-back sessions they must be."""
+_LEAST = 5
+"""How many they must be."""
 
 
 class NewKind(NamedTuple):
@@ -83,6 +85,6 @@ def drift(sessions: Sequence[Rows], messages: pl.Series, *, novelty: Novelty) ->
     """
     usual = novelty.tail.fresh.share
     count = len(np.unique(novelty.new(sessions, messages).sessions))
-    if count <= max(_DRIFT, _MORE * usual) * len(sessions):
+    if count < _LEAST or count <= max(_DRIFT, _MORE * usual) * len(sessions):
         return None
     return Drift(count, len(sessions), usual)
