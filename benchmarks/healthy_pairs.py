@@ -183,7 +183,8 @@ def ends_with(good: Sequence[str], today: Sequence[str], *, folder: Path) -> int
     paths = {"good.log": good, "today.log": today}
     for name, lines in paths.items():
         (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "logllm", "detect", folder / "today.log", "--against", folder / "good.log"]
+    today_log, good_log = (str(folder / name) for name in ("today.log", "good.log"))
+    command = [sys.executable, "-m", "logllm", "detect", today_log, "--against", good_log]
     done = subprocess.run([*command, "--fail-on-anomaly", "--limit", "1"], capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise SystemExit(done.stderr)

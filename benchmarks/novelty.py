@@ -96,7 +96,7 @@ def average_precision(folders: Sequence[Path], *, incidents: bool) -> float:
 
 def speed(log: Path) -> float:
     """Lines a second, learnt and judged, of a whole command."""
-    command = [sys.executable, "-m", "logllm", "detect", log, "--against", log, "--limit", "1"]
+    command = [sys.executable, "-m", "logllm", "detect", str(log), "--against", str(log), "--limit", "1"]
     started = time.perf_counter()
     subprocess.run(command, check=True, capture_output=True)
     seconds = time.perf_counter() - started

@@ -139,7 +139,7 @@ def test_more_of_a_known_thing_is_never_less_strange(method, session) -> None:
         ("wearable connected", 0),
         ("", 0),
     ],
-    ids=lambda value: str(value).split(" ")[0] or "empty",
+    ids="fatal panic refused java german french russian chinese deadline file wearable nothing".split(),
 )
 def test_words_of_trouble(text, grade) -> None:
     assert grades(pl.Series([text])).tolist() == [grade]

@@ -41,7 +41,7 @@ class Pairs(NamedTuple):
         """The pairs that occur, in the order of their messages' rows.
 
         >>> Pairs.of_sessions([np.array([4, 2]), np.array([2, 4, 2])], messages=5).of.tolist()
-        [2, 1, 0, 2, 1]
+        [2, 1, 0, 3, 1]
         """
         nothing = np.zeros(0, dtype=np.int64)
         own = np.concatenate([*sessions, nothing])
