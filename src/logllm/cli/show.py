@@ -62,18 +62,22 @@ def verdict() -> None:
 
 @app.command()
 def formats(
-    name: Annotated[str | None, typer.Argument(help="A built-in format or a TOML file; without it, the built-in ones.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="A format or a TOML file; without it, all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones."
+        ),
+    ] = None,
 ) -> None:
     """A format's description, as the TOML that you would write for your own."""
     import tomli_w
 
-    from logllm.formats.description import known, load_format
+    from logllm.formats.description import known, load_format, own_formats
     from logllm.logs.fields import fields_of
 
     if name is None:
-        rows = [
-            (each.name, each.kind, ", ".join(fields_of(each)), each.sessions.in_words, each.title) for each in map(load_format, known())
-        ]
+        every = [*own_formats().values(), *map(load_format, known())]
+        rows = [(each.name, each.kind, ", ".join(fields_of(each)), each.sessions.in_words, each.title) for each in every]
         table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
         note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
     else:

@@ -1,12 +1,17 @@
 """Descriptions of formats: the built-in ones, which are `known/*.toml`, and those of one's own."""
 
+import os
 import tomllib
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from logllm.config.format import FormatSection
 from logllm.errors import RecipeError, nearest
 from logllm.logs.fields import check_format
+
+FOLDER = "LOGLLM_FORMATS"
+"""The environment variable that names a folder with formats of one's own."""
 
 
 def known() -> list[str]:
@@ -19,8 +24,36 @@ def known() -> list[str]:
     return sorted(entry.name.removesuffix(".toml") for entry in entries if entry.name.endswith(".toml"))
 
 
+def own_formats() -> dict[str, FormatSection]:
+    """Formats of one's own by name: the TOML files of the folder that the environment variable `LOGLLM_FORMATS` names; none where it names none.
+
+    Raises:
+        RecipeError: the folder is not there, or a file in it is wrong or has the name of another format.
+    """
+    chosen = os.environ.get(FOLDER)
+    if not chosen:
+        return {}
+    folder = Path(chosen).expanduser()
+    if not folder.is_dir():
+        raise RecipeError(f"{FOLDER} names {folder}, which is no folder: name one with formats of your own, or unset it")
+    formats: dict[str, FormatSection] = {}
+    for file in sorted(folder.glob("*.toml")):
+        described = _as_it_is(file, file.stat().st_mtime_ns)
+        if described.name in formats or described.name in known():
+            whose = "another file there" if described.name in formats else "a built-in one"
+            raise RecipeError(f"format {file}: {whose} is called {described.name!r}, too: give it another name")
+        formats[described.name] = described
+    return formats
+
+
+@cache
+def _as_it_is(file: Path, changed: int) -> FormatSection:
+    """A format in a file, read once until it changes."""
+    return load_format(file)
+
+
 def load_format(name: str | Path) -> FormatSection:
-    """A built-in format, or one described in a TOML file.
+    """A built-in format, one of one's own by its name, or one described in a TOML file.
 
     Raises:
         RecipeError: no such format, not TOML, an unknown key, or a pattern that is no regular expression.
@@ -31,9 +64,12 @@ def load_format(name: str | Path) -> FormatSection:
             text = files("logllm.formats").joinpath("known", f"{name}.toml").read_text(encoding="utf-8")
         elif Path(name).suffix == ".toml" or Path(name).is_file():
             text = Path(name).read_text(encoding="utf-8")
+        elif (own := own_formats().get(str(name))) is not None:
+            return own
         else:
-            near = nearest(str(name), known(), titles={other: load_format(other).title for other in known()})
-            raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(known())} (nearest: {near})")
+            names = [*own_formats(), *known()]
+            near = nearest(str(name), names, titles={other: load_format(other).title for other in names})
+            raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(names)} (nearest: {near})")
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:
         raise RecipeError(f"{source} cannot be read: {exc}") from exc

@@ -9,7 +9,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.errors import DataError
-from logllm.formats.description import known, load_format
+from logllm.formats.description import known, load_format, own_formats
 from logllm.formats.field_roles import structured_formats
 from logllm.formats.fit import Fit, fit_of, mean
 from logllm.formats.mixed import with_others
@@ -81,7 +81,9 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
         today: Gives times without a year theirs.
         zone: Of times that name none, or one of several meanings; it becomes the format's `time_zone`.
     """
-    fits = _with_nested(text, _fits(text, today=today), today=today)
+    fits = _fits(text, today=today)
+    if not any(map(_is_own, fits[:1])):  # which says itself what is inside it
+        fits = _with_nested(text, fits, today=today)
     plain = Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True)
     if not fits or fits[0].format.name == _TIMED:
         fits = [*_of_several_kinds(text, fits, today=today), *fits]
@@ -133,16 +135,22 @@ def fitting_format(text: pl.Series, described: FormatSection, *, today: date) ->
 def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     """Formats that fit, the best first."""
     glance = _to_glance_at(text)
+    own = _fitting(own_formats().values(), text, glance=glance, today=today)
     built_in = _fitting(_built_in(), text, glance=glance, today=today)
     told = _fitting(_told(text, today=today), text, glance=glance, today=today)
     built_in = [fit for fit in built_in if not any(_more_telling(other, fit) for other in told)]
     fits = [
         fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
     ] + built_in  # the first of those that explain as much
-    fits = _without_general(fits, _fitting(_with_times(text), text, glance=glance, today=today))
+    fits = own + _without_general(fits, _fitting(_with_times(text), text, glance=glance, today=today))
     most = max((fit.matched for fit in fits), default=0.0)
     # A server's own words are a better sign than any general pattern.
-    return sorted(fits, key=lambda fit: (fit.matched < most * (1 - _AS_GOOD), not _of_a_server(fit), -fit.explained))
+    return sorted(fits, key=lambda fit: (not _is_own(fit), fit.matched < most * (1 - _AS_GOOD), not _of_a_server(fit), -fit.explained))
+
+
+def _is_own(fit: Fit) -> bool:
+    """Whether a format is one of the user's own, which is meant wherever it fits."""
+    return fit.format.name in own_formats()
 
 
 def _of_a_server(fit: Fit) -> bool:
@@ -262,8 +270,9 @@ def _built_in() -> tuple[FormatSection, ...]:
 
 
 def _particular() -> tuple[FormatSection, ...]:
-    """Built-in formats that lines can tell, but for the one of any lines with a time."""
-    return tuple(described for described in _built_in() if described.name != _TIMED)
+    """One's own formats and built-in ones that lines can tell, but for the one of any lines with a time."""
+    built_in = [described for described in _built_in() if described.name != _TIMED]
+    return (*own_formats().values(), *built_in)
 
 
 def _told(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
