@@ -98,6 +98,11 @@ LOGS = {
     "no_zone_but_a_verb": (["2024-07-03 09:00:0%d GET /orders"], "2024-07-03 09:00:00", "GET /orders"),
     "words_differ": (["2024-07-03 09:00:0%d INIT up", "2024-07-03 09:00:0%d XYZT up"], "2024-07-03 09:00:00", "INIT up"),
     "days_go_on": (["0%d/07/2024 09:00:00 order stored"], "2024-07-01 09:00:00", "order stored"),
+    "numbers_on_both_sides": (
+        ["web:8080:7 2024-07-03 09:00:0%d.123 4100 INFO order stored"],
+        "2024-07-03 09:00:00",
+        "INFO:  order stored",
+    ),
     "nohour": (["2024-07-03 09:0%d order stored"], "2024-07-03 09:00:00", "order stored"),
 }
 """Lines with %d for the last digit of the second, the first time in UTC, the first message."""

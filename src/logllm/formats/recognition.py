@@ -17,6 +17,7 @@ from logllm.formats.nesting import inner_texts, nested
 from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
 from logllm.formats.time_shapes import timed_format
+from logllm.logs.fields import may_fit
 from logllm.logs.inside.other_kinds import BEGINNING
 from logllm.logs.structured.columns import WHOLE
 from logllm.logs.tally import WrongFormat
@@ -164,13 +165,12 @@ def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int =
     server = best is not None and _of_a_server(best)
     general = best is None or server or best.format.name == _TIMED
     fitting = [fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)]
-    fitting = [described for described in fitting if described.message != WHOLE]  # in which nothing else is
     # What is made to be around others keeps the blanks before a message, which `timed` does not.
     outers = [described for described in fitting if described.name != _TIMED]
     outers += _wrappers() if general else ()
     outers += [described for described in fitting if described.name == _TIMED]
     glance = _to_glance_at(text, lines=_GLANCE_INSIDE)
-    nests = [_nest(glance, outer, today=today, deeper=deeper) for outer in outers]
+    nests = [_nest(glance, outer, today=today, deeper=deeper) for outer in may_fit(glance, outers)]
     nest = max((nest for nest in nests if nest is not None), key=_fitness, default=None)
     if nest is None or (server and not _better(nest, fits[0])):
         return fits
@@ -256,9 +256,10 @@ def _fitting(
     least: float = _ENOUGH,
 ) -> list[Fit]:
     """The formats that fit more than some share of the lines, tried on a few before they are on all."""
-    glances = (fit_of(glance, described, today=today) for described in formats)
-    likely = [fit for fit in glances if fit.matched]
-    fits = likely if glance is text else [fit_of(text, fit.format, today=today) for fit in likely]
+    likely = [fit_of(glance, described, today=today) for described in may_fit(glance, list(formats))]
+    fits = [fit for fit in likely if fit.matched]
+    if glance is not text:
+        fits = [fit_of(text, fit.format, today=today) for fit in fits]
     return [fit for fit in fits if fit.share > least and fit.begins_enough]
 
 

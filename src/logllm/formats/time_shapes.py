@@ -269,6 +269,8 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
     else:
         telling = [rest for rest, nothing in zip(rests, mute, strict=True) if not nothing]
         after = _after(telling, level="(?<level>" not in before)
+        if "(?<pid>" in before:  # a name is of one group
+            after = after.replace("(?<pid>", "(?:")
         pattern = f"{before}(?<time>{time}){after}(?<message>[^ \\t].*)"
         if silent:  # the message is below, but for some lines
             pattern = f"{before}(?<time>{time})(?:{_NOTHING}|{after}(?<message>[^ \\t].*))"

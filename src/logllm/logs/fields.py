@@ -131,6 +131,26 @@ def check_pattern(pattern: str, *, what: str) -> None:
         raise RecipeError(f"{what}: {pattern!r} is no regular expression: {reason}") from exc
 
 
+def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSection]:
+    """Those of many formats that some of a few lines may be in, by the pattern or by the first sign; all are tried at once.
+
+    >>> lines = pl.Series(["up ", "at 7"])
+    >>> own = [FormatSection(name=word, pattern=f"{word} *(?<message>.+)") for word in ("at", "of")]
+    >>> [described.name for described in may_fit(lines, own)]
+    ['at']
+    """
+    signs = {"json": r"^[{\[]", "logfmt": "="}
+    patterns = {
+        str(place): signs.get(described.kind) or _thinned(described, ())
+        for place, described in enumerate(formats)
+        if described.kind in signs or described.kind == "pattern"
+    }
+    line = pl.col("line").str.strip_chars()
+    matching = text.alias("line").to_frame().select(line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items())
+    some = matching.row(0, named=True) if patterns else {}
+    return [described for place, described in enumerate(formats) if some.get(str(place), True)]
+
+
 def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | None = None) -> Fields:
     """What the fields of a format hold in some lines; of one with another inside, those of the outer one.
 

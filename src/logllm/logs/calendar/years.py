@@ -12,6 +12,7 @@ of a file are then carried on from line to line:
 """
 
 from datetime import date, timedelta
+from itertools import chain
 from time import monotonic
 
 import polars as pl
@@ -115,10 +116,11 @@ class Years:
         days = self._looked_at.filter(~pl.col("yearly"))["turn"]
         self._first_day = (now - _EPOCH).days - int(days.max() or 0)  # type: ignore[arg-type]
         turns = self._looked_at.filter("yearly")
-        years = [year for year in range(now.year + 1, now.year - _SEARCHED, -1) if self._past(turns, year)]
+        past = (year for year in range(now.year + 1, now.year - _SEARCHED, -1) if self._past(turns, year))
+        latest = next(past, now.year)
         leap = turns.filter("leap")["turn"]
-        with_leap_days = (year for year in years if _leap(leap + year).all())
-        self._first_year = next(with_leap_days, years[0] if years else now.year)
+        with_leap_days = (year for year in chain([latest], past) if _leap(leap + year).all())
+        self._first_year = next(with_leap_days, latest)
 
     def _past(self, turns: pl.DataFrame, first: int) -> bool:
         """Whether no time that was looked at is in the future, if the first is of a year."""
