@@ -66,15 +66,7 @@ class Boosted:
         Raises:
             ModelError: they are of another method.
         """
-        narrow = Trees.of(fitted)
-        self._trees = Trees(
-            feature=narrow.feature.astype(np.int64),
-            threshold=narrow.threshold.astype(np.float64),
-            left=narrow.left.astype(np.int64),
-            right=narrow.right.astype(np.int64),
-            value=narrow.value.astype(np.float64),
-            roots=narrow.roots.astype(np.int64),
-        )
+        self._trees = Trees.of(fitted)
 
 
 class _Node(NamedTuple):

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import polars as pl
@@ -11,20 +11,13 @@ from logllm.config.recipe import Recipe
 from logllm.methods.contract import Method, Needs, Workplace, of_both_kinds
 from logllm.methods.line_words import LineWords
 from logllm.methods.logllm import LogLLMMethod
-from logllm.methods.words import Words
+from logllm.methods.words import Words, WordTrees
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
 WORDS, LINES = "words", "lines"
 """The other minds, and the folders in a run that hold what they have learnt."""
-
-
-class _Mind(Protocol):
-    """A method that gives logits."""
-
-    def margins(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """The logits of its scores, (b,)."""
 
 
 class Both(Method):
@@ -42,8 +35,7 @@ class Both(Method):
         """Make one that is neither fitted nor loaded yet."""
         self.logllm = LogLLMMethod(_exact(recipe), workplace)
         """The mind that reads."""
-        self._words = Words(recipe, workplace)
-        self._lines: LineWords | None = LineWords(recipe, workplace)
+        self._others: dict[str, WordTrees] = {WORDS: Words(recipe, workplace), LINES: LineWords(recipe, workplace)}
 
     @property
     def judges_beginnings(self) -> bool:
@@ -78,12 +70,9 @@ class Both(Method):
             ModelError: weights that are missing, or a disk that is full.
             RecipeError: XGBoost is not installed.
         """
-        minds: list[Method] = [self._words]
         if line_labels is None:
-            self._lines = None
-        if self._lines is not None:
-            minds.append(self._lines)
-        for mind in (*minds, self.logllm):
+            self._others.pop(LINES, None)
+        for mind in (*self._others.values(), self.logllm):
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
     def score(
@@ -105,11 +94,8 @@ class Both(Method):
         progress: Progress | None = None,
     ) -> dict[str, Scores]:
         """What each mind says, as logits, (b,)."""
-        minds: dict[str, _Mind] = {"logllm": self.logllm, WORDS: self._words}
-        if self._lines is not None:
-            minds[LINES] = self._lines
-        told = {"logllm": progress}
-        return {name: mind.margins(sessions, messages, progress=told.get(name)) for name, mind in minds.items()}
+        minds = {"logllm": self.logllm.margins(sessions, messages, progress=progress)}
+        return minds | {name: mind.margins(sessions, messages) for name, mind in self._others.items()}
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each line speaks for "anomalous", and no more than the session does.
@@ -117,7 +103,8 @@ class Both(Method):
         With labels of lines that is what the learner of lines says of it, else what all say of its message as a
         session of its own.
         """
-        lines = super().score_lines(sessions, messages) if self._lines is None else self._lines.score_lines(sessions, messages)
+        learner = self._others.get(LINES)
+        lines = super().score_lines(sessions, messages) if learner is None else learner.score_lines(sessions, messages)
         verdicts = self.score(sessions, messages)
         return [np.minimum(scores, verdict) for scores, verdict in zip(lines, verdicts, strict=True)]
 
@@ -128,10 +115,7 @@ class Both(Method):
     def save(self, folder: Path) -> None:
         """Write LogLLM's files, and a folder for each of the other minds."""
         self.logllm.save(folder)
-        others: dict[str, Method] = {WORDS: self._words}
-        if self._lines is not None:
-            others[LINES] = self._lines
-        for name, mind in others.items():
+        for name, mind in self._others.items():
             (folder / name).mkdir()
             mind.save(folder / name)
 
@@ -142,11 +126,10 @@ class Both(Method):
             ModelError: files or base models that are missing or have changed.
         """
         self.logllm.load(folder)
-        self._words.load(folder / WORDS)
         if not (folder / LINES).is_dir():
-            self._lines = None
-        if self._lines is not None:
-            self._lines.load(folder / LINES)
+            self._others.pop(LINES, None)
+        for name, mind in self._others.items():
+            mind.load(folder / name)
 
 
 def _exact(recipe: Recipe) -> Recipe:

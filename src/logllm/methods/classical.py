@@ -12,6 +12,7 @@ from logllm.methods.classifiers import Classifier, Forest, Logistic
 from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
 from logllm.methods.features import EventCounts, Features, VectorSummary, WordPresence, matrices
 from logllm.methods.learnt import Learnt
+from logllm.methods.matrix import ByKind
 from logllm.methods.vectors import FrozenVectors
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
@@ -50,12 +51,10 @@ class Classified(Method):
         """
         labels = of_both_kinds(labels)
         apart, of = distinct(anything(sessions))
-        counts = [np.bincount(of[labels == kind], minlength=len(apart)) for kind in (False, True)]
-        kinds, rows = np.nonzero(counts)
+        rows = ByKind.of(of, labels, distinct=len(apart))
         self._features.fit(apart, messages)
-        matrix = self._features.reader(apart, messages)([apart[row] for row in rows])
-        weights = np.stack(counts)[kinds, rows]
-        self._classifier.fit(matrix, kinds == 1, weights=weights, seed=seed)
+        matrix = self._features.reader(apart, messages)([apart[place] for place in rows.places])
+        self._classifier.fit(matrix, rows.anomalous, weights=rows.counts, seed=seed)
 
     def score(
         self,

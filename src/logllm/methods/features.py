@@ -1,8 +1,8 @@
 """Sessions as rows of a matrix: how often each message occurs, which words do, or what its vectors amount to."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import polars as pl
@@ -86,8 +86,14 @@ class EventCounts:
         self._vocabulary = Vocabulary(fitted.fact("messages"))
 
 
-class WordPresence:
-    """Which words of the masked messages occur, so that a new message is known by the words it shares with others."""
+class WordCounts:
+    """How often each word of the masked messages occurs; words are what blanks part, signs and letters' cases included.
+
+    A message never seen is known by the words it shares with others.
+    """
+
+    lacking: ClassVar[str] = "no word: take a method on counts of messages"
+    """What is wrong with messages of which there is nothing to learn."""
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Settle the columns: the words of these sessions' messages.
@@ -96,71 +102,10 @@ class WordPresence:
             DataError: they hold no words.
         """
         texts = messages.gather(occurring(sessions)).to_list()
-        words = {word for text in texts for word in _words(text)}
+        words = {word for text in texts for word in self._words(text)}
         if not words:
-            raise DataError("the messages to learn from hold no word of two letters or more: take a baseline on counts")
+            raise DataError(f"the messages to learn from hold {self.lacking}")
         self._know(sorted(words))
-
-    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Reader:
-        """What makes matrices of zeros and ones, (b, words known)."""
-        rows = occurring(sessions)
-        columns = list(self._columns(messages.gather(rows)))
-        sizes = np.zeros(len(messages), dtype=np.int64)
-        sizes[rows] = lengths(columns)
-        starts = np.cumsum(sizes) - sizes
-        flat = np.concatenate([*columns, np.zeros(0, dtype=np.int64)])
-
-        def read(chunk: Sequence[Rows]) -> Matrix:
-            # Each message of a session once, then each word of those messages once.
-            texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
-            size = sizes[texts.columns]
-            words = flat[_runs(starts[texts.columns], size)]
-            shape = len(chunk), len(self._numbers)
-            present = Sparse.counted(np.repeat(texts.rows, size), words, shape=shape)
-            return present._replace(values=np.ones(len(present.values)))
-
-        return read
-
-    def about(self) -> dict[str, Any]:
-        """Nothing that its files do not say."""
-        return {}
-
-    def fitted(self) -> Learnt:
-        """The words."""
-        return Learnt({}, {"words": list(self._numbers)})
-
-    def restore(self, fitted: Learnt) -> None:
-        """Know the words that files name."""
-        self._know(fitted.fact("words"))
-
-    def _know(self, words: Sequence[str]) -> None:
-        """A column for each word, in their order."""
-        self._numbers = {word: number for number, word in enumerate(words)}
-
-    def _columns(self, messages: pl.Series) -> Iterator[Rows]:
-        """For each message the columns of its words."""
-        for text in messages.to_list():
-            words = [word for word in _words(text) if word in self._numbers]
-            yield np.array([self._numbers[word] for word in words], dtype=np.int64)
-
-
-class WordCounts:
-    """How often each word of the masked messages occurs; words are what blanks part, signs and letters' cases included.
-
-    A message never seen is known by the words it shares with others.
-    """
-
-    def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
-        """Settle the columns: the words of these sessions' messages.
-
-        Raises:
-            DataError: they hold no words.
-        """
-        texts = messages.gather(occurring(sessions))
-        words = sorted({word for text in texts.to_list() for word in text.split()})
-        if not words:
-            raise DataError("the messages to learn from hold no word: take a method on counts of messages")
-        self._know(words)
 
     def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
         """What makes matrices of counts, (b, words known)."""
@@ -194,14 +139,38 @@ class WordCounts:
         """Know the words that files name."""
         self._know(fitted.fact("words"))
 
+    def _words(self, text: str) -> Iterable[str]:
+        """The words of a message, those twice that it holds twice."""
+        return text.split()
+
     def _know(self, words: Sequence[str]) -> None:
         """A column for each word, in their order."""
         self._numbers = {word: number for number, word in enumerate(words)}
 
     def _columns(self, text: str) -> Rows:
-        """The columns of a message's words, those twice that it holds twice."""
-        numbers = [self._numbers[word] for word in text.split() if word in self._numbers]
+        """The columns of a message's words."""
+        numbers = [self._numbers[word] for word in self._words(text) if word in self._numbers]
         return np.array(numbers, dtype=np.int64)
+
+
+class WordPresence(WordCounts):
+    """Which words of the masked messages occur, in small letters and without signs."""
+
+    lacking: ClassVar[str] = "no word of two letters or more: take a baseline on counts"
+
+    def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
+        """What makes matrices of zeros and ones, (b, words known)."""
+        counted = super().reader(sessions, messages)
+
+        def read(chunk: Sequence[Rows]) -> Sparse:
+            counts = counted(chunk)
+            return counts._replace(values=np.ones(len(counts.values)))
+
+        return read
+
+    def _words(self, text: str) -> Iterable[str]:
+        """The words of a message, each once."""
+        return _words(text)
 
 
 class VectorSummary:

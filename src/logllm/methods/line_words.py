@@ -1,19 +1,15 @@
 """Single lines by their words and those of the line before."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import polars as pl
 
-from logllm.config.recipe import Recipe
 from logllm.errors import DataError
-from logllm.methods.boosted import Boosted
-from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
-from logllm.methods.features import WordCounts
-from logllm.methods.learnt import Learnt
-from logllm.methods.matrix import Matrix
+from logllm.methods.contract import Needs, anything, of_both_kinds
+from logllm.methods.matrix import ByKind, Matrix
+from logllm.methods.words import WordTrees
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths
@@ -56,7 +52,7 @@ class Pairs(NamedTuple):
         )
 
 
-class LineWords(Method):
+class LineWords(WordTrees):
     """Boosted trees on the words of a line and, in columns of their own, those of the line before it in its session.
 
     A detail or a statement is then known by the error that it follows. A session is its most anomalous line. A line
@@ -64,12 +60,6 @@ class LineWords(Method):
     """
 
     needs: ClassVar[Needs] = Needs.LINES
-    scale: ClassVar[Literal["logits", "scores"]] = "logits"
-
-    def __init__(self, _recipe: Recipe, _workplace: Workplace) -> None:
-        """Make one that has learnt nothing yet."""
-        self._counts = WordCounts()
-        self._trees = Boosted()
 
     def fit(
         self,
@@ -91,22 +81,11 @@ class LineWords(Method):
             raise DataError("labels are of sessions: this method learns from labels of lines")
         self._counts.fit(anything(sessions), messages)
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
-        bad = np.concatenate(line_labels)
-        counts = [np.bincount(pairs.of[bad == kind], minlength=len(pairs.own)) for kind in (False, True)]
-        kinds, places = np.nonzero(counts)
-        weights = np.stack(counts) / np.sqrt(np.sum(counts, axis=0))
-        matrix = self._matrix(pairs, places, messages=messages)
-        self._trees.fit(matrix, kinds == 1, weights=weights[kinds, places], seed=seed)
-
-    def score(
-        self,
-        sessions: Sequence[Rows],
-        messages: pl.Series,
-        *,
-        progress: Progress | None = None,
-    ) -> Scores:
-        """The largest of a session's lines, as a probability."""
-        return sigmoid(self.margins(sessions, messages, progress=progress))
+        by_kind = ByKind.of(pairs.of, np.concatenate(line_labels), distinct=len(pairs.own))
+        equal = np.bincount(pairs.of)
+        weights = by_kind.counts / np.sqrt(equal[by_kind.places])
+        matrix = self._matrix(pairs, by_kind.places, messages=messages)
+        self._trees.fit(matrix, by_kind.anomalous, weights=weights, seed=seed)
 
     def margins(
         self,
@@ -115,27 +94,13 @@ class LineWords(Method):
         *,
         progress: Progress | None = None,
     ) -> Scores:
-        """The logits of `score`, (b,)."""
+        """The largest logit of each session's lines, (b,)."""
         most = [lines.max(initial=_LEAST) for lines in self._of_lines(sessions, messages)]
         return np.array(most, dtype=np.float64)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """Each line's own probability."""
         return [sigmoid(lines) for lines in self._of_lines(sessions, messages)]
-
-    def save(self, folder: Path) -> None:
-        """Write `fitted.safetensors` and `fitted.json`."""
-        Learnt(self._trees.arrays(), self._counts.fitted().facts).write(folder)
-
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote.
-
-        Raises:
-            ModelError: files that are missing or of another method.
-        """
-        fitted = Learnt.read(folder)
-        self._counts.restore(fitted)
-        self._trees.restore(fitted)
 
     def _of_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """The logit of each line, an array a session."""

@@ -1,11 +1,11 @@
 """Features of sessions as a matrix, to learn from with scikit-learn and to score without it."""
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from logllm.metrics import Scores
+from logllm.metrics import Labels, Scores
 from logllm.sessions.message_table import Rows
 
 Table = npt.NDArray[np.float32]
@@ -97,3 +97,25 @@ class Dense(NamedTuple):
         """Their product with one weight a column, (b,)."""
         products: Scores = self.cells * weights
         return np.asarray(products.sum(axis=1))
+
+
+class ByKind(NamedTuple):
+    """The distinct ones of some things, apart by their kind: one that is now normal, now anomalous, is there twice."""
+
+    anomalous: Labels
+    """The kind of each."""
+    places: Rows
+    """Which of the distinct ones each is."""
+    counts: Rows
+    """How many are equal and of its kind."""
+
+    @classmethod
+    def of(cls, places: Rows, labels: Labels, *, distinct: int) -> Self:
+        """Things by what they are equal to, and their labels.
+
+        >>> ByKind.of(np.array([0, 1, 0, 0]), np.array([False, False, True, False]), distinct=2).counts.tolist()
+        [2, 1, 1]
+        """
+        counts = np.stack([np.bincount(places[labels == kind], minlength=distinct) for kind in (False, True)])
+        kinds, rows = np.nonzero(counts)
+        return cls(kinds == 1, rows, counts[kinds, rows])

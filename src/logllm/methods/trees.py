@@ -74,12 +74,14 @@ class Trees(NamedTuple):
 
     @classmethod
     def of(cls, fitted: Learnt) -> Self:
-        """From files.
+        """From files, whose numbers may have fewer bits.
 
         Raises:
             ModelError: they are of another method.
         """
-        return cls(**{name: fitted.array(name) for name in cls._fields})
+        wide = {"threshold": np.float64, "value": np.float64}
+        arrays: dict[str, Any] = {name: fitted.array(name).astype(wide.get(name, np.int64)) for name in cls._fields}
+        return cls(**arrays)
 
 
 def node_depths(tree: Any) -> Rows:

@@ -12,6 +12,7 @@ from logllm.methods.boosted import Boosted
 from logllm.methods.contract import Method, Needs, Workplace, anything, of_both_kinds
 from logllm.methods.features import WordCounts, matrices
 from logllm.methods.learnt import Learnt
+from logllm.methods.matrix import ByKind
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, ever_alerts, occurring
@@ -20,7 +21,52 @@ _LINE_WEIGHT = 0.5
 """What a message counts as a row of its own, where a session counts 1."""
 
 
-class Words(Method):
+class WordTrees(Method):
+    """Boosted trees on the words of masked messages: what `words` and `lines` have in common."""
+
+    scale: ClassVar[Literal["logits", "scores"]] = "logits"
+
+    def __init__(self, _recipe: Recipe, _workplace: Workplace) -> None:
+        """Make one that has learnt nothing yet."""
+        self._counts = WordCounts()
+        self._trees = Boosted()
+
+    def margins(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """The logits of `score`, (b,)."""
+        raise NotImplementedError
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """P(anomalous)."""
+        return sigmoid(self.margins(sessions, messages, progress=progress))
+
+    def save(self, folder: Path) -> None:
+        """Write `fitted.safetensors` and `fitted.json`."""
+        Learnt(self._trees.arrays(), self._counts.fitted().facts).write(folder)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        fitted = Learnt.read(folder)
+        self._counts.restore(fitted)
+        self._trees.restore(fitted)
+
+
+class Words(WordTrees):
     """Boosted trees on how often each word occurs in a session; its score is the probability they give.
 
     Where labels are per line each distinct message is a row too, anomalous where it ever is: what a message says by
@@ -29,12 +75,6 @@ class Words(Method):
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
-    scale: ClassVar[Literal["logits", "scores"]] = "logits"
-
-    def __init__(self, _recipe: Recipe, _workplace: Workplace) -> None:
-        """Make one that has learnt nothing yet."""
-        self._counts = WordCounts()
-        self._trees = Boosted()
 
     def fit(
         self,
@@ -54,31 +94,20 @@ class Words(Method):
         labels = of_both_kinds(labels)
         # A row for each distinct session of each kind.
         apart, of = distinct(anything(sessions))
-        counts = [np.bincount(of[labels == kind], minlength=len(apart)) for kind in (False, True)]
-        kinds, places = np.nonzero(counts)
-        rows = [apart[place] for place in places]
-        weights = np.stack(counts)[kinds, places].astype(np.float64)
+        by_kind = ByKind.of(of, labels, distinct=len(apart))
+        rows = [apart[place] for place in by_kind.places]
+        anomalous, weights = by_kind.anomalous, by_kind.counts.astype(np.float64)
 
         # And a row for each distinct message.
         if line_labels is not None:
             alone = occurring(sessions)
             bad = ever_alerts(alone, sessions, alerts=line_labels)
             rows += [alone[place : place + 1] for place in range(len(alone))]
-            kinds = np.concatenate([kinds, bad])
+            anomalous = np.concatenate([anomalous, bad])
             weights = np.concatenate([weights, np.full(len(alone), _LINE_WEIGHT)])
         self._counts.fit(apart, messages)
         matrix = self._counts.reader(apart, messages)(rows)
-        self._trees.fit(matrix, kinds == 1, weights=weights, seed=seed)
-
-    def score(
-        self,
-        sessions: Sequence[Rows],
-        messages: pl.Series,
-        *,
-        progress: Progress | None = None,
-    ) -> Scores:
-        """P(anomalous)."""
-        return sigmoid(self.margins(sessions, messages, progress=progress))
+        self._trees.fit(matrix, anomalous, weights=weights, seed=seed)
 
     def margins(
         self,
@@ -92,17 +121,3 @@ class Words(Method):
         chunks = matrices(self._counts, apart, messages=messages, progress=progress)
         margins = [self._trees.margins(matrix) for matrix in chunks]
         return np.concatenate([*margins, np.zeros(0)])[of]
-
-    def save(self, folder: Path) -> None:
-        """Write `fitted.safetensors` and `fitted.json`."""
-        Learnt(self._trees.arrays(), self._counts.fitted().facts).write(folder)
-
-    def load(self, folder: Path) -> None:
-        """Read what `save` wrote.
-
-        Raises:
-            ModelError: files that are missing or of another method.
-        """
-        fitted = Learnt.read(folder)
-        self._counts.restore(fitted)
-        self._trees.restore(fitted)
