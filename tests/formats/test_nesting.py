@@ -150,7 +150,19 @@ def test_what_goes_on_goes_on_with_its_own_stream():
     assert (counts["lines"], counts["rejected"], counts["continued"]) == (7, 1, 4)
 
 
-ANY = st.lists(st.sampled_from(["a E: x", "b E: y", "a  at", "b  at", " at", "a noise", "stray", "a "]), min_size=1, max_size=20)
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_a_record_that_another_kind_of_line_has_ended_goes_on_no_more_though_it_is_held_back(batch):
+    lines = ["a E: first"] * 20 + ["b E: two", "a E: one", "2024-01-01 10:00:00 odd", "a  at x", "b  at y"]
+    frame, counts = read(OUTER, lines, batch_lines=batch)
+    assert frame["message"].to_list()[-2:] == ["two\nat y", "one"]
+    assert (counts["rejected"], counts["continued"]) == (2, 1)
+
+
+ANY = st.lists(
+    st.sampled_from(["2024-01-01 10:00:00 odd", "a E: x", "b E: y", "a  at", "b  at", " at", "a noise", "stray", "a "]),
+    min_size=1,
+    max_size=20,
+)
 
 
 @settings(max_examples=20)

@@ -162,3 +162,13 @@ def test_lines_that_do_not_parse_count_for_nothing():
 def test_nothing_at_all():
     found = proposal([], load_format("plain"), lines=0)
     assert found.sessions == SessionSection(size=5)
+
+
+def test_fields_around_records_stand_beside_each_of_them_through_two_layers():
+    server = FormatSection(name="server", pattern=r"(?<level>[A-Z]+): (?<message>.*)")
+    journal = FormatSection(name="journal", kind="json", message="text", inside=server)
+    ship = FormatSection(name="ship", pattern=r"(?<pod>\w+) (?<message>.*)", inside=journal)
+    lines = [f'p{place} {{"text": "LOG: one\\nLOG: two", "unit_id": "u{place}"}}' for place in range(3)]
+    fields = sample_fields(pl.Series("text", lines), ship)
+    assert fields["message"].to_list() == ["one", "two"] * 3
+    assert fields["unit_id"].to_list() == ["u0", "u0", "u1", "u1", "u2", "u2"]

@@ -104,7 +104,7 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     {'message': 'up', 'http.request_id': 'a1'}
     """
     if described.inside is not None:
-        return _sample_of_nested(text, described, inner=described.inside)
+        return _sample_of_nested(text, described)[0]
     message = read_kinds(text, described).fields.message
     columns = {"message": _below(text, message) if described.message_below else message}
     taken = {*columns, described.message, described.time, described.day, described.label}
@@ -128,14 +128,17 @@ def _below(text: pl.Series, message: pl.Series) -> pl.Series:
     return rows.select(pl.when(pl.col("message").is_not_null()).then(whole)).to_series()
 
 
-def _sample_of_nested(text: pl.Series, described: FormatSection, *, inner: FormatSection) -> pl.DataFrame:
-    """What `sample_fields` gives of the records inside messages, and beside it the fields of the records around them."""
+def _sample_of_nested(text: pl.Series, described: FormatSection) -> tuple[pl.DataFrame, pl.Series]:
+    """What `sample_fields` gives of the records inside messages, beside it the fields of those around, and the line of each."""
+    if described.inside is None:
+        return sample_fields(text, described), pl.int_range(len(text), eager=True)
     alone = described.model_copy(update={"inside": _LINES})
     outer = sample_fields(text, described.model_copy(update={"inside": None}))
     rows = opened(text.alias("text").to_frame(), alone).rows
-    own = sample_fields(rows["text"], inner)
-    around = outer[rows["source"]].drop("message").select(pl.exclude(own.columns))
-    return pl.concat([own, around], how="horizontal")
+    own, places = _sample_of_nested(rows["text"], described.inside)
+    source = rows["source"].gather(places)
+    around = outer[source].drop("message").select(pl.exclude(own.columns))
+    return pl.concat([own, around], how="horizontal"), source
 
 
 def _key(text: pl.Series, described: FormatSection, *, name: str) -> pl.Series:

@@ -46,7 +46,8 @@ class Interleaved:
         may_go_on = pl.col("latest") & (pl.col("last") + _FAR >= rows["line"][-1])
         going_on = records.select(pl.arg_where(may_go_on)).to_series()
         ended = int(going_on[0]) if len(going_on) else records.height
-        held = records[ended:].select(rows.drop("run", "headed", "latest").columns)
+        left = records[ended:].with_columns(closed=~pl.col("latest"))
+        held = left.select(rows.drop("run", "headed", "latest").columns)
         self._held = held if held.height else None
         return self._given(records[:ended], rejects.rename({"message": "text"}))
 
@@ -58,9 +59,11 @@ class Interleaved:
     def _rows(self, piece: Records) -> pl.DataFrame:
         """Records and rejects in the order of their lines."""
         records, rejects = piece
-        begun = records.with_columns(begins=pl.lit(True), goes_on=pl.lit(False), other=pl.lit(False), first=pl.lit(True))
+        no, yes = pl.lit(False), pl.lit(True)
+        begun = records.with_columns(begins=yes, goes_on=no, other=no, first=yes, closed=no)
         further = rejects.with_columns(
-            begins=pl.lit(False),
+            begins=no,
+            closed=no,
             goes_on=pl.col("further"),
             other=begins(rejects["text"], self._described) & ~rejects["further"],
             kind=pl.lit(None, dtype=pl.UInt8),
@@ -68,7 +71,7 @@ class Interleaved:
             keys=pl.lit(None, dtype=records.schema["keys"]),
             message=pl.col("text"),
         )
-        columns = ["line", "row", "stream", "begins", "goes_on", "other", "first"]
+        columns = ["line", "row", "stream", "begins", "goes_on", "other", "first", "closed"]
         columns += ["time", "keys", "anomalous", "kind", "message"]
         rows = pl.concat([begun.select(columns), further.select(columns)])
         rows = rows.sort("line", "row", maintain_order=True).with_columns(last=pl.col("line"))
@@ -81,8 +84,11 @@ class Interleaved:
         """Rows with `run`, which with `stream` says what belongs together, and whether a record heads it."""
         before = pl.col("last").shift(1).over("stream")
         far = (pl.col("line").cast(pl.Int64) - before.cast(pl.Int64) > _FAR).fill_null(True)
-        # What begins another record ends the one before it, though it is none.
-        rows = rows.with_columns(run=(pl.col("begins") | pl.col("other") | far).cum_sum().over("stream"))
+        # What begins another record ends the one before it, though it is none; and a record that was
+        # held back for another stream's sake may have been ended before.
+        ended = pl.col("closed").shift(1, fill_value=False).over("stream")
+        apart = pl.col("begins") | pl.col("other") | far | ended
+        rows = rows.with_columns(run=apart.cum_sum().over("stream"))
         own = ("stream", "run")
         rows = rows.with_columns(
             headed=pl.col("begins").first().over(own),
