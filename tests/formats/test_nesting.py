@@ -158,6 +158,14 @@ def test_a_record_that_another_kind_of_line_has_ended_goes_on_no_more_though_it_
     assert (counts["rejected"], counts["continued"]) == (2, 1)
 
 
+def test_a_line_whose_lists_hold_no_record_is_counted():
+    described = FormatSection(name="own", kind="json", message="body", records="groups.items")
+    whole, misspelt = '{"groups": [{"items": [{"body": "up"}, {"body": "down"}]}]}', '{"groups": [{"itemz": [{"body": "lost"}]}]}'
+    frame, counts = read(described, [whole] * 3 + [misspelt, '{"groups": []}'])
+    assert frame["message"].to_list() == ["up", "down"] * 3
+    assert (counts["lines"], counts["rejected"]) == (5, 2)
+
+
 ANY = st.lists(
     st.sampled_from(["2024-01-01 10:00:00 odd", "a E: x", "b E: y", "a  at", "b  at", " at", "a noise", "stray", "a "]),
     min_size=1,

@@ -317,7 +317,7 @@ def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
 
 
 def json_records(line: str, path: Sequence[str]) -> list[str] | None:
-    """The records in a line's lists, as lines of JSON; nothing where the line has no such list.
+    """The records in a line's lists, as lines of JSON; nothing where the line has no such list, or no record in it.
 
     >>> json_records('{"a": [{"b": [{"x": 1}, {"x": 2}]}, {"b": []}]}', ["a", "b"]), json_records("{", ["a"])
     (['{"x": 1}', '{"x": 2}'], None)
@@ -332,4 +332,4 @@ def json_records(line: str, path: Sequence[str]) -> list[str] | None:
     for name in path:
         inner = [each[name] for each in values if isinstance(each, dict) and name in each]
         values = [each for listed in inner for each in (listed if isinstance(listed, list) else [listed])]
-    return [json.dumps(each, ensure_ascii=False) for each in values]
+    return [json.dumps(each, ensure_ascii=False) for each in values] or None

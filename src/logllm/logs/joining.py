@@ -57,14 +57,13 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
 
 
 def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
-    """Records in lists as lines of their own, with the number of theirs; a line without such a list stays as it is.
+    """Records in lists as lines of their own, with the number of theirs; a line that holds none stays as it is.
 
     Polars takes no list of objects apart whose fields are not known, so Python does.
     """
     unpacked = [json_records(text, path) for text in lines.frame["text"]]
     texts = [[text] if records is None else records for text, records in zip(lines.frame["text"], unpacked, strict=True)]
-    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String)))
-    rows = rows.filter(pl.col("text").list.len() > 0).explode("text")
+    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String))).explode("text")
     counts["lines"] += lines.frame.height - rows.height  # as many as the files have
     return replace(lines, frame=rows)
 
