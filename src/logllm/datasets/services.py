@@ -142,6 +142,16 @@ class ServicesReader:
         """Abbreviations of zones that times have named so far."""
         return set().union(*(reader.zones for reader in self._readers.values()))
 
+    @property
+    def redacts(self) -> bool:
+        """Whether nothing secret may be written of what it reads."""
+        return self._redactor is not None
+
+    def described(self, name: str) -> FormatSection:
+        """The format that a file is read by: its service's."""
+        service = self._services.get(name)
+        return self.settings.format if service is None else service.format
+
     def close(self) -> None:
         """Files end by themselves."""
 

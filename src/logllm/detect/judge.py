@@ -64,6 +64,9 @@ class Judge(Protocol):
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
         """How much messages speak for "anomalous", (u,); none: score each as a session of its own."""
 
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
+        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Scores of sessions that are cut, by what was seen of them, (b,); none: what is enough is learnt apart."""
 

@@ -144,6 +144,11 @@ class OpenedRun:
             return None
         return self.method.score_lines([rows], messages)[0]
 
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
+        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+        method = self.method
+        return method.score_lines(sessions, messages) if method.reads_lines else None
+
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Of novelty scores of sessions that are cut, by what was seen of them, (b,)."""
         if _HELD_BACK not in self.manifest:

@@ -11,6 +11,8 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.detect.cut_sessions import CutSessions
+from logllm.detect.evidence.telling_lines import evidence
+from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.judge import Judge
 from logllm.detect.known_scores import KnownScores
 from logllm.detect.verdict import Verdict, to_frame, verdicts
@@ -23,7 +25,7 @@ from logllm.logs.tally import WrongFormat
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.cut import Span
-from logllm.sessions.message_table import MessageTable, Rows, rows_of
+from logllm.sessions.message_table import MessageTable, Rows, occurring, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:
@@ -85,6 +87,8 @@ class Reading(Iterator[Verdict]):
             doubt=run.doubt,
             by_key=by_key,
         )
+        inputs = [(name, reader.described(name)) for name in names]
+        self._written = WrittenLines(inputs, redacted=reader.redacts)
         self._frames = self._judged()
         each = (verdicts(frame.drop("messages")) for frame in self.frames())
         self._verdicts = chain.from_iterable(each)
@@ -217,8 +221,12 @@ class Reading(Iterator[Verdict]):
         if self._cached:
             self.counts["scores_from_cache"] = known.from_cache
         p_values = self._run.p_values(scores)
+        if p_values is not None:
+            sessions = sessions.with_columns(p=p_values)
+        if anomalous.any():
+            sessions = self._with_evidence(sessions, known, scores=scores, anomalous=anomalous)
         frame = to_frame(
-            sessions if p_values is None else sessions.with_columns(p=p_values),
+            sessions,
             scores,
             anomalous=anomalous,
             model=self._run.name,
@@ -250,6 +258,38 @@ class Reading(Iterator[Verdict]):
         scores = self._run.line_scores(rows, self.messages)
         return known.of(_alone(rows), self.messages) if scores is None else scores
 
+    def _with_evidence(
+        self,
+        sessions: pl.DataFrame,
+        known: KnownScores,
+        *,
+        scores: Scores,
+        anomalous: Labels,
+    ) -> pl.DataFrame:
+        """Sessions with `evidence`, the lines that speak most for anomalous ones."""
+        rows = sessions.with_row_index("row").with_columns(score=scores)
+        judged = rows.filter(anomalous)
+        lines = evidence(
+            judged,
+            self.messages,
+            score_lines=lambda distinct: self._scored_lines(distinct, known),
+            written=self._written,
+            files=self._reader.files,
+        )
+        told = judged.select("row", evidence=lines)
+        joined = rows.join(told, on="row", how="left", maintain_order="left")
+        return joined.drop("row", "score")
+
+    def _scored_lines(self, distinct: list[Rows], known: KnownScores) -> list[Scores]:
+        """How much each line of distinct sessions speaks for "anomalous"."""
+        scores = self._run.score_lines(distinct, self.messages)
+        if scores is not None:
+            return scores
+        rows = occurring(distinct)
+        of_messages = np.zeros(len(self.messages))
+        of_messages[rows] = known.of(_alone(rows), self.messages)
+        return [of_messages[session] for session in distinct]
+
     def _ordered(self, verdicts: pl.DataFrame) -> pl.DataFrame:
         """All verdicts of a log, where that is wanted by score and with so many anomalous ones at most."""
         if self._top_share is None:
@@ -257,7 +297,10 @@ class Reading(Iterator[Verdict]):
         most = max(1, int(self._top_share * verdicts.height))
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")
-        return ordered.with_columns(calls & (calls.cum_sum() <= most))
+        ordered = ordered.with_columns(calls & (calls.cum_sum() <= most))
+        if "evidence" not in ordered.columns:
+            return ordered
+        return ordered.with_columns(pl.when("anomalous").then("evidence").alias("evidence"))
 
     def _until_fault(self, faults: list[Exception]) -> Iterator[pl.DataFrame]:
         """The records before the input ends in a fault, which is noted.

@@ -96,6 +96,10 @@ class Unlabelled:
         """How surprising messages are, (u,)."""
         return self.novelty.score_lines([rows], messages)[0]
 
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+        """How surprising each message is in its session."""
+        return self.novelty.score_lines(sessions, messages)
+
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
         """Scores of sessions that are cut, by what was seen of them, (b,)."""
         return self.novelty.score_seen(sessions, messages)

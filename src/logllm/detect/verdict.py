@@ -50,8 +50,10 @@ class Verdict:
     """`start`, `end` or `both`: the session may have been running already when the input began, or
     may go on after it ended, so that only a part of it was seen."""
     evidence: list[dict[str, Any]] | None = None
-    """The lines that speak most for an anomalous verdict, most telling first: `line`, `file` where
-    there are several inputs, `score`, `text`."""
+    """The lines that speak most for an anomalous verdict, most telling first, at most five: `line`,
+    `file` where there are several inputs, `score` (how much it says, never more than the verdict),
+    and `text`, the line as it is written, without secrets where that is asked for. Of what can be
+    read only once `text` is the masked message."""
     minds: dict[str, float] | None = None
     """What each method said, where several make up one verdict."""
     expected: list[str] | None = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
+from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
@@ -133,6 +134,15 @@ class Reader:
     def labels(self) -> Mapping[str, int]:
         """How often lines carried each label so far."""
         return self._parser.labels
+
+    @property
+    def redacts(self) -> bool:
+        """Whether nothing secret may be written of what it reads."""
+        return self._redactor is not None
+
+    def described(self, name: str) -> FormatSection:
+        """The format that a file is read by: the settings', whichever file."""
+        return self.settings.format
 
     def close(self) -> None:
         """Read no further from lines that come when they come."""

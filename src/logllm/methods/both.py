@@ -38,6 +38,11 @@ class Both(Method):
         self._others: dict[str, WordTrees] = {WORDS: Words(recipe, workplace), LINES: LineWords(recipe, workplace)}
 
     @property
+    def reads_lines(self) -> bool:
+        """Whether one of its minds has learnt from lines."""
+        return LINES in self._others
+
+    @property
     def judges_beginnings(self) -> bool:
         """Whether LogLLM does."""
         return self.logllm.judges_beginnings
@@ -98,15 +103,13 @@ class Both(Method):
         return minds | {name: mind.margins(sessions, messages) for name, mind in self._others.items()}
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """How much each line speaks for "anomalous", and no more than the session does.
+        """How much each line speaks for "anomalous".
 
         With labels of lines that is what the learner of lines says of it, else what all say of its message as a
         session of its own.
         """
         learner = self._others.get(LINES)
-        lines = super().score_lines(sessions, messages) if learner is None else learner.score_lines(sessions, messages)
-        verdicts = self.score(sessions, messages)
-        return [np.minimum(scores, verdict) for scores, verdict in zip(lines, verdicts, strict=True)]
+        return super().score_lines(sessions, messages) if learner is None else learner.score_lines(sessions, messages)
 
     def about(self) -> dict[str, Any]:
         """What LogLLM says of itself."""

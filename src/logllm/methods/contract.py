@@ -46,7 +46,8 @@ class Method(Protocol):
     """Learnt once, it scores any sessions, also those of other logs.
 
     A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`, `check`,
-    `scale`, `resumes` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
+    `scale`, `resumes`, `reads_lines` and
+    `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
     Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
     never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
@@ -59,6 +60,11 @@ class Method(Protocol):
     """Where the middle between two neighbouring scores is taken when a threshold is chosen."""
     resumes: ClassVar[bool] = False
     """Whether `fit` takes long, keeps checkpoints in the workplace's folder, and goes on with those it finds there."""
+
+    @property
+    def reads_lines(self) -> bool:
+        """Whether its `score_lines` knows more of a line than what its message says as a session of its own."""
+        return False
 
     @property
     def judges_beginnings(self) -> bool:

@@ -61,6 +61,11 @@ class LineWords(WordTrees):
 
     needs: ClassVar[Needs] = Needs.LINES
 
+    @property
+    def reads_lines(self) -> bool:
+        """Yes: it has learnt from lines."""
+        return True
+
     def fit(
         self,
         sessions: Sequence[Rows],

@@ -85,6 +85,11 @@ class Novelty(Method):
     def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
         """There is nothing to set."""
 
+    @property
+    def reads_lines(self) -> bool:
+        """Yes: how often it is there, too."""
+        return True
+
     def fit(
         self,
         sessions: Sequence[Rows],

@@ -1,0 +1,100 @@
+"""What is written in some lines of a log that has been read, as a person may be shown it."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.errors import LogLLMError
+from logllm.logs.first_lines import read_again
+from logllm.logs.lines import read_lines
+from logllm.logs.redaction import redact
+
+_SHOWN = 1_000
+"""Characters shown of a line."""
+_FRAMES = 4
+"""Frames of lines, of at most 4 MiB each, that are at hand of a file."""
+
+
+class WrittenLines:
+    """Lines of the inputs of one reading, as they are written.
+
+    A file is read once more, and on from there where later lines are wanted. Of what can be read
+    only once, and where a line by itself says nothing (the first of an object of JSON that stands
+    on several lines), the masked message is shown instead.
+    """
+
+    def __init__(self, inputs: Sequence[tuple[str, FormatSection]], *, redacted: bool) -> None:
+        """Nothing read yet.
+
+        Args:
+            inputs: the inputs' names, as they were given, and their formats.
+            redacted: whether what is secret is taken out of lines.
+        """
+        self._files = [_again(name, described) for name, described in inputs]
+        self._redacted = redacted
+
+    def texts(self, places: pl.DataFrame) -> pl.Series:
+        """What is written in some lines.
+
+        Args:
+            places: `file` (the input's place), `line`, and `message`, the masked message.
+        """
+        there = [
+            again.at(numbers["line"]).with_columns(file=pl.lit(file, dtype=pl.UInt32))
+            for (file,), numbers in places.group_by("file")
+            if (again := self._files[file]) is not None
+        ]
+        none = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "file": pl.UInt32})
+        written = pl.concat([none, *there])
+        rows = places.join(written, on=["file", "line"], how="left", maintain_order="left")
+        text = pl.col("text").str.strip_chars()
+        telling = text.str.contains(r"[\pL\pN]").fill_null(False)
+        texts = rows.select(pl.when(telling).then(text).otherwise("message").alias("text"))["text"]
+        shown = redact(texts) if self._redacted else texts  # before it is cut: half a secret is not recognised
+        long = shown.str.len_chars() > _SHOWN
+        return pl.select(pl.when(long).then(shown.str.head(_SHOWN) + "…").otherwise(shown).alias("text"))["text"]
+
+
+class _Again:
+    """A file that is read once more."""
+
+    def __init__(self, name: str, described: FormatSection) -> None:
+        """Nothing read yet."""
+        self._name = name
+        self._encoding = described.encoding
+        self._begin()
+
+    def at(self, numbers: pl.Series) -> pl.DataFrame:
+        """Some lines, `line` and `text`, as far as they can still be read."""
+        wanted = numbers.unique().to_frame("line")
+        first, last = int(wanted["line"].min()), int(wanted["line"].max())  # type: ignore[arg-type]
+        if self._frames and first < self._frames[0]["line"][0]:
+            self._begin()
+        there = [wanted.join(frame, on="line") for frame in self._frames]
+        while not self._frames or self._frames[-1]["line"][-1] < last:
+            frame = next(self._batches, None)
+            if frame is None:
+                break
+            self._frames.append(frame)
+            there.append(wanted.join(frame, on="line"))
+        return pl.concat(there) if there else wanted.with_columns(text=pl.lit(None, dtype=pl.String))
+
+    def _begin(self) -> None:
+        """Go back to the first line."""
+        self._frames: deque[pl.DataFrame] = deque(maxlen=_FRAMES)
+        self._batches = self._read()
+
+    def _read(self) -> Iterator[pl.DataFrame]:
+        """Frames of lines, up to a fault: a file may have gone or changed since it was read."""
+        try:
+            for lines in read_lines([self._name], encoding=self._encoding):
+                yield lines.frame
+        except LogLLMError:
+            return
+
+
+def _again(name: str, described: FormatSection) -> _Again | None:
+    """A file to be read once more; none where it cannot be, or where lines hold many records, so that none says what one does."""
+    return _Again(name, described) if read_again(name) and described.records is None else None
