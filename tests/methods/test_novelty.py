@@ -102,6 +102,31 @@ def test_with_labels_anomalous_sessions_are_left_out() -> None:
     assert method.score([bad], MESSAGES) >= 0.5
 
 
+def test_what_one_sort_of_session_does_all_day_is_strange_in_another() -> None:
+    table = pl.Series(["login of service", "login of person", "no such table", "bye"])
+    service, person = [0, 3], [1, 2, 3]
+    method = Novelty(Recipe.of_method("novelty"), Workplace())
+    usual = [np.array(session) for session in (service, person)] * 100
+    method.fit(usual, table, labels=None, line_labels=None, seed=0)
+    same, other = scored(method, person, [0, 2, 3], messages=table)
+    assert same < 0.5 <= other
+
+
+def test_rare_messages_are_stranger_the_more_often_they_are_there(method) -> None:
+    usual = [OPEN, WRITE, CLOSE]
+    scores = scored(method, *([*usual, *[NEW] * times] for times in (1, 2, 4, 16, 32)))
+    assert (np.diff(scores[:4]) > 0).all()
+    assert scores[3] == scores[4]
+
+
+def test_a_run_that_is_read_again_gives_the_same_scores(method, tmp_path) -> None:
+    method.save(tmp_path)
+    again = Novelty(Recipe.of_method("novelty"), Workplace())
+    again.load(tmp_path)
+    odd = [np.array([OPEN, FAILED, FAILED, CLOSE]), np.array([OPEN, LIKE]), *USUAL]
+    assert again.score(odd, MESSAGES).tolist() == method.score(odd, MESSAGES).tolist()
+
+
 def test_lines_say_which_message_it_is(method) -> None:
     (scores,) = method.score_lines([np.array([OPEN, WRITE, FAILED, CLOSE])], MESSAGES)
     assert scores.argmax() == 2
@@ -135,11 +160,14 @@ def test_more_of_a_known_thing_is_never_less_strange(method, session) -> None:
         ("Не удалось подключиться", 1),
         ("连接失败", 1),
         ("deadline in <*> s", 0),
+        ("LOG:  statement: SELECT error FROM failed", 0),
+        ("query: SELECT 'fatal'", 0),
+        ("query: connection refused", 1),
         ("file opened", 0),
         ("wearable connected", 0),
         ("", 0),
     ],
-    ids="fatal panic refused java german french russian chinese deadline file wearable nothing".split(),
+    ids="fatal panic refused java german french russian chinese deadline statement query chain file wearable nothing".split(),
 )
 def test_words_of_trouble(text, grade) -> None:
     assert grades(pl.Series([text])).tolist() == [grade]

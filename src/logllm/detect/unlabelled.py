@@ -45,8 +45,8 @@ class Good(NamedTuple):
 
 _FALSE = 0.05
 """How many sessions of as many as were learnt from may be taken for whole that are cut."""
-_SPREAD = 3
-"""How many times as many sessions must hold a new kind as held the most frequent one of the held-back."""
+_SPREAD = 5
+"""How many times as many sessions must hold a new kind as held the most frequent one of a held-back fifth."""
 
 
 class Unlabelled:

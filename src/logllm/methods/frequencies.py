@@ -88,20 +88,9 @@ class Frequencies:
         counts[:, 0] = found.total - counts.sum(axis=1)
         return cls(counts, sessions=found.total)
 
-    @classmethod
-    def sum(cls, parts: Sequence["Frequencies"]) -> Self:
-        """Those of all parts together."""
-        counts = np.sum([part.counts for part in parts], axis=0)
-        return cls(counts, sessions=sum(part.sessions for part in parts))
-
     def less(self, part: "Frequencies") -> "Frequencies":
         """Those without a part's."""
         return Frequencies(self.counts - part.counts, sessions=self.sessions - part.sessions)
-
-    def rarity(self, holding: Nats) -> Nats:
-        """Surprise of kinds that so many sessions hold, in nats."""
-        rarity: Nats = -np.log((holding + 0.5) / (self.sessions + 1))
-        return rarity.clip(min=0)
 
     def unusual(self, found: Held) -> tuple[Nats, Nats]:
         """How surprising it is that a session holds a kind so often, and that it does no more often.

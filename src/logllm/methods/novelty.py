@@ -9,10 +9,12 @@ import numpy.typing as npt
 import polars as pl
 
 from logllm.config.recipe import Recipe
+from logllm.methods.contexts import Contexts, usual_kinds
 from logllm.methods.contract import Method, Needs, Workplace, anything, normal_sessions
 from logllm.methods.frequencies import Frequencies, Held, held
 from logllm.methods.learnt import Learnt
 from logllm.methods.likeness import Likeness, alike
+from logllm.methods.surprise import NEW, Counted, of_entries, of_sessions
 from logllm.methods.tail import Fresh, Nats, Surprise, Tail
 from logllm.methods.trouble import Grades, grades
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
@@ -23,27 +25,10 @@ from logllm.sessions.message_table import Rows, lengths, occurring
 
 Flags = npt.NDArray[np.bool_]
 
-_TROUBLE = 3.0
-"""Nats that a word of trouble adds to the surprise of its message: as if it were 20 times rarer."""
 _COMPARED = 5_000
 """Kinds that others are compared with: those that most sessions hold."""
 _BLOCKS = 5
 """Parts of the sessions that are each judged by the others: so strange is what was not learnt from."""
-_NEW = 1.0
-"""A kind is new where not so much as one session holds it or its like."""
-
-
-class _OfKinds(NamedTuple):
-    """Kinds of surprise, in nats, one number an entry of what sessions hold."""
-
-    rare: Nats
-    """How few sessions hold it."""
-    troubled: Nats
-    """The same of what speaks of trouble, and more for that."""
-    repeated: Nats
-    """How few hold it, and of those so often."""
-    seldom: Nats
-    """How few hold it no more often."""
 
 
 class New(NamedTuple):
@@ -68,7 +53,9 @@ class Novelty(Method):
     Surprise is measured in nats, -log of a share of sessions. That of a message is the largest of
 
     - rarity: how few sessions hold its kind (`logllm.sessions.message_kinds`) or one of similar
-      words, and three nats more for a word of trouble, six for a grave one;
+      words, of all sessions or of those of one sort (`logllm.methods.contexts`), whichever are
+      fewer; two and a half nats more for a word of trouble, five for a grave one; and one more for
+      each time that a rare message doubles in a session;
     - repetition: rarity, and how few of the sessions that hold it do so as often;
     - lack: how few sessions hold so little of it, or nothing.
 
@@ -111,24 +98,27 @@ class Novelty(Method):
         self._likeness = Likeness.of(texts)
         self._grades = grades(texts)
 
-        # In each fifth of the sessions how many hold a kind how often; the sum is what was learnt.
+        # In all sessions and in each fifth of them: how many hold a kind how often.
         numbers, _ = self._numbered(normal, messages)
-        found = held(normal, numbers)
+        whole = held(normal, numbers)
         blocks = np.arange(len(normal)) * min(_BLOCKS, len(normal)) // len(normal)
-        fifths = [found.part(blocks == block) for block in range(blocks[-1] + 1)]
-        parts = [Frequencies.of(fifth, kinds=len(texts)) for fifth in fifths]
-        self._frequencies = Frequencies.sum(parts)
+        fifths = [whole.part(blocks == block) for block in range(blocks[-1] + 1)]
+        groups = [whole, *fifths]
+        frequencies = [Frequencies.of(group, kinds=len(texts)) for group in groups]
+        holding = frequencies[0].holding
+        usual = usual_kinds(holding, sessions=whole.total)
+        contexts = [Contexts.of(group, usual=usual, kinds=len(texts)) for group in groups]
 
-        # How many sessions hold a kind or its like: of all of them, and of each fifth.
+        # And how many hold a kind or its like.
         vectors = self._likeness.vectors(texts)
-        most = np.argsort(-self._frequencies.holding, kind="stable")[:_COMPARED]
+        most = np.argsort(-holding, kind="stable")[:_COMPARED]
         self._compared = np.sort(most)
         self._others = vectors[self._compared]
-        holding = np.stack([self._frequencies.holding, *(part.holding for part in parts)], axis=1)
-        like = alike(vectors, self._others, weights=holding[self._compared].astype(np.float64))
-        like = np.maximum(like, holding)
-        self._like = like[:, 0]
-        self._tail = self._held_back(fifths, parts, like=like[:, 1:])
+        counts = np.concatenate([context.holding for context in contexts], axis=1)
+        like = alike(vectors, self._others, weights=counts[self._compared].astype(np.float64))
+        likes = np.split(np.maximum(like, counts), len(groups), axis=1)
+        self._counted, *parts = map(Counted, frequencies, contexts, likes)
+        self._tail = self._held_back(fifths, parts)
 
     def score(
         self,
@@ -146,12 +136,12 @@ class Novelty(Method):
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """The surprise of each message in its session, as a score; what is missing is not said."""
-        found, like, graded = self._seen(sessions, messages)
-        # Each entry as a session that lacks nothing.
-        entries = np.arange(len(found.kinds))
-        alone = found._replace(sessions=entries, total=len(entries))
-        surprise = _surprises(alone, self._frequencies, like=like, grades=graded, missed=False)
-        scores = self._tail.scores(surprise)[found.of]
+        whole, counted, graded = self._seen(sessions, messages)
+        entries = of_entries(whole, counted, grades=graded)
+        # Each entry as a session of its own that lacks nothing.
+        numbers = np.arange(len(whole.kinds))
+        alone = whole._replace(sessions=numbers, total=len(numbers))
+        scores = self._tail.scores(of_sessions(alone, entries, lacking=None))[whole.of]
         return np.split(scores, lengths(sessions).cumsum()[:-1]) if len(sessions) else []
 
     @property
@@ -167,8 +157,8 @@ class Novelty(Method):
 
     def new(self, sessions: Sequence[Rows], messages: pl.Series) -> New:
         """What sessions hold of which no session learnt from holds the like."""
-        found, like, graded = self._seen(sessions, messages)
-        return _new(found, like=like, grades=graded)
+        whole, counted, graded = self._seen(sessions, messages)
+        return _new(whole, like=counted.like[:, 0], grades=graded)
 
     def about(self) -> dict[str, Any]:
         """How many sessions were held back."""
@@ -177,9 +167,10 @@ class Novelty(Method):
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""
         arrays = {
-            **self._frequencies.arrays(),
+            **self._counted.frequencies.arrays(),
+            **self._counted.contexts.arrays(),
             "compared": self._compared,
-            "like": self._like,
+            "like": self._counted.like,
             "held_back": self._tail.surprises,
             "most": self._tail.most,
         }
@@ -199,44 +190,40 @@ class Novelty(Method):
         fitted = Learnt.read(folder)
         self._vocabulary = Vocabulary(fitted.fact("kinds"))
         texts = pl.Series(self._vocabulary.texts, dtype=pl.String)
-        self._frequencies = Frequencies.from_arrays(fitted)
+        self._counted = Counted(
+            Frequencies.from_arrays(fitted),
+            Contexts.from_arrays(fitted),
+            fitted.array("like"),
+        )
         self._likeness = Likeness(fitted.fact("words"), messages=len(texts))
         self._compared = fitted.array("compared")
         self._others = self._likeness.vectors(texts.gather(self._compared))
-        self._like = fitted.array("like")
         self._grades = grades(texts)
         fresh = Fresh(**fitted.fact("fresh"))
         self._tail = Tail(fitted.array("held_back"), fitted.array("most"), fresh=fresh)
 
     def _scores(self, sessions: Sequence[Rows], messages: pl.Series, *, missed: bool) -> Scores:
         """Scores of sessions, by what they hold and, where `missed`, by what they do not."""
-        found, like, graded = self._seen(sessions, messages)
-        learnt = self._frequencies
-        surprise = _surprises(found, learnt, like=like, grades=graded, missed=missed)
-        return self._tail.scores(surprise)
+        whole, counted, graded = self._seen(sessions, messages)
+        entries = of_entries(whole, counted, grades=graded)
+        lacking = counted.frequencies.lacking(whole) if missed else None
+        return self._tail.scores(of_sessions(whole, entries, lacking=lacking))
 
-    def _held_back(
-        self,
-        fifths: Sequence[Held],
-        parts: Sequence[Frequencies],
-        *,
-        like: Nats,
-    ) -> Tail:
+    def _held_back(self, fifths: Sequence[Held], parts: Sequence[Counted]) -> Tail:
         """How strange the sessions of each fifth are to the others.
 
         Args:
             fifths: what their sessions hold.
-            parts: how often they do.
-            like: in each how many sessions hold a kind or its like, (kinds, fifths).
+            parts: what was counted in each.
         """
         surprises, news = [], []
-        for number, (fifth, part) in enumerate(zip(fifths, parts, strict=True)):
+        for fifth, part in zip(fifths, parts, strict=True):
             # A single session is held against itself.
-            rest = self._frequencies.less(part) if len(parts) > 1 else part
-            others = self._like - like[:, number] if len(parts) > 1 else self._like
-            others = np.maximum(others, rest.holding)
-            surprises.append(_surprises(fifth, rest, like=others, grades=self._grades, missed=True))
-            news.append(_new(fifth, like=others, grades=self._grades))
+            rest = self._counted.less(part) if len(parts) > 1 else self._counted
+            entries = of_entries(fifth, rest, grades=self._grades)
+            lacking = rest.frequencies.lacking(fifth)
+            surprises.append(of_sessions(fifth, entries, lacking=lacking))
+            news.append(_new(fifth, like=rest.like[:, 0], grades=self._grades))
         return Tail.of(Surprise.joined(surprises), _fresh(news))
 
     def _numbered(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Rows, pl.Series]:
@@ -256,60 +243,19 @@ class Novelty(Method):
         numbers[rows] = known
         return numbers, others
 
-    def _seen(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Held, Nats, Grades]:
-        """What sessions hold; of all kinds how many sessions hold the like, and grades of trouble."""
+    def _seen(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Held, Counted, Grades]:
+        """What sessions hold; what was counted of all their kinds, and grades of trouble."""
         numbers, others = self._numbered(sessions, messages)
-        weights = self._frequencies.holding[self._compared].astype(np.float64)
+        weights = self._counted.contexts.holding[self._compared].astype(np.float64)
         like = alike(self._likeness.vectors(others), self._others, weights=weights)
+        counted = self._counted._replace(like=np.concatenate([self._counted.like, like]))
         graded = np.concatenate([self._grades, grades(others)])
-        return held(sessions, numbers), np.concatenate([self._like, like]), graded
-
-
-def _surprise(found: Held, learnt: Frequencies, *, rarity: Nats, grades: Grades) -> _OfKinds:
-    """What is surprising of each kind that a session holds, one number an entry of `found`."""
-    rare = rarity[found.kinds]
-    trouble = _TROUBLE * grades[found.kinds]
-    repeated, seldom = learnt.unusual(found)
-    return _OfKinds(
-        rare=rare,
-        troubled=np.where(trouble > 0, rare + trouble, 0),
-        repeated=np.where(repeated > 0, rare + repeated, 0),
-        seldom=seldom,
-    )
-
-
-def _surprises(
-    found: Held,
-    learnt: Frequencies,
-    *,
-    like: Nats,
-    grades: Grades,
-    missed: bool,
-) -> Surprise:
-    """The surprise of sessions.
-
-    Args:
-        found: what they hold.
-        learnt: how often those learnt from hold it.
-        like: how many of those hold the like of each kind.
-        grades: of trouble, of each kind.
-        missed: whether it counts what a session does not hold, or holds less often than others.
-    """
-    surprise = _surprise(found, learnt, rarity=learnt.rarity(like), grades=grades)
-    kinds = np.stack([_largest(found, nats) for nats in surprise], axis=1)
-    kinds[:, -1] = np.maximum(kinds[:, -1], learnt.lacking(found)) if missed else 0
-    largest = kinds.max(axis=1)
-
-    # What is new and speaks of trouble adds up.
-    trouble = _TROUBLE * grades[found.kinds] * (1 + np.log(found.times))
-    new_trouble = np.where(like[found.kinds] < _NEW, trouble, 0)
-    together = np.bincount(found.sessions, weights=new_trouble, minlength=found.total)
-    return Surprise(largest, np.column_stack([kinds, together]))
+        return held(sessions, numbers), counted, graded
 
 
 def _new(found: Held, *, like: Nats, grades: Grades) -> New:
     """What sessions hold of which no session learnt from holds the like."""
-    here = like[found.kinds] < _NEW
+    here = like[found.kinds] < NEW
     kinds = found.kinds[here]
     return New(found.sessions[here], kinds, grades[kinds], total=found.total)
 
@@ -323,10 +269,3 @@ def _fresh(news: Sequence[New]) -> Fresh:
         kinds=sum(map(len, counts)),
         most=int(np.concatenate(counts).max(initial=0)),
     )
-
-
-def _largest(found: Held, nats: Nats | Flags) -> Nats:
-    """The largest number of a session's entries, (b,)."""
-    largest = np.zeros(found.total)
-    np.maximum.at(largest, found.sessions, nats)
-    return largest

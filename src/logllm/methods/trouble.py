@@ -41,19 +41,27 @@ _PLAIN = (
 )
 _ANYWHERE = "exception|(?-i:[a-z]Error)|(?-i:[a-z]Failure)|overflow|错误|失败|异常|超时|拒绝|エラー|失敗|異常|拒否|오류|실패"
 """Parts of names, such as `SocketTimeoutException`, and words of languages that part none."""
+_VERBS = "select|insert|update|delete|with|create|alter|drop|begin|commit|explain|copy|merge"
+_STATEMENT = rf"(?is)\b(?:statement|anweisung|sentencia):\s.*|\b(?:query|sql):\s+(?:/\*|(?:{_VERBS})\b).*"
+"""A statement that a message repeats: its words are those of who typed it."""
 
 
 def grades(messages: pl.Series) -> Grades:
     """How much trouble messages speak of, (u,): 2 where something broke, 1 where it went wrong, else 0.
 
+    Nothing is said of what stands in a statement that a message repeats.
+
     >>> grades(pl.Series(["kernel panic", "connection refused", "deadline set", "verweigert"]))
     array([2., 1., 0., 1.])
+    >>> grades(pl.Series(["statement: SELECT error FROM logs", "error in statement: SELECT 1"]))
+    array([0., 1.])
 
     Args:
         messages: masked, (u,).
     """
-    grave = messages.str.contains(f"(?i){_WORD}{_GRAVE})")
-    plain = messages.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
+    own = messages.str.replace(_STATEMENT, "")
+    grave = own.str.contains(f"(?i){_WORD}{_GRAVE})")
+    plain = own.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
     graded = pl.DataFrame({"grave": grave, "plain": plain}).select(
         pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0).alias("grade")
     )

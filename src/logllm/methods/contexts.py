@@ -1,0 +1,101 @@
+"""Sessions of one sort, known by a usual kind of message: what is common in one may be unheard of in another."""
+
+from typing import NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.methods.frequencies import Held
+from logllm.methods.learnt import Learnt
+from logllm.sessions.message_table import Rows
+
+Nats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+_CONTEXTS = 16
+"""How many usual kinds there are at most."""
+_LEAST = 0.01
+"""The share of sessions that must hold a usual kind."""
+
+
+class Contexts(NamedTuple):
+    """In how many sessions each kind occurs: of all, and of those that hold a usual kind.
+
+    An error that only people who type statements make is rare in a service's session, however often
+    it is seen. So a session is compared with all sessions, and with those of each usual kind it holds.
+    """
+
+    usual: Rows
+    """The usual kinds, (c,)."""
+    sizes: Rows
+    """How many sessions there are, and how many hold each usual kind, (1 + c,)."""
+    holding: Rows
+    """How many of those hold each kind, (kinds, 1 + c)."""
+
+    @classmethod
+    def of(cls, held: Held, *, usual: Rows, kinds: int) -> Self:
+        """Count what sessions hold.
+
+        Args:
+            held: what they hold.
+            usual: the usual kinds.
+            kinds: how many kinds there are.
+        """
+        inside = _inside(held, usual)
+        counts = [np.bincount(held.kinds[within[held.sessions]], minlength=kinds) for within in inside.T]
+        return cls(usual, inside.sum(axis=0), np.stack(counts, axis=1))
+
+    def less(self, part: "Contexts") -> "Contexts":
+        """Those without a part's."""
+        return Contexts(self.usual, self.sizes - part.sizes, self.holding - part.holding)
+
+    def rarity(self, held: Held, like: Nats) -> Nats:
+        """Surprise that a session holds a kind, the largest of its contexts, in nats, one number an entry.
+
+        Args:
+            held: what sessions hold.
+            like: how many sessions of each context hold a kind or the like of it, (kinds, 1 + c).
+        """
+        surprise = -np.log((like + 0.5) / (self.sizes + 1)).clip(max=0)
+        rarity: Nats = np.abs(surprise[held.kinds, 0])
+        inside = _inside(held, self.usual)
+        for context in range(1, len(self.sizes)):
+            here = inside[held.sessions, context]
+            rarity[here] = np.maximum(rarity[here], surprise[held.kinds[here], context])
+        return rarity
+
+    def arrays(self) -> dict[str, Rows]:
+        """What `from_arrays` needs."""
+        return {"usual": self.usual, "sizes": self.sizes, "holding": self.holding}
+
+    @classmethod
+    def from_arrays(cls, fitted: Learnt) -> Self:
+        """Those that `arrays` gave.
+
+        Raises:
+            ModelError: there are none.
+        """
+        return cls(fitted.array("usual"), fitted.array("sizes"), fitted.array("holding"))
+
+
+def usual_kinds(holding: Rows, *, sessions: int) -> Rows:
+    """The kinds that tell sorts of sessions: those that most of them hold.
+
+    >>> usual_kinds(np.array([90, 1, 40]), sessions=100).tolist()
+    [0, 2]
+
+    Args:
+        holding: how many sessions hold each kind.
+        sessions: how many there are.
+    """
+    most = np.argsort(-holding, kind="stable")[:_CONTEXTS]
+    return most[holding[most] >= max(2, _LEAST * sessions)]
+
+
+def _inside(held: Held, usual: Rows) -> Flags:
+    """Which sessions are in which context, (b, 1 + c); all are in the first."""
+    inside = np.zeros((held.total, 1 + len(usual)), dtype=np.bool_)
+    inside[:, 0] = True
+    for context, kind in enumerate(usual, start=1):
+        inside[held.sessions[held.kinds == kind], context] = True
+    return inside

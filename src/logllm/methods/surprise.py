@@ -1,0 +1,104 @@
+"""What is surprising of a session, against what was counted in others."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from logllm.methods.contexts import Contexts
+from logllm.methods.frequencies import Frequencies, Held
+from logllm.methods.tail import Nats, Surprise
+from logllm.methods.trouble import Grades
+
+_TROUBLE = 2.5
+"""Nats that a word of trouble adds to the surprise of its message: as if it were 12 times rarer."""
+_RARE = 3.0
+"""Nats of a message from which on each doubling of it in a session adds one more."""
+_DOUBLINGS = 4.0
+"""The most nats that they add: what stands there 16 times and more is not told apart."""
+NEW = 1.0
+"""A kind is new where not so much as one session holds it or its like."""
+_NEW_TROUBLE = 3.0
+"""Nats of a new message that speaks of trouble, where those of a session are added up."""
+_NEW_KIND = 2.0
+"""The same where a message that is repeated counts once."""
+
+
+class Counted(NamedTuple):
+    """What was counted in sessions."""
+
+    frequencies: Frequencies
+    contexts: Contexts
+    like: Nats
+    """How many sessions of each context hold a kind or the like of it, (kinds, 1 + c)."""
+
+    def less(self, part: "Counted") -> "Counted":
+        """That of the sessions without a part."""
+        contexts = self.contexts.less(part.contexts)
+        like = np.maximum(self.like - part.like, contexts.holding)
+        return Counted(self.frequencies.less(part.frequencies), contexts, like)
+
+
+class OfEntries(NamedTuple):
+    """Kinds of surprise, in nats, one number an entry of what sessions hold."""
+
+    rare: Nats
+    """How few sessions hold it, and more where it is repeated."""
+    troubled: Nats
+    """The same of what speaks of trouble, and more for that."""
+    repeated: Nats
+    """How few hold it, and of those so often."""
+    seldom: Nats
+    """How few hold it no more often."""
+    new_trouble: Nats
+    """What is new and speaks of trouble, the more the more often."""
+    new_kinds: Nats
+    """The same, however often."""
+
+
+def of_entries(held: Held, counted: Counted, *, grades: Grades) -> OfEntries:
+    """What is surprising of each kind that a session holds.
+
+    Args:
+        held: what sessions hold.
+        counted: what others do.
+        grades: of trouble, of each kind.
+    """
+    rarity = counted.contexts.rarity(held, counted.like)
+    doublings = np.log2(held.times).clip(max=_DOUBLINGS)
+    rare = rarity + np.where(rarity > _RARE, doublings, 0)
+
+    grade = grades[held.kinds]
+    repeated, seldom = counted.frequencies.unusual(held)
+    new = counted.like[held.kinds, 0] < NEW
+    new_grade = np.where(new, grade, 0)
+    return OfEntries(
+        rare=rare,
+        troubled=np.where(grade > 0, rare + _TROUBLE * grade, 0),
+        repeated=np.where(repeated > 0, rarity + repeated, 0),
+        seldom=seldom,
+        new_trouble=_NEW_TROUBLE * new_grade * (1 + np.log(held.times)),
+        new_kinds=_NEW_KIND * new_grade,
+    )
+
+
+def of_sessions(held: Held, entries: OfEntries, *, lacking: Nats | None) -> Surprise:
+    """The surprise of sessions.
+
+    Args:
+        held: what they hold.
+        entries: what is surprising of that.
+        lacking: how surprising it is that they hold no more; none: nothing is said of that.
+    """
+    singly = (entries.rare, entries.troubled, entries.repeated, entries.seldom)
+    kinds = np.stack([_largest(held, nats) for nats in singly], axis=1)
+    kinds[:, -1] = 0 if lacking is None else np.maximum(kinds[:, -1], lacking)
+    # What is new and speaks of trouble adds up.
+    together = [np.bincount(held.sessions, weights=nats, minlength=held.total) for nats in (entries.new_trouble, entries.new_kinds)]
+    return Surprise(kinds.max(axis=1), np.column_stack([kinds, *together]))
+
+
+def _largest(held: Held, nats: Nats) -> Nats:
+    """The largest number of a session's entries, (b,)."""
+    largest = np.zeros(held.total)
+    np.maximum.at(largest, held.sessions, nats)
+    return largest
