@@ -27,8 +27,9 @@ def key(number: int) -> bytes:
     return number.to_bytes(16, "big")
 
 
-def scores(*numbers: int) -> dict[bytes, float]:
-    return {key(number): number / 3 for number in numbers}
+def scores(*numbers: int) -> dict[bytes, tuple[float, str | None]]:
+    """A score of each; of odd ones something is said besides."""
+    return {key(number): (number / 3, '{"minds": 1}' if number % 2 else None) for number in numbers}
 
 
 def kept(run: str = "run", *, most: int = 100) -> set[int]:
@@ -45,7 +46,7 @@ def test_scores_are_found_again_to_the_last_bit() -> None:
     keep(1, 2, 7)
     with closing(ScoreCache("run", most=100)) as cache:
         assert cache.known([key(1), key(7), key(8), key(1)]) == scores(1, 7)
-        cache.keep({key(8): float("nan")})
+        cache.keep({key(8): (float("nan"), None)})
         assert cache.known([key(8)]) == {}
     assert kept("another run") == set()
 
@@ -138,7 +139,7 @@ def test_a_process_killed_while_it_writes_leaves_what_was_there() -> None:
 import os, signal, sqlite3, sys
 file = sqlite3.connect(sys.argv[1])
 file.execute("PRAGMA cache_size = 1")  # so that it writes before it commits
-file.executemany("INSERT INTO scores VALUES (?, 1.0, 9)", [(os.urandom(16),) for _ in range(5000)])
+file.executemany("INSERT INTO scores VALUES (?, 1.0, 9, NULL)", [(os.urandom(16),) for _ in range(5000)])
 os.kill(os.getpid(), signal.SIGKILL)
 """
     assert subprocess.run([sys.executable, "-c", program, str(path)], check=False).returncode == -9

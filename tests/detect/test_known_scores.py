@@ -1,5 +1,6 @@
 """Sessions in columns: the same scores as one by one, each distinct session asked for once, memory that does not grow."""
 
+from contextlib import closing
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logllm.config.sessions import SessionSection
+from logllm.detect.cache import ScoreCache
 from logllm.detect.known_scores import KnownScores
+from logllm.methods.contract import Opinion
 from logllm.sessions.message_table import NUMBERED, MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 
@@ -24,7 +27,7 @@ class Asked:
         self.sessions += texts
         if progress is not None:
             progress(len(texts), len(texts))
-        return np.array([logit(text) for text in texts])
+        return Opinion(np.array([logit(text) for text in texts]))
 
 
 def logit(texts) -> float:
@@ -51,7 +54,7 @@ def test_scores_are_those_of_each_session_alone(calls) -> None:
         largest = max(largest, *map(max, sessions))  # the table grows with what is read
         told: list[tuple[int, int]] = []
         found = distinct.of(column(sessions), texts.head(largest + 1), progress=partial(tell, told))
-        assert found.tolist() == [logit([texts[row] for row in session]) for session in sessions]
+        assert found.scores.tolist() == [logit([texts[row] for row in session]) for session in sessions]
         assert not told or told[-1][0] == told[-1][1]
     assert len(asked.sessions) == len(set(asked.sessions)) == len({tuple(session) for sessions in calls for session in sessions})
 
@@ -67,7 +70,7 @@ class Counted:
         if progress is not None:
             progress(len(sessions), len(sessions))
         first, second = np.array(sessions).T
-        return 1_000.0 * first + second
+        return Opinion(1_000.0 * first + second)
 
 
 def test_many_sessions_are_scored_some_at_a_time_and_the_latest_are_remembered() -> None:
@@ -80,7 +83,7 @@ def test_many_sessions_are_scored_some_at_a_time_and_the_latest_are_remembered()
     for start in range(0, len(pairs), 52_900):
         told.clear()
         found = known.of(sessions[start : start + 52_900], texts, progress=partial(tell, told))
-        assert (found == wanted[start : start + 52_900]).all()
+        assert (found.scores == wanted[start : start + 52_900]).all()
         assert told == [(done, 52_900) for done in (16_384, 32_768, 49_152, 52_900)]
     assert counted.calls == [16_384, 16_384, 16_384, 3_748] * 4
     known.of(sessions[-200_000:], texts)
@@ -101,7 +104,7 @@ def test_a_stream_of_windows_is_held_in_memory_that_does_not_grow() -> None:
             columns = {"record": number, "file": 0, "line": number, "anomalous": None, "message": rng.integers(0, 200, 500)}
             records = pl.DataFrame(columns).with_columns(time=pl.from_epoch("line"), keys=pl.lit([], dtype=pl.List(pl.String)))
             closed = grouping.push(records.with_columns(pl.col("time").dt.replace_time_zone("UTC")).select(NUMBERED.keys()).cast(NUMBERED))
-            sessions += len(distinct.of(closed["messages"], table.messages))
+            sessions += len(distinct.of(closed["messages"], table.messages).scores)
             if frame in (9, 49):
                 held.append((grouping._kind._rows.estimated_size(), len(distinct._digests)))
         assert sessions > 1_200
@@ -114,7 +117,7 @@ def test_what_the_cache_knew_is_counted_over_all_calls() -> None:
         """A cache that knows everything."""
 
         def known(self, keys):
-            return dict.fromkeys(keys, 1.5)
+            return dict.fromkeys(keys, (1.5, None))
 
         def keep(self, scores) -> None:
             raise AssertionError
@@ -125,3 +128,23 @@ def test_what_the_cache_knew_is_counted_over_all_calls() -> None:
     for sessions in ([[0], [1], [0]], [[2], [1, 2]], [[0]]):
         ours.of(pl.Series(sessions, dtype=pl.List(pl.UInt32)), messages)
     assert (ours.from_cache, asked.sessions) == (4, [])
+
+
+def test_what_is_said_besides_comes_again_from_memory_and_from_the_cache(cached) -> None:
+    """Columns with values in them, in the order of the sessions, and no session is judged twice."""
+    calls: list[int] = []
+
+    def judge(sessions, messages, *, progress=None) -> Opinion:
+        calls.append(len(sessions))
+        length = np.array([len(session) for session in sessions], dtype=np.float64)
+        minds = pl.DataFrame({"words": length / 3, "lines": length / 7}).to_struct()
+        return Opinion(length, pl.DataFrame({"minds": minds, "new_words": length / 9}))
+
+    texts = pl.Series(["a", "b"])
+    sessions = column([[0], [0, 1], [0], [1, 1, 1]])
+    wanted = [{"minds": {"words": size / 3, "lines": size / 7}, "new_words": size / 9} for size in (1.0, 2.0, 1.0, 3.0)]
+    with closing(ScoreCache("run", most=9)) as cache:
+        first = KnownScores(judge, cache=cache)
+        assert [first.of(sessions, texts).more.to_dicts() for _ in range(2)] == [wanted, wanted]
+        assert KnownScores(judge, cache=cache).of(sessions, texts).more.to_dicts() == wanted
+    assert calls == [3]

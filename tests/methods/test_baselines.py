@@ -15,7 +15,7 @@ from logllm.methods.classifiers import Forest
 from logllm.methods.cnn import Cnn
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.deeplog import DeepLog, windows_of
-from logllm.methods.features import EventCounts, VectorSummary, WordPresence
+from logllm.methods.features import EventCounts, VectorSummary, WordCounts, WordPresence
 from logllm.methods.logrobust import LogRobust
 from logllm.methods.network import padded, with_padding
 from logllm.methods.neurallog import NeuralLog
@@ -225,3 +225,11 @@ def test_parts_without_labels_are_read(tiny_data, tmp_path) -> None:
     nothing = frame.with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
     without = with_parts(tiny_data, tmp_path / "without", train=nothing)
     assert Part.of(Prepared.load(without), "train").labels is None
+
+
+def test_the_share_of_words_never_seen() -> None:
+    messages = pl.Series(["open file", "close file", "lost the file", "", "boom"])
+    words = WordCounts()
+    words.fit([np.array([0, 1])], messages)
+    sessions = [np.array(session, dtype=np.int64) for session in ([0, 1], [0, 2], [2, 2], [4], [3], [])]
+    assert words.new_words(sessions, messages).tolist() == [0, 2 / 5, 2 / 3, 1, 0, 0]

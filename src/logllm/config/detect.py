@@ -23,4 +23,5 @@ class DetectSection(Section):
     read_lines: int = Field(default=100_000, ge=1)
     """Lines read at once."""
     cache_sessions: int = Field(default=1_000_000, ge=0)
-    """Distinct sessions whose scores `detect` keeps on disk for later calls of the same run, those last in use (about 70 bytes each); 0: none."""
+    """Distinct sessions whose scores `detect` keeps on disk for later calls of the same run, those last in use (about 70 bytes each,
+    150 with what several minds say); 0: none."""

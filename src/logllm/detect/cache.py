@@ -1,4 +1,4 @@
-"""Scores on disk: what an earlier call of the same run found out about a session is not computed again."""
+"""Scores on disk, and what else is said of sessions: what an earlier call of the same run found out is not computed again."""
 
 import hashlib
 import json
@@ -18,10 +18,10 @@ from logllm.storage import cache
 RUNS = 8
 """Most runs whose scores are kept; the one longest out of use goes first."""
 
-_LAYOUT = 2
+_LAYOUT = 3
 _PATIENCE = 30.0  # seconds that another process may hold the file
 _TABLE = """
-CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scores (key BLOB PRIMARY KEY, score REAL NOT NULL, used INTEGER NOT NULL, more TEXT) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_use ON scores (used);
 """
 _ASKED = """
@@ -48,6 +48,10 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -
     package = entry(recipe.method).source  # of another package's method its release
     said = [_LAYOUT, __version__, recipe.method, package, recipe.options, manifest["files"], bases, model, detect, settled]
     return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+
+Known = tuple[float, str | None]
+"""A session's score, and as JSON what its verdict says besides; none: nothing."""
 
 
 class ScoreCache:
@@ -80,13 +84,13 @@ class ScoreCache:
         except OSError as exc:
             self._without(exc)
 
-    def known(self, keys: Iterable[bytes]) -> dict[bytes, float]:
-        """The scores of those sessions that are known."""
+    def known(self, keys: Iterable[bytes]) -> dict[bytes, Known]:
+        """What is known of those sessions of which anything is."""
         return self._tried(lambda file: self._known(file, keys)) or {}
 
-    def keep(self, scores: Mapping[bytes, float]) -> None:
-        """Keep the scores of some sessions, and let go what is too much."""
-        self._tried(lambda file: self._keep(file, scores))
+    def keep(self, sessions: Mapping[bytes, Known]) -> None:
+        """Keep what is said of some sessions, and let go what is too much."""
+        self._tried(lambda file: self._keep(file, sessions))
 
     def close(self) -> None:
         """Leave the file."""
@@ -94,20 +98,21 @@ class ScoreCache:
             self._file.close()
             self._file = None
 
-    def _known(self, file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, float]:
+    def _known(self, file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, Known]:
         """Look up, and note the use."""
         file.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((key,) for key in keys))
-        found: dict[bytes, float] = dict(file.execute("SELECT key, score FROM scores JOIN asked USING (key)"))
+        rows = file.execute("SELECT key, score, more FROM scores JOIN asked USING (key)")
+        found: dict[bytes, Known] = {key: (score, more) for key, score, more in rows}
         with suppress(sqlite3.OperationalError):  # in a file that can only be read no use is noted
             file.execute("UPDATE scores SET used = ? WHERE used < ? AND key IN (SELECT key FROM asked)", (self._turn, self._turn))
         file.execute("DELETE FROM asked")
         file.commit()
         return found
 
-    def _keep(self, file: sqlite3.Connection, scores: Mapping[bytes, float]) -> None:
+    def _keep(self, file: sqlite3.Connection, sessions: Mapping[bytes, Known]) -> None:
         """Write, and remove what is longest out of use."""
-        rows = [(key, score, self._turn) for key, score in scores.items() if isfinite(score)]
-        file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?)", rows)
+        rows = [(key, score, self._turn, more) for key, (score, more) in sessions.items() if isfinite(score)]
+        file.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?)", rows)
         self._kept += len(rows)
         if self._kept > self._most:  # others may have written or removed, too
             (self._kept,) = file.execute("SELECT count(*) FROM scores").fetchone()

@@ -184,7 +184,7 @@ class Detector:
             messages: distinct masked messages, such as `Prepared.messages`.
             progress: told of the distinct sessions scored.
         """
-        return self.run.score(sessions, messages, progress=progress)
+        return self.run.method.score(sessions, messages, progress=progress)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each message of a session speaks for "anomalous", in [0, 1], an array a session."""

@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache
-from logllm.methods.contract import Method
+from logllm.methods.contract import Method, Opinion
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.ends import Ends
@@ -52,14 +52,14 @@ class Judge(Protocol):
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Be told all sessions before they are scored, where they are judged together."""
 
-    def score(
+    def opinion(
         self,
         sessions: Sequence[Rows],
         messages: pl.Series,
         *,
         progress: Progress | None = None,
-    ) -> Scores:
-        """How anomalous sessions are, in [0, 1], (b,)."""
+    ) -> Opinion:
+        """How anomalous sessions are, and what their verdicts say besides."""
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
         """How much messages speak for "anomalous", (u,); none: score each as a session of its own."""
@@ -81,7 +81,7 @@ class Judge(Protocol):
         """What is said of sessions that close together: their scores, and which are anomalous, (b,).
 
         Args:
-            scores: what `score` gave.
+            scores: what `opinion` gave.
             sessions: for each the places of its messages.
             messages: the message table.
             count: how many sessions there were so far, these included.

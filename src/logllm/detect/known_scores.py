@@ -1,5 +1,6 @@
-"""Sessions in columns to scores: each distinct sequence of messages is looked up, or scored, once."""
+"""Sessions in columns to what is said of them: each distinct sequence of messages is looked up, or judged, once."""
 
+import json
 from collections.abc import Sequence
 from hashlib import blake2b
 from itertools import islice, pairwise
@@ -8,8 +9,8 @@ from typing import Protocol
 import numpy as np
 import polars as pl
 
-from logllm.detect.cache import ScoreCache
-from logllm.metrics import Scores
+from logllm.detect.cache import Known, ScoreCache
+from logllm.methods.contract import Opinion
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows
 
@@ -20,11 +21,11 @@ _AT_ONCE = 16_384
 """Distinct sessions that are scored, and then kept, at once."""
 
 
-class Score(Protocol):
-    """What gives scores, such as a method's `score`."""
+class Judges(Protocol):
+    """What says how anomalous sessions are, such as a method's `opinion`."""
 
-    def __call__(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """Scores of some sessions, each the rows of its messages in the table."""
+    def __call__(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+        """What is said of some sessions, each the rows of its messages in the table."""
 
 
 class KnownScores:
@@ -34,17 +35,17 @@ class KnownScores:
     the distinct ones. What is held between calls does not grow with their number, nor with that of the sessions.
     """
 
-    def __init__(self, score: Score, *, cache: ScoreCache | None = None) -> None:
-        """Score with a function, or take from a cache what it knows."""
+    def __init__(self, judge: Judges, *, cache: ScoreCache | None = None) -> None:
+        """Judge with a function, or take from a cache what it knows."""
         self.from_cache = 0
         """Distinct sessions so far whose scores the cache knew."""
-        self._score = score
+        self._judge = judge
         self._cache = cache
         self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
-        self._remembered: dict[bytes, float] = {}
+        self._remembered: dict[bytes, Known] = {}
 
-    def of(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Scores:
-        """Scores of sessions, in their order.
+    def of(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+        """What is said of sessions, in their order.
 
         Args:
             sessions: lists of rows of the message table, none of them empty.
@@ -53,12 +54,14 @@ class KnownScores:
         """
         rows = sessions.alias("messages").to_frame().with_row_index("row").group_by("messages", maintain_order=True).agg("row")
         known = self._known(rows["messages"], messages, progress=progress)
-        scores = np.empty(len(sessions))
-        scores[rows["row"].explode().to_numpy()] = np.repeat(known, rows["row"].list.len().to_numpy())
-        return scores
+        of = np.empty(len(sessions), dtype=np.int64)  # which of the distinct ones each session is
+        of[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(known)), rows["row"].list.len().to_numpy())
+        scores = np.array([score for score, _ in known], dtype=np.float64)[of]
+        more = _decoded([text for _, text in known])
+        return Opinion(scores, None if more is None else more[of])
 
-    def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> Scores:
-        """Scores of distinct sessions."""
+    def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> list[Known]:
+        """What is said of distinct sessions."""
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
         keys = self._keys(flat, ends, messages=messages)
@@ -72,15 +75,16 @@ class KnownScores:
             some = new[start : start + _AT_ONCE]
             sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in some]
             told = None if progress is None else _further(progress, start, total=len(new))
-            scored = self._score(sessions, messages, progress=told)
-            fresh = dict(zip((keys[place] for place in some), scored.tolist(), strict=True))
+            said = self._judge(sessions, messages, progress=told)
+            pairs = zip(said.scores.tolist(), _encoded(said.more, count=len(some)), strict=True)
+            fresh = dict(zip((keys[place] for place in some), pairs, strict=True))
             found |= fresh
             if self._cache is not None:
                 self._cache.keep(fresh)
         self._remembered |= found
         for key in list(islice(self._remembered, max(0, len(self._remembered) - _REMEMBERED))):
             del self._remembered[key]
-        return np.array([found[key] for key in keys], dtype=np.float64)
+        return [found[key] for key in keys]
 
     def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
         """A digest of each session's messages, by their texts: rows are others in another call."""
@@ -91,6 +95,18 @@ class KnownScores:
         texts = memoryview(self._digests[flat].tobytes())
         bounds = [0, *(ends * _DIGEST).tolist()]
         return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
+
+
+def _encoded(more: pl.DataFrame | None, *, count: int) -> list[str | None]:
+    """Rows of further columns as JSON; of none so many nothings."""
+    return [None] * count if more is None else [json.dumps(row) for row in more.iter_rows(named=True)]
+
+
+def _decoded(texts: Sequence[str | None]) -> pl.DataFrame | None:
+    """What `_encoded` made JSON of."""
+    if all(text is None for text in texts):
+        return None
+    return pl.DataFrame([{} if text is None else json.loads(text) for text in texts], infer_schema_length=None)
 
 
 def _further(progress: Progress, done: int, *, total: int) -> Progress:

@@ -11,7 +11,7 @@ from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
 from logllm.errors import RecipeError
-from logllm.methods.contract import Method, Workplace
+from logllm.methods.contract import Method, Opinion, Workplace
 from logllm.methods.novelty import Novelty
 from logllm.methods.registry import make
 from logllm.metrics import Labels, Scores
@@ -115,15 +115,15 @@ class OpenedRun:
                 self._method = method
         return self._method
 
-    def score(
+    def opinion(
         self,
         sessions: Sequence[Rows],
         messages: pl.Series,
         *,
         progress: Progress | None = None,
-    ) -> Scores:
-        """How anomalous sessions are, in [0, 1], (b,); see `Method.score`."""
-        return self.method.score(sessions, messages, progress=progress)
+    ) -> Opinion:
+        """How anomalous sessions are, and what their verdicts say besides; see `Method.opinion`."""
+        return self.method.opinion(sessions, messages, progress=progress)
 
     @property
     def doubt(self) -> float:

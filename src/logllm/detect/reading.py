@@ -132,7 +132,7 @@ class Reading(Iterator[Verdict]):
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            known = KnownScores(self._run.score, cache=cache)
+            known = KnownScores(self._run.opinion, cache=cache)
             scores = self._line_scores(places.to_numpy(), known)
         return pl.Series("score", scores)
 
@@ -170,7 +170,7 @@ class Reading(Iterator[Verdict]):
         sessionizer = Sessionizer(self._reader.settings.sessions)
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            known = KnownScores(self._run.score, cache=cache)
+            known = KnownScores(self._run.opinion, cache=cache)
             together = self._run.together or self._top_share is not None
             waiting = []
             for batch in self._until_fault(faults):
@@ -205,7 +205,9 @@ class Reading(Iterator[Verdict]):
         messages, span, over = self.messages, after.span, after.over
         sessions = self._cuts.marked(sessions, messages, span=span, over=over)
         progress = self._progress if over else None
-        scores = known.of(sessions["messages"], messages, progress=progress)
+        scores, more = known.of(sessions["messages"], messages, progress=progress)
+        if more is not None:
+            sessions = pl.concat([sessions, more], how="horizontal")
 
         # A cut session is anomalous only if what was seen of it is enough by itself.
         self._count += sessions.height
@@ -256,7 +258,7 @@ class Reading(Iterator[Verdict]):
     def _line_scores(self, rows: Rows, known: KnownScores) -> Scores:
         """How much some messages speak for "anomalous"."""
         scores = self._run.line_scores(rows, self.messages)
-        return known.of(_alone(rows), self.messages) if scores is None else scores
+        return known.of(_alone(rows), self.messages).scores if scores is None else scores
 
     def _with_evidence(
         self,
@@ -287,7 +289,7 @@ class Reading(Iterator[Verdict]):
             return scores
         rows = occurring(distinct)
         of_messages = np.zeros(len(self.messages))
-        of_messages[rows] = known.of(_alone(rows), self.messages)
+        of_messages[rows] = known.of(_alone(rows), self.messages).scores
         return [of_messages[session] for session in distinct]
 
     def _ordered(self, verdicts: pl.DataFrame) -> pl.DataFrame:

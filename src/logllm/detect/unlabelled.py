@@ -14,7 +14,7 @@ from logllm.errors import DataError
 from logllm.formats.recognition import advised
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
-from logllm.methods.contract import Workplace
+from logllm.methods.contract import Opinion, Workplace
 from logllm.methods.novelty import Flags, New, Novelty
 from logllm.methods.tail import Fresh
 from logllm.metrics import Labels, Scores
@@ -82,15 +82,15 @@ class Unlabelled:
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Nothing more: it knows what it needs."""
 
-    def score(
+    def opinion(
         self,
         sessions: Sequence[Rows],
         messages: pl.Series,
         *,
         progress: Progress | None = None,
-    ) -> Scores:
+    ) -> Opinion:
         """How surprising sessions are, in [0, 1), (b,)."""
-        return self.novelty.score(sessions, messages, progress=progress)
+        return self.novelty.opinion(sessions, messages, progress=progress)
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores:
         """How surprising messages are, (u,)."""

@@ -13,7 +13,7 @@ SCHEMA = 1
 """Number of the schema: it grows when a field goes or means something else, not when one is added."""
 FIELDS = ("session", "score", "anomalous", "lines", "start", "end", "model")
 """Columns of a verdict frame and keys of a verdict's JSON object, in order."""
-OPTIONAL = ("files", "state", "cut", "evidence", "minds", "expected", "p")
+OPTIONAL = ("files", "state", "cut", "evidence", "minds", "new_words", "expected", "p")
 """Added, in this order, where they say something."""
 
 _AT_ONCE = 5_000
@@ -55,7 +55,9 @@ class Verdict:
     and `text`, the line as it is written, without secrets where that is asked for. Of what can be
     read only once `text` is the masked message."""
     minds: dict[str, float] | None = None
-    """What each method said, where several make up one verdict."""
+    """What each mind said, as a probability, where several make up one verdict."""
+    new_words: float | None = None
+    """The share of the session's words that training has never seen, where the method goes by words."""
     expected: list[str] | None = None
     """Messages that should have come and did not."""
     p: float | None = None

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from logllm.config.recipe import Recipe
-from logllm.methods.contract import Method, Needs, Workplace, of_both_kinds
+from logllm.methods.contract import Method, Needs, Opinion, Workplace, of_both_kinds
 from logllm.methods.line_words import LineWords
 from logllm.methods.logllm import LogLLMMethod
 from logllm.methods.words import Words, WordTrees
@@ -35,7 +35,8 @@ class Both(Method):
         """Make one that is neither fitted nor loaded yet."""
         self.logllm = LogLLMMethod(_exact(recipe), workplace)
         """The mind that reads."""
-        self._others: dict[str, WordTrees] = {WORDS: Words(recipe, workplace), LINES: LineWords(recipe, workplace)}
+        self._words = Words(recipe, workplace)
+        self._others: dict[str, WordTrees] = {WORDS: self._words, LINES: LineWords(recipe, workplace)}
 
     @property
     def reads_lines(self) -> bool:
@@ -88,8 +89,21 @@ class Both(Method):
         progress: Progress | None = None,
     ) -> Scores:
         """P(anomalous), as the mean of the minds' logits has it."""
+        return _mean(self.minds(sessions, messages, progress=progress))
+
+    def opinion(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Opinion:
+        """The same; what each mind says, as probabilities; and how many of a session's words `words` has never seen."""
         logits = self.minds(sessions, messages, progress=progress)
-        return sigmoid(np.mean(list(logits.values()), axis=0))
+        minds = pl.DataFrame({name: sigmoid(logit) for name, logit in logits.items()})
+        new_words = self._words.new_words(sessions, messages)
+        more = pl.DataFrame({"minds": minds.to_struct(), "new_words": new_words})
+        return Opinion(_mean(logits), more)
 
     def minds(
         self,
@@ -133,6 +147,11 @@ class Both(Method):
             self._others.pop(LINES, None)
         for name, mind in self._others.items():
             mind.load(folder / name)
+
+
+def _mean(logits: dict[str, Scores]) -> Scores:
+    """The probability that the mean of the minds' logits is."""
+    return sigmoid(np.mean(list(logits.values()), axis=0))
 
 
 def _exact(recipe: Recipe) -> Recipe:

@@ -163,6 +163,18 @@ def check_scores(trial: Trial) -> None:
     _are_scores(one, count=1, what="scores of one empty session")
 
 
+def check_opinion(trial: Trial) -> None:
+    """Its opinion is its scores, and of what is said besides a row a session, as JSON could hold it."""
+    opinion = trial.fitted.opinion(trial.sessions, ALTERED)
+    scores = trial.fitted.score(trial.sessions, ALTERED)
+    assert trial.same(opinion.scores, scores), "opinion gives the scores of score"
+    if opinion.more is not None:
+        rows = opinion.more.to_dicts()
+        assert len(rows) == len(trial.sessions), "opinion says as much besides of each session"
+        assert json.loads(json.dumps(rows)) == rows, f"what opinion says besides is plain JSON, not {rows[0]!r}"
+    assert len(trial.fitted.opinion([], ALTERED).scores) == 0, "of no session there is no opinion"
+
+
 def check_lines(trial: Trial) -> None:
     """One number in [0, 1] a message of a session."""
     lines = trial.fitted.score_lines(trial.sessions, ALTERED)
@@ -271,6 +283,7 @@ def check_chance(trial: Trial) -> None:
 CHECKS: Sequence[Callable[[Trial], None]] = (
     check_declaration,
     check_scores,
+    check_opinion,
     check_lines,
     check_seeds,
     check_tables,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
@@ -42,12 +42,20 @@ class Workplace:
     """Told of each step of a long `fit`."""
 
 
+class Opinion(NamedTuple):
+    """What a method says of some sessions."""
+
+    scores: Scores
+    """How anomalous they are, in [0, 1], (b,)."""
+    more: pl.DataFrame | None = None
+    """Further columns of their verdicts, one row a session, of values that JSON has; none: there is nothing more to say."""
+
+
 class Method(Protocol):
     """Learnt once, it scores any sessions, also those of other logs.
 
-    A class that names this one as its base inherits what has a body here: the default `score_lines`, `about`, `check`,
-    `scale`, `resumes`, `reads_lines` and
-    `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
+    A class that names this one as its base inherits what has a body here: the default `opinion`, `score_lines`, `about`,
+    `check`, `scale`, `resumes`, `reads_lines` and `judges_beginnings`. It is made by `logllm.methods.registry.make(name, recipe, workplace=...)`.
 
     Messages are known by their text: a table with other rows than the one of `fit` is no obstacle, and what a message
     never seen means is each method's own affair, said in its docstring. The same seed on the same machine gives the
@@ -116,6 +124,10 @@ class Method(Protocol):
             messages: the table that they are rows of.
             progress: told how many of how many distinct sessions are scored, where that takes long.
         """
+
+    def opinion(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
+        """What `score` gives, and at no further cost what verdicts say besides."""
+        return Opinion(self.score(sessions, messages, progress=progress))
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each message of a session speaks for "anomalous", in [0, 1], an array a session.

@@ -12,6 +12,7 @@ from logllm.methods.learnt import Learnt
 from logllm.methods.matrix import Dense, Matrix, Sparse
 from logllm.methods.vectors import FrozenVectors, Vectors
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
+from logllm.metrics import Scores
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, lengths, occurring
 
@@ -126,6 +127,18 @@ class WordCounts:
             return Sparse.counted(np.repeat(texts.rows, size), words, shape=shape, times=times)
 
         return read
+
+    def new_words(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """The share of each session's words that have no column, (b,); 0 where there is no word."""
+        rows = occurring(sessions)
+        words, new = np.zeros(len(messages)), np.zeros(len(messages))
+        for row, text in zip(rows, messages.gather(rows).to_list(), strict=True):
+            of_text = list(self._words(text))
+            words[row] = len(of_text)
+            new[row] = sum(word not in self._numbers for word in of_text)
+        session, place = _flat(sessions)
+        total, unknown = (np.bincount(session, weights=counts[place], minlength=len(sessions)) for counts in (words, new))
+        return unknown / np.maximum(total, 1.0)
 
     def about(self) -> dict[str, Any]:
         """Nothing that its files do not say."""

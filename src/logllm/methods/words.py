@@ -121,3 +121,7 @@ class Words(WordTrees):
         chunks = matrices(self._counts, apart, messages=messages, progress=progress)
         margins = [self._trees.margins(matrix) for matrix in chunks]
         return np.concatenate([*margins, np.zeros(0)])[of]
+
+    def new_words(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
+        """The share of each session's words that it has never seen, (b,)."""
+        return self._counts.new_words(sessions, messages)
