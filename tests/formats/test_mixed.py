@@ -147,3 +147,38 @@ def test_what_is_beside_a_format_is_of_lines():
     rows = FormatSection(name="rows", kind="csv")
     with pytest.raises(ValueError, match="line by line"):
         FormatSection(name="own", kind="json", beside=(rows,))
+
+
+def test_services_of_one_compose_file_are_read_each_by_its_own_format():
+    services = {
+        "web": access,
+        "db": lambda at: f"2024-07-03 09:00:{at:02}.123 UTC [{40 + at}] LOG:  checkpoint {at} starting: time",
+        "cache": lambda at: f"1:M 03 Jul 2024 09:00:{at:02}.123 * {at} changes in 60 seconds. Saving...",
+    }
+    lines = [f"{name}-1  | {line(at)}" for at in PLACES for name, line in services.items()]
+    records, counts = read(recognised(lines), lines)
+    assert (records.height, counts["rejected"], records["time"].null_count()) == (72, 0, 0)
+    assert records["message"].str.contains(r"^(?:\"GET /o|LOG:  checkpoint|\* \d+ changes in 60 seconds)").all()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[WARNING]  (7) : Server shop/web1 is DOWN, reason: Layer4 timeout",
+        "WARN  [main] 2024-07-03 09:00:07,123 Shop.java:7 - pool is full",
+        "7:M 03 Jul 2024 09:00:07.123 * Ready to accept connections",
+    ],
+    ids=["level in brackets", "level before a time", "redis"],
+)
+def test_a_line_that_begins_as_a_program_s_records_do_goes_on_with_nothing(line):
+    lines = [log4j(at) for at in PLACES]
+    lines.insert(7, line)
+    records, counts = read(load_format("log4j"), lines)
+    assert (records.height, counts["of_other_kinds"], records["line"].to_list()[7]) == (25, 1, 8)
+
+
+def test_a_line_that_holds_a_time_alone_is_a_reject_and_ends_the_record_before():
+    lines = [log4j(0), "2024-07-03 09:00:01,000", "\tat com.shop.Disk.put(Disk.java:7)", log4j(2)]
+    records, counts = read(load_format("log4j"), lines)
+    assert records["message"].to_list() == ["order 0 stored", "order 2 stored"]
+    assert counts["rejected"] == 2

@@ -154,10 +154,10 @@ def test_a_guess_of_day_or_month_is_said(dates, first):
 
 
 def test_what_stands_before_a_time_alone_begins_the_message():
-    recognition = recognise(log(["# Time: 2024-02-29T23:50:0%d.000000Z", "# User@Host: app[app]", "SELECT 1;"]), today=TODAY)
-    fields = read_fields(pl.Series(["# Time: 2024-02-29T23:50:00.000000Z"]), recognition.format)
+    recognition = recognise(log(["# Snapshot: 2024-02-29T23:50:0%d.000000Z", "state idle", "SELECT 1;"]), today=TODAY)
+    fields = read_fields(pl.Series(["# Snapshot: 2024-02-29T23:50:00.000000Z"]), recognition.format)
     assert recognition.share == 1
-    assert fields.message.to_list() == ["# Time:"]
+    assert fields.message.to_list() == ["# Snapshot:"]
 
 
 @pytest.mark.parametrize(

@@ -41,12 +41,16 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     own = kind == 0
     good = fields.message.is_not_null()
     times = None
-    for needed in (fields.severity, fields.time):
-        if needed is not None:
-            good &= needed.is_not_null() | ~own
-    if fields.time is not None and good.any():
-        times = parse_times(fields.time.set(~good, None), time_forms(described), today=today)
-        good &= times.is_not_null() | (fields.time.is_null() & ~own)
+    if fields.severity is not None:
+        good &= fields.severity.is_not_null() | ~own
+    if fields.time is not None:
+        # A pattern says itself whether a line may be without a time.
+        may_lack = ~own if described.kind != "pattern" else pl.repeat(value=True, n=len(own), dtype=pl.Boolean, eager=True)
+        timeless = fields.time.is_null() & may_lack
+        good &= fields.time.is_not_null() | timeless
+        if good.any():
+            times = parse_times(fields.time.set(~good, None), time_forms(described), today=today)
+            good &= times.is_not_null() | timeless
     goes_on = ~good & good.cum_max()
     if goes_on.any():
         lines = pl.DataFrame({"text": text, "kind": kind.set(~good, None).forward_fill()})

@@ -202,7 +202,11 @@ def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) ->
         return None
     # Lines that are none of the outer format are no sign.
     own = fits[0] if inner.inside.all() else fit_of(inner.texts.filter(inner.inside), fits[0].format, today=today)
-    return fit_of(text, nested(inner, fits[0].format), today=today) if _enough_inside(own) else None
+    # Lines with a level of their own are records, which go on with no other one.
+    joined = outer.kind == "pattern" and outer.severity is not None and own.matched <= _INSIDE
+    if joined or not _enough_inside(own):
+        return None
+    return fit_of(text, nested(inner, fits[0].format), today=today)
 
 
 def _enough_inside(fit: Fit) -> bool:

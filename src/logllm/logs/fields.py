@@ -235,7 +235,7 @@ def time_in(found: dict[str, pl.Series], described: FormatSection) -> pl.Series 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
     """Messages behind their severities, as PostgreSQL and other programs write them; those without one as they are."""
-    before = pl.when(severity.is_not_null() & (message.str.strip_chars() != "")).then(severity + ":  ").otherwise(pl.lit(""))
+    before = pl.when(severity.is_not_null() & (severity != "")).then(severity + ":  ").otherwise(pl.lit(""))
     return pl.select(before + message).to_series()
 
 

@@ -69,11 +69,12 @@ def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
 
 
 def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, FormatSection]:
-    """Rows of CSV and blocks of an export, whole, and the format with the columns that they name; of other formats the lines that hold something.
+    """Rows of CSV, blocks of an export and lines that were cut, whole, and the columns that they name in the format; of others what holds something.
 
     Of rows whose columns change those of the first columns.
     """
-    if described.kind not in ("csv", "w3c", "export") and described.records is None:
+    in_pieces = described.kind in ("csv", "w3c", "export") or described.records is not None or described.partial is not None
+    if not in_pieces:
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     columns = next((batch.columns for batch in batches if batch.columns), ())

@@ -25,6 +25,9 @@ BEGINNING = (
     r"|(?:INFO: {5}|(?:DEBUG|ERROR): {4})\S"
     rf"|(?:{_LEVEL}):[A-Za-z_][\w.]*:"  # Python's logging
     r"|(?:info|warn|fail|crit|dbug|trce): [^\s\[]\S*\[-?[0-9]+\](?: |$)"  # .NET's
+    rf"|\[(?:{_LEVEL}|ALERT|TRACE)\] +\S"  # HAProxy's and CoreDNS's
+    rf"|(?:{_LEVEL}|TRACE) +(?:\[[^\]]*\] +)?{_TIME}"
+    rf"|[0-9]+:[A-Z] [0-9]{{1,2}} [A-Z][a-z]{{2}} [0-9]{{4}} "  # Redis's
     r")"
 )
 """How a line begins that is the first of a record, whatever program wrote it: with a time, or as some do that write none."""
@@ -34,6 +37,9 @@ _WRITTEN = (
     r"|[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
     r"|[0-9]{2}[ /-][A-Z][a-z]{2}[ /-][0-9]{4}[ :][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})?"
 )
+_MUTE = rf"^[\[(<]?(?:{_WRITTEN})[\])>]?\W*$"
+"""A line that holds a time and nothing else."""
+
 _FORMS = (
     *("iso", "%Y/%m/%d %H:%M:%S.%f"),
     *("%d-%b-%Y %H:%M:%S.%f", "%d/%b/%Y:%H:%M:%S.%f", "%d %b %Y %H:%M:%S.%f"),
@@ -129,6 +135,7 @@ def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | No
         missing = fields.message.is_null()
         if place > len(described.beside):
             missing &= text.str.contains(described.continuation or "") & text.str.contains(BEGINNING)
+            missing &= ~text.str.contains(_MUTE)
         if not missing.any():
             continue
         places = missing.arg_true()
