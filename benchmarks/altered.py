@@ -25,8 +25,9 @@ from logllm.detect.detector import Detector
 from logllm.evaluate.altered import Statements, altered
 from logllm.evaluate.tables.grid import KINDS
 from logllm.methods.contract import Workplace
+from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
-from logllm.methods.train import Part, fitted, learnt_from
+from logllm.methods.train import fitted, learnt_from
 from logllm.metrics import Labels, measure
 from logllm.sessions.message_table import Rows, rows_of
 
@@ -50,7 +51,7 @@ def methods(run: Path, prepared: Prepared, *, names: list[str]) -> Iterator[Meth
         recipe = recipe_for(name, overrides=[f"model.encoder.weights={weights}"])
         baseline = make(name, recipe, workplace=Workplace())
         part = learnt_from(prepared, baseline)
-        done = fitted(baseline, prepared, part=part, seed=0)
+        done = fitted(baseline, prepared, part=part, recipe=recipe, workplace=Workplace())
         yield Method(name, baseline.score, done.threshold.value)
 
 

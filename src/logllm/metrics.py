@@ -109,20 +109,29 @@ def chosen_on(split: str, fingerprint: str) -> str:
     return f"the {split} part of {fingerprint[:8]}"
 
 
-def f1_by_threshold(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
+def f1_by_threshold(scores: Scores, labels: Labels, *, weights: Scores | None = None) -> tuple[Scores, Scores]:
     """Each distinct score, ascending, and F1 when all sessions from it on are called anomalous.
+
+    Sessions count once, or as much as their weights say.
 
     >>> values, f1 = f1_by_threshold(np.array([0.2, 0.9, 0.9]), np.array([False, True, True]))
     >>> values.tolist(), f1.tolist()
     ([0.2, 0.9], [0.8, 1.0])
     """
+    weight = np.ones(len(scores)) if weights is None else weights
     values, of = np.unique(scores, return_inverse=True)
-    positives = np.bincount(of, weights=labels, minlength=len(values))[::-1].cumsum()[::-1]
-    called = np.bincount(of, minlength=len(values))[::-1].cumsum()[::-1]
-    return values, 2 * positives / (called + labels.sum())
+    positives = np.bincount(of, weights=weight * labels, minlength=len(values))[::-1].cumsum()[::-1]
+    called = np.bincount(of, weights=weight, minlength=len(values))[::-1].cumsum()[::-1]
+    return values, 2 * positives / (called + (weight * labels).sum())
 
 
-def choose_threshold(scores: Scores, labels: Labels, *, scale: Literal["logits", "scores"]) -> Threshold:
+def choose_threshold(
+    scores: Scores,
+    labels: Labels,
+    *,
+    scale: Literal["logits", "scores"],
+    weights: Scores | None = None,
+) -> Threshold:
     """The threshold of best F1 on a validation part: the middle of the best interval.
 
     Between two neighbouring distinct scores every threshold calls the same sessions anomalous. Of several intervals of
@@ -133,6 +142,7 @@ def choose_threshold(scores: Scores, labels: Labels, *, scale: Literal["logits",
         labels: which sessions are anomalous.
         scale: what intervals and their middles are measured in: `logits` for scores that are probabilities of a softmax;
             `scores` for methods that give exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
+        weights: how much each session counts; none: once.
 
     >>> scores, labels = np.array([0.0] * 10 + [0.8] * 10), np.array([False] * 10 + [True] * 10)
     >>> choose_threshold(scores, labels, scale="scores").value
@@ -150,7 +160,7 @@ def choose_threshold(scores: Scores, labels: Labels, *, scale: Literal["logits",
         values = np.log(within) - np.log1p(-within)
 
     # An interval ends at each distinct value; the first one begins below them all.
-    ends, f1 = f1_by_threshold(values, labels)
+    ends, f1 = f1_by_threshold(values, labels, weights=weights)
     begins = np.concatenate([[ends[0] - 2.0], ends[:-1]])
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     widest = best[np.argmax((ends - begins)[best])]

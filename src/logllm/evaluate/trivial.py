@@ -7,8 +7,9 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import judge
 from logllm.methods.contract import Workplace
+from logllm.methods.parts import Part
 from logllm.methods.registry import make, recipe_for
-from logllm.methods.train import Part, fitted, learnt_from
+from logllm.methods.train import fitted, learnt_from
 from logllm.metrics import Labels, Scores, Threshold
 
 TRIVIAL = ("tree-counts", "logistic-words", "unseen")
@@ -43,7 +44,7 @@ def judged(recipe: Recipe, prepared: Prepared) -> Judged:
     method = make(recipe.method, recipe, workplace=Workplace())
     labels = prepared.labelled("test")["anomalous"].to_numpy().astype(bool)
     part = learnt_from(prepared, method)
-    done = fitted(method, prepared, part=part, seed=recipe.train.seed)
+    done = fitted(method, prepared, part=part, recipe=recipe, workplace=Workplace())
     scores = method.score(Part.of(prepared, "test").sessions, prepared.messages)
     report = {
         **judge(scores, prepared, split="test", threshold=done.threshold.value),

@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import numpy as np
-import polars as pl
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
@@ -17,9 +16,11 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
+from logllm.methods.held_out import frozen_threshold
+from logllm.methods.parts import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
-from logllm.metrics import FEW_ANOMALIES, Labels, Threshold, calibration, choose_threshold, measure
+from logllm.metrics import FEW_ANOMALIES, Threshold, calibration, choose_threshold, measure
 from logllm.progress import Progress, Report
 from logllm.runs.manifest import (
     CHECKPOINTS,
@@ -30,43 +31,10 @@ from logllm.runs.manifest import (
     write_recipe,
 )
 from logllm.sessions.ends import Ends
-from logllm.sessions.message_table import Rows, rows_of
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
 from logllm.training.sampler import with_beginnings
 
 _SCRATCH = ".method.new"
-
-
-class Part(NamedTuple):
-    """Sessions of one part of prepared data, as `Method.fit` and `Method.score` take them."""
-
-    sessions: list[Rows]
-    """For each session the rows of its messages, (b,)."""
-    messages: pl.Series
-    """The message table: every distinct masked message of the data, also those of other parts."""
-    labels: Labels | None
-    """True for anomalous, (b,); none: not known."""
-    line_labels: list[Labels] | None
-    """For each session which of its messages are anomalous; none: labels are not per line."""
-
-    @classmethod
-    def of(cls, prepared: Prepared, name: str) -> Self:
-        """A part of prepared data.
-
-        Args:
-            prepared: with or without labels.
-            name: `train`, `validation` or `test`.
-
-        Raises:
-            DataError: there is no such part.
-        """
-        frame = prepared.part(name)
-        anomalous, items = frame["anomalous"], frame["item_anomalous"]
-        labels = None if anomalous.null_count() else anomalous.to_numpy().astype(np.bool_)
-        line_labels = None
-        if not items.null_count():
-            line_labels = [session.astype(np.bool_) for session in rows_of(items)]
-        return cls(rows_of(frame["messages"]), prepared.messages, labels, line_labels)
 
 
 @dataclass(frozen=True)
@@ -143,7 +111,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
 
     # Fit, judge, choose the threshold; then save and finish: the manifest comes last.
     if manifest["state"] != "done":
-        done = fitted(method, prepared, part=part, seed=recipe.train.seed, report=progress)
+        done = fitted(method, prepared, part=part, recipe=recipe, workplace=workplace)
         if method.resumes:
             _finish(out, done, begun=manifest)
         else:
@@ -240,36 +208,51 @@ def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]
             )
 
 
-def fitted(method: Method, prepared: Prepared, *, part: Part, seed: int, report: Report | None = None) -> Fitted:
-    """Fit a method on the train part, and choose its threshold on the validation part.
+def fitted(
+    method: Method,
+    prepared: Prepared,
+    *,
+    part: Part,
+    recipe: Recipe,
+    workplace: Workplace,
+) -> Fitted:
+    """Fit a method on the train part, and choose its threshold on the validation part or on kinds of fault that are held out.
 
     Args:
         method: made, and not fitted yet.
         prepared: the data.
         part: what `learnt_from` gave.
-        seed: of all that it draws.
-        report: told of the validation part's scoring.
+        recipe: the settings that it was made with.
+        workplace: what it was made with besides.
 
     Raises:
         DataError: sessions that the method cannot learn from.
         ModelError: what it stands on is missing.
     """
     started = time.perf_counter()
+    seed = recipe.train.seed
     method.fit(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels, seed=seed)
+    frozen = frozen_threshold(recipe, part, workplace=workplace) if recipe.train.folds else None
     seconds = time.perf_counter() - started
-    threshold, validation = _judged(method, Part.of(prepared, "validation"), report=report)
+    threshold, validation = _judged(method, Part.of(prepared, "validation"), frozen=frozen, report=workplace.report)
     return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method))
 
 
-def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Threshold, dict[str, Any]]:
-    """The threshold, and what a manifest says of the validation part."""
+def _judged(
+    method: Method,
+    part: Part,
+    *,
+    frozen: Threshold | None,
+    report: Report | None,
+) -> tuple[Threshold, dict[str, Any]]:
+    """The threshold, unless it is chosen already, and what a manifest says of the validation part."""
     sessions, labels, own = part.sessions, part.labels, len(part.sessions)
     if labels is None:
         how = "default: the validation part has no labels"
         return _unmeasured(Threshold(0.5, how, own, 0))
 
     # Beginnings are judged, too, where they can be labelled and there are anomalies enough to choose by.
-    lines = part.line_labels if method.judges_beginnings else None
+    lines = part.line_labels if method.judges_beginnings and frozen is None else None
     if lines is not None and int(labels.sum()) >= FEW_ANOMALIES:
         sessions, labels = with_beginnings(sessions, labels, alerts=lines)
 
@@ -277,7 +260,7 @@ def _judged(method: Method, part: Part, *, report: Report | None) -> tuple[Thres
     if sessions:
         told = None if report is None else _scoring(report)
         scores = method.score(sessions, part.messages, progress=told)
-    threshold = choose_threshold(scores, labels, scale=method.scale)
+    threshold = frozen or choose_threshold(scores, labels, scale=method.scale)
     if len(sessions) > own:
         threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
     if not own:

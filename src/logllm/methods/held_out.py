@@ -1,0 +1,191 @@
+"""A threshold from kinds of fault that were held out: what a validation part that is told apart perfectly cannot give."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm.config.recipe import Recipe
+from logllm.counting import plural
+from logllm.errors import DataError
+from logllm.methods.contract import Workplace
+from logllm.methods.parts import Part
+from logllm.methods.registry import make
+from logllm.metrics import Labels, Scores, Threshold, choose_threshold
+from logllm.sessions.message_kinds import kinds_of
+from logllm.sessions.message_table import Rows
+
+_FEWEST_KINDS = 6
+"""Kinds of fault below which none is held out."""
+_FEWEST_SHARES = 3
+"""A fold holds out one of so many shares of the kinds of fault, or one of as many as there are folds."""
+_NORMAL_SHARES = 5
+"""And one of so many shares of what normal sessions are known by."""
+_KNOWN_SHARE = 0.15
+"""Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out, too."""
+_FREQUENT = 0.02
+"""A kind of message by which more of the normal sessions than this are known is never held out whole."""
+
+_NAMED = re.compile(r"""["'«»„“]([^"'«»„“]+)["'«»„“]|=([^ ,;)]+)""")
+"""Where a message names things: in quotes, and behind a sign of equality."""
+_WORD = re.compile(r"[A-Za-z]{4,}")
+_KEY = re.compile(r"([A-Za-z]{4,})=")
+_SYLLABLES = tuple(first + second for first in "bdfgklmnprstvz" for second in "aeiou")
+
+Kinds = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Which sessions are learnt from, and which are judged."""
+
+    learnt: Rows
+    held: Rows
+
+
+def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Threshold | None:
+    """The threshold of best F1 on sessions whose kinds of fault, or whose messages, were held out.
+
+    As often as the recipe says (`train.folds`) its method learns from the train part but for a share of the kinds of fault, of what
+    normal sessions are known by, and of the rest; then it judges what was held out, as it is and with the names of the application
+    in other words. Anomalies weigh as much as their share of the train part.
+
+    Args:
+        recipe: the method and its settings.
+        part: the train part.
+        workplace: whom to tell which fold is under way, and of its steps.
+
+    Returns:
+        None where there are too few kinds of fault to hold some out.
+
+    Raises:
+        DataError: the sessions have no labels.
+        ModelError, RecipeError: as `Method.fit`.
+    """
+    labels = labels_of(part)
+    if len(np.unique(known_by(part)[labels])) < _FEWEST_KINDS:
+        return None
+    others = renamed(part.messages)
+    scores: list[Scores] = []
+    truths: list[Labels] = []
+    count = recipe.train.folds
+    for number, fold in enumerate(folds(part, count=count, seed=recipe.train.seed)):
+        if workplace.report is not None:
+            workplace.report("learning without some kinds of fault, for the threshold", number / count)
+        method = make(recipe.method, recipe, workplace=replace(workplace, folder=None, begun={}))
+        learnt = taken(part, fold.learnt)
+        method.fit(
+            learnt.sessions,
+            learnt.messages,
+            labels=learnt.labels,
+            line_labels=learnt.line_labels,
+            seed=recipe.train.seed,
+        )
+        held = taken(part, fold.held)
+        for messages in (part.messages, others):
+            scores.append(method.score(held.sessions, messages))
+            truths.append(labels[fold.held])
+    truth = np.concatenate(truths)
+    odds = labels.mean() / (1 - labels.mean())
+    weights = np.where(truth, odds * (~truth).sum() / truth.sum(), 1.0)
+    threshold = choose_threshold(np.concatenate(scores), truth, scale=method.scale, weights=weights)
+    how = f"best F1 on kinds of fault held out, {plural(count, 'fold')}, as they are and with other names"
+    return replace(threshold, how=how)
+
+
+def labels_of(part: Part) -> Labels:
+    """The labels of a part's sessions.
+
+    Raises:
+        DataError: there are none.
+    """
+    if part.labels is None:
+        raise DataError("the sessions have no labels: --set train.folds=0 takes the threshold without kinds of fault that are held out")
+    return part.labels
+
+
+def taken(part: Part, rows: Rows) -> Part:
+    """Some sessions of a part."""
+    lines = part.line_labels
+    return Part(
+        [part.sessions[row] for row in rows],
+        part.messages,
+        None if part.labels is None else part.labels[rows],
+        None if lines is None else [lines[row] for row in rows],
+    )
+
+
+def folds(part: Part, *, count: int, seed: int) -> Iterator[Fold]:
+    """Divisions of a part; what one of them holds out the others learn from."""
+    labels = labels_of(part)
+    kinds = known_by(part)
+    faults = np.unique(kinds[labels])
+    normal_kinds, sizes = np.unique(kinds[~labels], return_counts=True)
+    seldom = normal_kinds[sizes <= _FREQUENT * (~labels).sum()]
+    dice = np.random.default_rng(seed)
+    faults, seldom = dice.permutation(faults), dice.permutation(seldom)
+    for number in range(count):
+        held_faults = faults[number :: max(count, _FEWEST_SHARES)]
+        held_normal = seldom[number :: max(count, _NORMAL_SHARES)]
+        held = np.where(labels, np.isin(kinds, held_faults), np.isin(kinds, held_normal))
+        held |= dice.random(len(labels)) < np.where(labels | ~np.isin(kinds, seldom), _KNOWN_SHARE, 0.0)
+        yield Fold(np.flatnonzero(~held), np.flatnonzero(held))
+
+
+def known_by(part: Part) -> Kinds:
+    """For each session the kind of message that it is known by, (b,).
+
+    An anomalous session is known by its first line that is labelled; where lines have no labels, and for a normal one, it is the
+    kind that the fewest normal sessions have.
+    """
+    labels = labels_of(part)
+    kind_of = kinds_of(part.messages).rank("dense").to_numpy().astype(np.int64)
+    normal = [np.unique(kind_of[session]) for session, anomalous in zip(part.sessions, labels, strict=True) if not anomalous]
+    counts = np.bincount(np.concatenate([*normal, np.zeros(0, dtype=np.int64)]), minlength=int(kind_of.max(initial=0)) + 1)
+    known = np.zeros(len(part.sessions), dtype=np.int64)  # 0: a session without a message
+    for row, session in enumerate(part.sessions):
+        kinds = kind_of[session]
+        if part.line_labels is not None and part.line_labels[row].any():
+            known[row] = kinds[part.line_labels[row]][0]
+        elif len(kinds):
+            known[row] = kinds[np.argmin(counts[kinds])]
+    return known
+
+
+def renamed(messages: pl.Series) -> pl.Series:
+    """The messages of another application of the same kind: every name in other words, the same everywhere.
+
+    A name is a word of four letters or more that stands in quotes or behind a sign of equality in some message. A word in capitals is
+    none, nor is one that stands before such a sign.
+
+    >>> renamed(pl.Series(['relation "carts" is missing', "SELECT id FROM carts"])).to_list()
+    ['relation "duzi" is missing', 'SELECT id FROM duzi']
+    """
+    named = {
+        word
+        for message in messages
+        for pieces in _NAMED.findall(message)
+        for piece in pieces
+        for word in _WORD.findall(piece)
+        if not word.isupper()
+    }
+    named -= {word for message in messages for word in _KEY.findall(message)}
+
+    def other(match: re.Match[str]) -> str:
+        return made_up(match.group()) if match.group() in named else match.group()
+
+    return pl.Series([_WORD.sub(other, message) for message in messages], dtype=pl.String)
+
+
+def made_up(word: str) -> str:
+    """A word that is none, always the same for the same word.
+
+    >>> made_up("carts") == made_up("carts"), made_up("carts") == made_up("orders")
+    (True, False)
+    """
+    digest = blake2b(word.encode(), digest_size=8).digest()
+    return "".join(_SYLLABLES[byte % len(_SYLLABLES)] for byte in digest[: max(2, len(word) // 2)])
