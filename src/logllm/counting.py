@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+_NOUN = re.compile(r"\b(file|character|line|alert|message|session)s\b")
+"""What a reader counts, of several."""
 _EITHER = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
 """Words for one, and for more or none."""
 
@@ -23,6 +25,18 @@ def agreeing(count: int, text: str) -> str:
     ('1 line was cut', '2 lines were cut')
     """
     return f"{count:,} " + _EITHER.sub(lambda either: either[1 if count == 1 else 2], text)
+
+
+def counted_as(count: int, name: str) -> str:
+    """A count of a reader's by its name.
+
+    >>> counted_as(1, "cut_lines"), counted_as(2, "files_without_records"), counted_as(1, "late")
+    ('1 cut line', '2 files without records', '1 late')
+    """
+    words = name.replace("_", " ")
+    if count == 1:
+        words = _NOUN.sub(r"\1", words, count=1)
+    return f"{count:,} {words}"
 
 
 def figure(

@@ -12,7 +12,7 @@ _LIBRARIES = ("logllm", "numpy", "polars", "scikit-learn", "torch", "transformer
 _EXTRAS = {
     "train": ("accelerate", "peft", "sklearn", "transformers", "xgboost"),
     "qlora": ("bitsandbytes",),
-    "report": ("jinja2", "matplotlib"),
+    "report": ("matplotlib",),
     "study": ("drain3",),
 }
 """Packages that not every installation has, as they are imported, by the extra that brings them."""

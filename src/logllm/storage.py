@@ -28,6 +28,7 @@ KINDS = {
     "bundle": "an exported run",
     "baseline": "a baseline",
     "report": "a report",
+    "verdicts": "a report of verdicts",
 }
 """What a folder of logllm's holds, by its manifest's `kind`; a bundle's manifest is that of its run."""
 _HASHES = "hashes.json"

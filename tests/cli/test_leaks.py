@@ -160,7 +160,18 @@ def all_written(logllm, tmp_path, tiny_models, small_products, monkeypatch):
             ["prepare", *options, "--out", data, "--json", *(["--redact"] if prepare else [])],
             ["train", "tiny", *models, "--data", data, "--out", out],
             ["evaluate", out, "--data", data, "--json"],
-            ["detect", out, source, source, *(["--redact"] if detect else [])],
+            [
+                "detect",
+                out,
+                source,
+                source,
+                "--threshold",
+                0,
+                "--summary",
+                "--report",
+                place / "page.html",
+                *(["--redact"] if detect else []),
+            ],
             ["bench", out, source, "--json"],
             ["show", "run", out],
         ]
@@ -197,7 +208,9 @@ def test_without_redaction_they_are_found(all_written) -> None:
 
 def test_verdicts_alone_are_redacted_for_a_run_that_is_not(all_written) -> None:
     secrets, found, verdicts = all_written("json", prepare=False, detect=True)
-    assert leaks(secrets, ((name, text) for name, text in found if name == "detect")) == set()
+    shown = [(name, text) for name, text in found if name == "detect" or name.endswith("page.html")]
+    assert len(shown) == 4  # both streams, the page's name and the page
+    assert leaks(secrets, iter(shown)) == set()
     assert len({json.loads(line)["session"] for line in verdicts}) == len(planted())
 
 

@@ -1,19 +1,14 @@
 """Talk on standard error: progress bars, tables, notes."""
 
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from logllm.counting import plural
+from logllm.counting import counted_as, plural
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-
-_NOUN = re.compile(r"\b(file|character|line|alert|message|session)s\b")
-"""What a reader counts, of several."""
 
 
 def note(text: str) -> None:
@@ -39,22 +34,10 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, object]]) -> None:
     """Say how much was read, what was not, and the first lines that were not."""
-    troubles = [_counted(count, name) for name, count in counts.items() if count and name != "lines"]
+    troubles = [counted_as(count, name) for name, count in counts.items() if count and name != "lines"]
     note(f"{plural(counts['lines'], 'line')} read" + (f": {', '.join(troubles)}" if troubles else ""))
     for reject in first_rejects:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
-
-
-def _counted(count: int, name: str) -> str:
-    """A count of a reader's by its name.
-
-    >>> _counted(1, "cut_lines"), _counted(2, "files_without_records"), _counted(1, "late")
-    ('1 cut line', '2 files without records', '1 late')
-    """
-    words = name.replace("_", " ")
-    if count == 1:
-        words = _NOUN.sub(r"\1", words, count=1)
-    return f"{count:,} {words}"
 
 
 @contextmanager

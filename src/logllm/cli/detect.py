@@ -12,6 +12,7 @@ import typer
 from logllm.cli.console import counts, duration, note, tell_counts
 from logllm.cli.cut import tell_cut
 from logllm.cli.incidents import tell_incidents
+from logllm.cli.page import check_page, put_aside, write_page
 from logllm.cli.unusual import tell_drift, tell_new_kinds, tell_unusual
 from logllm.counting import plural
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from logllm.detect.detector import Detector
+    from logllm.detect.page.written import PutAside
     from logllm.detect.reading import Reading
     from logllm.detect.which_run import Task
     from logllm.progress import Progress
@@ -51,6 +53,9 @@ class Wanted(NamedTuple):
     new_kinds: bool
     top_share: float | None
     redact: bool
+    report: Path | None
+    """A page of all that was judged, or a folder with one."""
+    force: bool
 
 
 def detect(
@@ -82,7 +87,14 @@ def detect(
     ] = None,
     only_anomalous: Annotated[bool, typer.Option("--only-anomalous", help="Write the anomalous sessions alone.")] = False,
     out: Annotated[Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out.")] = False,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write a page to open in a browser: what was wrong, when, and the sessions with their lines. Where the name "
+            "does not end in .html, a folder with that page and the verdicts."
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out, and the report.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Write at most so many verdicts; all sessions are judged.")] = None,
     summary: Annotated[
         bool | None,
@@ -103,7 +115,7 @@ def detect(
     """Judge every session of one or more logs; with - verdicts come while the lines do."""
     from logllm.datasets.settings import session_options
 
-    _check_out(out, force=force)
+    _check_out(out, report=report, force=force)
     started = time.perf_counter()
     grouping = session_options(window=window, step=None, key=key, key_field=key_field, by=session_by)
     asked = _asked(
@@ -123,6 +135,8 @@ def detect(
         new_kinds=new_kinds,
         top_share=top_share,
         redact=redact,
+        report=report,
+        force=force,
     )
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
@@ -136,17 +150,18 @@ def detect(
 
 def _result(detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress") -> "Result":
     """Judge, and write verdicts as they come."""
+    aside = None if wanted.report is None else put_aside(asked)
     reading = detector.read(
         asked.logs,
         progress=progress,
-        stdin=asked.stdin,
+        stdin=aside or asked.stdin,
         redact=wanted.redact,
         top_share=wanted.top_share,
-        occurrences=wanted.new_kinds,
+        occurrences=wanted.new_kinds or wanted.report is not None,
     )
-    kept = wanted.summary or (bool(asked.good) and not asked.endless)
+    kept = wanted.summary or wanted.report is not None or (bool(asked.good) and not asked.endless)
     judged = _written(reading, wanted, kept=kept)
-    return Result(judged, reading, detector, asked, wanted)
+    return Result(judged, reading, detector, asked, wanted, aside)
 
 
 class Result(NamedTuple):
@@ -157,6 +172,8 @@ class Result(NamedTuple):
     detector: "Detector"
     asked: "Task"
     wanted: Wanted
+    aside: "PutAside | None"
+    """Standard input, where lines of it are to be looked up."""
 
     @property
     def ranked(self) -> bool:
@@ -175,7 +192,8 @@ class Result(NamedTuple):
 
     def _tell_more(self) -> None:
         """What is new, and what was wrong or unusual."""
-        logs, frames, redact = self.asked.logs, self.judged.frames, self.wanted.redact
+        logs, frames = self.asked.logs, self.judged.frames
+        redact = self.wanted.redact or self.reading.settings.redact
         if self.asked.good:
             tell_drift(frames, self.reading, self.detector)
         if self.wanted.new_kinds:
@@ -184,6 +202,17 @@ class Result(NamedTuple):
             tell_unusual(frames, self.reading, self.detector, logs=logs, redact=redact)
         elif self.wanted.summary:
             _sum_up(self.judged, self.reading, logs=logs, redact=redact)
+        if self.wanted.report is not None:
+            write_page(
+                self.wanted.report,
+                frames,
+                self.reading,
+                self.detector,
+                asked=self.asked,
+                aside=self.aside,
+                redact=redact,
+                force=self.wanted.force,
+            )
 
 
 def _load(run: Path, **options: Any) -> "Detector":
@@ -246,9 +275,12 @@ def _sum_up(judged: "_Judged", reading: "Reading", *, logs: list[str], redact: b
         tell_cut(judged.frames, reading)
 
 
-def _check_out(out: Path | None, *, force: bool) -> None:
-    """Whether verdicts may be written there, asked before minutes of scoring."""
+def _check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
+    """Whether verdicts and a report may be written there, asked before minutes of scoring."""
     from logllm.errors import DataError
+
+    if report is not None:
+        check_page(report, force=force)
 
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder: name a file for the verdicts")

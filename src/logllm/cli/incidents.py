@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from logllm.cli.console import note
 from logllm.counting import plural
@@ -13,7 +13,7 @@ from logllm.counting import plural
 if TYPE_CHECKING:
     import polars as pl
 
-    from logllm.config.format import FormatSection
+    from logllm.detect.page.written import Place, Placed
     from logllm.detect.reading import Reading
     from logllm.detect.summary import Incident
 
@@ -21,9 +21,6 @@ _INCIDENTS = 12
 _WIDTH = 120
 """Of what is no terminal."""
 _NARROWEST = 60
-
-Place = tuple[str | None, int]
-"""A file, none where there is only one input, and a line's number."""
 
 
 def tell_incidents(
@@ -53,14 +50,14 @@ def tell_incidents(
     )
     foremost = incidents[:_INCIDENTS]
     places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
-    written = written_lines(places, logs, reading)
+    written = written_forms(places, logs, reading)
     more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
     note(f"\n{plural(len(incidents), 'incident')}{more}:")
     for incident in foremost:
         _tell(incident, written, only=logs[0], redact=redact)
 
 
-def _tell(incident: "Incident", written: Mapping[Place, Sequence[str]], *, only: str, redact: bool) -> None:
+def _tell(incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, only: str, redact: bool) -> None:
     """One incident."""
     sessions = plural(incident.sessions, "session")
     note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.3f}")
@@ -70,21 +67,10 @@ def _tell(incident: "Incident", written: Mapping[Place, Sequence[str]], *, only:
     note(_cut("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top)))
 
 
-class Placed(Protocol):
-    """A message and where it stands."""
-
-    @property
-    def message(self) -> str: ...  # noqa: D102
-    @property
-    def line(self) -> int: ...  # noqa: D102
-    @property
-    def file(self) -> str | None: ...  # noqa: D102
-
-
 def shown_line(
     begin: str,
-    place: Placed,
-    written: Mapping[Place, Sequence[str]],
+    place: "Placed",
+    written: "Mapping[Place, Sequence[str]]",
     *,
     only: str,
     redact: bool,
@@ -120,39 +106,24 @@ def _cut(text: str) -> str:
     return printable(text if len(text) <= _width() else f"{text[: _width() - 1]}…")
 
 
-def written_lines(places: Sequence[Place], logs: Sequence[str], reading: "Reading") -> dict[Place, list[str]]:
-    """What is written in some lines, the longest form first; nothing of inputs that can be read only once."""
-    from logllm.logs.first_lines import read_again
-    from logllm.logs.lines import lines_at, named_files
+def written_forms(
+    places: "Sequence[Place]",
+    logs: Sequence[str],
+    reading: "Reading",
+) -> "dict[Place, list[str]]":
+    """What is written in some lines, the longest form first; nothing of inputs that can be read only once.
 
-    names = dict(zip(reading.files, named_files(logs), strict=False))
-    numbers: dict[str | None, set[int]] = {}
-    for file, line in places:
-        numbers.setdefault(file, set()).add(line)
+    A line stands as it is where people read such lines, and as what it says without what stands
+    before the message.
+    """
+    from logllm.detect.page.written import said_in, written_lines
+
     described = reading.settings.format
-    written: dict[Place, list[str]] = {}
-    for file, wanted in numbers.items():
-        name = names[file or reading.files[0]]
-        if read_again(name):
-            lines = lines_at(name, wanted, encoding=described.encoding)
-            written |= {(file, number): _forms(text, described) for number, text in lines.items()}
-    return written
-
-
-def _forms(text: str, described: "FormatSection") -> list[str]:
-    """A line as it is, where people read such lines, and what it says without what stands before the message."""
-    import polars as pl
-
-    from logllm.logs.fields import read_fields
-
-    line = text.strip()
-    if described.kind in ("csv", "export"):  # of which a line is a part only
-        return [line]
-    message = read_fields(pl.Series([text]), described).message[0]
-    if message is None:
-        return [line]
-    said = str(message).partition("\n")[0]
-    return [said] if described.kind == "json" else [line, said]
+    lines = written_lines(places, logs, reading=reading)
+    said = said_in(lines, described)
+    whole = {} if described.kind == "json" else {place: text.strip() for place, text in lines.items()}
+    forms = {place: (whole.get(place), said.get(place)) for place in lines}
+    return {place: [form for form in both if form] or [lines[place].strip()] for place, both in forms.items()}
 
 
 def _when(start: datetime | None, end: datetime | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from logllm.cli.console import note
-from logllm.cli.incidents import Place, shown_line, written_lines
+from logllm.cli.incidents import shown_line, written_forms
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -46,8 +46,8 @@ def tell_unusual(
         sessions=_SESSIONS,
         lines=_LINES,
     )
-    places: list[Place] = [(line.file, line.line) for session in sessions for line in session.lines]
-    written = written_lines(places, logs, reading)
+    places = [(line.file, line.line) for session in sessions for line in session.lines]
+    written = written_forms(places, logs, reading)
     note("\nthe most unusual sessions:")
     for session in sessions:
         alike = f", and {session.alike:,} alike" if session.alike else ""
@@ -85,7 +85,7 @@ def tell_new_kinds(
     )
     told = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
     note(f"\n{told}{':' if kinds else ''}")
-    written = written_lines([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading)
+    written = written_forms([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading)
     for kind in kinds[:_KINDS]:
         note(shown_line(f"  {kind.lines:>5} x  ", kind, written, only=logs[0], redact=redact))
     if len(kinds) > _KINDS:

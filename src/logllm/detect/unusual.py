@@ -65,9 +65,6 @@ def unusual(
             group = groups[foremost]
             groups[foremost] = group._replace(alike=group.alike + 1)
             continue
-        # A message that is repeated is shown where it stands first.
-        _, first = np.unique(session, return_index=True)
-        strangest = first[np.argsort(-of_lines[first], kind="stable")][:lines]
         verdict = top.row(place, named=True)
         shown = tuple(
             UnusualLine(
@@ -75,7 +72,23 @@ def unusual(
                 verdict["lines"][at],
                 verdict["files"][at] if several else None,
             )
-            for at in sorted(strangest.tolist())
+            for at in strangest(session, of_lines, lines=lines)
         )
         groups[foremost] = UnusualSession(verdict["session"], verdict["score"], 0, shown)
     return list(groups.values())[:sessions]
+
+
+def strangest(session: Rows, scores: Scores, *, lines: int) -> list[int]:
+    """The places in a session of its most surprising lines, in their order; one of each message, the first.
+
+    >>> strangest(np.array([5, 7, 7, 9]), np.array([0.1, 0.8, 0.8, 0.3]), lines=2)
+    [1, 3]
+
+    Args:
+        session: the rows of its messages.
+        scores: how surprising each is.
+        lines: how many at most.
+    """
+    _, first = np.unique(session, return_index=True)
+    foremost = first[np.argsort(-scores[first], kind="stable")][:lines]
+    return sorted(foremost.tolist())

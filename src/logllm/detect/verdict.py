@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
+import numpy as np
 import polars as pl
 
 from logllm.metrics import Labels, Scores
+from logllm.sessions.sessionizer import SESSIONS
 
 SCHEMA = 1
 """Number of the schema: it grows when a field goes or means something else, not when one is added."""
@@ -105,3 +107,11 @@ def to_frame(sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model
     there = [name for name in OPTIONAL if name in judged.columns]
     extra = [name for name in there if judged[name].null_count() < judged.height]
     return judged.select(*FIELDS, *extra)
+
+
+def none_judged() -> pl.DataFrame:
+    """A verdict frame of no session, with `messages`, for a log that holds none."""
+    sessions = pl.DataFrame(schema=SESSIONS)
+    nothing = np.zeros(0)
+    frame = to_frame(sessions, nothing, anomalous=nothing.astype(np.bool_), model="", files=())
+    return frame.with_columns(sessions["messages"])

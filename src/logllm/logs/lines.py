@@ -191,15 +191,22 @@ def lines_at(
     numbers: Collection[int],
     *,
     encoding: Literal["utf-8", "latin-1"] = "utf-8",
+    stdin: Bytes | None = None,
 ) -> dict[int, str]:
     """Some lines of one file by their numbers, from 1; read no further than to the last of them.
+
+    Args:
+        name: The file's, or `-`.
+        numbers: Of the lines.
+        encoding: How bytes become text.
+        stdin: What `-` reads; none: the process's standard input.
 
     Raises:
         DataError: it cannot be read.
     """
     there: dict[int, str] = {}
     last = max(numbers, default=0)
-    for lines in read_lines([name], encoding=encoding):
+    for lines in read_lines([name], encoding=encoding, stdin=stdin):
         wanted = lines.frame.filter(pl.col("line").is_in(list(numbers)))
         there |= dict(wanted.iter_rows())
         if lines.frame["line"][-1] >= last:

@@ -131,5 +131,7 @@ def shortened(text: str) -> str:
 
 def printable(text: str) -> str:
     """A text without characters that would move a cursor."""
+    if text.isprintable():
+        return text
     spaced = (" " if letter.isspace() else letter for letter in text)
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in spaced)

@@ -1,0 +1,77 @@
+"""`logllm detect --report`: verdicts as a page to open in a browser."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from logllm.cli.console import note
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from logllm.detect.detector import Detector
+    from logllm.detect.page.written import PutAside
+    from logllm.detect.reading import Reading
+    from logllm.detect.which_run import Task
+
+
+def check_page(path: Path, *, force: bool) -> None:
+    """Whether a report may be written there, asked before minutes of scoring."""
+    from logllm.detect.page.report import check_report
+
+    check_report(path, force=force)
+
+
+def put_aside(asked: "Task") -> "PutAside | None":
+    """Standard input, where it is read: the page shows lines of it, which cannot be read again."""
+    from logllm.detect.page.written import PutAside
+    from logllm.logs.lines import STDIN, standard_input
+
+    if STDIN not in asked.logs:
+        return None
+    return PutAside(asked.stdin or standard_input())
+
+
+def write_page(
+    path: Path,
+    frames: "Sequence[pl.DataFrame]",
+    reading: "Reading",
+    detector: "Detector",
+    *,
+    asked: "Task",
+    aside: "PutAside | None",
+    redact: bool,
+    force: bool,
+) -> None:
+    """Write the page, or a folder with it, and say where it is.
+
+    Args:
+        path: Of the page, or of the folder.
+        frames: All verdicts, with `messages`, as they came.
+        reading: Gave them, and has been read to its end.
+        detector: What judged.
+        asked: What was to be done.
+        aside: Standard input, where it was put aside.
+        redact: Show nothing secret.
+        force: Replace what is there.
+    """
+    from datetime import UTC, datetime
+
+    import polars as pl
+
+    from logllm.detect.page.gathered import gathered
+    from logllm.detect.page.judged import Judged, Wish
+    from logllm.detect.page.report import write_report
+    from logllm.detect.verdict import none_judged
+
+    wish = Wish(
+        asked.logs,
+        datetime.now(UTC),
+        how_read=asked.said,
+        good=asked.good,
+        redact=redact,
+        aside=aside,
+    )
+    verdicts = pl.concat(frames, how="diagonal_relaxed") if frames else none_judged()
+    contents = gathered(Judged(verdicts, reading, detector), wish)
+    note(f"open {write_report(path, contents, verdicts=verdicts, force=force)}")

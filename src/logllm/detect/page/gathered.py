@@ -1,0 +1,258 @@
+"""What a page says is gathered: incidents, sessions with their lines, new kinds of message, and what was read."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from logllm.counting import counted_as
+from logllm.detect.page.contents import (
+    Contents,
+    Group,
+    Judgement,
+    Line,
+    Session,
+    Source,
+    Tell,
+)
+from logllm.detect.page.groups import (
+    GROUPS,
+    ToldOf,
+    drifted,
+    incidents,
+    kinds_never_seen,
+    unusual_ways,
+)
+from logllm.detect.page.judged import Judged, Wish
+from logllm.detect.page.marks import marked_lines
+from logllm.detect.page.opened import Opened, ShownLine, begun_lines, shown_lines
+from logllm.detect.page.texts import Texts, Wanted
+from logllm.detect.page.timeline import Interval, timeline
+from logllm.detect.page.written import Place, Placed
+from logllm.detect.verdict import OPTIONAL
+from logllm.logs.lines import STDIN
+from logllm.logs.redaction import redact_text
+
+if TYPE_CHECKING:
+    from logllm.detect.reading import Reading
+
+SESSIONS, OTHERS = 150, 50
+"""Most anomalous sessions on a page, and most others."""
+KINDS = 60
+"""Most new kinds of message."""
+
+_NO_TROUBLE = ("lines", "continued", "scores_from_cache", "headers")
+"""Counts that are as they should be."""
+
+
+class _Table(NamedTuple):
+    """Sessions that are opened."""
+
+    sessions: pl.DataFrame
+    """Verdicts, in the order in which they are shown."""
+    opened: list[Opened]
+
+
+def gathered(log: Judged, wish: Wish) -> Contents:
+    """What a page says of a log.
+
+    Args:
+        log: It, judged.
+        wish: What else there is to say.
+    """
+    groups = unusual_ways(log) if log.ranked else incidents(log)
+    told = groups[:GROUPS]
+    names = [name for group in told for name, _ in group.such_as]
+    table = _table(log, names=names)
+    kinds = kinds_never_seen(log)
+    shown_kinds = (kinds or [])[:KINDS]
+
+    # All texts at once: each file is read once more.
+    redacted = wish.redact or log.reading.settings.redact
+    tells = [placed for group in told for placed, _ in group.tells]
+    texts = Texts(
+        [*_placed([*tells, *shown_kinds]), *_of_sessions(table, log.messages)],
+        log.reading,
+        logs=wish.logs,
+        redacted=redacted,
+        aside=wish.aside,
+    )
+
+    rows = _rows(table, texts, level=log.reading.threshold)
+    anomalous = sum(bool(row.verdict["anomalous"]) for row in rows)
+    safe = redact_text if redacted else str
+    judgement = _judgement(log, good=[safe(name) for name in wish.good])
+    # An unusual session may last as long as the log, so it stands where it began.
+    when = [Interval(group.start, group.start if log.ranked else group.end) for group in told]
+    return Contents(
+        name=_name(log.reading),
+        source=_source(log, how_read=safe(wish.how_read)),
+        judgement=judgement,
+        timeline=timeline(log.verdicts, when),
+        groups=_groups(told, texts, rows=rows),
+        groups_left_out=len(groups) - len(told),
+        new_kinds=None if kinds is None else tuple(_tell(kind, kind.lines, texts=texts) for kind in shown_kinds),
+        new_kinds_left_out=len(kinds or []) - len(shown_kinds),
+        table=rows,
+        anomalous_left_out=judgement.anomalous - anomalous,
+        others_left_out=judgement.sessions - judgement.anomalous - (len(rows) - anomalous),
+        any_masked=texts.any_masked,
+        redacted=redacted,
+        made=wish.made,
+    )
+
+
+def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) -> tuple[Group, ...]:
+    """Incidents, or ways of being unusual, numbered."""
+    anchors = {row.verdict["session"]: row.anchor for row in reversed(rows)}
+    return tuple(
+        Group(
+            number,
+            group.start,
+            group.end,
+            group.sessions,
+            group.score,
+            tells=tuple(_tell(placed, sessions, texts=texts) for placed, sessions in group.tells),
+            such_as=tuple((name, score, anchors.get(name)) for name, score in group.such_as),
+        )
+        for number, group in enumerate(told, 1)
+    )
+
+
+def _table(log: Judged, *, names: Sequence[str]) -> _Table:
+    """The sessions with the highest scores, those called anomalous first, opened; those of some names are among them."""
+    foremost = pl.col("session").is_in(names)
+    ordered = log.verdicts.sort(foremost, "score", descending=True, maintain_order=True)
+    room = SESSIONS + OTHERS
+    others = room if log.ranked or log.verdicts.height <= room else OTHERS
+    anomalous = ordered.filter("anomalous").head(SESSIONS)
+    normal = ordered.filter(~pl.col("anomalous")).head(others)
+    shown = pl.concat([anomalous, normal]).sort("anomalous", "score", descending=True, maintain_order=True)
+    # A line of JSON is a record, whatever line breaks its message holds.
+    described = log.reading.settings.format
+    several_lines = described.kind != "json" or described.inside is not None
+    opened = shown_lines(
+        shown,
+        log.messages,
+        marks=marked_lines(shown, log),
+        begun=begun_lines(log.verdicts) if several_lines else {},
+    )
+    return _Table(shown, opened)
+
+
+def _placed(tells: Sequence[Placed]) -> Iterator[Wanted]:
+    """What tells of something, as records that are to be shown."""
+    return (Wanted((tell.file, tell.line), tell.message) for tell in tells)
+
+
+def _of_sessions(table: _Table, messages: pl.Series) -> Iterator[Wanted]:
+    """The lines of opened sessions, as records that are to be shown."""
+    lines = [line for session in table.opened for line in session.lines]
+    masked = messages.gather(pl.Series([line.message for line in lines], dtype=pl.UInt32))
+    return (Wanted(line.place, text, line.further) for line, text in zip(lines, masked, strict=True))
+
+
+def _rows(table: _Table, texts: Texts, *, level: float) -> tuple[Session, ...]:
+    """The rows of the table."""
+    verdicts = table.sessions.drop("messages", "lines", "files", "evidence", strict=False)
+    return tuple(
+        Session(
+            anchor=f"s{number}",
+            verdict=dict.fromkeys(OPTIONAL) | verdict,
+            call=_call(verdict, level=level),
+            lasts=None if verdict["start"] is None else verdict["end"] - verdict["start"],
+            length=sum(line.before + line.times for line in opened.lines) + opened.after,
+            telling=texts.said(_foremost(opened.lines).place) if opened.lines else "",
+            marked=sum(line.mark is not None for line in opened.lines),
+            lines=tuple(_line(line, texts) for line in opened.lines),
+            after=opened.after,
+        )
+        for number, (verdict, opened) in enumerate(zip(verdicts.iter_rows(named=True), table.opened, strict=True), 1)
+    )
+
+
+def _call(verdict: Mapping[str, object], *, level: float) -> str:
+    """What a session is called."""
+    if verdict["anomalous"]:
+        return "anomalous"
+    doubtful = verdict.get("cut") is not None and float(verdict["score"]) >= level  # type: ignore[arg-type]
+    return "cut" if doubtful else "normal"
+
+
+def _foremost(lines: Sequence[ShownLine]) -> ShownLine:
+    """The line that speaks most, or the first."""
+    return max(lines, key=lambda line: -1.0 if line.mark is None else line.mark)
+
+
+def _line(line: ShownLine, texts: Texts) -> Line:
+    """A record of a session."""
+    return Line(
+        _where(line.place),
+        texts.whole(line.place),
+        line.times,
+        line.last,
+        line.mark,
+        line.before,
+        line.more,
+    )
+
+
+def _tell(placed: Placed, times: int, *, texts: Texts) -> Tell:
+    """A line that tells of something."""
+    place = (placed.file, placed.line)
+    return Tell(_where(place), texts.said(place), times)
+
+
+def _where(place: Place) -> str:
+    """Where a line is: its number, and its file where there are several."""
+    file, line = place
+    return f"{line:,}" if file is None else f"{Path(file).name}:{line:,}"
+
+
+def _name(reading: "Reading") -> str:
+    """What the log is called."""
+    first, *others = reading.files
+    if others:
+        return f"{len(reading.files)} logs"
+    return "standard input" if first == STDIN else Path(first).name
+
+
+def _source(log: Judged, *, how_read: str) -> Source:
+    """What was read."""
+    verdicts, reading = log.verdicts, log.reading
+    counts = reading.counts
+    troubles = [counted_as(count, name) for name, count in counts.items() if count and name not in _NO_TROUBLE]
+    return Source(
+        inputs=tuple(reading.files),
+        lines=counts["lines"],
+        records=int(verdicts["lines"].list.len().sum()),
+        start=verdicts["start"].min(),  # type: ignore[arg-type]
+        end=verdicts["end"].max(),  # type: ignore[arg-type]
+        troubles=tuple(troubles),
+        rejects=tuple(reading.rejects),
+        grouping=reading.settings.sessions.in_words,
+        how_read=tuple(how_read.splitlines()),
+    )
+
+
+def _judgement(log: Judged, *, good: Sequence[str]) -> Judgement:
+    """Who judged, and what came of it."""
+    verdicts, detector = log.verdicts, log.detector
+    cut, doubtful = 0, 0
+    if "cut" in verdicts.columns:
+        of_cut = verdicts.filter(pl.col("cut").is_not_null())
+        cut = of_cut.height
+        doubtful = of_cut.filter(~pl.col("anomalous") & (pl.col("score") >= detector.threshold)).height
+    return Judgement(
+        ranked=log.ranked,
+        model=detector.model,
+        threshold=detector.threshold,
+        chosen=detector.run.manifest.get("threshold", {}).get("how", ""),
+        good=tuple(good),
+        drift=drifted(log),
+        sessions=verdicts.height,
+        anomalous=int(verdicts["anomalous"].sum()),
+        cut=cut,
+        doubtful=doubtful,
+    )

@@ -1,0 +1,52 @@
+"""Lines that are marked since they speak for "anomalous": the evidence of verdicts, or what is most surprising."""
+
+import polars as pl
+
+from logllm.detect.page.judged import Judged
+from logllm.detect.page.opened import MARKS
+from logllm.detect.unusual import strangest
+from logllm.sessions.message_table import rows_of
+
+_LINES = 3
+"""Lines that are marked of a session that is ranked."""
+_SURPRISING = 0.5
+"""How surprising they are at least, as a share of the most surprising one."""
+
+
+def marked_lines(sessions: pl.DataFrame, log: Judged) -> pl.DataFrame:
+    """The lines of sessions that are marked (`MARKS`).
+
+    Args:
+        sessions: some of a log's verdicts.
+        log: the log.
+    """
+    rows = sessions.with_row_index("row")
+    if "evidence" in rows.columns:
+        return _evidence(rows)
+    return _surprising(rows, log) if log.ranked else pl.DataFrame(schema=MARKS)
+
+
+def _evidence(rows: pl.DataFrame) -> pl.DataFrame:
+    """What verdicts bring as evidence."""
+    told = rows.select("row", "evidence").explode("evidence")
+    told = told.filter(pl.col("evidence").is_not_null()).unnest("evidence")
+    file = "file" if "file" in told.columns else pl.lit(None).alias("file")
+    marks = told.select("row", "line", file, mark="score").cast(MARKS)
+    return marks.unique(["row", "line", "file"], keep="first", maintain_order=True)
+
+
+def _surprising(rows: pl.DataFrame, log: Judged) -> pl.DataFrame:
+    """The most surprising lines of sessions that are ranked."""
+    sessions = rows_of(rows["messages"])
+    scores = log.detector.score_lines(sessions, log.messages)
+    marked = [
+        (row, at, float(of_lines[at]))
+        for row, (session, of_lines) in enumerate(zip(sessions, scores, strict=True))
+        for at in strangest(session, of_lines, lines=_LINES)
+        if of_lines[at] >= _SURPRISING * of_lines.max()
+    ]
+    schema = {"row": pl.UInt32, "at": pl.UInt32, "mark": pl.Float64}
+    places = pl.DataFrame(marked, schema=schema, orient="row").join(rows, on="row", maintain_order="left")
+    at = pl.col("at")
+    file = pl.col("files").list.get(at) if "files" in rows.columns else pl.lit(None)
+    return places.select("row", pl.col("lines").list.get(at).alias("line"), file.alias("file"), "mark").cast(MARKS)

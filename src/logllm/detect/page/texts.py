@@ -1,0 +1,123 @@
+"""Lines as a page shows them: as they are written where they can be read again, without secrets where that is wanted."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.detect.page.written import Place, PutAside, said_in, written_lines
+from logllm.logs.redaction import redact
+from logllm.logs.secrets import SECRET_FIELD
+from logllm.logs.tally import printable
+
+if TYPE_CHECKING:
+    from logllm.detect.reading import Reading
+
+_LONGEST = 1_500
+"""Characters of a text that are shown."""
+
+
+class Wanted(NamedTuple):
+    """A record that is to be shown."""
+
+    place: Place
+    """Its first line."""
+    masked: str
+    """Its message, masked."""
+    further: tuple[int, ...] = ()
+    """Numbers of the lines that it goes on with."""
+
+
+class Text(NamedTuple):
+    """What is shown of a record."""
+
+    text: str
+    """It, of several lines where it has them."""
+    masked: bool
+    """Whether it is the masked message, since what is written cannot be read again, or may not be shown."""
+    left_out: int
+    """Characters after it that are not shown."""
+
+
+class Texts:
+    """What is shown of records."""
+
+    def __init__(
+        self,
+        wanted: Iterable[Wanted],
+        reading: "Reading",
+        *,
+        logs: Sequence[str],
+        redacted: bool,
+        aside: PutAside | None,
+    ) -> None:
+        """Read them again.
+
+        Args:
+            wanted: the records; of two of one place the later one counts.
+            reading: has read the log.
+            logs: the inputs, as they were given.
+            redacted: whether what is secret is to be taken out.
+            aside: what `-` has read, where it was put aside.
+        """
+        records = {record.place: record for record in wanted}
+        lines: dict[Place, str] = {}
+        if _tells(reading.settings, redacted=redacted):
+            numbers = [(file, line) for (file, first), record in records.items() for line in (first, *record.further)]
+            lines = written_lines(numbers, logs, reading=reading, aside=aside)
+        first = {place: lines[place] for place in records if place in lines}
+        masked = {place: record.masked for place, record in records.items()}
+        said = said_in(first, reading.settings.format)
+
+        self._masked = records.keys() - first.keys()
+        whole = {place: _whole(record, lines) if place in first else masked[place] for place, record in records.items()}
+        short = {place: said.get(place) or masked[place].partition("\n")[0] for place in records}
+        self._whole = _without_secrets(whole) if redacted else whole
+        self._short = _without_secrets(short) if redacted else short
+
+    @property
+    def any_masked(self) -> bool:
+        """Whether some could not be read again."""
+        return bool(self._masked)
+
+    def whole(self, place: Place) -> Text:
+        """All that is written in a record."""
+        text = self._whole[place]
+        return Text(_shown(text), place in self._masked, max(0, len(text) - _LONGEST))
+
+    def said(self, place: Place) -> str:
+        """What a record says, in one line, without what stands before its message."""
+        text = self._short[place]
+        return _shown(text) + ("…" if len(text) > _LONGEST else "")
+
+
+def _tells(settings: PrepareSection, *, redacted: bool) -> bool:
+    """Whether a line tells of one record, and, where that matters, which of its words are secret.
+
+    A row of a table does not say what its columns are, nor a key that it has a secret name.
+    """
+    if settings.format.records is not None:
+        return False
+    if not redacted:
+        return True
+    by_name = settings.sessions.key_field
+    tables = any(layer.kind in ("csv", "w3c") for layer in settings.format.layers)
+    return not tables and not (by_name and SECRET_FIELD.search(by_name))
+
+
+def _whole(record: Wanted, lines: Mapping[Place, str]) -> str:
+    """The lines of a record."""
+    file, first = record.place
+    written = [lines[file, line] for line in (first, *record.further) if (file, line) in lines]
+    return "\n".join(written).rstrip()
+
+
+def _without_secrets(texts: Mapping[Place, str]) -> dict[Place, str]:
+    """Texts that may be shown; they are cut afterwards, since half a secret is not recognised."""
+    return dict(zip(texts, redact(pl.Series(list(texts.values()), dtype=pl.String)), strict=True))
+
+
+def _shown(text: str) -> str:
+    """The beginning of a text, in lines without what would move a cursor."""
+    return "\n".join(map(printable, text[:_LONGEST].split("\n")))

@@ -1,0 +1,172 @@
+"""When sessions began and incidents were, as bars and spans along one line of time; places on it are in per cent of its length."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+BARS = 72
+"""Bars of a timeline."""
+
+_SECOND, _MINUTE, _HOUR, _DAY = 1, 60, 3_600, 86_400
+_STEPS = (
+    *(_SECOND, 2, 5, 10, 15, 30),
+    *(_MINUTE, 2 * _MINUTE, 5 * _MINUTE, 10 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE),
+    *(_HOUR, 2 * _HOUR, 3 * _HOUR, 6 * _HOUR, 12 * _HOUR),
+    *(_DAY, 2 * _DAY, 7 * _DAY, 14 * _DAY, 30 * _DAY, 90 * _DAY, 180 * _DAY, 365 * _DAY),
+)
+"""Seconds between two marks of time."""
+_MARKS = 6
+"""Most marks of time."""
+_EDGE = 6.0
+"""How near to an end, in per cent, a mark has no room for its words."""
+_LABEL = 5.0
+"""How wide the number of an incident is at least, in per cent: on a phone it has no more room."""
+_EDGE_OF_LABELS = 1.0
+"""How near to an end the middle of a number may come."""
+_LEAST = 0.6
+"""Width of the shortest span."""
+
+
+class Bar(NamedTuple):
+    """Sessions that began in one stretch of time."""
+
+    x: float
+    width: float
+    sessions: int
+    anomalous: int
+    height: float
+    """In per cent of the highest bar."""
+    marked: float
+    """The part of it for the anomalous ones."""
+    start: datetime
+
+
+class Mark(NamedTuple):
+    """A mark of time."""
+
+    x: float
+    words: str
+    seldom: bool
+    """Whether it goes where there is little room."""
+
+
+class Interval(NamedTuple):
+    """From when to when something was; none where that is not known."""
+
+    start: datetime | None
+    end: datetime | None
+
+
+class Span(NamedTuple):
+    """An incident."""
+
+    number: int
+    """From 1, in the order in which incidents are told."""
+    x: float
+    width: float
+    lane: int
+    """How many spans lie above it."""
+    label: float
+    """The middle of its number."""
+
+
+class Timeline(NamedTuple):
+    """A log's time."""
+
+    bars: tuple[Bar, ...]
+    marks: tuple[Mark, ...]
+    spans: tuple[Span, ...]
+    lanes: int
+    start: datetime
+    end: datetime
+    most: int
+    """Sessions of the highest bar."""
+
+
+def timeline(verdicts: pl.DataFrame, incidents: Sequence[Interval]) -> Timeline | None:
+    """The timeline of a log; none where its times are not known, or all of them are one.
+
+    Args:
+        verdicts: of all its sessions.
+        incidents: in the order in which they are told.
+    """
+    start, end = verdicts["start"].min(), verdicts["end"].max()
+    if not isinstance(start, datetime) or not isinstance(end, datetime) or start >= end:
+        return None
+    spans = _spans(incidents, start=start, end=end)
+    bars = _bars(verdicts, start=start, end=end)
+    return Timeline(
+        bars=bars,
+        marks=_marks(start, end),
+        spans=spans,
+        lanes=1 + max((span.lane for span in spans), default=-1),
+        start=start,
+        end=end,
+        most=max(bar.sessions for bar in bars),
+    )
+
+
+def _bars(verdicts: pl.DataFrame, *, start: datetime, end: datetime) -> tuple[Bar, ...]:
+    """The sessions by when they began."""
+    length = (end - start).total_seconds()
+    timed = verdicts.filter(pl.col("start").is_not_null())
+    after = (timed["start"] - start).dt.total_microseconds().to_numpy() / 1e6
+    place = np.minimum((after / length * BARS).astype(np.int64), BARS - 1)
+    counts = np.bincount(place, minlength=BARS)
+    anomalous = np.bincount(place, weights=timed["anomalous"].to_numpy(), minlength=BARS)
+    most = counts.max()
+    width = 100 / BARS
+    return tuple(
+        Bar(
+            x=at * width,
+            width=width,
+            sessions=int(count),
+            anomalous=int(bad),
+            height=100 * count / most,
+            marked=100 * bad / most,
+            start=start + timedelta(seconds=length * at / BARS),
+        )
+        for at, (count, bad) in enumerate(zip(counts.tolist(), anomalous.tolist(), strict=True))
+        if count
+    )
+
+
+def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
+    """Marks at round times, few enough to be read.
+
+    >>> [mark.words for mark in _marks(datetime(2026, 1, 5, 9, 58, tzinfo=UTC), datetime(2026, 1, 5, 10, 23, tzinfo=UTC))]
+    ['10:00', '10:05', '10:10', '10:15', '10:20']
+    """
+    length = (end - start).total_seconds()
+    step = next((step for step in _STEPS if length / step <= _MARKS), _STEPS[-1] * (1 + length // (_MARKS * _STEPS[-1])))
+    first = -(-start.timestamp() // step) * step
+    times = np.arange(first, end.timestamp() + 1e-6, step)
+    clock = "%H:%M" if step >= _MINUTE else "%H:%M:%S"
+    several_days = start.date() != end.date()
+    marks = [(100 * (time - start.timestamp()) / length, datetime.fromtimestamp(time, UTC)) for time in times.tolist()]
+    inside = [(x, time) for x, time in marks if _EDGE <= x <= 100 - _EDGE]
+    words = []
+    for _, time in inside:
+        midnight = several_days and time.time() == time.min.time()
+        words.append(time.strftime("%m-%d" if midnight else clock))
+    return tuple(Mark(x, word, at % 2 == 1) for at, ((x, _), word) in enumerate(zip(inside, words, strict=True)))
+
+
+def _spans(incidents: Sequence[Interval], *, start: datetime, end: datetime) -> tuple[Span, ...]:
+    """Incidents whose times are known, those that would touch each other below one another."""
+    length = (end - start).total_seconds()
+    ends: list[float] = []
+    spans = []
+    known = [(at, one.start, one.end) for at, one in enumerate(incidents, 1) if one.start and one.end]
+    for number, began, ended in sorted(known, key=lambda one: one[1]):
+        x = min(100 * (began - start).total_seconds() / length, 100 - _LEAST)
+        width = max(100 * (ended - began).total_seconds() / length, _LEAST)
+        middle = min(max(x + width / 2, _EDGE_OF_LABELS), 100 - _EDGE_OF_LABELS)
+        left, right = min(x, middle - _LABEL / 2), max(x + width, middle + _LABEL / 2)
+        lane = next((lane for lane, last in enumerate(ends) if last <= left), len(ends))
+        ends[lane : lane + 1] = [right]
+        spans.append(Span(number, x, width, lane, middle))
+    return tuple(spans)

@@ -1,0 +1,117 @@
+"""Lines as they are written in a log, read once more when verdicts on them are there."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Protocol
+from weakref import finalize
+
+import polars as pl
+
+from logllm.config.format import FormatSection
+from logllm.logs.archives import Bytes, arrives
+from logllm.logs.fields import read_fields
+from logllm.logs.first_lines import read_again
+from logllm.logs.lines import STDIN, lines_at, named_files
+
+if TYPE_CHECKING:
+    from logllm.detect.reading import Reading
+
+Place = tuple[str | None, int]
+"""A file, none where there is only one input, and a line's number."""
+
+_MOST = 1 << 30
+"""Bytes of standard input that are put aside."""
+
+
+class Placed(Protocol):
+    """A message and where it stands."""
+
+    @property
+    def message(self) -> str:
+        """It, masked."""
+
+    @property
+    def line(self) -> int:
+        """The number of its first line."""
+
+    @property
+    def file(self) -> str | None:
+        """That line's file; none where there is one input."""
+
+
+class PutAside:
+    """Standard input that is put aside while it is read, in a file without a name, so that lines can be looked up later.
+
+    What is more than 1 GiB is read, and not put aside.
+    """
+
+    def __init__(self, stream: Bytes) -> None:
+        """Nothing read yet."""
+        self.arriving = arrives(stream)
+        """Whether a short read means a pause (`logllm.logs.archives.arrives`)."""
+        self._stream = stream
+        self._file = TemporaryFile()  # noqa: SIM115 - it is closed, and so is gone, when this object is
+        finalize(self, self._file.close)
+        self._size = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """At most `size` bytes."""
+        block = self._stream.read(size)
+        if self._size <= _MOST:
+            self._size += len(block)
+            self._file.write(block)
+        return block
+
+    def comes(self, wait: float) -> bool:
+        """Whether there is more to read, or the end, within some seconds."""
+        return self._stream.comes(wait) if arrives(self._stream) else True
+
+    def again(self) -> Bytes | None:
+        """What was read, from its beginning; none where it was too much."""
+        if self._size > _MOST:
+            return None
+        self._file.seek(0, os.SEEK_SET)
+        return self._file
+
+
+def written_lines(
+    places: Collection[Place],
+    logs: Sequence[str],
+    *,
+    reading: "Reading",
+    aside: PutAside | None = None,
+) -> dict[Place, str]:
+    """What is written in some lines; nothing of inputs that can be read only once.
+
+    Args:
+        places: of the lines.
+        logs: the inputs, as they were given.
+        reading: has read them.
+        aside: what `-` has read, where it was put aside.
+    """
+    names = dict(zip(reading.files, named_files(logs), strict=False))
+    numbers: dict[str | None, set[int]] = {}
+    for file, line in places:
+        numbers.setdefault(file, set()).add(line)
+    written: dict[Place, str] = {}
+    for file, wanted in numbers.items():
+        name = names[file or reading.files[0]]
+        stdin = aside.again() if aside is not None and name == STDIN else None
+        if stdin is not None or read_again(name):
+            lines = lines_at(name, wanted, encoding=reading.settings.format.encoding, stdin=stdin)
+            written |= {(file, number): text for number, text in lines.items()}
+    return written
+
+
+def said_in(lines: Mapping[Place, str], described: FormatSection) -> dict[Place, str]:
+    """What lines say without what stands before their messages, of those of which that is known.
+
+    Args:
+        lines: as they are written.
+        described: their format.
+    """
+    if described.kind in ("csv", "w3c", "export") or not lines:  # of which a line is a part only
+        return {}
+    messages = read_fields(pl.Series(list(lines.values()), dtype=pl.String), described).message
+    return {place: text.partition("\n")[0] for place, text in zip(lines, messages, strict=True) if text}
