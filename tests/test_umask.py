@@ -53,11 +53,11 @@ def test_a_report_and_a_simple_run(umask, tiny_data, tmp_path) -> None:
     from logllm.datasets.prepared import Prepared
     from logllm.detect.detector import Detector
     from logllm.evaluate.evaluation import scored
-    from logllm.evaluate.report import write_report
+    from logllm.evaluate.report import Judged, write_report
     from logllm.methods.registry import recipe_for
     from logllm.methods.train import train
 
     train(recipe_for("unseen"), tiny_data, out=tmp_path / "run")
     report, scores = scored(Detector.load(tmp_path / "run"), tiny_data)
-    write_report(tmp_path / "report", report=report, scores=scores, prepared=Prepared.load(tiny_data), force=False)
+    write_report(tmp_path / "report", Judged(report, scores), prepared=Prepared.load(tiny_data), force=False)
     assert wrong(tmp_path, umask) == []

@@ -12,7 +12,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.evaluate.evaluation import judge, score_frame
 from logllm.evaluate.mistakes import worst
-from logllm.evaluate.report import check_report, write_report
+from logllm.evaluate.report import Judged, check_report, write_report
 from logllm.evaluate.trivial import trivial
 from tests.pages import Page, check_alone
 from tests.tiny import with_parts
@@ -47,7 +47,7 @@ def written(prepared, tmp_path_factory):
         "run": {"seed": 7, "versions": {"torch": "2.x"}, "seconds": None},
     }
     report["baselines"] = {name: judged(prepared, seed=seed)[0] for seed, name in enumerate(RIVALS, start=1)}
-    return write_report(folder, report=report, scores=scores, prepared=prepared, force=False), folder
+    return write_report(folder, Judged(report, scores), prepared=prepared, force=False), folder
 
 
 def test_the_folder_holds_all_of_it(written) -> None:
@@ -113,7 +113,7 @@ def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, t
     prepared.labelled = prepared.part = lambda name: train.with_columns(none)  # every session is also in train
     scores = np.linspace(0, 1, train.height)
     report = judge(scores, prepared, split="test", threshold=0.5)
-    full = write_report(tmp_path / "r", report=report, scores=score_frame(scores, prepared, split="test"), prepared=prepared, force=False)
+    full = write_report(tmp_path / "r", Judged(report, score_frame(scores, prepared, split="test")), prepared=prepared, force=False)
     assert full["unseen"] is None
     assert full["average_precision"] is None
     assert not (tmp_path / "r" / "precision_recall.png").exists()
@@ -126,7 +126,7 @@ def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> No
     with pytest.raises(DataError, match="exists.*--force"):
         check_report(folder, force=False)
     report, scores = judged(prepared, seed=3)
-    assert write_report(folder, report=report, scores=scores, prepared=prepared, force=True)["f1"] == report["f1"]
+    assert write_report(folder, Judged(report, scores), prepared=prepared, force=True)["f1"] == report["f1"]
     assert json.loads((folder / "report.json").read_text())["f1"] == report["f1"]
     before = sorted(tiny_data.iterdir())
     with pytest.raises(DataError, match="holds prepared data, which is not replaced by a report"):
@@ -161,11 +161,20 @@ def test_the_worst_mistakes_once_each() -> None:
         }
     )
     sessions = pl.Series([[int(digit) for digit in text] for text, _, _ in made])
-    found = worst(scores, sessions, messages=pl.Series(list("abcdef")), known=pl.Series([0, 2]), threshold=0.5)
+    found = worst(
+        scores.with_columns(messages=sessions),
+        messages=pl.Series(list("abcdef")),
+        known=pl.Series([0, 2]),
+        threshold=0.5,
+        score_lines=lambda rows, _: [session / 10 for session in rows],
+    )
     alarms, misses = found["false alarms"], found["misses"]
     assert [(each.session, each.score, each.times, each.in_train) for each in alarms] == [("s3", 0.9, 1, False), ("s0", 0.7, 2, True)]
     assert [(line.number, line.message, line.times, line.new) for line in alarms[1].lines] == [(0, "a", 2, False), (2, "b", 1, True)]
     assert [each.session for each in misses] == ["s5", "s4"]
+    assert [line.telling for line in alarms[1].lines] == [
+        line.message == max(line.message for line in alarms[1].lines) for line in alarms[1].lines
+    ]
 
 
 def test_trivial_baselines_that_cannot_learn_are_missed_with_the_reason(tiny_data, tmp_path) -> None:

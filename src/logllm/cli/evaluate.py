@@ -12,6 +12,8 @@ from logllm.counting import agreeing, figure, plural
 if TYPE_CHECKING:
     import polars as pl
 
+    from logllm.detect.detector import Detector
+
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 
 
@@ -39,21 +41,34 @@ def evaluate(
         detector = Detector.load(run, progress=progress, engine=engine, verify=verify)
     with counts("scoring") as bar:
         report, scores = scored(detector, data, split=split, progress=bar)
-    report = complete(report) if folder is None else _written(folder, data, report=report, scores=scores, force=force)
+    report = complete(report) if folder is None else _written(folder, data, detector, judged=(report, scores), force=force)
     if as_json:
         emit(report)
     draw(report)
 
 
-def _written(folder: Path, data: Path, *, report: dict[str, Any], scores: "pl.DataFrame", force: bool) -> dict[str, Any]:
-    """The report with the trivial baselines, on disk."""
+def _written(
+    folder: Path,
+    data: Path,
+    detector: "Detector",
+    *,
+    judged: "tuple[dict[str, Any], pl.DataFrame]",
+    force: bool,
+) -> dict[str, Any]:
+    """The report with the trivial baselines, on disk; `judged` is what `scored` gave."""
     from logllm.datasets.prepared import Prepared
-    from logllm.evaluate.report import PAGE, write_report
+    from logllm.evaluate.report import PAGE, Judged, write_report
     from logllm.evaluate.trivial import trivial
 
     prepared = Prepared.load(data)
+    report, scores = judged
     report |= trivial(prepared) if report["split"] == "test" else {"baselines": {}}
-    full = write_report(folder, report=report, scores=scores, prepared=prepared, force=force)
+    full = write_report(
+        folder,
+        Judged(report, scores, detector.score_lines),
+        prepared=prepared,
+        force=force,
+    )
     note(f"open {folder / PAGE}")
     return full
 
@@ -66,6 +81,8 @@ def draw(report: dict[str, Any]) -> None:
     judged = plural(report["sessions"], f"{report['split']} session")
     title = f"{report['model']} on {judged}"
     table(title, ("", "all (95 % interval)", "not in train"), rows)
+    if lines := report.get("lines"):
+        _draw_lines(lines)
     if rivals := report.get("baselines"):
         named = [(name, *(_with_interval(rival, one) for one in _FIGURES[:2])) for name, rival in rivals.items()]
         table("trivial baselines on the same sessions", ("", *(one.replace("_", " ") for one in _FIGURES[:2])), named)
@@ -75,6 +92,14 @@ def draw(report: dict[str, Any]) -> None:
     )
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
+
+
+def _draw_lines(lines: dict[str, Any]) -> None:
+    """The figures of lines, and how often the foremost line of an alarm is a guilty one."""
+    top = "-" if lines["top"] is None else f"{lines['top']:.1%}"
+    rows = [(f"top line anomalous, of {plural(lines['true_alarms'], 'true alarm')}", top)]
+    rows += [(name.replace("_", " "), figure(lines[name], None, digits=4)) for name in _FIGURES]
+    table(f"lines, anomalous from {lines['threshold']:.4g} on ({lines['threshold_chosen']})", ("", "all lines"), rows)
 
 
 def _with_interval(figures: dict[str, Any] | None, name: str) -> str:

@@ -11,6 +11,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
+from logllm.evaluate.line_figures import line_figures
 from logllm.metrics import Labels, Scores, measure
 from logllm.progress import Progress
 from logllm.sessions.message_table import rows_of
@@ -33,8 +34,8 @@ def scored(detector: Detector, data: Path, *, split: str = "test", progress: Pro
         progress: told of the distinct sessions scored.
 
     Returns:
-        The report: that of `judge`, `model`, how the threshold was chosen, whether these are the data of training, and the facts of
-        the run's manifest; and the sessions' scores (`score_frame`).
+        The report: that of `judge`, `lines` (`logllm.evaluate.line_figures`), `model`, how the threshold was chosen, whether these are the
+        data of training, and the facts of the run's manifest; and the sessions' scores (`score_frame`).
 
     Raises:
         DataError: data that are not prepared, without labels, or a part without sessions.
@@ -47,6 +48,7 @@ def scored(detector: Detector, data: Path, *, split: str = "test", progress: Pro
     origin = altered["source"] if altered else prepared.manifest["fingerprint"]
     report = {
         **judge(scores, prepared, split=split, threshold=detector.threshold),
+        "lines": line_figures(detector, prepared, split=split, scores=scores),
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
         # An imported run does not know its data.

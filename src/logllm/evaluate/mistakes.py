@@ -1,9 +1,17 @@
 """The worst mistakes of a model, with what it read."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
 import polars as pl
+
+from logllm.metrics import Scores
+from logllm.sessions.message_table import Rows
+
+ScoreLines = Callable[[Sequence[Rows], pl.Series], list[Scores]]
+"""Says how much each message of sessions speaks for "anomalous"."""
 
 SHOWN = 10
 """Most mistakes of a kind."""
@@ -21,6 +29,8 @@ class Line:
     """How many follow each other."""
     new: bool
     """Whether train does not hold it."""
+    telling: bool = False
+    """Whether it is what speaks most for an anomalous session."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +50,21 @@ class Mistake:
 
 
 def worst(
-    scores: pl.DataFrame, sessions: pl.Series, *, messages: pl.Series, known: pl.Series, threshold: float
+    scores: pl.DataFrame,
+    *,
+    messages: pl.Series,
+    known: pl.Series,
+    threshold: float,
+    score_lines: ScoreLines | None = None,
 ) -> dict[str, list[Mistake]]:
     """The most confident false alarms and misses, each distinct sequence once.
 
     Args:
-        scores: as `logllm.evaluate.evaluation.score_frame` gives them.
-        sessions: the places of the sessions' messages, in the same order.
+        scores: as `logllm.evaluate.evaluation.score_frame` gives them, and `messages`, their places.
         messages: the message table.
         known: the places that occur in train.
         threshold: scores from here on were called anomalous.
+        score_lines: says which line is the most telling; none: none is marked.
 
     Returns:
         `false alarms` and `misses`, the most confident first, at most ten of each.
@@ -59,19 +74,39 @@ def worst(
     kinds = {"false alarms": called & ~pl.col("anomalous"), "misses": ~called & pl.col("anomalous")}
     found = {}
     for kind, wrong in kinds.items():
-        alike = scores.with_columns(messages=sessions).filter(wrong).group_by("messages", maintain_order=True)
+        alike = scores.filter(wrong).group_by("messages", maintain_order=True)
         rows = alike.agg(pl.all().first(), times=pl.len()).sort("score", descending=kind == "false alarms", maintain_order=True)
+        shown = rows.head(SHOWN)
+        telling = _telling(shown["messages"].to_list(), messages, score_lines=score_lines)
         found[kind] = [
             Mistake(
                 row["session"], row["score"], row["times"], row["in_train"],
-                lines=_lines(row["lines"], row["messages"], messages=messages, known=in_train),
+                lines=_lines(row["lines"], row["messages"], messages=messages, known=in_train, telling=message),
             )
-            for row in rows.head(SHOWN).iter_rows(named=True)
+            for row, message in zip(shown.iter_rows(named=True), telling, strict=True)
         ]  # fmt: skip
     return found
 
 
-def _lines(numbers: list[int], places: list[int], *, messages: pl.Series, known: set[int]) -> tuple[Line, ...]:
+def _telling(sessions: list[list[int]], messages: pl.Series, *, score_lines: ScoreLines | None) -> list[int | None]:
+    """The place of each session's most telling message."""
+    if score_lines is None:
+        return [None] * len(sessions)
+    lines = score_lines([np.array(session, dtype=np.int64) for session in sessions], messages)
+    return [session[int(scores.argmax())] if session else None for session, scores in zip(sessions, lines, strict=True)]
+
+
+def _lines(
+    numbers: list[int],
+    places: list[int],
+    *,
+    messages: pl.Series,
+    known: set[int],
+    telling: int | None,
+) -> tuple[Line, ...]:
     """A session's messages, those that repeat themselves in a row as one."""
-    runs = (list(run) for _, run in groupby(zip(numbers, places, strict=True), key=lambda pair: pair[1]))
-    return tuple(Line(run[0][0], messages[run[0][1]], len(run), run[0][1] not in known) for run in runs)
+    lines = []
+    for place, run in groupby(zip(numbers, places, strict=True), key=lambda pair: pair[1]):
+        alike = [number for number, _ in run]
+        lines.append(Line(alike[0], messages[place], len(alike), place not in known, place == telling))
+    return tuple(lines)

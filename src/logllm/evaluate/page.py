@@ -18,7 +18,7 @@ def page(report: Mapping[str, Any], *, drawings: Mapping[str, str], mistakes: Ma
         drawings: plots by name, as SVG elements (`logllm.evaluate.plots.svg`).
         mistakes: the worst ones by kind (`logllm.evaluate.mistakes.worst`).
     """
-    report = {"model": "", "threshold_chosen": "", "log": "", "run": None, "baselines": {}, **report}
+    report = {"model": "", "threshold_chosen": "", "log": "", "run": None, "baselines": {}, "lines": None, **report}
     values = {
         "report": report,
         "columns": dict(zip(_SECTIONS, (report, report["unseen"], report["distinct"]), strict=True)),

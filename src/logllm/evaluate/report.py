@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from logllm.datasets.prepared import Prepared
 from logllm.evaluate.doubts import doubts
-from logllm.evaluate.mistakes import worst
+from logllm.evaluate.mistakes import ScoreLines, worst
 from logllm.evaluate.page import page
 from logllm.evaluate.plots import draw, png, svg
 from logllm.extras import require
@@ -33,14 +33,30 @@ def check_report(folder: Path, *, force: bool) -> None:
     require("report", to="write a report")
 
 
-def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFrame, prepared: Prepared, force: bool) -> dict[str, Any]:
+class Judged(NamedTuple):
+    """What there is to report on."""
+
+    report: Mapping[str, Any]
+    """Of `logllm.evaluate.evaluation`, for a run or for anything else that gives scores; `baselines` in it are reports by name to set
+    beside it, `not_judged` the reasons for those that are missing."""
+    scores: pl.DataFrame
+    """`logllm.evaluate.evaluation.score_frame` of the same sessions."""
+    score_lines: ScoreLines | None = None
+    """The run's, to mark the most telling lines; none: none is marked."""
+
+
+def write_report(
+    folder: Path,
+    judged: Judged,
+    *,
+    prepared: Prepared,
+    force: bool,
+) -> dict[str, Any]:
     """Write `report.json`, `scores.parquet`, the plots as PNG, and all of it as `report.html`.
 
     Args:
         folder: to make.
-        report: of `logllm.evaluate.evaluation`, for a run or for anything else that gives scores; `baselines` in it are
-            reports by name to set beside it, `not_judged` the reasons for those that are missing.
-        scores: `logllm.evaluate.evaluation.score_frame` of the same sessions.
+        judged: the figures and the scores.
         prepared: whose part they are of.
         force: replace a report that is there.
 
@@ -52,15 +68,16 @@ def write_report(folder: Path, *, report: Mapping[str, Any], scores: pl.DataFram
         RecipeError: the extra `report` is not installed.
     """
     check_report(folder, force=force)
+    report, scores = judged.report, judged.scores
     score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)
     full = complete({**report, "calibration": calibration(score, labels), "logllm": version("logllm")})
     figures = draw(full, scores=score, labels=labels)
     mistakes = worst(
-        scores,
-        prepared.part(full["split"])["messages"],
+        scores.with_columns(prepared.part(full["split"])["messages"]),
         messages=prepared.messages,
         known=prepared.part("train")["messages"].explode().unique(),
         threshold=full["threshold"],
+        score_lines=judged.score_lines,
     )
     text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
     with new_folder(folder, force=force, kind=KIND) as place:

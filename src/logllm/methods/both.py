@@ -14,7 +14,7 @@ from logllm.methods.logllm import LogLLMMethod
 from logllm.methods.words import Words, WordTrees
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
-from logllm.sessions.message_table import Rows
+from logllm.sessions.message_table import Rows, occurring
 
 WORDS, LINES = "words", "lines"
 """The other minds, and the folders in a run that hold what they have learnt."""
@@ -36,7 +36,8 @@ class Both(Method):
         self.logllm = LogLLMMethod(_exact(recipe), workplace)
         """The mind that reads."""
         self._words = Words(recipe, workplace)
-        self._others: dict[str, WordTrees] = {WORDS: self._words, LINES: LineWords(recipe, workplace)}
+        self._lines = LineWords(recipe, workplace)
+        self._others: dict[str, WordTrees] = {WORDS: self._words, LINES: self._lines}
 
     @property
     def reads_lines(self) -> bool:
@@ -119,11 +120,17 @@ class Both(Method):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each line speaks for "anomalous".
 
-        With labels of lines that is what the learner of lines says of it, else what all say of its message as a
-        session of its own.
+        Without labels of lines that is what all minds say of its message as a session of its own. With them it is the
+        mean of two logits: what the learner of lines says of it, twice, and what the others say of its message.
         """
-        learner = self._others.get(LINES)
-        return super().score_lines(sessions, messages) if learner is None else learner.score_lines(sessions, messages)
+        if LINES not in self._others:
+            return super().score_lines(sessions, messages)
+        rows = occurring(sessions)
+        alone = [rows[place : place + 1] for place in range(len(rows))]
+        others = np.zeros(len(messages))
+        others[rows] = np.mean([mind.margins(alone, messages) for mind in (self.logllm, self._words)], axis=0)
+        lines = self._lines.line_margins(sessions, messages)
+        return [sigmoid((2.0 * line + others[session]) / 3.0) for line, session in zip(lines, sessions, strict=True)]
 
     def about(self) -> dict[str, Any]:
         """What LogLLM says of itself."""

@@ -100,14 +100,14 @@ class LineWords(WordTrees):
         progress: Progress | None = None,
     ) -> Scores:
         """The largest logit of each session's lines, (b,)."""
-        most = [lines.max(initial=_LEAST) for lines in self._of_lines(sessions, messages)]
+        most = [lines.max(initial=_LEAST) for lines in self.line_margins(sessions, messages)]
         return np.array(most, dtype=np.float64)
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """Each line's own probability."""
-        return [sigmoid(lines) for lines in self._of_lines(sessions, messages)]
+        return [sigmoid(lines) for lines in self.line_margins(sessions, messages)]
 
-    def _of_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
+    def line_margins(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """The logit of each line, an array a session."""
         if not sessions:
             return []

@@ -1,0 +1,93 @@
+"""How good a run is at naming the guilty lines, where lines are labelled."""
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from logllm.datasets.prepared import Prepared
+from logllm.detect.detector import Detector
+from logllm.methods.parts import Part
+from logllm.metrics import Labels, Scores, choose_threshold, chosen_on, measure
+
+
+class _Judged(NamedTuple):
+    """A part's sessions and lines, scored."""
+
+    sessions: Scores
+    """Scores of sessions, (b,)."""
+    lines: list[Scores]
+    """What each line says by itself, an array a session."""
+    labels: list[Labels]
+    """Which lines are anomalous, an array a session."""
+
+    @property
+    def within(self) -> Scores:
+        """What each line says, and no more than its session's verdict, (lines,)."""
+        lines = zip(self.lines, self.sessions, strict=True)
+        return np.concatenate([np.minimum(line, session) for line, session in lines])
+
+    @property
+    def anomalous(self) -> Labels:
+        """Which lines are anomalous, (lines,)."""
+        return np.concatenate(self.labels)
+
+
+def line_figures(
+    detector: Detector,
+    prepared: Prepared,
+    *,
+    split: str,
+    scores: Scores,
+) -> dict[str, Any] | None:
+    """Figures of all lines of a part's sessions.
+
+    A line's score is what the run says of it, and no more than its session's verdict. Lines are called anomalous from a
+    threshold on that is chosen on the lines of the validation part.
+
+    Args:
+        detector: a loaded run.
+        prepared: whose part is judged.
+        split: `test`, `validation` or `train`.
+        scores: of the part's sessions.
+
+    Returns:
+        `precision, recall, f1, average_precision, threshold, tp, fp, tn, fn` of lines, `threshold_chosen`, how; of the sessions that are
+        rightly called anomalous and hold an anomalous line `true_alarms`, how many they are, and `top`, in which share of them the line
+        that says most is anomalous. None where lines are not labelled.
+    """
+    part = Part.of(prepared, split)
+    if part.line_labels is None or not any(map(len, part.sessions)):
+        return None
+    judged = _Judged(scores, detector.score_lines(part.sessions, part.messages), part.line_labels)
+    threshold, how = _threshold(detector, prepared)
+    return {
+        **asdict(measure(judged.within, judged.anomalous, threshold=threshold)),
+        "threshold_chosen": how,
+        **_top(judged, threshold=detector.threshold),
+    }
+
+
+def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
+    """From where on lines are called anomalous, and how that was chosen."""
+    part = Part.of(prepared, "validation")
+    if part.line_labels is None or not part.sessions:
+        return 0.5, "default: the validation part has no lines to choose on"
+    scores = detector.score(part.sessions, part.messages)
+    lines = detector.score_lines(part.sessions, part.messages)
+    judged = _Judged(scores, lines, part.line_labels)
+    chosen = choose_threshold(judged.within, judged.anomalous, scale=detector.method.scale)
+    where = chosen_on("validation", prepared.manifest["fingerprint"])
+    how = chosen.how if chosen.f1 is None else f"best F1 on the lines of {where}"
+    return chosen.value, how
+
+
+def _top(judged: _Judged, *, threshold: float) -> dict[str, Any]:
+    """How often the line that says most is a guilty one."""
+    called = judged.sessions >= threshold
+    right = [
+        bool(labels[lines.argmax()])
+        for alarm, lines, labels in zip(called, judged.lines, judged.labels, strict=True)
+        if alarm and labels.any()
+    ]
+    return {"true_alarms": len(right), "top": float(np.mean(right)) if right else None}
