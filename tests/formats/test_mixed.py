@@ -182,3 +182,38 @@ def test_a_line_that_holds_a_time_alone_is_a_reject_and_ends_the_record_before()
     records, counts = read(load_format("log4j"), lines)
     assert records["message"].to_list() == ["order 0 stored", "order 2 stored"]
     assert counts["rejected"] == 2
+
+
+def test_a_supervisor_s_lines_are_beside_its_server_s_however_many_they_are():
+    lines = []
+    for at in PLACES:
+        lines.append(f"2024-07-03 09:00:{at:02}.123 UTC [{40 + at % 4}] LOG:  checkpoint {at} starting: time")
+        lines += [f"2024-07-03 09:00:{at:02},123 INFO: no action. I am (demo-{at % 3}), the leader"] * (at % 2)
+        lines += [f"2024-07-03 09:00:{at:02}.123 UTC [{40 + at % 4}] STATEMENT:  select 1", "\tfrom x"] * (at % 3 == 0)
+    described = recognised(lines)
+    records, counts = read(described, lines)
+    assert (described.name, described.sessions.key_field) == ("postgresql", "pid")
+    assert (records.height, counts["of_other_kinds"], counts["rejected"], records["time"].null_count()) == (44, 12, 0, 0)
+
+
+def test_times_beside_a_format_without_any_are_read():
+    lines = [line for at in PLACES for line in (KINDS["uvicorn"][0](at), *([log4j(at)] if at % 4 == 0 else ()))]
+    described = recognised(lines)
+    records, _ = read(described, lines)
+    assert (described.name, described.time, records["time"].count()) == ("uvicorn", None, 6)
+
+
+def test_times_without_a_year_are_of_the_year_that_those_beside_them_say():
+    lines = [line for at in PLACES for line in (access(at), *([KINDS["klog"][0](at)] if at % 4 == 0 else ()))]
+    recognition = recognise(pl.Series(lines), today=date(2026, 8, 1))
+    records, _ = read(recognition.format, lines)
+    assert records["time"].dt.year().unique().to_list() == [2024]
+    assert any(note.startswith("times have no year, such as 0703 09:00:00.123456: it is that") for note in recognition.notes)
+
+
+def test_what_django_says_of_a_failed_request_is_no_part_of_the_request_before():
+    failure = ["Internal Server Error: /o", "Traceback (most recent call last):", '  File "shop.py", line 7, in o', "KeyError: 7"]
+    lines = [line for at in PLACES for line in (f'[03/Jul/2024 09:00:{at:02}] "GET /o HTTP/1.1" 200 7', *(failure if at % 6 == 0 else ()))]
+    records, counts = read(recognised(lines), lines)
+    assert (records.height, counts["rejected"]) == (28, 0)
+    assert records["message"].str.starts_with("Internal Server Error: /o\nTraceback").sum() == 4

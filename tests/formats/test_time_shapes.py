@@ -176,3 +176,10 @@ def test_formats_that_tell_more_are_taken(line, name):
 def test_times_that_only_some_text_speaks_of_are_none():
     lines = ["some words", "we met on 03 Jul 2024 09:00 in town", "other words", "and went"]
     assert recognise(pl.Series(lines * 10), today=TODAY).format.name == "plain"
+
+
+@pytest.mark.parametrize("often", [2, 9], ids=["half of the lines", "nine of ten lines"])
+def test_times_that_a_text_speaks_of_are_no_log_s_own(often):
+    said = [f"worker 7: order {at} is due at 2024-07-{1 + at * 7 % 28:02} 10:00:00 and late" for at in range(40)]
+    lines = [line if at % 10 < often else f"worker 7: stored order {at}" for at, line in enumerate(said)]
+    assert recognise(pl.Series(lines), today=TODAY).format.name == "plain"

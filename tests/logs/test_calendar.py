@@ -12,6 +12,7 @@ from logllm.config.mask import MaskSection
 from logllm.config.prepare import PrepareSection
 from logllm.errors import DataError, RecipeError
 from logllm.logs.arriving import Arriving
+from logllm.logs.calendar.years import Years
 from logllm.logs.calendar.zones import ZONES, check_zone, zone_notes
 from logllm.logs.reader import Reader
 from logllm.logs.times import parse_times
@@ -200,3 +201,19 @@ def test_what_is_counted_of_lines_is_counted_once_where_records_wait_for_their_o
     reader = Reader(PrepareSection(format=DATED), today=TODAY, stdin=io.BytesIO(lines))
     assert sum(records.height for records in reader.read(["-"])) == 5
     assert reader.tally.counts["lines_with_colours"] == 5
+
+
+@pytest.mark.parametrize("length", [1, 2, 9])
+def test_years_and_days_are_those_of_whole_times_beside(length):
+    written = [
+        datetime(2023, 12, 31, 23, 0),
+        datetime(8, 12, 31, 23, 1),
+        datetime(8, 1, 1, 0, 1),
+        datetime(2024, 1, 1, 0, 2),
+        datetime(4, 1, 1, 3),
+    ]
+    times = pl.Series(written).dt.replace_time_zone("UTC")
+    years = Years(today=date(2026, 11, 1))
+    for start in range(0, len(times), length):
+        years.look(times[start : start + length])
+    assert years.given(times).dt.strftime("%F %H").to_list() == ["2023-12-31 23"] * 2 + ["2024-01-01 00"] * 2 + ["2024-01-01 03"]

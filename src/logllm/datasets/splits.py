@@ -40,8 +40,15 @@ def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.G
 
 
 def in_time(sessions: pl.DataFrame) -> pl.DataFrame:
-    """Sessions in order of their start, then of their first record, their parts as one: `name`, `start`, `first`, `anomalous`."""
-    return _units(sessions).sort("start", "first", nulls_last=True, maintain_order=True)
+    """Sessions in order of their start, then of their first record, their parts as one: `name`, `start`, `first`, `anomalous`.
+
+    One without a time follows the one before it in the log.
+    """
+    units = _units(sessions)
+    if not units["start"].null_count():
+        return units.sort("start", "first", maintain_order=True)
+    clock = pl.col("start").forward_fill().backward_fill()
+    return units.sort("first", maintain_order=True).sort(clock, maintain_order=True)
 
 
 def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:

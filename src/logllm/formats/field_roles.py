@@ -27,6 +27,7 @@ _SEPARATORS = ",;\t|"
 _PAIR = re.compile(r'(?<!\S)([A-Za-z_@][\w.@/-]*)=("(?:[^"\\]|\\.)*"|[^\s"]*)')
 _TIMES = re.compile(
     r"(?:log|event|local|start|realtime|create)?(?:time(?:stamp)?|date(?:time)?|ts)(?:utc|ms|local|iso|unixnano)?"
+    r"|dateandtime|time(?:created|generated|written|logged)"  # Windows events
     r"|at|t|when|asctime|created(?:at)?|[a-z]+timestamp"
 )
 _LATER = re.compile("end|receive|ingest|observed")  # times that come after the one that is meant
@@ -42,8 +43,10 @@ _FORMS = (
         "%d/%b/%Y %H:%M:%S",
         "%b %d %H:%M:%S",
     ),
-    *("%d.%m.%Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p", "%a, %d %b %Y %H:%M:%S %Z", "%d %b %Y %H:%M:%S.%f"),
+    *("%d.%m.%Y %H:%M:%S", "%m/%d/%Y %H:%M:%S", "%d/%m/%Y %H:%M:%S", "%b %d, %Y %I:%M:%S %p", "%m/%d/%Y %I:%M:%S %p"),
+    *("%a, %d %b %Y %H:%M:%S %Z", "%d %b %Y %H:%M:%S.%f"),
 )
+_FORMS_OF_PEOPLE = tuple(form for form in _FORMS if form.startswith("%") and "%Y" in form)
 _SINCE, _UNTIL = date(1990, 1, 1), date(2100, 1, 1)
 
 _DAYS = re.compile(r"(?:log|event|local|start)?(?:date|day)")
@@ -169,6 +172,7 @@ def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
     tried: list[tuple[_Written, tuple[str, ...]]] = [(_Written(name), _FORMS) for name in named]
     tried += [(pair, _APART) for pair in apart]
     tried += [(_Written(name), ("iso",)) for name in columns]
+    tried += [(_Written(name), _FORMS_OF_PEOPLE) for name in columns]
     for written, forms in tried:
         values = columns[written.time or ""]
         values = values if written.day is None else columns[written.day] + " " + values

@@ -53,7 +53,7 @@ def begin_enough(
     if records > _MANY * len(text):
         return True
     further = text.filter(goes_on)
-    if not records or not len(further) or not _ordered(times, begins):
+    if not records or not len(further) or not (times is None or ordered(times.filter(begins))):
         return False
     if _share(further.str.contains(_HEAD)) > _HEADS:
         return False
@@ -67,11 +67,15 @@ def begin_enough(
     return starts and _share(further.str.contains(_FURTHER)) >= _LIKE_FURTHER
 
 
-def _ordered(times: pl.Series | None, begins: pl.Series) -> bool:
-    """Whether times go on, or go back throughout, but for a few."""
-    if times is None:
-        return True
-    steps = times.filter(begins).drop_nulls().diff().drop_nulls()
+def ordered(times: pl.Series) -> bool:
+    """Whether times go on, or go back throughout, but for a few.
+
+    >>> from datetime import datetime
+    >>> days = pl.Series([datetime(2024, 1, day) for day in (1, 2, 3, 9)])
+    >>> ordered(days), ordered(days.reverse()), ordered(pl.concat([days, days.head(1), days]))
+    (True, True, False)
+    """
+    steps = times.drop_nulls().diff().drop_nulls()
     if not len(steps):
         return True
     return max(_share(steps > -_AT_ONCE), _share(steps < _AT_ONCE)) >= _IN_ORDER

@@ -14,12 +14,12 @@ from logllm.logs.inside.envelopes import opened
 from logllm.logs.inside.other_kinds import BEGINNING
 from logllm.logs.joining import whole_rows
 from logllm.logs.structured.columns import WHOLE
-from logllm.logs.times import parse_times, round_the_year
+from logllm.logs.times import parse_times
 
 _LOOKED_AT = 300  # lines
 _MOST = 4  # formats beside one
 _FEWEST = 3  # lines of which a format is told that is none of the known ones
-_HALF = 0.5  # of the lines left
+_FIFTH = 0.2  # of the lines left
 
 
 class _Reading(NamedTuple):
@@ -57,8 +57,8 @@ def with_others(
     if not len(lines):
         return described
     likely = [other for other in candidates if _may_be_beside(other) and other.name != inner.name]
-    others = [_suited(other, described) for other in _others(lines, likely, today=today)]
-    return _with_inner(described, inner.model_copy(update={"beside": tuple(others)}))
+    others = tuple(_others(lines, likely, today=today))
+    return _with_inner(described, inner.model_copy(update={"beside": others}))
 
 
 def _heads(lines: pl.Series) -> pl.Series:
@@ -88,7 +88,7 @@ def _others(lines: pl.Series, candidates: Sequence[FormatSection], *, today: dat
         others.append(best.format)
         left = left.filter(~best.matched)
     if len(left) >= _FEWEST and (timed := timed_format(left)) is not None:
-        others += [timed] if _reading(left, timed, today=today).matched.mean() >= _HALF else []  # type: ignore[operator]
+        others += [timed] if _reading(left, timed, today=today).matched.mean() >= _FIFTH else []  # type: ignore[operator]
     return others
 
 
@@ -105,15 +105,6 @@ def _reading(lines: pl.Series, described: FormatSection, *, today: date) -> _Rea
         matched &= parse_times(fields.time, described.time_format, today=today).is_not_null()
     told = lines.str.len_chars() - fields.message.str.len_chars()
     return _Reading(described, matched, int(told.filter(matched).sum()))
-
-
-def _suited(other: FormatSection, described: FormatSection) -> FormatSection:
-    """A format as it may be beside another one: times only where that tells some, and where no more is lacking in its own."""
-    yearless = any(map(round_the_year, other.time_format))
-    whole = not any(map(round_the_year, described.time_formats))
-    if described.innermost.time is None or (whole and yearless):
-        other = other.model_copy(update={"time": None, "day": None})
-    return other
 
 
 def _with_inner(described: FormatSection, inner: FormatSection) -> FormatSection:

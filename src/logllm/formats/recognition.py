@@ -32,6 +32,7 @@ _ENOUGH = 0.5  # of the lines must belong to a record
 _AS_GOOD = 0.05  # of the records less make a format no worse, when it explains more of them
 _FEW = 0.01
 _INSIDE = 0.8  # of the lines in messages must be of a format that is inside another one
+_TOGETHER = 0.7  # of the lines must be of the formats of a mixed log
 _SEVERAL = 0.2  # of the lines are of the format that most lines of a mixed log have
 _OUTERS = 3  # formats whose messages are looked into
 _DEEPEST = 3  # formats around one another
@@ -84,7 +85,7 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
     """
     fits = _fits(text, today=today)
     if not any(map(_is_own, fits[:1])):  # which says itself what is inside it
-        fits = _with_nested(text, fits, today=today)
+        fits = _with_server(text, _with_nested(text, fits, today=today), today=today)
     plain = Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True)
     if not fits or fits[0].format.name == _TIMED:
         fits = [*_of_several_kinds(text, fits, today=today), *fits]
@@ -100,6 +101,18 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
     return Recognition(best.format, best.share, len(text), tuple(others), tuple(notes))
 
 
+def _with_server(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
+    """Formats that fit, before them a server's with what else is in its log, such as its supervisor's lines, where that fits as much."""
+    servers = [fit for fit in fits if fit.format.inside is None and _of_a_server(fit)]
+    enveloped = bool(fits) and _of_a_server(fits[0]) and not fits[0].format.name.endswith(_TIMED)
+    if not servers or enveloped:
+        return fits
+    beside = with_others(text, servers[0].format, candidates=_particular(), today=today)
+    whole = fit_of(text, beside, today=today)
+    better = whole.share > fits[0].share + _AS_GOOD if _of_a_server(fits[0]) else whole.matched >= fits[0].matched * (1 - _AS_GOOD)
+    return [whole, *fits] if better else fits
+
+
 def _of_several_kinds(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
     """The format of the most lines of a mixed log, where with others beside it it fits as many as the one that fits best; else nothing."""
     least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
@@ -109,7 +122,7 @@ def _of_several_kinds(text: pl.Series, fits: list[Fit], *, today: date) -> list[
     for fit in of_some[:_OUTERS]:
         beside = with_others(text, fit.format, candidates=_particular(), today=today)
         whole = fit_of(text, beside, today=today)
-        if beside.innermost.beside and whole.begins_enough and whole.share > _INSIDE and whole.matched >= least:
+        if beside.innermost.beside and whole.begins_enough and whole.share > _TOGETHER and whole.matched >= least:
             return [whole]
     return []
 

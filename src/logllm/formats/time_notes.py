@@ -101,6 +101,9 @@ def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
     years = times.dt.year()
     for missing, limit in (("day", DAYLESS + 1), ("year", YEARLESS + 1)):
         lacking = written.filter(years <= limit)
+        if len(lacking) and (years > YEARLESS + 1).any():
+            yield f"times have no {missing}, such as {lacking[0]}: it is that of the times beside them that say one"
+            return
         if len(lacking):
             latest = "the last day is taken for today" if missing == "day" else "the years are the latest with which no time lies ahead"
             yield f"times have no {missing}, such as {lacking[0]}: their order tells it, a step back leads into the next one; {latest}"

@@ -8,11 +8,14 @@ from typing import NamedTuple
 import polars as pl
 
 from logllm.config.format import FormatSection
+from logllm.formats.further_lines import ordered
 from logllm.logs.calendar.zones import ZONES
+from logllm.logs.times import written_times
 
 _LOOKED_AT = 80  # lines at the start, in the middle and at the end
 _FAR = 80  # characters of a line before its time
 _PIECES = 12  # words and signs of what stands before a time
+_SENTENCE = 3  # words before a time are a text that speaks of it
 _MOST = 0.95  # of the lines that begin a record have what their format says
 _EVERYWHERE = 0.8  # of the lines hold a time, whatever stands before it
 _MONTHS = 12
@@ -251,7 +254,11 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
     """The format of lines that begin with such times, by what stands before these in most."""
     skeletons = Counter(_skeleton(head.before) for head in heads)
     skeleton, most = skeletons.most_common(1)[0]
-    if not everywhere and skeleton.count("\0W") > 1:  # times that a text speaks of
+    words = skeleton.count("\0W")
+    if not everywhere and words > 1:  # times that a text speaks of
+        return None
+    # Those go here and there, while a log's own go on.
+    if (not everywhere or words >= _SENTENCE) and not ordered(written_times(_times(heads), forms, zone=None)):
         return None
     if most >= _MOST * len(heads) and skeleton.count("\0") <= _PIECES:
         before, alike = _before(skeleton), [head for head in heads if _skeleton(head.before) == skeleton]
@@ -263,7 +270,6 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
     rests = [head.after for head in alike]
     mute = [not rest.strip(_SIGNS) for rest in rests]
     silent = sum(mute) > (1 - _MOST) * len(rests)
-    words = "\0W" in skeleton
     if silent and words:  # what stands before the time begins the message, and further lines go on with it
         pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')})(?<time>{time}).*", False
     else:
@@ -285,6 +291,11 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
         continuation=".*",
         message_below=silent and not words,
     )
+
+
+def _times(heads: Sequence[_Head]) -> pl.Series:
+    """Times of some lines as they are written."""
+    return pl.Series([head.time for head in heads], dtype=pl.String)
 
 
 def _skeleton(before: str) -> str:

@@ -9,6 +9,8 @@ of a file are then carried on from line to line:
   in January, of before midnight after it.
 * The years are the latest with which no time lies beyond the end of tomorrow and each Feb 29 is in
   a leap year. The last day of the times of day is today.
+* Where other lines of the file say their year or day, the first year is the one nearest to such a
+  time beside the first that says none, and so is the first day.
 """
 
 from datetime import date, timedelta
@@ -24,6 +26,7 @@ DAYLESS = 4
 
 _DAY = 86_400_000_000  # microseconds
 _YEAR = 366 * _DAY
+_MEAN_YEAR = 31_556_952_000_000
 _BACK, _FORWARD = 1 / 3, 11 / 12  # of a year or day: steps that lead into the next or back into the last one
 _FEB_29 = 59  # days from the start of a leap year
 _SEARCHED = 40  # years, so that Feb 29 of several may all be in leap years
@@ -52,6 +55,42 @@ class _Turns:
         return turns
 
 
+class _Beside:
+    """The first time without a year or a day, and one beside it that says all."""
+
+    def __init__(self, length: int, start: int) -> None:
+        """Nothing seen yet of times without what comes again after `length`, read from `start` on."""
+        self._length, self._start = length, start
+        self._place: int | None = None
+        self._whole: int | None = None
+
+    def look(self, micros: pl.Series, own: pl.Series) -> None:
+        """Look at the next times; the whole one before the first that is not is taken, else the one after it."""
+        if self._place is not None and self._whole is not None:
+            return
+        whole = (micros >= _YEARLESS_END).fill_null(False)
+        if self._place is None and own.any():
+            first = own.arg_max() or 0
+            self._place = micros[first] - self._start
+            before = micros.head(first).filter(whole.head(first))
+            self._whole = before[-1] if len(before) else self._whole
+        wholes = micros.filter(whole)
+        if len(wholes) and (self._place is None or self._whole is None):
+            self._whole = wholes[-1] if self._place is None else wholes[0]
+
+    @property
+    def turn(self) -> int | None:
+        """Years since the year 0, or days since 1970, of the first; nothing where no time says all."""
+        if self._place is None or self._whole is None:
+            return None
+        if self._length == _DAY:
+            return round((self._whole - self._place) / _DAY)
+        year = _EPOCH.year + self._whole // _MEAN_YEAR
+        years = pl.Series([year - 1, year, year + 1])
+        away = (_micros(years, pl.repeat(self._place, len(years), eager=True)) - self._whole).abs()
+        return int(years[away.arg_min() or 0])
+
+
 class Years:
     """Years and days of the times of one file, frame by frame; any chunking gives the same.
 
@@ -75,6 +114,7 @@ class Years:
         self._looked_at = pl.DataFrame(schema={"yearly": pl.Boolean, "turn": pl.Int64, "leap": pl.Boolean, "place": pl.Int64})
         self._ahead = _Turns(_DAY), _Turns(_YEAR)
         self._turns = _Turns(_DAY), _Turns(_YEAR)
+        self._beside = _Beside(_DAY, _DAYLESS_START), _Beside(_YEAR, _YEARLESS_START)
         self._first_year: int | None = None
         self._first_day = 0
         self._back = 0  # years that times are earlier than their turn says
@@ -83,6 +123,7 @@ class Years:
         """Look ahead at times, in their order; `given` then begins with the first of them."""
         micros = times.cast(pl.Int64)
         for yearly, start, own in _kinds(micros):
+            self._beside[yearly].look(micros, own)
             if not own.any():
                 continue
             places = micros.filter(own) - start
@@ -114,7 +155,12 @@ class Years:
         """The year and the day that the first time is of."""
         now = self._now()
         days = self._looked_at.filter(~pl.col("yearly"))["turn"]
-        self._first_day = (now - _EPOCH).days - int(days.max() or 0)  # type: ignore[arg-type]
+        of_day, of_year = (beside.turn for beside in self._beside)
+        last_is_today = (now - _EPOCH).days - int(days.max() or 0)  # type: ignore[arg-type]
+        self._first_day = last_is_today if of_day is None else of_day
+        if of_year is not None:
+            self._first_year = of_year
+            return
         turns = self._looked_at.filter("yearly")
         past = (year for year in range(now.year + 1, now.year - _SEARCHED, -1) if self._past(turns, year))
         latest = next(past, now.year)

@@ -27,7 +27,8 @@ BEGINNING = (
     r"|(?:info|warn|fail|crit|dbug|trce): [^\s\[]\S*\[-?[0-9]+\](?: |$)"  # .NET's
     rf"|\[(?:{_LEVEL}|ALERT|TRACE)\] +\S"  # HAProxy's and CoreDNS's
     rf"|(?:{_LEVEL}|TRACE) +(?:\[[^\]]*\] +)?{_TIME}"
-    rf"|[0-9]+:[A-Z] [0-9]{{1,2}} [A-Z][a-z]{{2}} [0-9]{{4}} "  # Redis's
+    r"|[0-9]+:[A-Z] [0-9]{1,2} [A-Z][a-z]{2} [0-9]{4} "  # Redis's
+    r"|(?:Internal Server Error|Bad Request|Forbidden|Not Found|Method Not Allowed \([A-Z]+\)): /"  # Django's
     r")"
 )
 """How a line begins that is the first of a record, whatever program wrote it: with a time, or as some do that write none."""
@@ -69,13 +70,14 @@ class OfKinds(NamedTuple):
 def kinds(described: FormatSection) -> tuple[FormatSection, ...]:
     """The formats that lines are read by: the format, those beside it, and what reads lines that begin a record of yet another kind.
 
-    Times are told by all of them, or by none where the format itself has none.
+    Those that nobody foresaw tell their times where the format or one beside it does.
     """
-    others = _OTHERS if described.continuation is not None and not _below(described) else ()
-    beside = (*described.beside, *(other.model_copy(update={"continuation": described.continuation}) for other in others))
-    if described.time is None:
-        beside = tuple(other.model_copy(update={"time": None}) for other in beside)
-    return (described, *beside)
+    if described.continuation is None or _below(described):
+        return (described, *described.beside)
+    others = tuple(other.model_copy(update={"continuation": described.continuation}) for other in _OTHERS)
+    if all(own.time is None for own in (described, *described.beside)):
+        others = tuple(other.model_copy(update={"time": None}) for other in others)
+    return (described, *described.beside, *others)
 
 
 def _below(described: FormatSection) -> bool:
