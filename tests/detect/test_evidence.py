@@ -9,10 +9,13 @@ import pytest
 
 from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
-from logllm.detect.evidence.telling_lines import evidence
+from logllm.detect.evidence.telling_lines import Sources, evidence
+from logllm.detect.evidence.turning import turns
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.verdict import json_lines
 from logllm.formats.description import load_format
+from logllm.sessions.following import Following
+from logllm.sessions.message_sets import keys_of_messages
 from logllm.sessions.sessionizer import SESSIONS
 
 FORMAT = {"kind": "pattern", "pattern": r"(?<job>job\d+) (?<message>.*)"}
@@ -37,47 +40,84 @@ def against(tmp_path) -> Callable[[], Detector]:
     return learn
 
 
-def told(sessions: dict[tuple[str, ...], float], scores: dict[str, float], files: list[str] | None = None) -> list[list[tuple]]:
-    """Lines that are named for some sessions, of whose messages each has a score; files are those of lines, in turn."""
-    names = files or ["app.log"]
+def told(
+    sessions: dict[tuple[str, ...], float], scores: dict[str, float], *, files: tuple[str, ...] = ("app.log",), **more: object
+) -> pl.DataFrame:
+    """What is said of some sessions, of whose messages each has a score; files are those of lines, in turn."""
     rows = [[TABLE.index(message) for message in messages] for messages in sessions]
     frame = pl.DataFrame(
         {
             "messages": rows,
             "lines": [list(range(1, len(row) + 1)) for row in rows],
-            "files": [[place % len(names) for place in range(len(row))] for row in rows],
+            "files": [[place % len(files) for place in range(len(row))] for row in rows],
             "score": list(sessions.values()),
         },
         schema_overrides={name: SESSIONS[name] for name in ("messages", "lines", "files")},
     )
-    lines = evidence(
-        frame,
-        pl.Series(TABLE),
-        score_lines=lambda distinct: [np.array([scores.get(TABLE[row], 0.0) for row in session]) for session in distinct],
-        written=WrittenLines([(name, load_format("plain")) for name in names], redacted=False),
-        files=names,
-    )
-    return [[tuple(line.values()) for line in session] for session in lines]
+
+    def score_lines(distinct) -> list[np.ndarray]:
+        return [np.array([scores.get(TABLE[row], 0.0) for row in session]) for session in distinct]
+
+    sources = {"score_lines": score_lines, "score": nothing, "threshold": 0.5, **more}
+    written = WrittenLines([(name, load_format("plain")) for name in files], redacted=False)
+    return evidence(frame, pl.Series(TABLE), sources=Sources(**sources), written=written, files=files)
+
+
+def nothing(beginnings) -> np.ndarray:
+    raise AssertionError("no beginning is to be scored")
+
+
+def lines_of(frame: pl.DataFrame) -> list[list[tuple]]:
+    """The lines that are named for each session."""
+    return [[tuple(line.values()) for line in session] for session in frame["evidence"]]
 
 
 def test_the_most_telling_lines_come_first_and_none_says_more_than_the_verdict() -> None:
-    (lines,) = told({("open", "giving up", "disk is full", "close"): 0.8}, {"disk is full": 0.9, "giving up": 0.5, "open": 0.1})
+    (lines,) = lines_of(told({("open", "giving up", "disk is full", "close"): 0.8}, {"disk is full": 0.9, "giving up": 0.5, "open": 0.1}))
     assert lines == [(3, 0.8, "disk is full"), (2, 0.5, "giving up")]
 
 
 def test_at_most_five_lines_and_a_message_once() -> None:
-    (lines,) = told({("a", "a", *TABLE): 1.0}, dict.fromkeys(TABLE, 0.7))
+    (lines,) = lines_of(told({("a", "a", *TABLE): 1.0}, dict.fromkeys(TABLE, 0.7)))
     assert [line[0] for line in lines] == [1, 3, 4, 5, 6]
 
 
 def test_where_several_files_are_read_a_line_has_its_file() -> None:
-    (lines,) = told({("open", "disk is full"): 1.0}, {"disk is full": 0.9}, ["a.log", "b.log"])
+    (lines,) = lines_of(told({("open", "disk is full"): 1.0}, {"disk is full": 0.9}, files=("a.log", "b.log")))
     assert lines == [(2, "b.log", 0.9, "disk is full")]
 
 
 def test_sessions_keep_their_order_and_their_lines() -> None:
     sessions = {("open", "a"): 0.9, ("b", "open"): 0.8, ("open", "c"): 0.7}
-    assert [lines[0][::2] for lines in told(sessions, {"a": 0.9, "b": 0.9, "c": 0.9})] == [(2, "a"), (1, "b"), (2, "c")]
+    assert [lines[0][::2] for lines in lines_of(told(sessions, {"a": 0.9, "b": 0.9, "c": 0.9}))] == [(2, "a"), (1, "b"), (2, "c")]
+
+
+def test_where_no_line_tells_by_itself_it_is_the_one_after_which_the_score_rises() -> None:
+    """And what others that begin alike go on with is said, where the log holds it; one that was never normal ends too early."""
+    keys = keys_of_messages(pl.Series(TABLE))
+    opened, read, close = (keys[TABLE.index(message)] for message in ("open", "read", "close"))
+    sets = np.array([opened] * 6 + [keys[:2].sum()] * 6)
+    last = np.array([opened] * 6 + [read] * 6)
+    following = Following.learn(sets, last, following=np.array([read] * 6 + [close] * 6))
+
+    def score(beginnings) -> np.ndarray:
+        return np.array([0.9 if 1 not in session or 5 in session else 0.1 for session in beginnings])
+
+    sessions = {("open", "read", "a", "b", "c"): 0.9, ("open",): 0.8, ("open", "read", "disk is full"): 0.7}
+    frame = told(sessions, {"disk is full": 0.95, "a": 0.6}, score=score, level=0.7, following=following)
+    assert lines_of(frame) == [[(3, 0.9, "a")], [(1, 0.8, "open")], [(3, 0.7, "disk is full")]]
+    assert frame["expected"].to_list() == [["close"], ["read"], None]
+
+
+def test_as_many_beginnings_are_scored_as_the_length_has_binary_digits() -> None:
+    tried: list[int] = []
+
+    def score(beginnings) -> np.ndarray:
+        tried.extend(map(len, beginnings))
+        return np.array([float(len(beginning) > 70) for beginning in beginnings])
+
+    turned = turns([np.arange(128)], np.ones(1), score=score, threshold=0.5)
+    assert (turned.places.tolist(), turned.risen.tolist(), len(tried)) == ([70], [True], 7)
 
 
 def test_anomalous_verdicts_alone_carry_the_lines_as_they_are_written(against, tmp_path) -> None:

@@ -180,3 +180,24 @@ def test_in_a_long_log_incidents_are_a_quarter_of_an_hour_apart_at_most() -> Non
     for minute in (0, 1, 20, 21):
         made.add(f"m{minute}", [0, 3], score=0.9, at=400_000 + 60 * minute, lines=[700 + 2 * minute, 701 + 2 * minute])
     assert [incident.sessions for incident in summarise(made.frame().sort("start"), pl.Series(MESSAGES))] == [2, 2]
+
+
+def test_where_verdicts_have_evidence_it_says_by_which_message_a_session_is_known(log) -> None:
+    """And what did not come is told; no message is scored by itself."""
+    named = {"disk200": "bye", "disk201": "bye"}
+    rows = []
+    for row in log.rows:
+        places = dict(zip((MESSAGES[message] for message in row["messages"]), row["lines"], strict=True))
+        message = named.get(row["session"], "FATAL: too many clients")
+        evidence = [{"line": places[message], "score": 0.7, "text": "as it is written"}] if row["anomalous"] else None
+        rows.append(row | {"evidence": evidence, "expected": ["started"] if row["session"] == "disk200" else None})
+    schema = {"expected": pl.List(pl.String)}
+    incidents = summarise(pl.DataFrame(rows, schema_overrides=schema, infer_schema_length=None), pl.Series(MESSAGES), scores=never)
+    clients, disk = sorted(incidents, key=lambda incident: incident.start)
+    assert [(telling.message, telling.score) for telling in clients.messages] == [("FATAL: too many clients", 0.7)]
+    assert (disk.messages[0].message, disk.messages[0].score) == ("bye", 0.7)
+    assert (clients.expected, disk.expected) == ((), ("started",))
+
+
+def never(places) -> pl.Series:
+    raise AssertionError("no message is to be scored by itself")

@@ -166,3 +166,17 @@ def test_a_whole_log_says_itself_which_of_its_sessions_its_ends_cut():
     assert marked(whole, MESSAGES, settings=JOB, span=span)["cut"].null_count() == 60
     windows = SessionSection(by="count", size=4)
     assert marked(whole, MESSAGES, settings=windows, span=span).equals(whole)
+
+
+def test_what_normal_sessions_go_on_with_is_learnt_and_kept(tmp_path) -> None:
+    """The lost ones are not normal: nobody expects that."""
+    learnt().save(tmp_path)
+    following = Ends.load(tmp_path).following
+    keys = keys_of_messages(MESSAGES)
+    _, work, close, _ = keys
+    assert following.expected(keys[[0]]) == [int(work)]
+    assert sorted(following.expected(keys[[0, 1]])) == sorted([int(work), int(close)])
+    assert following.expected(keys[[0, 1, 1]], came=work) == [int(close)]
+    assert following.expected(keys[[0, 1, 1, 2]]) == []  # they end
+    assert following.expected(keys[[3, 1]]) != []  # as after that message otherwise
+    assert following.expected(keys[[3]]) == []

@@ -224,6 +224,7 @@ class Detector:
         redact: bool = False,
         top_share: float | None = None,
         occurrences: bool = False,
+        evidence: bool = True,
     ) -> Reading:
         """Verdicts on the sessions of files, globs, or `-` for standard input, as sessions close.
 
@@ -238,6 +239,7 @@ class Detector:
             top_share: give sessions in order of their scores, when the log has ended, and call at
                 most this share of them anomalous.
             occurrences: count each message's lines.
+            evidence: say which lines speak most for anomalous verdicts, which takes some time.
 
         Raises:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
@@ -250,7 +252,7 @@ class Detector:
             reader,
             names,
             run=self.run,
-            manner=Manner(self._cached, progress, top_share, occurrences),
+            manner=Manner(self._cached, progress, top_share, occurrences, evidence),
         )
 
     def _reader(self, names: list[str], *, stdin: Bytes | None, redact: bool) -> Reader | ServicesReader:

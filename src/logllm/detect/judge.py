@@ -67,6 +67,10 @@ class Judge(Protocol):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
         """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
 
+    @property
+    def line_level(self) -> float | None:
+        """A line that says less does not tell by itself; none: lines are named whatever they say."""
+
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Scores of sessions that are cut, by what was seen of them, (b,); none: what is enough is learnt apart."""
 

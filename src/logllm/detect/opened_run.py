@@ -5,6 +5,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Self
 
+import numpy as np
 import polars as pl
 
 from logllm.config.detect import DetectSection
@@ -148,6 +149,16 @@ class OpenedRun:
         """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
         method = self.method
         return method.score_lines(sessions, messages) if method.reads_lines else None
+
+    @property
+    def line_level(self) -> float | None:
+        """A line that says less does not tell by itself: hardly any of normal sessions says as much."""
+        if _HELD_BACK in self.manifest:
+            return None
+        if self.method.reads_lines:
+            return min(self.threshold, 0.5)
+        normal = np.nan if self.ends is None else self.ends.line_score
+        return max(self.threshold, float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0)))
 
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Of novelty scores of sessions that are cut, by what was seen of them, (b,)."""

@@ -11,7 +11,7 @@ import polars as pl
 
 from logllm.config.prepare import PrepareSection
 from logllm.detect.cut_sessions import CutSessions
-from logllm.detect.evidence.telling_lines import evidence
+from logllm.detect.evidence.telling_lines import Sources, evidence
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.judge import Judge
 from logllm.detect.known_scores import KnownScores
@@ -44,6 +44,8 @@ class Manner(NamedTuple):
     them anomalous."""
     occurrences: bool = False
     """Count each message's lines."""
+    evidence: bool = True
+    """Say which lines speak most for an anomalous verdict."""
 
 
 class Reading(Iterator[Verdict]):
@@ -77,6 +79,7 @@ class Reading(Iterator[Verdict]):
         self._cached = manner.cached
         self._progress = manner.progress
         self._top_share = manner.top_share
+        self._evidence = manner.evidence
         self._count = 0  # sessions so far
         self._occurrences: list[pl.DataFrame] | None = [] if manner.occurrences else None
         self._table = MessageTable()
@@ -225,7 +228,7 @@ class Reading(Iterator[Verdict]):
         p_values = self._run.p_values(scores)
         if p_values is not None:
             sessions = sessions.with_columns(p=p_values)
-        if anomalous.any():
+        if self._evidence and anomalous.any():
             sessions = self._with_evidence(sessions, known, scores=scores, anomalous=anomalous)
         frame = to_frame(
             sessions,
@@ -268,17 +271,25 @@ class Reading(Iterator[Verdict]):
         scores: Scores,
         anomalous: Labels,
     ) -> pl.DataFrame:
-        """Sessions with `evidence`, the lines that speak most for anomalous ones."""
+        """Sessions with `evidence`, the lines that speak most for anomalous ones, and `expected`, what did not come."""
         rows = sessions.with_row_index("row").with_columns(score=scores)
         judged = rows.filter(anomalous)
+        run, messages = self._run, self.messages
+        sources = Sources(
+            score_lines=lambda distinct: self._scored_lines(distinct, known),
+            score=lambda beginnings: run.opinion(beginnings, messages).scores,
+            threshold=run.threshold,
+            level=run.line_level,
+            following=None if run.ends is None else run.ends.following,
+        )
         lines = evidence(
             judged,
-            self.messages,
-            score_lines=lambda distinct: self._scored_lines(distinct, known),
+            messages,
+            sources=sources,
             written=self._written,
             files=self._reader.files,
         )
-        told = judged.select("row", evidence=lines)
+        told = pl.concat([judged.select("row"), lines], how="horizontal")
         joined = rows.join(told, on="row", how="left", maintain_order="left")
         return joined.drop("row", "score")
 
@@ -300,9 +311,8 @@ class Reading(Iterator[Verdict]):
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")
         ordered = ordered.with_columns(calls & (calls.cum_sum() <= most))
-        if "evidence" not in ordered.columns:
-            return ordered
-        return ordered.with_columns(pl.when("anomalous").then("evidence").alias("evidence"))
+        why = [name for name in ("evidence", "expected") if name in ordered.columns]
+        return ordered.with_columns(pl.when("anomalous").then(name).alias(name) for name in why)
 
     def _until_fault(self, faults: list[Exception]) -> Iterator[pl.DataFrame]:
         """The records before the input ends in a fault, which is noted.

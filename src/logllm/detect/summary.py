@@ -1,7 +1,7 @@
 """What was wrong, when, and in which sessions: anomalous sessions told to a person as incidents."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -42,7 +42,7 @@ class Telling:
     file: str | None = None
     """That line's file, where there are several inputs."""
     score: float | None = None
-    """Of a session that holds nothing else; none: not asked for."""
+    """What it says by the verdicts' evidence, or as a session that holds nothing else; none: nothing, or not asked for."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,8 @@ class Incident:
     """What decided, the message that most sessions are known by first."""
     top: tuple[tuple[str, float], ...]
     """The sessions with the highest scores, and those."""
+    expected: tuple[str, ...] = ()
+    """Messages that did not come, masked, those that most sessions lack first."""
 
 
 def summarise(
@@ -73,9 +75,10 @@ def summarise(
 ) -> list[Incident]:
     """The incidents of one log, those of many sessions with high scores first.
 
-    A session is known by its foremost message: the one that by itself scores highest; of equals, and
-    where no message is anomalous by itself, one over-represented in the anomalous sessions against
-    the normal ones of the same log, then the gravest, FATAL before ERROR. Messages that differ in
+    A session is known by its foremost message: the one that says most by the verdict's evidence, or
+    where verdicts have none the one that by itself scores highest; of equals, and where no message is
+    anomalous by itself, one over-represented in the anomalous sessions against the normal ones of the
+    same log, then the gravest, FATAL before ERROR. Messages that differ in
     quoted words alone are one. A session stands where its foremost message stands, so that one that
     lasts as long as the log joins nothing that is apart. A line has the time of the nearest line
     before it that begins or ends a session. Incidents are as far apart as one per cent of the log's
@@ -84,7 +87,8 @@ def summarise(
     Args:
         verdicts: A verdict frame with `messages` (`Detector.read`).
         messages: What these are places in.
-        scores: Scores messages by themselves; none: they are not scored. At most 200 are.
+        scores: Scores messages by themselves where verdicts have no evidence; none: they are not scored. At
+            most 200 are.
         threshold: From which score on such a message is anomalous.
         shown: Most messages and most sessions of an incident.
     """
@@ -101,7 +105,8 @@ def summarise(
     # Each message of an anomalous session with all that says how much it tells.
     rows = rows.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
     rows = _graded(rows, messages)
-    rows = _scored(rows, scores, threshold=threshold)
+    by_evidence = "evidence" in verdicts.columns
+    rows = _evident(rows, verdicts) if by_evidence else _scored(rows, scores, threshold=threshold)
 
     # Each session in the incident that its foremost message lies in.
     order = ("loud", "telling", "gravity", "weight")
@@ -109,10 +114,10 @@ def summarise(
     foremost = foremost.unique("row", keep="first", maintain_order=True)
     foremost = _apart(foremost.sort("time", "place", nulls_last=True), gap=_gap(verdicts))
     rows = _placed(rows, foremost)
-    incidents = [
-        _incident(part, normal, messages=messages, others=others, shown=shown)
-        for part in rows.partition_by("incident", maintain_order=True)
-    ]
+    incidents = []
+    for part in rows.partition_by("incident", maintain_order=True):
+        incident = _incident(part, normal, messages=messages, others=others, shown=shown)
+        incidents.append(replace(incident, expected=_expected(part, verdicts, shown=shown)))
     return sorted(incidents, key=lambda incident: -incident.sessions * incident.score)
 
 
@@ -172,6 +177,26 @@ def _scored(rows: pl.DataFrame, scores: MessageScores | None, *, threshold: floa
     # To a tenth: of what is anomalous by itself beyond doubt the gravest is meant.
     loud = pl.when(pl.col("alone") >= threshold).then(pl.col("alone").round(1)).otherwise(0.0)
     return rows.join(scored, on="original", how="left", maintain_order="left").with_columns(loud=loud)
+
+
+def _evident(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Rows with `alone` and `loud` by the evidence of their verdicts, the latter to a tenth."""
+    several = "files" in verdicts.columns
+    said = verdicts.select("evidence").with_row_index("row").explode("evidence", empty_as_null=False)
+    said = said.filter(pl.col("evidence").is_not_null()).unnest("evidence")
+    said = said.select("row", "line", *(["file"] if several else []), alone="score")
+    rows = rows.join(said, on=["row", "line", *(["file"] if several else [])], how="left", maintain_order="left")
+    return rows.with_columns(loud=pl.col("alone").round(1).fill_null(0.0))
+
+
+def _expected(rows: pl.DataFrame, verdicts: pl.DataFrame, *, shown: int) -> tuple[str, ...]:
+    """What did not come in the sessions of an incident's rows."""
+    if "expected" not in verdicts.columns:
+        return ()
+    missing = verdicts["expected"].gather(rows["row"].unique()).drop_nulls().explode()
+    counted = missing.alias("message").to_frame().group_by("message", maintain_order=True).len()
+    foremost = counted.sort("len", descending=True, maintain_order=True)["message"].head(shown)
+    return tuple(foremost)
 
 
 def _gap(verdicts: pl.DataFrame) -> timedelta:

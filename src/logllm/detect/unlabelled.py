@@ -61,6 +61,7 @@ class Unlabelled:
         self.name = METHOD
         self.ends: Ends | None = None
         self.threshold = 0.5
+        self.line_level: float | None = None
         self.doubt = DOUBT
 
     @property

@@ -61,7 +61,8 @@ class Verdict:
     new_words: float | None = None
     """The share of the session's words that training has never seen, where the method goes by words."""
     expected: list[str] | None = None
-    """Messages that should have come and did not."""
+    """Masked messages that normal sessions which begin alike go on with, and that did not come; of an anomalous session no line of
+    which tells by itself, as far as the log holds them elsewhere."""
     p: float | None = None
     """Share of the sessions learnt from that are at least as strange."""
 

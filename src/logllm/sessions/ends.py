@@ -10,6 +10,7 @@ import polars as pl
 from logllm.config.sessions import SessionSection
 from logllm.errors import ModelError, first_line
 from logllm.sessions.cut import Span, cut_at
+from logllm.sessions.following import END, Following
 from logllm.sessions.message_sets import Counts, Keys, keys_of_messages, places
 from logllm.sessions.pauses import NEVER, Pauses, Seen
 from logllm.sessions.sessionizer import base_name
@@ -38,6 +39,7 @@ class Ends:
         starts: pauses before each message of a session, by it and all that come after it.
         stops: pauses after each message, by it and all that came before it.
         wholes: the messages that sessions hold together.
+        following: what normal sessions go on with; none in a run that has not learnt it.
         lines: of each message (`keys`) how many normal and anomalous sessions hold it, or, where
             lines are labelled, how many of its lines are normal and anomalous.
         timed: whether pauses are seconds; else records.
@@ -59,6 +61,7 @@ class Ends:
         self.starts = starts
         self.stops = stops
         self.wholes = wholes
+        self.following: Following | None = None
         self.keys, self.lines = lines
         self.timed, self.labelled, self.line_score = facts
 
@@ -82,13 +85,15 @@ class Ends:
         whole = np.ones(len(ahead.pauses), dtype=np.bool_)
         if by_key and settings.long == "cut":
             whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
-        return cls(
+        ends = cls(
             starts=Pauses.learn(behind, anomalous),
             stops=Pauses.learn(Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole]), anomalous[whole]),
             wholes=_wholes(rows),
             lines=_lines(rows),
             facts=(timed, labelled, float("nan")),
         )
+        ends.following = _following(rows, ahead) if by_key else None
+        return ends
 
     def cut(
         self,
@@ -190,6 +195,8 @@ class Ends:
             "wholes.messages": self.wholes.messages,
             "wholes.counts": self.wholes.counts,
         }
+        if self.following is not None:
+            arrays |= {f"following.{name}": array for name, array in self.following.arrays().items()}
         for name, pauses in (("starts", self.starts), ("stops", self.stops)):
             # Nearly all counts are zero.
             places = np.nonzero(pauses.counts)
@@ -218,14 +225,16 @@ class Ends:
             arrays = load(path.read_bytes())
             pauses = {name: _pauses(arrays, name) for name in ("starts", "stops")}
             timed, labelled, line_score = arrays["facts"].tolist()
-            return cls(
+            ends = cls(
                 **pauses,
                 wholes=Wholes(arrays["wholes.wholes"], arrays["wholes.messages"], counts=arrays["wholes.counts"]),
                 lines=(arrays["lines.keys"], arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
             )
+            ends.following = _known_following(arrays)
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
             raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
+        return ends
 
 
 def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span) -> pl.DataFrame:
@@ -330,6 +339,22 @@ def _seen(rows: _Rows, *, forward: bool) -> Seen:
     pauses[:-1][same] = np.abs(np.diff(clock))[same]
     sets = sums - np.repeat(before, lengths)
     return Seen(sets[::step], keys[::step], pauses[::step])
+
+
+def _following(rows: _Rows, seen: Seen) -> Following:
+    """What follows which messages of normal sessions."""
+    last = np.append(rows.sessions[1:] != rows.sessions[:-1], True)[: len(rows.keys)]
+    following = np.where(last, END, np.roll(rows.keys, -1))
+    normal = ~rows.anomalous
+    return Following.learn(seen.sets[normal], seen.messages[normal], following=following[normal])
+
+
+def _known_following(arrays: dict[str, npt.NDArray[np.generic]]) -> Following | None:
+    """What follows which messages as it was saved, if it was."""
+    if "following.states" not in arrays:
+        return None
+    states, messages = (arrays[f"following.{name}"].astype(np.uint64) for name in ("states", "messages"))
+    return Following(states, messages, counts=arrays["following.counts"].astype(np.int64))
 
 
 def _wholes(rows: _Rows) -> Wholes:

@@ -1,12 +1,17 @@
-"""Which lines speak most for an anomalous verdict."""
+"""Which lines speak most for an anomalous verdict, and what did not come."""
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
 
+from logllm.detect.evidence.turning import Score, Turns, turns
 from logllm.detect.evidence.written_lines import WrittenLines
+from logllm.logs.redaction import redact
 from logllm.metrics import Scores
+from logllm.sessions.following import END, Following
+from logllm.sessions.message_sets import keys_of_messages
 from logllm.sessions.message_table import Rows, lengths, rows_of
 
 ScoreLines = Callable[[list[Rows]], list[Scores]]
@@ -18,32 +23,50 @@ _LEAST = 0.5
 """A line must say at least this share of what the most telling one says."""
 
 
+class Sources(NamedTuple):
+    """What knows of lines."""
+
+    score_lines: ScoreLines
+    score: Score
+    """Scores beginnings of sessions."""
+    threshold: float
+    """Scores of sessions from here on are anomalous."""
+    level: float | None = None
+    """A line that says less than this does not tell by itself; none: lines are named whatever they say."""
+    following: Following | None = None
+    """What normal sessions go on with."""
+
+
 def evidence(
     sessions: pl.DataFrame,
     messages: pl.Series,
     *,
-    score_lines: ScoreLines,
+    sources: Sources,
     written: WrittenLines,
     files: Sequence[str],
-) -> pl.Series:
-    """The lines that speak most for sessions' verdicts, a list of `line, file, score, text` a session.
+) -> pl.DataFrame:
+    """Why sessions are anomalous, a row a session.
 
-    A message that is repeated is named once, where it says most. A line says no more than the verdict does.
+    `evidence` is a list of `line, file, score, text`: the lines that speak most for it. A message that is repeated is named once,
+    where it says most, and a line says no more than the verdict does. Where no line tells by itself it is the line after which the
+    score of what there was of the session rises; then `expected` is a list of the messages that did not come, as far as this log holds
+    them elsewhere.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`, with `score`, the verdict's.
         messages: the message table.
-        score_lines: scores their lines.
+        sources: what knows of lines.
         written: gives what is written in lines.
         files: names of the inputs; where there is one only, no line has a file.
     """
     # Equal sessions are looked at once.
-    alike = sessions.select("messages").with_row_index("session").group_by("messages", maintain_order=True)
-    distinct = alike.agg("session").with_row_index("of")
-    telling = _telling(rows_of(distinct["messages"]), score_lines=score_lines)
+    alike = sessions.select("messages", "score").with_row_index("session").group_by("messages", maintain_order=True)
+    distinct = alike.agg("session", pl.col("score").first()).with_row_index("of")
+    telling, missing = _telling(rows_of(distinct["messages"]), messages, scores=distinct["score"].to_numpy(), sources=sources)
 
     # Each telling line of each session.
-    rows = distinct.select("of", "session").explode("session").sort("session").join(telling, on="of", maintain_order="left_right")
+    of_session = distinct.select("of", "session").explode("session").sort("session")
+    rows = of_session.join(telling, on="of", maintain_order="left_right")
     told = sessions.select("lines", "files", "score").with_row_index("session")
     rows = rows.join(told, on="session", maintain_order="left")
     at = pl.col("at")
@@ -58,20 +81,82 @@ def evidence(
     names = pl.Series(files, dtype=pl.String)
     named = [pl.lit(names).gather(pl.col("file")).alias("file")] if len(files) > 1 else []
     lines = rows.select("session", pl.struct("line", *named, "score", "text").alias("evidence"))
-    return lines.group_by("session", maintain_order=True).agg("evidence")["evidence"]
+    lists = lines.group_by("session", maintain_order=True).agg("evidence")
+    expected = _without_secrets(missing) if written.redacted else missing
+    return lists.select("evidence", expected=expected.gather(of_session["of"]))
 
 
-def _telling(distinct: list[Rows], *, score_lines: ScoreLines) -> pl.DataFrame:
-    """The telling lines of distinct sessions, most telling first: `of` (which session), `at` (place in it), `message`, `score_of_line`."""
+def _telling(distinct: list[Rows], messages: pl.Series, *, scores: Scores, sources: Sources) -> tuple[pl.DataFrame, pl.Series]:
+    """The telling lines of distinct sessions, most telling first, and for each session what did not come.
+
+    Lines are `of` (which session), `at` (place in it), `message` and `score_of_line`.
+    """
+    of_lines = sources.score_lines(distinct)
+    expected: list[list[str] | None] = [None] * len(distinct)
+    level = sources.level
+    if level is None:
+        return _foremost(distinct, of_lines, least=0.0), _lists(expected)
+
+    # Sessions whose lines are innocent one by one: order, absence and repetition.
+    most = np.array([lines.max() for lines in of_lines])
+    innocent = np.flatnonzero(most < level)
+    guilty = _foremost(distinct, of_lines, least=level).filter(~pl.col("of").is_in(innocent))
+    if not len(innocent):
+        return guilty, _lists(expected)
+    among = [distinct[row] for row in innocent]
+    turned = turns(among, scores[innocent], score=sources.score, threshold=sources.threshold)
+    lines = pl.DataFrame(
+        {
+            "of": innocent.astype(np.uint32),
+            "message": [session[place] for session, place in zip(among, turned.places, strict=True)],
+            "score_of_line": turned.scores,
+            "at": turned.places,
+        },
+        schema=guilty.schema,
+    )
+    if sources.following is not None:
+        missing = _expected(among, turned, messages=messages, following=sources.following)
+        for row, of_session in zip(innocent.tolist(), missing, strict=True):
+            expected[row] = of_session
+    return pl.concat([guilty, lines]), _lists(expected)
+
+
+def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> pl.DataFrame:
+    """The lines that say most of each session, and not less than that."""
     entries = pl.DataFrame(
         {
             "of": np.repeat(np.arange(len(distinct), dtype=np.uint32), lengths(distinct)),
             "message": np.concatenate(distinct).astype(np.uint32),
-            "score_of_line": np.concatenate(score_lines(distinct)),
+            "score_of_line": np.concatenate(of_lines),
         }
     )
     entries = entries.with_columns(at=pl.int_range(pl.len()).over("of"))
     order = entries.sort("of", "score_of_line", "at", descending=[False, True, False])
     once = order.unique(["of", "message"], keep="first", maintain_order=True)
-    enough = pl.col("score_of_line") >= _LEAST * pl.col("score_of_line").max().over("of")
+    says = pl.col("score_of_line")
+    enough = (says >= _LEAST * says.max().over("of")) & ((says >= least) | (says == says.max().over("of")))
     return once.filter(enough).group_by("of", maintain_order=True).head(MOST)
+
+
+def _expected(sessions: list[Rows], turned: Turns, *, messages: pl.Series, following: Following) -> list[list[str] | None]:
+    """What normal sessions that begin alike go on with, where each session turned, or where it ends."""
+    keys = keys_of_messages(messages)
+    texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
+    lists: list[list[str] | None] = []
+    for session, place, risen in zip(sessions, turned.places, turned.risen, strict=True):
+        of_session = keys[session]
+        before, came = (of_session[:place], of_session[place]) if risen else (of_session, END)
+        likely = following.expected(before, came=came)
+        lists.append([texts[key] for key in likely if key in texts] or None)
+    return lists
+
+
+def _without_secrets(lists: pl.Series) -> pl.Series:
+    """Lists of messages as they may be shown."""
+    texts = lists.explode().drop_nulls().unique(maintain_order=True)
+    return lists.list.eval(pl.element().replace(texts, redact(texts)))
+
+
+def _lists(expected: list[list[str] | None]) -> pl.Series:
+    """What did not come, as a column."""
+    return pl.Series("expected", expected, dtype=pl.List(pl.String))

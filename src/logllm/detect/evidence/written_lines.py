@@ -33,7 +33,8 @@ class WrittenLines:
             redacted: whether what is secret is taken out of lines.
         """
         self._files = [_again(name, described) for name, described in inputs]
-        self._redacted = redacted
+        self.redacted = redacted
+        """Whether what is secret is taken out of lines."""
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
         """What is written in some lines.
@@ -52,7 +53,7 @@ class WrittenLines:
         text = pl.col("text").str.strip_chars()
         telling = text.str.contains(r"[\pL\pN]").fill_null(False)
         texts = rows.select(pl.when(telling).then(text).otherwise("message").alias("text"))["text"]
-        shown = redact(texts) if self._redacted else texts  # before it is cut: half a secret is not recognised
+        shown = redact(texts) if self.redacted else texts  # before it is cut: half a secret is not recognised
         long = shown.str.len_chars() > _SHOWN
         return pl.select(pl.when(long).then(shown.str.head(_SHOWN) + "…").otherwise(shown).alias("text"))["text"]
 
