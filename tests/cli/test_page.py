@@ -4,11 +4,18 @@ import json
 import re
 import shutil
 import subprocess
+from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 from tests.pages import Page, check_alone
 
-from logllm.detect.page.gathered import OTHERS, SESSIONS
+from logllm.datasets.settings import choose
+from logllm.detect.detector import Detector
+from logllm.detect.page.gathered import OTHERS, SESSIONS, gathered
+from logllm.detect.page.judged import Judged, Wish
+from logllm.detect.page.report import page
+from logllm.formats.description import load_format
 
 STEP = "2026-11-20T10:{minute:02d}:{second:02d}Z INFO job={job} {what}\n"
 STEPS = ("opened file {job}", "wrote {job} bytes", "wrote {job} bytes", "closed file {job}")
@@ -47,42 +54,44 @@ def made(logllm, tmp_path, *arguments, name="today.html", stdin=None):
 def test_a_page_of_a_log_against_a_good_one(logllm, tmp_path, good, faulty) -> None:
     text, done = made(logllm, tmp_path, faulty, "--against", good)
     check_alone(text)
-    page = Page(text)
+    shown = Page(text)
     verdicts = [json.loads(line) for line in done.out.splitlines()]
     anomalous = [verdict["session"] for verdict in verdicts if verdict["anomalous"]]
     assert anomalous == ["2297", "2298", "2299"]
-    assert "faulty.log: 3 of 300 sessions anomalous" in " ".join(page.text.split())
-    assert {3, 300, 1206} <= set(page.numbers)
-    assert [row["data-session"] for row in page.of_class("anomalous")] == sorted(anomalous)
-    assert len(page.of_class("row")) == 3 + OTHERS
-    assert "left out are 247 others with lower scores" in " ".join(page.text.split())
-    assert page.of_class("timeline")
-    assert page.of_class("span")
-    assert "New kinds of message" in page.text
-    assert page.text.count(str(good)) >= 1
+    assert "faulty.log: 3 of 300 sessions anomalous" in " ".join(shown.text.split())
+    assert {3, 300, 1206} <= set(shown.numbers)
+    assert [row["data-session"] for row in shown.of_class("anomalous")] == sorted(anomalous)
+    assert len(shown.of_class("row")) == 3 + OTHERS
+    assert "left out are 247 others with lower scores" in " ".join(shown.text.split())
+    assert shown.of_class("timeline")
+    assert shown.of_class("span")
+    assert "New kinds of message" in shown.text
+    assert len(shown.of_class("marked")) >= 3
+    assert "speaks for it" in shown.text
+    assert shown.text.count(str(good)) >= 1
 
 
 def test_lines_are_text_as_they_are_written(logllm, tmp_path, good, faulty) -> None:
     text, _ = made(logllm, tmp_path, faulty, "--against", good)
-    page = Page(text)
-    assert "<script>alert(2297)</script> failed for ann@example.org & others\n at <b>Store</b>.put" in re.sub(" +", " ", page.text)
-    assert sum(tag == "script" for tag, _ in page.elements) == 1
-    assert "alert" not in "".join(page.scripts)
+    shown = Page(text)
+    assert "<script>alert(2297)</script> failed for ann@example.org & others\n at <b>Store</b>.put" in re.sub(" +", " ", shown.text)
+    assert sum(tag == "script" for tag, _ in shown.elements) == 1
+    assert "alert" not in "".join(shown.scripts)
     assert "<b>" not in text
     assert "script-src &#39;sha256-" in text or "script-src 'sha256-" in text
-    assert "× 2, to line " in page.text  # what was written twice is there once
+    assert "× 2, to line " in shown.text  # what was written twice is there once
 
 
 def test_a_log_alone_is_ranked(logllm, tmp_path, faulty) -> None:
     text, _ = made(logllm, tmp_path, faulty)
-    page = Page(text)
-    told = " ".join(page.text.split())
+    shown = Page(text)
+    told = " ".join(shown.text.split())
     assert "faulty.log: 300 sessions ranked, not judged" in told
-    assert not page.of_class("anomalous")
-    assert len(page.of_class("row")) == SESSIONS + OTHERS
-    assert "New kinds" not in page.text
-    assert page.of_class("marked")
-    assert "alert(2299)" in page.text
+    assert not shown.of_class("anomalous")
+    assert len(shown.of_class("row")) == SESSIONS + OTHERS
+    assert "New kinds" not in shown.text
+    assert shown.of_class("marked")
+    assert "alert(2299)" in shown.text
 
 
 def test_secrets_are_taken_out(logllm, tmp_path, good, faulty) -> None:
@@ -95,10 +104,10 @@ def test_secrets_are_taken_out(logllm, tmp_path, good, faulty) -> None:
 
 def test_standard_input_is_shown_as_it_is_written(logllm, tmp_path, good, faulty) -> None:
     text, _ = made(logllm, tmp_path, "-", "--against", good, stdin=faulty.read_bytes())
-    page = Page(text)
-    assert "standard input: 3 of 300 sessions anomalous" in " ".join(page.text.split())
-    assert "job=2297 wrote 2297 bytes" in page.text
-    assert not page.of_class("masked")
+    shown = Page(text)
+    assert "standard input: 3 of 300 sessions anomalous" in " ".join(shown.text.split())
+    assert "job=2297 wrote 2297 bytes" in shown.text
+    assert not shown.of_class("masked")
 
 
 def test_several_inputs_are_named(logllm, tmp_path, good, faulty) -> None:
@@ -123,10 +132,10 @@ def test_what_was_not_read_is_said(logllm, tmp_path, tiny_run, tiny_data) -> Non
     log.write_text("{<i>no\n" + (tiny_data.parent / "app.jsonl").read_text())
     done = logllm("detect", tiny_run, log, "--report", tmp_path / "today.html")
     assert done.code == 0, done.err
-    page = Page((tmp_path / "today.html").read_text())
-    assert "app.jsonl:1: {<i>no" in page.text
-    assert "1 rejected" in page.text
-    assert "Judged by tiny@" in " ".join(page.text.split())
+    shown = Page((tmp_path / "today.html").read_text())
+    assert "app.jsonl:1: {<i>no" in shown.text
+    assert "1 rejected" in shown.text
+    assert "Judged by tiny@" in " ".join(shown.text.split())
 
 
 def test_a_log_without_sessions_is_told_too(logllm, tmp_path, tiny_run) -> None:
@@ -145,6 +154,29 @@ def test_a_folder_holds_the_verdicts_too(logllm, tmp_path, good, faulty) -> None
     assert f"open {tmp_path / 'today' / 'report.html'}" in done.err
     assert logllm(*call).code == 2
     assert logllm(*call, "--force").code == 0
+
+
+def test_what_verdicts_say_besides_is_shown(good, faulty) -> None:
+    grouping = {"by": "key", "key_pattern": "job=([0-9]+)"}
+    settings = choose(load_format("timed"), overrides={"format": {}, "sessions": grouping, "split": {}, "mask": {}})
+    detector = Detector.against([good], settings=settings)
+    reading = detector.read([faulty], occurrences=True, redact=True)
+    frame = pl.concat(list(reading.frames()), how="diagonal_relaxed").with_columns(
+        minds=pl.struct(logllm=pl.lit(0.25), words=pl.lit(0.9996)),
+        new_words=pl.lit(0.125),
+        expected=pl.lit(["closed <file>", "mailed ann@example.org"], dtype=pl.List(pl.String)),
+        cut=pl.lit("end"),
+    )
+    made_at = datetime(2026, 11, 27, 8, 0, tzinfo=UTC)
+    contents = gathered(Judged(frame, reading, detector), Wish([str(faulty)], made_at, redact=True, how_read="read\nby ann@example.org"))
+    text = page(contents)
+    told = " ".join(Page(text).text.split())
+    for words in (
+        "logllm .250, words >.999", "12.5 % of its words were never seen in training", "closed <file>", "mailed <email>", "by <email>",
+        "it may go on after the input", "on 2026-11-27 08:00:00 UTC",
+    ):  # fmt: skip
+        assert words in told
+    assert "ann@example.org" not in text
 
 
 @pytest.mark.parametrize("name", ["today.html", "today"])
@@ -183,9 +215,9 @@ def browser(tmp_path):
 @pytest.mark.real
 def test_in_a_browser_the_table_sorts_and_a_link_opens_a_session(logllm, tmp_path, good, faulty, browser) -> None:
     made(logllm, tmp_path, faulty, "--against", good)
-    page = Page(browser(tmp_path / "today.html", anchor="#s3"))
-    assert sum(tag == "details" and "open" in attrs for tag, attrs in page.elements) == 1
-    (tools,) = page.of_class("tools")
+    shown = Page(browser(tmp_path / "today.html", anchor="#s3"))
+    assert sum(tag == "details" and "open" in attrs for tag, attrs in shown.elements) == 1
+    (tools,) = shown.of_class("tools")
     assert "hidden" not in tools
-    assert "53 of 53 shown" in page.text
-    assert sum(tag == "button" for tag, _ in page.elements) == 7  # of six columns, and the one that opens all
+    assert "53 of 53 shown" in shown.text
+    assert sum(tag == "button" for tag, _ in shown.elements) == 7  # of six columns, and the one that opens all

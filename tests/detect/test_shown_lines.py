@@ -6,6 +6,8 @@ from io import BytesIO
 import polars as pl
 import pytest
 
+from logllm.detect.page.judged import Judged
+from logllm.detect.page.marks import marked_lines
 from logllm.detect.page.opened import FURTHER, LINES, MARKS, begun_lines, shown_lines
 from logllm.detect.page.timeline import Interval, timeline
 from logllm.detect.page.written import PutAside
@@ -74,6 +76,15 @@ def test_a_record_of_several_lines_ends_where_another_begins() -> None:
     assert (len(session.lines[3].further), session.lines[3].more) == (FURTHER, 29 - FURTHER)
     (alone,) = shown_lines(frame, messages, marks=marked(), begun={})
     assert [line.further for line in alone.lines] == [()] * 4
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one input", "several"])
+def test_evidence_is_marked(several) -> None:
+    lines = [{"line": 2, "file": "x.log", "score": 0.9, "text": "b"}, {"line": 1, "file": "y.log", "score": 0.6, "text": "a"}]
+    told = lines if several else [{name: line[name] for name in line if name != "file"} for line in lines]
+    frame = sessions("ab", "ab", evidence=[None, told])
+    marks = marked_lines(frame, Judged(frame, reading=None, detector=None))
+    assert marks.rows() == [(1, 2, "x.log" if several else None, 0.9), (1, 1, "y.log" if several else None, 0.6)]
 
 
 def times(*starts: float, anomalous: int = 0) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """What a page says is gathered: incidents, sessions with their lines, new kinds of message, and what was read."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
 
@@ -79,9 +79,9 @@ def gathered(log: Judged, wish: Wish) -> Contents:
         aside=wish.aside,
     )
 
-    rows = _rows(table, texts, level=log.reading.threshold)
-    anomalous = sum(bool(row.verdict["anomalous"]) for row in rows)
     safe = redact_text if redacted else str
+    rows = _rows(table, texts, level=log.reading.threshold, safe=safe)
+    anomalous = sum(bool(row.verdict["anomalous"]) for row in rows)
     judgement = _judgement(log, good=[safe(name) for name in wish.good])
     # An unusual session may last as long as the log, so it stands where it began.
     when = [Interval(group.start, group.start if log.ranked else group.end) for group in told]
@@ -153,13 +153,19 @@ def _of_sessions(table: _Table, messages: pl.Series) -> Iterator[Wanted]:
     return (Wanted(line.place, text, line.further) for line, text in zip(lines, masked, strict=True))
 
 
-def _rows(table: _Table, texts: Texts, *, level: float) -> tuple[Session, ...]:
+def _rows(
+    table: _Table,
+    texts: Texts,
+    *,
+    level: float,
+    safe: Callable[[str], str],
+) -> tuple[Session, ...]:
     """The rows of the table."""
     verdicts = table.sessions.drop("messages", "lines", "files", "evidence", strict=False)
     return tuple(
         Session(
             anchor=f"s{number}",
-            verdict=dict.fromkeys(OPTIONAL) | verdict,
+            verdict=_shown_verdict(verdict, safe=safe),
             call=_call(verdict, level=level),
             lasts=None if verdict["start"] is None else verdict["end"] - verdict["start"],
             length=sum(line.before + line.times for line in opened.lines) + opened.after,
@@ -170,6 +176,12 @@ def _rows(table: _Table, texts: Texts, *, level: float) -> tuple[Session, ...]:
         )
         for number, (verdict, opened) in enumerate(zip(verdicts.iter_rows(named=True), table.opened, strict=True), 1)
     )
+
+
+def _shown_verdict(verdict: Mapping[str, Any], *, safe: Callable[[str], str]) -> dict[str, Any]:
+    """All fields of a verdict as they may be shown; those that it lacks are none."""
+    expected = [safe(message) for message in verdict.get("expected") or ()]
+    return {**dict.fromkeys(OPTIONAL), **verdict, "expected": expected}
 
 
 def _call(verdict: Mapping[str, object], *, level: float) -> str:
