@@ -154,10 +154,7 @@ def choose_threshold(
         how = f"default: {few} in validation, {FEW_ANOMALIES} needed to choose"
         return Threshold(0.5, how, len(labels), anomalous)
 
-    values = scores
-    if scale == "logits":  # finite where a score is 0 or 1
-        within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
-        values = np.log(within) - np.log1p(-within)
+    values = _on_scale(scores, scale)
 
     # An interval ends at each distinct value; the first one begins below them all.
     ends, f1 = f1_by_threshold(values, labels, weights=weights)
@@ -166,8 +163,37 @@ def choose_threshold(
     widest = best[np.argmax((ends - begins)[best])]
     middle = float((ends[widest] + begins[widest]) / 2)
 
-    value = float(1 / (1 + np.exp(-middle))) if scale == "logits" else min(max(middle, 0.0), 1.0)
-    return Threshold(value, "best F1 on validation", len(labels), anomalous, float(f1[widest]))
+    return Threshold(_score_at(middle, scale), "best F1 on validation", len(labels), anomalous, float(f1[widest]))
+
+
+def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scores"]) -> float:
+    """The threshold that calls sessions anomalous from a score on, and lies in the middle between it and the next lower one.
+
+    >>> threshold_between(np.array([0.2, 0.6, 0.9]), 1, scale="scores")
+    0.4
+
+    Args:
+        values: the distinct scores, ascending.
+        at: the score's place among them.
+        scale: what the middle is taken in (`choose_threshold`).
+    """
+    around = _on_scale(values[max(at - 1, 0) : at + 1], scale)
+    below = around[0] if at else around[0] - 2.0
+    return _score_at(float((below + around[-1]) / 2), scale)
+
+
+def _on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
+    """Scores, or their logits, finite where a score is 0 or 1."""
+    if scale == "scores":
+        return scores
+    within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+    logits: Scores = np.log(within) - np.log1p(-within)
+    return logits
+
+
+def _score_at(place: float, scale: Literal["logits", "scores"]) -> float:
+    """The score at a place of the scale."""
+    return float(1 / (1 + np.exp(-place))) if scale == "logits" else min(max(place, 0.0), 1.0)
 
 
 def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def written(prepared, tmp_path_factory):
 def test_the_folder_holds_all_of_it(written) -> None:
     report, folder = written
     assert sorted(path.name for path in folder.iterdir()) == [
-        "manifest.json", "precision_recall.png", "report.html", "report.json", "scores.parquet", "scores.png", "threshold.png",
+        "manifest.json", "precision_recall.png", "reliability.png", "report.html", "report.json", "scores.parquet", "scores.png", "threshold.png",
     ]  # fmt: skip
     assert json.loads((folder / "report.json").read_text()) == report
     assert report["warnings"]
@@ -65,7 +65,7 @@ def test_the_folder_holds_all_of_it(written) -> None:
     assert (called & scores["anomalous"]).sum() == report["tp"]
 
 
-@pytest.mark.parametrize("name", ["precision_recall", "scores", "threshold"])
+@pytest.mark.parametrize("name", ["precision_recall", "reliability", "scores", "threshold"])
 def test_plots_are_pictures(written, name) -> None:
     from PIL import Image
 
@@ -80,7 +80,7 @@ def test_the_page_needs_nothing_else(written) -> None:
     check_alone(text)
     page = Page(text)
     assert page.scripts == []
-    assert sum(tag == "svg" for tag, _ in page.elements) == 3
+    assert sum(tag == "svg" for tag, _ in page.elements) == 4
 
 
 def test_the_page_says_the_reports_numbers(written) -> None:

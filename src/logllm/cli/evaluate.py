@@ -90,6 +90,7 @@ def draw(report: dict[str, Any]) -> None:
         f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
         f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
+    note(f"scores lie {report['calibration']['error']:.3f} from the observed shares in the mean (expected calibration error)")
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from logllm.cli.console import counts, duration, emit, note, shares, size, table
+from logllm.cli.target import AlertsPerDay, TargetPrecision, TargetRecall, TopShare, check_targets, targets
 from logllm.counting import plural
 
 if TYPE_CHECKING:
@@ -27,6 +28,10 @@ def train(
         str, typer.Argument(help="A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show methods`).")
     ] = "small",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
+    precision: TargetPrecision = None,
+    recall: TargetRecall = None,
+    alerts: AlertsPerDay = None,
+    share: TopShare = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Start over: a run that is in the folder gives way once the new one can begin.")
@@ -37,8 +42,10 @@ def train(
     """Train a run on prepared data, of LogLLM or of a simpler method."""
     from logllm.methods.registry import recipe_for
 
-    chosen = recipe_for(recipe, overrides=settings or [])
+    wanted = [f"target.{name}={value}" for name, value in targets(precision, recall, alerts, share).items()]
+    chosen = recipe_for(recipe, overrides=[*(settings or []), *wanted])
     if check:
+        check_targets(chosen, data)
         (_check if chosen.train.stages else _check_simple)(chosen, data, as_json=as_json)
         return
     from logllm.methods.train import train as run

@@ -14,6 +14,7 @@ from logllm.config.model import ModelSection
 from logllm.config.prepare import SplitSection
 from logllm.config.section import Section
 from logllm.config.sessions import SessionSection
+from logllm.config.target import TargetSection
 from logllm.config.train import TrainSection
 from logllm.errors import RecipeError, nearest
 
@@ -47,6 +48,8 @@ class Recipe(Section):
     """Encoder, projector, decoder, prompt."""
     train: TrainSection = TrainSection()
     """Stages and what they share; of these a simpler method reads the seed alone."""
+    target: TargetSection = TargetSection()
+    """What the threshold is to reach."""
     detect: DetectSection = DetectSection()
     """Scoring."""
 

@@ -3,37 +3,61 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
+
+from logllm.config.target import TargetSection
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
+from logllm.methods.parts import Part
+from logllm.methods.target import goal
 from logllm.metrics import Threshold, choose_threshold, chosen_on
 from logllm.progress import Progress
 from logllm.runs.manifest import find_run, verified, write_manifest
-from logllm.sessions.message_table import rows_of
+
+BEST_F1 = TargetSection()
+"""Nothing more than the best F1."""
 
 
-def choose(run: Path, data: Path, *, split: str = "validation", progress: Progress | None = None) -> Threshold:
-    """The threshold of best F1 on a part of prepared data; the run stays as it is.
+def choose(
+    run: Path,
+    data: Path,
+    *,
+    split: str = "validation",
+    target: TargetSection = BEST_F1,
+    progress: Progress | None = None,
+) -> Threshold:
+    """The threshold of best F1 on a part of prepared data, or one that reaches a target there; the run stays as it is.
 
     Args:
         run: a folder that `train` wrote.
-        data: a folder that `prepare` wrote, with labels; not what the run is to be judged on afterwards.
+        data: a folder that `prepare` wrote, with labels where the choice needs them; not what the run is to be judged on afterwards.
         split: `validation`, `train` or `test`.
+        target: what it is to reach.
         progress: told of the distinct sessions scored.
 
     Raises:
-        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a choice takes.
+        DataError: data that are not prepared, without labels, or a part with fewer anomalies than a choice takes; or no threshold
+            reaches the target.
         ModelError: not a finished run.
     """
     prepared = Prepared.load(data)
-    part = prepared.labelled(split)
+    wanted = goal(prepared, target, split=split)
+    frame = prepared.labelled(split) if wanted is None else prepared.part(split)
+    part = Part.of(prepared, split)
     detector = Detector.load(run, engine="exact")
-    scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
-    labels = part["anomalous"].to_numpy().astype(bool)
-    found = choose_threshold(scores, labels, scale=detector.method.scale)
+    scores = detector.score(part.sessions, prepared.messages, progress=progress)
+    scale = detector.method.scale
+    chosen = f"on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})"
+    if wanted is not None:
+        reached = wanted.threshold(scores, part.labels, scale=scale)
+        return replace(reached, how=f"{reached.how} {chosen}")
+
+    labels = frame["anomalous"].to_numpy().astype(np.bool_)
+    found = choose_threshold(scores, labels, scale=scale)
     if found.f1 is None:
         raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
-    return replace(found, how=f"best F1 on {chosen_on(split, prepared.manifest['fingerprint'])} ({data.resolve().name})")
+    return replace(found, how=f"best F1 {chosen}")
 
 
 def given(value: float | None, *, because: str) -> Threshold | None:

@@ -31,7 +31,7 @@ def _about_data(report: Report) -> Iterator[str]:
     if report["split"] == "train":
         yield "these are the sessions that the model learned from: the figures say nothing about others"
     how, split = report.get("threshold_chosen", ""), report["split"]
-    own = split == "validation" and how.startswith("best F1 on validation") and report.get("data_of_training", True)
+    own = split == "validation" and " on validation" in how and report.get("data_of_training", True)
     if own or ("fingerprint" in report and chosen_on(split, report["fingerprint"]) in how):
         yield "the threshold was chosen on these sessions: judge others"
     if "data_of_training" in report and not report["data_of_training"]:

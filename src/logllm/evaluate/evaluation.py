@@ -12,7 +12,7 @@ from logllm.detect.detector import Detector
 from logllm.errors import DataError
 from logllm.evaluate.intervals import intervals
 from logllm.evaluate.line_figures import line_figures
-from logllm.metrics import Labels, Scores, measure
+from logllm.metrics import Labels, Scores, calibration, measure
 from logllm.progress import Progress
 from logllm.sessions.message_table import rows_of
 
@@ -68,10 +68,11 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         threshold: chosen elsewhere than on this part.
 
     Returns:
-        The figures of all sessions at the top; beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
-        figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each sequence counted
-        once for each label it has), counts, `leakage`, the data's `fingerprint`, and `log`, the name of the test part's log where that
-        is another one than the train part's, else empty; `altered`, how the test part was altered (`logllm perturb`), else None.
+        The figures of all sessions at the top. Beneath `intervals` (95 %, bootstrap over sessions), `unseen` (the
+        figures of the sessions whose messages occur in no train session, None where there is none), `distinct` (each
+        sequence counted once for each label it has), `calibration` (`logllm.metrics.calibration`), counts, `leakage`,
+        the data's `fingerprint`; `log`, the name of the test part's log where that is another one than the train
+        part's, else empty; `altered`, how the test part was altered (`logllm perturb`), else None.
 
     Raises:
         DataError: the part is without labels or sessions.
@@ -88,6 +89,7 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         **_figures(scores, labels, threshold=threshold),
         "unseen": _figures(scores[~in_train], labels[~in_train], threshold=threshold) if (~in_train).any() else None,
         "distinct": _figures(scores[first], labels[first], threshold=threshold),
+        "calibration": calibration(scores, labels),
         "sessions": part.height,
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": part["messages"].n_unique(),

@@ -42,8 +42,11 @@ def saved(figure: "Figure", format: Literal["png", "svg"], **options: Any) -> by
 
 
 def draw(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> dict[str, "Figure"]:
-    """The figures of a report: `precision_recall`, `scores`, `threshold`; those of precision and recall only where there is an anomaly."""
-    figures = {"scores": _distribution(scores, labels, threshold=report["threshold"])}
+    """The figures of a report: `reliability`, `scores`, and where there is an anomaly `precision_recall` and `threshold`."""
+    figures = {
+        "scores": _distribution(scores, labels, threshold=report["threshold"]),
+        "reliability": _reliability(report["calibration"]),
+    }
     if labels.any():
         figures["precision_recall"] = _precision_recall(report, scores=scores, labels=labels)
         figures["threshold"] = _f1_by_threshold(report, scores=scores, labels=labels)
@@ -74,10 +77,15 @@ def _axes(x: str, y: str) -> tuple["Figure", "Axes"]:
     axes = figure.subplots()
     axes.set_xlabel(x, color=_INK)
     axes.set_ylabel(y, color=_INK)
+    _plain(axes)
+    return figure, axes
+
+
+def _plain(axes: "Axes") -> None:
+    """Two sides and their ticks, in the page's own colour."""
     axes.tick_params(colors=_INK)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(_INK)
-    return figure, axes
 
 
 def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> "Figure":
@@ -108,6 +116,35 @@ def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figur
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(bottom=0.7)
     axes.minorticks_off()
+    _legend(figure)
+    return figure
+
+
+def _reliability(calibration: Mapping[str, Any]) -> "Figure":
+    """The share of anomalous sessions over the mean score, band by band, above how many sessions each band holds."""
+    bands = calibration["bands"]
+    figure = blank(5, 3.4)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    for axes in (upper, lower):
+        _plain(axes)
+    upper.plot([0, 1], [0, 1], color=_INK, linestyle=":", label="probabilities")
+    means, shares = ([band[name] for band in bands] for name in ("mean", "anomalous"))
+    error = f"scores, off by {calibration['error']:.3f} in the mean"
+    upper.plot(means, shares, "o-", color=_ANOMALOUS, clip_on=False, label=error)
+    upper.set(xlim=(0, 1), ylim=(0, 1.03))
+    upper.set_ylabel("anomalous", color=_INK)
+
+    # A band of three sessions says little, whatever their share.
+    counts = [band["sessions"] for band in bands]
+    middles = [(band["from"] + band["to"]) / 2 for band in bands]
+    bars = lower.bar(middles, counts, width=0.09, color=_NORMAL)
+    lower.bar_label(bars, labels=[f"{count:,}" for count in counts], color=_INK, fontsize=7)
+    lower.set_yscale("log")
+    lower.set_ylim(0.7, 12 * max(counts))
+    lower.set_yticks([])
+    lower.minorticks_off()
+    lower.set_ylabel("sessions", color=_INK)
+    lower.set_xlabel("score", color=_INK)
     _legend(figure)
     return figure
 

@@ -13,7 +13,6 @@ from logllm.evaluate.mistakes import ScoreLines, worst
 from logllm.evaluate.page import page
 from logllm.evaluate.plots import draw, png, svg
 from logllm.extras import require
-from logllm.metrics import calibration
 from logllm.storage import MANIFEST, check_replaceable, new_folder, sha256, write_atomic, write_json
 
 PAGE = "report.html"
@@ -61,7 +60,7 @@ def write_report(
         force: replace a report that is there.
 
     Returns:
-        What `report.json` holds: the report, with `calibration` and `warnings`.
+        What `report.json` holds: the report, with `warnings`.
 
     Raises:
         DataError: the folder holds something else, or cannot be written.
@@ -70,7 +69,7 @@ def write_report(
     check_report(folder, force=force)
     report, scores = judged.report, judged.scores
     score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)
-    full = complete({**report, "calibration": calibration(score, labels), "logllm": version("logllm")})
+    full = complete({**report, "logllm": version("logllm")})
     figures = draw(full, scores=score, labels=labels)
     mistakes = worst(
         scores.with_columns(prepared.part(full["split"])["messages"]),

@@ -20,6 +20,7 @@ from logllm.methods.held_out import frozen_threshold
 from logllm.methods.parts import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
+from logllm.methods.target import Goal, OutOfReach, goal
 from logllm.metrics import FEW_ANOMALIES, Threshold, calibration, choose_threshold, measure
 from logllm.progress import Progress, Report
 from logllm.runs.manifest import (
@@ -49,6 +50,8 @@ class Fitted:
     """That the fit took."""
     ends: Ends
     """How sessions begin and end."""
+    missed: str = ""
+    """Why the threshold does not reach the recipe's target; empty where it does, or there is none."""
 
 
 def train(  # noqa: PLR0913 - the library's front door: what, on what, where to, and ways to watch it
@@ -83,9 +86,11 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         ModelError: weights that are missing, a run that exists already or is another one, a full
             disk.
         RecipeError: there is no such method, or a run to go on with has another recipe.
+        OutOfReach: no threshold reaches the recipe's target; the run is there all the same.
     """
     # Check: what a run can be refused for is found out while an older one is still in its place.
     prepared = Prepared.load(data)
+    goal(prepared, recipe.target, split="validation")
     begun = _begun(out, recipe) if resume and (out / MANIFEST).exists() else None
     if begun is None:
         if not force and (out / MANIFEST).exists():
@@ -110,6 +115,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         manifest = read_manifest(out)
 
     # Fit, judge, choose the threshold; then save and finish: the manifest comes last.
+    done = None
     if manifest["state"] != "done":
         done = fitted(method, prepared, part=part, recipe=recipe, workplace=workplace)
         if method.resumes:
@@ -120,7 +126,18 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
                 _finish(folder, done, begun=manifest)
     if method.resumes:  # after a kill there may be some of a run that is done
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    _check_reached(out, done)
     return read_manifest(out)
+
+
+def _check_reached(out: Path, done: Fitted | None) -> None:
+    """Whether a run that has just been trained reaches its recipe's target.
+
+    Raises:
+        OutOfReach: it does not.
+    """
+    if done is not None and done.missed:
+        raise OutOfReach(f"{done.missed}; {out} is trained all the same, with a threshold of {done.threshold.value:.3g}")
 
 
 def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
@@ -232,10 +249,14 @@ def fitted(
     started = time.perf_counter()
     seed = recipe.train.seed
     method.fit(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels, seed=seed)
-    frozen = frozen_threshold(recipe, part, workplace=workplace) if recipe.train.folds else None
+    wanted = goal(prepared, recipe.target, split="validation")
+    frozen = None
+    if recipe.train.folds and wanted is None:
+        frozen = frozen_threshold(recipe, part, workplace=workplace)
     seconds = time.perf_counter() - started
-    threshold, validation = _judged(method, Part.of(prepared, "validation"), frozen=frozen, report=workplace.report)
-    return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method))
+    judged = Part.of(prepared, "validation")
+    threshold, validation, missed = _judged(method, judged, frozen=frozen, wanted=wanted, report=workplace.report)
+    return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method), missed)
 
 
 def _judged(
@@ -243,33 +264,41 @@ def _judged(
     part: Part,
     *,
     frozen: Threshold | None,
+    wanted: Goal | None,
     report: Report | None,
-) -> tuple[Threshold, dict[str, Any]]:
-    """The threshold, unless it is chosen already, and what a manifest says of the validation part."""
+) -> tuple[Threshold, dict[str, Any], str]:
+    """The threshold, unless it is chosen already; what a manifest says of the validation part; and why the threshold is not as wanted."""
     sessions, labels, own = part.sessions, part.labels, len(part.sessions)
+    told = None if report is None else _scoring(report)
     if labels is None:
-        how = "default: the validation part has no labels"
-        return _unmeasured(Threshold(0.5, how, own, 0))
+        unlabelled = Threshold(0.5, "default: the validation part has no labels", own, 0)
+        if wanted is None:
+            return *_unmeasured(unlabelled), ""
+        scores = method.score(sessions, part.messages, progress=told)
+        threshold, missed = wanted.reached(scores, None, scale=method.scale, otherwise=unlabelled)
+        return *_unmeasured(threshold), missed
 
     # Beginnings are judged, too, where they can be labelled and there are anomalies enough to choose by.
-    lines = part.line_labels if method.judges_beginnings and frozen is None else None
+    lines = part.line_labels if method.judges_beginnings and frozen is None and wanted is None else None
     if lines is not None and int(labels.sum()) >= FEW_ANOMALIES:
         sessions, labels = with_beginnings(sessions, labels, alerts=lines)
 
     scores = np.zeros(0)
     if sessions:
-        told = None if report is None else _scoring(report)
         scores = method.score(sessions, part.messages, progress=told)
     threshold = frozen or choose_threshold(scores, labels, scale=method.scale)
     if len(sessions) > own:
         threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
     if not own:
-        return _unmeasured(threshold)
+        return *_unmeasured(threshold), ""
+    missed = ""
+    if wanted is not None:
+        threshold, missed = wanted.reached(scores, labels, scale=method.scale, otherwise=threshold)
 
     # How good it is, and how sure, is said of whole sessions.
     figures = asdict(measure(scores[:own], labels[:own], threshold=threshold.value))
     reliability = calibration(scores[:own], labels[:own])
-    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": figures}, "reliability": reliability}
+    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": figures}, "reliability": reliability}, missed
 
 
 def _scoring(report: Report) -> Progress:

@@ -1,0 +1,224 @@
+"""A threshold that reaches what somebody wants: a precision, a recall, so many alerts a day, a share of the sessions."""
+
+from dataclasses import replace
+from datetime import datetime
+from math import floor
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from logllm.config.target import TargetSection
+from logllm.counting import agreeing, plural
+from logllm.datasets.prepared import PARTS, Prepared
+from logllm.errors import DataError
+from logllm.metrics import FEW_ANOMALIES, Labels, Scores, Threshold, threshold_between
+
+_DAY = 86_400
+_SLACK = 1e-9
+
+
+class OutOfReach(DataError):
+    """No threshold reaches it; the message says what can be reached."""
+
+
+class Goal(NamedTuple):
+    """What a threshold is to reach on some sessions."""
+
+    target: TargetSection
+    a_day: float | None
+    """Sessions a day of the log that they are of; none where that is not asked for."""
+
+    def threshold(self, scores: Scores, labels: Labels | None, *, scale: Literal["logits", "scores"]) -> Threshold:
+        """The threshold that reaches it.
+
+        Args:
+            scores: of the sessions, in [0, 1].
+            labels: which are anomalous; none: not known.
+            scale: what the middle between two scores is taken in (`logllm.metrics.choose_threshold`).
+
+        Raises:
+            OutOfReach: none does.
+        """
+        steps = _Steps.of(scores, labels)
+        at, how = self._chosen(steps)
+        value = threshold_between(steps.values, at, scale=scale)
+        anomalous = 0 if labels is None else steps.anomalies
+        f1 = None if labels is None else float(2 * steps.hits[at] / (steps.called[at] + anomalous))
+        return Threshold(value, how, len(scores), anomalous, f1)
+
+    def reached(
+        self,
+        scores: Scores,
+        labels: Labels | None,
+        *,
+        scale: Literal["logits", "scores"],
+        otherwise: Threshold,
+    ) -> tuple[Threshold, str]:
+        """The threshold that reaches it on the validation part; where none does, another one, and why."""
+        try:
+            threshold = self.threshold(scores, labels, scale=scale)
+        except OutOfReach as exc:
+            return replace(otherwise, how=f"{otherwise.how}, since {exc}"), str(exc)
+        return replace(threshold, how=f"{threshold.how} on validation"), ""
+
+    def _chosen(self, steps: "_Steps") -> tuple[int, str]:
+        """The step, and why."""
+        target = self.target
+        if target.precision is not None:
+            return steps.of_precision(target.precision)
+        if target.recall is not None:
+            return steps.of_recall(target.recall)
+        if target.top_share is not None:
+            at = steps.within(target.top_share, what=f"a share of {target.top_share:g}")
+            return at, f"at most {target.top_share:g} of the sessions"
+        wanted, a_day = target.alerts_per_day or 0.0, self.a_day or 0.0
+        what = f"{wanted:g} alerts a day, of {_rounded(a_day)} sessions a day,"
+        at = steps.within(wanted / a_day, what=what, a_day=a_day)
+        return at, f"at most {what}"
+
+
+class _Steps(NamedTuple):
+    """What each threshold calls anomalous: from each distinct score on."""
+
+    values: Scores
+    """The distinct scores, ascending."""
+    called: npt.NDArray[np.int64]
+    """Sessions from each of them on."""
+    hits: npt.NDArray[np.int64]
+    """Anomalous ones among them."""
+
+    @classmethod
+    def of(cls, scores: Scores, labels: Labels | None) -> "_Steps":
+        """The steps of some sessions."""
+        values, place = np.unique(scores, return_inverse=True)
+        labelled = np.zeros(len(scores)) if labels is None else labels
+        called = np.bincount(place, minlength=len(values))
+        hits = np.bincount(place, weights=labelled, minlength=len(values)).astype(np.int64)
+        return cls(values, called[::-1].cumsum()[::-1], hits[::-1].cumsum()[::-1])
+
+    @property
+    def anomalies(self) -> int:
+        """How many sessions are anomalous."""
+        return int(self.hits[0])
+
+    @property
+    def precision(self) -> Scores:
+        """Of each step."""
+        share: Scores = self.hits / self.called
+        return share
+
+    @property
+    def recall(self) -> Scores:
+        """Of each step."""
+        share: Scores = self.hits / self.anomalies
+        return share
+
+    def of_precision(self, least: float) -> tuple[int, str]:
+        """The step of highest recall among those that are precise enough; of equals that of the fewest alarms."""
+        reaching = np.flatnonzero(self.precision >= least - _SLACK)
+        if not len(reaching):
+            best = int(np.flatnonzero(self.precision == self.precision.max())[0])
+            raise OutOfReach(
+                f"no threshold has a precision of {least:g} on these sessions: the highest is "
+                f"{_down(self.precision[best])}, at a recall of {_down(self.recall[best])}"
+            )
+        at = int(reaching[self.hits[reaching] == self.hits[reaching].max()][-1])
+        return at, f"precision of at least {least:g} ({self.precision[at]:.3f}, at a recall of {self.recall[at]:.3f})"
+
+    def of_recall(self, least: float) -> tuple[int, str]:
+        """The step of the fewest alarms among those that find enough."""
+        at = int(np.flatnonzero(self.recall >= least - _SLACK)[-1])
+        if at == 0 and self.called[0] > self.anomalies:
+            raise OutOfReach(f"a recall of {least:g} is reached only by calling every session anomalous{self._less()}")
+        return at, f"recall of at least {least:g} ({self.recall[at]:.3f}, at a precision of {self.precision[at]:.3f})"
+
+    def _less(self) -> str:
+        """What is reached by calling all sessions anomalous but those of the lowest score."""
+        if len(self.values) == 1:
+            return ", since all have one score"
+        return f": the highest that tells some from others is {_down(self.recall[1])}, at a precision of {_down(self.precision[1])}"
+
+    def within(self, share: float, *, what: str, a_day: float | None = None) -> int:
+        """The step that calls the most sessions of those that call no more than a share of them."""
+        count = int(self.called[0])
+        if share >= 1:
+            raise OutOfReach(f"{what} would be all of the sessions: give less")
+        reaching = np.flatnonzero(self.called <= floor(share * count + _SLACK))
+        if not len(reaching):
+            fewest = int(self.called[-1])
+            least = f"{fewest / count:.4g} of them" if a_day is None else f"{_rounded(a_day * fewest / count)} alerts a day"
+            raise OutOfReach(
+                f"{what} cannot be told on {plural(count, 'session')}: the least is {least}, "
+                f"{agreeing(fewest, '{session has|sessions share}')} the highest score"
+            )
+        return int(reaching[0])
+
+
+def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | None:
+    """What a threshold is to reach on a part of prepared data; none where nothing is wanted.
+
+    Args:
+        prepared: the data.
+        target: what is wanted.
+        split: the part.
+
+    Raises:
+        DataError: that cannot be told from this part: it has no sessions, no labels, too few anomalies or no times.
+    """
+    if not target.wanted:
+        return None
+    part = prepared.part(split)
+    if not part.height:
+        raise DataError(f"{prepared.folder} holds no {split} sessions to choose a threshold on: prepare it with a share for them")
+    if target.needs_labels:
+        anomalous = int(prepared.labelled(split)["anomalous"].sum())
+        if anomalous < FEW_ANOMALIES:
+            few = agreeing(anomalous, "{anomaly|anomalies}")
+            raise DataError(
+                f"the {split} part of {prepared.folder} is too little to choose a threshold on: {few}, {FEW_ANOMALIES} needed; "
+                "alerts a day or a share of the sessions need none"
+            )
+    a_day = sessions_a_day(prepared, split=split) if target.alerts_per_day is not None else None
+    return Goal(target, a_day)
+
+
+def sessions_a_day(prepared: Prepared, *, split: str) -> float:
+    """How many sessions a day the log has that a part is of, all its parts together.
+
+    Args:
+        prepared: the data.
+        split: the part; a test part may be another log's than the others'.
+
+    Raises:
+        DataError: it has no times, or no time passes.
+    """
+    own_log = prepared.manifest.get("test_raw")
+    parts = PARTS if not own_log else ("test",) if split == "test" else ("train", "validation")
+    times = pl.concat([prepared.part(name).select("start", "end") for name in parts])
+    start, end = times["start"].min(), times["end"].max()
+    if not isinstance(start, datetime) or not isinstance(end, datetime) or end <= start:
+        raise DataError(
+            f"{prepared.folder} has no times to count alerts a day by: a share of the sessions needs none (--top-share), "
+            "or prepare it with the field that holds its times (--time)"
+        )
+    return times.height / ((end - start).total_seconds() / _DAY)
+
+
+def _rounded(count: float) -> str:
+    """A count a day, whole where it is large.
+
+    >>> _rounded(556234.4), _rounded(0.0314)
+    ('556,234', '0.031')
+    """
+    return f"{count:,.0f}" if count >= 100 else f"{count:.2g}"
+
+
+def _down(share: float) -> str:
+    """A share that can be asked for: rounded down.
+
+    >>> _down(0.98765), _down(1.0)
+    ('.987', '1')
+    """
+    return "1" if share == 1 else f"{floor(1000 * share + _SLACK) / 1000:.3f}".removeprefix("0")
