@@ -359,3 +359,10 @@ def test_fields_of_structured_kinds_are_said_and_how_to_name_a_time():
 
 def test_a_server_that_writes_times_alone_is_told_from_dated_lines():
     assert found(server_lines("2024-01-02 03:04:{s}.678 UTC ")).format.name == "postgresql"
+
+
+def test_the_same_lines_are_looked_at_once():
+    lines = [f"2024-02-29 09:00:{second:02} order {second} stored" for second in range(60)]
+    first = recognise(pl.Series(lines), today=TODAY)
+    assert recognise(pl.Series(lines), today=TODAY) is first
+    assert recognise(pl.Series(lines), today=TODAY, zone="+02:00").format.time_zone == "+02:00"

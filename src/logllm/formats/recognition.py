@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from datetime import date
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import polars as pl
@@ -35,6 +35,7 @@ _INSIDE = 0.8  # of the lines in messages must be of a format that is inside ano
 _TOGETHER = 0.7  # of the lines must be of the formats of a mixed log
 _SEVERAL = 0.2  # of the lines are of the format that most lines of a mixed log have
 _OUTERS = 3  # formats whose messages are looked into
+_REMEMBERED = 4  # logs
 _DEEPEST = 3  # formats around one another
 _PLAIN = "plain"
 _TIMED = "timed"
@@ -83,6 +84,16 @@ def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recog
         today: Gives times without a year theirs.
         zone: Of times that name none, or one of several meanings; it becomes the format's `time_zone`.
     """
+    return _of_lines(tuple(text.to_list()), today=today, zone=zone, own=tuple(own_formats().values()))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tuple[FormatSection, ...]) -> Recognition:
+    """The format of some lines; `own` are formats of one's own, on which it depends.
+
+    The choice of a run and the reading of a log both ask for it.
+    """
+    text = pl.Series("text", lines, dtype=pl.String)
     fits = _fits(text, today=today)
     if not any(map(_is_own, fits[:1])):  # which says itself what is inside it
         fits = _with_server(text, _with_nested(text, fits, today=today), today=today)
