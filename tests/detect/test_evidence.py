@@ -1,6 +1,7 @@
 """Which lines are named for a verdict, and what is shown of them."""
 
 import json
+import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -185,3 +186,13 @@ def test_verdicts_of_the_command_hold_the_lines(against, tmp_path) -> None:
     (frame,) = against().read([path]).frames()
     (row,) = [json.loads(text) for text in "".join(json_lines(frame.drop("messages"))).splitlines()]
     assert [list(line) for line in row["evidence"]] == [["line", "score", "text"]]
+
+
+def test_a_log_that_was_judged_before_takes_no_model_for_its_evidence(tiny_run, tiny_data, tmp_path, cached) -> None:
+    """All that is scored for it is kept: the run's weights may be gone."""
+    run = shutil.copytree(tiny_run, tmp_path / "run")
+    first, again = (Detector.load(run, cache=True, threshold=0.0) for _ in range(2))
+    wanted = [verdict.evidence for verdict in first.read([tiny_data.parent / "app.jsonl"])]
+    (run / "projector.safetensors").unlink()
+    assert [verdict.evidence for verdict in again.read([tiny_data.parent / "app.jsonl"])] == wanted
+    assert all(wanted)

@@ -56,6 +56,8 @@ class OpenedRun:
         self._workplace = workplace
         self._loading = Lock()
         self._method: Method | None = None
+        # Asked of one that is not loaded: scores that are known take no model.
+        self._reads_lines = make(recipe.method, recipe, workplace=workplace).reads_lines
 
     @classmethod
     def open(
@@ -147,15 +149,14 @@ class OpenedRun:
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
         """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
-        method = self.method
-        return method.score_lines(sessions, messages) if method.reads_lines else None
+        return self.method.score_lines(sessions, messages) if self._reads_lines else None
 
     @property
     def line_level(self) -> float | None:
         """A line that says less does not tell by itself: hardly any of normal sessions says as much."""
         if _HELD_BACK in self.manifest:
             return None
-        if self.method.reads_lines:
+        if self._reads_lines:
             return min(self.threshold, 0.5)
         normal = np.nan if self.ends is None else self.ends.line_score
         return max(self.threshold, float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0)))

@@ -277,7 +277,7 @@ class Reading(Iterator[Verdict]):
         run, messages = self._run, self.messages
         sources = Sources(
             score_lines=lambda distinct: self._scored_lines(distinct, known),
-            score=lambda beginnings: run.opinion(beginnings, messages).scores,
+            score=lambda beginnings: known.of(_listed(beginnings), messages).scores,
             threshold=run.threshold,
             level=run.line_level,
             following=None if run.ends is None else run.ends.following,
@@ -347,6 +347,11 @@ def _occurrences(records: pl.DataFrame) -> pl.DataFrame:
     """Of each message how many records have it, and where the first is."""
     rows = records.group_by("message", maintain_order=True)
     return rows.agg(pl.len().alias("count"), pl.col("line", "file").first())
+
+
+def _listed(beginnings: list[Rows]) -> pl.Series:
+    """Some beginnings of sessions as a column."""
+    return pl.Series([rows.tolist() for rows in beginnings], dtype=pl.List(pl.UInt32))
 
 
 def _alone(places: pl.Series | Rows) -> pl.Series:

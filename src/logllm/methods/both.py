@@ -38,6 +38,9 @@ class Both(Method):
         self._words = Words(recipe, workplace)
         self._lines = LineWords(recipe, workplace)
         self._others: dict[str, WordTrees] = {WORDS: self._words, LINES: self._lines}
+        finished = workplace.begun.get("files", {})
+        if finished and not any(name.startswith(f"{LINES}/") for name in finished):
+            self._others.pop(LINES)
 
     @property
     def reads_lines(self) -> bool:

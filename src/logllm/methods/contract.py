@@ -71,7 +71,10 @@ class Method(Protocol):
 
     @property
     def reads_lines(self) -> bool:
-        """Whether its `score_lines` knows more of a line than what its message says as a session of its own."""
+        """Whether its `score_lines` knows more of a line than what its message says as a session of its own.
+
+        It is known of a run, by its manifest, before it is loaded.
+        """
         return False
 
     @property
