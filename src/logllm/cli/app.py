@@ -17,6 +17,7 @@ from logllm.cli import (
     export,
     folds,
     importing,
+    label,
     perturb,
     prepare,
     push,
@@ -41,6 +42,7 @@ app.command("detect", rich_help_panel=_EVERYDAY)(detect.detect)
 app.command("prepare", rich_help_panel=_EVERYDAY)(prepare.prepare)
 app.command("train", rich_help_panel=_EVERYDAY)(train.train)
 app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
+app.command("label", rich_help_panel=_RUNNING)(label.label)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)
 app.command("bench", rich_help_panel=_RUNNING)(bench.bench)

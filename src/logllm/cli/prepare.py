@@ -4,6 +4,7 @@ import sys
 import time as clock
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
@@ -52,6 +53,10 @@ def prepare(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session, or for lines: line,label.")] = None,
     recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Read, mask and group as the data of this run, such as one whose verdicts were labelled."),
+    ] = None,
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
     time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
     time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
@@ -122,15 +127,14 @@ def prepare(
         "prepare": {"redact": redact},
     }
     dataset, raw = told_apart(named or [], raw or [])
-    settings, stdin = _chosen(format, dataset, raw, recipe=recipe, overrides=overrides)
+    how = _chosen if like is None else partial(_as_run, like)
+    settings, stdin = how(format, dataset, raw, recipe=recipe, overrides=overrides)
     log: dict[str, Any] = {"raw": raw, "labels": labels} if raw else _by_name(dataset, out, settings, labels=labels, yes=yes, force=force)
     inputs = log | _second_log(test_raw or [], dataset, settings=settings, labels=test_labels, normal=normal)
     started = clock.perf_counter()
     with redacted_errors() if redact else nullcontext(), counts("preparing") as bar:
         manifest = run(out=out, settings=settings, force=force, progress=bar, stdin=stdin, **inputs)
-    if as_json:
-        emit(manifest)
-    _summary(manifest, out, seconds=clock.perf_counter() - started)
+    _summary(manifest, out, seconds=clock.perf_counter() - started, as_json=as_json)
 
 
 def _chosen(
@@ -152,6 +156,27 @@ def _chosen(
     if raw and (overrides["format"]["time"] or overrides["format"]["time_format"]):
         stdin = with_times_read(settings, raw, stdin=stdin)
     return settings, stdin
+
+
+def _as_run(
+    run: Path,
+    format: str | None,
+    dataset: str | None,
+    raw: list[str] | None,
+    *,
+    recipe: str | None,
+    overrides: dict[str, dict[str, Any]],
+) -> "tuple[PrepareSection, Bytes | None]":
+    """How a run's data was prepared."""
+    from logllm.datasets.settings import as_before
+    from logllm.runs.manifest import find_run, read_manifest
+
+    if other := format or dataset or recipe:
+        raise RecipeError(f"--like {run} says how logs are read: leave out {other}")
+    if not raw:
+        raise RecipeError(f"--like {run} says how logs are read: name the log with --raw FILE")
+    before = read_manifest(find_run(run))["data"]["prepare"]
+    return as_before(before, overrides=overrides, source=f"{run}'s manifest"), None
 
 
 _Described: TypeAlias = "tuple[FormatSection, Bytes | None, tuple[ServiceSection, ...]]"
@@ -264,8 +289,10 @@ def _ask(public: "Dataset", *, yes: bool) -> None:
     typer.confirm("Fetch it?", abort=True, err=True)
 
 
-def _summary(manifest: dict[str, Any], out: Path, *, seconds: float) -> None:
+def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bool) -> None:
     """Counts of the whole and of each part."""
+    if as_json:
+        emit(manifest)
     parts = manifest["parts"]
     rows = [(name.replace("_", " "), f"{manifest[name]:,}", *(_count(part, name) for part in parts.values())) for name in _COUNTS]
     table(str(out), ("", "all", *parts), rows)

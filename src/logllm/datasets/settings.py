@@ -89,6 +89,25 @@ def choose(
     )
 
 
+def as_before(before: Mapping[str, Any], *, overrides: Mapping[str, Options], source: str) -> PrepareSection:
+    """Settings of data that were prepared before, for another log of the same kind or for labels that came later.
+
+    Args:
+        before: those settings.
+        overrides: as of `choose`; only the split and redaction may be others.
+        source: where the settings stand, for errors.
+
+    Raises:
+        RecipeError: something else would be another, or the settings cannot be read.
+    """
+    fixed = [option for section in ("format", "sessions", "mask") for option, value in overrides[section].items() if value]
+    if fixed:
+        raise RecipeError(f"{source} says how lines are read, masked and grouped: leave out what sets {', '.join(fixed)}")
+    split = {**before["split"], **_said(overrides["split"])}
+    redact = before["redact"] or overrides["prepare"]["redact"]
+    return PrepareSection.read({**before, "split": split, "redact": redact}, source=source)
+
+
 class Suited(NamedTuple):
     """A format that was recognised, and the sessions that suit the log."""
 

@@ -1,0 +1,125 @@
+"""`logllm label`: a person says which of the sessions that a run has judged are anomalous."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from logllm.cli.console import counts, note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from logllm.detect.labelling.answers import Answers
+    from logllm.detect.labelling.judged_log import JudgedLog
+    from logllm.detect.labelling.opened import Labelling
+    from logllm.detect.labelling.questions import Question
+
+
+def label(
+    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
+    verdicts: Annotated[Path, typer.Argument(help="Its verdicts: what `logllm detect RUN LOG --out verdicts.jsonl` wrote.")],
+    logs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LOG]...", help="The log that was judged; where there were several files the verdicts name them."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="File of the labels, which `prepare --labels` reads; else it lies beside the verdicts.")
+    ] = None,
+    export: Annotated[
+        Path | None, typer.Option(help="Write what would be asked into this CSV file instead, for whoever fills in its column `label`.")
+    ] = None,
+    import_: Annotated[Path | None, typer.Option("--import", help="Take answers from a CSV file with columns session and label.")] = None,
+    most: Annotated[int, typer.Option(min=1, help="Ask about at most so many sessions.")] = 40,
+    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in the lines shown.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file of --export.")] = False,
+) -> None:
+    """Ask about the sessions whose labels are worth most, to train by them; goes on where it stopped."""
+    from logllm.detect.labelling.answers import Answers
+    from logllm.detect.labelling.opened import open_labelling
+
+    _check(export, asking=export is None and import_ is None, force=force)
+    with counts("reading") as bar:
+        task = open_labelling(run, verdicts, logs=logs or [], redacted=redact, progress=bar)
+    place = labels or verdicts.with_suffix(".labels.csv")
+    answers = Answers(place, task.written_as)
+    if import_ is not None:
+        _take(import_, answers, task)
+    left = [question for question in task.questions if question not in answers][:most]
+    if export is not None:
+        _hand_out(left, task.log, export)
+    elif import_ is None:
+        _ask(left, task.log, answers)
+    _tell(answers, place, run=run, logs=task.files)
+
+
+def _check(export: Path | None, *, asking: bool, force: bool) -> None:
+    """Whether it can be asked, or the questions can be written.
+
+    Raises:
+        DataError: it cannot.
+    """
+    from logllm.errors import DataError
+
+    if asking and not (sys.stdin and sys.stdin.isatty()):
+        raise DataError(
+            "there is no terminal to ask in: write the questions with --export FILE.csv, fill in its column label "
+            "(anomalous or normal), and take the answers with --import FILE.csv"
+        )
+    if export is not None and export.exists() and not force:
+        raise DataError(f"{export} exists: name another file, or replace it with --force")
+
+
+def _take(path: Path, answers: "Answers", task: "Labelling") -> None:
+    """Take answers from a file."""
+    from logllm.detect.labelling.answers import returned
+
+    for question, answer in returned(path, task.questions):
+        answers.give(question, answer)
+
+
+def _hand_out(asked: "Sequence[Question]", log: "JudgedLog", path: Path) -> None:
+    """Write what would be asked."""
+    from logllm.detect.labelling.asking import handed_out
+    from logllm.storage import write_atomic
+
+    write_atomic(path, handed_out(asked, log).write_csv().encode())
+    questions = plural(len(asked), "question")
+    note(f"{questions} written: fill in the column label of {path} (anomalous or normal), then --import {path}")
+
+
+def _ask(asked: "Sequence[Question]", log: "JudgedLog", answers: "Answers") -> None:
+    """Ask in the terminal."""
+    from logllm.detect.labelling.asking import ask
+
+    if not asked:
+        note("all sessions are labelled")
+    ask(asked, log, answers=answers, key=_key, say=note)
+
+
+def _key() -> str:
+    """A key that is pressed; Ctrl-C and Ctrl-D end."""
+    import click
+
+    try:
+        pressed = click.getchar()
+    except (EOFError, KeyboardInterrupt):
+        return "q"
+    return "q" if pressed in ("\x03", "\x04") else pressed
+
+
+def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") -> None:
+    """What has been labelled, and what to do with it."""
+    anomalous, normal = answers.tally
+    if not anomalous and not normal:
+        return
+    note(f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous, {normal:,} normal")
+    if not anomalous or not normal:
+        note(f"to train there must be both: none is {'normal' if anomalous else 'anomalous'} yet")
+        return
+    raw = shlex.join([word for log in logs for word in ("--raw", log)])
+    note(f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels {shlex.quote(str(place))} --split random --out DATA")
+    note("then: logllm train words --data DATA --out RUN, which learns in seconds, or small or both, with a network")

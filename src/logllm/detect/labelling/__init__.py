@@ -1,0 +1,1 @@
+"""A person labels the sessions of a log that a run has judged."""

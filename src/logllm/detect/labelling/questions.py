@@ -1,0 +1,115 @@
+"""Which sessions a person is asked about, and in which order."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from logllm.detect.labelling.judged_log import JudgedLog
+from logllm.metrics import Scores
+from logllm.sessions.message_kinds import kinds_of
+from logllm.sessions.message_table import Rows, distinct, rows_of
+
+ScoreLines = Callable[[list[Rows], pl.Series], list[Scores]]
+"""How much each message of sessions speaks for "anomalous"."""
+
+_TURNS = ("highest", "nearest", "highest", "usual")
+"""What is asked about in turn: every other time the highest score, else what is nearest the threshold, or what most sessions are like."""
+
+
+class Question(NamedTuple):
+    """A session to be asked about."""
+
+    session: str
+    score: float
+    anomalous: bool
+    """Whether the run called it so."""
+    names: tuple[str, ...]
+    """It and all others that hold just the same messages: they get the same label."""
+    row: int
+    """Its row in the judged log."""
+    telling: int
+    """The place of its most telling message among its lines."""
+
+
+def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | None) -> list[Question]:
+    """All that could be asked, what is worth most first.
+
+    Sessions of just the same messages are one question. Those with the highest scores come in turn
+    with those nearest the threshold, of each kind one before any has two, and with those that most
+    sessions are like: without these nobody would learn what is normal.
+
+    Args:
+        log: the sessions.
+        threshold: scores from here on are anomalous.
+        score_lines: says which message is the most telling; none: the one that fewest sessions hold.
+    """
+    apart, of = distinct(rows_of(log.sessions["messages"]))
+    telling = _telling(apart, log.messages, score_lines=score_lines)
+    messages = log.messages.gather([int(rows[place]) for rows, place in zip(apart, telling, strict=True)])
+    groups = _groups(log.sessions, of).with_columns(kind=kinds_of(messages))
+    asked = [
+        Question(
+            session=log.sessions["session"][group["row"]],
+            score=group["score"],
+            anomalous=group["anomalous"],
+            names=tuple(group["names"]),
+            row=group["row"],
+            telling=int(telling[group["group"]]),
+        )
+        for group in groups.iter_rows(named=True)
+    ]
+    return [asked[place] for place in _in_turn(groups, threshold=threshold)]
+
+
+def _groups(sessions: pl.DataFrame, of: Rows) -> pl.DataFrame:
+    """Sessions of the same messages as one: `group`, `row` (the highest score's), `score`, `anomalous`, `names`."""
+    rows = sessions.with_row_index("row").with_columns(group=pl.Series(of))
+    foremost = rows.sort("score", descending=True, maintain_order=True)
+    groups = foremost.group_by("group").agg(
+        pl.col("row", "score", "anomalous").first(),
+        pl.col("name").unique(maintain_order=True).alias("names"),
+    )
+    return groups.sort("group")
+
+
+def _telling(apart: Sequence[Rows], messages: pl.Series, *, score_lines: ScoreLines | None) -> Rows:
+    """Of each session the place of its most telling message."""
+    if score_lines is None:
+        holding = np.zeros(len(messages), dtype=np.int64)
+        for rows in apart:
+            holding[np.unique(rows)] += 1
+        return np.array([holding[rows].argmin() for rows in apart], dtype=np.int64)
+    scores = score_lines(list(apart), messages)
+    return np.array([of_lines.argmax() for of_lines in scores], dtype=np.int64)
+
+
+def _in_turn(groups: pl.DataFrame, *, threshold: float) -> Iterator[int]:
+    """The places of groups, in the order in which they are asked about."""
+    far = (pl.col("score") - threshold).abs()
+    orders = {
+        "highest": iter(_of_each_kind(groups, by=-pl.col("score"))),
+        "nearest": iter(_of_each_kind(groups, by=far)),
+        "usual": iter(_ordered(groups, by=-pl.col("names").list.len().cast(pl.Int64))),
+    }
+    asked: set[int] = set()
+    for turn in cycle(_TURNS):
+        place = next((place for place in orders[turn] if place not in asked), None)
+        if place is not None:
+            asked.add(place)
+            yield place
+        if len(asked) == groups.height:
+            return
+
+
+def _of_each_kind(groups: pl.DataFrame, *, by: pl.Expr) -> list[int]:
+    """Places of groups, the lowest first, of each kind one before any has two."""
+    ranked = groups.with_columns(by=by).with_columns(turn=pl.col("by").rank("ordinal").over("kind"))
+    return _ordered(ranked, by=[pl.col("turn"), pl.col("by")])
+
+
+def _ordered(groups: pl.DataFrame, *, by: pl.Expr | list[pl.Expr]) -> list[int]:
+    """Places of groups, the lowest first."""
+    return groups.with_row_index("place").sort(by, maintain_order=True)["place"].to_list()
