@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from logllm.detect.labelling.answers import Answers
+    from logllm.detect.labelling.beginning import Labelling
     from logllm.detect.labelling.judged_log import JudgedLog
-    from logllm.detect.labelling.opened import Labelling
     from logllm.detect.labelling.questions import Question
 
 
@@ -39,7 +39,7 @@ def label(
 ) -> None:
     """Ask about the sessions whose labels are worth most, to train by them; goes on where it stopped."""
     from logllm.detect.labelling.answers import Answers
-    from logllm.detect.labelling.opened import open_labelling
+    from logllm.detect.labelling.beginning import open_labelling
 
     _check(export, asking=export is None and import_ is None, force=force)
     with counts("reading") as bar:
