@@ -315,9 +315,9 @@ def test_seconds_since_1970_have_a_zone():
 
 def test_an_endless_word_takes_no_time():
     lines = [f"2024-01-02 03:04:{second:02d} INFO up" for second in range(9)] + ["2024-01-02 03:05:00 " + "x" * 1_000_000]
-    started = time.perf_counter()
+    started = time.process_time()  # a busy machine is no failure
     assert found(lines).format.name == "timed"
-    assert time.perf_counter() - started < 10  # it was a quarter of an hour
+    assert time.process_time() - started < 10  # it was a quarter of an hour
 
 
 def test_a_quote_that_never_ends_makes_no_table():
