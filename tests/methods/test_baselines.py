@@ -69,7 +69,7 @@ def test_what_is_to_be_learnt_is_learnt(name, new, train) -> None:
     assert measure(scores, test.labels, threshold=0.5).average_precision > least
 
 
-@pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith("forest-")])
+@pytest.mark.parametrize("name", [name for name in BASELINES if not name.startswith(("forest-", "grep"))])
 def test_what_cannot_be_learnt_from_is_refused(name, new, train) -> None:
     with pytest.raises(DataError, match="normal"):
         learnt(new(name), train.only(True))
@@ -142,6 +142,14 @@ def test_unseen_is_the_share_raised_by_a_half(new, train) -> None:
     assert rule.score(sessions, MESSAGES).tolist() == [0, 0.75, 1]
     lines = rule.score_lines(sessions, MESSAGES)
     assert [line.tolist() for line in lines] == [[0, 0], [0, 1], [1]]
+
+
+def test_grep_counts_words_of_trouble(new, train) -> None:
+    table = pl.Series(["opened", "write failed", "kernel panic"])
+    rule = learnt(new("grep"), train)
+    sessions = [np.array(rows) for rows in ([0], [0, 1], [2], [1, 1, 2])]
+    assert rule.score(sessions, table).tolist() == [0, 2 / 3, 0.75, 0.5 + 4 / 6 / 2]
+    assert [lines.tolist() for lines in rule.score_lines(sessions, table)] == [[0], [0, 0.5], [1], [0.5, 0.5, 1]]
 
 
 def test_rapid_takes_the_strangest_message(new, train) -> None:

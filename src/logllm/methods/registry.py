@@ -99,6 +99,12 @@ _BUILT_IN: dict[str, Entry] = {
         Needs.NOTHING,
         "logllm.methods.novelty:Novelty",
     ),
+    "grep": Entry(
+        "messages with a word of trouble, such as error or failed; it learns nothing",
+        "",
+        Needs.NOTHING,
+        "logllm.methods.severity:Grep",
+    ),
     "unseen": Entry(
         "share of messages that no normal session to learn from holds",
         "",
