@@ -25,7 +25,7 @@ from logllm.detect.detector import Detector
 from logllm.evaluate.altered import Statements, altered
 from logllm.evaluate.tables.grid import KINDS
 from logllm.methods.contract import Workplace
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make, recipe_for
 from logllm.methods.train import fitted, learnt_from
 from logllm.metrics import Labels, measure

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-LOG = ROOT / "src" / "logllm" / "data" / "sets" / "postgres" / "test.log.xz"
+LOG = ROOT / "src" / "logllm" / "datasets" / "sets" / "postgres" / "test.log.xz"
 UNWANTED = ("accelerate", "peft", "scipy", "sklearn", "transformers")
 LARGEST = 12
 

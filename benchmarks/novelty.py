@@ -23,7 +23,7 @@ from logllm.config.recipe import Recipe
 from logllm.datasets.prepared import Prepared
 from logllm.methods.contract import Workplace
 from logllm.methods.novelty import Novelty
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.metrics import Labels, Scores, measure
 
 WAYS = {"normal sessions": False, "log as it is": True}

@@ -21,7 +21,7 @@ from logllm.logs.lines import read_lines
 from logllm.runs.manifest import shipped_run
 
 PACKAGE = Path(__file__).resolve().parent.parent / "src" / "logllm"
-LOG = PACKAGE / "data" / "sets" / "postgres" / "test.log.xz"
+LOG = PACKAGE / "datasets" / "sets" / "postgres" / "test.log.xz"
 
 
 def beginning(log: Path, *, lines: int) -> bytes:

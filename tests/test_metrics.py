@@ -97,3 +97,24 @@ def test_no_threshold_does_better(scored) -> None:
     scores = 1 / (1 + np.exp(-logits))
     best = max(measure(scores, labels, threshold=float(value)).f1 for value in np.unique(scores))
     assert measure(scores, labels, threshold=chosen.value).f1 == pytest.approx(best) == pytest.approx(chosen.f1)
+
+
+def test_a_threshold_by_weights_is_the_one_of_repeated_sessions() -> None:
+    dice = np.random.default_rng(0)
+    labels = dice.random(60) < 0.4
+    scores = np.round(np.clip(0.3 * labels + dice.random(60) * 0.7, 0, 1), 2)
+    weights = dice.integers(1, 4, 60)
+    weighted = choose_threshold(scores, labels, scale="scores", weights=weights.astype(float))
+    repeated = choose_threshold(np.repeat(scores, weights), np.repeat(labels, weights), scale="scores")
+    assert (weighted.value, weighted.f1) == (repeated.value, repeated.f1)
+
+
+def test_thresholds_of_which_many_are_about_as_good_give_their_mean() -> None:
+    # From .1 to .79 F1 is .98; between .79 and .795 it is 1.
+    scores = np.array([0.1] * 30 + [0.79] + [0.8] * 10 + [0.795] * 10)
+    labels = np.array([False] * 30 + [False] + [True] * 20)
+    best = choose_threshold(scores, labels, scale="scores")
+    about = choose_threshold(scores, labels, scale="scores", close=0.05)
+    assert 0.79 < best.value < 0.795
+    assert about.value == pytest.approx((0.1 + 0.795) / 2)
+    assert about.f1 == best.f1

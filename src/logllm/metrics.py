@@ -131,6 +131,7 @@ def choose_threshold(
     *,
     scale: Literal["logits", "scores"],
     weights: Scores | None = None,
+    close: float = 0.0,
 ) -> Threshold:
     """The threshold of best F1 on a validation part: the middle of the best interval.
 
@@ -143,6 +144,8 @@ def choose_threshold(
         scale: what intervals and their middles are measured in: `logits` for scores that are probabilities of a softmax;
             `scores` for methods that give exactly 0 and 1, from whose infinite logits every middle is as good as 0 or 1 itself.
         weights: how much each session counts; none: once.
+        close: not only the best F1 counts but all that are lower by no more than this, and the mean of their thresholds is taken:
+            where many are about as good, the best one is a matter of chance.
 
     >>> scores, labels = np.array([0.0] * 10 + [0.8] * 10), np.array([False] * 10 + [True] * 10)
     >>> choose_threshold(scores, labels, scale="scores").value
@@ -154,16 +157,16 @@ def choose_threshold(
         how = f"default: {few} in validation, {FEW_ANOMALIES} needed to choose"
         return Threshold(0.5, how, len(labels), anomalous)
 
-    values = _on_scale(scores, scale)
+    values = on_scale(scores, scale)
 
     # An interval ends at each distinct value; the first one begins below them all.
     ends, f1 = f1_by_threshold(values, labels, weights=weights)
     begins = np.concatenate([[ends[0] - 2.0], ends[:-1]])
-    best = np.flatnonzero(f1 >= f1.max() - 1e-12)
-    widest = best[np.argmax((ends - begins)[best])]
-    middle = float((ends[widest] + begins[widest]) / 2)
+    best = np.flatnonzero(f1 >= f1.max() - close - 1e-12)
+    lengths, middles = (ends - begins)[best], (ends + begins)[best] / 2
+    middle = float(np.average(middles, weights=lengths) if close else middles[lengths.argmax()])
 
-    return Threshold(_score_at(middle, scale), "best F1 on validation", len(labels), anomalous, float(f1[widest]))
+    return Threshold(score_at(middle, scale), "best F1 on validation", len(labels), anomalous, float(f1.max()))
 
 
 def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scores"]) -> float:
@@ -177,12 +180,12 @@ def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scor
         at: the score's place among them.
         scale: what the middle is taken in (`choose_threshold`).
     """
-    around = _on_scale(values[max(at - 1, 0) : at + 1], scale)
+    around = on_scale(values[max(at - 1, 0) : at + 1], scale)
     below = around[0] if at else around[0] - 2.0
-    return _score_at(float((below + around[-1]) / 2), scale)
+    return score_at(float((below + around[-1]) / 2), scale)
 
 
-def _on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
+def on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
     """Scores, or their logits, finite where a score is 0 or 1."""
     if scale == "scores":
         return scores
@@ -191,7 +194,7 @@ def _on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
     return logits
 
 
-def _score_at(place: float, scale: Literal["logits", "scores"]) -> float:
+def score_at(place: float, scale: Literal["logits", "scores"]) -> float:
     """The score at a place of the scale."""
     return float(1 / (1 + np.exp(-place))) if scale == "logits" else min(max(place, 0.0), 1.0)
 

@@ -19,7 +19,7 @@ from logllm.methods.features import EventCounts, VectorSummary, WordCounts, Word
 from logllm.methods.logrobust import LogRobust
 from logllm.methods.network import padded, with_padding
 from logllm.methods.neurallog import NeuralLog
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.rapid import Rapid
 from logllm.methods.registry import entry, make, names, recipe_for
 from logllm.methods.unseen import Unseen

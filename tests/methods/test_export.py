@@ -14,6 +14,7 @@ from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
 from logllm.evaluate.evaluation import evaluate
 from logllm.methods.bundle import Bundle, export_run
+from logllm.methods.train import train
 from logllm.model.checkpoint import hashes, load_run, save_model
 from logllm.runs.manifest import read_manifest, read_recipe, write_manifest, write_recipe
 from logllm.sessions.message_table import rows_of
@@ -58,6 +59,18 @@ def test_a_bundle_of_adapters_scores_as_the_run(run, tiny_data, tmp_path, elsewh
     np.testing.assert_array_equal(scores(tmp_path / "bundle", tiny_data), wanted)
     assert np.ptp(wanted) > 1e-3
     assert Detector.load(tmp_path / "bundle").model == Detector.load(run).model
+
+
+@pytest.mark.parametrize("merged", [False, True], ids=["adapters", "merged"])
+def test_a_bundle_of_several_minds_holds_them_all(tiny_recipe, tiny_data, tmp_path, elsewhere, merged) -> None:
+    stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)
+    recipe = tiny_recipe.model_copy(update={"method": "both", "train": tiny_recipe.train.model_copy(update={"stages": stages})})
+    train(recipe, tiny_data, out=tmp_path / "run")
+    wanted = scores(tmp_path / "run", tiny_data)
+    manifest = export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=merged))
+    assert {Path(name).parts[0] for name in manifest["files"]} >= {"words", "ends.safetensors", "projector.safetensors"}
+    np.testing.assert_allclose(scores(tmp_path / "bundle", tiny_data), wanted, atol=1e-4 if merged else 0, rtol=0)
+    assert "Learners of words and of lines judge beside them" in (tmp_path / "bundle" / "README.md").read_text()
 
 
 def test_a_merged_bundle_needs_no_base_models(run, tiny_data, tmp_path, monkeypatch) -> None:

@@ -8,7 +8,7 @@ from logllm.config.recipe import Recipe
 from logllm.errors import DataError
 from logllm.methods.contract import Workplace
 from logllm.methods.held_out import folds, frozen_threshold, known_by, renamed
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 
 FAULTS = [f"ERROR: {word} failed" for word in ("disk", "fan", "link", "clock", "memory", "socket", "battery", "cable")]
 ROUTINE = [f"INFO: step {word} of a job" for word in "abcdefghij"]

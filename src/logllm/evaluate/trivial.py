@@ -7,7 +7,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError
 from logllm.evaluate.evaluation import judge
 from logllm.methods.contract import Workplace
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make, recipe_for
 from logllm.methods.train import fitted, learnt_from
 from logllm.metrics import Labels, Scores, Threshold

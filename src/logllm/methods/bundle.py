@@ -16,7 +16,6 @@ from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.progress import Report
 from logllm.runs.card import CARD, MERGED, model_card
 from logllm.runs.manifest import LEARNED, PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
-from logllm.sessions.ends import ENDS
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
@@ -86,20 +85,22 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
         DataError: no room.
     """
     files = read_manifest(run)["files"]
-    if ENDS in files:
-        shutil.copyfile(run / ENDS, place / ENDS)
-    if PROJECTOR in files and bundle.merged:
+    network = PROJECTOR in files
+    if bundle.merged and not network:
+        raise ModelError(f"{run} is a run of method {recipe.method}, which has no adapters to merge: export it without --merged")
+
+    # What is not the network's own is the same in every bundle: how sessions end, what other methods beside it have learnt.
+    for name in files:
+        if not network or name not in LEARNED:
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(run / name, place / name)
+    if not network:
+        return WHOLE
+    if bundle.merged:
         _merge(run, place, recipe=recipe, progress=progress)
         return MERGED
-    if PROJECTOR in files:
-        _copy(run, place, section=recipe.model)
-        return "adapters"
-    if bundle.merged:
-        raise ModelError(f"{run} is a run of method {recipe.method}, which has no adapters to merge: export it without --merged")
-    for name in files:
-        (place / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(run / name, place / name)
-    return WHOLE
+    _copy(run, place, section=recipe.model)
+    return "adapters"
 
 
 def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:

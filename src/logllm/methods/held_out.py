@@ -1,9 +1,10 @@
 """A threshold from kinds of fault that were held out: what a validation part that is told apart perfectly cannot give."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,9 @@ from logllm.config.recipe import Recipe
 from logllm.counting import plural
 from logllm.errors import DataError
 from logllm.methods.contract import Workplace
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
-from logllm.metrics import Labels, Scores, Threshold, choose_threshold
+from logllm.metrics import Labels, Scores, Threshold, choose_threshold, on_scale, score_at
 from logllm.sessions.message_kinds import kinds_of
 from logllm.sessions.message_table import Rows
 
@@ -29,6 +30,9 @@ _KNOWN_SHARE = 0.15
 """Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out, too."""
 _FREQUENT = 0.02
 """A kind of message by which more of the normal sessions than this are known is never held out whole."""
+
+_CLOSE = 0.01
+"""F1 that is lower than the best by no more than this is as good."""
 
 _NAMED = re.compile(r"""["'«»„“]([^"'«»„“]+)["'«»„“]|=([^ ,;)]+)""")
 """Where a message names things: in quotes, and behind a sign of equality."""
@@ -52,7 +56,8 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
 
     As often as the recipe says (`train.folds`) its method learns from the train part but for a share of the kinds of fault, of what
     normal sessions are known by, and of the rest; then it judges what was held out, as it is and with the names of the application
-    in other words. Anomalies weigh as much as their share of the train part.
+    in other words. Each of these judgements has thresholds of which F1 is about the best, and the mean of them all is taken: a single one
+    moves with the kinds that were drawn. Every kind of fault counts as much as any other, all together as much as their share of the train part.
 
     Args:
         recipe: the method and its settings.
@@ -60,24 +65,23 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
         workplace: whom to tell which fold is under way, and of its steps.
 
     Returns:
-        None where there are too few kinds of fault to hold some out.
+        None where there are too few kinds of fault, or too few anomalies, to hold some out.
 
     Raises:
         DataError: the sessions have no labels.
         ModelError, RecipeError: as `Method.fit`.
     """
-    labels = labels_of(part)
-    if len(np.unique(known_by(part)[labels])) < _FEWEST_KINDS:
+    labels, kinds, count = labels_of(part), known_by(part), recipe.train.folds
+    if len(np.unique(kinds[labels])) < _FEWEST_KINDS:
         return None
+
+    chosen: list[Threshold] = []
     others = renamed(part.messages)
-    scores: list[Scores] = []
-    truths: list[Labels] = []
-    count = recipe.train.folds
     for number, fold in enumerate(folds(part, count=count, seed=recipe.train.seed)):
         if workplace.report is not None:
             workplace.report("learning without some kinds of fault, for the threshold", number / count)
         method = make(recipe.method, recipe, workplace=replace(workplace, folder=None, begun={}))
-        learnt = taken(part, fold.learnt)
+        learnt, held = taken(part, fold.learnt), taken(part, fold.held)
         method.fit(
             learnt.sessions,
             learnt.messages,
@@ -85,16 +89,52 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
             line_labels=learnt.line_labels,
             seed=recipe.train.seed,
         )
-        held = taken(part, fold.held)
+        truth = labels[fold.held]
+        weights = weights_of(truth, kinds=kinds[fold.held], share=float(labels.mean()))
         for messages in (part.messages, others):
-            scores.append(method.score(held.sessions, messages))
-            truths.append(labels[fold.held])
-    truth = np.concatenate(truths)
-    odds = labels.mean() / (1 - labels.mean())
-    weights = np.where(truth, odds * (~truth).sum() / truth.sum(), 1.0)
-    threshold = choose_threshold(np.concatenate(scores), truth, scale=method.scale, weights=weights)
+            scores = method.score(held.sessions, messages)
+            chosen.append(choose_threshold(scores, truth, scale=method.scale, weights=weights, close=_CLOSE))
+
+    measured = [threshold for threshold in chosen if threshold.f1 is not None]
+    if not measured:
+        return None
     how = f"best F1 on kinds of fault held out, {plural(count, 'fold')}, as they are and with other names"
-    return replace(threshold, how=how)
+    return middle_of(measured, scale=method.scale, how=how)
+
+
+def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
+    """How much each session that is held out counts: every kind of fault the same, all of them their share.
+
+    Args:
+        labels: True for anomalous, (b,).
+        kinds: what each session is known by, (b,).
+        share: of anomalous sessions where nothing is held out.
+
+    >>> weights_of(np.array([True, True, True, False, False]), kinds=np.array([1, 1, 2, 3, 3]), share=0.5).tolist()
+    [0.5, 0.5, 1.0, 1.0, 1.0]
+    """
+    _, of, sizes = np.unique(kinds[labels], return_inverse=True, return_counts=True)
+    weights = np.ones(len(labels))
+    weights[labels] = 1 / sizes[of]
+    weights[labels] *= share / (1 - share) * (~labels).sum() / weights[labels].sum()
+    return weights
+
+
+def middle_of(thresholds: Sequence[Threshold], *, scale: Literal["logits", "scores"], how: str) -> Threshold:
+    """The mean of some thresholds, on the scale on which they were chosen.
+
+    >>> middle_of([Threshold(0.2, "", 5, 2, 0.9), Threshold(0.8, "", 5, 3, 0.7)], scale="logits", how="both")
+    Threshold(value=0.5, how='both', sessions=10, anomalous=5, f1=0.8)
+    """
+    places = on_scale(np.array([threshold.value for threshold in thresholds]), scale)
+    middle = score_at(float(places.mean()), scale)
+    return Threshold(
+        value=middle,
+        how=how,
+        sessions=sum(threshold.sessions for threshold in thresholds),
+        anomalous=sum(threshold.anomalous for threshold in thresholds),
+        f1=float(np.mean([threshold.f1 for threshold in thresholds if threshold.f1 is not None])),
+    )
 
 
 def labels_of(part: Part) -> Labels:

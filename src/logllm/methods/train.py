@@ -17,7 +17,7 @@ from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
 from logllm.methods.held_out import frozen_threshold
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
 from logllm.methods.target import Goal, OutOfReach, goal
@@ -342,9 +342,12 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         again = "go on with --resume" if done.method.resumes else "train it again"
         raise ModelError(f"run {begun['name']} cannot be written: {reason}; make room, then {again}") from exc
     # What a method says of itself comes first: it takes no name of what every manifest says.
+    about = done.method.about()
+    # What resumes counts the seconds before an interruption, too; what was learnt for the threshold alone it does not.
+    seconds = max(round(done.seconds, 1), about.get("seconds", 0.0))
     manifest = {
-        "seconds": round(done.seconds, 1),
-        **done.method.about(),
+        **about,
+        "seconds": seconds,
         **begun,
         **done.validation,
         "state": "done",

@@ -12,14 +12,15 @@ CARD = "README.md"
 """The model card's file, where the Hugging Face hub looks for it."""
 MERGED = "merged"
 """A manifest's `bundle` where encoder and decoder are whole models with the adapters merged in."""
-METHOD = "logllm"
-"""The method whose adapters are exported; runs of all others are exported as they are."""
+_BOTH = "both"
+_NETWORKS = ("logllm", _BOTH)
+"""Methods with a network, whose adapters are exported; runs of all others are exported as they are."""
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 _LIMITS = """## Limits
 
 - It knows the messages of the system and the software versions it was trained on. On other logs its scores mean nothing until
   `logllm evaluate` has judged it on labelled sessions of theirs.
-- It judges sessions, not lines, and sees messages after masking: a fault that shows only in a masked number is invisible to it.
+- It judges sessions, and sees messages after masking: a fault that shows only in a masked number is invisible to it.
 - A score ranks sessions; it is no calibrated probability. Choose a threshold on data of your own.
 - `recipe.toml` and `manifest.json` hold the format, the masking rules and the session settings it was trained with."""
 _CITATION = """## Cite
@@ -54,7 +55,7 @@ def model_card(
         _settings(manifest, recipe),
         _LIMITS,
     )
-    cite = [_CITATION] if recipe.method == METHOD else []
+    cite = [_CITATION] if recipe.method in _NETWORKS else []
     return "\n\n".join((front, f"# {manifest['name']}", *parts, _licences(manifest, license), *cite)) + "\n"
 
 
@@ -73,7 +74,7 @@ def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None],
 def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """One paragraph."""
     bases = manifest.get("base_models", {})
-    if recipe.method != METHOD:
+    if recipe.method not in _NETWORKS:
         vectors = f" It reads vectors of `{bases['encoder']['weights']}`." if "encoder" in bases else ""
         return (
             f"Log anomaly detection: for each session of a log a score and a verdict. Method `{recipe.method}`.{vectors} "
@@ -95,9 +96,10 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     rounded = (
         f" Merging rounded to {' and '.join(formats)}: scores differ a little from those of the adapters." if merged and formats else ""
     )
+    beside = " Learners of words and of lines judge beside them: the verdict is the mean of their logits." if recipe.method == _BOTH else ""
     return (
         "Log anomaly detection with language models: for each session of a log a score and a verdict. "
-        f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`. {origin}{rounded}"
+        f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`.{beside} {origin}{rounded}"
     )
 
 
@@ -167,7 +169,7 @@ def _data(manifest: Mapping[str, Any]) -> str:
 
 def _settings(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """The settings that matter most."""
-    if recipe.method != METHOD:
+    if recipe.method not in _NETWORKS:
         rows = [f"| {name} | {value} |" for name, value in {"method": recipe.method, **recipe.options}.items()]
         return "\n".join(["## Settings", "", "| | |", "|---|---|", *rows, "", "All of them are in `recipe.toml`."])
     model = recipe.model
