@@ -79,8 +79,7 @@ def prepare(logs: Path, name: str, *, out: Path) -> Path:
     """The train log and another one of a set, prepared as `logllm prepare postgres --test-raw NAME` does."""
     train, test = (("--raw", "--labels"), "train"), (("--test-raw", "--test-labels"), name)
     inputs = [part for (raw, labels), log in (train, test) for part in (raw, logs / f"{log}.log.xz", labels, logs / f"{log}.labels.csv")]
-    # With the shipped run's recipe masks are those that it was trained with, not those of a log of one's own.
-    logllm("prepare", "postgres", *inputs, "--recipe", "postgres", "--out", out)
+    logllm("prepare", "postgres", *inputs, "--out", out)
     return out
 
 

@@ -16,7 +16,11 @@ import label
 import polars as pl
 
 from logllm.config.mask import MaskSection
+from logllm.formats.description import load_format
 from logllm.logs.masking import mask
+
+MASKS = MaskSection(own=load_format("postgresql").masks)
+"""Those that logllm reads PostgreSQL's logs with."""
 
 
 class Part(NamedTuple):
@@ -37,9 +41,7 @@ def read(folder: Path, name: str) -> tuple[Part, dict[int, str], list[label.Line
         lines = label.read(stream.read())
     with (folder / f"{name}.labels.csv").open(encoding="utf-8") as stream:
         given = {int(row["line"]): row["label"] for row in csv.DictReader(stream)}
-    masked = dict(
-        zip((line.number for line in lines), mask(pl.Series([line.text for line in lines]), MaskSection()).to_list(), strict=True)
-    )
+    masked = dict(zip((line.number for line in lines), mask(pl.Series([line.text for line in lines]), MASKS).to_list(), strict=True))
     messages, kinds = [], []
     for part in label.sessions(lines).values():
         messages.append(tuple(masked[line.number] for line in part))

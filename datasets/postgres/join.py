@@ -1,6 +1,6 @@
 """Put logs of several runs one before the other, as one log to train on.
 
-    python datasets/postgres/join.py FOLDER routine others further train --out SET
+    python datasets/postgres/join.py FOLDER days routine train --out SET
 
 The last one keeps its date; each of the others is moved to the day before the next one's, in its lines and in its record. Lines that
 are none of the server's own (what a shell says that an archive command started) are left out. The labels follow from the record.

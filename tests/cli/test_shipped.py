@@ -58,6 +58,10 @@ def test_prepare_takes_the_set_by_name(logllm, packaged, tmp_path) -> None:
     manifest = json.loads(outcome.out)
     assert [(part["sessions"], part["anomalous"]) for part in manifest["parts"].values()] == [(54, 11), (6, 1), (25, 5)]
     assert (manifest["raw"][0]["name"], manifest["test_raw"][0]["name"]) == ("train.log.xz", "test.log.xz")
+    # Its masks are those of a log of one's own, for which the run that learns from it is meant.
+    mask = manifest["settings"]["mask"]
+    assert (mask["keep"], mask["traces"], mask["ends"]) == ("codes", "short", "early")
+    assert [rule["name"] for rule in mask["own"]] == ["zoned-time"]
     assert manifest["source"] == {"name": "postgres", "terms": "CC-BY-4.0", "cite": packaged.cite}
     assert "CC-BY-4.0" in outcome.err
     assert Prepared.load(tmp_path / "out").part("test")["session"][0] == "test:100"

@@ -150,7 +150,7 @@ def _chosen(
     redact = overrides["prepare"]["redact"]
     zone = overrides["format"]["time_zone"]
     described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact, zone=zone)
-    if raw and recipe is None:
+    if recipe is None:
         overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
     settings = choose(described, recipe=recipe, overrides=overrides, services=services)
     if raw and (overrides["format"]["time"] or overrides["format"]["time_format"]):

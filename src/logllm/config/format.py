@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
+from logllm.config.mask import MaskRuleSection
 from logllm.config.section import Section
 from logllm.config.sessions import SessionSection
 
@@ -113,6 +114,8 @@ class FormatSection(Section):
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
     """Labels that mean normal; every other one is an alert. JSON `true` and `false` are the strings `true` and `false`."""
+    masks: tuple[MaskRuleSection, ...] = ()
+    """Masking rules that this format's messages need beside the paper's, tried before them; a user's own come before these."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
     """How bytes become text; invalid UTF-8 and NUL become U+FFFD and are counted. The paper's data sets are latin-1."""
     label_file: LabelFileSection = LabelFileSection()

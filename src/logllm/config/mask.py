@@ -25,8 +25,8 @@ class MaskSection(Section):
     """Rules of one's own, tried before the paper's at each position."""
     keep: Literal["nothing", "codes"] = "nothing"
     """`codes`: what tells trouble from routine is not masked, such as 500 in `status=500`, 137 in `exit code 137`, 28 in
-    `errno 28` (`logllm show mask --keep codes`); `nothing`: it is masked as every number is (paper). `prepare --raw` keeps
-    codes, unless a recipe is named or the log is in the format of one of the paper's data sets."""
+    `errno 28` (`logllm show mask --keep codes`); `nothing`: it is masked as every number is (paper). `prepare` keeps
+    codes, unless a recipe is named or the log is one of the paper's data sets, or in the format of one."""
     traces: Literal["whole", "short"] = "whole"
     """`short`: of a stack trace the lines that name exceptions stay, and of each run of calls the innermost one that is not a library's;
     a model reads the first 100 tokens only, and the exception often stands at the end. `whole`: all lines stay (paper)."""

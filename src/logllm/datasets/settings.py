@@ -82,7 +82,7 @@ def choose(
     return PrepareSection(
         format=described,
         services=services,
-        mask=MaskSection.read(_said(overrides["mask"]), source="mask settings"),
+        mask=_masks(described, _said(overrides["mask"])),
         sessions=grouping,
         split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
         **_said(overrides.get("prepare", {})),
@@ -332,6 +332,14 @@ def _length(option: str, text: str) -> tuple[str, int]:
     if match is None:
         raise RecipeError(f"{option} {text}: write a number of records, such as 100, or a time, such as 30s, 5m, 1h")
     return ("time", int(match[1]) * _UNITS[match[2]]) if match[2] else ("count", int(match[1]))
+
+
+def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
+    """Mask settings: the user's, with the format's rules behind the user's own, unless masks are off."""
+    masks = MaskSection.read(said, source="mask settings")
+    if masks.rules == "off":
+        return masks
+    return masks.model_copy(update={"own": (*masks.own, *described.masks)})
 
 
 def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:

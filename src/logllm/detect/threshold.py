@@ -9,7 +9,7 @@ from logllm.config.target import TargetSection
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.errors import DataError, ModelError
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.methods.target import goal
 from logllm.metrics import Threshold, choose_threshold, chosen_on
 from logllm.progress import Progress

@@ -7,7 +7,7 @@ import numpy as np
 
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
-from logllm.methods.parts import Part
+from logllm.methods.prepared_part import Part
 from logllm.metrics import Labels, Scores, choose_threshold, chosen_on, measure
 
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
+from logllm.formats.description import load_format
 from logllm.logs.redaction import redact_text
 
 POSTGRES = "postgresql"
@@ -130,6 +131,7 @@ def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -
         time="time" if time else None,
         time_format=(form,),
         continuation=_CONTINUATION,
+        masks=load_format(POSTGRES).masks,
         sessions=SessionSection(by="key", key_field="pid") if pid is not None else SessionSection(),
     )
 
