@@ -172,6 +172,7 @@ def test_labels_and_sessions_that_do_not_meet_are_counted(hdfs, tmp_path):
     assert (manifest["unlabelled"], manifest["labels_unused"], manifest["sessions"], manifest["anomalous"]) == (2, 2, 40, 10)
     assert sum(part["sessions"] for part in manifest["parts"].values()) == 38
     assert "2 sessions have no label and are in no part" in manifest["warnings"]
+    assert "2 labels are of sessions that the log does not hold" in manifest["warnings"]
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "overlapping": "{session of the train part reaches|sessions of the train part reach} into the validation part and {is|are} in no part: "
         "is the log in the order of time?",
         "labels_beyond": "{label is of a line|labels are of lines} that the log does not have",
+        "labels_unused": "{label is of a session|labels are of sessions} that the log does not hold",
         "labels_without_zone": "{file of labels has times without a zone, which are read as UTC|files of labels have times without a zone, "
         "which are read as UTC}, as the log's are",
         "labels_joined": "{label is of a line that goes|labels are of lines that go} on a record, and {counts|count} for it",
