@@ -13,6 +13,7 @@ import pytest
 
 from logllm import __version__
 from logllm.detect.verdict import FIELDS, OPTIONAL, SCHEMA
+from logllm.runs.manifest import read_manifest, shipped_run
 
 
 @pytest.fixture
@@ -122,7 +123,8 @@ def test_help_has_panels_in_the_order_of_use(logllm) -> None:
 def test_the_shipped_run_has_a_name(logllm, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert json.loads(logllm("show", "run", "postgres").out)["name"] == "postgres"
-    assert json.loads(logllm("threshold", "postgres", "--json").out)["value"] == pytest.approx(0.2615762138801202)
+    chosen = read_manifest(shipped_run())["threshold"]
+    assert json.loads(logllm("threshold", "postgres", "--json").out)["value"] == chosen["value"]
     kept = logllm("threshold", "postgres", "0.5")
     assert (kept.code, "stays as it is" in kept.err) == (2, True)
     alone = logllm("detect", "postgres")
