@@ -43,12 +43,13 @@ def learned(data, out, *, sessions: int) -> dict:
 
 
 def a_part(folder, *, lines: int):
-    """The first lines of the PostgreSQL set's training log, prepared."""
+    """The first lines of the application under load in the PostgreSQL set's training log, which is its last day, prepared."""
     packaged = PACKAGED["postgres"]
-    text = lzma.decompress(packaged.log("train").read_bytes()).decode().splitlines(keepends=True)[:lines]
-    (folder / "part.log").write_text("".join(text))
-    labels = pl.read_csv(packaged.labels("train")).filter(pl.col("line") <= lines)
-    labels.write_csv(folder / "labels.csv")
+    text = lzma.decompress(packaged.log("train").read_bytes()).decode().splitlines(keepends=True)
+    before = next(number for number, line in enumerate(text) if line.startswith(text[-1][:10]))
+    (folder / "part.log").write_text("".join(text[before : before + lines]))
+    labels = pl.read_csv(packaged.labels("train")).with_columns(pl.col("line") - before)
+    labels.filter(pl.col("line").is_between(1, lines)).write_csv(folder / "labels.csv")
     settings = choose("postgresql", recipe=None, overrides=NOTHING)
     prepare([folder / "part.log"], folder / "data", settings=settings, labels=folder / "labels.csv")
     return folder / "data"
