@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from logllm.config.format import FormatSection
 from logllm.datasets.settings import choose
 from logllm.detect.detector import Detector
 from logllm.detect.evidence.telling_lines import Sources, evidence
@@ -60,7 +61,7 @@ def told(
         return [np.array([scores.get(TABLE[row], 0.0) for row in session]) for session in distinct]
 
     sources = {"score_lines": score_lines, "score": nothing, "threshold": 0.5, **more}
-    written = WrittenLines([(name, load_format("plain")) for name in files], redacted=False)
+    written = WrittenLines([(name, load_format("plain")) for name in files], key_field=None, redacted=False)
     return evidence(frame, pl.Series(TABLE), sources=Sources(**sources), written=written, files=files)
 
 
@@ -154,11 +155,24 @@ def test_sessions_beyond_the_share_that_is_called_have_none(against, tmp_path) -
 def test_a_line_that_says_nothing_by_itself_gives_way_to_the_message(tmp_path) -> None:
     path = tmp_path / "app.json"
     path.write_text('{\n"message": "disk is full"}\n')
-    written = WrittenLines([(str(path), load_format("json"))], redacted=False)
+    written = WrittenLines([(str(path), load_format("json"))], key_field=None, redacted=False)
     places = pl.DataFrame(
         {"file": [0, 0], "line": [1, 2], "message": ["disk is full"] * 2}, schema_overrides={"file": pl.UInt32, "line": pl.UInt64}
     )
     assert written.texts(places).to_list() == ["disk is full", '"message": "disk is full"}']
+
+
+@pytest.mark.parametrize(("name", "key"), [("csv", None), ("plain", "password")], ids=["columns-of-a-table", "key-with-a-secret-name"])
+def test_a_line_that_does_not_say_what_is_secret_gives_way_to_the_message(tmp_path, name, key) -> None:
+    path = tmp_path / "app.log"
+    path.write_text("1,hunter2,disk is full\n")
+    described = FormatSection(name="app", kind="csv") if name == "csv" else load_format(name)
+    places = pl.DataFrame({"file": [0], "line": [1], "message": ["disk is full"]}, schema_overrides={"file": pl.UInt32, "line": pl.UInt64})
+    shown = {
+        redacted: WrittenLines([(str(path), described)], key_field=key, redacted=redacted).texts(places).item()
+        for redacted in (False, True)
+    }
+    assert shown == {False: "1,hunter2,disk is full", True: "disk is full"}
 
 
 def test_later_and_earlier_lines_of_a_long_file_and_one_that_is_gone(tmp_path) -> None:
@@ -166,7 +180,7 @@ def test_later_and_earlier_lines_of_a_long_file_and_one_that_is_gone(tmp_path) -
     path.write_text("".join(f"line {number} {'x' * 1_500}\n" for number in range(1, 20_001)))
     gone.write_text("here\n")
     described = load_format("plain")
-    written = WrittenLines([(str(path), described), (str(gone), described)], redacted=False)
+    written = WrittenLines([(str(path), described), (str(gone), described)], key_field=None, redacted=False)
     gone.unlink()
 
     def shown(file: int, *numbers: int) -> list[str]:

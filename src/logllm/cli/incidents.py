@@ -50,7 +50,7 @@ def tell_incidents(
     )
     foremost = incidents[:_INCIDENTS]
     places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
-    written = written_forms(places, logs, reading)
+    written = written_forms(places, logs, reading, redact=redact)
     more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
     note(f"\n{plural(len(incidents), 'incident')}{more}:")
     for incident in foremost:
@@ -114,15 +114,21 @@ def written_forms(
     places: "Sequence[Place]",
     logs: Sequence[str],
     reading: "Reading",
+    *,
+    redact: bool,
 ) -> "dict[Place, list[str]]":
     """What is written in some lines, the longest form first; nothing of inputs that can be read only once.
 
-    A line stands as it is where people read such lines, and as what it says without what stands
+    Nor anything of lines that do not tell which of their words are secret, where these are to be
+    taken out. A line stands as it is where people read such lines, and as what it says without what stands
     before the message.
     """
+    from logllm.detect.evidence.written_lines import tells
     from logllm.detect.page.written import said_in, written_lines
 
     described = reading.settings.format
+    if not tells(described, key_field=reading.settings.sessions.key_field, redacted=redact):
+        return {}
     lines = written_lines(places, logs, reading=reading)
     said = said_in(lines, described)
     whole = {} if described.kind == "json" else {place: text.strip() for place, text in lines.items()}

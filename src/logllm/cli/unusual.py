@@ -47,7 +47,7 @@ def tell_unusual(
         lines=_LINES,
     )
     places = [(line.file, line.line) for session in sessions for line in session.lines]
-    written = written_forms(places, logs, reading)
+    written = written_forms(places, logs, reading, redact=redact)
     note("\nthe most unusual sessions:")
     for session in sessions:
         alike = f", and {session.alike:,} alike" if session.alike else ""
@@ -85,7 +85,7 @@ def tell_new_kinds(
     )
     told = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
     note(f"\n{told}{':' if kinds else ''}")
-    written = written_forms([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading)
+    written = written_forms([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading, redact=redact)
     for kind in kinds[:_KINDS]:
         note(shown_line(f"  {kind.lines:>5} x  ", kind, written, only=logs[0], redact=redact))
     if len(kinds) > _KINDS:

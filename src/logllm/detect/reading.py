@@ -91,7 +91,7 @@ class Reading(Iterator[Verdict]):
             by_key=by_key,
         )
         inputs = [(name, reader.described(name)) for name in names]
-        self._written = WrittenLines(inputs, redacted=reader.redacts)
+        self._written = WrittenLines(inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts)
         self._frames = self._judged()
         each = (verdicts(frame.drop("messages")) for frame in self.frames())
         self._verdicts = chain.from_iterable(each)

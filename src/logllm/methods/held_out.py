@@ -77,7 +77,7 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
 
     chosen: list[Threshold] = []
     others = renamed(part.messages)
-    for number, fold in enumerate(folds(part, count=count, seed=recipe.train.seed)):
+    for number, fold in enumerate(folds(labels, kinds, count=count, seed=recipe.train.seed)):
         if workplace.report is not None:
             workplace.report("learning without some kinds of fault, for the threshold", number / count)
         method = make(recipe.method, recipe, workplace=replace(workplace, folder=None, begun={}))
@@ -159,10 +159,15 @@ def taken(part: Part, rows: Rows) -> Part:
     )
 
 
-def folds(part: Part, *, count: int, seed: int) -> Iterator[Fold]:
-    """Divisions of a part; what one of them holds out the others learn from."""
-    labels = labels_of(part)
-    kinds = known_by(part)
+def folds(labels: Labels, kinds: Kinds, *, count: int, seed: int) -> Iterator[Fold]:
+    """Divisions of a part; what one of them holds out the others learn from.
+
+    Args:
+        labels: True for anomalous, (b,).
+        kinds: what each session is known by, (b,).
+        count: how many.
+        seed: decides the draws.
+    """
     faults = np.unique(kinds[labels])
     normal_kinds, sizes = np.unique(kinds[~labels], return_counts=True)
     seldom = normal_kinds[sizes <= _FREQUENT * (~labels).sum()]

@@ -10,6 +10,7 @@ from logllm.errors import LogLLMError
 from logllm.logs.first_lines import read_again
 from logllm.logs.lines import read_lines
 from logllm.logs.redaction import redact
+from logllm.logs.secrets import SECRET_FIELD
 
 _SHOWN = 1_000
 """Characters shown of a line."""
@@ -21,18 +22,29 @@ class WrittenLines:
     """Lines of the inputs of one reading, as they are written.
 
     A file is read once more, and on from there where later lines are wanted. Of what can be read
-    only once, and where a line by itself says nothing (the first of an object of JSON that stands
-    on several lines), the masked message is shown instead.
+    only once, of lines that do not tell which of their words are secret where that matters, and where
+    a line by itself says nothing (the first of an object of JSON that stands on several lines), the
+    masked message is shown instead.
     """
 
-    def __init__(self, inputs: Sequence[tuple[str, FormatSection]], *, redacted: bool) -> None:
+    def __init__(
+        self,
+        inputs: Sequence[tuple[str, FormatSection]],
+        *,
+        key_field: str | None,
+        redacted: bool,
+    ) -> None:
         """Nothing read yet.
 
         Args:
             inputs: the inputs' names, as they were given, and their formats.
+            key_field: the field that names a record's session, if one does.
             redacted: whether what is secret is taken out of lines.
         """
-        self._files = [_again(name, described) for name, described in inputs]
+        self._files = [
+            _Again(name, described) if read_again(name) and tells(described, key_field=key_field, redacted=redacted) else None
+            for name, described in inputs
+        ]
         self.redacted = redacted
         """Whether what is secret is taken out of lines."""
 
@@ -96,6 +108,18 @@ class _Again:
             return
 
 
-def _again(name: str, described: FormatSection) -> _Again | None:
-    """A file to be read once more; none where it cannot be, or where lines hold many records, so that none says what one does."""
-    return _Again(name, described) if read_again(name) and described.records is None else None
+def tells(described: FormatSection, *, key_field: str | None, redacted: bool) -> bool:
+    """Whether a line tells of one record, and, where that matters, which of its words are secret.
+
+    A row of a table does not say what its columns are, nor a key that it has a secret name.
+
+    >>> table = FormatSection(name="app", kind="csv")
+    >>> tells(table, key_field=None, redacted=False), tells(table, key_field=None, redacted=True)
+    (True, False)
+    """
+    if described.records is not None:
+        return False
+    if not redacted:
+        return True
+    tables = any(layer.kind in ("csv", "w3c") for layer in described.layers)
+    return not tables and not (key_field and SECRET_FIELD.search(key_field))

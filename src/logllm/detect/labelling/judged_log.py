@@ -125,5 +125,5 @@ def read_judged(
             f"and the log holds {plural(sessions.height, 'session')}: name the log that was judged"
         )
     inputs = [(name, reader.described(name)) for name in names]
-    written = WrittenLines(inputs, redacted=redacted or settings.redact)
+    written = WrittenLines(inputs, key_field=settings.sessions.key_field, redacted=redacted or settings.redact)
     return JudgedLog(judged, table.messages, reader.files, written)

@@ -5,10 +5,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 
-from logllm.config.prepare import PrepareSection
+from logllm.detect.evidence.written_lines import tells
 from logllm.detect.page.written import Place, PutAside, said_in, written_lines
 from logllm.logs.redaction import redact
-from logllm.logs.secrets import SECRET_FIELD
 from logllm.logs.tally import printable
 
 if TYPE_CHECKING:
@@ -61,14 +60,15 @@ class Texts:
             redacted: whether what is secret is to be taken out.
             aside: what `-` has read, where it was put aside.
         """
+        settings = reading.settings
         records = {record.place: record for record in wanted}
         lines: dict[Place, str] = {}
-        if _tells(reading.settings, redacted=redacted):
+        if tells(settings.format, key_field=settings.sessions.key_field, redacted=redacted):
             numbers = [(file, line) for (file, first), record in records.items() for line in (first, *record.further)]
             lines = written_lines(numbers, logs, reading=reading, aside=aside)
         first = {place: lines[place] for place in records if place in lines}
         masked = {place: record.masked for place, record in records.items()}
-        said = said_in(first, reading.settings.format)
+        said = said_in(first, settings.format)
 
         self._masked = records.keys() - first.keys()
         whole = {place: _whole(record, lines) if place in first else masked[place] for place, record in records.items()}
@@ -90,20 +90,6 @@ class Texts:
         """What a record says, in one line, without what stands before its message."""
         text = self._short[place]
         return _shown(text) + ("…" if len(text) > _LONGEST else "")
-
-
-def _tells(settings: PrepareSection, *, redacted: bool) -> bool:
-    """Whether a line tells of one record, and, where that matters, which of its words are secret.
-
-    A row of a table does not say what its columns are, nor a key that it has a secret name.
-    """
-    if settings.format.records is not None:
-        return False
-    if not redacted:
-        return True
-    by_name = settings.sessions.key_field
-    tables = any(layer.kind in ("csv", "w3c") for layer in settings.format.layers)
-    return not tables and not (by_name and SECRET_FIELD.search(by_name))
 
 
 def _whole(record: Wanted, lines: Mapping[Place, str]) -> str:
