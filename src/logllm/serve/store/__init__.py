@@ -1,0 +1,1 @@
+"""Verdicts kept: tables, migrations, one transaction for verdicts and places, retention, backup."""
