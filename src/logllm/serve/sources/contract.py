@@ -1,6 +1,6 @@
 """What the watch asks of a source of lines, and what it tells it in return."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 import polars as pl
@@ -30,7 +30,7 @@ class Taken(NamedTuple):
 
     arrivals: list[Arrival]
     """Lines that came."""
-    lost: list[str] = []
+    lost: Sequence[str] = ()
     """Partitions that another process has taken over: what is open of them is forgotten, and none of
     it is written. They are looked at before the arrivals."""
 
