@@ -9,8 +9,7 @@ import polars as pl
 from logllm.methods.novelty import Novelty
 from logllm.methods.trouble import grades
 from logllm.metrics import Labels
-from logllm.sessions.message_kinds import kinds_of
-from logllm.sessions.message_table import Rows
+from logllm.sessions.message_table import Rows, kinds_of
 
 IsNew = Callable[[pl.Series], Labels]
 """Says which messages are of a kind never seen before."""

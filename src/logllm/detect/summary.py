@@ -6,8 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
-from logllm.sessions.message_kinds import kinds_of
-from logllm.sessions.message_table import MessageTable
+from logllm.sessions.message_table import MessageTable, kinds_of
 
 MessageScores = Callable[[pl.Series], pl.Series]
 """Gives some messages of a table, by their places, the scores of sessions that hold nothing else."""

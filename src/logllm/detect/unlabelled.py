@@ -21,9 +21,8 @@ from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.cut import Span
 from logllm.sessions.ends import DOUBT, Ends
-from logllm.sessions.message_kinds import kinds_of
 from logllm.sessions.message_sets import keys_of_messages
-from logllm.sessions.message_table import MessageTable, Rows, rows_of
+from logllm.sessions.message_table import MessageTable, Rows, kinds_of, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:

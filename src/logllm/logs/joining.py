@@ -130,6 +130,8 @@ class Blocks:
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
         """Whole blocks, each with its first line's number."""
+        if not piece.height:
+            return piece
         goes_on = self._goes_on(piece["text"])
         if self._held is None and not self._inside and not goes_on.any():
             return self._whole(piece)
@@ -181,7 +183,7 @@ class Partials:
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
         """Whole lines; one that may go on is held back, and all that come after it."""
-        if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
+        if not piece.height or (self._held is None and not piece["text"].str.contains(self._section.goes_on).any()):
             return piece
         lines = piece if self._held is None else pl.concat([self._held, piece])
         pieces = self._pieces(lines)

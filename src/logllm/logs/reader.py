@@ -4,6 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -26,11 +27,13 @@ from logllm.logs.masking import codes, mask, rules, with_short_traces
 from logllm.logs.records import RECORDS, Parser, Records
 from logllm.logs.redaction import Redactor, redact, redacted_errors
 from logllm.logs.tally import Tally
-from logllm.logs.times import round_the_year
+from logllm.logs.times import round_the_year, with_years
 from logllm.progress import Progress
 
 _AT_ONCE = 2
 _FEW = 1000
+_END = -1
+"""In place of the bytes read: a mark after the lines that were pushed at once."""
 
 
 class Reader:
@@ -117,18 +120,24 @@ class Reader:
                 counts=self.tally.counts,
             )
             for lines, parsed in ordered:
-                self.tally.add(lines, parsed)
-                self.tally.counts["of_other_kinds"] = self._parser.of_other_kinds
-                self.rejects = parsed.rejects["line"]
                 if progress is not None:
                     progress(lines.read, total)
-                self.tally.counts |= self._reworked()
-                yield self._placed(parsed.records, file=earlier + lines.index)
+                yield self.counted(lines, parsed, file=earlier + lines.index)
             self.tally.check(self.files)
             zone = self.settings.format.time_zone
             self.tally.counts["unknown_zones"] = len(unknown_zones(self.zones, zone=zone))
             self.tally.counts["ambiguous_zones"] = len(ambiguous_zones(self.zones, zone=zone))
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
+
+    def pushed(self, name: str) -> "Pushed":
+        """Records of lines that are pushed as they come, of one source with an order of its own.
+
+        Args:
+            name: The source's.
+        """
+        self.files.append(self.named(name))
+        self._of_files.append(session_names([name], by="file")[0] if self.settings.sessions.by_file else None)
+        return Pushed(self, file=len(self.files) - 1, name=name)
 
     @property
     def labels(self) -> Mapping[str, int]:
@@ -171,14 +180,14 @@ class Reader:
         whole = made_whole(batches, described, counts=self.tally.counts)
         alone = all(kind.continuation is None for kind in kinds(described.innermost))
         if described.inside is None and alone:
-            yield from ahead(lambda lines: self._masked(self._parser.parse(lines)), whole)
+            yield from ahead(lambda lines: self.masked(self._parser.parse(lines)), whole)
             return
         # What goes on with a record is masked with it, and so only when it has joined it.
         parsed = ahead(self._parser.parse, whole)
-        for lines, records in by_file(self._continuations, parsed):
-            yield lines, self._masked(records)
+        for lines, records in by_file(self.continuations, parsed):
+            yield lines, self.masked(records)
 
-    def _continuations(self) -> Joining[Records]:
+    def continuations(self) -> Joining[Records]:
         """Joins what goes on with a record."""
         described, counts = self.settings.format, self.tally.counts
         if described.inside is not None:
@@ -215,7 +224,25 @@ class Reader:
             years.look(rest["time"])
         return years
 
-    def _masked(self, parsed: Records) -> Records:
+    def parsed(self, lines: Lines) -> Records:
+        """Records of some whole lines; nothing has joined them yet."""
+        return self._parser.parse(lines)
+
+    def counted(self, lines: Lines, parsed: Records, *, file: int) -> pl.DataFrame:
+        """Records (`logllm.logs.records.RECORDS`) of the next lines, which count.
+
+        Args:
+            lines: The lines.
+            parsed: What they hold, masked.
+            file: The file's place in `files`.
+        """
+        self.tally.add(lines, parsed)
+        self.tally.counts["of_other_kinds"] = self._parser.of_other_kinds
+        self.rejects = parsed.rejects["line"]
+        self.tally.counts |= self._reworked()
+        return self._placed(parsed.records, file=file)
+
+    def masked(self, parsed: Records) -> Records:
         """Records with their messages masked, redacted before where that is asked for.
 
         May run beside others. Where few messages are distinct only those are worked on.
@@ -261,6 +288,61 @@ class Reader:
             message="message",
             anomalous="anomalous",
         ).select(RECORDS.keys())
+
+
+class Pushed:
+    """Records of lines that are pushed as they come.
+
+    The lines go through the steps that a file's go through. A record that may go on is held back
+    until the next one begins, or until `rest`.
+    """
+
+    def __init__(self, reader: Reader, *, file: int, name: str) -> None:
+        """Nothing pushed yet; `Reader.pushed` is the way here."""
+        described = reader.settings.format
+        self._reader = reader
+        self._file = file
+        self._years = Years(today=reader.today)
+        self._end = Lines(lines_of(pl.Series("text", [], dtype=pl.String)).frame, name, file, _END, 0, 0)
+        self._waiting: deque[Lines] = deque()
+        counts = reader.tally.counts
+        self._whole = made_whole(self._next(), described, counts=counts)
+        joins = described.inside is not None or any(kind.continuation for kind in kinds(described.innermost))
+        self._joining = reader.continuations() if joins else None
+
+    def push(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Records (`logllm.logs.records.RECORDS`) that these lines complete.
+
+        Args:
+            frame: `line` (u64, rising) and `text`.
+        """
+        self._waiting.append(replace(self._end, frame=frame, read=0, paused=True))
+        given = []
+        for lines in self._whole:
+            if lines.read == _END:
+                break
+            parsed = self._reader.parsed(lines)
+            joined = parsed if self._joining is None else self._joining.push(parsed)
+            given.append(self._given(lines, joined))
+        return pl.concat(given) if given else pl.DataFrame(schema=RECORDS)
+
+    def rest(self) -> pl.DataFrame | None:
+        """The record that was held back, if any: nothing goes on with it any more."""
+        held = None if self._joining is None else self._joining.flush()
+        return None if held is None else self._given(self._end, held)
+
+    def _given(self, lines: Lines, parsed: Records) -> pl.DataFrame:
+        """Records masked, with their years, counted."""
+        masked = self._reader.masked(parsed) if parsed.records.height else parsed
+        zone = self._reader.settings.format.time_zone
+        times = with_years(masked.records["time"], self._years, zone=zone)
+        dated = Records(masked.records.with_columns(times.alias("time")), masked.rejects)
+        return self._reader.counted(lines, dated, file=self._file)
+
+    def _next(self) -> Iterator[Lines]:
+        """What was pushed, and after it a mark that it was all."""
+        while True:
+            yield self._waiting.popleft() if self._waiting else self._end
 
 
 def ahead(

@@ -17,8 +17,7 @@ from logllm.methods.contract import Workplace
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.metrics import Labels, Scores, Threshold, choose_threshold, on_scale, score_at
-from logllm.sessions.message_kinds import kinds_of
-from logllm.sessions.message_table import Rows
+from logllm.sessions.message_table import Rows, kinds_of
 
 _FEWEST_KINDS = 6
 """Kinds of fault below which none is held out."""

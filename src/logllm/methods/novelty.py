@@ -20,8 +20,7 @@ from logllm.methods.trouble import Grades, grades
 from logllm.methods.vocabulary import UNKNOWN, Vocabulary
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
-from logllm.sessions.message_kinds import kinds_of
-from logllm.sessions.message_table import Rows, lengths, occurring
+from logllm.sessions.message_table import Rows, kinds_of, lengths, occurring
 
 Flags = npt.NDArray[np.bool_]
 
@@ -52,7 +51,7 @@ class Novelty(Method):
 
     Surprise is measured in nats, -log of a share of sessions. That of a message is the largest of
 
-    - rarity: how few sessions hold its kind (`logllm.sessions.message_kinds`) or one of similar
+    - rarity: how few sessions hold its kind (`logllm.sessions.message_table`) or one of similar
       words, of all sessions or of those of one sort (`logllm.methods.contexts`), whichever are
       fewer; two and a half nats more for a word of trouble, five for a grave one; and one more for
       each time that a rare message doubles in a session;

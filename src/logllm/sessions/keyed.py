@@ -5,6 +5,7 @@ from datetime import datetime
 import polars as pl
 
 from logllm.config.sessions import SessionSection
+from logllm.sessions.live import Clock, lowest
 from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
@@ -20,7 +21,10 @@ _OPEN: dict[str, pl.DataType | type[pl.DataType]] = {
     "row": pl.Int64,
     "clock": pl.Int64,
     "time": NUMBERED["time"],
+    "begun": pl.UInt64,
+    "record": pl.UInt64,
 }
+"""Open sessions and where they last were; `begun` and `record` are the numbers of their first and last record."""
 
 
 class KeySessions:
@@ -32,8 +36,10 @@ class KeySessions:
     same name.
     """
 
-    def __init__(self, settings: SessionSection) -> None:
+    def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
         self.counts = {"keyless": 0, "closed_early": 0}
+        self._clocks = Clock(steady=live)
+        self._live = live
         self._idle = None if settings.idle is None else settings.idle * _SECOND
         self._most_open = settings.max_open_sessions
         self._new: list[pl.DataFrame] = []  # rows that are in no session yet; a key is a number of four bytes there
@@ -42,16 +48,49 @@ class KeySessions:
         self._open = pl.DataFrame(schema=_OPEN)  # the open sessions of held rows and where they last were
         self._open_at_most = 0
         self._row = 0
-        self._clock: int | None = None
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
         """Sessions that close early, the one that has waited longest first."""
         rows = self._rows(records)
         self._new.append(rows)
         self._open_at_most += rows["session"].n_unique()
-        if self._idle is None and self._few_open():
+        if self._idle is None and not self._live and self._few_open():
             return None
         return self._settle()
+
+    @property
+    def clock(self) -> int | None:
+        """The log's clock, in microseconds since 1970; none: no time has come."""
+        return self._clocks.now
+
+    @clock.setter
+    def clock(self, now: int | None) -> None:
+        self._clocks.now = now
+
+    def open(self, since: int) -> pl.DataFrame:
+        """Rows of the open sessions that have had a record after number `since`, which stay open."""
+        groups = self._open.filter(pl.col("record") > since)["group"]
+        rows = [frame.filter(frame["group"].is_in(groups.implode())) for frame in self._held]
+        return pl.concat(rows) if rows else pl.DataFrame(schema=_ROWS | {"group": pl.Int64})
+
+    def lows(self) -> dict[int, int]:
+        """Of each file the first line that an open session holds."""
+        firsts = [frame.group_by("file").agg(pl.col("line").min()) for frame in self._held]
+        return lowest(firsts)
+
+    def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
+        """Close sessions with no record after number `last`, and early those with one up to number `first`."""
+        ended, old = pl.col("record") <= last, pl.col("begun") <= first
+        closing = self._open.filter(ended | old)
+        self._open = self._open.filter(~(ended | old))
+        self._open_at_most = self._open.height
+        early = closing.filter(~ended)["group"]
+        self.counts["closed_early"] += len(early)
+        return self._closed(closing["group"], early=early)
+
+    def renumber(self, numbers: pl.Series) -> None:
+        """Give messages other numbers: those at their places in a series."""
+        self._held = [frame.with_columns(message=numbers.gather(frame["message"])) for frame in self._held]
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open sessions, by their first record; with `before`, those whose last time is older close early."""
@@ -63,7 +102,8 @@ class KeySessions:
         closing = self._open.filter(older)
         self._open = self._open.filter(~older)
         self._open_at_most = self._open.height
-        closed = [rows for rows in (settled, self._closed(closing["group"], early=before is not None)) if rows is not None]
+        early = None if before is None else closing["group"]
+        closed = [rows for rows in (settled, self._closed(closing["group"], early=early)) if rows is not None]
         return pl.concat(closed) if closed else None
 
     def _few_open(self) -> bool:
@@ -75,20 +115,17 @@ class KeySessions:
 
     def _rows(self, records: pl.DataFrame) -> pl.DataFrame:
         """Records once a key, with the log's clock where sessions may be idle."""
-        rows = records if self._idle is None else records.with_columns(clock=self._clocks(records["time"]))
+        rows = records if self._idle is None else records.with_columns(clock=self._clocked(records["time"]))
         named = rows.filter(pl.col("keys").list.len() > 0)
         self.counts["keyless"] += rows.height - named.height
         return named.explode("keys").rename({"keys": "session"}).with_columns(pl.col("session").cast(self._names))
 
-    def _clocks(self, times: pl.Series) -> pl.Series:
-        """The latest time read up to each record."""
-        clock = times.cast(pl.Int64).cum_max().forward_fill()
-        if self._clock is not None:
-            clock = clock.clip(lower_bound=self._clock).fill_null(self._clock)
-        elif clock.null_count() < len(clock):  # the first time of all holds for what came before it, too
-            clock = clock.backward_fill()
+    def _clocked(self, times: pl.Series) -> pl.Series:
+        """The log's clock at each record; of sessions whose records had no time before the first of all it is that time."""
+        begun = self._clocks.now is not None
+        clock = self._clocks.at(times)
+        if not begun and clock.null_count() < len(clock):
             self._open = self._open.with_columns(pl.col("clock").fill_null(clock[0]))
-        self._clock = clock[-1] if len(clock) else self._clock
         return clock
 
     def _taken(self) -> pl.DataFrame:
@@ -103,18 +140,22 @@ class KeySessions:
         rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
         rows = rows if "clock" in rows.columns else rows.with_columns(clock=None)
         self._row += rows.height
+        nothing = pl.Series([], dtype=pl.Int64)
         closed = self._place(rows.select(_ROWS.keys()).cast(_ROWS)) if rows.height else []  # type: ignore[arg-type]
-        if self._idle is not None and self._clock is not None:
-            idle = pl.col("clock") < self._clock - self._idle
-            closed.append(self._open.filter(idle)["group"])
-            self._open = self._open.filter(~idle.fill_null(False))
+        excess, idle = (pl.concat([nothing, *groups]) for groups in (closed[::2], closed[1::2]))
+        if self._idle is not None and self._clocks.now is not None:
+            silent = pl.col("clock") < self._clocks.now - self._idle
+            idle = pl.concat([idle, self._open.filter(silent)["group"]])
+            self._open = self._open.filter(~silent.fill_null(False))
         self._open_at_most = self._open.height
-        groups = pl.concat(closed) if closed else pl.Series([], dtype=pl.Int64)
-        self.counts["closed_early"] += len(groups)
-        return self._closed(groups, early=True)
+        # Where the input ends, a session that is idle could have gone on; live it has ended.
+        groups = pl.concat([excess, idle])
+        early = excess if self._live else groups
+        self.counts["closed_early"] += len(early)
+        return self._closed(groups, early=early)
 
     def _place(self, rows: pl.DataFrame) -> list[pl.Series]:
-        """Put rows into sessions; gives the groups that closed.
+        """Put rows into sessions; gives the groups that closed, in turn for want of room and for idleness.
 
         Which sessions have waited longest is known for all rows at once only where no key of these rows is among them; else each half is
         placed by itself, down to a single row. So the sessions do not depend on how the input is cut into frames.
@@ -137,13 +178,15 @@ class KeySessions:
         )
         placed = placed.drop("known", "seen")
         self._held.append(placed)
-        latest = pl.concat([self._open, placed.select(_OPEN.keys())]).group_by("group", maintain_order=True).last().select(_OPEN.keys())
+        now = placed.with_columns(begun="record").select(_OPEN.keys())
+        last = pl.exclude("group", "begun").last()
+        latest = pl.concat([self._open, now]).group_by("group", maintain_order=True).agg(pl.col("begun").first(), last).select(_OPEN.keys())
         self._open = latest.unique("session", keep="last", maintain_order=True)
         left = latest.join(self._open, on="group", how="anti", maintain_order="left")
         return [excess["group"], left["group"]]
 
-    def _closed(self, groups: pl.Series, *, early: bool) -> pl.DataFrame | None:
-        """Sessions of some groups: those that close early by their last row, the others by their first."""
+    def _closed(self, groups: pl.Series, *, early: pl.Series | None) -> pl.DataFrame | None:
+        """Rows of some groups, of which some close early; in the order of their last rows, or of their first ones where none does."""
         if not len(groups):
             return None
         first: int = groups.min()  # type: ignore[assignment]
@@ -156,9 +199,10 @@ class KeySessions:
             rows.append(frame.filter(closing))
             held.append(frame.filter(~closing))
         self._held = _merged(held)
-        order = pl.col("row").last().over("group") if early else pl.col("group")
+        order = pl.col("group") if early is None else pl.col("row").last().over("group")
         sessions = pl.concat(rows).sort(order, maintain_order=True)
-        return sessions.with_columns(closed=pl.lit("early" if early else None, dtype=pl.String))
+        unfinished = pl.lit(False) if early is None else pl.col("group").is_in(early.implode())
+        return sessions.with_columns(closed=pl.when(unfinished).then(pl.lit("early")))
 
 
 def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:

@@ -14,6 +14,7 @@ NUMBERED: dict[str, pl.DataType | type[pl.DataType]] = {**RECORDS, "message": pl
 """Columns of records whose messages are numbers of the message table."""
 Rows = npt.NDArray[np.int64]
 """Row numbers of a table, one a message or a position."""
+_QUOTED = r""""[^"]*"|'[^']*'|«[^»]*»|»[^«]*«|„[^“]*“"""
 
 
 class MessageTable:
@@ -72,6 +73,17 @@ def occurring(sessions: Sequence[Rows]) -> Rows:
 def lengths(sessions: Sequence[Rows]) -> Rows:
     """How many messages each session has."""
     return np.fromiter(map(len, sessions), dtype=np.int64, count=len(sessions))
+
+
+def kinds_of(messages: pl.Series) -> pl.Series:
+    """The kind of each message: it, with `"…"` for what stands in quotes.
+
+    A name in quotes is one of many that the same line of a program writes.
+
+    >>> kinds_of(pl.Series(['role "ann" does not exist', "role 'bob' does not exist", "done"])).to_list()
+    ['role "…" does not exist', 'role "…" does not exist', 'done']
+    """
+    return messages.str.replace_all(_QUOTED, '"…"')
 
 
 class Distinct(NamedTuple):

@@ -1,6 +1,6 @@
 """Numbered records to sessions: the one place that knows a session's columns."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -65,8 +65,30 @@ class Kind(Protocol):
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """Rows of the sessions still open, all of them or those idle since `before`."""
 
+    clock: int | None
+    """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none yet."""
 
-_KINDS: Mapping[str, Callable[[SessionSection], Kind]] = {
+    def open(self, since: int) -> pl.DataFrame:
+        """Rows of open sessions that have had a record after number `since`; they stay open."""
+
+    def lows(self) -> dict[int, int]:
+        """Of each file the first line that an open session holds."""
+
+    def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
+        """Rows of the sessions that close: those with no record after number `last`, and early those with one up to number `first`."""
+
+    def renumber(self, numbers: pl.Series) -> None:
+        """Give messages other numbers: those at their places in a series."""
+
+
+class _New(Protocol):
+    """Makes a kind of session."""
+
+    def __call__(self, settings: SessionSection, *, live: bool) -> Kind:
+        """One that has seen nothing yet."""
+
+
+_KINDS: Mapping[str, _New] = {
     "key": KeySessions,
     "file": KeySessions,
     "folder": KeySessions,
@@ -88,9 +110,15 @@ class Sessionizer:
     (['2@1'], [[4]])
     """
 
-    def __init__(self, settings: SessionSection) -> None:
-        """Nothing read yet."""
-        self._kind = _KINDS[settings.by](settings)
+    def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
+        """Nothing read yet.
+
+        Args:
+            settings: which records are one session.
+            live: the log is being written: sessions that are idle have ended, and no single record
+                moves the clock by which they are.
+        """
+        self._kind = _KINDS[settings.by](settings, live=live)
         self._by_key = settings.by_key
         self._most = settings.max_messages
         self._split = settings.long == "split"
@@ -114,6 +142,34 @@ class Sessionizer:
         """Sessions still open, all of them or those idle since `before`."""
         self.over = before is None
         return self._sessions(self._kind.flush(before))
+
+    @property
+    def clock(self) -> int | None:
+        """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none yet."""
+        return self._kind.clock
+
+    @clock.setter
+    def clock(self, now: int | None) -> None:
+        self._kind.clock = now
+
+    def open(self, since: int = 0) -> pl.DataFrame:
+        """Sessions (`SESSIONS`) as far as they have come, which stay open; those with a record after number `since`."""
+        counted = self.long, self.messages_cut
+        sessions = self._sessions(self._kind.open(since))
+        self.long, self.messages_cut = counted
+        return sessions
+
+    def lows(self) -> dict[int, int]:
+        """Of each file the first line that an open session holds."""
+        return self._kind.lows()
+
+    def quiet(self, *, last: int, first: int) -> pl.DataFrame:
+        """Sessions that close: those with no record after number `last`, and early those with one up to number `first`."""
+        return self._sessions(self._kind.quiet(last=last, first=first))
+
+    def renumber(self, numbers: pl.Series) -> None:
+        """Give messages other numbers: those at their places in a series."""
+        self._kind.renumber(numbers)
 
     def _sessions(self, rows: pl.DataFrame | None) -> pl.DataFrame:
         """One session a group, in the order in which groups first appear.

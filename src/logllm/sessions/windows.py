@@ -6,6 +6,7 @@ import polars as pl
 
 from logllm.config.sessions import SessionSection
 from logllm.sessions.cut import cut_at
+from logllm.sessions.live import Clock, lowest
 from logllm.sessions.message_table import NUMBERED
 
 _SECOND = 1_000_000
@@ -18,7 +19,10 @@ class CountWindows:
     that reaches the end. Of services merged by time (`merged`) all files are one.
     """
 
-    def __init__(self, settings: SessionSection) -> None:
+    clock: int | None = None
+    """They go by no clock."""
+
+    def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
         self.counts: dict[str, int] = {}
         self._size = settings.size
         self._step = settings.step or settings.size
@@ -67,6 +71,31 @@ class CountWindows:
         self._rows = self._rows.clear()
         return sessions
 
+    def open(self, since: int) -> pl.DataFrame:
+        """Rows of the window that is not full, if it has a record after number `since`; it stays open.
+
+        Of overlapping ones it is the first.
+        """
+        last = self._next + self._rows.height - 1
+        there = self._rows.height and last > max(since, self._covered)
+        return self._windows(1).drop("cut") if there else self._windows(0).drop("cut")
+
+    def lows(self) -> dict[int, int]:
+        """Of each file the first line of a window that is not full."""
+        return lowest([self._rows])
+
+    def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
+        """Close the window early that is not full, if it began up to record number `first`."""
+        begun = self._rows["record"][0] if self._rows.height else None
+        if begun is None or begun > first:
+            return None
+        rows = self.flush()
+        return None if rows is None else rows.with_columns(closed=pl.lit("early"), cut=pl.lit(None, dtype=pl.String))
+
+    def renumber(self, numbers: pl.Series) -> None:
+        """Give messages other numbers: those at their places in a series."""
+        self._rows = self._rows.with_columns(message=numbers.gather(self._rows["message"]))
+
     def _windows(self, windows: int, *, cut: str | None = None) -> pl.DataFrame:
         """The next so many windows, of the rows there are."""
         rows = self._rows.head((windows - 1) * self._step + self._size) if windows else self._rows.clear()
@@ -94,8 +123,9 @@ class TimeWindows:
     Overlapping windows with the same first record add a number to their ids, `-1` for the latest but one and so on.
     """
 
-    def __init__(self, settings: SessionSection) -> None:
+    def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
         self.counts = {"late": 0}
+        self._steady = Clock(steady=live)
         self._seconds = settings.size
         self._size = settings.size * _SECOND
         self._step = (settings.step or settings.size) * _SECOND
@@ -108,15 +138,52 @@ class TimeWindows:
         timed = records.filter(pl.col("time").is_not_null())
         if not timed.height:
             return None
-        clock = timed["time"].cast(pl.Int64).cum_max()
-        if self._clock is not None:
-            clock = clock.clip(lower_bound=self._clock)
-        self._clock = int(clock[-1])
-        self._began = int(clock[0]) if self._began is None else self._began
+        clock = self._steady.at(timed["time"])
+        self._clock = self._steady.now
+        first = int(timed["time"].cast(pl.Int64)[0])
+        self._began = first if self._began is None else self._began
         placed = self._placed(timed.with_columns(clock.alias("clock")))
         self.counts["late"] += timed.height - placed["record"].n_unique()
         self._rows = pl.concat([self._rows, placed])
+        if self._clock is None:
+            return None
         return self._close(pl.col("group") + self._size <= self._clock, latest=None)
+
+    @property
+    def clock(self) -> int | None:
+        """The log's clock, in microseconds since 1970; none: no time has come."""
+        return self._steady.now
+
+    @clock.setter
+    def clock(self, now: int | None) -> None:
+        self._clock = self._steady.now = now
+        self._began = self._began if now is None else 0
+
+    def open(self, since: int) -> pl.DataFrame:
+        """Rows of the open windows that have had a record after number `since`, which stay open."""
+        changed = pl.col("record").max().over("group") > since
+        return self._named(self._rows.filter(changed).sort("group", "record"))
+
+    def lows(self) -> dict[int, int]:
+        """Of each file the first line that an open window holds."""
+        return lowest([self._rows])
+
+    def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
+        """Close windows with no record after number `last`; those that began up to number `first` have had one a long time ago."""
+        latest = pl.col("record").max().over("group")
+        old = pl.col("record").min().over("group") <= first
+        closing = self._rows.select((latest <= last) | old).to_series()
+        if not closing.any():
+            return None
+        reached = int(self._rows.filter(closing)["group"].max()) + self._size  # type: ignore[arg-type]
+        # What is written in the future stays apart: it moves no clock.
+        if reached <= (self._steady.now or 0) + self._size:
+            self.clock = max(reached, self._steady.now or 0)
+        return self._close(closing, latest=None)
+
+    def renumber(self, numbers: pl.Series) -> None:
+        """Give messages other numbers: those at their places in a series."""
+        self._rows = self._rows.with_columns(message=numbers.gather(self._rows["message"]))
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open windows; with `before`, those that end by then."""
@@ -128,7 +195,7 @@ class TimeWindows:
         if reached is None:
             return None
         latest = self._clock if before is None else None
-        self._clock = max(reached, self._clock or reached)
+        self._clock = self._steady.now = max(reached, self._clock or reached)
         return self._close(pl.col("group") + self._size <= self._clock, latest=latest)
 
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -142,7 +209,7 @@ class TimeWindows:
         ]
         return placed[0] if len(placed) == 1 else pl.concat(placed)
 
-    def _close(self, closing: pl.Expr, *, latest: int | None) -> pl.DataFrame:
+    def _close(self, closing: pl.Expr | pl.Series, *, latest: int | None) -> pl.DataFrame:
         """Sessions of the windows that close, by their start.
 
         Cut are those that begin before the first record, and those that end after the `latest`
@@ -150,13 +217,16 @@ class TimeWindows:
         """
         rows = self._rows.filter(closing).sort("group", "record")
         self._rows = self._rows.filter(~closing)
+        begins_before = pl.col("group") < self._began
+        ends_after = pl.lit(False) if latest is None else pl.col("group") + self._size > latest
+        return self._named(rows).with_columns(cut=cut_at(begins_before, ends_after))
+
+    def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows of windows with the names of these."""
         start = pl.col("time").first().over("group").cast(pl.Int64).floordiv(self._step) * self._step
         earlier = (start - pl.col("group")).floordiv(self._step)
         name = pl.format(f"{self._seconds}@{{}}", pl.col("record").first().over("group"))
-        rows = rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
-        begins_before = pl.col("group") < self._began
-        ends_after = pl.lit(False) if latest is None else pl.col("group") + self._size > latest
-        return rows.with_columns(cut=cut_at(begins_before, ends_after))
+        return rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
 
 
 def _older(time: datetime | None, before: datetime) -> bool:

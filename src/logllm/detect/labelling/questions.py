@@ -9,8 +9,7 @@ import polars as pl
 
 from logllm.detect.labelling.judged_log import JudgedLog
 from logllm.metrics import Scores
-from logllm.sessions.message_kinds import kinds_of
-from logllm.sessions.message_table import Rows, distinct, rows_of
+from logllm.sessions.message_table import Rows, distinct, kinds_of, rows_of
 
 ScoreLines = Callable[[list[Rows], pl.Series], list[Scores]]
 """How much each message of sessions speaks for "anomalous"."""

@@ -1,0 +1,76 @@
+"""What sessions need that are put together while the log is written: a clock that no single record moves, and where the open ones begin."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+_SEVERAL = 3
+"""Records in a row that must be as late for the clock to go there."""
+_AHEAD = timedelta(minutes=1)
+"""How far the clocks of machines may differ: what is written later than that does not move the clock."""
+
+
+class Clock:
+    """The latest time that a log has come to.
+
+    A steady clock, as live logs have it, is moved by no single record: it goes to a time only when so
+    many records in a row are as late, and never far beyond the present.
+
+    >>> day = datetime(2026, 11, 3, tzinfo=UTC)
+    >>> times = pl.Series([day, datetime(2099, 1, 1, tzinfo=UTC), None, day + timedelta(seconds=9)])
+    >>> clock = Clock(steady=True)
+    >>> (clock.at(times) == clock.at(times)).all(), clock.now == day.timestamp() * 1_000_000
+    (True, True)
+    """
+
+    def __init__(self, *, steady: bool) -> None:
+        """No time has come."""
+        self.now: int | None = None
+        """Microseconds since 1970; none: no time has come."""
+        self._steady = steady
+        self._last = pl.Series([], dtype=pl.Int64)  # the latest times, for the next ones' sake
+
+    def at(self, times: pl.Series) -> pl.Series:
+        """The clock at each of the next records, i64; at those before the first time of all it is that time.
+
+        Of a record that is later than a steady clock it is the record's own time.
+        """
+        micros = times.cast(pl.Int64)
+        if self._steady:
+            latest = int((datetime.now(UTC) + _AHEAD).timestamp() * 1_000_000)
+            micros = pl.select(pl.when(micros <= latest).then(micros)).to_series()
+        clock = micros.cum_max().forward_fill()
+        moved = self._confirmed(micros) if self._steady else clock
+        if self.now is not None:
+            moved = moved.clip(lower_bound=self.now).fill_null(self.now)
+            clock = pl.select(pl.max_horizontal(micros, moved)).to_series() if self._steady else moved
+        elif clock.null_count() < len(clock):
+            clock = clock.backward_fill()
+        self.now = moved[-1] if len(moved) else self.now
+        return clock
+
+    def _confirmed(self, micros: pl.Series) -> pl.Series:
+        """Up to each time the latest that several in a row have reached."""
+        timed = pl.concat([self._last, micros.drop_nulls()])
+        reached = timed.rolling_min(_SEVERAL).cum_max().tail(len(timed) - len(self._last))
+        self._last = timed.tail(_SEVERAL - 1)
+        rows = micros.is_not_null().arg_true()
+        confirmed = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(micros)).scatter(rows, reached)
+        return confirmed.forward_fill()
+
+
+def lowest(firsts: Iterable[pl.DataFrame]) -> dict[int, int]:
+    """Of each file the lowest line.
+
+    >>> lowest([pl.DataFrame({"file": [0, 1], "line": [7, 3]}), pl.DataFrame({"file": [0], "line": [5]})])
+    {0: 5, 1: 3}
+
+    Args:
+        firsts: frames with `file` and `line`.
+    """
+    frames = list(firsts)
+    if not frames:
+        return {}
+    rows = pl.concat(frames).group_by("file", maintain_order=True).agg(pl.col("line").min())
+    return dict(rows.iter_rows())
