@@ -44,6 +44,10 @@ class KnownScores:
         self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
         self._remembered: dict[bytes, Known] = {}
 
+    def new_table(self) -> None:
+        """Serve another message table from now on: scores stay, since they go by texts."""
+        self._digests = self._digests[:0]
+
     def of(self, sessions: pl.Series, messages: pl.Series, *, progress: Progress | None = None) -> Opinion:
         """What is said of sessions, in their order.
 

@@ -6,26 +6,22 @@ from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-import numpy as np
 import polars as pl
 
 from logllm.config.prepare import PrepareSection
-from logllm.detect.cut_sessions import CutSessions
-from logllm.detect.evidence.telling_lines import Sources, evidence
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.judge import Judge
+from logllm.detect.judging import Judging, Seen
 from logllm.detect.known_scores import KnownScores
-from logllm.detect.verdict import Verdict, to_frame, verdicts
+from logllm.detect.verdict import Verdict, verdicts
 from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised
 from logllm.logs.lines import CutOff
 from logllm.logs.reader import Reader
 from logllm.logs.records import RECORDS
 from logllm.logs.tally import WrongFormat
-from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
-from logllm.sessions.cut import Span
-from logllm.sessions.message_table import MessageTable, Rows, occurring, rows_of
+from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
 
 if TYPE_CHECKING:
@@ -83,13 +79,6 @@ class Reading(Iterator[Verdict]):
         self._count = 0  # sessions so far
         self._occurrences: list[pl.DataFrame] | None = [] if manner.occurrences else None
         self._table = MessageTable()
-        by_key = reader.settings.sessions.by_key
-        self._cuts = CutSessions(
-            run.ends,
-            threshold=run.threshold,
-            doubt=run.doubt,
-            by_key=by_key,
-        )
         inputs = [(name, reader.described(name)) for name in names]
         self._written = WrittenLines(inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts)
         self._frames = self._judged()
@@ -135,8 +124,8 @@ class Reading(Iterator[Verdict]):
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            known = KnownScores(self._run.opinion, cache=cache)
-            scores = self._line_scores(places.to_numpy(), known)
+            judging = self._judging(KnownScores(self._run.opinion, cache=cache))
+            scores = judging.line_scores(places.to_numpy(), self.messages)
         return pl.Series("score", scores)
 
     @property
@@ -174,6 +163,7 @@ class Reading(Iterator[Verdict]):
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
             known = KnownScores(self._run.opinion, cache=cache)
+            judging = self._judging(known)
             together = self._run.together or self._top_share is not None
             waiting = []
             for batch in self._until_fault(faults):
@@ -184,7 +174,8 @@ class Reading(Iterator[Verdict]):
                 if together:
                     waiting.append(closed)
                 elif closed.height:
-                    yield self._verdict_frame(closed, known, after=sessionizer)
+                    yield self._verdict_frame(closed, judging, after=sessionizer)
+                self._count_cached(known)
             last = pl.concat([*waiting, sessionizer.flush()])
             for name, count in (
                 *sessionizer.counts.items(),
@@ -193,115 +184,38 @@ class Reading(Iterator[Verdict]):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 self._run.learn(last, self.messages)
-                yield self._ordered(self._verdict_frame(last, known, after=sessionizer))
+                verdicts = self._verdict_frame(last, judging, after=sessionizer)
+                self._count_cached(known)
+                yield self._ordered(verdicts)
         if faults:
             raise faults[0]
+
+    def _judging(self, known: KnownScores) -> Judging:
+        """What judges with the scores that are known."""
+        by_key = self._reader.settings.sessions.by_key
+        return Judging(self._run, known, by_key=by_key, written=self._written if self._evidence else None)
+
+    def _count_cached(self, known: KnownScores) -> None:
+        """Say how many scores the cache knew."""
+        if self._cached:
+            self.counts["scores_from_cache"] = known.from_cache
 
     def _verdict_frame(
         self,
         sessions: pl.DataFrame,
-        known: KnownScores,
+        judging: Judging,
         *,
         after: Sessionizer,
     ) -> pl.DataFrame:
         """Verdicts on sessions that close together, with their messages; `after` is what closed them."""
-        messages, span, over = self.messages, after.span, after.over
-        sessions = self._cuts.marked(sessions, messages, span=span, over=over)
-        progress = self._progress if over else None
-        scores, more = known.of(sessions["messages"], messages, progress=progress)
-        if more is not None:
-            sessions = pl.concat([sessions, more], how="horizontal")
-
-        # A cut session is anomalous only if what was seen of it is enough by itself.
         self._count += sessions.height
-        scores, anomalous = self._run.judged(
-            scores,
-            sessions["messages"],
-            messages=messages,
-            count=self._count,
-        )
-        doubtful = np.flatnonzero(anomalous & sessions["cut"].is_not_null().to_numpy())
-        if len(doubtful):
-            anomalous[doubtful] = self._enough(sessions[doubtful], known, span=span)
-        if self._cached:
-            self.counts["scores_from_cache"] = known.from_cache
-        p_values = self._run.p_values(scores)
-        if p_values is not None:
-            sessions = sessions.with_columns(p=p_values)
-        if self._evidence and anomalous.any():
-            sessions = self._with_evidence(sessions, known, scores=scores, anomalous=anomalous)
-        frame = to_frame(
+        return judging.verdicts(
             sessions,
-            scores,
-            anomalous=anomalous,
-            model=self._run.name,
-            files=self._reader.files,
-        )
-        return frame.with_columns(sessions["messages"])
-
-    def _enough(self, cut: pl.DataFrame, known: KnownScores, *, span: Span) -> Labels:
-        """Whether what was seen of cut sessions is enough by itself to call them anomalous."""
-        rows = rows_of(cut["messages"])
-        scores = self._run.seen_scores(rows, self.messages)
-        if scores is not None:
-            _, anomalous = self._run.judged(
-                scores,
-                cut["messages"],
-                messages=self.messages,
-                count=self._count,
-            )
-            return anomalous
-        return self._cuts.enough(
-            cut,
             self.messages,
-            span=span,
-            score_lines=lambda places: self._line_scores(places, known),
-        )
-
-    def _line_scores(self, rows: Rows, known: KnownScores) -> Scores:
-        """How much some messages speak for "anomalous"."""
-        scores = self._run.line_scores(rows, self.messages)
-        return known.of(_alone(rows), self.messages).scores if scores is None else scores
-
-    def _with_evidence(
-        self,
-        sessions: pl.DataFrame,
-        known: KnownScores,
-        *,
-        scores: Scores,
-        anomalous: Labels,
-    ) -> pl.DataFrame:
-        """Sessions with `evidence`, the lines that speak most for anomalous ones, and `expected`, what did not come."""
-        rows = sessions.with_row_index("row").with_columns(score=scores)
-        judged = rows.filter(anomalous)
-        run, messages = self._run, self.messages
-        sources = Sources(
-            score_lines=lambda distinct: self._scored_lines(distinct, known),
-            score=lambda beginnings: known.of(_listed(beginnings), messages).scores,
-            threshold=run.threshold,
-            level=run.line_level,
-            following=None if run.ends is None else run.ends.following,
-        )
-        lines = evidence(
-            judged,
-            messages,
-            sources=sources,
-            written=self._written,
+            seen=Seen(after.span, after.over, self._count),
             files=self._reader.files,
+            progress=self._progress if after.over else None,
         )
-        told = pl.concat([judged.select("row"), lines], how="horizontal")
-        joined = rows.join(told, on="row", how="left", maintain_order="left")
-        return joined.drop("row", "score")
-
-    def _scored_lines(self, distinct: list[Rows], known: KnownScores) -> list[Scores]:
-        """How much each line of distinct sessions speaks for "anomalous"."""
-        scores = self._run.score_lines(distinct, self.messages)
-        if scores is not None:
-            return scores
-        rows = occurring(distinct)
-        of_messages = np.zeros(len(self.messages))
-        of_messages[rows] = known.of(_alone(rows), self.messages).scores
-        return [of_messages[session] for session in distinct]
 
     def _ordered(self, verdicts: pl.DataFrame) -> pl.DataFrame:
         """All verdicts of a log, where that is wanted by score and with so many anomalous ones at most."""
@@ -347,13 +261,3 @@ def _occurrences(records: pl.DataFrame) -> pl.DataFrame:
     """Of each message how many records have it, and where the first is."""
     rows = records.group_by("message", maintain_order=True)
     return rows.agg(pl.len().alias("count"), pl.col("line", "file").first())
-
-
-def _listed(beginnings: list[Rows]) -> pl.Series:
-    """Some beginnings of sessions as a column."""
-    return pl.Series([rows.tolist() for rows in beginnings], dtype=pl.List(pl.UInt32))
-
-
-def _alone(places: pl.Series | Rows) -> pl.Series:
-    """Each of some messages as a session that holds nothing else."""
-    return pl.Series(places, dtype=pl.UInt32).reshape((-1, 1)).arr.to_list()

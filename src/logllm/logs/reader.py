@@ -80,8 +80,7 @@ class Reader:
         """Names of the inputs as they may be written; a record's `file` is an index into them."""
         self.rejects = pl.Series("line", [], dtype=pl.UInt64)
         """Numbers of the lines that did not parse, of the batch that gave the latest frame."""
-        self._shortened: list[int] = []  # messages, a batch; batches are masked beside others
-        self._reordered: list[int] = []
+        self._reworked: deque[tuple[str, int]] = deque()  # messages of a batch; batches are masked beside others
         rules(settings.mask)
         codes(settings.mask)
 
@@ -239,7 +238,7 @@ class Reader:
         self.tally.add(lines, parsed)
         self.tally.counts["of_other_kinds"] = self._parser.of_other_kinds
         self.rejects = parsed.rejects["line"]
-        self.tally.counts |= self._reworked()
+        self._count_reworked()
         return self._placed(parsed.records, file=file)
 
     def masked(self, parsed: Records) -> Records:
@@ -263,14 +262,16 @@ class Reader:
         if not many:
             distinct = rows.join(distinct, on="message", how="left", maintain_order="left")
         if own:
-            self._shortened.append(int(distinct["shortened"].sum()))
-            self._reordered.append(int(distinct["reordered"].sum()))
+            self._reworked.append(("shortened_traces", int(distinct["shortened"].sum())))
+            self._reworked.append(("reordered_messages", int(distinct["reordered"].sum())))
         return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
 
-    def _reworked(self) -> dict[str, int]:
-        """How many traces were shortened and messages reordered, as far as any were."""
-        counts = {"shortened_traces": sum(self._shortened), "reordered_messages": sum(self._reordered)}
-        return {name: count for name, count in counts.items() if count}
+    def _count_reworked(self) -> None:
+        """Count traces that were shortened and messages that were reordered, as far as any were."""
+        while self._reworked:
+            name, count = self._reworked.popleft()
+            if count:
+                self.tally.counts[name] = self.tally.counts.get(name, 0) + count
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""

@@ -1,13 +1,12 @@
 """Which lines speak most for an anomalous verdict, and what did not come."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import polars as pl
 
 from logllm.detect.evidence.turning import Score, Turns, turns
-from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.logs.redaction import redact
 from logllm.metrics import Scores
 from logllm.sessions.following import END, Following
@@ -21,6 +20,21 @@ MOST = 5
 """Most lines of a verdict."""
 _LEAST = 0.5
 """A line must say at least this share of what the most telling one says."""
+
+
+class Written(Protocol):
+    """Knows what is written in lines."""
+
+    @property
+    def redacted(self) -> bool:
+        """Whether what is secret is taken out of lines."""
+
+    def texts(self, places: pl.DataFrame) -> pl.Series:
+        """What is written in some lines, as it may be shown.
+
+        Args:
+            places: `file` (the input's place), `line`, and `message`, the masked message.
+        """
 
 
 class Sources(NamedTuple):
@@ -42,7 +56,7 @@ def evidence(
     messages: pl.Series,
     *,
     sources: Sources,
-    written: WrittenLines,
+    written: Written,
     files: Sequence[str],
 ) -> pl.DataFrame:
     """Why sessions are anomalous, a row a session.

@@ -61,13 +61,25 @@ class WrittenLines:
         ]
         none = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "file": pl.UInt32})
         written = pl.concat([none, *there])
-        rows = places.join(written, on=["file", "line"], how="left", maintain_order="left")
-        text = pl.col("text").str.strip_chars()
-        telling = text.str.contains(r"[\pL\pN]").fill_null(False)
-        texts = rows.select(pl.when(telling).then(text).otherwise("message").alias("text"))["text"]
-        shown = redact(texts) if self.redacted else texts  # before it is cut: half a secret is not recognised
-        long = shown.str.len_chars() > _SHOWN
-        return pl.select(pl.when(long).then(shown.str.head(_SHOWN) + "…").otherwise(shown).alias("text"))["text"]
+        return shown(places, written, redacted=self.redacted)
+
+
+def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.Series:
+    """What is written in some lines, as a person may be shown it; where nothing is that tells anything, the message.
+
+    Args:
+        places: `file`, `line` and `message`, the masked message.
+        written: `file`, `line` and `text`, as far as lines can be read.
+        redacted: take out what is secret.
+    """
+    rows = places.join(written, on=["file", "line"], how="left", maintain_order="left")
+    text = pl.col("text").str.strip_chars()
+    telling = text.str.contains(r"[\pL\pN]").fill_null(False)
+    texts = rows.select(pl.when(telling).then(text).otherwise("message").alias("text"))["text"]
+    without = redact(texts) if redacted else texts  # before it is cut: half a secret is not recognised
+    long = without.str.len_chars() > _SHOWN
+    cut = pl.when(long).then(without.str.head(_SHOWN) + "…").otherwise(without)
+    return pl.select(cut.alias("text"))["text"]
 
 
 class _Again:
