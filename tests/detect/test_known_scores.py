@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from logllm.config.sessions import SessionSection
 from logllm.detect.cache import ScoreCache
-from logllm.detect.known_scores import KnownScores
+from logllm.detect.judging.known_scores import KnownScores
 from logllm.methods.contract import Opinion
 from logllm.sessions.message_table import NUMBERED, MessageTable
 from logllm.sessions.sessionizer import Sessionizer

@@ -11,8 +11,8 @@ import polars as pl
 from logllm.config.prepare import PrepareSection
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.judge import Judge
-from logllm.detect.judging import Judging, Seen
-from logllm.detect.known_scores import KnownScores
+from logllm.detect.judging.closed_sessions import Judging, Seen
+from logllm.detect.judging.known_scores import KnownScores
 from logllm.detect.verdict import Verdict, verdicts
 from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised

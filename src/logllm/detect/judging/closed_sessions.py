@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
-from logllm.detect.cut_sessions import CutSessions
 from logllm.detect.evidence.telling_lines import Sources, Written, evidence
 from logllm.detect.judge import Judge
-from logllm.detect.known_scores import KnownScores
+from logllm.detect.judging.cut_sessions import CutSessions
+from logllm.detect.judging.known_scores import KnownScores
 from logllm.detect.verdict import to_frame
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
