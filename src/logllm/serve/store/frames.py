@@ -1,0 +1,111 @@
+"""Verdicts as frames in the library, and as rows of text and numbers in a store."""
+
+from hashlib import sha256
+
+import polars as pl
+
+from logllm.logs.times import UTC_MICROSECONDS
+
+Columns = dict[str, pl.DataType | type[pl.DataType]]
+VERDICTS: Columns = {
+    "partition": pl.String,
+    "session": pl.String,
+    "piece": pl.Int64,
+    "first_position": pl.Int64,
+    "last_position": pl.Int64,
+    "state": pl.String,
+    "score": pl.Float64,
+    "anomalous": pl.Boolean,
+    "lines": pl.List(pl.UInt64),
+    "files": pl.List(pl.String),
+    "evidence": pl.String,
+    "start": UTC_MICROSECONDS,
+    "end": UTC_MICROSECONDS,
+    "model": pl.String,
+    "cut": pl.String,
+    "more": pl.String,
+    "texts": pl.String,
+}
+"""Columns of the verdicts that are written.
+
+`partition` is that of the first line, `first_position` and `last_position` are the numbers of the
+first and the last line there; `state` is `open`, `closed` or `early`; `files` is the partition of each
+line, of a session that lies in several; `evidence`, `more` (an object) and `texts` (a list) are JSON.
+"""
+READ: Columns = {"stream": pl.String, **VERDICTS, "updated": UTC_MICROSECONDS}
+"""Columns of the verdicts that are read."""
+KEY = ("partition", "session", "piece", "first_position")
+"""What tells a stream's verdicts apart."""
+_REWRITTEN = ("session", "lines", "files", "evidence", "more", "texts", "start", "end")
+"""Columns that a store writes in another way."""
+
+_TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
+_NUL = "␀"
+_LONGEST_NAME = 400
+"""Bytes of a session's name: an index of PostgreSQL takes some 2,700 for all of a key."""
+_BEGINNING = 80
+"""Characters that stay of a longer name, before what tells it from others."""
+
+
+def stored_names(names: pl.Series) -> pl.Series:
+    r"""Sessions' names as a store holds them: without NUL, which PostgreSQL refuses, and not too long for an index.
+
+    A longer name keeps its beginning, and a hash of all of it. A name that is stored stays as it is.
+
+    >>> names = stored_names(pl.Series(["blk_7", "a\x00b", "x" * 500]))
+    >>> names[:2].to_list(), len(names[2])
+    (['blk_7', 'a␀b'], 145)
+    """
+    clean = names.str.replace_all("\x00", _NUL, literal=True)
+    long = clean.filter(clean.str.len_bytes() > _LONGEST_NAME).unique()
+    if long.is_empty():
+        return clean
+    return clean.replace(long, pl.Series([_shortened(name) for name in long]))
+
+
+def _shortened(name: str) -> str:
+    """The beginning of a name, and a hash that tells it from others which begin alike."""
+    return f"{name[:_BEGINNING]}…{sha256(name.encode()).hexdigest()}"
+
+
+def to_rows(verdicts: pl.DataFrame, *, stream: str, updated: str) -> pl.DataFrame:
+    """Verdicts as the table's columns."""
+    numbers = pl.col("lines").cast(pl.List(pl.String)).list.join(",")
+    names = pl.struct("files").struct.json_encode().str.strip_prefix('{"files":').str.strip_suffix("}")
+    of_several = pl.col("files").is_not_null()
+    texts = [pl.col(name).str.replace_all("\x00", _NUL, literal=True) for name in ("evidence", "more", "texts")]
+    return _typed(verdicts).select(
+        pl.lit(stream).alias("stream"),
+        *[name for name in VERDICTS if name not in _REWRITTEN],
+        pl.col("session").map_batches(stored_names, return_dtype=pl.String),
+        pl.concat_str(pl.lit("["), numbers, pl.lit("]")).alias("lines"),
+        pl.when(of_several).then(names).alias("files"),
+        *texts,
+        pl.col("start", "end").dt.strftime(_TIME),
+        pl.lit(updated).alias("updated"),
+    )
+
+
+def _typed(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Verdicts of exactly the types that are written; a column of nothing has none of its own."""
+    return verdicts.select(pl.col(name).cast(kind) for name, kind in VERDICTS.items())
+
+
+def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """The last line in each partition (`into`) of sessions over several."""
+    over_several = _typed(verdicts.filter(pl.col("files").is_not_null()))
+    return (
+        over_several.select(
+            "partition", pl.col("session").map_batches(stored_names, return_dtype=pl.String), "piece", "first_position", "lines", "files"
+        )
+        .explode("lines", "files")
+        .group_by(*KEY, pl.col("files").alias("into"), maintain_order=True)
+        .agg(pl.col("lines").max().cast(pl.Int64).alias("last_position"))
+    )
+
+
+def from_rows(rows: pl.DataFrame) -> pl.DataFrame:
+    """What a store gave as verdicts."""
+    times = [pl.col(name).str.to_datetime(_TIME, time_unit="us").dt.replace_time_zone("UTC") for name in ("start", "end", "updated")]
+    lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]
+    return rows.with_columns(*times, *lists).select(*READ)

@@ -1,0 +1,78 @@
+"""The tables of a store made, and brought up to date where an older logllm made them."""
+
+from importlib.resources import files
+
+from sqlalchemy import Connection, Engine, inspect, text
+
+from logllm.errors import DataError, ServeError
+from logllm.serve.store.schema import REVISION, VERSION_TABLE, metadata
+
+_LOCK = 7_106_045_210
+"""The advisory lock of PostgreSQL that who migrates takes: any number that others do not take."""
+
+
+def migrate(engine: Engine, name: str, *, to: str = REVISION) -> None:
+    """Bring a store's tables up to date, all or nothing.
+
+    Args:
+        engine: Gives connections.
+        name: What people call the store.
+        to: The revision to reach.
+
+    Raises:
+        ServeError: a newer logllm made it.
+        DataError: it holds tables of another program.
+    """
+    with engine.connect().execution_options(reading=True) as connection, connection.begin():
+        if revision(connection) == to:
+            return
+    with engine.connect() as connection, connection.begin():
+        # Another process may have done it meanwhile.
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
+        present = revision(connection)
+        if present is None:
+            _check_empty(connection, name)
+        if present != to:
+            _upgrade(connection, name, present=present, to=to)
+
+
+def revision(connection: Connection) -> str | None:
+    """The revision of a store's tables; none where there are none."""
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()  # noqa: S608 - a name of ours
+    return None if row is None else str(row[0])
+
+
+def _check_empty(connection: Connection, name: str) -> None:
+    """Whether tables may be made here.
+
+    Raises:
+        DataError: another program's are here. A server's database may hold some, as long as they are called differently.
+    """
+    present = set(inspect(connection).get_table_names())
+    if connection.dialect.name == "postgresql":
+        present &= set(metadata.tables)
+    if present:
+        raise DataError(f"{name} holds another program's tables ({', '.join(sorted(present)[:3])}): name another place for the store")
+
+
+def _upgrade(connection: Connection, name: str, *, present: str | None, to: str) -> None:
+    """Run the migrations that a store lacks."""
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(files("logllm.serve.store.migrations")))
+    revisions = {script.revision for script in scripts.walk_revisions()}
+    if present is not None and present not in revisions:
+        raise ServeError(f"{name} was written by a newer logllm (its revision is {present}, this one's {to}): install the newer one again")
+
+    # The newest comes first of those that stand between the two.
+    lacking = reversed(list(scripts.iterate_revisions(to, present or "base")))
+    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+    with Operations.context(context):
+        for script in lacking:
+            script.module.upgrade()
+    context.stamp(scripts, to)

@@ -1,0 +1,82 @@
+"""The tables of a store, as the last migration leaves them."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text, text
+
+REVISION = "0001"
+"""The last migration."""
+VERSION_TABLE = "logllm_version"
+"""Where the store's own revision stands."""
+
+metadata = MetaData()
+
+verdicts = Table(
+    "verdicts",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("partition", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("piece", Integer, primary_key=True),
+    Column("first_position", BigInteger, primary_key=True),
+    Column("last_position", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("anomalous", Boolean, nullable=False),
+    Column("lines", Text, nullable=False),
+    Column("files", Text),
+    Column("evidence", Text),
+    Column("start", Text),
+    Column("end", Text),
+    Column("model", Text, nullable=False),
+    Column("cut", Text),
+    Column("more", Text),
+    Column("texts", Text),
+    Column("updated", Text, nullable=False),
+)
+"""One current row a session."""
+
+places = Table(
+    "places",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("partition", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("counters", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+)
+"""How far each partition is accounted for, and who has it."""
+
+spans = Table(
+    "spans",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("partition", Text, primary_key=True),
+    Column("home", Text, primary_key=True),
+    Column("session", Text, primary_key=True),
+    Column("piece", Integer, primary_key=True),
+    Column("first_position", BigInteger, primary_key=True),
+    Column("last_position", BigInteger, nullable=False),
+)
+"""Of sessions over several partitions: the last line in each. `home` is the verdict's own partition."""
+
+IS_OPEN = text("verdicts.state = 'open'")
+"""So written, and not with a value apart, the index of the open ones serves."""
+Index("verdicts_newest", verdicts.c.stream, verdicts.c.updated)
+Index("verdicts_positions", verdicts.c.stream, verdicts.c.partition, verdicts.c.last_position)
+Index(
+    "verdicts_anomalous",
+    verdicts.c.stream,
+    verdicts.c.updated,
+    sqlite_where=text("anomalous"),
+    postgresql_where=text("anomalous"),
+)
+Index(
+    "verdicts_open",
+    verdicts.c.stream,
+    verdicts.c.updated,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+Index("spans_positions", spans.c.stream, spans.c.partition, spans.c.last_position)

@@ -1,0 +1,114 @@
+"""What keeps a store sound and small: settling, retention, backup, and a look at what may be wrong."""
+
+import sqlite3
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, text, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from logllm.errors import DataError
+from logllm.serve.store.connecting import WAIT
+from logllm.serve.store.migrating import revision
+from logllm.serve.store.schema import REVISION, places, spans, verdicts
+from logllm.storage import write_atomic
+
+_STEP = 1000
+"""Verdicts that are deleted in one transaction."""
+_STATES = ("open", "closed", "early")
+_KEY = [column.name for column in verdicts.primary_key.columns]
+
+
+def settle(connection: Connection, stream: str, *, before: str, updated: str) -> int:
+    """Close as `early` what is open and was last written before a time; how many."""
+    idle = (verdicts.c.stream == stream, verdicts.c.state == "open", verdicts.c.updated < before)
+    return connection.execute(update(verdicts).where(*idle).values(state="early", updated=updated)).rowcount
+
+
+def days_before(now: datetime, days: int) -> datetime:
+    """A time so many days ago."""
+    return now - timedelta(days=days)
+
+
+def delete_some(connection: Connection, stream: str, *, before: str) -> int:
+    """Delete some of the oldest verdicts that are not open and were written before a time; how many."""
+    key = [verdicts.c[name] for name in _KEY]
+    old = (verdicts.c.stream == stream, verdicts.c.updated < before, verdicts.c.state != "open")
+    oldest = select(*key).where(*old).order_by(verdicts.c.updated).limit(_STEP)
+    rows = [dict(zip((f"of_{name}" for name in _KEY), row, strict=True)) for row in connection.execute(oldest)]
+    if not rows:
+        return 0
+    connection.execute(delete(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in key)), rows)
+    homes = [(spans.c["home" if name == "partition" else name], name) for name in _KEY]
+    connection.execute(delete(spans).where(*(column == bindparam(f"of_{name}") for column, name in homes)), rows)
+    return len(rows)
+
+
+def faults(connection: Connection) -> list[str]:
+    """What is wrong with a store, in words."""
+    lines = _faults_of_file(connection) if connection.dialect.name == "sqlite" else _faults_of_server(connection)
+    present = revision(connection)
+    if present != REVISION:
+        lines.append(f"its revision is {present}, not {REVISION}")
+
+    # What one transaction writes belongs together.
+    for what, condition in _ORPHANS.items():
+        table = spans if what.startswith("spans") else verdicts
+        count = connection.scalar(select(func.count()).select_from(table).where(condition))
+        if count:
+            lines.append(f"{what}: {count:,}")
+    return lines
+
+
+_HAS_PLACE = exists().where(places.c.stream == verdicts.c.stream, places.c.partition == verdicts.c.partition)
+_HAS_VERDICT = exists().where(
+    verdicts.c.stream == spans.c.stream,
+    verdicts.c.partition == spans.c.home,
+    verdicts.c.session == spans.c.session,
+    verdicts.c.piece == spans.c.piece,
+    verdicts.c.first_position == spans.c.first_position,
+)
+_ORPHANS: dict[str, ColumnElement[bool]] = {
+    "verdicts of partitions without a place": ~_HAS_PLACE,
+    "verdicts of no known state": verdicts.c.state.not_in(_STATES),
+    "verdicts whose lines are no list": verdicts.c.lines.not_like("[%]"),
+    "spans without a verdict": ~_HAS_VERDICT,
+}
+
+
+def _faults_of_file(connection: Connection) -> list[str]:
+    """What SQLite itself says of the file."""
+    lines = [str(row[0]) for row in connection.exec_driver_sql("PRAGMA integrity_check")]
+    return [] if lines == ["ok"] else lines
+
+
+def _faults_of_server(connection: Connection) -> list[str]:
+    """Settings of a server under which a crash loses what was stored."""
+    settings = ("fsync", "full_page_writes")
+    return [
+        f"the server's {name} is off: a crash can damage what it holds"
+        for name in settings
+        if connection.scalar(text(f"SHOW {name}")) == "off"
+    ]
+
+
+def copy(file: Path, path: Path) -> None:
+    """Write a compact copy of a file, as it is at one moment.
+
+    Raises:
+        DataError: the place of the copy is full or not writable.
+    """
+
+    def write(temporary: Path) -> None:
+        # It only reads: whoever writes goes on.
+        with closing(sqlite3.connect(file, timeout=WAIT, isolation_level=None)) as connection:
+            connection.execute("VACUUM INTO ?", (str(temporary),))
+
+    try:
+        write_atomic(path, write)
+    except sqlite3.Error as exc:
+        raise DataError(
+            f"{path} cannot be written as a copy of {file} ({exc}): see whether there is room, "
+            f"and whether `logllm store check {file}` says anything"
+        ) from exc

@@ -1,0 +1,283 @@
+"""Verdicts, the places up to which each partition is accounted for, and who owns it: all in one transaction."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple, Self
+
+import polars as pl
+from sqlalchemy import Connection, Engine
+
+from logllm.errors import DataError, ServeError
+from logllm.serve.store import reading, upkeep, writing
+from logllm.serve.store.address import Address, address
+from logllm.serve.store.connecting import connected
+from logllm.serve.store.frames import KEY, VERDICTS, spans_of, to_rows
+from logllm.serve.store.migrating import migrate
+from logllm.serve.store.troubles import told
+
+_LONGEST_NAMES = 1500
+"""Bytes of a stream's and a partition's name: they are a part of every key."""
+
+
+class Claimed(NamedTuple):
+    """A partition that is ours, and where it was left."""
+
+    epoch: int
+    """One more than its former owner's, whose writes are refused from now on."""
+    low: int
+    """The first line that is not accounted for; 0 of a new partition."""
+    place: Mapping[str, Any]
+    """From where the source reads again."""
+    counters: Mapping[str, Any]
+    """What the writer counts on, such as records."""
+
+
+class Kept(NamedTuple):
+    """How far a partition is accounted for, as the next one to claim it will find it."""
+
+    epoch: int
+    low: int
+    place: Mapping[str, Any]
+    counters: Mapping[str, Any]
+
+
+class Written(NamedTuple):
+    """What became of verdicts that were written."""
+
+    new: int
+    """Sessions that were not there."""
+    revised: int
+    """Open ones, written anew."""
+    ignored: int
+    """Ones that were closed already, as after a replay."""
+
+
+class Store:
+    """A store of verdicts.
+
+    One thread writes; any may read, and readers never make the writer wait. Times are the clock's
+    own, UTC. Made by `open`.
+    """
+
+    @classmethod
+    def open(cls, where: str | Path, *, create: bool = True, clock: Callable[[], datetime] | None = None) -> Self:
+        """Open a store, and make its tables or bring them up to date.
+
+        Args:
+            where: A path, `sqlite:///PATH`, or `postgresql://...`.
+            create: Make a file that is not there.
+            clock: The time now; the machine's where none is given.
+
+        Raises:
+            DataError: it cannot be one: a folder, not writable, another program's.
+            ServeError: a newer logllm wrote it, or it does not answer (`StoreAway`).
+        """
+        place = address(where)
+        with told(place.name):
+            engine = connected(place, create=create)
+            migrate(engine, place.name)
+        return cls(place, engine, clock=clock or _now)
+
+    def __init__(self, place: Address, engine: Engine, *, clock: Callable[[], datetime]) -> None:
+        """Of an address whose tables are up to date."""
+        self._place = place
+        self._engine = engine
+        self._clock = clock
+        self._writer = Lock()
+        self._identity = _identity(place.file)
+
+    @property
+    def name(self) -> str:
+        """What people are told of it: no user and no password."""
+        return self._place.name
+
+    def claim(self, stream: str, partition: str, *, owner: str) -> Claimed:
+        """Take a partition over: whoever had it can write nothing of it any more.
+
+        Args:
+            stream: What the watch is called.
+            partition: What keeps its own order of lines.
+            owner: Who takes it, for people: a host and a process.
+        """
+        if len((stream + partition).encode()) > _LONGEST_NAMES:
+            raise DataError(f"the name of the partition {partition[:80]}... is too long: at most {_LONGEST_NAMES} bytes")
+        with self._transaction() as connection:
+            row = writing.claim(connection, stream, partition=partition, owner=owner, updated=self._now())
+        return Claimed(row.epoch, row.low, json.loads(row.place), json.loads(row.counters))
+
+    def accounted(self, stream: str, partition: str, *, low: int) -> pl.DataFrame:
+        """What a replay passes over.
+
+        Returns:
+            `session: str, line: u64`: the lines at or after `low` in a partition of every session
+            that is stored as `closed` or `early`, of sessions over several partitions as well. A
+            session's name is as `frames.stored_names` makes it.
+        """
+        with self._transaction(reading=True) as connection:
+            return reading.accounted(connection, stream, partition=partition, low=low)
+
+    def write(self, stream: str, *, verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> Written:
+        """Write verdicts and places, all or nothing.
+
+        An `open` row is written anew; a `closed` or `early` one stays as it is, which makes a replay harmless.
+
+        Args:
+            stream: What the watch is called.
+            verdicts: Of `frames.VERDICTS`.
+            kept: By partition; every partition of the verdicts is among them.
+
+        Raises:
+            OwnershipLost: another process has claimed one of the partitions; nothing is written.
+            StoreFull: nothing is written; the same write may be tried again.
+            StoreAway: it is not known whether it is written; the same write may be tried again.
+        """
+        _check_partitions(verdicts, kept)
+        updated = self._now()
+        rows = to_rows(verdicts, stream=stream, updated=updated)
+        spans = spans_of(verdicts)
+        with self._transaction() as connection:
+            writing.compare_epochs(connection, stream, epochs={name: mine.epoch for name, mine in kept.items()})
+            sorted_rows = writing.sort_out(connection, rows)
+            writing.put_verdicts(connection, sorted_rows.stored)
+            writing.put_spans(connection, stream, last=spans.join(sorted_rows.stored, on=KEY, how="semi"))
+            writing.put_places(connection, stream, kept=kept, updated=updated)
+        return Written(sorted_rows.new, sorted_rows.stored.height - sorted_rows.new, rows.height - sorted_rows.stored.height)
+
+    def settle(self, stream: str, *, before: datetime) -> int:
+        """Close as `early` the rows still open that nobody has revised since a time; how many they are."""
+        with self._transaction() as connection:
+            return upkeep.settle(connection, stream, before=_written(before), updated=self._now())
+
+    def retain(self, *, days: int, now: datetime) -> int:
+        """Delete verdicts that were written more than so many days ago, open ones never; how many they were.
+
+        Goes in small steps, between which others write.
+        """
+        oldest = upkeep.days_before(now, days)
+        deleted = 0
+        for stream in self._streams():
+            while True:
+                with self._transaction() as connection:
+                    step = upkeep.delete_some(connection, stream, before=_written(oldest))
+                deleted += step
+                if step == 0:
+                    break
+        return deleted
+
+    def verdicts(
+        self,
+        stream: str | None = None,
+        *,
+        anomalous: bool | None = None,
+        state: str | None = None,
+        since: datetime | None = None,
+        limit: int = 1000,
+    ) -> pl.DataFrame:
+        """Verdicts for reading, the last written first.
+
+        Args:
+            stream: Of one stream; none: of all.
+            anomalous: Only those that are, or are not.
+            state: Only `open`, `closed` or `early` ones.
+            since: Written or revised at this time or later.
+            limit: At most so many.
+
+        Returns:
+            Of `frames.READ`.
+        """
+        wanted = reading.Wanted(anomalous, state, None if since is None else _written(since), limit)
+        streams = self._streams() if stream is None else [stream]
+        with self._transaction(reading=True) as connection:
+            frames = [reading.newest(connection, name, wanted=wanted) for name in streams]
+        return reading.merged(frames, limit)
+
+    def check(self) -> list[str]:
+        """What is wrong with the store, in words; nothing where all is well."""
+        with self._transaction(reading=True) as connection:
+            return upkeep.faults(connection)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy, whole and compact, while others go on to write; an existing file is replaced.
+
+        Raises:
+            DataError: the place is full or not writable.
+            ServeError: the store is PostgreSQL's, which has its own way.
+        """
+        if self._place.file is None:
+            raise ServeError(f"{self.name}: a PostgreSQL store is saved with PostgreSQL's own pg_dump, pg_basebackup or its archive of WAL")
+        upkeep.copy(self._place.file, path)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def _now(self) -> str:
+        """The time, as it is written."""
+        return _written(self._clock())
+
+    def _streams(self) -> Sequence[str]:
+        """The streams that are stored."""
+        with self._transaction(reading=True) as connection:
+            return reading.streams(connection)
+
+    @contextmanager
+    def _transaction(self, *, reading: bool = False) -> Iterator[Connection]:
+        """A transaction: all of it is stored when it ends well, else nothing."""
+        with told(self.name):
+            if reading:
+                with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
+                    yield connection
+                return
+            with self._writer, self._engine.connect() as connection, connection.begin():
+                self._check_there()
+                yield connection
+
+    def _check_there(self) -> None:
+        """Whether the file is still the one that was opened.
+
+        Raises:
+            ServeError: it was moved or deleted, and what is written would be lost with it.
+        """
+        if _identity(self._place.file) != self._identity:
+            raise ServeError(f"{self.name} was moved, deleted or replaced while it was in use: stop, put it back and start again")
+
+
+def _now() -> datetime:
+    """The machine's time."""
+    return datetime.now(UTC)
+
+
+def _written(time: datetime) -> str:
+    """A time as it is stored: UTC, always as long, so that texts sort as times do.
+
+    >>> _written(datetime(2026, 11, 27, 12, tzinfo=UTC))
+    '2026-11-27T12:00:00.000000Z'
+    """
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _identity(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one of its name."""
+    if file is None:
+        return None
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _check_partitions(verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> None:
+    """Whether the owner of every partition will be compared.
+
+    Raises:
+        ValueError: a verdict lies in a partition whose place is not written with it.
+    """
+    names = pl.concat([verdicts["partition"], verdicts["files"].cast(VERDICTS["files"]).explode().drop_nulls()]).unique()
+    absent = set(names) - kept.keys()
+    if absent:
+        raise ValueError(f"verdicts of partitions whose places are not given: {sorted(absent)}")
