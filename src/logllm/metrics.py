@@ -1,5 +1,6 @@
 """Scores, and how good they are: precision, recall, F1, average precision, intervals, and the choice of a threshold."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -107,6 +108,16 @@ def chosen_on(split: str, fingerprint: str) -> str:
     'the test part of 1205463e'
     """
     return f"the {split} part of {fingerprint[:8]}"
+
+
+def within_verdicts(lines: Sequence[Scores], sessions: Scores) -> Scores:
+    """What the lines of sessions say, each no more than its session's verdict, (lines,).
+
+    >>> within_verdicts([np.array([0.9, 0.1]), np.array([0.4])], np.array([0.6, 0.5])).tolist()
+    [0.6, 0.1, 0.4]
+    """
+    gated = [np.minimum(of_session, verdict) for of_session, verdict in zip(lines, sessions, strict=True)]
+    return np.concatenate([*gated, np.zeros(0)])
 
 
 def f1_by_threshold(scores: Scores, labels: Labels, *, weights: Scores | None = None) -> tuple[Scores, Scores]:

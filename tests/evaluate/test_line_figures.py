@@ -1,5 +1,7 @@
 """Figures of lines: what a run says of each, beneath its session's verdict."""
 
+from typing import ClassVar
+
 import numpy as np
 import polars as pl
 import pytest
@@ -41,6 +43,7 @@ class Judge:
     """Says of each message what it is told to."""
 
     threshold = 0.5
+    manifest: ClassVar[dict[str, dict[str, object]]] = {}
 
     def __init__(self, prepared: Prepared, **scores: float) -> None:
         self.scores = np.array([scores.get(message.split()[0], 0.0) for message in prepared.messages])
@@ -68,6 +71,19 @@ def test_a_run_that_knows_every_line(folder) -> None:
     assert lines["tp"] == 2 * anomalous
     assert lines["threshold"] == pytest.approx(0.4)
     assert lines["threshold_chosen"].startswith("best F1 on the lines of the validation part of ")
+
+
+def test_a_threshold_of_lines_that_training_chose_is_taken(folder) -> None:
+    class Frozen(Judge):
+        manifest: ClassVar = {"line_threshold": {"value": 0.85, "how": "on kinds of fault held out"}}
+
+    prepared = Prepared.load(folder / "data")
+    judge = Frozen(prepared, lost=0.9, gave=0.8)
+    rows = rows_of(prepared.labelled("test")["messages"])
+    scores = judge.score(rows, prepared.messages)
+    lines = line_figures(judge, prepared, split="test", scores=scores)
+    assert (lines["threshold"], lines["threshold_chosen"]) == (0.85, "on kinds of fault held out")
+    assert lines["tp"] == lines["fn"] > 0  # of two guilty lines one says enough
 
 
 def test_a_run_that_takes_a_line_beside_for_the_guilty_one(folder) -> None:

@@ -99,8 +99,8 @@ class TrainSection(Section):
     checkpoint_steps: int = Field(default=50, ge=1)
     """Optimiser steps between checkpoints; each stage's end makes one too."""
     folds: int = Field(default=0, ge=0, le=10)
-    """How often the method learns once more, each time without some kinds of fault, to take the threshold from how it judges those; 0: the threshold
-    is taken from the validation part, which says little of faults of new kinds."""
+    """How often the method learns once more, each time without some kinds of fault, to take the threshold (and that of lines) from how it judges
+    those; 0: the threshold is taken from the validation part, which says little of faults of new kinds."""
     seed: int = Field(default=0, ge=0, lt=2**64)
     """Seed of order, draws, initial weights and dropout."""
 

@@ -157,7 +157,8 @@ class OpenedRun:
         if _HELD_BACK in self.manifest:
             return None
         if self._reads_lines:
-            return min(self.threshold, 0.5)
+            frozen = self.manifest.get("line_threshold")
+            return min(self.threshold, 0.5) if frozen is None else frozen["value"]
         normal = np.nan if self.ends is None else self.ends.line_score
         return max(self.threshold, float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0)))
 

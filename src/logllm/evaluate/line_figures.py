@@ -8,7 +8,7 @@ import numpy as np
 from logllm.datasets.prepared import Prepared
 from logllm.detect.detector import Detector
 from logllm.methods.prepared_part import Part
-from logllm.metrics import Labels, Scores, choose_threshold, chosen_on, measure
+from logllm.metrics import Labels, Scores, choose_threshold, chosen_on, measure, within_verdicts
 
 
 class _Judged(NamedTuple):
@@ -24,8 +24,7 @@ class _Judged(NamedTuple):
     @property
     def within(self) -> Scores:
         """What each line says, and no more than its session's verdict, (lines,)."""
-        lines = zip(self.lines, self.sessions, strict=True)
-        return np.concatenate([np.minimum(line, session) for line, session in lines])
+        return within_verdicts(self.lines, self.sessions)
 
     @property
     def anomalous(self) -> Labels:
@@ -43,7 +42,8 @@ def line_figures(
     """Figures of all lines of a part's sessions.
 
     A line's score is what the run says of it, and no more than its session's verdict. Lines are called anomalous from a
-    threshold on that is chosen on the lines of the validation part.
+    threshold on that the run's training chose on kinds of fault that were held out, else from one that is
+    chosen on the lines of the validation part.
 
     Args:
         detector: a loaded run.
@@ -70,6 +70,9 @@ def line_figures(
 
 def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
     """From where on lines are called anomalous, and how that was chosen."""
+    frozen = detector.manifest.get("line_threshold")
+    if frozen is not None:
+        return frozen["value"], frozen["how"]
     part = Part.of(prepared, "validation")
     if part.line_labels is None or not part.sessions:
         return 0.5, "default: the validation part has no lines to choose on"

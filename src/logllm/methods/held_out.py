@@ -13,11 +13,19 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.counting import plural
 from logllm.errors import DataError
-from logllm.methods.contract import Workplace
+from logllm.methods.contract import Method, Workplace
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
-from logllm.metrics import Labels, Scores, Threshold, choose_threshold, on_scale, score_at
-from logllm.sessions.message_table import Rows, kinds_of
+from logllm.metrics import (
+    Labels,
+    Scores,
+    Threshold,
+    choose_threshold,
+    on_scale,
+    score_at,
+    within_verdicts,
+)
+from logllm.sessions.message_table import Rows, kinds_of, lengths
 
 _FEWEST_KINDS = 6
 """Kinds of fault below which none is held out."""
@@ -50,13 +58,26 @@ class Fold:
     held: Rows
 
 
-def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Threshold | None:
-    """The threshold of best F1 on sessions whose kinds of fault, or whose messages, were held out.
+@dataclass(frozen=True)
+class Frozen:
+    """Thresholds that were chosen on what was held out."""
 
-    As often as the recipe says (`train.folds`) its method learns from the train part but for a share of the kinds of fault, of what
-    normal sessions are known by, and of the rest; then it judges what was held out, as it is and with the names of the application
-    in other words. Each of these judgements has thresholds of which F1 is about the best, and the mean of them all is taken: a single one
-    moves with the kinds that were drawn. Every kind of fault counts as much as any other, all together as much as their share of the train part.
+    sessions: Threshold
+    """From where on a session is called anomalous."""
+    lines: Threshold | None
+    """From where on a line is, which says no more than its session; none: lines have no labels."""
+
+
+def frozen_thresholds(recipe: Recipe, part: Part, *, workplace: Workplace) -> Frozen | None:
+    """The thresholds of best F1 on sessions whose kinds of fault, or whose messages, were held out.
+
+    As often as the recipe says (`train.folds`) its method learns from the train part but for a
+    share of the kinds of fault, of what normal sessions are known by, and of the rest; then it
+    judges what was held out, as it is and with the names of the application in other words. Each
+    of these judgements has thresholds of which F1 is about the best, and the mean of them all is
+    taken: a single one moves with the kinds that were drawn. Every kind of fault counts as much
+    as any other, all together as much as their share of the train part. Of lines likewise: the
+    guilty lines of every kind of fault count the same, all of them their share of all lines.
 
     Args:
         recipe: the method and its settings.
@@ -74,13 +95,15 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
     if len(np.unique(kinds[labels])) < _FEWEST_KINDS:
         return None
 
-    chosen: list[Threshold] = []
-    others = renamed(part.messages)
+    # Learn and judge, fold after fold.
+    of_sessions: list[Threshold] = []
+    of_lines: list[Threshold] = []
     for number, fold in enumerate(folds(labels, kinds, count=count, seed=recipe.train.seed)):
         if workplace.report is not None:
-            workplace.report("learning without some kinds of fault, for the threshold", number / count)
+            doing = "learning without some kinds of fault, for the threshold"
+            workplace.report(doing, number / count)
         method = make(recipe.method, recipe, workplace=replace(workplace, folder=None, begun={}))
-        learnt, held = taken(part, fold.learnt), taken(part, fold.held)
+        learnt = taken(part, fold.learnt)
         method.fit(
             learnt.sessions,
             learnt.messages,
@@ -88,17 +111,59 @@ def frozen_threshold(recipe: Recipe, part: Part, *, workplace: Workplace) -> Thr
             line_labels=learnt.line_labels,
             seed=recipe.train.seed,
         )
-        truth = labels[fold.held]
-        weights = weights_of(truth, kinds=kinds[fold.held], share=float(labels.mean()))
-        for messages in (part.messages, others):
-            scores = method.score(held.sessions, messages)
-            chosen.append(choose_threshold(scores, truth, scale=method.scale, weights=weights, close=_CLOSE))
+        judge = _Judge(method, part, kinds)
+        for messages in (part.messages, renamed(part.messages)):
+            of_session, of_line = judge.best(fold.held, messages)
+            of_sessions.append(of_session)
+            of_lines += [of_line] if of_line else []
 
-    measured = [threshold for threshold in chosen if threshold.f1 is not None]
-    if not measured:
-        return None
+    # The middle of all judgements.
     how = f"best F1 on kinds of fault held out, {plural(count, 'fold')}, as they are and with other names"
-    return middle_of(measured, scale=method.scale, how=how)
+    sessions = middle_of(of_sessions, scale=method.scale, how=how)
+    lines = middle_of(of_lines, scale=method.scale, how=how)
+    return None if sessions is None else Frozen(sessions, lines)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """A method that has learnt from a fold, and where its thresholds are best on what it has not."""
+
+    method: Method
+    part: Part
+    """The train part, whole."""
+    kinds: Kinds
+    """What each of its sessions is known by, (b,)."""
+
+    def best(self, rows: Rows, messages: pl.Series) -> tuple[Threshold, Threshold | None]:
+        """The thresholds of about the best F1 of some sessions, and of their lines if they have labels.
+
+        Args:
+            rows: the sessions.
+            messages: the table that they are read with.
+        """
+        held, kinds, labels = taken(self.part, rows), self.kinds[rows], labels_of(self.part)
+        scores = self.method.score(held.sessions, messages)
+        own = self._chosen(scores, labels[rows], kinds=kinds, share=float(labels.mean()))
+        if held.line_labels is None or self.part.line_labels is None:
+            return own, None
+
+        # A line is known by what its session is.
+        lines = within_verdicts(self.method.score_lines(held.sessions, messages), scores)
+        guilty = np.concatenate(held.line_labels)
+        of_lines = np.repeat(kinds, lengths(held.sessions))
+        share = float(np.concatenate(self.part.line_labels).mean())
+        return own, self._chosen(lines, guilty, kinds=of_lines, share=share)
+
+    def _chosen(self, scores: Scores, labels: Labels, *, kinds: Kinds, share: float) -> Threshold:
+        """The mean of the thresholds of about the best F1."""
+        weights = weights_of(labels, kinds=kinds, share=share)
+        return choose_threshold(
+            scores,
+            labels,
+            scale=self.method.scale,
+            weights=weights,
+            close=_CLOSE,
+        )
 
 
 def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
@@ -119,20 +184,27 @@ def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
     return weights
 
 
-def middle_of(thresholds: Sequence[Threshold], *, scale: Literal["logits", "scores"], how: str) -> Threshold:
-    """The mean of some thresholds, on the scale on which they were chosen.
+def middle_of(
+    thresholds: Sequence[Threshold],
+    *,
+    scale: Literal["logits", "scores"],
+    how: str,
+) -> Threshold | None:
+    """The mean of those thresholds that were chosen on data, on their scale; none: no one was.
 
     >>> middle_of([Threshold(0.2, "", 5, 2, 0.9), Threshold(0.8, "", 5, 3, 0.7)], scale="logits", how="both")
     Threshold(value=0.5, how='both', sessions=10, anomalous=5, f1=0.8)
     """
-    places = on_scale(np.array([threshold.value for threshold in thresholds]), scale)
-    middle = score_at(float(places.mean()), scale)
+    chosen = [threshold for threshold in thresholds if threshold.f1 is not None]
+    if not chosen:
+        return None
+    places = on_scale(np.array([threshold.value for threshold in chosen]), scale)
     return Threshold(
-        value=middle,
+        value=score_at(float(places.mean()), scale),
         how=how,
-        sessions=sum(threshold.sessions for threshold in thresholds),
-        anomalous=sum(threshold.anomalous for threshold in thresholds),
-        f1=float(np.mean([threshold.f1 for threshold in thresholds if threshold.f1 is not None])),
+        sessions=sum(threshold.sessions for threshold in chosen),
+        anomalous=sum(threshold.anomalous for threshold in chosen),
+        f1=float(np.mean([threshold.f1 for threshold in chosen])),
     )
 
 

@@ -16,7 +16,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.held_out import frozen_threshold
+from logllm.methods.held_out import frozen_thresholds
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
@@ -45,7 +45,7 @@ class Fitted:
     method: Method
     threshold: Threshold
     validation: dict[str, Any]
-    """What a manifest says: `threshold`, `metrics`, `reliability`."""
+    """What a manifest says: `threshold`, `metrics`, `reliability`, and where it was chosen `line_threshold`."""
     seconds: float
     """That the fit took."""
     ends: Ends
@@ -252,11 +252,25 @@ def fitted(
     wanted = goal(prepared, recipe.target, split="validation")
     frozen = None
     if recipe.train.folds and wanted is None:
-        frozen = frozen_threshold(recipe, part, workplace=workplace)
+        frozen = frozen_thresholds(recipe, part, workplace=workplace)
     seconds = time.perf_counter() - started
     judged = Part.of(prepared, "validation")
-    threshold, validation, missed = _judged(method, judged, frozen=frozen, wanted=wanted, report=workplace.report)
+    threshold, validation, missed = _judged(
+        method,
+        judged,
+        frozen=None if frozen is None else frozen.sessions,
+        wanted=wanted,
+        report=workplace.report,
+    )
+    if frozen is not None and frozen.lines is not None:
+        validation["line_threshold"] = of_lines(frozen.lines)
     return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method), missed)
+
+
+def of_lines(threshold: Threshold) -> dict[str, Any]:
+    """What a manifest says of the threshold of lines, `line_threshold`."""
+    fields = asdict(threshold)
+    return {"lines": fields.pop("sessions"), **fields}
 
 
 def _judged(
