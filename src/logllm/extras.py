@@ -14,6 +14,7 @@ _EXTRAS = {
     "qlora": ("bitsandbytes",),
     "report": ("matplotlib",),
     "study": ("drain3",),
+    "kafka": ("confluent_kafka",),
 }
 """Packages that not every installation has, as they are imported, by the extra that brings them."""
 

@@ -77,6 +77,10 @@ class Lines:
         return replace(self, replaced=0, cut=0, coloured=0)
 
 
+NO_LINES = Lines(pl.DataFrame(schema=_SCHEMA), "", 0, 0, 0, 0)
+"""Before any of a file's lines are there."""
+
+
 def named_files(sources: Sequence[str | Path]) -> list[str]:
     """File names behind names, folders and globs, in the order given; a glob's are sorted, a folder's as `walked` gives them.
 
@@ -220,6 +224,26 @@ def lines_of(text: pl.Series) -> Lines:
     return Lines(pl.DataFrame({"line": numbers, "text": text}), "", 0, 0, 0, 0)
 
 
+def lines_in(block: bytes, *, after: int, encoding: str, like: Lines = NO_LINES) -> Lines:
+    r"""The lines of some bytes that begin with a line and end with one.
+
+    >>> lines_in(b"up\r\n\x1b[31mdown\x1b[0m\n", after=7, encoding="utf-8").frame.rows()
+    [(8, 'up'), (9, 'down')]
+
+    Args:
+        block: the bytes; a last line without LF counts.
+        after: the number of the line before them.
+        encoding: `utf-8` or `latin-1`.
+        like: whose file's they are.
+    """
+    text, replaced = _decoded(block, encoding)
+    frame, cut = _numbered(text, after)
+    coloured = 0
+    if encoding == "utf-8" and any(code in block for code in _CODES):
+        frame, coloured = _uncoloured(frame)
+    return replace(like, frame=frame, replaced=replaced, cut=cut, coloured=coloured)
+
+
 def standard_input() -> Bytes:
     """The process's standard input; what comes through a pipe or from a terminal is given on as it comes.
 
@@ -258,14 +282,9 @@ def _file_lines(stream: Counted, *, encoding: str, like: Lines) -> Iterator[Line
         for block in _whole_lines(plain, _BOMS[encoding]):
             if not last:
                 _check_log(block, name=like.file, tool=tool or "cat")
-            text, replaced = _decoded(block, encoding)
-            frame, cut = _numbered(text, last)
-            last += frame.height
-            coloured = 0
-            if encoding == "utf-8" and any(code in block for code in _CODES):
-                frame, coloured = _uncoloured(frame)
-            paused = arrives(plain) and not plain.comes(0)
-            yield replace(like, frame=frame, replaced=replaced, cut=cut, coloured=coloured, paused=paused)
+            lines = lines_in(block, after=last, encoding=encoding, like=like)
+            last += lines.frame.height
+            yield replace(lines, paused=arrives(plain) and not plain.comes(0))
     except FAULTS as exc:
         remedy = f"; to use those: {tool} {like.file} 2>/dev/null | logllm ... -" if tool and last else ""
         what = "is damaged or cut off" if tool else "cannot be read on"

@@ -1,0 +1,1 @@
+"""Kafka: a topic's partitions as a source, shared with other processes by a consumer group."""
