@@ -131,7 +131,7 @@ class KafkaSource:
         return {name: count for name, count in self._counts.items() if count}
 
     def close(self) -> None:
-        """Leave the group; what was not stored is given again at the next start, or to another process."""
+        """Leave the group; what was not stored is given again, here or to another process."""
         if self._polling is not None:
             self._polling.stop()
 
@@ -165,17 +165,20 @@ class KafkaSource:
             if refused_login(earlier):
                 raise not_let_in(earlier, name=self.name)
         if whole:
-            telling = [earlier for earlier in self._errors if earlier.code() != KafkaError._ALL_BROKERS_DOWN]
-            told = telling[-1] if telling else error
-            remedy = "is it running, and do its listeners name an address that can be reached from here?"
-            raise ServeError(f"{self.name}: no broker at {self._servers} answers ({told.str()}); {remedy}")
+            down = KafkaError._ALL_BROKERS_DOWN  # this one says no reason
+            reasons = [earlier for earlier in self._errors if earlier.code() != down] or [error]
+            problem = f"no broker at {self._servers} answers ({reasons[-1].str()})"
+            remedy = "is it running, and do its listeners name an address that is reached from here?"
+            raise ServeError(f"{self.name}: {problem}; {remedy}")
 
     def _no_topic(self, topics: list[str]) -> ServeError:
         """The error of a topic that is not there."""
         topic = self._group.topic
         visible = [name for name in topics if not name.startswith("__") and name != topic]
-        hint = f"; did you mean {nearest(topic, visible)!r}?" if visible else "; it shows none that we may read"
-        return ServeError(f"{self.name}: there is no topic {topic!r} at {self._servers}{hint}")
+        hint = "it shows none that we may read"
+        if visible:
+            hint = f"did you mean {nearest(topic, visible)!r}?"
+        return ServeError(f"{self.name}: there is no topic {topic!r} at {self._servers}; {hint}")
 
     def _start(self, partition: str) -> None:
         """Claim a partition, and say where it begins."""
@@ -191,7 +194,8 @@ class KafkaSource:
         if resumed is not None:
             offset = resumed.place.get("offset")
             if not isinstance(offset, int) or offset < 0:
-                raise ServeError(f"the store's place of {partition} is none of Kafka's: {dict(resumed.place)}")
+                problem = f"the store's place of {partition} is none of Kafka's"
+                raise ServeError(f"{problem}: {dict(resumed.place)}")
             return offset
         if self._begin == "stored":
             raise ServeError(f"the store does not know {partition}: say --from start or --from end")

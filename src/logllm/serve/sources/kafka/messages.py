@@ -16,7 +16,11 @@ def line_of(offset: int) -> int:
     return offset + 1
 
 
-def lines_of_messages(messages: Sequence[Message], *, counts: MutableMapping[str, int]) -> pl.DataFrame:
+def lines_of_messages(
+    messages: Sequence[Message],
+    *,
+    counts: MutableMapping[str, int],
+) -> pl.DataFrame:
     """Lines (`contract.LINES`) of messages of one partition; one without a value is none.
 
     Args:

@@ -171,7 +171,7 @@ class Polling:
     def _taken_away(self, partitions: list[TopicPartition]) -> None:
         """The group takes partitions from this process, or has given them to others already."""
         numbers = [partition.partition for partition in partitions]
-        # A claim that has begun is ended first: later it would take the partition from its new owner.
+        # A claim that has begun ends first: later it would take the partition from its new owner.
         with self._waiting.owning:
             self._waiting.withdraw(self._group.partition(number) for number in numbers)
             with self._lock:
@@ -292,7 +292,8 @@ class Polling:
     def _commit(self) -> None:
         """Send places that the group does not know yet."""
         with self._lock:
-            wanted = {number: self._wanted[number] for number in self._wanted if number in self._next}
+            ours = self._wanted.keys() & self._next.keys()
+            wanted = {number: self._wanted[number] for number in ours}
         news = [item for item in wanted.items() if item[1] != self._committed.get(item[0])]
         offsets = [self._at(number, offset) for number, offset in news]
         if self._committing or not offsets:

@@ -6,27 +6,31 @@ from confluent_kafka import KafkaError
 
 from logllm.errors import ServeError
 
-_AUTHENTICATION: Final = frozenset({KafkaError._AUTHENTICATION, KafkaError.SASL_AUTHENTICATION_FAILED, KafkaError._SSL})
-_AWAY: Final = frozenset(
-    {
-        KafkaError._ALL_BROKERS_DOWN,
-        KafkaError._TRANSPORT,
-        KafkaError._RESOLVE,
-        KafkaError._TIMED_OUT,
-    }
+_AUTHENTICATION: Final = (
+    KafkaError._AUTHENTICATION,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError._SSL,
 )
-_MISSING: Final = frozenset(
-    {
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-        KafkaError._UNKNOWN_TOPIC,
-        KafkaError._UNKNOWN_PARTITION,
-    }
+_AWAY: Final = (
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._TRANSPORT,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
 )
+_MISSING: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
+_NO_TOPIC = "its user may not read the topic {topic}: allow it to (READ and DESCRIBE of the topic)"
+_NO_GROUP = "its user may not use the group {group}: allow it to (READ of the group), or name another"
+_OTHERS_GROUP = "the group {group} is another program's: name one of its own with ?group=NAME"
+_SAME_INSTANCE = "another process has the same group.instance.id: give each process its own"
 _FINAL: Final = {
-    KafkaError.TOPIC_AUTHORIZATION_FAILED: ("its user may not read the topic {topic}: allow it to (READ and DESCRIBE of the topic)"),
-    KafkaError.GROUP_AUTHORIZATION_FAILED: ("its user may not use the group {group}: allow it to (READ of the group), or name another"),
-    KafkaError.INCONSISTENT_GROUP_PROTOCOL: ("the group {group} is another program's: name one of its own with ?group=NAME"),
-    KafkaError.FENCED_INSTANCE_ID: ("another process has the same group.instance.id: give each process its own"),
+    KafkaError.TOPIC_AUTHORIZATION_FAILED: _NO_TOPIC,
+    KafkaError.GROUP_AUTHORIZATION_FAILED: _NO_GROUP,
+    KafkaError.INCONSISTENT_GROUP_PROTOCOL: _OTHERS_GROUP,
+    KafkaError.FENCED_INSTANCE_ID: _SAME_INSTANCE,
 }
 """What no waiting mends, and what does."""
 

@@ -1,4 +1,4 @@
-"""What waits between the thread that asks the broker and the thread that takes: a bounded number of lines."""
+"""What waits between the thread that asks the broker and the one that takes: bounded."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -109,7 +109,7 @@ class Waiting:
         """
         with self._ready:
             self._ready.wait_for(self._anything, wait)
-            # What was lost is forgotten before anything else comes, of the same partition above all.
+            # What was lost is told before anything else comes, of the same partition above all.
             if self._lost:
                 lost, self._lost = self._lost, []
                 return Handed([], lost, [])
