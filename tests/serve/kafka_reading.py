@@ -14,7 +14,7 @@ class Reading:
     """A source and what it gave, by the number of the partition."""
 
     def __init__(self, servers, topic, *, begin="start", places=None, settings=QUICK, **options):
-        self.source = KafkaSource(f"kafka://{servers}/{topic}", begin, settings, **options)
+        self.source = KafkaSource(f"kafka://{servers}/{topic}", begin, settings=settings, **options)
         self.places = places or {}
         self.lines = defaultdict(dict)
         self.events = defaultdict(list)

@@ -132,11 +132,12 @@ def test_a_place_that_is_none_of_kafkas_is_refused(reading, one):
 def test_while_nobody_takes_the_broker_waits_and_nothing_is_lost(cluster, reading, one):
     cluster.send(one, *numbers(2_500))
     mine = reading(one, most_lines=300)
-    mine.until(lambda: mine.count > 0)
-    time.sleep(0.5)
-    pauses = mine.source.counts["pauses"]
-    time.sleep(0.2)
-    assert mine.source.counts["pauses"] == pauses
+    mine.until(lambda: mine.events[0])
+    deadline = time.monotonic() + 5
+    while not mine.source.counts.get("pauses") and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(0.3)
+    assert mine.source.counts == {"pauses": 1}
     mine.until(lambda: mine.count == 2_500)
     assert mine.lines[0] == {number + 1: str(number) for number in range(2_500)}
 
@@ -214,6 +215,6 @@ def test_a_broker_that_does_not_let_us_in_is_an_error(reading, one, capfd):
 
 
 def test_a_setting_that_librdkafka_does_not_know_is_an_error(cluster):
-    source = KafkaSource(f"kafka://{cluster.servers}/orders", "start", {"sesion.timeout.ms": 3})
+    source = KafkaSource(f"kafka://{cluster.servers}/orders", "start", settings={"sesion.timeout.ms": 3})
     with pytest.raises(ServeError, match="a setting is wrong: .*sesion.timeout.ms"):
         source.begin(lambda _: None)

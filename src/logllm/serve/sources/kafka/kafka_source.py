@@ -32,8 +32,8 @@ class KafkaSource:
         self,
         url: str,
         begin: From,
-        settings: Mapping[str, Any] | None = None,
         *,
+        settings: Mapping[str, Any] | None = None,
         most_lines: int = MOST_LINES,
         patience: float = PATIENCE,
     ) -> None:
