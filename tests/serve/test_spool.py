@@ -229,6 +229,21 @@ def test_a_full_spool_has_no_room_until_lines_are_stored(tmp_path):
     writer.close()
 
 
+def test_there_is_room_again_after_more_came_at_once_than_may_be_there(tmp_path):
+    for start in (1, 101):
+        spool = opened(tmp_path, segment=1024)
+        writer = Writer(spool, limit=16_384, linger=0.0)
+        writer.start()
+        assert writer.confirmed(writer.add([os.urandom(512).hex() for _ in range(100)]), 5)
+        assert not writer.room(0)
+        writer.close()
+        spool.close()
+        spool = opened(tmp_path, segment=1024)
+        spool.forget(start + 100)
+        assert Writer(spool, limit=16_384, linger=0.0).room(0)
+        spool.close()
+
+
 def test_what_waits_to_be_written_is_bounded(refusing):
     refusing.refuses = 10**9
     writer = Writer(refusing, limit=1 << 30, linger=0.0)
@@ -275,8 +290,8 @@ def test_lines_that_could_not_be_written_until_the_end_are_counted(refusing):
 def test_a_disk_that_is_full_for_the_system_is_said(tmp_path):
     """A device that is always full stands in for the segment."""
     spool = opened(tmp_path, segment=1)
-    spool.append([Batch(["a"])])
     (tmp_path / f"{2:020d}.lines").symlink_to("/dev/full")
+    spool.append([Batch(["a"])])
     with pytest.raises(OSError, match="No space left"):
         spool.append([Batch(["b"])])
     assert numbered(spool) == [(1, "a")]

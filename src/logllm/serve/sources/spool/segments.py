@@ -160,6 +160,9 @@ class Spool:
             self.size += len(block)
             self.next = number
             self._changed.notify_all()
+        # At once, for only what is not the last can be deleted; if it fails, it is tried before the next write.
+        with suppress(OSError):
+            self._writable()
 
     def read(self, line: int) -> Group | None:
         """Lines from this one on, as many as one entry has; none: it has not come yet."""
@@ -219,6 +222,7 @@ class Spool:
         # What was written just before a kill may be whole and yet not flushed.
         os.fsync(self._written)
         self.size = sum(segment.size for segment in self._segments)
+        self._writable()
 
     def _writable(self) -> _Segment:
         """The segment that is written to: a new one where the last is long enough."""

@@ -95,7 +95,11 @@ class Spooled:
             self._next = int(resumed.place.get("line", resumed.low))
         self._writer.start()
         self._running = True
-        self._listener.start(self._writer)
+        try:
+            self._listener.start(self._writer)
+        except ServeError:
+            self.close()
+            raise
 
     def take(self, wait: float) -> Taken:
         """What has been flushed since, some thousand lines at most.

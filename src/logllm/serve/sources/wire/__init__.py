@@ -1,0 +1,1 @@
+"""What comes over a network, as lines: addresses, connections, frames, and records of OTLP."""
