@@ -1,0 +1,334 @@
+"""One file of a log, and how far it has been read: whole lines, never half a character."""
+
+import time
+from typing import NamedTuple
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+from logllm.logs.archives import utf_16
+from logllm.logs.lines import LONGEST_LINE
+from logllm.serve.sources.tailing.file_bytes import OpenFile
+from logllm.serve.sources.tailing.marks import HEAD, TAIL, Mark, head_hash
+from logllm.serve.sources.tailing.rotated_names import Entry
+
+MOST = 4 * LONGEST_LINE + 8
+"""Bytes of a line that can be kept: a character has at most four."""
+_BLOCK = 1 << 20
+_FURTHER = 64 << 20
+"""Bytes that are looked through at once for the end of a line that is too long."""
+ENDLESS = 1 << 62
+"""The end of a compressed file, before it has been seen."""
+_A_MOMENT = 10 * 10**9
+_TOLD_BY = 4096
+
+
+class ChangedBelowError(Exception):
+    """Bytes before the place that was reached are not what they were: the file was cut and written anew."""
+
+
+class Piece(NamedTuple):
+    """Some whole lines of a file."""
+
+    before: bytes
+    """What stands just before them in the file, at most `TAIL` bytes."""
+    raw: bytes
+    ends: npt.NDArray[np.int64]
+    """Where each line ends in `raw`, its LF included."""
+    start: int
+    """Where `raw` begins in the file."""
+    next: int
+    """Where the line after them begins."""
+    nuls: int = 0
+    """NULs before them that were passed over."""
+
+
+class Generation:
+    """One file that a log's path names, or named, and how far it has been read."""
+
+    def __init__(self, entry: Entry) -> None:
+        """A file of which nothing has been read."""
+        self.name = entry.name
+        self.device, self.inode = entry.device, entry.inode
+        self.size, self.changed = entry.size, entry.changed
+        self.sound = (0, entry.changed)
+        """Its size and its time of change when it last was the file that was read before."""
+        self.offset = 0
+        self.text: str | None = None
+        """`utf-16-le` or `utf-16-be`, empty for everything else, none as long as nothing tells."""
+        self.stop: int | None = None
+        """Where reading ends, when this is known: another file's lines came next."""
+        self.until: int | None = None
+        """The number of its last line, as far as the store knows; none: nothing is known."""
+        self.lost = False
+        """Whether the file is not there any more."""
+        self.whole = False
+        """Whether nobody writes to it, as it is a copy or compressed."""
+        self.seen = 0
+        """Bytes that are known to have been there, of a file whose copy this is."""
+        self.doubtful = False
+        """Whether it was seen to hold something else than what was read."""
+        self.broken: tuple[int, int] | None = None
+        """Its size and time of change when it could not be unpacked further."""
+        self.searched: tuple[int, int] | None = None
+        """Its size and time of change when no further whole line was in it."""
+        self.quiet_since = float("-inf")
+        self._head_bytes, self._head = 0, head_hash(b"")
+        self._tail = b""
+        self._known = (0, b"")
+        """The furthest point at which its bytes were seen, and those before it."""
+        self._searched = 0
+        self._looked: tuple[int, int] | None = None
+
+    def go_to(self, mark: Mark) -> None:
+        """Read on from a point that the file is known to have, or had."""
+        self._head_bytes, self._head = mark.head_bytes, mark.head
+        self.offset = mark.offset
+
+    def go_on(self, file: OpenFile, reached: Mark) -> None:
+        """Learn what stands before the point, and before a later one that was reached once."""
+        self._tail = _just_before(file, self.offset)
+        self._known = (reached.offset, _just_before(file, reached.offset))
+
+    @property
+    def mark(self) -> Mark:
+        """The point up to which it has been read."""
+        return self.mark_at(self.offset, self._tail)
+
+    @property
+    def known_mark(self) -> Mark:
+        """The last point of it that is known."""
+        known = self._known if self._known[0] > self.offset else (self.offset, self._tail)
+        return self.mark_at(*known)
+
+    def mark_at(self, offset: int, tail: bytes) -> Mark:
+        """Another point of it, and the bytes before that."""
+        head = (self.device, self.inode, self._head_bytes, self._head)
+        return Mark(*head, offset, len(tail), crc32(tail))
+
+    @property
+    def was_empty(self) -> bool:
+        """Whether it was empty when it was last looked at."""
+        return self.offset == 0 and self.sound[0] == 0
+
+    @property
+    def now(self) -> tuple[int, int]:
+        """Its size, and its time of change."""
+        return self.size, self.changed
+
+    @property
+    def number(self) -> tuple[int, int]:
+        """Its device, and its number there."""
+        return self.device, self.inode
+
+    @property
+    def empty(self) -> bool:
+        """Whether no byte of it has been seen."""
+        return self._head_bytes == 0
+
+    @property
+    def unread(self) -> int:
+        """Bytes that are there and were not given; of a compressed file a guess."""
+        end = self.size if self.stop is None else self.stop
+        return max(0, end - self.offset)
+
+    def grew(self, size: int, changed: int, *, now: float) -> bool:
+        """Told what the system says of it; whether this is new."""
+        if (size, changed) == self._looked:
+            return False
+        if self._looked is not None or self._young(changed):
+            self.quiet_since = now
+        self.size, self.changed = self._looked = (size, changed)
+        return True
+
+    @staticmethod
+    def _young(changed: int) -> bool:
+        """Whether a file was written to a moment ago, or in the future of another clock."""
+        return time.time_ns() - changed < _A_MOMENT
+
+    def as_it_was(self, file: OpenFile) -> bool:
+        """Whether the file still holds what was read of it; its first bytes are learnt."""
+        if not self._begins_with(file.read_at(0, HEAD)):
+            return False
+        if not file.packed:
+            offset, tail = self._known
+            if file.read_at(offset - len(tail), len(tail)) != tail:
+                return False
+            self._know(file)
+        self.sound = (self.size, self.changed)
+        return True
+
+    def _know(self, file: OpenFile) -> None:
+        """Learn the last bytes that are there; NULs may be written over."""
+        tail = _just_before(file, self.size)
+        if self.size >= self._known[0] and b"\0" not in tail:
+            self._known = self.size, tail
+
+    def is_of(self, entry: Entry) -> bool:
+        """Whether an entry of a folder has its number in the file system."""
+        return (self.device, self.inode) == (entry.device, entry.inode)
+
+    def _begins_with(self, start: bytes) -> bool:
+        """Whether its first bytes are those known; further ones are learnt."""
+        if head_hash(start[: self._head_bytes]) != self._head:
+            return False
+        if len(start) > self._head_bytes:
+            self._head_bytes, self._head = len(start), head_hash(start)
+        return True
+
+    def next_lines(self, file: OpenFile, most: int) -> Piece | None:
+        """The next whole lines, at most so many; none: there is not one.
+
+        Raises:
+            ChangedBelowError: the file is no longer the one that was read.
+        """
+        piece = self._block(file, _BLOCK)
+        if piece is not None and not len(piece.ends) and len(piece.raw) == _BLOCK:
+            piece = self._block(file, MOST)
+        if piece is None:
+            return None
+        if len(piece.ends):
+            return self._given(_cut(piece, most), file)
+        return self._longest(file, piece) if len(piece.raw) == MOST else None
+
+    def rest(self, file: OpenFile) -> Piece | None:
+        """What stands after the last whole line, as a line: nobody will end it."""
+        piece = self._block(file, MOST)
+        if piece is None or not piece.raw.strip(b"\0"):
+            return None
+        end = piece.start + len(piece.raw)
+        if len(piece.raw) == MOST:
+            end = self._end(file)
+        raw = _whole_characters(piece.raw) if len(piece.raw) == MOST else piece.raw
+        return self._given(piece._replace(raw=raw, ends=np.array([len(raw)]), next=end), file)
+
+    def skip(self, file: OpenFile, until: int, *, most: int) -> tuple[int, bool]:
+        """Pass over whole lines before an offset, at most so many bytes.
+
+        Returns:
+            How many lines, and whether all of them were passed over.
+        """
+        lines, over = 0, False
+        self._searched = max(self._searched, self.offset)
+        stop = min(until, self._searched + most)
+        while self._searched < stop and not over:
+            block = file.read_at(self._searched, min(MOST, stop - self._searched))
+            if self.text is None and self._searched == 0:
+                self._learn_text(block)
+            ends = line_ends(block, self.text or "")
+            lines += len(ends)
+            if len(ends):
+                self.offset = self._searched + int(ends[-1])
+            self._searched += len(block)
+            over = not block
+        self._tail = _just_before(file, self.offset)
+        self._begins_with(file.read_at(0, HEAD))
+        return lines, over or self._searched >= until
+
+    def _block(self, file: OpenFile, size: int) -> Piece | None:
+        """The next bytes, and the lines that end in them."""
+        end = self._end(file)
+        if end <= self.offset:
+            return None
+        tail = self._tail
+        block = file.read_at(self.offset - len(tail), len(tail) + min(size, end - self.offset))
+        raw = block[len(tail) :]
+        if not block.startswith(tail) or (self.offset == 0 and not self._begins_with(raw[:HEAD])):
+            raise ChangedBelowError
+        if self.text is None:
+            self._learn_text(raw)
+        piece = Piece(tail, raw, np.zeros(0, np.int64), self.offset, self.offset)
+        if raw.startswith(b"\0") and not self.text:
+            piece = self._past_nuls(file, piece, size=size)
+        return piece._replace(ends=line_ends(piece.raw, self.text or ""))
+
+    def _past_nuls(self, file: OpenFile, piece: Piece, *, size: int) -> Piece:
+        """The bytes after NULs: a program wrote on where it was, after the file had been cut.
+
+        NULs with nothing after them are left: a program may still write in their place.
+        """
+        end = self._end(file)
+        start, raw = piece.start, piece.raw
+        while raw and not raw.lstrip(b"\0"):
+            data_from = getattr(file, "data_from", lambda offset: offset)
+            start = data_from(start + len(raw))
+            raw = file.read_at(start, min(size, end - start)) if start < end else b""
+        if not raw:
+            return piece._replace(raw=b"")
+        start += len(raw) - len(raw.lstrip(b"\0"))
+        raw = file.read_at(start, min(size, end - start))
+        nuls = start - piece.start
+        return piece._replace(before=_just_before(file, start), raw=raw, start=start, nuls=nuls)
+
+    def _longest(self, file: OpenFile, piece: Piece) -> Piece | None:
+        """A line of which only the beginning can be kept, once its end is there."""
+        position = max(self._searched, piece.start + len(piece.raw))
+        end = self._end(file)
+        most = position + _FURTHER
+        while position < min(end, most):
+            block = file.read_at(position, min(_BLOCK, end - position))
+            if not block:
+                break
+            ends = line_ends(block, self.text or "")
+            if len(ends):
+                raw = _whole_characters(piece.raw)
+                next_line = position + int(ends[0])
+                lines = piece._replace(raw=raw, ends=np.array([len(raw)]), next=next_line)
+                return self._given(lines, file)
+            position += len(block) // 2 * 2
+        self._searched = position
+        return None
+
+    def _given(self, piece: Piece, file: OpenFile) -> Piece:
+        """A piece, after which reading goes on."""
+        whole = piece.next == piece.start + len(piece.raw)
+        before = (piece.before + piece.raw[-TAIL:])[-TAIL:]
+        self._tail = before if whole else _just_before(file, piece.next)
+        self.offset = piece.next
+        return piece
+
+    def _end(self, file: OpenFile) -> int:
+        """Where what can be read of it ends."""
+        if self.stop is not None:
+            return self.stop
+        return ENDLESS if file.packed else self.size
+
+    def _learn_text(self, start: bytes) -> None:
+        """See from a file's first line whether it is in UTF-16."""
+        name = utf_16(start[:_TOLD_BY]) if self.offset == 0 else None
+        if name or b"\n" in start:
+            self.text = name or ""
+
+
+def line_ends(raw: bytes, text: str) -> npt.NDArray[np.int64]:
+    r"""Where lines end in some bytes, their LF included.
+
+    >>> line_ends(b"up\ndown\nu", "").tolist(), line_ends("\u0a0au\n".encode("utf-16-be"), "utf-16-be").tolist()
+    ([3, 8], [6])
+    """
+    if not text:
+        return np.flatnonzero(np.frombuffer(raw, np.uint8) == ord("\n")) + 1
+    kind = "<u2" if text == "utf-16-le" else ">u2"
+    characters = np.frombuffer(raw, kind, count=len(raw) // 2)
+    return 2 * (np.flatnonzero(characters == ord("\n")) + 1)
+
+
+def _cut(piece: Piece, most: int) -> Piece:
+    """The first lines of a piece, and nothing after them."""
+    ends = piece.ends[:most]
+    last = int(ends[-1])
+    return piece._replace(raw=piece.raw[:last], ends=ends, next=piece.start + last)
+
+
+def _just_before(file: OpenFile, offset: int) -> bytes:
+    """What stands just before a point of a file."""
+    start = max(0, offset - TAIL)
+    return file.read_at(start, offset - start)
+
+
+def _whole_characters(raw: bytes) -> bytes:
+    """The beginning of a line that is too long, without a piece of a character at its end."""
+    last = len(raw) // 2 * 2
+    begins = (at for at in range(last - 1, last - 5, -1) if raw[at] & 0xC0 != 0x80)
+    return raw[: next(begins, last) // 2 * 2]

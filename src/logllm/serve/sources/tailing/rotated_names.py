@@ -1,0 +1,219 @@
+"""What a log's earlier files are called, and which of them is the older."""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from logllm.logs.archives import FAULTS
+from logllm.serve.sources.tailing.file_bytes import NoFile, open_file
+from logllm.serve.sources.tailing.marks import HEAD, Mark
+
+_PACKED = re.compile(r"\.(?:gz|bz2|xz|zst)$")
+_WHICH = r"(?P<which>\d[\d.T:_+Z-]*|old|bak|backup|prev|previous|last|orig|save)"
+_AFTER = re.compile(rf"(?P<name>.+?)[.\-_~]{_WHICH}")
+"""`app.log.1`, `app.log-20261127`, `app.log.old`"""
+_INSIDE = re.compile(rf"(?P<name>.+?)[.\-_]{_WHICH}(?P<extension>\.[A-Za-z]\w*)")
+"""`app.1.log`, `app-2026-11-27.log`"""
+_SHORT = 3
+"""Digits of a number that counts files; what has more is a date."""
+
+
+class Rotated(NamedTuple):
+    """The name of an earlier file of a log."""
+
+    log: str
+    """The name of the log itself."""
+    which: str
+    """What tells it from the others: `1`, `20261127`, `old`."""
+    inside: bool
+    """Whether that stands before the extension, where a name of its own may have it too: `node-1.log`."""
+
+
+class Entry(NamedTuple):
+    """A file of a log, as a folder lists it."""
+
+    name: str
+    device: int
+    inode: int
+    size: int
+    changed: int
+    """When it was last written to, in ns."""
+    which: str
+    """As `Rotated.which`; empty: the log itself."""
+
+
+def rotated(name: str) -> Rotated | None:
+    """Which log a file is an earlier one of, told by its name; none: it has no such name.
+
+    >>> rotated("app.log.2.gz"), rotated("app.log")
+    (Rotated(log='app.log', which='2', inside=False), None)
+    >>> rotated("app-2026-11-27.log")
+    Rotated(log='app.log', which='2026-11-27', inside=True)
+    """
+    name = _PACKED.sub("", name)
+    if after := _AFTER.fullmatch(name):
+        return Rotated(after["name"], after["which"], inside=False)
+    if inside := _INSIDE.fullmatch(name):
+        return Rotated(inside["name"] + inside["extension"], inside["which"], inside=True)
+    return None
+
+
+def earlier(name: str, log: str) -> bool:
+    """Whether a file's name is that of an earlier file of a log and cannot be a log's own.
+
+    >>> earlier("app.log.1", "app.log"), earlier("app-1.log", "app.log")
+    (True, False)
+    """
+    form = rotated(name)
+    return form is not None and form.log == log and not form.inside
+
+
+def listing(path: str) -> list[Entry]:
+    """The files of a log, oldest first, the one that its path names last.
+
+    Where the path is a link the folder of what it points to is looked at too. A file beside which
+    its compressed form is being made is there once.
+
+    Raises:
+        OSError: the folder cannot be looked at.
+    """
+    log = Path(path)
+    places = {log.parent: log.name}
+    target = log.resolve()
+    places.setdefault(target.parent, target.name)
+    entries: dict[tuple[int, int], Entry] = {}
+    for folder, name in places.items():
+        for entry in _earlier_files(folder, name):
+            entries.setdefault((entry.device, entry.inode), entry)
+    current = _entry(path, "")
+    if current is not None:
+        entries.pop((current.device, current.inode), None)
+    return [*in_order(_once(entries.values())), *([current] if current else [])]
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Earlier files of a log, oldest first.
+
+    Their numbers or dates say the order; times of the last change say whether the higher number is
+    the older file (logrotate) or the newer one (log4j). Where numbers and times disagree for more
+    than a third, as dates do that begin with the day, the times alone say it.
+    """
+    by_name = sorted(entries, key=lambda entry: _numbers(entry.which))
+    rising = sum(first.changed < second.changed for first, second in pairwise(by_name))
+    falling = sum(first.changed > second.changed for first, second in pairwise(by_name))
+    if min(rising, falling) > len(by_name) / 3 or len(set(map(_kind, by_name))) > 1:
+        return sorted(by_name, key=lambda entry: entry.changed)
+    counted = all(_kind(entry) == "number" for entry in by_name)
+    backwards = falling > rising or (falling == rising and counted)
+    return by_name[::-1] if backwards else by_name
+
+
+def _numbers(which: str) -> tuple[int, ...]:
+    """The numbers in what tells files apart."""
+    return tuple(int(digits) for digits in re.findall(r"\d+", which))
+
+
+def _kind(entry: Entry) -> str:
+    """How a name tells files apart: by a number that counts them, or by a date."""
+    return "number" if len(entry.which) <= _SHORT or not entry.which[0].isdigit() else "date"
+
+
+def _earlier_files(folder: Path, log: str) -> Iterable[Entry]:
+    """The earlier files of a log that a folder holds."""
+    own = rotated(log)
+    for item in os.scandir(folder):
+        form = rotated(item.name)
+        if form is None and item.name != log and _PACKED.sub("", item.name) == log:
+            form = Rotated(log, "0", inside=False)
+        if form is None:
+            continue
+        # A log that is itself called app.log.1.gz goes on as app.log.2.gz.
+        moves_up = own is not None and own.log == form.log and _counts(own) and _counts(form)
+        if (form.log == log or moves_up) and (entry := _entry(item.path, form.which)):
+            yield entry
+
+
+def _counts(form: Rotated) -> bool:
+    return not form.inside and len(form.which) <= _SHORT
+
+
+def entry_of(path: str, which: str = "") -> Entry:
+    """A file as an entry.
+
+    Raises:
+        NoFile: it is a folder, a pipe, a device.
+        OSError: it is not there, or may not be looked at.
+    """
+    status = os.stat(path)  # noqa: PTH116 - many files are asked about, many times a second
+    if not stat.S_ISREG(status.st_mode):
+        raise NoFile(None, "is no regular file", path)
+    return Entry(path, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, which)
+
+
+def _entry(path: str, which: str) -> Entry | None:
+    """A regular file as an entry; none: it is something else, or gone."""
+    try:
+        return entry_of(path, which)
+    except OSError:
+        return None
+
+
+def _once(entries: Iterable[Entry]) -> Sequence[Entry]:
+    """Files without the compressed form of one that is there as well."""
+    by_name = {entry.name: entry for entry in entries}
+    return [entry for name, entry in by_name.items() if not _twin(entry, by_name.get(_PACKED.sub("", name)))]
+
+
+def _twin(entry: Entry, plain: Entry | None) -> bool:
+    """Whether a file is another's compressed form, whole or still in the making."""
+    if plain is None or plain is entry:
+        return False
+    heads = []
+    for name in (entry.name, plain.name):
+        try:
+            file = open_file(name)
+        except OSError:
+            return False
+        try:
+            heads.append(file.read_at(0, HEAD))
+        except FAULTS:  # not enough of it is written yet to be unpacked
+            return True
+        finally:
+            file.close()
+    return heads[1].startswith(heads[0])
+
+
+def fitting(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
+    """The file that holds what was read up to a point: the same one, else a copy or its compressed form."""
+    same = (mark.device, mark.inode)
+    for entry in sorted(entries, key=lambda entry: (entry.device, entry.inode) != same):
+        is_same = (entry.device, entry.inode) == same
+        # Of an empty file nothing tells but that it is the same.
+        if (mark.head_bytes or is_same) and holds(entry, mark):
+            return entry
+    return None
+
+
+def holds(entry: Entry, mark: Mark) -> bool:
+    """Whether a file holds what was read up to a point."""
+    try:
+        file = open_file(entry.name)
+    except OSError:
+        return False
+    try:
+        return mark.fits(file)
+    except FAULTS:
+        return False
+    finally:
+        file.close()
+
+
+def shorter_copy(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
+    """The oldest copy of a file that ends before a point up to which the file was read."""
+    head = mark._replace(offset=0, tail_bytes=0, tail=0)
+    shorter = (entry for entry in entries if entry.size < mark.offset)
+    return next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
