@@ -73,7 +73,11 @@ class StoreContract:
 
     def test_what_was_written_is_there_for_the_next_owner(self, store, where):
         mine = store.claim("app", "p", owner="me")
-        store.write("app", verdicts=frame(), kept=kept(mine, 7, place={"offset": 90, "ä": [1]}, counters={"records": 8}))
+        store.write(
+            "app",
+            verdicts=frame(),
+            kept=kept(mine, 7, place={"offset": 90, "ä": [1]}, counters={"records": 8}),
+        )
         other = Store.open(where)
         assert other.claim("app", "p", owner="you") == Claimed(2, 7, {"offset": 90, "ä": [1]}, {"records": 8})
         assert other.claim("app", "q", owner="you") == Claimed(1, 0, {}, {})
@@ -82,8 +86,22 @@ class StoreContract:
 
     def test_a_verdict_is_read_as_it_was_written(self, store, clock):
         evidence = [{"line": 3, "score": 0.9, "text": 'a "b" \n ü'}]
-        row = verdict("blk_1", 1, 3, 2**62, anomalous=True, score=0.1 + 0.2, cut="start", evidence=json.dumps(evidence))
-        row |= {"more": '{"p":0.01}', "texts": '["x"]', "end": NOON + timedelta(microseconds=1), "piece": 2}
+        row = verdict(
+            "blk_1",
+            1,
+            3,
+            2**62,
+            anomalous=True,
+            score=0.1 + 0.2,
+            cut="start",
+            evidence=json.dumps(evidence),
+        )
+        row |= {
+            "more": '{"p":0.01}',
+            "texts": '["x"]',
+            "end": NOON + timedelta(microseconds=1),
+            "piece": 2,
+        }
         assert self.write(store, row) == Written(1, 0, 0)
         read = store.verdicts("app")
         assert dict(read.schema) == READ
@@ -108,7 +126,12 @@ class StoreContract:
         assert store.verdicts("app").select("state", "score", "lines").rows() == [(state, 0.25, [1, 2])]
 
     def test_one_write_may_hold_a_session_several_times(self, store):
-        rows = [verdict("a", 1, state="open"), verdict("a", 1, 2), verdict("a", 1, 2, 3, state="open"), verdict("a", 1, state="early")]
+        rows = [
+            verdict("a", 1, state="open"),
+            verdict("a", 1, 2),
+            verdict("a", 1, 2, 3, state="open"),
+            verdict("a", 1, state="early"),
+        ]
         rows += [verdict("b", 4, state="open"), verdict("b", 4, 5, state="open")]
         assert self.write(store, *rows) == Written(2, 0, 4)
         assert set(store.verdicts("app").select("session", "state", pl.col("lines").list.len()).rows()) == {
@@ -192,7 +215,11 @@ class StoreContract:
         assert store.check() == []
 
     def test_names_that_a_database_would_refuse(self, store):
-        rows = [verdict("a\x00b", 1, evidence='"\x00"'), verdict("x" * 5000 + "1", 2), verdict("x" * 5000 + "2", 3)]
+        rows = [
+            verdict("a\x00b", 1, evidence='"\x00"'),
+            verdict("x" * 5000 + "1", 2),
+            verdict("x" * 5000 + "2", 3),
+        ]
         assert self.write(store, *rows).new == 3
         assert self.write(store, *rows).ignored == 3
         names = stored_names(pl.Series([row["session"] for row in rows]))
@@ -231,7 +258,11 @@ class StoreContract:
         clock.later(minutes=1)
         assert store.settle("shop", before=clock.now) == 0
         assert store.settle("app", before=between) == 1
-        assert dict(store.verdicts("app").select("session", "state").rows()) == {"old": "early", "over": "closed", "young": "open"}
+        assert dict(store.verdicts("app").select("session", "state").rows()) == {
+            "old": "early",
+            "over": "closed",
+            "young": "open",
+        }
         assert self.write(store, verdict("old", 1, 4, state="closed")) == Written(0, 0, 1)
 
     def test_what_is_old_is_deleted_but_never_what_is_open(self, store, clock):

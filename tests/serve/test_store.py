@@ -1,13 +1,16 @@
 """The store in SQLite: the contract, and what may be wrong with a file."""
 
 import os
+import shutil
 import sqlite3
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 
 from logllm.errors import DataError, ServeError
 from logllm.serve.store.address import address
-from logllm.serve.store.schema import metadata
+from logllm.serve.store.schema import REVISION, metadata
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
 from tests.serve.store_contract import Clock, StoreContract, frame, kept, verdict
@@ -28,8 +31,17 @@ def fresh(tmp_path):
     return tmp_path / "fresh.db"
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory):
+    """A store that holds nothing: to copy it is faster than to make another."""
+    path = tmp_path_factory.mktemp("empty") / "verdicts.db"
+    Store.open(path).close()
+    return path
+
+
 @pytest.fixture
-def store(where, clock):
+def store(where, clock, empty):
+    shutil.copy(empty, where)
     opened = Store.open(where, clock=clock)
     yield opened
     opened.close()
@@ -41,7 +53,10 @@ class TestSqlite(StoreContract):
 
 def test_others_read_the_table_by_sql(store, where):
     mine = store.claim("app", "p", owner="me")
-    rows = [verdict("a", 1, 2, anomalous=True, evidence='[{"line":2}]'), verdict("b", 3, 1, files=["p", "q"])]
+    rows = [
+        verdict("a", 1, 2, anomalous=True, evidence='[{"line":2}]'),
+        verdict("b", 3, 1, files=["p", "q"]),
+    ]
     there = store.claim("app", "q", owner="me")
     store.write("app", verdicts=frame(*rows), kept=kept(mine) | {"q": there})
     with sqlite3.connect(where) as connection:
@@ -164,6 +179,8 @@ def test_what_is_damaged_is_said(store, where):
         "verdicts of partitions without a place: 2",
         "verdicts whose lines are no list: 1",
     ]
+    with pytest.raises(DataError, match="holds rows that no logllm wrote"):
+        store.verdicts("app")
 
 
 def test_a_lock_that_stays_is_said_and_the_same_write_is_right_later(store, where, monkeypatch):
@@ -193,7 +210,10 @@ def test_a_full_disk_is_said_and_the_same_write_is_right_later(store, where):
     event.listen(Engine, "connect", bound)
     try:
         small = Store.open(where)
-        write = {"verdicts": frame(*(verdict(f"s{at}", at, texts="x" * 900) for at in range(500))), "kept": kept(mine, 500)}
+        write = {
+            "verdicts": frame(*(verdict(f"s{at}", at, texts="x" * 900) for at in range(500))),
+            "kept": kept(mine, 500),
+        }
         with pytest.raises(StoreFull, match="disk .* is full: free some space"):
             small.write("app", **write)
         small.close()
@@ -222,6 +242,34 @@ def test_a_copy_that_has_no_place_leaves_nothing(store, tmp_path):
     with pytest.raises(DataError):
         store.backup(tmp_path / "none" / "copy.db")
     assert [path.name for path in tmp_path.iterdir() if "copy" in path.name] == []
+
+
+def test_a_store_of_the_first_version_stays_readable(where):
+    """Its tables and rows are those that the first version wrote, and are never changed here."""
+    first = Path(__file__).with_name("store_revision_1.sql").read_text(encoding="utf-8")
+    with sqlite3.connect(where) as connection:
+        connection.executescript(first)
+    connection.close()
+
+    store = Store.open(where)
+    rows = store.verdicts("app").sort("session")
+    assert rows["state"].to_list() == ["closed", "open", "early"]
+    assert rows["lines"].to_list() == [[1, 3], [2], [4, 1]]
+    assert rows["files"].to_list() == [None, None, ["p", "q"]]
+    assert store.accounted("app", "q", low=0).rows() == [("c", 1)]
+    mine = store.claim("app", "p", owner="me")
+    assert mine == (2, 2, {"offset": 90}, {"records": 4})
+    closed = frame(verdict("b", 2, 5), verdict("a", 1))
+    assert store.write("app", verdicts=closed, kept=kept(mine)) == (0, 1, 1)
+    assert store.check() == []
+    store.close()
+
+
+def test_the_last_revision_is_the_one_that_the_code_names():
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(files("logllm.serve.store.migrations")))
+    assert scripts.get_heads() == [REVISION]
 
 
 def test_migrations_lead_to_the_tables_that_the_code_knows(where):

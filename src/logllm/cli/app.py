@@ -23,6 +23,7 @@ from logllm.cli import (
     push,
     reproduce,
     show,
+    store,
     threshold,
     train,
 )
@@ -45,6 +46,7 @@ app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
 app.command("label", rich_help_panel=_RUNNING)(label.label)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)
+app.add_typer(store.app, name="store", rich_help_panel=_RUNNING)
 app.command("bench", rich_help_panel=_RUNNING)(bench.bench)
 app.command("export", rich_help_panel=_SHARING)(export.export)
 app.command("push", rich_help_panel=_SHARING)(push.push)

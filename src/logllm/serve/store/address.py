@@ -39,7 +39,7 @@ def address(where: str | Path) -> Address:
         return _of_file(str(where))
     if scheme == "sqlite":
         if not rest.startswith("/"):
-            raise DataError(f"{where}: a file of SQLite is written sqlite:///PATH, with three slashes")
+            raise DataError(f"{where}: write sqlite:///PATH, with three slashes before the path")
         return _of_file(rest[1:])
     if scheme in _POSTGRES:
         return _of_server(rest)
@@ -60,7 +60,8 @@ def _of_server(rest: str) -> Address:
     except (ArgumentError, ValueError):
         # Whatever it says may hold a part of the password.
         raise DataError(
-            "the store's postgresql:// URL cannot be read: write postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
+            "the store's postgresql:// URL cannot be read: write "
+            "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, "
             "with %40 for @, %2F for / and %3A for : inside user and password"
         ) from None
     port = "" if url.port is None else f":{url.port}"

@@ -26,7 +26,10 @@ _POSTGRES: dict[str, Any] = {
     "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
     "application_name": "logllm",
 }
-_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+_DURABLE = """
+SELECT set_config('synchronous_commit', 'on', false)
+WHERE current_setting('synchronous_commit') = 'off'
+"""
 
 
 def connected(address: Address, *, create: bool) -> Engine:
@@ -46,10 +49,11 @@ def connected(address: Address, *, create: bool) -> Engine:
         event.listen(engine, "connect", _set_sqlite)
         event.listen(engine, "begin", _begin)
         return engine
-    asked_for = address.url.query
-    arguments = {name: value for name, value in _POSTGRES.items() if name not in asked_for}
+    # What the URL itself says goes first; a connection that was lost is noticed before it is used.
+    arguments = {name: value for name, value in _POSTGRES.items() if name not in address.url.query}
+    options: dict[str, Any] = {"connect_args": arguments, "pool_pre_ping": True}
     try:
-        engine = create_engine(address.url, hide_parameters=True, connect_args=arguments, pool_pre_ping=True)
+        engine = create_engine(address.url, hide_parameters=True, **options)
     except ModuleNotFoundError as exc:
         raise lacking("psycopg", to="keep verdicts in PostgreSQL") from exc
     event.listen(engine, "connect", _set_postgres)
@@ -63,11 +67,11 @@ def _check_file(file: Path, *, create: bool) -> None:
         DataError: it may not.
     """
     if file.is_dir():
-        raise DataError(f"{file} is a folder: name a file for the store, such as {file / 'verdicts.db'}")
+        raise DataError(f"{file} is a folder: name a file, such as {file / 'verdicts.db'}")
     if not create and not file.exists():
         raise DataError(f"{file} is not there: name the store that `logllm watch --store` writes")
     if not file.parent.is_dir():
-        raise DataError(f"the folder {file.parent} is not there: make it, or name another file for the store")
+        raise DataError(f"the folder {file.parent} is not there: make it, or name another file")
 
 
 def _set_sqlite(connection: Any, record: object) -> None:
@@ -80,7 +84,10 @@ def _set_sqlite(connection: Any, record: object) -> None:
 
 
 def _begin(connection: Connection) -> None:
-    """Begin a transaction: who will write says so at once, for a lock that is asked for later may never come."""
+    """Begin a transaction; who will write says so at once.
+
+    A lock that is asked for only after something was read may be refused for good.
+    """
     reading = connection.get_execution_options().get("reading", False)
     connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 

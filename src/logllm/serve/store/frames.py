@@ -29,8 +29,9 @@ VERDICTS: Columns = {
 """Columns of the verdicts that are written.
 
 `partition` is that of the first line, `first_position` and `last_position` are the numbers of the
-first and the last line there; `state` is `open`, `closed` or `early`; `files` is the partition of each
-line, of a session that lies in several; `evidence`, `more` (an object) and `texts` (a list) are JSON.
+first and the last line there; `state` is `open`, `closed` or `early`; `files` is the partition of
+each line, of a session that lies in several; `evidence`, `more` (an object) and `texts` (a list)
+are JSON.
 """
 READ: Columns = {"stream": pl.String, **VERDICTS, "updated": UTC_MICROSECONDS}
 """Columns of the verdicts that are read."""
@@ -48,9 +49,10 @@ _BEGINNING = 80
 
 
 def stored_names(names: pl.Series) -> pl.Series:
-    r"""Sessions' names as a store holds them: without NUL, which PostgreSQL refuses, and not too long for an index.
+    r"""Sessions' names as a store holds them: such as every database takes into an index.
 
-    A longer name keeps its beginning, and a hash of all of it. A name that is stored stays as it is.
+    NUL, which PostgreSQL refuses, becomes its picture. A long name keeps its beginning, and a hash
+    of all of it. A name that is stored already stays as it is.
 
     >>> names = stored_names(pl.Series(["blk_7", "a\x00b", "x" * 500]))
     >>> names[:2].to_list(), len(names[2])
@@ -71,16 +73,17 @@ def _shortened(name: str) -> str:
 def to_rows(verdicts: pl.DataFrame, *, stream: str, updated: str) -> pl.DataFrame:
     """Verdicts as the table's columns."""
     numbers = pl.col("lines").cast(pl.List(pl.String)).list.join(",")
-    names = pl.struct("files").struct.json_encode().str.strip_prefix('{"files":').str.strip_suffix("}")
+    files = pl.struct("files").struct.json_encode()
+    names = files.str.strip_prefix('{"files":').str.strip_suffix("}")
     of_several = pl.col("files").is_not_null()
-    texts = [pl.col(name).str.replace_all("\x00", _NUL, literal=True) for name in ("evidence", "more", "texts")]
+    texts = pl.col("evidence", "more", "texts").str.replace_all("\x00", _NUL, literal=True)
     return _typed(verdicts).select(
         pl.lit(stream).alias("stream"),
         *[name for name in VERDICTS if name not in _REWRITTEN],
         pl.col("session").map_batches(stored_names, return_dtype=pl.String),
         pl.concat_str(pl.lit("["), numbers, pl.lit("]")).alias("lines"),
         pl.when(of_several).then(names).alias("files"),
-        *texts,
+        texts,
         pl.col("start", "end").dt.strftime(_TIME),
         pl.lit(updated).alias("updated"),
     )
@@ -96,7 +99,12 @@ def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
     over_several = _typed(verdicts.filter(pl.col("files").is_not_null()))
     return (
         over_several.select(
-            "partition", pl.col("session").map_batches(stored_names, return_dtype=pl.String), "piece", "first_position", "lines", "files"
+            "partition",
+            pl.col("session").map_batches(stored_names, return_dtype=pl.String),
+            "piece",
+            "first_position",
+            "lines",
+            "files",
         )
         .explode("lines", "files")
         .group_by(*KEY, pl.col("files").alias("into"), maintain_order=True)
@@ -106,6 +114,7 @@ def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
 
 def from_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """What a store gave as verdicts."""
-    times = [pl.col(name).str.to_datetime(_TIME, time_unit="us").dt.replace_time_zone("UTC") for name in ("start", "end", "updated")]
+    written = pl.col("start", "end", "updated").str.to_datetime(_TIME, time_unit="us")
+    times = written.dt.replace_time_zone("UTC")
     lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]
-    return rows.with_columns(*times, *lists).select(*READ)
+    return rows.with_columns(times, *lists).select(*READ)

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, String, column, inspect, select, table, text
 
 from logllm.errors import DataError, ServeError
 from logllm.serve.store.schema import REVISION, VERSION_TABLE, metadata
@@ -41,21 +41,36 @@ def revision(connection: Connection) -> str | None:
     """The revision of a store's tables; none where there are none."""
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
-    row = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).first()  # noqa: S608 - a name of ours
-    return None if row is None else str(row[0])
+    versions = select(column("version_num", String)).select_from(table(VERSION_TABLE))
+    return connection.scalar(versions)
 
 
 def _check_empty(connection: Connection, name: str) -> None:
     """Whether tables may be made here.
 
     Raises:
-        DataError: another program's are here. A server's database may hold some, as long as they are called differently.
+        DataError: another program's are here. A server's database may hold some, as long as they
+            have other names.
     """
     present = set(inspect(connection).get_table_names())
     if connection.dialect.name == "postgresql":
         present &= set(metadata.tables)
+        _check_encoding(connection, name)
     if present:
-        raise DataError(f"{name} holds another program's tables ({', '.join(sorted(present)[:3])}): name another place for the store")
+        names = ", ".join(sorted(present)[:3])
+        raise DataError(f"{name} holds another program's tables ({names}): name another place")
+
+
+def _check_encoding(connection: Connection, name: str) -> None:
+    """Whether a server's database takes every character.
+
+    Raises:
+        DataError: it does not.
+    """
+    encoding = connection.scalar(text("SHOW server_encoding"))
+    if encoding != "UTF8":
+        remedy = "make a database with ENCODING 'UTF8'"
+        raise DataError(f"{name} has the encoding {encoding}, which lacks characters: {remedy}")
 
 
 def _upgrade(connection: Connection, name: str, *, present: str | None, to: str) -> None:
@@ -67,7 +82,8 @@ def _upgrade(connection: Connection, name: str, *, present: str | None, to: str)
     scripts = ScriptDirectory(str(files("logllm.serve.store.migrations")))
     revisions = {script.revision for script in scripts.walk_revisions()}
     if present is not None and present not in revisions:
-        raise ServeError(f"{name} was written by a newer logllm (its revision is {present}, this one's {to}): install the newer one again")
+        newer = f"a newer logllm (revision {present}, where this one has {to})"
+        raise ServeError(f"{name} was written by {newer}: install the newer one again")
 
     # The newest comes first of those that stand between the two.
     lacking = reversed(list(scripts.iterate_revisions(to, present or "base")))

@@ -10,7 +10,13 @@ from logllm.serve.store.frames import READ, Columns, from_rows
 from logllm.serve.store.schema import places, spans, verdicts
 
 _NEWEST = ("updated", "first_position", "partition", "session", "piece")
-_TEXTS: Columns = {"lines": pl.String, "files": pl.String, "start": pl.String, "end": pl.String, "updated": pl.String}
+_TEXTS: Columns = {
+    "lines": pl.String,
+    "files": pl.String,
+    "start": pl.String,
+    "end": pl.String,
+    "updated": pl.String,
+}
 _ROWS: Columns = READ | _TEXTS
 """Columns as the database gives them."""
 
@@ -32,7 +38,11 @@ def streams(connection: Connection) -> list[str]:
 def accounted(connection: Connection, stream: str, *, partition: str, low: int) -> pl.DataFrame:
     """Lines at or after `low` in a partition of sessions that are over, by session."""
     closed = (verdicts.c.stream == stream, verdicts.c.state != "open")
-    here = (verdicts.c.partition == partition, verdicts.c.last_position >= low, verdicts.c.files.is_(None))
+    here = (
+        verdicts.c.partition == partition,
+        verdicts.c.last_position >= low,
+        verdicts.c.files.is_(None),
+    )
     alone = select(verdicts.c.session, verdicts.c.lines, verdicts.c.files).where(*closed, *here)
 
     # Those over several partitions have their last line in this one in a table of its own.
@@ -45,7 +55,8 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
     over_several = select(verdicts.c.session, verdicts.c.lines, verdicts.c.files).join(spans, same)
     rows = _frame(connection, alone).vstack(_frame(connection, over_several.where(*closed, *there)))
 
-    decoded = rows.with_columns(pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files"))
+    lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]
+    decoded = rows.with_columns(*lists)
     return _lines_in(decoded, partition).filter(pl.col("line") >= low)
 
 
@@ -77,7 +88,8 @@ def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFra
         conditions.append(columns.updated >= wanted.since)
     statement = select(*(columns[name] for name in _ROWS)).where(*conditions)
     last_first = statement.order_by(*(columns[name].desc() for name in _NEWEST)).limit(wanted.limit)
-    return pl.DataFrame([tuple(row) for row in connection.execute(last_first)], schema=_ROWS, orient="row")
+    rows = [tuple(row) for row in connection.execute(last_first)]
+    return pl.DataFrame(rows, schema=_ROWS, orient="row")
 
 
 def merged(frames: Sequence[pl.DataFrame], limit: int) -> pl.DataFrame:

@@ -1,6 +1,17 @@
 """The tables of a store, as the last migration leaves them."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 
 REVISION = "0001"
 """The last migration."""
@@ -59,7 +70,7 @@ spans = Table(
     Column("first_position", BigInteger, primary_key=True),
     Column("last_position", BigInteger, nullable=False),
 )
-"""Of sessions over several partitions: the last line in each. `home` is the verdict's own partition."""
+"""Of sessions over several partitions the last line in each; `home` is the verdict's own."""
 
 IS_OPEN = text("verdicts.state = 'open'")
 """So written, and not with a value apart, the index of the open ones serves."""

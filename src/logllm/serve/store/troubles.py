@@ -1,9 +1,10 @@
-"""What can go wrong with a store: what passes if one waits, what does not, and how the databases say it."""
+"""What can go wrong with a store: what passes, what does not, and how databases say it."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from polars.exceptions import PolarsError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
@@ -22,11 +23,17 @@ _NO_ROOM = {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 
 
 class StoreFull(ServeError):
-    """The disk of the store is full. Nothing of the write is stored; when there is room, the same write is right."""
+    """The disk of the store is full.
+
+    Nothing of the write is stored; when there is room, the same write is right.
+    """
 
 
 class StoreAway(ServeError):
-    """The store does not answer: locked, or the connection is lost. The same write again is right, stored or not."""
+    """The store does not answer: locked, or the connection is lost.
+
+    The same write again is right, whether or not the first one was stored.
+    """
 
 
 class OwnershipLost(ServeError):
@@ -36,7 +43,8 @@ class OwnershipLost(ServeError):
         """Of these partitions."""
         self.partitions = tuple(partitions)
         names = ", ".join(self.partitions)
-        super().__init__(f"another process has taken over {names}: nothing was written; stop one of the two if both watch the same")
+        remedy = "nothing was written; stop one of the two if both watch the same"
+        super().__init__(f"another process has taken over {names}: {remedy}")
 
 
 @contextmanager
@@ -57,6 +65,9 @@ def told(store: str) -> Iterator[None]:
         raise StoreAway(f"{store} is busy: no connection came free; try again") from exc
     except DBAPIError as exc:
         raise _translated(exc, store) from exc
+    except PolarsError as exc:
+        remedy = "`logllm store check` says how many; restore a backup"
+        raise DataError(f"{store} holds rows that no logllm wrote: {remedy}") from exc
     except SQLAlchemyError as exc:
         raise StoreAway(f"{store} does not answer ({first_line(exc)}); try again") from exc
 
@@ -76,22 +87,25 @@ def _of_sqlite(cause: sqlite3.Error, store: str) -> LogLLMError:
     name: str = getattr(cause, "sqlite_errorname", "")
     kind = "_".join(name.split("_")[:2])
     if name in _NO_ROOM:
-        return StoreFull(f"the disk that holds {store} is full: free some space; nothing of the last write is stored")
+        return StoreFull(f"the disk that holds {store} is full: free some space")
     if kind in ("SQLITE_BUSY", "SQLITE_LOCKED"):
         return StoreAway(f"{store} is locked by another process: end what holds it, or wait")
     if kind in ("SQLITE_IOERR", "SQLITE_PROTOCOL"):
-        return StoreAway(f"the disk that holds {store} does not answer ({name}): see whether it is sound and local")
+        remedy = "see whether it is sound, and no network's"
+        return StoreAway(f"the disk that holds {store} does not answer ({name}): {remedy}")
     if kind in _DAMAGED:
-        return DataError(f"{store} is no store, or is damaged ({cause}): name another file, or restore a backup")
+        remedy = "name another file, or restore a backup"
+        return DataError(f"{store} is no store, or is damaged ({cause}): {remedy}")
     if kind in _READ_ONLY:
-        return DataError(f"{store} cannot be written ({cause}): give its folder and files to this user, or name another file")
+        remedy = "give its folder and files to this user, or name another file"
+        return DataError(f"{store} cannot be written ({cause}): {remedy}")
     return DataError(f"{store} refused what was to be written: {cause}")
 
 
 def _of_postgres(code: str | None, store: str, *, reason: str) -> LogLLMError:
     """What a code of PostgreSQL means; none: the connection failed."""
     if code in _FULL:
-        return StoreFull(f"the disk of {store} is full: free some space there; nothing of the last write is stored")
+        return StoreFull(f"the disk of {store} is full: free some space there")
     if code is None or code.startswith(_AWAY):
         return StoreAway(f"{store} does not answer: {reason}")
     if code in _REFUSED:

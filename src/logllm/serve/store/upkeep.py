@@ -1,4 +1,4 @@
-"""What keeps a store sound and small: settling, retention, backup, and a look at what may be wrong."""
+"""What keeps a store sound and small: settling, retention, backup, a look at what may be wrong."""
 
 import sqlite3
 from contextlib import closing
@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from logllm.errors import DataError
 from logllm.serve.store.connecting import WAIT
 from logllm.serve.store.migrating import revision
-from logllm.serve.store.schema import REVISION, places, spans, verdicts
+from logllm.serve.store.schema import IS_OPEN, REVISION, places, spans, verdicts
 from logllm.storage import write_atomic
 
 _STEP = 1000
@@ -22,8 +22,9 @@ _KEY = [column.name for column in verdicts.primary_key.columns]
 
 def settle(connection: Connection, stream: str, *, before: str, updated: str) -> int:
     """Close as `early` what is open and was last written before a time; how many."""
-    idle = (verdicts.c.stream == stream, verdicts.c.state == "open", verdicts.c.updated < before)
-    return connection.execute(update(verdicts).where(*idle).values(state="early", updated=updated)).rowcount
+    idle = (verdicts.c.stream == stream, IS_OPEN, verdicts.c.updated < before)
+    closing = update(verdicts).where(*idle).values(state="early", updated=updated)
+    return connection.execute(closing).rowcount
 
 
 def days_before(now: datetime, days: int) -> datetime:
@@ -32,22 +33,27 @@ def days_before(now: datetime, days: int) -> datetime:
 
 
 def delete_some(connection: Connection, stream: str, *, before: str) -> int:
-    """Delete some of the oldest verdicts that are not open and were written before a time; how many."""
-    key = [verdicts.c[name] for name in _KEY]
-    old = (verdicts.c.stream == stream, verdicts.c.updated < before, verdicts.c.state != "open")
-    oldest = select(*key).where(*old).order_by(verdicts.c.updated).limit(_STEP)
-    rows = [dict(zip((f"of_{name}" for name in _KEY), row, strict=True)) for row in connection.execute(oldest)]
+    """Delete some of the oldest verdicts that are over and were written before a time; how many."""
+    columns = verdicts.c
+    key = [columns[name] for name in _KEY]
+    old = (columns.stream == stream, columns.updated < before, columns.state != "open")
+    oldest = select(*key).where(*old).order_by(columns.updated).limit(_STEP)
+    rows = [dict(zip(_KEY, row, strict=True)) for row in connection.execute(oldest)]
     if not rows:
         return 0
-    connection.execute(delete(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in key)), rows)
-    homes = [(spans.c["home" if name == "partition" else name], name) for name in _KEY]
-    connection.execute(delete(spans).where(*(column == bindparam(f"of_{name}") for column, name in homes)), rows)
+
+    # In a span the verdict's partition is called its home.
+    homes = [spans.c["home" if name == "partition" else name] for name in _KEY]
+    for table, keys in ((verdicts, key), (spans, homes)):
+        same = [column == bindparam(name) for column, name in zip(keys, _KEY, strict=True)]
+        connection.execute(delete(table).where(*same), rows)
     return len(rows)
 
 
 def faults(connection: Connection) -> list[str]:
     """What is wrong with a store, in words."""
-    lines = _faults_of_file(connection) if connection.dialect.name == "sqlite" else _faults_of_server(connection)
+    own = _faults_of_file if connection.dialect.name == "sqlite" else _faults_of_server
+    lines = own(connection)
     present = revision(connection)
     if present != REVISION:
         lines.append(f"its revision is {present}, not {REVISION}")
@@ -61,7 +67,10 @@ def faults(connection: Connection) -> list[str]:
     return lines
 
 
-_HAS_PLACE = exists().where(places.c.stream == verdicts.c.stream, places.c.partition == verdicts.c.partition)
+_HAS_PLACE = exists().where(
+    places.c.stream == verdicts.c.stream,
+    places.c.partition == verdicts.c.partition,
+)
 _HAS_VERDICT = exists().where(
     verdicts.c.stream == spans.c.stream,
     verdicts.c.partition == spans.c.home,
@@ -108,7 +117,5 @@ def copy(file: Path, path: Path) -> None:
     try:
         write_atomic(path, write)
     except sqlite3.Error as exc:
-        raise DataError(
-            f"{path} cannot be written as a copy of {file} ({exc}): see whether there is room, "
-            f"and whether `logllm store check {file}` says anything"
-        ) from exc
+        remedy = "see whether there is room, and what `logllm store check` says"
+        raise DataError(f"{path} cannot become a copy of {file} ({exc}): {remedy}") from exc

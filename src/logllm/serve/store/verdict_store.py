@@ -1,4 +1,4 @@
-"""Verdicts, the places up to which each partition is accounted for, and who owns it: all in one transaction."""
+"""Verdicts, how far each partition is accounted for, and who owns it: all in one transaction."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Self
 import polars as pl
 from sqlalchemy import Connection, Engine
 
-from logllm.errors import DataError, ServeError
+from logllm.errors import DataError, LogLLMError, ServeError
 from logllm.serve.store import reading, upkeep, writing
 from logllm.serve.store.address import Address, address
 from logllm.serve.store.connecting import connected
@@ -21,6 +21,14 @@ from logllm.serve.store.troubles import told
 
 _LONGEST_NAMES = 1500
 """Bytes of a stream's and a partition's name: they are a part of every key."""
+
+
+Clock = Callable[[], datetime]
+
+
+def _machine_time() -> datetime:
+    """The machine's time."""
+    return datetime.now(UTC)
 
 
 class Claimed(NamedTuple):
@@ -64,25 +72,29 @@ class Store:
     """
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True, clock: Callable[[], datetime] | None = None) -> Self:
+    def open(cls, where: str | Path, *, create: bool = True, clock: Clock = _machine_time) -> Self:
         """Open a store, and make its tables or bring them up to date.
 
         Args:
             where: A path, `sqlite:///PATH`, or `postgresql://...`.
             create: Make a file that is not there.
-            clock: The time now; the machine's where none is given.
+            clock: The time now.
 
         Raises:
             DataError: it cannot be one: a folder, not writable, another program's.
             ServeError: a newer logllm wrote it, or it does not answer (`StoreAway`).
         """
         place = address(where)
-        with told(place.name):
-            engine = connected(place, create=create)
-            migrate(engine, place.name)
-        return cls(place, engine, clock=clock or _now)
+        engine = connected(place, create=create)
+        try:
+            with told(place.name):
+                migrate(engine, place.name)
+        except LogLLMError:
+            engine.dispose()
+            raise
+        return cls(place, engine, clock=clock)
 
-    def __init__(self, place: Address, engine: Engine, *, clock: Callable[[], datetime]) -> None:
+    def __init__(self, place: Address, engine: Engine, *, clock: Clock) -> None:
         """Of an address whose tables are up to date."""
         self._place = place
         self._engine = engine
@@ -104,9 +116,11 @@ class Store:
             owner: Who takes it, for people: a host and a process.
         """
         if len((stream + partition).encode()) > _LONGEST_NAMES:
-            raise DataError(f"the name of the partition {partition[:80]}... is too long: at most {_LONGEST_NAMES} bytes")
+            most = f"at most {_LONGEST_NAMES} bytes"
+            raise DataError(f"the partition {partition[:80]}... has too long a name: {most}")
+        now = self._now()
         with self._transaction() as connection:
-            row = writing.claim(connection, stream, partition=partition, owner=owner, updated=self._now())
+            row = writing.claim(connection, stream, partition=partition, owner=owner, updated=now)
         return Claimed(row.epoch, row.low, json.loads(row.place), json.loads(row.counters))
 
     def accounted(self, stream: str, partition: str, *, low: int) -> pl.DataFrame:
@@ -123,7 +137,8 @@ class Store:
     def write(self, stream: str, *, verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> Written:
         """Write verdicts and places, all or nothing.
 
-        An `open` row is written anew; a `closed` or `early` one stays as it is, which makes a replay harmless.
+        An `open` row is written anew; a `closed` or `early` one stays as it is, which makes a
+        replay harmless.
 
         Args:
             stream: What the watch is called.
@@ -139,23 +154,27 @@ class Store:
         updated = self._now()
         rows = to_rows(verdicts, stream=stream, updated=updated)
         spans = spans_of(verdicts)
+        epochs = {name: mine.epoch for name, mine in kept.items()}
         with self._transaction() as connection:
-            writing.compare_epochs(connection, stream, epochs={name: mine.epoch for name, mine in kept.items()})
-            sorted_rows = writing.sort_out(connection, rows)
-            writing.put_verdicts(connection, sorted_rows.stored)
-            writing.put_spans(connection, stream, last=spans.join(sorted_rows.stored, on=KEY, how="semi"))
+            writing.compare_epochs(connection, stream, epochs=epochs)
+            stored, new = writing.sort_out(connection, rows)
+            writing.put_verdicts(connection, stored)
+            writing.put_spans(connection, stream, last=spans.join(stored, on=KEY, how="semi"))
             writing.put_places(connection, stream, kept=kept, updated=updated)
-        return Written(sorted_rows.new, sorted_rows.stored.height - sorted_rows.new, rows.height - sorted_rows.stored.height)
+        return Written(new, stored.height - new, rows.height - stored.height)
 
     def settle(self, stream: str, *, before: datetime) -> int:
-        """Close as `early` the rows still open that nobody has revised since a time; how many they are."""
+        """Close as `early` what is open and was not revised since a time; how many they are."""
         with self._transaction() as connection:
             return upkeep.settle(connection, stream, before=_written(before), updated=self._now())
 
     def retain(self, *, days: int, now: datetime) -> int:
-        """Delete verdicts that were written more than so many days ago, open ones never; how many they were.
+        """Delete verdicts that were last written more than so many days ago, open ones never.
 
         Goes in small steps, between which others write.
+
+        Returns:
+            How many they were.
         """
         oldest = upkeep.days_before(now, days)
         deleted = 0
@@ -193,7 +212,7 @@ class Store:
         streams = self._streams() if stream is None else [stream]
         with self._transaction(reading=True) as connection:
             frames = [reading.newest(connection, name, wanted=wanted) for name in streams]
-        return reading.merged(frames, limit)
+            return reading.merged(frames, limit)
 
     def check(self) -> list[str]:
         """What is wrong with the store, in words; nothing where all is well."""
@@ -201,14 +220,14 @@ class Store:
             return upkeep.faults(connection)
 
     def backup(self, path: Path) -> None:
-        """Write a copy, whole and compact, while others go on to write; an existing file is replaced.
+        """Write a copy, whole and compact, while others go on to write; it replaces a file.
 
         Raises:
             DataError: the place is full or not writable.
             ServeError: the store is PostgreSQL's, which has its own way.
         """
         if self._place.file is None:
-            raise ServeError(f"{self.name}: a PostgreSQL store is saved with PostgreSQL's own pg_dump, pg_basebackup or its archive of WAL")
+            raise ServeError(f"{self.name}: save a PostgreSQL store with pg_dump or pg_basebackup")
         upkeep.copy(self._place.file, path)
 
     def close(self) -> None:
@@ -229,7 +248,10 @@ class Store:
         """A transaction: all of it is stored when it ends well, else nothing."""
         with told(self.name):
             if reading:
-                with self._engine.connect().execution_options(reading=True) as connection, connection.begin():
+                with (
+                    self._engine.connect().execution_options(reading=True) as connection,
+                    connection.begin(),
+                ):
                     yield connection
                 return
             with self._writer, self._engine.connect() as connection, connection.begin():
@@ -243,12 +265,8 @@ class Store:
             ServeError: it was moved or deleted, and what is written would be lost with it.
         """
         if _identity(self._place.file) != self._identity:
-            raise ServeError(f"{self.name} was moved, deleted or replaced while it was in use: stop, put it back and start again")
-
-
-def _now() -> datetime:
-    """The machine's time."""
-    return datetime.now(UTC)
+            remedy = "stop, put it back and start again"
+            raise ServeError(f"{self.name} was moved, deleted or replaced while in use: {remedy}")
 
 
 def _written(time: datetime) -> str:
@@ -277,7 +295,7 @@ def _check_partitions(verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> None:
     Raises:
         ValueError: a verdict lies in a partition whose place is not written with it.
     """
-    names = pl.concat([verdicts["partition"], verdicts["files"].cast(VERDICTS["files"]).explode().drop_nulls()]).unique()
-    absent = set(names) - kept.keys()
+    files = verdicts["files"].cast(VERDICTS["files"]).explode().drop_nulls()
+    absent = {*verdicts["partition"].unique(), *files.unique()} - kept.keys()
     if absent:
         raise ValueError(f"verdicts of partitions whose places are not given: {sorted(absent)}")

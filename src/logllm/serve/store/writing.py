@@ -37,10 +37,18 @@ class SortedOut(NamedTuple):
     """How many of them are of sessions that are not there yet."""
 
 
-def claim(connection: Connection, stream: str, *, partition: str, owner: str, updated: str) -> Row[Any]:
+def claim(
+    connection: Connection,
+    stream: str,
+    *,
+    partition: str,
+    owner: str,
+    updated: str,
+) -> Row[Any]:
     """Raise a partition's epoch by one, or begin it; its row."""
-    fresh = {"stream": stream, "partition": partition, "owner": owner, "updated": updated}
-    statement = _insert(connection, places).values(epoch=1, low=0, place="{}", counters="{}", **fresh)
+    fresh = {"epoch": 1, "low": 0, "place": "{}", "counters": "{}"}
+    named = {"stream": stream, "partition": partition, "owner": owner, "updated": updated}
+    statement = _insert(connection, places).values(fresh | named)
     taken_over = statement.on_conflict_do_update(
         index_elements=[places.c.stream, places.c.partition],
         set_={"epoch": places.c.epoch + 1, "owner": owner, "updated": updated},
@@ -50,16 +58,19 @@ def claim(connection: Connection, stream: str, *, partition: str, owner: str, up
 
 
 def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, int]) -> None:
-    """Whether partitions still have the epochs of this owner; nobody else can claim them until the transaction ends.
+    """Whether partitions still have the epochs of this owner.
+
+    Nobody else can claim them until the transaction ends.
 
     Raises:
         OwnershipLost: some have not.
     """
     current: dict[str, int] = {}
     for names in _slices(sorted(epochs)):
-        statement = select(places.c.partition, places.c.epoch).where(places.c.stream == stream, places.c.partition.in_(names))
+        statement = select(places.c.partition, places.c.epoch)
+        ours = statement.where(places.c.stream == stream, places.c.partition.in_(names))
         # One order for all who write, or two could wait for each other.
-        rows = connection.execute(statement.order_by(places.c.partition).with_for_update())
+        rows = connection.execute(ours.order_by(places.c.partition).with_for_update())
         current.update({name: epoch for name, epoch in rows})
     lost = [name for name, epoch in epochs.items() if current.get(name) != epoch]
     if lost:
@@ -68,7 +79,7 @@ def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, 
 
 def sort_out(connection: Connection, rows: pl.DataFrame) -> SortedOut:
     """Of rows the ones that say something that is not stored yet."""
-    # Within one frame the first row that is no longer open is a session's last word, else its last one.
+    # Of a session's rows the first that is no longer open counts, else the last one.
     final = rows.filter(pl.col("state") != _OPEN).unique(KEY, keep="first", maintain_order=True)
     still_open = rows.filter(pl.col("state") == _OPEN).unique(KEY, keep="last", maintain_order=True)
     distinct = pl.concat([final, still_open.join(final, on=KEY, how="anti", maintain_order="left")])
@@ -86,7 +97,9 @@ def _states(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:
     for (stream, partition), of_one in rows.group_by("stream", "partition", maintain_order=True):
         for names in _slices(of_one["session"].unique(maintain_order=True).to_list()):
             statement = select(*key, verdicts.c.state).where(
-                verdicts.c.stream == stream, verdicts.c.partition == partition, verdicts.c.session.in_(names)
+                verdicts.c.stream == stream,
+                verdicts.c.partition == partition,
+                verdicts.c.session.in_(names),
             )
             stored += [tuple(row) for row in connection.execute(statement)]
     schema: Columns = {name: VERDICTS[name] for name in KEY}
@@ -109,23 +122,41 @@ def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame) -> Non
     """Store the last lines of sessions over several partitions."""
     if last.is_empty():
         return
-    rows = last.rename({"partition": "home", "into": "partition"}).with_columns(pl.lit(stream).alias("stream"))
+    named = last.rename({"partition": "home", "into": "partition"})
+    rows = named.with_columns(pl.lit(stream).alias("stream"))
     statement = _insert(connection, spans)
     upsert = statement.on_conflict_do_update(
-        index_elements=list(spans.primary_key.columns), set_={"last_position": statement.excluded.last_position}
+        index_elements=list(spans.primary_key.columns),
+        set_={"last_position": statement.excluded.last_position},
     )
     _execute_many(connection, upsert, rows=rows)
 
 
-def put_places(connection: Connection, stream: str, *, kept: Mapping[str, Place], updated: str) -> None:
+def put_places(
+    connection: Connection,
+    stream: str,
+    *,
+    kept: Mapping[str, Place],
+    updated: str,
+) -> None:
     """Store how far partitions are accounted for, all of which have their rows."""
     statement = (
         places.update()
         .where(places.c.stream == stream, places.c.partition == bindparam("of"))
-        .values(low=bindparam("new_low"), place=bindparam("new_place"), counters=bindparam("new_counters"), updated=updated)
+        .values(
+            low=bindparam("new_low"),
+            place=bindparam("new_place"),
+            counters=bindparam("new_counters"),
+            updated=updated,
+        )
     )
     rows = [
-        {"of": name, "new_low": mine.low, "new_place": _json(mine.place), "new_counters": _json(mine.counters)}
+        {
+            "of": name,
+            "new_low": mine.low,
+            "new_place": _json(mine.place),
+            "new_counters": _json(mine.counters),
+        }
         for name, mine in kept.items()
     ]
     if rows:
@@ -150,7 +181,8 @@ def _execute_many(connection: Connection, statement: Insert, *, rows: pl.DataFra
 
 def _insert(connection: Connection, table: Table) -> Any:
     """An insertion in this database's own dialect, which alone knows what to do on a conflict."""
-    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[connection.dialect.name](table)
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    return insert(table)
 
 
 def _slices(values: list[str]) -> Iterator[list[str]]:

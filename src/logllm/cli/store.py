@@ -1,0 +1,162 @@
+"""`logllm store`: look at verdicts that were stored, check them, copy them, delete old ones."""
+
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from logllm.cli.console import note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from logllm.serve.store.verdict_store import Store
+
+app = typer.Typer(help="Look at a store of verdicts, check it, copy it, delete what is old.")
+
+_Where = Annotated[
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...",
+    ),
+]
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as `detect` writes.")]
+_Anomalous = Annotated[bool, typer.Option("--anomalous", help="Only sessions that are anomalous.")]
+_Since = Annotated[
+    str | None,
+    typer.Option(help="Written since 2026-11-27T12:00 (UTC where no zone stands), or 90m, 2h, 7d."),
+]
+_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep what was written in so many days.")]
+
+
+@app.command()
+def show(
+    where: _Where,
+    as_json: _Json = False,
+    anomalous: _Anomalous = False,
+    state: Annotated[
+        Literal["open", "closed", "early"] | None,
+        typer.Option(help="Only sessions that still go on, are over, or were closed early."),
+    ] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this watch.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    since: _Since = None,
+) -> None:
+    """The verdicts that were written last, the newest first."""
+    store = _opened(where)
+    rows = store.verdicts(
+        stream,
+        anomalous=True if anomalous else None,
+        state=state,
+        since=None if since is None else _time(since, now=datetime.now(UTC)),
+        limit=limit,
+    )
+    store.close()
+    if as_json:
+        _write(rows)
+    else:
+        _tell(rows)
+
+
+@app.command()
+def check(where: _Where) -> None:
+    """Look for damage: exit 0 where there is none, 2 where there is."""
+    from logllm.errors import DataError
+
+    store = _opened(where)
+    faults = store.check()
+    store.close()
+    for fault in faults:
+        note(fault)
+    if faults:
+        remedy = "stop the watch and restore a backup"
+        raise DataError(f"{store.name} has {plural(len(faults), 'fault')}: {remedy}")
+    note(f"{store.name}: no faults")
+
+
+@app.command()
+def backup(
+    where: _Where,
+    file: Annotated[Path, typer.Argument(help="The copy, which is a store itself.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace a file.")] = False,
+) -> None:
+    """Copy a store while a watch goes on to write into it; PostgreSQL has pg_dump for that."""
+    from logllm.errors import DataError
+
+    if file.exists() and not force:
+        raise DataError(f"{file} exists: name another file, or replace it with --force")
+    store = _opened(where)
+    store.backup(file)
+    store.close()
+    note(f"{file} is a copy of {store.name}; `logllm watch --store {file}` goes on from there")
+
+
+@app.command()
+def retain(where: _Where, days: _Days) -> None:
+    """Delete old verdicts, in steps that hold no watch up; sessions still open are kept."""
+    store = _opened(where)
+    deleted = store.retain(days=days, now=datetime.now(UTC))
+    store.close()
+    note(f"{store.name}: {plural(deleted, 'verdict')} of more than {plural(days, 'day')} deleted")
+
+
+def _opened(where: str) -> "Store":
+    """A store that is there."""
+    from logllm.serve.store.verdict_store import Store
+
+    return Store.open(where, create=False)
+
+
+def _time(written: str, *, now: datetime) -> datetime:
+    """A time as people write it, or a while ago.
+
+    >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
+    >>> [_time(written, now=noon).isoformat() for written in ("90m", "2026-11-26")]
+    ['2026-11-27T10:30:00+00:00', '2026-11-26T00:00:00+00:00']
+
+    Raises:
+        DataError: it is none.
+    """
+    from logllm.errors import DataError
+
+    count, unit = written[:-1], written[-1:]
+    try:
+        if unit in _UNITS and count.isdecimal():
+            return now - timedelta(**{_UNITS[unit]: int(count)})
+        time = datetime.fromisoformat(written)
+    except (ValueError, OverflowError):
+        forms = "2026-11-27T12:00, 2026-11-27T12:00+01:00, 90m, 2h or 7d"
+        raise DataError(f"{written} is no time: write one such as {forms}") from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _write(rows: "pl.DataFrame") -> None:
+    """Verdicts on standard output."""
+    import json
+
+    from logllm.serve.store.objects import verdict_objects
+
+    for verdict in verdict_objects(rows):
+        sys.stdout.write(json.dumps(verdict, ensure_ascii=False) + "\n")
+
+
+def _tell(rows: "pl.DataFrame") -> None:
+    """Verdicts for the person at the terminal, each with the line that speaks most for it."""
+    from logllm.logs.tally import printable
+    from logllm.serve.store.objects import verdict_objects
+
+    for verdict in verdict_objects(rows):
+        what = "anomalous" if verdict["anomalous"] else "normal"
+        about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.3f}"
+        lines = plural(len(verdict["lines"]), "line")
+        note(printable(f"{verdict['updated'][:19]}Z {about}, {lines}, {verdict['state']}"))
+        for telling in verdict.get("evidence", [])[:1]:
+            note(printable(f"    {telling['line']}: {telling['text']}"))
+    note(plural(rows.height, "verdict"))

@@ -1,0 +1,39 @@
+"""Verdicts of a store as the JSON objects that `detect` writes."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+
+from logllm.detect.verdict import FIELDS, OPTIONAL, SCHEMA
+
+_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
+_FIRST = ("stream", *FIELDS, "state", *(name for name in OPTIONAL if name != "state"))
+"""Keys in their order, what only a store has apart."""
+_JSON = ("evidence", "texts")
+_NEVER_LACKING = {*FIELDS, "stream", "state", "partition", "piece", "updated"}
+
+
+def verdict_objects(verdicts: pl.DataFrame) -> Iterator[dict[str, Any]]:
+    """Verdicts, as `Store.verdicts` gives them, one by one.
+
+    The keys of a verdict's own schema, what says nothing left out, and besides these `stream`,
+    `partition`, `piece`, `updated` and `texts`. `state` is there in any case.
+    """
+    for row in verdicts.iter_rows(named=True):
+        yield _object(row)
+
+
+def _object(row: dict[str, Any]) -> dict[str, Any]:
+    """One verdict."""
+    more = row.pop("more")
+    lists = {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
+    times = {name: row[name] and row[name].strftime(_TIME) for name in ("start", "end", "updated")}
+    values = row | (json.loads(more) if more else {}) | lists | times | {"schema": SCHEMA}
+
+    # Where a line is in the log is told by `lines` already.
+    del values["first_position"], values["last_position"]
+    speaking = {name for name, value in values.items() if value is not None}
+    order = dict.fromkeys([*_FIRST, *values])
+    return {name: values[name] for name in order if name in speaking | _NEVER_LACKING}
