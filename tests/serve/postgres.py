@@ -9,7 +9,9 @@ from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
+import psycopg
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / "datasets" / "postgres" / "server.py"
@@ -28,22 +30,29 @@ def module() -> ModuleType:
 
 
 class Databases:
-    """A server's databases."""
+    """Places for stores in a server: a schema each, for a database is hundreds of files."""
 
     def __init__(self, server: Any) -> None:
         self.server = server
 
-    def fresh(self) -> str:
-        """The URL of a new, empty database."""
-        name = f"store_{next(NUMBERS)}"
-        self.server.rule(f"CREATE DATABASE {name}")
-        return f"postgresql://postgres:hush@127.0.0.1:{self.server.port}/{name}"
+    def fresh(self, options: str = "") -> str:
+        """The URL of a new, empty place; `options` are settings of its connections."""
+        schema = f"store_{next(NUMBERS)}"
+        self.server.rule(f"CREATE SCHEMA {schema}")
+        settings = quote(f"-c search_path={schema} {options}")
+        return f"postgresql://postgres:hush@127.0.0.1:{self.server.port}/postgres?options={settings}"
+
+    def rule(self, where: str, *statements: str) -> list[Any]:
+        """Statements in such a place; what the last one gave."""
+        with psycopg.connect(where, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []
 
 
 @contextmanager
 def serving(**settings: str) -> Iterator[Databases]:
     """A server that runs, where PostgreSQL is installed and we may become its user."""
-    pytest.importorskip("psycopg", reason="needs psycopg")
     script = module()
     if not script.BINARIES.is_dir():
         pytest.skip("needs PostgreSQL 15, as apt-get install postgresql brings it")

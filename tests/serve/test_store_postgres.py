@@ -8,8 +8,8 @@ import pytest
 
 from logllm.errors import DataError, ServeError
 from logllm.serve.store.schema import metadata
-from logllm.serve.store.troubles import StoreAway
-from logllm.serve.store.verdict_store import Store
+from logllm.serve.store.troubles import OwnershipLost, StoreAway
+from logllm.serve.store.verdict_store import Kept, Store
 from tests.serve.postgres import serving
 from tests.serve.store_contract import Clock, StoreContract, frame, kept, verdict
 
@@ -62,17 +62,16 @@ def test_migrations_lead_to_the_tables_that_the_code_knows(where):
 
 
 def test_a_database_may_hold_others_tables(databases, where):
-    name = where.rpartition("/")[2]
-    databases.server.rule(
+    databases.rule(
+        where,
         "CREATE TABLE songs (title text)",
         "CREATE TABLE alembic_version (version_num text)",
-        database=name,
     )
     Store.open(where).close()
 
 
 def test_another_programs_verdicts_are_not_ours(databases, where):
-    databases.server.rule("CREATE TABLE verdicts (court text)", database=where.rpartition("/")[2])
+    databases.rule(where, "CREATE TABLE verdicts (court text)")
     with pytest.raises(DataError, match=r"another program's tables \(verdicts\)"):
         Store.open(where)
 
@@ -95,7 +94,11 @@ def test_a_database_of_another_encoding(databases):
 
 def test_who_may_only_read_is_told_what_is_missing(databases, where):
     Store.open(where).close()
-    databases.server.rule("CREATE ROLE reader LOGIN", database=where.rpartition("/")[2])
+    databases.rule(
+        where,
+        "CREATE ROLE reader LOGIN",
+        "DO $$ BEGIN EXECUTE 'GRANT USAGE ON SCHEMA ' || current_schema() || ' TO reader'; END $$",
+    )
     with pytest.raises(DataError, match="permission denied"):
         Store.open(where.replace("postgres:hush", "reader"))
 
@@ -106,21 +109,34 @@ def test_pg_dump_is_named_for_a_copy(store, tmp_path):
 
 
 def test_four_writers_in_one_stream(where):
-    """A partition each, and one that all of them take from each other: no error but a lost ownership."""
-    troubles, written = [], []
+    """A partition each, and one that they take from each other: no error but lost ownership."""
+    steps, together = 40, 50
+    troubles, written, lost = [], [], []
 
     def work(number: int) -> None:
+        own = f"p{number}"
         try:
             store = Store.open(where)
-            mine = store.claim("app", f"p{number}", owner=str(number))
-            for step in range(40):
-                lines = range(step * 50, step * 50 + 50)
-                rows = frame(*(verdict(f"s{line}", line, partition=f"p{number}") for line in lines))
-                places = {f"p{number}": kept(mine, step)["p"]}
-                written.append(store.write("app", verdicts=rows, kept=places).new)
+            mine = store.claim("app", own, owner=own)
+            for step in range(steps):
+                lines = range(step * together, (step + 1) * together)
+                rows = frame(*(verdict(f"s{line}", line, partition=own) for line in lines))
+                written.append(store.write("app", verdicts=rows, kept={own: place(mine, step)}).new)
+                contend(store, own)
             store.close()
         except Exception as exc:  # noqa: BLE001 - the test shows it
             troubles.append(exc)
+
+    def contend(store: Store, owner: str) -> None:
+        taken = store.claim("app", "all", owner=owner)
+        rows = frame(verdict("s", taken.low, partition="all"))
+        try:
+            store.write("app", verdicts=rows, kept={"all": place(taken, taken.low + 1)})
+        except OwnershipLost as exc:
+            lost.append(exc.partitions)
+
+    def place(claimed, low: int) -> Kept:
+        return Kept(claimed.epoch, low, {}, {})
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -128,9 +144,15 @@ def test_four_writers_in_one_stream(where):
     for thread in threads:
         thread.join()
     assert troubles == []
-    assert sum(written) == 4 * 40 * 50
+    assert sum(written) == 4 * steps * together
+
+    # Of the contended partition every write that was not refused is there, in a row of its own.
     store = Store.open(where)
-    assert store.verdicts(limit=10_000).height == 4 * 40 * 50
+    rows = store.verdicts("app", limit=100_000)
+    contended = rows.filter(partition="all")["first_position"]
+    assert rows.height - contended.len() == sum(written)
+    assert sorted(contended) == list(range(4 * steps - len(lost)))
+    assert store.claim("app", "all", owner="me").epoch == 4 * steps + 1
     assert store.check() == []
     store.close()
 
@@ -152,11 +174,12 @@ def test_a_server_that_goes_and_comes_back(how):
         store.close()
 
 
-def test_a_stopped_owner_holds_nobody_up_for_ever(databases, where):
+def test_a_stopped_owner_holds_nobody_up_for_ever(databases):
     """Its transaction stays open, as that of a process that was stopped; the server ends it, or the wait for it ends."""
     import psycopg
 
-    store = Store.open(where + "?options=-c%20lock_timeout%3D200ms")
+    where = databases.fresh("-c lock_timeout=200ms")
+    store = Store.open(where)
     store.claim("app", "p", owner="me")
     with psycopg.connect(where) as zombie:
         zombie.execute("SELECT * FROM places FOR UPDATE")

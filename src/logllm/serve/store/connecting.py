@@ -23,9 +23,9 @@ _POSTGRES: dict[str, Any] = {
     # the middle of a transaction does not hold its locks for ever.
     "tcp_user_timeout": 30_000,
     "keepalives_idle": 30,
-    "options": "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s",
     "application_name": "logllm",
 }
+_OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
 _DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'
@@ -50,7 +50,9 @@ def connected(address: Address, *, create: bool) -> Engine:
         event.listen(engine, "begin", _begin)
         return engine
     # What the URL itself says goes first; a connection that was lost is noticed before it is used.
-    arguments = {name: value for name, value in _POSTGRES.items() if name not in address.url.query}
+    query = address.url.query
+    arguments = {name: value for name, value in _POSTGRES.items() if name not in query}
+    arguments["options"] = f"{_OPTIONS} {query.get('options', '')}"
     options: dict[str, Any] = {"connect_args": arguments, "pool_pre_ping": True}
     try:
         engine = create_engine(address.url, hide_parameters=True, **options)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from polars.exceptions import PolarsError
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as NoFreeConnection
 
 from logllm.errors import DataError, LogLLMError, ServeError, first_line
@@ -68,8 +68,6 @@ def told(store: str) -> Iterator[None]:
     except PolarsError as exc:
         remedy = "`logllm store check` says how many; restore a backup"
         raise DataError(f"{store} holds rows that no logllm wrote: {remedy}") from exc
-    except SQLAlchemyError as exc:
-        raise StoreAway(f"{store} does not answer ({first_line(exc)}); try again") from exc
 
 
 def _translated(exc: DBAPIError, store: str) -> LogLLMError:

@@ -15,7 +15,7 @@ from logllm.errors import DataError, LogLLMError, ServeError
 from logllm.serve.store import reading, upkeep, writing
 from logllm.serve.store.address import Address, address
 from logllm.serve.store.connecting import connected
-from logllm.serve.store.frames import KEY, VERDICTS, spans_of, to_rows
+from logllm.serve.store.frames import VERDICTS, spans_of, to_rows
 from logllm.serve.store.migrating import migrate
 from logllm.serve.store.troubles import told
 
@@ -152,16 +152,15 @@ class Store:
         """
         _check_partitions(verdicts, kept)
         updated = self._now()
-        rows = to_rows(verdicts, stream=stream, updated=updated)
+        rows = writing.last_words(to_rows(verdicts, stream=stream, updated=updated))
         spans = spans_of(verdicts)
         epochs = {name: mine.epoch for name, mine in kept.items()}
         with self._transaction() as connection:
             writing.compare_epochs(connection, stream, epochs=epochs)
-            stored, new = writing.sort_out(connection, rows)
-            writing.put_verdicts(connection, stored)
-            writing.put_spans(connection, stream, last=spans.join(stored, on=KEY, how="semi"))
+            new, revised = writing.put_verdicts(connection, rows)
+            writing.put_spans(connection, stream, last=spans)
             writing.put_places(connection, stream, kept=kept, updated=updated)
-        return Written(new, stored.height - new, rows.height - stored.height)
+        return Written(new, revised, verdicts.height - new - revised)
 
     def settle(self, stream: str, *, before: datetime) -> int:
         """Close as `early` what is open and was not revised since a time; how many they are."""

@@ -2,19 +2,18 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import polars as pl
-from sqlalchemy import Connection, Insert, Row, Table, bindparam, select
+from sqlalchemy import Connection, Row, Table, UpdateBase, bindparam, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from logllm.serve.store.frames import KEY, VERDICTS, Columns
+from logllm.serve.store.frames import KEY
 from logllm.serve.store.schema import IS_OPEN, places, spans, verdicts
 from logllm.serve.store.troubles import OwnershipLost
 
 _AT_ONCE = 500
 """Values that are asked for at once."""
-_OPEN = "open"
 
 
 class Place(Protocol):
@@ -26,15 +25,6 @@ class Place(Protocol):
     def place(self) -> Mapping[str, Any]: ...  # noqa: D102
     @property
     def counters(self) -> Mapping[str, Any]: ...  # noqa: D102
-
-
-class SortedOut(NamedTuple):
-    """Which of the rows given are to be stored."""
-
-    stored: pl.DataFrame
-    """One a session, none of a session that is closed already."""
-    new: int
-    """How many of them are of sessions that are not there yet."""
 
 
 def claim(
@@ -77,57 +67,60 @@ def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, 
         raise OwnershipLost(lost)
 
 
-def sort_out(connection: Connection, rows: pl.DataFrame) -> SortedOut:
-    """Of rows the ones that say something that is not stored yet."""
-    # Of a session's rows the first that is no longer open counts, else the last one.
-    final = rows.filter(pl.col("state") != _OPEN).unique(KEY, keep="first", maintain_order=True)
-    still_open = rows.filter(pl.col("state") == _OPEN).unique(KEY, keep="last", maintain_order=True)
-    distinct = pl.concat([final, still_open.join(final, on=KEY, how="anti", maintain_order="left")])
-
-    stored_states = _states(connection, distinct)
-    states = distinct.join(stored_states, on=KEY, how="left", maintain_order="left")["stored_state"]
-    wanted = states.is_null() | (states == _OPEN)
-    return SortedOut(distinct.filter(wanted), states.null_count())
+def last_words(rows: pl.DataFrame) -> pl.DataFrame:
+    """One row a session: the first that is no longer open counts, else the last one."""
+    is_open = pl.col("state") == "open"
+    final = rows.filter(~is_open).unique(KEY, keep="first", maintain_order=True)
+    still_open = rows.filter(is_open).unique(KEY, keep="last", maintain_order=True)
+    return pl.concat([final, still_open.join(final, on=KEY, how="anti", maintain_order="left")])
 
 
-def _states(connection: Connection, rows: pl.DataFrame) -> pl.DataFrame:
-    """The states of those rows' sessions that are stored."""
-    key = [verdicts.c[name] for name in KEY]
-    stored: list[tuple[Any, ...]] = []
-    for (stream, partition), of_one in rows.group_by("stream", "partition", maintain_order=True):
-        for names in _slices(of_one["session"].unique(maintain_order=True).to_list()):
-            statement = select(*key, verdicts.c.state).where(
-                verdicts.c.stream == stream,
-                verdicts.c.partition == partition,
-                verdicts.c.session.in_(names),
-            )
-            stored += [tuple(row) for row in connection.execute(statement)]
-    schema: Columns = {name: VERDICTS[name] for name in KEY}
-    schema["stored_state"] = pl.String
-    return pl.DataFrame(stored, schema=schema, orient="row")
+def put_verdicts(connection: Connection, rows: pl.DataFrame) -> tuple[int, int]:
+    """Store rows, one a session, but none of a session that is over already.
+
+    Returns:
+        How many sessions are new, and how many were open and are written anew.
+    """
+    is_open = rows["state"] == "open"
+    still_open, over = rows.filter(is_open), rows.filter(~is_open)
+    revised = _revise(connection, still_open)
+    new = _add(connection, still_open)
+
+    # Most sessions that are over were never stored while they were open, as when a log is read
+    # from its start. What was added a moment ago is not open, so that it isn't counted twice.
+    added = _add(connection, over)
+    if added < over.height:
+        revised += _revise(connection, over)
+    return new + added, revised
 
 
-def put_verdicts(connection: Connection, rows: pl.DataFrame) -> None:
-    """Store rows; one that is closed already is left, whoever wrote it."""
-    if rows.is_empty():
-        return
-    statement = _insert(connection, verdicts)
+def _revise(connection: Connection, rows: pl.DataFrame) -> int:
+    """Write those rows anew that are stored and open; how many they are."""
     key = verdicts.primary_key.columns
-    revised = {name: statement.excluded[name] for name in rows.columns if name not in key}
-    upsert = statement.on_conflict_do_update(index_elements=list(key), set_=revised, where=IS_OPEN)
-    _execute_many(connection, upsert, rows=rows)
+    # A value that is looked for may not be called as a column that is set.
+    looked_for = {column.name: f"of_{column.name}" for column in key}
+    same = [column == bindparam(looked_for[column.name]) for column in key]
+    others = [name for name in rows.columns if name not in looked_for]
+    values: dict[str, Any] = {name: bindparam(name) for name in others}
+    statement = verdicts.update().where(*same, IS_OPEN).values(values)
+    return _execute_many(connection, statement, rows=rows.rename(looked_for))
+
+
+def _add(connection: Connection, rows: pl.DataFrame) -> int:
+    """Write those rows that are not stored yet; how many they are."""
+    statement = _insert(connection, verdicts).on_conflict_do_nothing()
+    return _execute_many(connection, statement, rows=rows)
 
 
 def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame) -> None:
-    """Store the last lines of sessions over several partitions."""
-    if last.is_empty():
-        return
+    """Store the last lines of sessions over several partitions; none that is stored goes back."""
     named = last.rename({"partition": "home", "into": "partition"})
     rows = named.with_columns(pl.lit(stream).alias("stream"))
     statement = _insert(connection, spans)
     upsert = statement.on_conflict_do_update(
         index_elements=list(spans.primary_key.columns),
         set_={"last_position": statement.excluded.last_position},
+        where=spans.c.last_position < statement.excluded.last_position,
     )
     _execute_many(connection, upsert, rows=rows)
 
@@ -168,15 +161,19 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(dict(value), separators=(",", ":"))
 
 
-def _execute_many(connection: Connection, statement: Insert, *, rows: pl.DataFrame) -> None:
-    """Execute a statement for every row, whose values are as the driver takes them.
+def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.DataFrame) -> int:
+    """Execute a statement for every row; how many rows it wrote.
 
-    SQLAlchemy would look at each value of each row, which takes longer than to store it.
+    The rows' values are such as the driver takes: SQLAlchemy would look at each of them, which
+    takes longer than to store it.
     """
+    if rows.is_empty():
+        return 0
     compiled = statement.compile(dialect=connection.dialect, column_keys=rows.columns)
     in_order = compiled.positiontup
     values = rows.to_dicts() if in_order is None else rows.select(in_order).rows()
-    connection.exec_driver_sql(str(compiled), values)
+    options = {"preserve_rowcount": True}
+    return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
 
 
 def _insert(connection: Connection, table: Table) -> Any:
