@@ -14,7 +14,10 @@ _EXTRAS = {
     "qlora": ("bitsandbytes",),
     "report": ("matplotlib",),
     "study": ("drain3",),
+    "watch": ("alembic", "prometheus_client", "sqlalchemy"),
+    "postgresql": ("psycopg",),
     "kafka": ("confluent_kafka",),
+    "otlp": ("opentelemetry", "starlette", "uvicorn"),
 }
 """Packages that not every installation has, as they are imported, by the extra that brings them."""
 

@@ -188,11 +188,15 @@ class StoreContract:
             verdict("open", 3, 8, state="open"),
             low=3,
         )
-        lines = store.accounted("app", "p", low=3)
-        assert dict(lines.schema) == {"session": pl.String, "line": pl.UInt64}
-        assert sorted(lines.rows()) == [("early", 6), ("over", 5), ("over", 7)]
+        last = store.accounted("app", "p", low=3)
+        assert dict(last.schema) == {"session": pl.String, "last": pl.Int64}
+        assert sorted(last.rows()) == [("early", 6), ("over", 7)]
         assert store.accounted("app", "q", low=0).is_empty()
         assert store.accounted("shop", "p", low=0).is_empty()
+
+    def test_pieces_of_a_session_are_passed_over_together(self, store):
+        self.write(store, verdict("a#2", 1, 2), verdict("a#2#2", 3, 4, piece=2), verdict("a#2", 8, 9))
+        assert store.accounted("app", "p", low=0).rows() == [("a#2", 9)]
 
     def test_sessions_over_several_partitions_are_passed_over_in_each(self, store):
         epochs = {name: store.claim("app", name, owner="me").epoch for name in ("p", "q", "r")}
@@ -204,7 +208,7 @@ class StoreContract:
         ]
         store.write("app", verdicts=frame(*rows), kept=places)
         assert sorted(store.accounted("app", "p", low=10).rows()) == [("a", 10), ("c", 11)]
-        assert sorted(store.accounted("app", "q", low=0).rows()) == [("a", 4), ("a", 5)]
+        assert sorted(store.accounted("app", "q", low=0).rows()) == [("a", 5)]
 
         # It goes on in a further partition, and closes.
         longer = verdict("b", 20, 3, 6, 30, partition="q", files=["q", "r", "q", "p"])

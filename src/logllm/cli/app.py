@@ -26,6 +26,7 @@ from logllm.cli import (
     store,
     threshold,
     train,
+    watch,
 )
 from logllm.errors import LogLLMError, first_line
 from logllm.extras import lacking
@@ -43,6 +44,7 @@ app.command("detect", rich_help_panel=_EVERYDAY)(detect.detect)
 app.command("prepare", rich_help_panel=_EVERYDAY)(prepare.prepare)
 app.command("train", rich_help_panel=_EVERYDAY)(train.train)
 app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
+app.command("watch", rich_help_panel=_RUNNING)(watch.watch)
 app.command("label", rich_help_panel=_RUNNING)(label.label)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)

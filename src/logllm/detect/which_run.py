@@ -78,7 +78,7 @@ def task(
     """
     first = Path(arguments[0])
     named = arguments[0] == SHIPPED and not first.exists()
-    own = named or _is_run(first)
+    own = named or is_run(first)
     if own:
         read_manifest(find_run(first))
         if len(arguments) == 1:
@@ -235,7 +235,7 @@ def _not_postgres(logs: list[str], asked: _Asked) -> str:
     )
 
 
-def _is_run(folder: Path) -> bool:
+def is_run(folder: Path) -> bool:
     """Whether a folder is a run or meant as one, and none of logs."""
     if not folder.is_dir():
         return False

@@ -33,6 +33,19 @@ class Joining(Protocol[Piece]):
         """What is held back, if anything is."""
 
 
+class JoiningRecords(Joining[Records], Protocol):
+    """Joins further lines to records, and says from which line on it holds any back."""
+
+    @property
+    def first_held(self) -> int | None:
+        """The first line of what is held back; none: nothing is."""
+
+
+def in_pieces(described: FormatSection) -> bool:
+    """Whether several lines may be one before they are parsed: rows of CSV, blocks, and lines that were cut."""
+    return described.kind in ("csv", "export") or described.partial is not None
+
+
 def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Counts) -> Iterator[Lines]:
     """Lines as they were written: rows of CSV, blocks, and lines that a container runtime cut in pieces, each whole again.
 
@@ -276,6 +289,11 @@ class Continuations:
         self._held = None if ended_last else records.tail(1)
         left = near.filter(~pl.col("going_on")).select(rejects.columns)
         return self._given(records if ended_last else records.head(-1), left)
+
+    @property
+    def first_held(self) -> int | None:
+        """The line of the last record, if it may go on."""
+        return None if self._held is None else int(self._held["line"][0])
 
     def flush(self) -> Records | None:
         """The last record."""

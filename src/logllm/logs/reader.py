@@ -20,7 +20,7 @@ from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.inside.other_kinds import kinds
-from logllm.logs.joining import Continuations, Joining, by_file, made_whole
+from logllm.logs.joining import Continuations, JoiningRecords, by_file, in_pieces, made_whole
 from logllm.logs.lines import STDIN, Lines, input_bytes, lines_of, named_files, read_lines, session_names
 from logllm.logs.long_messages import with_early_ends
 from logllm.logs.masking import codes, mask, rules, with_short_traces
@@ -186,7 +186,7 @@ class Reader:
         for lines, records in by_file(self.continuations, parsed):
             yield lines, self.masked(records)
 
-    def continuations(self) -> Joining[Records]:
+    def continuations(self) -> JoiningRecords:
         """Joins what goes on with a record."""
         described, counts = self.settings.format, self.tally.counts
         if described.inside is not None:
@@ -310,6 +310,9 @@ class Pushed:
         self._whole = made_whole(self._next(), described, counts=counts)
         joins = described.inside is not None or any(kind.continuation for kind in kinds(described.innermost))
         self._joining = reader.continuations() if joins else None
+        self._in_pieces = in_pieces(described)
+        self._last = 0
+        self._last_record = 0
 
     def push(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Records (`logllm.logs.records.RECORDS`) that these lines complete.
@@ -317,6 +320,9 @@ class Pushed:
         Args:
             frame: `line` (u64, rising) and `text`.
         """
+        if not frame.height:
+            return pl.DataFrame(schema=RECORDS)
+        self._last = int(frame["line"][-1])
         self._waiting.append(replace(self._end, frame=frame, read=0, paused=True))
         given = []
         for lines in self._whole:
@@ -326,6 +332,13 @@ class Pushed:
             joined = parsed if self._joining is None else self._joining.push(parsed)
             given.append(self._given(lines, joined))
         return pl.concat(given) if given else pl.DataFrame(schema=RECORDS)
+
+    @property
+    def low(self) -> int:
+        """The first line that is not in a record yet, or one before it where that is not known."""
+        held = None if self._joining is None else self._joining.first_held
+        after = self._last_record if self._in_pieces else self._last + 1
+        return after if held is None else min(held, after)
 
     def rest(self) -> pl.DataFrame | None:
         """The record that was held back, if any: nothing goes on with it any more."""
@@ -337,6 +350,8 @@ class Pushed:
         masked = self._reader.masked(parsed) if parsed.records.height else parsed
         zone = self._reader.settings.format.time_zone
         times = with_years(masked.records["time"], self._years, zone=zone)
+        if masked.records.height:
+            self._last_record = int(masked.records["line"][-1])
         dated = Records(masked.records.with_columns(times.alias("time")), masked.rejects)
         return self._reader.counted(lines, dated, file=self._file)
 

@@ -79,6 +79,14 @@ class Pauses:
         rows = np.sort(most)
         return cls(states[rows], seen.messages[first[rows]], counts=counts[rows])
 
+    def longest(self, share: float) -> float | None:
+        """A pause that is longer than all but such a share of those after which sessions went on; none where none did."""
+        longer = self._by_all[0, :NEVER].sum(axis=1)
+        if not longer[0]:
+            return None
+        beyond = np.flatnonzero(longer <= share * longer[0])
+        return float(EDGES[beyond[0]]) if len(beyond) else float(EDGES[-1])
+
     def chances(self, seen: Seen) -> Chances:
         """How likely it is that each session goes on beyond what was seen of it, in [0, 1]."""
         bins = _bins(seen.pauses)

@@ -51,6 +51,11 @@ class Interleaved:
         self._held = held if held.height else None
         return self._given(records[:ended], rejects.rename({"message": "text"}))
 
+    @property
+    def first_held(self) -> int | None:
+        """The first line of the records that are held back, if there are any."""
+        return None if self._held is None else int(self._held["line"].min())  # type: ignore[arg-type]
+
     def flush(self) -> Records | None:
         """The records that are held back."""
         held, self._held, self._stream = self._held, None, ""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import polars as pl
-from sqlalchemy import Connection, Select, and_, select
+from sqlalchemy import Connection, and_, select
 
 from logllm.serve.store.frames import READ, Columns, from_rows
 from logllm.serve.store.schema import places, spans, verdicts
@@ -36,43 +36,26 @@ def streams(connection: Connection) -> list[str]:
 
 
 def accounted(connection: Connection, stream: str, *, partition: str, low: int) -> pl.DataFrame:
-    """Lines at or after `low` in a partition of sessions that are over, by session."""
-    closed = (verdicts.c.stream == stream, verdicts.c.state != "open")
-    here = (
-        verdicts.c.partition == partition,
-        verdicts.c.last_position >= low,
-        verdicts.c.files.is_(None),
-    )
-    alone = select(verdicts.c.session, verdicts.c.lines, verdicts.c.files).where(*closed, *here)
+    """Of sessions that are over the last line in a partition, where it lies at or after `low`; pieces of one session together."""
+    columns = verdicts.c
+    closed = (columns.stream == stream, columns.state != "open")
+    here = (columns.partition == partition, columns.last_position >= low)
+    own = select(columns.session, columns.piece, columns.last_position).where(*closed, *here)
 
     # Those over several partitions have their last line in this one in a table of its own.
     same = and_(
-        spans.c.stream == verdicts.c.stream,
-        spans.c.home == verdicts.c.partition,
-        *(spans.c[name] == verdicts.c[name] for name in ("session", "piece", "first_position")),
+        spans.c.stream == columns.stream,
+        spans.c.home == columns.partition,
+        *(spans.c[name] == columns[name] for name in ("session", "piece", "first_position")),
     )
     there = (spans.c.stream == stream, spans.c.partition == partition, spans.c.last_position >= low)
-    over_several = select(verdicts.c.session, verdicts.c.lines, verdicts.c.files).join(spans, same)
-    rows = _frame(connection, alone).vstack(_frame(connection, over_several.where(*closed, *there)))
-
-    lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]
-    decoded = rows.with_columns(*lists)
-    return _lines_in(decoded, partition).filter(pl.col("line") >= low)
-
-
-def _frame(connection: Connection, statement: Select[tuple[str, str, str]]) -> pl.DataFrame:
-    """Sessions with their lines and files as text."""
-    rows = [tuple(row) for row in connection.execute(statement)]
-    schema = {"session": pl.String, "lines": pl.String, "files": pl.String}
-    return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def _lines_in(sessions: pl.DataFrame, partition: str) -> pl.DataFrame:
-    """A row for each line of sessions that lies in a partition."""
-    alone = sessions.filter(pl.col("files").is_null()).select("session", "lines").explode("lines")
-    several = sessions.filter(pl.col("files").is_not_null()).explode("lines", "files")
-    here = several.filter(pl.col("files") == partition).select("session", "lines")
-    return alone.vstack(here).rename({"lines": "line"})
+    elsewhere = select(columns.session, columns.piece, spans.c.last_position).join(spans, same)
+    statements = (own, elsewhere.where(*closed, *there))
+    rows = [tuple(row) for statement in statements for row in connection.execute(statement)]
+    schema: Columns = {"session": pl.String, "piece": pl.Int64, "last": pl.Int64}
+    pieces = pl.DataFrame(rows, schema=schema, orient="row")
+    whole = pl.when(pl.col("piece") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
+    return pieces.group_by(whole.alias("session"), maintain_order=True).agg(pl.col("last").max())
 
 
 def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFrame:

@@ -127,9 +127,9 @@ class Store:
         """What a replay passes over.
 
         Returns:
-            `session: str, line: u64`: the lines at or after `low` in a partition of every session
-            that is stored as `closed` or `early`, of sessions over several partitions as well. A
-            session's name is as `frames.stored_names` makes it.
+            `session: str, last: i64`: of every session that is stored as `closed` or `early` and has
+            a line at or after `low` in a partition, the last one there. All lines up to it that
+            name the session are accounted for. A session's name is as `frames.stored_names` makes it.
         """
         with self._transaction(reading=True) as connection:
             return reading.accounted(connection, stream, partition=partition, low=low)

@@ -1,0 +1,92 @@
+"""Endurance of `logllm watch`: kills, rotations, floods and full disks, each judged against batch `detect`.
+
+    python benchmarks/soak.py --data ../shared/data --out docs/live.json
+    python benchmarks/soak.py --data ../shared/data --share 0.1 --only latency,throughput
+
+Seeded; everything is written below a temporary folder. `--share` makes each load so much smaller. What is written is one JSON object,
+a key a measurement.
+"""
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import soak_pace
+
+from logllm.storage import write_atomic
+
+Measurement = Callable[[Path, Path, Path, float], Any]
+_RATE = 200  # lines a second
+
+
+def throughput(run: Path, log: Path, folder: Path, share: float) -> Any:
+    """Lines a second from a file."""
+    return soak_pace.throughput(run, log, folder)
+
+
+def latency(run: Path, log: Path, folder: Path, share: float) -> Any:
+    """From a session's end to its row, at 200 lines a second for 10 minutes."""
+    return soak_pace.latency(run, log, folder, seconds=600 * share, rate=_RATE)
+
+
+def memory(run: Path, log: Path, folder: Path, share: float) -> Any:
+    """Memory over 10 minutes of ever new messages."""
+    return soak_pace.memory(run, folder, seconds=600 * share)
+
+
+MEASUREMENTS: dict[str, Measurement] = {"throughput": throughput, "latency": latency, "memory": memory}
+
+
+def trained(data: Path, folder: Path) -> tuple[Path, Path]:
+    """The HDFS sample as a log, and a run that a few seconds train on it."""
+    log, prepared, run = folder / "hdfs.log", folder / "data", folder / "run"
+    with gzip.open(data / "hdfs" / "HDFS_2pct.log.gz") as packed, log.open("wb") as plain:
+        shutil.copyfileobj(packed, plain)
+    labels = data / "hdfs" / "anomaly_label.csv"
+    _logllm("prepare", "hdfs", "--raw", log, "--labels", labels, "--out", prepared)
+    _logllm("train", "words", "--data", prepared, "--out", run)
+    return log, run
+
+
+def _logllm(*arguments: object) -> None:
+    """Run the command."""
+    subprocess.run([sys.executable, "-m", "logllm", *map(str, arguments)], check=True, stdout=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Measure what is asked for, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the HDFS sample")
+    parser.add_argument("--out", type=Path, help="file to write what was measured to")
+    parser.add_argument("--share", type=float, default=1.0, help="how much of each load")
+    parser.add_argument("--only", default=",".join(MEASUREMENTS), help="which measurements")
+    options = parser.parse_args()
+    data = options.data.resolve()
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        os.chdir(name)
+        folder = Path(name)
+        log, run = trained(data, folder)
+        for measurement in options.only.split(","):
+            place = folder / measurement
+            place.mkdir()
+            results[measurement] = MEASUREMENTS[measurement](run, log, place, options.share)
+            print(measurement, json.dumps(results[measurement]), file=sys.stderr, flush=True)
+        os.chdir("/")
+    text = json.dumps(results, indent=2) + "\n"
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        write_atomic(options.out.resolve(), text.encode())
+
+
+if __name__ == "__main__":
+    main()

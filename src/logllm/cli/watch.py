@@ -1,0 +1,250 @@
+"""`logllm watch`: verdicts on logs that are being written, into a store."""
+
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from logllm.cli.console import duration, note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    from logllm.config.watch import WatchFile
+    from logllm.detect.detector import Detector
+    from logllm.serve.stream import Watched
+    from logllm.serve.watch import Watch
+
+_STATUS_EVERY = 1.0
+"""Seconds between two looks at how far things are, on a terminal; else a line comes once in so many of them."""
+_WITHOUT_TERMINAL = 60
+_STORE = Path("logllm.db")
+
+
+def watch(
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN] SOURCE...",
+            help="A folder that `logllm train` wrote, then files and globs, - for standard input, journald:, syslog://HOST:PORT, "
+            "otlp://HOST:PORT, or kafka://HOST:PORT/TOPIC. Without a folder the model that comes with logllm judges logs of PostgreSQL.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A TOML file that says what is watched, with several sources; instead of inputs and other options.")
+    ] = None,
+    store: Annotated[str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = str(
+        _STORE
+    ),
+    begin: Annotated[
+        Literal["start", "end", "stored"],
+        typer.Option("--from", help="Where a log begins that the store knows nothing of: its first line, after its last, or not at all."),
+    ] = "end",
+    idle: Annotated[
+        int | None,
+        typer.Option(min=1, help="Seconds without a line after which a session has ended; by default as long as those of training pause."),
+    ] = None,
+    max_open_age: Annotated[int, typer.Option(min=1, help="Seconds after which a session is closed early.")] = 86_400,
+    format: Annotated[
+        str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
+    ] = None,
+    time_zone: Annotated[str | None, typer.Option(help="Zone of times that name none, or an abbreviation of several meanings.")] = None,
+    stream: Annotated[str | None, typer.Option(help="What the source is called in the store, instead of as it is written here.")] = None,
+    token: Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="What senders of OTLP must bring.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in the store.")] = False,
+    retain_days: Annotated[int, typer.Option(min=1, help="Days that verdicts are kept.")] = 90,
+    metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of this machine that Prometheus may ask.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how the first lines are read, and store nothing.")] = False,
+    engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
+) -> None:
+    """Judge sessions as they are written, and store the verdicts; goes on where it was stopped or killed."""
+    from logllm.config.watch import SourceSection
+    from logllm.extras import require
+
+    require("watch", to="watch logs")
+    if config is not None:
+        wanted = _from_file(config, inputs)
+    else:
+        run, sources = _told_apart(inputs or [])
+        section = SourceSection.read(
+            {"source": sources, "stream": stream, "format": format, "time_zone": time_zone, "token": token},
+            source="the command line",
+        )
+        wanted = _wanted(
+            run=run,
+            store=store,
+            sources=(section,),
+            begin=begin,
+            idle=idle,
+            max_open_age=max_open_age,
+            redact=redact,
+            retain_days=retain_days,
+        )
+    detector = _loaded(wanted, engine=engine)
+    watched = _sources(wanted, detector)
+    if dry_run:
+        _tried(watched)
+        return
+    _watch(wanted, detector, watched, metrics=metrics)
+
+
+def _told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
+    """The run, if one is named, and the sources.
+
+    Raises:
+        DataError: no source is named.
+    """
+    from logllm.detect.which_run import is_run
+    from logllm.errors import DataError
+    from logllm.runs.manifest import SHIPPED
+
+    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
+    sources = inputs[1:] if named else inputs
+    if not sources:
+        raise DataError("no source: name files, - for standard input, journald:, syslog://, otlp://, or kafka:// after the run")
+    return (inputs[0] if named else None), sources
+
+
+def _wanted(**settings: Any) -> "WatchFile":
+    """What is watched, checked."""
+    from logllm.config.watch import WatchFile
+    from logllm.runs.manifest import SHIPPED
+
+    settings["run"] = settings["run"] or SHIPPED
+    return WatchFile.read(settings, source="the command line")
+
+
+def _from_file(config: Path, inputs: list[str] | None) -> "WatchFile":
+    """What a file says is watched.
+
+    Raises:
+        DataError: it cannot be read, or inputs are named beside it.
+        RecipeError: it says something else than it may.
+    """
+    import tomllib
+
+    from logllm.config.watch import WatchFile
+    from logllm.errors import DataError, RecipeError, first_line
+
+    if inputs:
+        raise DataError(f"{config} says what is watched: leave {' '.join(inputs)} out, or --config")
+    try:
+        settings = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise DataError(f"{config} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise RecipeError(f"{config} is not TOML: {first_line(exc)}") from exc
+    return WatchFile.read(settings, source=str(config))
+
+
+def _loaded(wanted: "WatchFile", *, engine: str | None) -> "Detector":
+    """What judges."""
+    from logllm.cli.console import shares
+    from logllm.detect.detector import Detector
+    from logllm.runs.manifest import find_run
+
+    with shares() as progress:
+        return Detector.load(find_run(wanted.run), progress=progress, engine=engine)
+
+
+def _sources(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
+    """The sources, with how their lines are read."""
+    from logllm.runs.manifest import SHIPPED
+    from logllm.serve.opening import watched
+    from logllm.serve.store.address import address
+
+    file = address(wanted.store).file
+    spools = Path("logllm.spool") if file is None else file.with_name(file.name + ".spool")
+    return [
+        watched(
+            section,
+            settings=detector.settings,
+            begin=wanted.begin,
+            spools=spools,
+            only_postgres=wanted.run == SHIPPED,
+        )
+        for section in wanted.sources
+    ]
+
+
+def _watch(wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", *, metrics: int | None) -> None:
+    """Watch until told to stop."""
+    from logllm.serve.assembly import idle_seconds
+    from logllm.serve.status import Metrics, line
+    from logllm.serve.store.verdict_store import Store
+    from logllm.serve.watch import Watch
+
+    store = Store.open(wanted.store)
+    running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, lambda number, frame: _stop(running))
+    seen = Metrics(metrics) if metrics is not None else None
+    note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
+    if detector.settings.sessions.by_key:
+        idle = duration(idle_seconds(wanted, detector.run))
+        note(f"a session ends when nothing more came for {idle} (--idle)")
+    shown = _Shown()
+
+    def status(now: Watch) -> None:
+        if seen is not None:
+            seen.update(now)
+        shown.show(now, line)
+
+    try:
+        running.run(status=status)
+    finally:
+        shown.end()
+        store.close()
+    _tell(running)
+
+
+def _stop(running: "Watch") -> None:
+    """Stop after what is in hand."""
+    running.stopping = True
+
+
+class _Shown:
+    """A line of status: on a terminal one that changes, else one a minute."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._every = _STATUS_EVERY * (1 if self._terminal else _WITHOUT_TERMINAL)
+        self._due = time.monotonic() + (0 if self._terminal else self._every)
+
+    def show(self, now: "Watch", line: Any) -> None:
+        """Show how far it is, when it is time."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + self._every
+        text = line(now)
+        if self._terminal:
+            sys.stderr.write(f"\r\x1b[2K{text}")
+            sys.stderr.flush()
+        else:
+            note(text)
+
+    def end(self) -> None:
+        """Leave the line."""
+        if self._terminal:
+            sys.stderr.write("\n")
+
+
+def _tell(running: "Watch") -> None:
+    """What was read and judged."""
+    from logllm.counting import counted_as
+
+    for stream in running.streams:
+        counts = ", ".join(counted_as(count, name) for name, count in sorted(stream.counts.items()) if count and name != "lines")
+        note(f"{stream.name}: {plural(stream.lines, 'line')} read{': ' + counts if counts else ''}")
+        note(f"{plural(stream.sessions, 'session')} closed, {stream.anomalous:,} anomalous")
+
+
+def _tried(watched: "list[Watched]") -> None:
+    """Say how the first lines of each source would be read."""
+    from logllm.serve.trying import tried
+
+    for source in watched:
+        for words in tried(source):
+            note(words)

@@ -1,0 +1,274 @@
+"""Sessions of partitions whose records may belong together, from lines that come to verdicts that can be stored."""
+
+from collections import deque
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from math import ceil
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.config.watch import WatchSection
+from logllm.detect.cache import ScoreCache
+from logllm.detect.evidence.written_lines import shown, tells
+from logllm.detect.judge import Judge
+from logllm.detect.judging.closed_sessions import Judging, Seen
+from logllm.detect.judging.known_scores import KnownScores
+from logllm.logs.reader import Reader
+from logllm.serve.partition import Claimed, Partition
+from logllm.serve.store.frames import VERDICTS
+from logllm.serve.verdict_rows import rows, texts_of
+from logllm.sessions.cut import Span
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import SESSIONS, Sessionizer
+
+_AT_ONCE = 5_000
+"""Open sessions that are judged at once."""
+_FEWEST_MESSAGES = 20_000
+"""A message table is begun anew when it has more, and most of them are in no open session."""
+_FEWEST_LINES = 50_000
+"""Lines are forgotten when more are remembered, and most of them are in no open session."""
+_NOTHING = pl.DataFrame(schema=SESSIONS)
+Counters = Mapping[str, Any]
+"""What a restart takes up besides places: plain numbers."""
+
+
+_IDLE = 300
+"""Seconds without a record after which a session has ended, where nothing else is known."""
+_RARE = 0.001
+"""The share of pauses in sessions of training that are longer."""
+
+
+def idle_seconds(how: WatchSection, run: Judge) -> int:
+    """After how many seconds without a record a session has ended: what is said, else by how sessions of training pause."""
+    if how.idle is not None:
+        return how.idle
+    timed = run.ends is not None and run.ends.timed
+    longest = run.ends.stops.longest(_RARE) if run.ends is not None and timed else None
+    if longest is None:
+        return _IDLE
+    return min(max(ceil(longest), _IDLE), how.max_open_age)
+
+
+class Leaning(NamedTuple):
+    """What an assembly leans on."""
+
+    settings: PrepareSection
+    """How lines are read and grouped."""
+    run: Judge
+    """What judges."""
+    how: WatchSection
+    """When sessions close, and what is shown of them."""
+    cache: ScoreCache | None = None
+    """Scores that are kept on this machine."""
+
+
+class Assembly:
+    """Partitions whose sessions may be shared, and the sessions that are open."""
+
+    def __init__(self, leaning: Leaning) -> None:
+        """No partition yet."""
+        settings, self._run, self._how, cache = leaning
+        self._idle = idle_seconds(self._how, self._run)
+        grouping = settings.sessions
+        if grouping.by_key and settings.format.time_formats:
+            grouping = grouping.model_copy(update={"idle": self._idle})
+        self._settings = settings.model_copy(update={"sessions": grouping})
+        self._grouping = grouping
+        self.partitions: dict[str, Partition] = {}
+        self._reader = Reader(self._settings, today=datetime.now(UTC).date(), redact=self._how.redact)
+        self._sessionizer = Sessionizer(grouping, live=True)
+        self._table = MessageTable()
+        self._known = KnownScores(self._run.opinion, cache=cache)
+        self._judging = self._new_judging()
+        self._closed: list[pl.DataFrame] = []
+        self._records = 0
+        self._numbers: list[pl.DataFrame] = []  # of records and of their lines, from the first open session on
+        self._arrived: deque[tuple[float, int]] = deque()
+        self._shown = 0  # the last record of open sessions that were judged
+        self._judged = 0  # sessions
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was read so far and what was not, in plain counts."""
+        return self._reader.tally.counts | self._sessionizer.counts
+
+    @property
+    def rejects(self) -> list[dict[str, object]]:
+        """The first lines that did not parse."""
+        return self._reader.tally.first_rejects
+
+    @property
+    def redacted(self) -> bool:
+        """Whether what is secret is taken out of lines."""
+        return self._reader.redacts
+
+    def add(self, name: str, claimed: Claimed, *, counters: Counters) -> None:
+        """Take a partition over, with what was left of it.
+
+        Args:
+            name: what its source calls it.
+            claimed: as the store knows it.
+            counters: what `counters` gave.
+        """
+        apart = self._grouping.by == "time" or self._grouping.overlapping
+        if apart:
+            claimed = claimed._replace(accounted=claimed.accounted.clear())
+        pushed = self._reader.pushed(name)
+        file = len(self._reader.files) - 1
+        by_key = self._grouping.by_key
+        self.partitions[name] = Partition(name, pushed, file=file, claimed=claimed, by_key=by_key)
+        self._records = max(self._records, counters.get("records", 0))
+        clock = counters.get("clock")
+        if clock is not None:
+            self._sessionizer.clock = max(clock, self._sessionizer.clock or clock)
+        if "began" in counters:
+            began = counters["began"] and datetime.fromisoformat(counters["began"])
+            self._sessionizer.span = Span(1, self._records, began, began)
+
+    def push(self, name: str, lines: pl.DataFrame, *, arrived: float) -> None:
+        """Take lines of a partition."""
+        records = self.partitions[name].push(lines, arrived=arrived)
+        self._take(self.partitions[name], records, arrived=arrived)
+
+    def tick(self, now: float) -> None:
+        """Close what is idle, and what has been open for too long, by the clock of arrival."""
+        for partition in self.partitions.values():
+            self._take(partition, partition.rest(now=now), arrived=now)
+        idle, old = now - self._idle, now - self._how.max_open_age
+        last, first = (_before(self._arrived, moment) for moment in (idle, old))
+        closed = self._sessionizer.quiet(last=last, first=first)
+        if closed.height:
+            self._closed.append(closed)
+        while len(self._arrived) > 1 and self._arrived[1][0] <= old:
+            self._arrived.popleft()
+
+    def end(self, now: float) -> None:
+        """Close all sessions: nothing more will ever come."""
+        for partition in self.partitions.values():
+            self._take(partition, partition.rest(now=float("inf")), arrived=now)
+        self._closed.append(self._sessionizer.flush())
+
+    def closed(self) -> pl.DataFrame:
+        """Rows of the store for the sessions that have closed since the last call."""
+        sessions = pl.concat([_NOTHING, *self._closed])
+        self._closed = []
+        self._judged += sessions.height
+        return self._rows(sessions, open=False)
+
+    def open(self) -> pl.DataFrame:
+        """Rows of the store for open sessions that have changed since they were last judged, the longest unchanged first."""
+        changed = self._sessionizer.open(self._shown).sort("last", maintain_order=True)
+        some = changed.filter(pl.col("last") <= changed["last"].head(_AT_ONCE).max()) if changed.height else changed
+        self._shown = max(self._shown, int(some["last"].max() or 0))  # type: ignore[arg-type]
+        return self._rows(some, open=True)
+
+    def lows(self) -> dict[str, int]:
+        """Of each partition the first line that is not accounted for; to be asked once what has closed was taken."""
+        held = self._sessionizer.lows()
+        return {name: partition.low(held.get(partition.file)) for name, partition in self.partitions.items()}
+
+    def counters(self, name: str, low: int) -> dict[str, Any]:
+        """What a restart at that line of a partition takes up."""
+        span = self._sessionizer.span
+        file = self.partitions[name].file
+        at_low = (pl.col("file") == file) & (pl.col("line") >= low)
+        numbers = [frame.filter(at_low)["record"] for frame in self._numbers]
+        first = next((int(column[0]) for column in numbers if len(column)), self._records + 1)
+        began = span.began.isoformat() if span.began else None
+        return {"records": first - 1, "clock": self._sessionizer.clock, "began": began}
+
+    def tidy(self, lows: Mapping[str, int]) -> None:
+        """Let go of what no open session needs.
+
+        Args:
+            lows: what `lows` gave.
+        """
+        files = {partition.file: lows[name] for name, partition in self.partitions.items()}
+        self._numbers = [frame for frame in self._numbers if frame["line"][-1] >= files[frame["file"][0]]]
+        written = sum(partition.written for partition in self.partitions.values())
+        many_lines = written > _FEWEST_LINES
+        many_messages = len(self._table.messages) > _FEWEST_MESSAGES
+        if not many_lines and not many_messages:
+            return
+        open_sessions = self._sessionizer.open()
+        rows = open_sessions.select("messages", "lines", "files").explode("messages", "lines", "files")
+        if many_lines and written > 2 * rows.height:
+            for partition in self.partitions.values():
+                own = rows.filter(pl.col("files") == partition.file)
+                partition.forget(own.select(line="lines"))
+        if many_messages and len(self._table.messages) > 2 * rows["messages"].n_unique():
+            self._begin_table(rows["messages"])
+
+    @property
+    def open_sessions(self) -> int:
+        """How many sessions are open."""
+        return self._sessionizer.open().height
+
+    def texts(self, places: pl.DataFrame) -> pl.Series:
+        """What is written in some lines, as it may be shown.
+
+        Args:
+            places: `file`, `line`, and `message`, the masked message.
+        """
+        by_field = self._grouping.key_field
+        tell = tells(self._settings.format, key_field=by_field, redacted=self.redacted)
+        there = [partition.texts(places.filter(pl.col("file") == partition.file)) for partition in self.partitions.values() if tell]
+        none = pl.DataFrame(schema={"file": pl.UInt32, "line": pl.UInt64, "text": pl.String})
+        return shown(places, pl.concat([none, *there]), redacted=self.redacted)
+
+    def _take(self, partition: Partition, records: pl.DataFrame, *, arrived: float) -> None:
+        """Put records into sessions."""
+        if not records.height:
+            return
+        first = self._records + 1
+        self._records += records.height
+        numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
+        records = records.with_columns(record=numbers)
+        self._numbers.append(records.select("record", "file", "line"))
+        self._arrived.append((arrived, self._records))
+        left = partition.left(records)
+        closed = self._sessionizer.push(self._table.numbered(left))
+        if closed.height:
+            self._closed.append(closed)
+
+    def _rows(self, sessions: pl.DataFrame, *, open: bool) -> pl.DataFrame:
+        """Rows of the store for sessions that are judged now."""
+        if not sessions.height:
+            return pl.DataFrame(schema=VERDICTS)
+        seen = Seen(self._sessionizer.span, over=False, sessions=self._judged, open=open)
+        files, messages = self._reader.files, self._table.messages
+        verdicts = self._judging.verdicts(sessions, messages, seen=seen, files=files)
+        texts = texts_of(sessions, verdicts["anomalous"], written=self, messages=messages)
+        state: Literal["open", "closed"] = "open" if open else "closed"
+        return rows(verdicts, sessions, names=files, state=state, texts=texts)
+
+    def _new_judging(self) -> Judging:
+        """What judges sessions of the message table."""
+        return Judging(self._run, self._known, by_key=self._grouping.by_key, written=self)
+
+    def _begin_table(self, wanted: pl.Series) -> None:
+        """Begin the message table anew with the messages of open sessions, and of those that have closed."""
+        closing = [frame["messages"].explode() for frame in self._closed]
+        places = pl.concat([wanted, *closing]).unique().sort()
+        table = MessageTable()
+        numbers = table.push(self._table.messages.gather(places))
+        renumbered = pl.Series([0], dtype=pl.UInt32).new_from_index(0, len(self._table.messages))
+        renumbered = renumbered.scatter(places, numbers)
+        self._sessionizer.renumber(renumbered)
+        in_lists = pl.col("messages").list.eval(pl.lit(renumbered).gather(pl.element()))
+        self._closed = [frame.with_columns(in_lists) for frame in self._closed]
+        self._table = table
+        self._known.new_table()
+        self._judging = self._new_judging()
+
+
+def _before(arrived: deque[tuple[float, int]], moment: float) -> int:
+    """The last record that had come by a moment; -1: none had."""
+    last = -1
+    for came, record in arrived:
+        if came > moment:
+            break
+        last = record
+    return last

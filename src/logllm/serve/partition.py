@@ -1,0 +1,131 @@
+"""Lines of one partition on their way to records, and what is still known of them when they have become some."""
+
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.logs.reader import Pushed
+from logllm.logs.records import RECORDS
+from logllm.serve.sources.contract import LINES, Place
+from logllm.serve.store.frames import stored_names
+
+PATIENCE = 2.0
+"""Seconds after which a record that might go on is taken as it is."""
+
+
+class Claimed(NamedTuple):
+    """A partition as the store knows it."""
+
+    epoch: int
+    """Who has it: higher than that of all who had it before."""
+    low: int
+    """The first line that is not accounted for; 0: the partition is new."""
+    place: Place
+    """Where the source begins to read again."""
+    accounted: pl.DataFrame
+    """`session` and `last`: up to which line sessions that are stored as closed are accounted for, where that is at `low` or beyond."""
+
+
+class Partition:
+    """One partition: its lines become records once, whatever is read twice."""
+
+    def __init__(
+        self,
+        name: str,
+        pushed: Pushed,
+        *,
+        file: int,
+        claimed: Claimed,
+        by_key: bool,
+    ) -> None:
+        """Nothing read yet.
+
+        Args:
+            name: what the source calls it.
+            pushed: makes records of its lines.
+            file: its place among the inputs of its assembly.
+            claimed: as the store knows it; of windows that share lines, and of those of time, which
+                the clock tells apart, without what is accounted for.
+            by_key: whether sessions are by key, each with lines of its own; else windows, one after the other.
+        """
+        self.name = name
+        self.file = file
+        self.epoch = claimed.epoch
+        self.lines = 0
+        """Lines that have come."""
+        self._pushed = pushed
+        self._low = claimed.low
+        self._accounted = claimed.accounted
+        self._by_key = by_key
+        self._again = int(claimed.accounted["last"].max() or 0)  # type: ignore[arg-type]
+        self._written: list[pl.DataFrame] = []
+        self._latest = 0.0
+
+    def push(self, lines: pl.DataFrame, *, arrived: float) -> pl.DataFrame:
+        """Records of the next lines, also of those that stored sessions hold.
+
+        Args:
+            lines: `logllm.serve.sources.contract.LINES`.
+            arrived: when they came.
+        """
+        fresh = lines.filter(pl.col("line") >= self._low).select(LINES.keys())
+        self.lines += fresh.height
+        self._latest = arrived
+        self._written.append(fresh)
+        return self._pushed.push(fresh)
+
+    def rest(self, *, now: float) -> pl.DataFrame:
+        """The record that might have gone on, but has not for some time."""
+        waiting = now - self._latest > PATIENCE
+        rest = self._pushed.rest() if waiting else None
+        return pl.DataFrame(schema=RECORDS) if rest is None else rest
+
+    def low(self, held: int | None) -> int:
+        """The first line that is not accounted for.
+
+        Args:
+            held: the first line of it that an open session holds.
+        """
+        low = self._pushed.low if held is None else min(held, self._pushed.low)
+        return max(low, self._low)
+
+    def texts(self, lines: pl.DataFrame) -> pl.DataFrame:
+        """What is written in some lines: `file`, `line`, `text`.
+
+        Args:
+            lines: with a column `line`.
+        """
+        wanted = lines.select("line").unique()
+        there = [frame.join(wanted, on="line", how="semi") for frame in self._written]
+        written = pl.concat([pl.DataFrame(schema=LINES), *there])
+        return written.select(pl.lit(self.file, dtype=pl.UInt32).alias("file"), "line", "text")
+
+    @property
+    def written(self) -> int:
+        """How many lines are remembered."""
+        return sum(frame.height for frame in self._written)
+
+    def forget(self, wanted: pl.DataFrame) -> None:
+        """Remember no lines but those that are wanted, and those that are in no record yet.
+
+        Args:
+            wanted: with a column `line`.
+        """
+        lines = pl.concat([pl.DataFrame(schema=LINES), *self._written])
+        ahead = lines["line"] >= self._pushed.low
+        kept = pl.concat([lines.filter(~ahead).join(wanted, on="line", how="semi"), lines.filter(ahead)])
+        self._written = [kept] if kept.height else []
+
+    def left(self, records: pl.DataFrame) -> pl.DataFrame:
+        """Records without those that stored sessions hold, or without their keys."""
+        if not records.height or records["line"][0] > self._again:
+            return records
+        if not self._by_key:
+            return records.filter(pl.col("line") > self._again)
+        rows = records.with_row_index("row").explode("keys", empty_as_null=True)
+        names = rows.with_columns(session=pl.col("keys").map_batches(stored_names, return_dtype=pl.String))
+        judged = names.join(self._accounted, on="session", how="left", maintain_order="left")
+        fresh = judged.filter((pl.col("line") > pl.col("last")).fill_null(True))
+        others = pl.exclude("row", "keys").first()
+        grouped = fresh.group_by("row", maintain_order=True).agg(others, pl.col("keys").drop_nulls())
+        return grouped.select(records.columns)

@@ -1,0 +1,85 @@
+"""How far a watch is: a line for people, and metrics for Prometheus."""
+
+import time
+from collections import deque
+
+from logllm.counting import plural
+from logllm.serve.watch import Watch
+
+_OVER = 10.0
+"""Seconds over which a rate is taken."""
+_UPDATE = 0.25
+"""Seconds between two looks for metrics."""
+_rates: deque[tuple[float, int]] = deque()
+
+
+def line(watch: Watch) -> str:
+    """Lines a second, what waits, open sessions and verdicts, on one line."""
+    now = time.monotonic()
+    lines = sum(stream.lines for stream in watch.streams)
+    _rates.append((now, lines))
+    while len(_rates) > 2 and _rates[0][0] < now - _OVER:
+        _rates.popleft()
+    since, before = _rates[0]
+    rate = (lines - before) / (now - since) if now > since else 0.0
+    sessions = sum(stream.sessions for stream in watch.streams)
+    anomalous = sum(stream.anomalous for stream in watch.streams)
+    lags = [stream.source.lag for stream in watch.streams]
+    waiting = sum(lag for lag in lags if lag is not None)
+    rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
+    open_sessions = sum(assembly.open_sessions for stream in watch.streams for assembly in stream.assemblies)
+    told = [
+        f"{rate:,.0f} lines/s, {lines:,} read",
+        f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
+    ]
+    if waiting:
+        told.append(f"{waiting:,} waiting")
+    if rejected:
+        told.append(f"{plural(rejected, 'line')} not in the format")
+    return "; ".join(told)
+
+
+class Metrics:
+    """What Prometheus may ask of a watch."""
+
+    def __init__(self, port: int) -> None:
+        """Answer on a port of this machine.
+
+        Raises:
+            ServeError: the port is taken.
+        """
+        from prometheus_client import CollectorRegistry, Counter, Gauge, start_http_server
+
+        from logllm.errors import ServeError
+
+        registry = CollectorRegistry()
+        by_stream = ["stream"]
+        self._lines = Counter("logllm_lines", "Lines read.", by_stream, registry=registry)
+        self._sessions = Counter("logllm_sessions", "Sessions that have closed.", by_stream, registry=registry)
+        self._anomalous = Counter("logllm_anomalous_sessions", "Anomalous sessions.", by_stream, registry=registry)
+        self._counts = Gauge("logllm_count", "What was read and what was not, by name.", ["stream", "name"], registry=registry)
+        self._lag = Gauge("logllm_lag", "What waits to be read, in bytes or lines.", by_stream, registry=registry)
+        self._open = Gauge("logllm_open_sessions", "Open sessions.", by_stream, registry=registry)
+        self._last: dict[tuple[str, str], int] = {}
+        self._due = 0.0
+        try:
+            start_http_server(port, addr="127.0.0.1", registry=registry)
+        except OSError as exc:
+            raise ServeError(f"port {port} cannot be had for metrics: {exc.strerror}") from exc
+
+    def update(self, watch: Watch) -> None:
+        """Take what is known now, a few times a second."""
+        if time.monotonic() < self._due:
+            return
+        self._due = time.monotonic() + _UPDATE
+        for stream in watch.streams:
+            totals = ((self._lines, stream.lines), (self._sessions, stream.sessions), (self._anomalous, stream.anomalous))
+            for number, (metric, total) in enumerate(totals):
+                key = (stream.name, str(number))
+                metric.labels(stream.name).inc(total - self._last.get(key, 0))
+                self._last[key] = total
+            for name, count in stream.counts.items():
+                self._counts.labels(stream.name, name).set(count)
+            if (lag := stream.source.lag) is not None:
+                self._lag.labels(stream.name).set(lag)
+            self._open.labels(stream.name).set(sum(assembly.open_sessions for assembly in stream.assemblies))

@@ -1,0 +1,286 @@
+"""One stream: a source, the sessions of its lines, and what is stored of them in one transaction."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.config.prepare import PrepareSection
+from logllm.config.watch import WatchSection
+from logllm.detect.cache import ScoreCache
+from logllm.detect.judge import Judge
+from logllm.errors import ServeError
+from logllm.serve.assembly import Assembly, Counters, Leaning
+from logllm.serve.partition import Claimed
+from logllm.serve.sources.contract import Arrival, Resumed, Source
+from logllm.serve.store.frames import VERDICTS
+from logllm.serve.store.troubles import OwnershipLost
+from logllm.serve.store.verdict_store import Kept, Store
+
+_EVERY = 0.3
+"""Seconds between two transactions."""
+_LOOK = 1.0
+"""Seconds after which open sessions are judged again."""
+_SHARE = 4
+"""Judging open sessions takes at most one part in so many of the time."""
+_FIRST_LINES = 1_000
+"""Lines by which a format is told."""
+_PATIENCE = 3.0
+"""Seconds after which it is told by what has come."""
+_ENOUGH = 2_000
+"""Closed sessions that are stored at once though the time has not come."""
+
+
+class Recognised(NamedTuple):
+    """A format that was found by the first lines."""
+
+    settings: PrepareSection
+    notes: tuple[str, ...]
+    """What a person should know of it."""
+
+
+class Watched(NamedTuple):
+    """What a stream is made of."""
+
+    name: str
+    """In the store."""
+    source: Source
+    settings: PrepareSection | None
+    """How lines are read and grouped; none: it is found by the first lines."""
+    apart: bool
+    """Whether sessions never cross partitions."""
+    recognise: Callable[[pl.Series], Recognised] | None = None
+    """Finds the settings."""
+
+
+class Surroundings(NamedTuple):
+    """What all streams of a watch share."""
+
+    run: Judge
+    """What judges."""
+    how: WatchSection
+    """When sessions close."""
+    store: Store
+    """Where verdicts go."""
+    owner: str
+    """Who watches, for people."""
+    told: Callable[[str], None]
+    """Told what a person should know, a sentence."""
+    cache: ScoreCache | None = None
+    """Scores that are kept on this machine."""
+    clock: Callable[[], float] = time.time
+    """Seconds since 1970."""
+
+
+class Claim(NamedTuple):
+    """What was claimed, and what a restart takes up."""
+
+    claimed: Claimed
+    counters: Counters
+
+
+class Stored(NamedTuple):
+    """What a transaction stored."""
+
+    closed: int
+    anomalous: int
+
+
+class Stream:
+    """Lines come in, verdicts go into the store; nothing is accounted for before it is stored."""
+
+    def __init__(self, watched: Watched, around: Surroundings) -> None:
+        """Nothing read yet.
+
+        Args:
+            watched: the source, and how its lines are read.
+            around: what it shares with others.
+        """
+        self.name = watched.name
+        self.source = watched.source
+        self.lines = 0
+        """Lines taken so far."""
+        self.sessions = 0
+        """Sessions that have closed so far."""
+        self.anomalous = 0
+        """How many of them are anomalous."""
+        self._watched = watched
+        self._around = around
+        self._settings = watched.settings
+        self._claims: dict[str, Claim] = {}  # of partitions whose format is not known yet
+        self._first: list[Arrival] = []  # what came of them
+        self._assemblies: dict[str, Assembly] = {}  # by partition
+        self._due = 0.0
+        self._look = 0.0
+        self._pending: list[pl.DataFrame] = []  # judged, and not stored yet
+        self._changed = False
+
+    @property
+    def assemblies(self) -> list[Assembly]:
+        """Each once."""
+        return list(dict.fromkeys(self._assemblies.values()))
+
+    def begin(self) -> None:
+        """Begin to read, from where the store says that it was left."""
+        self.source.begin(self._claim)
+
+    def take(self, wait: float) -> bool:
+        """Take what has come, and close what is idle; whether anything came."""
+        taken = self.source.take(wait)
+        for name in taken.lost:
+            self._drop(name)
+        for arrival in taken.arrivals:
+            self.lines += arrival.lines.height
+            self._push(arrival)
+        now = self._around.clock()
+        if self._first and self._may_recognise(now):
+            self._recognise()
+        for assembly in self.assemblies:
+            assembly.tick(now)
+        return bool(taken.arrivals)
+
+    def store(self, *, at_once: bool = False) -> Stored:
+        """Store what has closed, open sessions that have changed, and how far partitions are accounted for, when it is time.
+
+        What is judged and cannot be stored is stored with the next call: lows go no further before.
+
+        Raises:
+            ServeError: the store is full or away; nothing is lost by trying again.
+        """
+        now = self._around.clock()
+        for assembly in self.assemblies:
+            self._pending.append(assembly.closed())
+        waiting = sum(frame.height for frame in self._pending)
+        if now < self._due and not at_once and waiting < _ENOUGH:
+            return Stored(0, 0)
+        self._pending = [*self._open(now), *self._pending]
+        rows = pl.concat([pl.DataFrame(schema=VERDICTS), *self._pending])
+        lows = {name: low for assembly in self.assemblies for name, low in assembly.lows().items()}
+        kept: Mapping[str, Kept] = {name: self._kept(name, low) for name, low in lows.items()}
+        if kept and (self._changed or rows.height):
+            kept = self._write(rows, kept)
+            self._changed = False
+        self._pending = []
+        self.source.stored({name: place.low for name, place in kept.items()})
+        for assembly in self.assemblies:
+            assembly.tidy(lows)
+        self._due = self._around.clock() + _EVERY
+        closed = rows.filter(pl.col("state") != "open")
+        anomalous = int(closed["anomalous"].sum())
+        self.sessions += closed.height
+        self.anomalous += anomalous
+        return Stored(closed.height, anomalous)
+
+    def end(self) -> None:
+        """Close all sessions: nothing more will ever come."""
+        if self._first:
+            self._recognise()
+        for assembly in self.assemblies:
+            assembly.end(self._around.clock())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was read and what was not, in plain counts by name."""
+        counts: dict[str, int] = dict(self.source.counts)
+        for assembly in self.assemblies:
+            for name, count in assembly.counts.items():
+                counts[name] = counts.get(name, 0) + count
+        return counts
+
+    def _claim(self, partition: str) -> Resumed | None:
+        """Take a partition over."""
+        around = self._around
+        claimed = around.store.claim(self.name, partition, owner=around.owner)
+        new = claimed.low == 0
+        if new and around.how.begin == "stored":
+            raise ServeError(f"the store knows nothing of {partition}: leave out --from stored to begin with it")
+        accounted = around.store.accounted(self.name, partition, low=claimed.low)
+        own = Claimed(claimed.epoch, claimed.low, claimed.place, accounted)
+        self._claims[partition] = Claim(own, claimed.counters)
+        if self._settings is None and "format" in claimed.counters:
+            self._settings = PrepareSection.read(claimed.counters["format"], source="the store")
+        if self._settings is not None:
+            self._open_partitions(self._settings)
+        return None if new else Resumed(claimed.low, claimed.place)
+
+    def _may_recognise(self, now: float) -> bool:
+        """Whether enough has come to tell the format."""
+        lines = sum(arrival.lines.height for arrival in self._first)
+        return lines >= _FIRST_LINES or now - self._first[0].arrived > _PATIENCE
+
+    def _recognise(self) -> None:
+        """Find the format by the first lines, and say it."""
+        assert self._watched.recognise is not None  # noqa: S101 - or there are settings
+        texts = pl.concat([arrival.lines["text"] for arrival in self._first])
+        found = self._watched.recognise(texts)
+        for words in found.notes:
+            self._around.told(f"{self.name}: {words}")
+        self._settings = found.settings
+        self._open_partitions(found.settings)
+        first, self._first = self._first, []
+        for arrival in first:
+            self._push(arrival)
+
+    def _open_partitions(self, settings: PrepareSection) -> None:
+        """Begin to put lines of the claimed partitions into sessions."""
+        claims, self._claims = self._claims, {}
+        apart = self._watched.apart or not settings.sessions.by_key
+        for partition, (claimed, counters) in claims.items():
+            new = apart or not self._assemblies
+            leaning = Leaning(settings, self._around.run, self._around.how, self._around.cache)
+            assembly = Assembly(leaning) if new else self.assemblies[0]
+            assembly.add(partition, claimed, counters=counters)
+            self._assemblies[partition] = assembly
+
+    def _drop(self, partition: str) -> None:
+        """Forget a partition that another process has now, and what is open of it."""
+        self._assemblies.pop(partition, None)
+        self._claims.pop(partition, None)
+        self._first = [arrival for arrival in self._first if arrival.partition != partition]
+        own = pl.col("partition") == partition
+        self._pending = [frame.filter(~own) for frame in self._pending]
+
+    def _push(self, arrival: Arrival) -> None:
+        """Take lines of one partition."""
+        self._changed = True
+        if arrival.partition in self._claims:
+            self._first.append(arrival)
+            return
+        assembly = self._assemblies.get(arrival.partition)
+        if assembly is not None:  # else another process has it, as the store said before the source did
+            assembly.push(arrival.partition, arrival.lines, arrived=arrival.arrived)
+
+    def _open(self, now: float) -> list[pl.DataFrame]:
+        """Rows of open sessions that have changed, when it is time."""
+        if now < self._look:
+            return []
+        begun = self._around.clock()
+        frames = [assembly.open() for assembly in self.assemblies]
+        took = self._around.clock() - begun
+        self._look = now + max(_LOOK, _SHARE * took)
+        return frames
+
+    def _kept(self, name: str, low: int) -> Kept:
+        """How far a partition is accounted for."""
+        assembly = self._assemblies[name]
+        counters = assembly.counters(name, low)
+        if self._watched.settings is None and self._settings is not None:
+            counters["format"] = self._settings.model_dump(mode="json")
+        return Kept(assembly.partitions[name].epoch, low, self.source.place(name, low), counters)
+
+    def _write(self, rows: pl.DataFrame, kept: Mapping[str, Kept]) -> Mapping[str, Kept]:
+        """Write in one transaction; of what another process has taken over nothing. Gives what was stored."""
+        while True:
+            try:
+                self._around.store.write(self.name, verdicts=rows, kept=kept)
+            except OwnershipLost as exc:
+                lost = set(exc.partitions)
+                if not self._watched.apart:
+                    raise ServeError(f"another process watches {self.name} now, and this one stops: {exc}") from exc
+                for name in lost:
+                    self._drop(name)
+                kept = {name: place for name, place in kept.items() if name not in lost}
+                rows = rows.filter(~pl.col("partition").is_in(list(lost)))
+            else:
+                return kept

@@ -1,0 +1,66 @@
+"""How the first lines of a source would be read, when nothing is to be stored."""
+
+import time
+from datetime import UTC, datetime
+
+import polars as pl
+
+from logllm.counting import plural
+from logllm.logs.reader import Reader
+from logllm.serve.sources.contract import Arrival
+from logllm.serve.stream import Watched
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import Sessionizer
+
+_SECONDS = 3.0
+"""How long lines are waited for."""
+_LINES = 5_000
+_SHOWN = 3
+
+
+def tried(watched: Watched) -> list[str]:
+    """What a person should know before a source is watched, a sentence each.
+
+    Raises:
+        ServeError: it cannot be read.
+    """
+    arrivals = _first(watched)
+    if not arrivals:
+        return [f"{watched.name}: no line came within {_SECONDS:g} seconds; --from start begins with what is there"]
+    lines = pl.concat([arrival.lines for arrival in arrivals])
+    settings, notes = watched.settings, tuple[str, ...]()
+    if watched.recognise is not None:
+        settings, notes = watched.recognise(lines["text"])
+    assert settings is not None  # noqa: S101 - one of both is there
+    reader = Reader(settings, today=datetime.now(UTC).date())
+    table, sessionizer = MessageTable(), Sessionizer(settings.sessions)
+    partitions = list(dict.fromkeys(arrival.partition for arrival in arrivals))
+    pushed = {name: reader.pushed(name) for name in partitions}
+    records = [pushed[arrival.partition].push(arrival.lines.select("line", "text")) for arrival in arrivals]
+    records += [rest for name in partitions if (rest := pushed[name].rest()) is not None]
+    closed = [sessionizer.push(table.numbered(frame)) for frame in records if frame.height]
+    sessions = pl.concat([*closed, sessionizer.flush()])
+    counts = reader.tally.counts
+    said = [
+        f"{watched.name}: {plural(lines.height, 'line')} of {plural(len(partitions), 'partition')}, read as {settings.format.name}",
+        *notes,
+        f"{counts['rejected']:,} not in the format; {plural(sessions.height, 'session')} ({settings.sessions.in_words}), "
+        f"{plural(len(table.messages), 'distinct message')}, such as",
+    ]
+    return said + [f"  {message}" for message in table.messages.head(_SHOWN)]
+
+
+def _first(watched: Watched) -> list[Arrival]:
+    """What comes first."""
+    source = watched.source
+    arrivals: list[Arrival] = []
+    until = time.monotonic() + _SECONDS
+    try:
+        source.begin(lambda partition: None)
+        while time.monotonic() < until and not source.over:
+            arrivals += source.take(0.2).arrivals
+            if sum(arrival.lines.height for arrival in arrivals) >= _LINES:
+                break
+    finally:
+        source.close()
+    return arrivals

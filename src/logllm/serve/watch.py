@@ -1,0 +1,140 @@
+"""The watch: takes lines from its sources, and stores verdicts, until it is told to stop."""
+
+import os
+import socket
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from logllm.config.watch import WatchSection
+from logllm.detect.judge import Judge
+from logllm.serve.store.troubles import StoreAway, StoreFull
+from logllm.serve.store.verdict_store import Store
+from logllm.serve.stream import Stored, Stream, Surroundings, Watched
+
+_WAIT = 0.2
+"""Seconds that a source is waited for."""
+_TRY_AGAIN = 1.0
+"""Seconds until a store that is full or away is tried again, at first."""
+_LONGEST_WAIT = 30.0
+_TIDY_EVERY = 600.0
+"""Seconds between two looks for verdicts that are too old."""
+Told = Callable[[str], None]
+"""Told what a person should know, a sentence."""
+
+
+class Watch:
+    """Sources that are watched together, by one thread.
+
+    Each in turn gives what has come; what has closed is judged and stored. Nothing is taken while
+    the store is full or away: what comes waits at its source.
+    """
+
+    def __init__(
+        self,
+        watched: Sequence[Watched],
+        *,
+        run: Judge,
+        how: WatchSection,
+        store: Store,
+        told: Told,
+    ) -> None:
+        """Nothing read yet.
+
+        Args:
+            watched: the sources.
+            run: what judges.
+            how: when sessions close.
+            store: where verdicts go.
+            told: told of what is wrong, and of what is right again.
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}"
+        self._cache = run.cache() if run.recipe.detect.cache_sessions > 0 else None
+        around = Surroundings(run, how, store, owner, told, self._cache)
+        self.streams = [Stream(source, around) for source in watched]
+        self.stopping = False
+        """Set, from any thread or a signal's handler, to stop after what is in hand."""
+        self._store = store
+        self._how = how
+        self._told = told
+        self._tidied = 0.0
+
+    def run(self, *, status: Callable[["Watch"], None]) -> None:
+        """Watch until told to stop, or until nothing more can come.
+
+        Open sessions stay open when it is told to stop: the next start goes on with them.
+
+        Args:
+            status: told several times a second how far things are.
+
+        Raises:
+            ServeError: a source cannot be read on, or another process watches the same.
+        """
+        try:
+            for stream in self.streams:
+                stream.begin()
+            while not self.stopping and not self._over():
+                self._round(status)
+            self._finish()
+            status(self)
+        finally:
+            for stream in self.streams:
+                stream.source.close()
+            if self._cache is not None:
+                self._cache.close()
+
+    def _round(self, status: Callable[["Watch"], None]) -> None:
+        """Take and store once of each stream; wait only where no other has anything."""
+        wait = _WAIT / len(self.streams)
+        for stream in self.streams:
+            came = stream.take(wait)
+            wait = 0.0 if came else wait
+            self._stored(stream)
+        self._tidy()
+        status(self)
+
+    def _over(self) -> bool:
+        """Whether nothing more will come."""
+        return all(stream.source.over for stream in self.streams)
+
+    def _finish(self) -> None:
+        """Store what is left; of sources that have ended all sessions close."""
+        for stream in self.streams:
+            if stream.source.over and not self.stopping:
+                stream.end()
+            self._stored(stream, at_once=True)
+
+    def _stored(self, stream: Stream, *, at_once: bool = False) -> Stored:
+        """Store, as soon as the store can be written."""
+        wait = _TRY_AGAIN
+        troubled = False
+        while True:
+            try:
+                stored = stream.store(at_once=at_once or troubled)
+            except (StoreFull, StoreAway) as exc:
+                if not troubled:
+                    self._told(f"{exc}; nothing more is read until then")
+                troubled = True
+                if self.stopping:
+                    return Stored(0, 0)
+                time.sleep(wait)
+                wait = min(2 * wait, _LONGEST_WAIT)
+            else:
+                if troubled:
+                    self._told("the store can be written again; going on")
+                return stored
+
+    def _tidy(self) -> None:
+        """Delete verdicts that are too old, and close rows that nobody will revise any more."""
+        now = time.time()
+        if now < self._tidied + _TIDY_EVERY:
+            return
+        self._tidied = now
+        today = datetime.now(UTC)
+        try:
+            self._store.retain(days=self._how.retain_days, now=today)
+            for stream in self.streams:
+                stale = today - timedelta(seconds=2 * self._how.max_open_age)
+                self._store.settle(stream.name, before=stale)
+        except (StoreFull, StoreAway):
+            return  # the next write says so

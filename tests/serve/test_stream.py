@@ -1,0 +1,187 @@
+"""From lines to rows of the store: the sessions of batch, whatever the pieces and the kills."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from logllm.logs.reader import Reader
+from logllm.serve.store.verdict_store import Store
+from logllm.sessions.message_table import MessageTable
+from logllm.sessions.sessionizer import Sessionizer
+from tests.serve.scripted import Clock, Errors, Script, begun
+from tests.serve.scripted import settings as prepared
+
+START = datetime(2026, 11, 3, 12, 0, 0, tzinfo=UTC)
+
+
+def written(*events: tuple[int, str, str]) -> list[str]:
+    """Lines at so many seconds, with a key and a message."""
+    return [f"{START + timedelta(seconds=at):%Y-%m-%d %H:%M:%S} {key} {message}" for at, key, message in events]
+
+
+@pytest.fixture
+def store(tmp_path):
+    opened = Store.open(tmp_path / "app.db")
+    yield opened
+    opened.close()
+
+
+def rows(store: Store, **wanted) -> list[tuple]:
+    """Sessions that are stored: name, lines, state and whether they are anomalous."""
+    frame = store.verdicts("app", **wanted).sort("partition", "first_position", "session")
+    return list(frame.select("session", "lines", "state", "anomalous").iter_rows())
+
+
+def batch(lines: list[str], tmp_path, prepare) -> set[tuple[str, tuple[int, ...]]]:
+    """The sessions that `detect` makes of a file with these lines."""
+    log = tmp_path / "batch.log"
+    log.write_text("".join(f"{line}\n" for line in lines))
+    reader, table, sessionizer = Reader(prepare, today=START.date()), MessageTable(), Sessionizer(prepare.sessions)
+    closed = [sessionizer.push(table.numbered(frame)) for frame in reader.read([log])]
+    sessions = pl.concat([*closed, sessionizer.flush()])
+    return {(session, tuple(numbers)) for session, numbers in sessions.select("session", "lines").iter_rows()}
+
+
+def test_a_session_is_open_and_then_closed(store):
+    source = Script({"a": written((0, "x", "begins"), (1, "y", "begins"), (2, "x", "ERROR lost"))})
+    clock = Clock()
+    stream = begun(source, store, prepared(), clock=clock, idle=60)
+    source.give("a", 2, arrived=clock.now)
+    stream.take(0)
+    stream.store(at_once=True)
+    assert rows(store) == [("x", [1], "open", False), ("y", [2], "open", False)]
+    clock.now += 2
+    source.give("a", 1, arrived=clock.now)
+    stream.take(0)
+    stream.store(at_once=True)
+    assert rows(store) == [("x", [1, 3], "open", True), ("y", [2], "open", False)]
+    assert source.lows == {"a": 1}
+    clock.now += 61
+    stream.take(0)
+    stored = stream.store(at_once=True)
+    assert (stored.closed, stored.anomalous) == (2, 1)
+    assert rows(store) == [("x", [1, 3], "closed", True), ("y", [2], "closed", False)]
+    assert source.lows == {"a": 4}
+
+
+def test_what_is_kept_of_an_anomalous_session(store):
+    lines = written((0, "x", "begins for 10.0.0.1"), (1, "x", "ERROR lost 10.0.0.1"))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared())
+    source.give("a", 9)
+    stream.take(0)
+    stream.end()
+    stream.store(at_once=True)
+    row = store.verdicts("app").row(0, named=True)
+    assert json.loads(row["texts"]) == lines
+    evidence = json.loads(row["evidence"])
+    assert (evidence[0]["line"], evidence[0]["text"]) == (2, lines[1])
+    assert row["model"] == Errors.name
+    assert (row["start"], row["end"]) == (START, START + timedelta(seconds=1))
+
+
+def test_nothing_secret_is_stored(store):
+    source = Script({"a": written((0, "x", "ERROR login failed for ann@example.com from 10.0.0.1 password=hunter2"))})
+    stream = begun(source, store, prepared(), redact=True)
+    source.give("a", 9)
+    stream.take(0)
+    stream.end()
+    stream.store(at_once=True)
+    row = store.verdicts("app").row(0, named=True)
+    assert "hunter2" not in str(row)
+    assert "ann@example.com" not in str(row)
+    assert "ERROR" in row["texts"]
+
+
+def test_a_line_from_the_future_closes_nothing(store):
+    future = ["2099-01-01 00:00:00 z from the future"]
+    lines = written((0, "x", "begins")) + future + written((1, "x", "goes on"), (2, "x", "goes on"))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared(), idle=60)
+    for _ in lines:
+        source.give("a", 1)
+        stream.take(0)
+    stream.store(at_once=True)
+    assert rows(store) == [("x", [1, 3, 4], "open", False), ("z", [2], "open", False)]
+
+
+def test_a_log_of_the_past_closes_by_its_own_clock(store):
+    events = [(at, key, "works") for at, key in ((0, "x"), (1, "y"), (100, "y"), (101, "y"), (102, "y"), (103, "y"))]
+    source = Script({"a": written(*events)})
+    stream = begun(source, store, prepared(), idle=60)
+    source.give("a", 9)
+    stream.take(0)
+    stream.store(at_once=True)
+    assert rows(store) == [("x", [1], "closed", False), ("y", [2], "closed", False), ("y", [3, 4, 5, 6], "open", False)]
+
+
+def test_what_stays_open_for_too_long_closes_early(store):
+    source = Script({"a": written(*((at, "x", "works") for at in range(4)))})
+    clock = Clock()
+    stream = begun(source, store, prepared(), clock=clock, idle=60, max_open_age=100)
+    for _ in range(4):
+        clock.now += 40
+        source.give("a", 1, arrived=clock.now)
+        stream.take(0)
+    stream.store(at_once=True)
+    assert next(state for _, _, state, _ in rows(store)) == "early"
+    assert source.lows["a"] > 1
+
+
+def test_a_former_owner_stops(store, tmp_path):
+    from logllm.errors import ServeError
+
+    lines = written((0, "x", "begins"), (1, "x", "goes on"))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared())
+    source.give("a", 1)
+    stream.take(0)
+    begun(Script({"a": lines}), store, prepared())
+    with pytest.raises(ServeError, match="another process"):
+        stream.store(at_once=True)
+    assert rows(store) == []
+
+
+EVENTS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("vwxyz"), st.sampled_from(["begins", "ERROR lost", "ends"])), max_size=40)
+SESSIONS = {
+    "keys": {},
+    "cut": {"max_messages": 3, "long": "cut"},
+    "split": {"max_messages": 3, "long": "split"},
+    "windows": {"by": "count", "key_field": None, "size": 4},
+    "overlapping": {"by": "count", "key_field": None, "size": 4, "step": 2},
+    "minutes": {"by": "time", "key_field": None, "size": 10},
+}
+
+
+@pytest.mark.parametrize("kind", SESSIONS, ids=SESSIONS)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(events=EVENTS, data=st.data())
+def test_any_division_and_any_kill_give_the_sessions_of_batch(events, data, kind, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("kills")
+    prepare = prepared(**SESSIONS[kind])
+    at, lines = 0, []
+    for step, key, message in events:
+        at += step
+        lines += written((at, key, message))
+    store = Store.open(tmp_path / "app.db")
+    source = Script({"a": lines})
+    stream = begun(source, store, prepare, idle=100_000, max_open_age=100_000)
+    while not source.over:
+        source.give("a", data.draw(st.integers(1, 7), label="lines"))
+        stream.take(0)
+        then = data.draw(st.sampled_from(["go on", "store", "kill", "end and kill"]), label="then")
+        if then == "store":
+            stream.store(at_once=True)
+        if then in ("kill", "end and kill"):
+            source = Script({"a": lines})
+            stream = begun(source, store, prepare, idle=100_000, max_open_age=100_000)
+    stream.end()
+    stream.store(at_once=True)
+    stored = {(session, tuple(numbers)) for session, numbers, state, _ in rows(store) if state != "open"}
+    assert stored == (batch(lines, tmp_path, prepare) if lines else set())
+    assert len(rows(store)) == len(stored)
+    store.close()
