@@ -20,29 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import soak_pace
+from watching import Load
 
 from logllm.storage import write_atomic
 
-Measurement = Callable[[Path, Path, Path, float], Any]
-_RATE = 200  # lines a second
-
-
-def throughput(run: Path, log: Path, folder: Path, share: float) -> Any:
-    """Lines a second from a file."""
-    return soak_pace.throughput(run, log, folder)
-
-
-def latency(run: Path, log: Path, folder: Path, share: float) -> Any:
-    """From a session's end to its row, at 200 lines a second for 10 minutes."""
-    return soak_pace.latency(run, log, folder, seconds=600 * share, rate=_RATE)
-
-
-def memory(run: Path, log: Path, folder: Path, share: float) -> Any:
-    """Memory over 10 minutes of ever new messages."""
-    return soak_pace.memory(run, folder, seconds=600 * share)
-
-
-MEASUREMENTS: dict[str, Measurement] = {"throughput": throughput, "latency": latency, "memory": memory}
+MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
+    "throughput": soak_pace.throughput,
+    "latency": soak_pace.latency,
+    "memory": soak_pace.memory,
+}
 
 
 def trained(data: Path, folder: Path) -> tuple[Path, Path]:
@@ -78,7 +64,7 @@ def main() -> None:
         for measurement in options.only.split(","):
             place = folder / measurement
             place.mkdir()
-            results[measurement] = MEASUREMENTS[measurement](run, log, place, options.share)
+            results[measurement] = MEASUREMENTS[measurement](Load(run, log, place, options.share))
             print(measurement, json.dumps(results[measurement]), file=sys.stderr, flush=True)
         os.chdir("/")
     text = json.dumps(results, indent=2) + "\n"

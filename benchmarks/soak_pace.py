@@ -10,20 +10,22 @@ from threading import Event, Thread
 
 import numpy as np
 import polars as pl
-from watching import Watching, stored, until
+from watching import Load, Watching, stored, until
 
 _STAMP = "%y%m%d %H%M%S"
+_SECONDS = 600.0  # of a whole load
+_RATE = 200  # lines a second
 _IDLE = 10  # seconds after which a session has ended
 _WORDS = 6  # of a message that has never been seen
 
 
-def throughput(run: Path, log: Path, folder: Path) -> dict[str, float]:
+def throughput(load: Load) -> dict[str, float]:
     """Lines a second from a file, its scores known: the second watch of the same log, start-up apart."""
-    lines = sum(1 for _ in log.open("rb"))
+    lines = sum(1 for _ in load.log.open("rb"))
     seconds = []
     for time_of in ("first", "second"):
-        store = str(folder / f"{time_of}.db")
-        watching = Watching(run, [str(log)], store=store, options=["--from", "start", "--idle", "86400"]).start()
+        store = str(load.folder / f"{time_of}.db")
+        watching = Watching(load.run, [str(load.log)], store=store, options=["--from", "start", "--idle", "86400"]).start()
         began = _begun(watching)
         until(partial(_has_read, watching, lines), seconds=600)
         seconds.append(time.monotonic() - began)
@@ -31,13 +33,14 @@ def throughput(run: Path, log: Path, folder: Path) -> dict[str, float]:
     return {"lines": lines, "first_lines_a_second": lines / seconds[0], "lines_a_second": lines / seconds[1]}
 
 
-def latency(run: Path, log: Path, folder: Path, *, seconds: float, rate: int) -> dict[str, float]:
-    """From the end of a session to its row, on a log replayed at so many lines a second, stamped as they are written."""
-    target, store = folder / "replayed.log", str(folder / "latency.db")
+def latency(load: Load) -> dict[str, float]:
+    """From the end of a session to its row, on a log replayed at 200 lines a second, stamped as they are written."""
+    target, store = load.folder / "replayed.log", str(load.folder / "latency.db")
+    seconds = _SECONDS * load.share
     target.touch()
-    watching = Watching(run, [str(target)], store=store, options=["--from", "start", "--idle", str(_IDLE)]).start()
+    watching = Watching(load.run, [str(target)], store=store, options=["--from", "start", "--idle", str(_IDLE)]).start()
     _begun(watching)
-    written = _replay(log, target, rate=rate, seconds=seconds)
+    written = _replay(load.log, target, seconds=seconds)
     time.sleep(_IDLE + 5)
     watching.stop()
     rows = stored(store, state="closed")
@@ -53,12 +56,13 @@ def latency(run: Path, log: Path, folder: Path, *, seconds: float, rate: int) ->
     }
 
 
-def memory(run: Path, folder: Path, *, seconds: float) -> dict[str, float]:
+def memory(load: Load) -> dict[str, float]:
     """Memory while a source gives ever new messages faster than they are judged, with the clock of a month in fast motion."""
-    target, store = folder / "new.log", str(folder / "memory.db")
+    target, store = load.folder / "new.log", str(load.folder / "memory.db")
+    seconds = _SECONDS * load.share
     target.touch()
     options = ["--from", "start", "--idle", "3600", "--max-open-age", str(max(10, int(seconds / 10)))]
-    watching = Watching(run, [str(target)], store=store, options=options).start()
+    watching = Watching(load.run, [str(target)], store=store, options=options).start()
     _begun(watching)
     stopping = Event()
     writer = Thread(target=_flood, args=(target, stopping), daemon=True)
@@ -94,13 +98,13 @@ def _has_read(watching: Watching, lines: int) -> bool:
     return watching.lines >= lines
 
 
-def _replay(log: Path, target: Path, *, rate: int, seconds: float) -> list[float]:
+def _replay(log: Path, target: Path, *, seconds: float) -> list[float]:
     """Write lines at a rate, stamped now; when each was written."""
     written: list[float] = []
     began = time.time()
     with log.open(encoding="utf-8") as lines, target.open("a", encoding="utf-8", buffering=1) as sink:
         for number, line in enumerate(lines):
-            wait = began + number / rate - time.time()
+            wait = began + number / _RATE - time.time()
             if wait > 0:
                 time.sleep(wait)
             now = time.time()

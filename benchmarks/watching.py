@@ -11,13 +11,26 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from logllm.serve.store.verdict_store import Store
 
 _LOOK = 0.2  # seconds between two looks
+
+
+class Load(NamedTuple):
+    """What a measurement works on."""
+
+    run: Path
+    """What judges."""
+    log: Path
+    """A log that it can judge."""
+    folder: Path
+    """An empty folder."""
+    share: float
+    """How much of the load."""
 
 
 class Watching:

@@ -3,6 +3,7 @@
 import signal
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,6 +15,7 @@ from logllm.counting import plural
 if TYPE_CHECKING:
     from logllm.config.watch import WatchFile
     from logllm.detect.detector import Detector
+    from logllm.serve.status import Metrics
     from logllm.serve.stream import Watched
     from logllm.serve.watch import Watch
 
@@ -171,33 +173,31 @@ def _sources(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
 
 def _watch(wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", *, metrics: int | None) -> None:
     """Watch until told to stop."""
-    from logllm.serve.assembly import idle_seconds
-    from logllm.serve.status import Metrics, line
+    from logllm.serve.status import Metrics
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.watch import Watch
 
-    store = Store.open(wanted.store)
-    running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
-    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(name, lambda number, frame: _stop(running))
-    seen = Metrics(metrics) if metrics is not None else None
-    note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
-    if detector.settings.sessions.by_key:
-        idle = duration(idle_seconds(wanted, detector.run))
-        note(f"a session ends when nothing more came for {idle} (--idle)")
-    shown = _Shown()
-
-    def status(now: Watch) -> None:
-        if seen is not None:
-            seen.update(now)
-        shown.show(now, line)
-
-    try:
-        running.run(status=status)
-    finally:
-        shown.end()
-        store.close()
+    with closing(Store.open(wanted.store)) as store:
+        running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
+        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(name, lambda number, frame: _stop(running))
+        shown = _Shown(Metrics(metrics) if metrics is not None else None)
+        note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
+        if detector.settings.sessions.by_key:
+            _tell_idle(wanted, detector)
+        try:
+            running.run(status=shown.show)
+        finally:
+            shown.end()
     _tell(running)
+
+
+def _tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
+    """Say when sessions end."""
+    from logllm.serve.assembly import idle_seconds
+
+    idle = duration(idle_seconds(wanted, detector.run))
+    note(f"a session ends when nothing more came for {idle} (--idle)")
 
 
 def _stop(running: "Watch") -> None:
@@ -208,13 +208,18 @@ def _stop(running: "Watch") -> None:
 class _Shown:
     """A line of status: on a terminal one that changes, else one a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: "Metrics | None") -> None:
+        self._metrics = metrics
         self._terminal = sys.stderr.isatty()
         self._every = _STATUS_EVERY * (1 if self._terminal else _WITHOUT_TERMINAL)
         self._due = time.monotonic() + (0 if self._terminal else self._every)
 
-    def show(self, now: "Watch", line: Any) -> None:
+    def show(self, now: "Watch") -> None:
         """Show how far it is, when it is time."""
+        from logllm.serve.status import line
+
+        if self._metrics is not None:
+            self._metrics.update(now)
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._every

@@ -75,22 +75,14 @@ def _source(
         from logllm.serve.sources.stdin import StdinSource
 
         return StdinSource(spool, encoding=encoding)
-    if first.startswith(_JOURNALD):
-        from logllm.serve.sources.journald import JournaldSource
-
-        return JournaldSource(first.removeprefix(_JOURNALD).split(), begin=begin)
     if first.startswith(_SYSLOG):
         from logllm.serve.sources.syslog import SyslogSource
 
         return SyslogSource(first, spool, name=section.stream)
-    if first.startswith(_OTLP):
-        from logllm.serve.sources.otlp import OtlpSource
-
-        return OtlpSource(first, spool, token=section.token, name=section.stream)
     if first.startswith(KAFKA):
         from logllm.serve.sources.kafka.kafka_source import KafkaSource
 
-        return KafkaSource(first, begin, section.kafka)
+        return KafkaSource(first, begin=begin, settings=section.kafka)
     from logllm.serve.sources.files import FilesSource
 
     return FilesSource(patterns, begin=begin, encoding=encoding)
