@@ -223,3 +223,271 @@ def test_only_known_logs_are_read_where_the_store_has_to_know(log):
     write(log, "a")
     with pytest.raises(ServeError, match="knows nothing"):
         Watch(log, begin="stored")
+
+
+def test_a_hole_before_the_lines_is_passed_over(log):
+    write(log, "a" * 5000)
+    watch = Watch(log)
+    watch.take()
+    os.truncate(log, 0)
+    with log.open("r+b") as file:
+        file.seek(3_000_000)
+        file.write(b"after\n" + b"more\n" * 3)
+    watch.take()
+    assert watch.texts(log) == ["a" * 5000, "after", "more", "more", "more"]
+    assert watch.source.counts["nul_bytes"] == 3_000_000
+    watch.store(3)
+    watch.restart()
+    watch.take()
+    assert watch.numbers(log) == [1, 2, 3, 4, 5]
+
+
+def test_room_that_was_made_for_lines_is_written_over(log):
+    log.write_bytes(b"a\n" + bytes(5000))
+    watch = Watch(log)
+    watch.take()
+    with log.open("r+b") as file:
+        file.seek(2)
+        file.write(b"b\nc")
+    os.utime(log, ns=(1, 1))
+    watch.take()
+    assert watch.texts(log) == ["a", "b"]
+    assert "truncations" not in watch.source.counts
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", ""], ids=["mark", "no-mark"])
+@pytest.mark.parametrize("kind", ["utf-16-le", "utf-16-be"])
+def test_utf_16(log, kind, mark):
+    lines = [f"{mark}erste Zeile ü\r\n", "zweite \u0a0a\u0d0a\n", "dritte\n"]
+    raw = "".join(lines).encode(kind)
+    log.write_bytes(raw[:31])
+    watch = Watch(log)
+    watch.take()
+    with log.open("ab") as file:
+        file.write(raw[31:-3])
+    watch.take()
+    watch.store(2)
+    watch.restart()
+    watch.take()
+    with log.open("ab") as file:
+        file.write(raw[-3:])
+    watch.take()
+    assert watch.texts(log) == ["erste Zeile ü", "zweite \u0a0a\u0d0a", "dritte"]
+
+
+def test_marks_codes_and_line_ends_are_taken_out(log):
+    log.write_bytes(b"\xef\xbb\xbfone\r\n\x1b[31mtwo\x1b[0m\nbad \xff\n")
+    watch = Watch(log)
+    watch.take()
+    assert watch.texts(log) == ["one", "two", "bad \ufffd"]
+    assert watch.source.counts == {"coloured_lines": 1, "replaced_characters": 1}
+
+
+def test_a_line_that_is_too_long_is_cut_when_it_ends(log):
+    log.write_bytes("é".encode() * 3_000_000)
+    watch = Watch(log)
+    watch.take()
+    assert watch.texts(log) == []
+    write(log, "", "next")
+    watch.take()
+    assert watch.texts(log) == ["é" * (1 << 20), "next"]
+    assert watch.source.counts == {"cut_lines": 1}
+
+
+def test_a_long_line_is_given_whole(log):
+    write(log, "x" * 1_048_570, "next")
+    watch = Watch(log)
+    watch.take()
+    assert [len(text) for text in watch.texts(log)] == [1_048_570, 4]
+
+
+def test_take_is_bounded_and_a_place_is_near(log):
+    write(log, *(f"line {number}" for number in range(1, 30_001)))
+    watch = Watch(log)
+    taken = watch.source.take(0)
+    assert [arrival.lines.height for arrival in taken.arrivals] == [8000]
+    stretch = watch.source.place(str(log), 5000)["stretches"][0]
+    assert 5000 - 64 < stretch["line"] <= 5000
+    watch.source.stored({str(log): 5000})
+    assert watch.source.place(str(log), 1)["stretches"][0]["line"] == stretch["line"]
+    assert watch.source.lag == log.stat().st_size - len("".join(f"line {number}\n" for number in range(1, 8001)))
+
+
+def test_no_file_starves_another(tmp_path):
+    for number in range(5):
+        write(tmp_path / f"{number}.log", *["x"] * (20_000 if number == 0 else 10))
+    watch = Watch(tmp_path / "*.log")
+    first = watch.source.take(0)
+    assert len(first.arrivals) == 5
+    assert sum(arrival.lines.height for arrival in first.arrivals) <= 8000
+
+
+def test_compressed_files_of_a_glob_are_read_once_each(tmp_path):
+    for number in (1, 2):
+        (tmp_path / f"app.log.{number}.gz").write_bytes(gzip.compress(b"banner\n%d\nend" % number))
+    watch = Watch(tmp_path / "*.gz")
+    watch.take()
+    (tmp_path / "app.log.2.gz").rename(tmp_path / "app.log.3.gz")
+    (tmp_path / "app.log.1.gz").rename(tmp_path / "app.log.2.gz")
+    (tmp_path / "app.log.1.gz").write_bytes(gzip.compress(b"banner\n0\nend"))
+    watch.take()
+    watch.store()
+    watch.restart()
+    watch.take()
+    texts = [line for given in watch.lines.values() for line in given.values()]
+    assert sorted(texts) == sorted(["banner", "1", "end", "banner", "2", "end", "banner", "0", "end"])
+
+
+def test_a_compressed_file_still_in_the_making_is_waited_for(tmp_path):
+    path = tmp_path / "app.gz"
+    whole = gzip.compress(b"".join(b"%d\n" % number for number in range(5000)))
+    path.write_bytes(whole[:3000])
+    watch = Watch(tmp_path / "*.gz")
+    watch.take()
+    with path.open("ab") as file:
+        file.write(whole[3000:])
+    watch.take()
+    assert watch.texts(path) == [str(number) for number in range(5000)]
+
+
+def test_the_compressed_form_of_a_watched_log_is_no_log_of_its_own(log):
+    write(log, "a", "b")
+    watch = Watch(log.with_name("app*"))
+    watch.take()
+    log.rename(log.with_name("app-2026-11-27.log"))
+    write(log, "c")
+    watch.take()
+    old = log.with_name("app-2026-11-27.log")
+    old.with_name(f"{old.name}.gz").write_bytes(gzip.compress(old.read_bytes()))
+    old.unlink()
+    watch.take()
+    assert watch.lines == {str(log): {1: "a", 2: "b", 3: "c"}}
+
+
+def test_names_like_those_of_earlier_files_may_be_logs(tmp_path):
+    for name in ("node.log", "node-1.log", "node-2.log"):
+        write(tmp_path / name, name)
+    watch = Watch(tmp_path / "node*.log")
+    watch.take()
+    write(tmp_path / "node-2.log", "more")
+    watch.take()
+    assert {Path(path).name: list(lines.values()) for path, lines in watch.lines.items()} == {
+        "node.log": ["node.log"],
+        "node-1.log": ["node-1.log"],
+        "node-2.log": ["node-2.log", "more"],
+    }
+
+
+def test_earlier_files_that_match_come_first(log):
+    for number, name in enumerate(["app.log.2", "app.log.1", "app.log"]):
+        write(log.with_name(name), name)
+        os.utime(log.with_name(name), ns=(number, number))
+    watch = Watch(log.with_name("app.log*"))
+    watch.take()
+    assert watch.lines == {str(log): {1: "app.log.2", 2: "app.log.1", 3: "app.log"}}
+
+
+def test_files_that_begin_alike_are_told_apart(log):
+    banner = "=" * 2000
+    write(log, banner, "a")
+    watch = Watch(log)
+    watch.take()
+    watch.store()
+    for name in ("b", "c"):
+        log.rename(log.with_name(f"app.log.{ord('d') - ord(name)}"))
+        write(log, banner, name)
+    watch.restart()
+    watch.take()
+    assert watch.texts(log) == [banner, "a", banner, "b", banner, "c"]
+
+
+def test_a_number_of_the_file_system_is_used_again(log):
+    write(log, "a", "b")
+    watch = Watch(log)
+    watch.take()
+    watch.store()
+    watch.source.close()
+    number = log.stat().st_ino
+    log.unlink()
+    write(log, "x", "y", "z")
+    watch.restart()
+    watch.take()
+    assert watch.texts(log)[2:] == ["x", "y", "z"]
+    assert log.stat().st_ino != number or watch.source.counts["lost_files"] == 1
+
+
+def test_what_cannot_be_found_again_is_counted(log):
+    write(log, *"abcde")
+    watch = Watch(log)
+    watch.take()
+    watch.store(3)
+    log.unlink()
+    write(log, "f")
+    watch.restart()
+    watch.take()
+    assert watch.lines[str(log)][6] == "f"
+    assert watch.source.counts["lost_files"] == 1
+    assert watch.source.counts["lost_lines"] == 5
+
+
+def test_what_is_no_file_or_may_not_be_read_is_said_once(tmp_path, caplog):
+    os.mkfifo(tmp_path / "pipe.log")
+    (tmp_path / "loop.log").symlink_to("loop.log")
+    write(tmp_path / "good.log", "a")
+    watch = Watch(tmp_path / "*.log")
+    watch.take()
+    watch.take()
+    assert watch.texts(tmp_path / "good.log") == ["a"]
+    assert watch.source.counts == {"unreadable_files": 2}
+    assert len(caplog.messages) == 2
+    (tmp_path / "loop.log").unlink()
+    write(tmp_path / "loop.log", "b")
+    watch.take()
+    assert watch.texts(tmp_path / "loop.log") == ["b"]
+
+
+def test_a_folder_that_goes_and_comes_again(tmp_path):
+    folder = tmp_path / "a" / "logs"
+    folder.mkdir(parents=True)
+    write(folder / "app.log", "a")
+    watch = Watch(tmp_path / "**" / "*.log")
+    watch.take()
+    shutil.rmtree(folder)
+    watch.take()
+    folder.mkdir()
+    write(folder / "app.log", "b")
+    watch.take()
+    assert watch.texts(folder / "app.log") == ["a", "b"]
+
+
+def test_another_sources_place_is_refused(log):
+    write(log, "a")
+    watch = Watch(log)
+    watch.stored[str(log)] = Resumed(1, {"offset": 3})
+    with pytest.raises(ServeError, match="name another store"):
+        watch.restart()
+
+
+def test_a_link_and_its_target_are_read_once(tmp_path):
+    write(tmp_path / "target.log", "a")
+    (tmp_path / "link.log").symlink_to(tmp_path / "target.log")
+    watch = Watch(tmp_path / "*.log")
+    watch.take()
+    assert [list(lines.values()) for lines in watch.lines.values()] == [["a"]]
+
+
+def test_many_files_take_few_descriptors(tmp_path, monkeypatch):
+    monkeypatch.setattr("resource.getrlimit", lambda _: (64, 64))
+    paths = [tmp_path / f"{number}.log" for number in range(100)]
+    for path in paths:
+        write(path, "a")
+    watch = Watch(tmp_path / "*.log")
+    watch.take(6)
+    for path in paths:
+        path.rename(path.with_suffix(".log.1"))
+        write(path, "b")
+    watch.take(6)
+    watch.take()
+    open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    assert sum(str(tmp_path) in name for name in open_files) <= 32
+    assert all(watch.texts(path) == ["a", "b"] for path in paths)

@@ -174,15 +174,14 @@ class FilesSource:
         named = named_paths(self._patterns)
         paths = dict.fromkeys([*named, *sorted(matching_paths(self._patterns))])
         if first:
-            self._await_rotated(paths)
+            self._resume_all(paths)
         # A log before its earlier files, which are read as its own.
         for path in sorted(paths, key=lambda path: rotated(Path(path).name) is not None):
             if path not in self._logs and path not in self._refused:
                 try:
                     self._meet(path, paths, first=first)
                 except FileNotFoundError:
-                    if first and path in named:
-                        self._await(path)
+                    continue
                 except OSError as exc:
                     self._troubled(path, exc)
 
@@ -193,7 +192,7 @@ class FilesSource:
             return
         log = self._new_log(path)
         resumed = self._resumed(path)
-        if resumed is not None:
+        if resumed is not None:  # of a log that appeared later than the others
             log.resume(resumed.place)
         elif self._begin == "stored":
             self._refuse(path, first=first)
@@ -205,21 +204,22 @@ class FilesSource:
         self._logs[path] = log
         self._trouble.pop(path, None)
 
-    def _await(self, path: str) -> None:
-        """A log whose path names nothing for now: it may have been left in a file that was rotated."""
-        resumed = self._resumed(path)
-        if resumed is not None:
-            log = self._new_log(path)
-            log.resume(resumed.place)
-            self._logs[path] = log
+    def _resume_all(self, paths: Mapping[str, None]) -> None:
+        """Go on with the logs that the store knows, before any file is met as a new one.
 
-    def _await_rotated(self, paths: Mapping[str, None]) -> None:
-        """Logs of which only earlier files are there for now."""
+        A log may have been left in a file that is rotated since, and nothing have its name for now.
+        """
         forms = {path: rotated(Path(path).name) for path in paths}
-        logs = {str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
-        for log in sorted(logs - paths.keys()):
-            if matches(log, self._patterns):
-                self._await(log)
+        logs = {path: str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
+        gone = {log for log in logs.values() if log not in paths and matches(log, self._patterns)}
+        for path in sorted(gone | paths.keys()):
+            form = forms.get(path)
+            if form is not None and not form.inside and logs[path] in paths:
+                continue
+            resumed = self._resumed(path)
+            if resumed is not None:
+                self._logs[path] = self._new_log(path)
+                self._logs[path].resume(resumed.place)
 
     def _new_log(self, path: str) -> TailedPath:
         return TailedPath(path, self._shared, encoding=self._encoding, quiet=self._quiet)

@@ -22,6 +22,8 @@ class OpenFile(Protocol):
 
     packed: bool
     """Whether it is compressed."""
+    ended: bool
+    """Whether it is compressed and was unpacked to its end."""
 
     def status(self) -> os.stat_result:
         """What the system knows of the file now; its size is as on disk."""
@@ -71,6 +73,7 @@ class _Plain:
     """A file that is read as it is."""
 
     packed = False
+    ended = False
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -115,6 +118,7 @@ class _Packed:
         self._plain, _ = unpack(Counted(_Whole(self._descriptor)))
         self._window = bytearray()
         self._start = 0
+        self.ended = False
 
     def status(self) -> os.stat_result:
         """What the system knows of the file now; its size is that of the compressed bytes."""
@@ -137,6 +141,7 @@ class _Packed:
                     break
                 raise
             if not piece:
+                self.ended = True
                 break
             self._window += piece
             self._forget(offset)

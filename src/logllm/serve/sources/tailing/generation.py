@@ -22,6 +22,7 @@ ENDLESS = 1 << 62
 """The end of a compressed file, before it has been seen."""
 _A_MOMENT = 10 * 10**9
 _TOLD_BY = 4096
+_ROOM = bytes(4)
 
 
 class ChangedBelowError(Exception):
@@ -69,8 +70,6 @@ class Generation:
         """Bytes that are known to have been there, of a file whose copy this is."""
         self.doubtful = False
         """Whether it was seen to hold something else than what was read."""
-        self.broken: tuple[int, int] | None = None
-        """Its size and time of change when it could not be unpacked further."""
         self.searched: tuple[int, int] | None = None
         """Its size and time of change when no further whole line was in it."""
         self.quiet_since = float("-inf")
@@ -162,7 +161,7 @@ class Generation:
     def _know(self, file: OpenFile) -> None:
         """Learn the last bytes that are there; NULs may be written over."""
         tail = _just_before(file, self.size)
-        if self.size >= self._known[0] and b"\0" not in tail:
+        if self.size >= self._known[0] and not tail.endswith(_ROOM):
             self._known = self.size, tail
 
     def is_of(self, entry: Entry) -> bool:
@@ -173,6 +172,8 @@ class Generation:
         """Whether its first bytes are those known; further ones are learnt."""
         if head_hash(start[: self._head_bytes]) != self._head:
             return False
+        # NULs at the end are room that was made: they may be written over.
+        start = start.rstrip(b"\0") or start
         if len(start) > self._head_bytes:
             self._head_bytes, self._head = len(start), head_hash(start)
         return True

@@ -114,16 +114,21 @@ class TailedPath:
             return self._numbered(piece), False
         if first.lost or not self._over(first, file, now=now):
             return None, first.lost
-        rest = first.rest(file)
+        rest = self._rest(first, file)
         self._counts["unfinished_lines"] += rest is not None
         return self._numbered(rest) if rest else None, len(self.files.ahead) > 1
+
+    def _rest(self, first: Generation, file: OpenFile) -> Piece | None:
+        """What stands behind a file's last whole line."""
+        self._counts["damaged_files"] += file.packed and not file.ended
+        try:
+            return first.rest(file)
+        except FAULTS:
+            return None
 
     def _piece(self, first: Generation, file: OpenFile, *, most: int) -> Piece | None:
         """The next whole lines of a file."""
         if first.searched == first.now:
-            return None
-        if first.broken == first.now:
-            first.lost = len(self.files.ahead) > 1
             return None
         try:
             piece = first.next_lines(file, most)
@@ -132,21 +137,19 @@ class TailedPath:
             first.lost = len(self.files.ahead) > 1
             return None
         except FAULTS:
-            self._descriptors.close(first)
             if not file.packed:
+                self._descriptors.close(first)
                 raise
             # It may still be in the making.
-            first.broken = first.now
-            self._counts["damaged_files"] += len(self.files.ahead) > 1
-            return None
+            piece = None
         if piece is None:
             first.searched = first.now
         return piece
 
     def _over(self, first: Generation, file: OpenFile, *, now: float) -> bool:
         """Whether nothing more is written to a file of which all whole lines were given."""
-        if first.stop is not None or file.packed:
-            return first.broken is None
+        if first.stop is not None or file.ended:
+            return True
         if len(self.files.ahead) == 1:
             return False
         later = any(generation.size for generation in list(self.files.ahead)[1:])
