@@ -29,6 +29,8 @@ from zlib import crc32
 
 import polars as pl
 
+Verdicts = Mapping[str, Mapping[str, Any]]
+Places = Mapping[int, tuple[str, int]]
 PARTITIONS = 4
 TOPIC = "orders"
 STREAM = "orders"
@@ -110,7 +112,8 @@ class Broker:
 
     def topic(self, name: str, partitions: int) -> None:
         """Make a topic, as soon as the broker answers."""
-        from confluent_kafka.admin import AdminClient, NewTopic
+        from confluent_kafka.admin import AdminClient
+        from confluent_kafka.cimpl import NewTopic
 
         admin = AdminClient({"bootstrap.servers": self.servers, "log_level": 0})
         for made in admin.create_topics([NewTopic(name, partitions, 1)], operation_timeout=20).values():
@@ -378,10 +381,16 @@ def batch(log: Sequence[Written], run: Path, folder: Path) -> dict[str, dict[str
     return {verdict["session"]: verdict for verdict in verdicts}
 
 
-def compare(rows: pl.DataFrame, verdicts: Mapping[str, Mapping[str, Any]], places: Mapping[int, tuple[str, int]]) -> Differences:
-    """How the store differs from `detect`."""
+def compare(rows: pl.DataFrame, verdicts: Verdicts, *, places: Places) -> Differences:
+    """How the store differs from `detect`; the first of what differs are printed.
+
+    Args:
+        rows: What is stored.
+        verdicts: What `detect` says, by session.
+        places: Of each line that `detect` read, by its number, its partition and its number there.
+    """
+    _show(rows, verdicts, places=places)
     stored = {row["session"]: row for row in rows.to_dicts()}
-    _show(rows, verdicts, places)
     both = [(stored[name], verdict) for name, verdict in verdicts.items() if name in stored]
     lines = [(_lines_of(row), [places[number] for number in verdict["lines"]]) for row, verdict in both]
     return Differences(
@@ -393,7 +402,7 @@ def compare(rows: pl.DataFrame, verdicts: Mapping[str, Mapping[str, Any]], place
     )
 
 
-def _show(rows: pl.DataFrame, verdicts: Mapping[str, Mapping[str, Any]], places: Mapping[int, tuple[str, int]]) -> None:
+def _show(rows: pl.DataFrame, verdicts: Verdicts, *, places: Places) -> None:
     """Some of what differs, for people."""
     shown = 0
     for row in rows.sort("partition", "first_position").to_dicts():
@@ -411,7 +420,7 @@ def _lines_of(row: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 def _same(row: Mapping[str, Any], verdict: Mapping[str, Any]) -> bool:
     """Whether two verdicts are one."""
-    return row["anomalous"] == verdict["anomalous"] and abs(row["score"] - verdict["score"]) < 1e-9
+    return bool(row["anomalous"] == verdict["anomalous"] and abs(row["score"] - verdict["score"]) < 1e-9)
 
 
 def soak(load: Load, *, program: Path, folder: Path, store: str | None = None) -> dict[str, Any]:
@@ -438,7 +447,7 @@ def soak(load: Load, *, program: Path, folder: Path, store: str | None = None) -
         soaking.disturb()
         produced.all()
         rows = soaking.settled(len(verdicts))
-    differences = compare(rows, verdicts, produced.places)
+    differences = compare(rows, verdicts, places=produced.places)
     figures = {**load._asdict(), **differences._asdict(), "sessions": len(verdicts)}
     anomalous = sum(verdict["anomalous"] for verdict in verdicts.values())
     return {**figures, "anomalous": anomalous, "seconds": round(time.monotonic() - begun)}

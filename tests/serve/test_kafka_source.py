@@ -159,6 +159,18 @@ def test_partitions_move_one_by_one_to_a_second_process_and_back(cluster, readin
     assert [first.events[number] for number in moved] == [["claim", "lost", "claim"]] * 2
 
 
+def test_a_partition_that_the_store_refuses_is_claimed_again_if_it_is_ours(cluster, reading, one):
+    cluster.send(one, *numbers(10))
+    mine = reading(one)
+    mine.until(lambda: mine.count == 10)
+    mine.source.refused([mine.name(0)])
+    mine.until(lambda: mine.events[0] == ["claim", "lost"])
+    assert not mine.lines[0]
+    mine.until(lambda: mine.count == 10)
+    assert mine.events[0] == ["claim", "lost", "claim"]
+    assert mine.source.counts == {"claimed_again": 1}
+
+
 def test_commits_that_are_refused_in_a_rebalance_are_tolerated(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)

@@ -1,7 +1,7 @@
 """What the watch asks of a source of lines, and what it tells it in return."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import polars as pl
 
@@ -95,3 +95,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop to listen; what was given and not stored will be given again at the next start."""
+
+
+@runtime_checkable
+class Shared(Protocol):
+    """A source whose partitions several processes share."""
+
+    def refused(self, partitions: Sequence[str]) -> None:
+        """Told that the store refused what was written of partitions: another process claimed them.
+
+        They are given in `Taken.lost`, and no line of them comes. Where the partition is this
+        process's nevertheless, as after a claim by a process that had been stopped and did not
+        know it yet, it is claimed again later.
+        """

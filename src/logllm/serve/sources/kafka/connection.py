@@ -30,6 +30,7 @@ _DEFAULTS: dict[str, Any] = {
     "queued.max.messages.kbytes": 16_384,
     "fetch.message.max.bytes": 1 << 20,
     "fetch.error.backoff.ms": 100,
+    "session.timeout.ms": 45_000,  # librdkafka's own
     "statistics.interval.ms": 5_000,  # so often partitions' ends are asked for, paused ones too
 }
 _FIXED: dict[str, Any] = {

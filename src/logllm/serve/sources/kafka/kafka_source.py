@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
@@ -55,7 +55,8 @@ class KafkaSource:
         self._begin: From = begin
         self._patience = patience
         self._settings = configuration(topic, settings or {})
-        self._group = Group(url, topic.name, self._settings["group.id"])
+        timeout = float(self._settings["session.timeout.ms"]) / 1000
+        self._group = Group(url, topic.name, self._settings["group.id"], timeout)
         self._waiting = Waiting(most_lines)
         self._counts: Counter[str] = Counter()
         self._errors: list[KafkaError] = []
@@ -111,6 +112,11 @@ class KafkaSource:
         ours = {name: low for name, low in lows.items() if name in self._first}
         if self._polling is not None:
             self._polling.commit({_number(name): self._offset(name, ours[name]) for name in ours})
+
+    def refused(self, partitions: Sequence[str]) -> None:
+        """Told that another process has claimed partitions; those that are ours are claimed again."""
+        if self._polling is not None:
+            self._polling.refuse(map(_number, partitions))
 
     @property
     def over(self) -> bool:

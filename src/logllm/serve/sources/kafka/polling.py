@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from threading import Event, Lock, Thread
 from typing import NamedTuple
 
@@ -42,6 +42,8 @@ class Group(NamedTuple):
     """The source's, for people."""
     topic: str
     group: str
+    timeout: float
+    """Seconds after which the group misses a member, and a member that was missed knows it."""
 
     def partition(self, number: int) -> str:
         """What the outside calls a partition."""
@@ -74,11 +76,13 @@ class Polling:
         self._lock = Lock()
         self._starts: dict[int, int] = {}
         self._wanted: dict[int, int] = {}
+        self._refused: dict[int, float] = {}
         self.first: dict[int, int] = {}
         """Where each partition began of which no store knew."""
         self.ends: Mapping[int, int] = {}
         """One after the last message of each partition that is read, as the broker last said."""
         # This thread's own.
+        self._owned: set[int] = set()
         self._next: dict[int, int] = {}
         self._beyond: Counter[int] = Counter()
         self._adrift: set[int] = set()
@@ -108,6 +112,11 @@ class Polling:
         """Tell the group how far partitions are stored."""
         with self._lock:
             self._wanted |= offsets
+
+    def refuse(self, numbers: Iterable[int]) -> None:
+        """Let go of partitions that the store says are another's; later see whether they are."""
+        with self._lock:
+            self._refused |= dict.fromkeys(numbers, time.monotonic() + self._group.timeout)
 
     def stop(self) -> None:
         """Leave the group."""
@@ -153,6 +162,7 @@ class Polling:
 
     def _step(self) -> None:
         """One round: begin, ask, look after."""
+        self._reconsider()
         self._begin()
         self._press()
         self._receive(self._consumer.consume(_MESSAGES, _POLL))
@@ -166,18 +176,27 @@ class Polling:
     def _given(self, partitions: list[TopicPartition]) -> None:
         """The group gives partitions to this process; none is fetched before it is claimed."""
         self._consumer.incremental_assign([])
+        self._owned.update(partition.partition for partition in partitions)
         self._waiting.offer(self._group.partition(partition.partition) for partition in partitions)
 
     def _taken_away(self, partitions: list[TopicPartition]) -> None:
         """The group takes partitions from this process, or has given them to others already."""
         numbers = [partition.partition for partition in partitions]
+        self._owned.difference_update(numbers)
         # A claim that has begun ends first: later it would take the partition from its new owner.
         with self._waiting.owning:
-            self._waiting.withdraw(self._group.partition(number) for number in numbers)
             with self._lock:
                 for number in numbers:
-                    self._starts.pop(number, None)
-                    self._wanted.pop(number, None)
+                    self._refused.pop(number, None)
+            self._let_go(numbers)
+
+    def _let_go(self, numbers: Sequence[int]) -> None:
+        """Fetch nothing of partitions any more, and drop what waits of them; `waiting.owning` is held."""
+        self._waiting.withdraw(self._group.partition(number) for number in numbers)
+        with self._lock:
+            for number in numbers:
+                self._starts.pop(number, None)
+                self._wanted.pop(number, None)
         fetched = [number for number in numbers if number in self._next]
         for number in fetched:
             del self._next[number]
@@ -186,6 +205,23 @@ class Polling:
             self._adrift.discard(number)
             self._beyond.pop(number, None)
         self._consumer.incremental_unassign([self._at(number) for number in fetched])
+
+    def _reconsider(self) -> None:
+        """Offer partitions once more that the store refused, if the group still has them here by now."""
+        with self._lock:
+            refused = dict(self._refused)
+        for number, due in refused.items():
+            ours = number in self._owned
+            if number in self._next:
+                with self._waiting.owning:
+                    self._let_go([number])
+            if ours and time.monotonic() < due:
+                continue
+            with self._lock:
+                del self._refused[number]
+            if ours:
+                self._counts["claimed_again"] += 1
+                self._waiting.offer([self._group.partition(number)])
 
     def _begin(self) -> None:
         """Fetch partitions that were claimed."""
