@@ -373,7 +373,7 @@ kafka = {{ "session.timeout.ms" = {_TIMEOUT * 1000}, "heartbeat.interval.ms" = 5
 """
 
 
-def batch(log: Sequence[Written], run: Path, folder: Path) -> dict[str, dict[str, Any]]:
+def batch(log: Sequence[Written], run: Path, *, folder: Path) -> dict[str, dict[str, Any]]:
     """What `detect` says of each session of all lines."""
     (folder / "all.log").write_text("".join(f"{line.text}\n" for line in log))
     out = _command("detect", str(run), str(folder / "all.log"))
@@ -435,7 +435,7 @@ def soak(load: Load, *, program: Path, folder: Path, store: str | None = None) -
     begun = time.monotonic()
     run = trained(folder)
     log = log_of(load.messages, random.Random(load.seed))  # noqa: S311
-    verdicts = batch(log, run, folder)
+    verdicts = batch(log, run, folder=folder)
     events = load.kills + load.stops + load.rebalances + 1
     with ExitStack() as stack:
         broker = Broker(program, folder)

@@ -171,6 +171,18 @@ def test_a_partition_that_the_store_refuses_is_claimed_again_if_it_is_ours(clust
     assert mine.source.counts == {"claimed_again": 1}
 
 
+def test_a_look_takes_no_partition_from_those_who_watch(cluster, reading, one):
+    cluster.send(one, *numbers(10))
+    mine = reading(one)
+    mine.until(lambda: mine.count == 10)
+    look = Reading(cluster.servers, one)
+    look.source.alone()
+    look.source.begin(look.claim)
+    look.until(lambda: look.count == 10 and not mine.step())
+    look.source.close()
+    assert mine.events[0] == ["claim"]
+
+
 def test_commits_that_are_refused_in_a_rebalance_are_tolerated(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)

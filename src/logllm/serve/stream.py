@@ -13,7 +13,7 @@ from logllm.detect.judge import Judge
 from logllm.errors import ServeError
 from logllm.serve.assembly import Assembly, Counters, Leaning
 from logllm.serve.partition import Claimed
-from logllm.serve.sources.contract import Arrival, Resumed, Source
+from logllm.serve.sources.contract import Arrival, Resumed, Shared, Source
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.store.troubles import OwnershipLost
 from logllm.serve.store.verdict_store import Kept, Store
@@ -245,7 +245,8 @@ class Stream:
         """Take lines of one partition."""
         self._changed = True
         if arrival.partition in self._claims:
-            self._first.append(arrival)
+            if arrival.lines.height:  # one without lines says only that the partition is there
+                self._first.append(arrival)
             return
         assembly = self._assemblies.get(arrival.partition)
         if assembly is not None:  # else another process has it, as the store said before the source did
@@ -280,6 +281,8 @@ class Stream:
                     raise ServeError(f"another process watches {self.name} now, and this one stops: {exc}") from exc
                 for name in lost:
                     self._drop(name)
+                if isinstance(self.source, Shared):
+                    self.source.refused(sorted(lost))
                 kept = {name: place for name, place in kept.items() if name not in lost}
                 rows = rows.filter(~pl.col("partition").is_in(list(lost)))
             else:

@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.counting import plural
 from logllm.logs.reader import Reader
-from logllm.serve.sources.contract import Arrival
+from logllm.serve.sources.contract import Arrival, Shared
 from logllm.serve.stream import Watched
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
@@ -56,9 +56,12 @@ def _first(watched: Watched) -> list[Arrival]:
     arrivals: list[Arrival] = []
     until = time.monotonic() + _SECONDS
     try:
+        if isinstance(source, Shared):
+            source.alone()
         source.begin(lambda partition: None)
         while time.monotonic() < until and not source.over:
-            arrivals += source.take(0.2).arrivals
+            came = source.take(0.2).arrivals
+            arrivals += [arrival for arrival in came if arrival.lines.height]
             if sum(arrival.lines.height for arrival in arrivals) >= _LINES:
                 break
     finally:

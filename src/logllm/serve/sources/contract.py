@@ -101,6 +101,9 @@ class Source(Protocol):
 class Shared(Protocol):
     """A source whose partitions several processes share."""
 
+    def alone(self) -> None:
+        """Share with nobody: a look that takes no partition from those who watch. Before `begin`."""
+
     def refused(self, partitions: Sequence[str]) -> None:
         """Told that the store refused what was written of partitions: another process claimed them.
 

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
+from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException
 
@@ -66,6 +67,12 @@ class KafkaSource:
         # By claimed partition: its first message under the claim, and the one after the last taken.
         self._first: dict[str, int] = {}
         self._position: dict[str, int] = {}
+
+    def alone(self) -> None:
+        """Read in a group of one's own, which takes no partition from those who watch."""
+        group = f"{self._group.group}-look-{uuid4().hex}"
+        self._settings["group.id"] = group
+        self._group = self._group._replace(group=group)
 
     def begin(self, claim: Claim) -> None:
         """Join the group.
