@@ -278,7 +278,8 @@ class StoreContract:
         clock.later(days=2)
         store.write("app", verdicts=frame(verdict("young", 9, 1, files=["p", "q"])), kept=places)
         assert store.retain(days=3, now=clock.now) == 0
-        assert store.retain(days=1, now=clock.now) == 2101
+        assert store.retain(days=1, now=clock.now, most=500) == 1000
+        assert store.retain(days=1, now=clock.now) == 1101
         assert sorted(store.verdicts("app")["session"]) == ["open", "young"]
         assert store.accounted("app", "q", low=0).rows() == [("young", 1)]
         assert store.check() == []

@@ -143,3 +143,13 @@ def test_a_store_on_a_disk_that_is_full_from_the_start(small_disk):
     store = Store.open(folder / "verdicts.db")
     assert store.claim("app", "p", owner="me").low == 0
     store.close()
+
+
+def test_a_disk_that_may_only_be_read(small_disk):
+    folder, _ = small_disk
+    Store.open(folder / "verdicts.db").close()
+    subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+    with pytest.raises(DataError, match="cannot be written .*: give its folder and files to this"):
+        Store.open(folder / "verdicts.db").claim("app", "p", owner="me")
+    with pytest.raises(DataError, match="cannot be written"):
+        Store.open(folder / "new.db")

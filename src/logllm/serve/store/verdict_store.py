@@ -167,23 +167,27 @@ class Store:
         with self._transaction() as connection:
             return upkeep.settle(connection, stream, before=_written(before), updated=self._now())
 
-    def retain(self, *, days: int, now: datetime) -> int:
+    def retain(self, *, days: int, now: datetime, most: int | None = None) -> int:
         """Delete verdicts that were last written more than so many days ago, open ones never.
 
         Goes in small steps, between which others write.
 
+        Args:
+            days: How long they are kept.
+            now: The time.
+            most: About how many are deleted at once, for who has other things to do; none: all.
+
         Returns:
             How many they were.
         """
-        oldest = upkeep.days_before(now, days)
+        before = _written(upkeep.days_before(now, days))
         deleted = 0
         for stream in self._streams():
-            while True:
+            step = 1
+            while step and (most is None or deleted < most):
                 with self._transaction() as connection:
-                    step = upkeep.delete_some(connection, stream, before=_written(oldest))
+                    step = upkeep.delete_some(connection, stream, before=before)
                 deleted += step
-                if step == 0:
-                    break
         return deleted
 
     def verdicts(
