@@ -11,6 +11,7 @@ from logllm.detect.verdict import FIELDS, OPTIONAL, SCHEMA
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 _FIRST = ("stream", *FIELDS, "state", *(name for name in OPTIONAL if name != "state"))
 """Keys in their order, what only a store has apart."""
+_TIMES = ("start", "end", "updated")
 _JSON = ("evidence", "texts")
 _NEVER_LACKING = {*FIELDS, "stream", "state", "partition", "piece", "updated"}
 
@@ -27,10 +28,10 @@ def verdict_objects(verdicts: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _object(row: dict[str, Any]) -> dict[str, Any]:
     """One verdict."""
-    more = row.pop("more")
+    more = json.loads(row.pop("more") or "{}")
     lists = {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
-    times = {name: row[name] and row[name].strftime(_TIME) for name in ("start", "end", "updated")}
-    values = row | (json.loads(more) if more else {}) | lists | times | {"schema": SCHEMA}
+    times = {name: row[name] and row[name].strftime(_TIME) for name in _TIMES}
+    values = row | more | lists | times | {"schema": SCHEMA}
 
     # Where a line is in the log is told by `lines` already.
     del values["first_position"], values["last_position"]

@@ -10,6 +10,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    and_,
     text,
 )
 
@@ -73,7 +74,14 @@ spans = Table(
 """Of sessions over several partitions the last line in each; `home` is the verdict's own."""
 
 IS_OPEN = text("verdicts.state = 'open'")
-"""So written, and not with a value apart, the index of the open ones serves."""
+IS_ANOMALOUS = text("verdicts.anomalous")
+"""So written, as the indexes have them, these are served by the indexes."""
+SAME_SESSION = and_(
+    spans.c.stream == verdicts.c.stream,
+    spans.c.home == verdicts.c.partition,
+    *(spans.c[name] == verdicts.c[name] for name in ("session", "piece", "first_position")),
+)
+"""Joins a span to its verdict."""
 Index("verdicts_newest", verdicts.c.stream, verdicts.c.updated)
 Index("verdicts_positions", verdicts.c.stream, verdicts.c.partition, verdicts.c.last_position)
 Index(

@@ -11,7 +11,7 @@ from sqlalchemy.sql.elements import ColumnElement
 from logllm.errors import DataError
 from logllm.serve.store.connecting import WAIT
 from logllm.serve.store.migrating import revision
-from logllm.serve.store.schema import IS_OPEN, REVISION, places, spans, verdicts
+from logllm.serve.store.schema import IS_OPEN, REVISION, SAME_SESSION, places, spans, verdicts
 from logllm.storage import write_atomic
 
 _STEP = 1000
@@ -71,18 +71,11 @@ _HAS_PLACE = exists().where(
     places.c.stream == verdicts.c.stream,
     places.c.partition == verdicts.c.partition,
 )
-_HAS_VERDICT = exists().where(
-    verdicts.c.stream == spans.c.stream,
-    verdicts.c.partition == spans.c.home,
-    verdicts.c.session == spans.c.session,
-    verdicts.c.piece == spans.c.piece,
-    verdicts.c.first_position == spans.c.first_position,
-)
 _ORPHANS: dict[str, ColumnElement[bool]] = {
     "verdicts of partitions without a place": ~_HAS_PLACE,
     "verdicts of no known state": verdicts.c.state.not_in(_STATES),
     "verdicts whose lines are no list": verdicts.c.lines.not_like("[%]"),
-    "spans without a verdict": ~_HAS_VERDICT,
+    "spans without a verdict": ~exists().where(SAME_SESSION),
 }
 
 
