@@ -218,6 +218,17 @@ class StoreContract:
         assert store.verdicts("app", state="closed").filter(session="b")["files"].to_list() == [["q", "r", "q", "p"]]
         assert store.check() == []
 
+    def test_what_is_ignored_says_nothing_of_further_lines(self, store, clock):
+        epochs = {name: store.claim("app", name, owner="me").epoch for name in ("p", "q")}
+        places = {name: Kept(epoch, 0, {}, {}) for name, epoch in epochs.items()}
+        early = verdict("a", 1, 5, files=["p", "q"], state="early")
+        assert store.write("app", verdicts=frame(early), kept=places).new == 1
+        clock.later(seconds=1)
+        longer = verdict("a", 1, 5, 9, 3, files=["p", "q", "q", "p"])
+        assert store.write("app", verdicts=frame(longer), kept=places).ignored == 1
+        assert store.accounted("app", "p", low=0).rows() == [("a", 1)]
+        assert store.accounted("app", "q", low=0).rows() == [("a", 5)]
+
     def test_names_that_a_database_would_refuse(self, store):
         rows = [
             verdict("a\x00b", 1, evidence='"\x00"'),

@@ -158,7 +158,7 @@ class Store:
         with self._transaction() as connection:
             writing.compare_epochs(connection, stream, epochs=epochs)
             new, revised = writing.put_verdicts(connection, rows)
-            writing.put_spans(connection, stream, last=spans)
+            writing.put_spans(connection, stream, last=spans, updated=updated)
             writing.put_places(connection, stream, kept=kept, updated=updated)
         return Written(new, revised, verdicts.height - new - revised)
 

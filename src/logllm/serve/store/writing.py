@@ -1,11 +1,11 @@
 """What a transaction that writes is made of."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import polars as pl
-from sqlalchemy import Connection, Row, Table, UpdateBase, bindparam, select
+from sqlalchemy import Connection, Row, Table, Text, UpdateBase, bindparam, exists, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from logllm.serve.store.frames import KEY
@@ -112,17 +112,27 @@ def _add(connection: Connection, rows: pl.DataFrame) -> int:
     return _execute_many(connection, statement, rows=rows)
 
 
-def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame) -> None:
-    """Store the last lines of sessions over several partitions; none that is stored goes back."""
-    named = last.rename({"partition": "home", "into": "partition"})
-    rows = named.with_columns(pl.lit(stream).alias("stream"))
-    statement = _insert(connection, spans)
+def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, updated: str) -> None:
+    """Store the last lines of sessions over several partitions, whose verdicts were just written.
+
+    Of a verdict that was over already nothing changes: it says nothing of lines that came later.
+    """
+    named = {"partition": "home", "into": "partition"}
+    rows = last.rename(named).with_columns(stream=pl.lit(stream), updated=pl.lit(updated))
+    columns = spans.c
+    given = {column.name: bindparam(f"of_{column.name}", type_=column.type) for column in columns}
+    key = ("stream", "session", "piece", "first_position")
+    same = [verdicts.c[name] == given[name] for name in key]
+    written = verdicts.c.updated == bindparam("of_updated", type_=Text)
+    its_verdict = exists().where(*same, verdicts.c.partition == given["home"], written)
+
+    row = select(*given.values()).where(its_verdict)
+    statement = _insert(connection, spans).from_select([*given], row)
     upsert = statement.on_conflict_do_update(
         index_elements=list(spans.primary_key.columns),
         set_={"last_position": statement.excluded.last_position},
-        where=spans.c.last_position < statement.excluded.last_position,
     )
-    _execute_many(connection, upsert, rows=rows)
+    _execute_many(connection, upsert, rows=rows.rename(lambda name: f"of_{name}"))
 
 
 def put_places(
@@ -171,7 +181,12 @@ def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.Dat
         return 0
     compiled = statement.compile(dialect=connection.dialect, column_keys=rows.columns)
     in_order = compiled.positiontup
-    values = rows.to_dicts() if in_order is None else rows.select(in_order).rows()
+    if in_order is None:
+        values: Sequence[Any] = rows.to_dicts()
+    else:
+        # A value may be asked for in several places.
+        numbered = (pl.col(name).alias(str(place)) for place, name in enumerate(in_order))
+        values = rows.select(numbered).rows()
     options = {"preserve_rowcount": True}
     return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
 
