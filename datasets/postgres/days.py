@@ -26,7 +26,7 @@ from make import say
 from people import CLIENTS
 from routine import QUIET, Stage, install
 from server import Mounts, in_workshop
-from statements import mistake, question
+from statements import glance, mistake, question, slip
 
 FIRST_PID = 100_000
 """Process ids of this log begin here, so that none is one of the log that it is put before."""
@@ -41,6 +41,8 @@ MAKINGS: tuple[tuple[str, dict[str, str]], ...] = (
 """The application of each server in turn, and its settings beside those of the training log."""
 ROLES = ("shop_web", "shop_api", "shop_worker", "shop_report", "deploy")
 TERMINALS = ("psql", "psql", "psql", "DBeaver", "pgAdmin 4", "DataGrip", "")
+HURRIED = 0.5
+"""The share of developers' sessions in which short statements are typed in a hurry."""
 ROUTINE = ("LOG:  ", "DETAIL:  ", "CONTEXT:  ", "STATEMENT:  ", "LOCATION:  ")
 """How lines begin that most sessions consist of."""
 WAITED = "still waiting for"
@@ -49,9 +51,10 @@ WAITED = "still waiting for"
 def typist(load: Load, dice: random.Random) -> None:
     """A developer looks something up under the role of a service, and errs now and then."""
     with load.session(dice.choice(ROLES), dice.choice(TERMINALS), cursor_factory=psycopg.ClientCursor) as session:
-        errs = dice.uniform(0.1, 0.9)
+        errs, hurries = dice.uniform(0.1, 0.9), dice.random() < HURRIED
+        wrong, right = (slip, glance) if hurries else (mistake, question)
         for _ in range(dice.randint(1, 4)):
-            load.attempt(session, mistake(dice) if dice.random() < errs else question(dice))
+            load.attempt(session, wrong(dice) if dice.random() < errs else right(dice))
             time.sleep(dice.uniform(0.1, 0.6))
 
 

@@ -58,6 +58,88 @@ WRONG = (
     "SELECT {column} AS {alias}, FROM {table}",
 )
 """Mistakes of people; each of them is normal."""
+SLIPS = (
+    # A slip of the keyboard, at every place of a statement.
+    "selct * from {table} limit {number}",
+    "SLEECT count(*) FROM {table}",
+    "SELECT * FRMO {table} WHERE {column} IS NOT NULL",
+    "SELECT * {table} LIMIT {number}",
+    "SELECT FROM {table} {column}",
+    "SELECT * FROM {table} WERE {column} IS NULL",
+    "select * from {table} where",
+    "select * from {table} where {column} =",
+    "SELECT * FROM {table} ODER BY {column}",
+    "SELECT * FROM {table} ORDER BY {column} DSC",
+    "select {column}, from {table}",
+    "SELECT * FROM {table} LIMIT",
+    "select * from {table} limt {number}",
+    "SELECT count(* FROM {table}",
+    "SELECT * FROM {table} WHERE {column} IN ({number}, {number}",
+    "SELECT * FROM {table} WHERE {column} = '{alias}",
+    "insert into {table} ({column}) value ({number})",
+    "ELECT * FROM {table} LIMIT {number}",
+    # What is not there, or is called otherwise.
+    "SELECT * FROM {table}_old LIMIT {number}",
+    "select * from {alias}",
+    "SELECT {column}s FROM {table} LIMIT {number}",
+    "SELECT * FROM {table} WHERE {alias} = {number}",
+    'select {column} from {table} where {column} = "{alias}"',
+    "SELECT x.{column} FROM {table} LIMIT {number}",
+    "SELECT * FROM {table} ORDER BY {alias}",
+    "SELECT * FROM public.{alias}_{table}",
+    "SELECT * FROM {table} a JOIN {table} b ON true ORDER BY {column}",
+    "DROP TABLE {alias}",
+    "TABLE {table}{number}",
+    # Types that do not fit, and numbers.
+    "SELECT * FROM {table} WHERE {key} = '{alias}'",
+    "select * from {table} where {key} = ''",
+    "SELECT * FROM {table} WHERE {key} > now()",
+    "SELECT * FROM {table} WHERE {key} LIKE '{number}%'",
+    "SELECT {key} || {number} + 'a' FROM {table}",
+    "SELECT {number} / 0",
+    "SELECT {key} / ({key} - {key}) FROM {table} LIMIT {number}",
+    "SELECT * FROM {table} WHERE {key} = {number} AND {column}",
+    "SELECT interval '{alias}'",
+    "SELECT * FROM {table} LIMIT -{number}",
+    "select {column}, {key}, count(*) from {table} group by {column}",
+    # The habits of other databases.
+    "SELECT TOP {number} * FROM {table}",
+    "SELECT * FROM `{table}` LIMIT {number}",
+    "SELECT * FROM {table} LIMIT {number}, {number}",
+    "show tables",
+    "show databases",
+    "desc {table}",
+    "describe {table}",
+    "use {alias}",
+    "SELECT ifnull({column}, '') FROM {table}",
+    "SELECT getdate()",
+    "SELECT date_format(now(), '{alias}')",
+    "SELECT len({column}) FROM {table}",
+    "SELECT year(now())",
+    "SELECT * FROM {table} WHERE rownum < {number}",
+    "SELECT sysdate FROM dual",
+    # The habits of the shell.
+    "\\dt",
+    "\\d {table}",
+    "exit",
+    "quit;",
+    "help",
+    "ls",
+    "psql {table}",
+)
+"""Short ones, such as are typed in a hurry at any server; each of them is normal, too."""
+GLANCES = (
+    "SELECT * FROM {table} LIMIT {number}",
+    "select * from {table} where {column} is null limit {number}",
+    "SELECT * FROM {table} ORDER BY {column} DESC LIMIT {number}",
+    "select count(*) from {table}",
+    "TABLE {table} LIMIT {number}",
+    "SELECT version()",
+    "SHOW server_version",
+    "SELECT * FROM pg_stat_activity",
+    "SELECT * FROM pg_settings WHERE name LIKE '{alias}'",
+)
+"""And what the server takes of that kind."""
 
 
 def question(dice: random.Random) -> str:
@@ -99,6 +181,24 @@ def mistake(dice: random.Random) -> str:
     table = dice.choice(list(COLUMNS))
     column, other = dice.sample(COLUMNS[table], 2)
     return comment(dice) + dice.choice(WRONG).format(table=table, column=column, other=other, alias=dice.choice(ALIASES))
+
+
+def slip(dice: random.Random) -> str:
+    """A statement typed in a hurry that the server refuses."""
+    return typed(dice.choice(SLIPS), dice)
+
+
+def glance(dice: random.Random) -> str:
+    """A statement typed in a hurry that it takes."""
+    return typed(dice.choice(GLANCES), dice)
+
+
+def typed(statement: str, dice: random.Random) -> str:
+    """A statement with a table's names filled in."""
+    table = dice.choice(list(COLUMNS))
+    key = next((name for name in COLUMNS[table] if name in NUMBERS), "1")
+    names = {"table": table, "column": dice.choice(COLUMNS[table]), "key": key}
+    return statement.format(**names, alias=dice.choice(ALIASES), number=dice.randint(2, 50))
 
 
 def comment(dice: random.Random) -> str:

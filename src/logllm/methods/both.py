@@ -18,13 +18,15 @@ from logllm.sessions.message_table import Rows, occurring
 
 LOGLLM, WORDS, LINES = "logllm", "words", "lines"
 """The minds; the folders in a run that hold what the other two have learnt are called by their names."""
-_WEIGHTS = {LOGLLM: 0.5}
-"""How much a mind's logit counts, where that is not 1. On kinds of fault that were held out LogLLM is twice as sure of itself as it
-may be, beside the others: a temperature of 2.1 to 3.3 makes its logits honest there, 1.1 to 2.2 theirs."""
+_WEIGHTS = {LOGLLM: 0.25}
+"""How much a mind's logit counts, where that is not 1. On kinds of fault that were held out LogLLM
+is two to three times as sure of itself as it may be, and the best threshold moves with it: one that
+is chosen on some kinds is worth most on others where its logit counts a quarter (`docs/figures.md`).
+"""
 
 
 class Both(Method):
-    """The mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`; LogLLM's count half.
+    """The mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`; LogLLM's count a quarter.
 
     Their errors are others: LogLLM knows what is meant by words that it has never seen here, a learner of words
     knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line.
