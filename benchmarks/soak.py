@@ -19,12 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import soak_files
 import soak_pace
 from watching import Load
 
 from logllm.storage import write_atomic
 
 MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
+    "files": soak_files.rotations,
     "throughput": soak_pace.throughput,
     "latency": soak_pace.latency,
     "memory": soak_pace.memory,

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import polars as pl
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from logllm.logs.reader import Reader
+from logllm.serve.store.troubles import StoreFull
 from logllm.serve.store.verdict_store import Store
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
@@ -144,6 +146,59 @@ def test_a_former_owner_stops(store, tmp_path):
     with pytest.raises(ServeError, match="another process"):
         stream.store(at_once=True)
     assert rows(store) == []
+
+
+class Troubled:
+    """A store whose writes fail so many times before one works."""
+
+    def __init__(self, store: Store, *, failures: int) -> None:
+        self._store = store
+        self._failures = failures
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def write(self, *arguments, **options):
+        if self._failures:
+            self._failures -= 1
+            raise StoreFull("the disk is full")
+        return self._store.write(*arguments, **options)
+
+
+def test_what_a_full_store_refused_is_written_later(store):
+    source = Script({"a": written((0, "x", "ERROR lost"), (1, "y", "begins"))})
+    clock = Clock()
+    stream = begun(source, Troubled(store, failures=2), prepared(), clock=clock, idle=60)
+    source.give("a", 9, arrived=clock.now)
+    stream.take(0)
+    for later in (0, 70):
+        clock.now += later
+        for assembly in stream.assemblies:
+            assembly.tick(clock.now)
+        with pytest.raises(StoreFull):
+            stream.store(at_once=True)
+        assert source.lows == {}
+    stored = stream.store(at_once=True)
+    assert (stored.closed, stored.anomalous) == (2, 1)
+    assert rows(store) == [("x", [1], "closed", True), ("y", [2], "closed", False)]
+    assert source.lows == {"a": 3}
+
+
+def test_new_messages_for_ever_take_no_more_memory(store):
+    lines = written(*((step, f"k{step}", "says " + "".join(chr(97 + int(digit)) for digit in str(step))) for step in range(25_000)))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared(), idle=60)
+    tables = []
+    while not source.over:
+        source.give("a", 2_500)
+        stream.take(0)
+        stream.store(at_once=True)
+        tables.append(len(stream.assemblies[0].messages))
+    assert max(tables) < 23_000
+    assert any(after < before for before, after in pairwise(tables))
+    stream.end()
+    stream.store(at_once=True)
+    assert stream.sessions == len(lines)
 
 
 EVENTS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("vwxyz"), st.sampled_from(["begins", "ERROR lost", "ends"])), max_size=40)

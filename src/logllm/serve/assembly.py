@@ -104,6 +104,11 @@ class Assembly:
         """Whether what is secret is taken out of lines."""
         return self._reader.redacts
 
+    @property
+    def messages(self) -> pl.Series:
+        """The distinct masked messages that are known now."""
+        return self._table.messages
+
     def add(self, name: str, claimed: Claimed, *, counters: Counters) -> None:
         """Take a partition over, with what was left of it.
 

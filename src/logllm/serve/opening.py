@@ -75,6 +75,10 @@ def _source(
         from logllm.serve.sources.stdin import StdinSource
 
         return StdinSource(spool, encoding=encoding)
+    if first.startswith(_JOURNALD):
+        from logllm.serve.sources.journald import JournaldSource
+
+        return JournaldSource(first.removeprefix(_JOURNALD).split(), begin=begin)
     if first.startswith(_SYSLOG):
         from logllm.serve.sources.syslog import SyslogSource
 

@@ -12,6 +12,7 @@ from logllm.errors import ModelError, first_line
 from logllm.sessions.cut import Span, cut_at
 from logllm.sessions.following import END, Following
 from logllm.sessions.message_sets import Counts, Keys, keys_of_messages, places
+from logllm.sessions.message_table import rows_of
 from logllm.sessions.pauses import NEVER, Pauses, Seen
 from logllm.sessions.sessionizer import base_name
 from logllm.sessions.wholes import Wholes
@@ -163,10 +164,11 @@ class Ends:
         of_state = np.where(cut == "start", self.starts.anomalous(before), np.where(cut == "end", self.stops.anomalous(after), np.nan))
         enough: npt.NDArray[np.bool_] = of_state >= _LIKELY
         of_set: dict[int, bool] = {}
+        of_sessions = rows_of(sessions["messages"])
         for row in np.flatnonzero(np.isnan(of_state)):
             name = int(before.sets[row])
             if name not in of_set:
-                held = sessions["messages"][int(row)].unique().to_numpy()
+                held = np.unique(of_sessions[row])
                 of_set[name] = self.wholes.anomalous(keys[held]) >= _TELLING
             enough[row] = of_set[name]
         return enough
