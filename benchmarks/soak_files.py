@@ -56,7 +56,10 @@ def compared(store: str, expected: dict[str, Any]) -> dict[str, int]:
         "doubled": len(names) - len(set(names)),
         "others": len(found.keys() - expected.keys()),
         "with_other_lines": sum(found[name][0] != lines for name, (lines, _) in expected.items() if name in found),
-        "with_another_verdict": sum(found[name][1] != wrong for name, (_, wrong) in expected.items() if name in found),
+        "cut_for_detect": sum(wrong is None for _, wrong in expected.values()),
+        "with_another_verdict": sum(
+            found[name][1] != wrong for name, (_, wrong) in expected.items() if wrong is not None and name in found
+        ),
     }
 
 

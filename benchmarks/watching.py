@@ -121,8 +121,8 @@ def until(true: Callable[[], bool], *, seconds: float) -> bool:
 
 
 def detected(run: Path | str, logs: Sequence[str]) -> dict[str, Any]:
-    """Sessions and verdicts of `logllm detect` on the same lines."""
+    """Of each session of `logllm detect` on the same lines its lines, and its verdict; none where the log's end may cut it."""
     command = [sys.executable, "-m", "logllm", "detect", str(run), *logs]
     said = subprocess.run(command, capture_output=True, check=True, text=True)
     verdicts = map(json.loads, said.stdout.splitlines())
-    return {verdict["session"]: (verdict["lines"], verdict["anomalous"]) for verdict in verdicts}
+    return {verdict["session"]: (verdict["lines"], None if "cut" in verdict else verdict["anomalous"]) for verdict in verdicts}
