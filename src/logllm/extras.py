@@ -17,7 +17,7 @@ _EXTRAS = {
     "watch": ("alembic", "prometheus_client", "sqlalchemy"),
     "postgresql": ("psycopg",),
     "kafka": ("confluent_kafka",),
-    "otlp": ("opentelemetry", "starlette", "uvicorn"),
+    "otlp": ("h11", "opentelemetry", "google"),
 }
 """Packages that not every installation has, as they are imported, by the extra that brings them."""
 
