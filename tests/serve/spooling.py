@@ -7,7 +7,7 @@ import polars as pl
 
 from logllm.serve.sources.contract import Resumed, Source
 
-SOON = 20.0
+SOON = 60.0
 """Seconds after which a test gives up; nothing here takes as long."""
 
 

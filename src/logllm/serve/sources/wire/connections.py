@@ -12,7 +12,7 @@ from logllm.serve.sources.wire.counts import Counts
 
 CONNECTIONS = 256
 """Most connections at once."""
-_IDLE = 300.0  # seconds without a byte after which a connection makes room for a new one
+IDLE = 300.0  # seconds without a byte after which a connection makes room for a new one
 _LOOK = 0.2  # seconds after which who waits looks whether to stop
 _END = 5.0  # seconds that threads get to end
 _BACKLOG = 128
@@ -111,11 +111,14 @@ class Connections:
                 self._counts.add(refused_connections=1)
                 self._stopping.wait(_LOOK)
                 continue
-            if self._has_room():
-                self._begin(Connection(accepted, stopping=self._stopping))
-            else:
-                self._counts.add(refused_connections=1)
-                accepted.close()
+            try:
+                if self._has_room():
+                    self._begin(Connection(accepted, stopping=self._stopping))
+                    continue
+            except (OSError, RuntimeError):  # it has gone already; there may be no more threads
+                pass
+            self._counts.add(refused_connections=1)
+            accepted.close()
 
     def _has_room(self) -> bool:
         """Whether one more may be served, if need be instead of one that is silent."""
@@ -123,7 +126,7 @@ class Connections:
             if len(self._open) < CONNECTIONS:
                 return True
             silent = min(self._open, key=lambda connection: connection.heard)
-        if time.monotonic() - silent.heard < _IDLE:
+        if time.monotonic() - silent.heard < IDLE:
             return False
         self._counts.add(idle_connections=1)
         silent.stop()
@@ -139,8 +142,13 @@ class Connections:
         thread = Thread(target=self._run, args=(connection,), name="logllm-connection", daemon=True)
         with self._lock:
             self._open[connection] = thread
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                self._open.pop(connection)
+            raise
         self._counts.add(connections=1)
-        thread.start()
 
     def _run(self, connection: Connection) -> None:
         """Serve a connection to its end."""
