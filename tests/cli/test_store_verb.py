@@ -2,14 +2,16 @@
 
 import json
 import sqlite3
+from datetime import timedelta
 
 import pytest
 from tests.serve.store_contract import NOON, Clock, frame, kept, verdict
 
 from logllm.serve.store.verdict_store import Kept, Store
 
-EVIDENCE = json.dumps([{"line": 3, "score": 0.9, "text": "disk \x1b[1m failed"}])
+EVIDENCE = json.dumps([{"line": 3, "score": 0.9, "file": "p", "text": "disk \x1b[1m failed"}])
 FULL = verdict("a#2", 1, 3, anomalous=True, score=0.9, cut="end", evidence=EVIDENCE, piece=2)
+FULL["end"] = NOON + timedelta(minutes=1)
 FULL |= {"more": '{"p":0.01,"minds":{"words":0.9}}', "texts": '["x","y"]'}
 
 
@@ -44,7 +46,7 @@ def test_a_verdict_as_detect_writes_it(logllm, where):
         ("anomalous", True),
         ("lines", [1, 3]),
         ("start", noon),
-        ("end", noon),
+        ("end", noon.replace("12:00", "12:01")),
         ("model", "runs/app"),
         ("state", "closed"),
         ("cut", "end"),
@@ -83,8 +85,8 @@ def test_some_verdicts(logllm, where, filters, names):
 def test_verdicts_for_people(logllm, where):
     assert logllm("store", "show", where, "--stream", "app").err.splitlines() == [
         "2026-11-27T12:00:00Z app b: normal, 0.250, 1 line, open",
-        "2026-11-27T12:00:00Z app a#2: anomalous, 0.900, 2 lines, closed",
-        "    3: disk \ufffd[1m failed",
+        "2026-11-27T12:01:00Z app a#2: anomalous, 0.900, 2 lines, closed",
+        "    p:3: disk \ufffd[1m failed",
         "2 verdicts",
     ]
 

@@ -72,6 +72,29 @@ def test_twenty_kills_lose_and_double_nothing(where):
         connection.close()
 
 
+def test_copies_of_a_store_that_is_written_are_whole(tmp_path):
+    where = tmp_path / "verdicts.db"
+    command = [sys.executable, "-m", "tests.serve.store_writer", str(where), "50"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout
+        process.stdout.readline()
+        store = Store.open(where)
+        lows = []
+        for number in range(5):
+            store.backup(tmp_path / f"copy{number}.db")
+            copy = Store.open(tmp_path / f"copy{number}.db")
+            low = copy.claim("app", "p", owner="check").low
+            assert copy.verdicts("app", limit=10_000_000).height == low + 2
+            assert copy.check() == []
+            copy.close()
+            lows.append(low)
+        assert process.poll() is None
+        process.kill()
+    assert lows == sorted(lows)
+    assert lows[0] < lows[-1]
+    store.close()
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 4 MB, and a file on it that can be deleted to make room."""

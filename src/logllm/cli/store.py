@@ -33,7 +33,7 @@ _Since = Annotated[
     str | None,
     typer.Option(help="Written since 2026-11-27T12:00 (UTC where no zone stands), or 90m, 2h, 7d."),
 ]
-_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep what was written in so many days.")]
+_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep what is younger.")]
 
 
 @app.command()
@@ -148,15 +148,17 @@ def _write(rows: "pl.DataFrame") -> None:
 
 
 def _tell(rows: "pl.DataFrame") -> None:
-    """Verdicts for the person at the terminal, each with the line that speaks most for it."""
+    """Verdicts for the person at the terminal, each with its end and the line that tells most."""
     from logllm.logs.tally import printable
     from logllm.serve.store.objects import verdict_objects
 
     for verdict in verdict_objects(rows):
+        when = (verdict["end"] or verdict["updated"])[:19]
         what = "anomalous" if verdict["anomalous"] else "normal"
         about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.3f}"
         lines = plural(len(verdict["lines"]), "line")
-        note(printable(f"{verdict['updated'][:19]}Z {about}, {lines}, {verdict['state']}"))
+        note(printable(f"{when}Z {about}, {lines}, {verdict['state']}"))
         for telling in verdict.get("evidence", [])[:1]:
-            note(printable(f"    {telling['line']}: {telling['text']}"))
+            place = ":".join(str(telling[name]) for name in ("file", "line") if name in telling)
+            note(printable(f"    {place}: {telling['text']}"))
     note(plural(rows.height, "verdict"))

@@ -127,9 +127,9 @@ class Store:
         """What a replay passes over.
 
         Returns:
-            `session: str, last: i64`: of every session that is stored as `closed` or `early` and has
-            a line at or after `low` in a partition, the last one there. All lines up to it that
-            name the session are accounted for. A session's name is as `frames.stored_names` makes it.
+            `session: str, last: i64`: of every session that is stored as `closed` or `early` and
+            has a line at or after `low` in a partition, the last one there. All lines up to it
+            that name the session are accounted for. Names are as `frames.stored_names` makes them.
         """
         with self._transaction(reading=True) as connection:
             return reading.accounted(connection, stream, partition=partition, low=low)
