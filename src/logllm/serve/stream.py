@@ -127,6 +127,7 @@ class Stream:
 
     def take(self, wait: float) -> bool:
         """Take what has come, and close what is idle; whether anything came."""
+        begun = self._around.clock()
         taken = self.source.take(wait)
         for name in taken.lost:
             self._drop(name)
@@ -136,8 +137,10 @@ class Stream:
         now = self._around.clock()
         if self._first and self._may_recognise(now):
             self._recognise()
+        # While lines wait at the source that came earlier, nothing is idle by the time of now.
+        reached = max((arrival.arrived for arrival in taken.arrivals), default=begun)
         for assembly in self.assemblies:
-            assembly.tick(now)
+            assembly.tick(min(reached, begun))
         return bool(taken.arrivals)
 
     def store(self, *, at_once: bool = False) -> Stored:
