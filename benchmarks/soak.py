@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import soak_files
+import soak_kafka
 import soak_pace
 from watching import Load
 
@@ -30,6 +31,7 @@ MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
     "throughput": soak_pace.throughput,
     "latency": soak_pace.latency,
     "memory": soak_pace.memory,
+    "kafka": soak_kafka.kafka,
 }
 
 

