@@ -32,7 +32,8 @@ class Host:
 
     def _make_room(self) -> None:
         """logrotate: what was .2 becomes .3."""
-        for number in range(40, 0, -1):
+        numbers = [int(path.name.removeprefix("app.log.").removesuffix(".gz")) for path in self.log.parent.glob("app.log.*")]
+        for number in sorted(numbers, reverse=True):
             for suffix in ("", ".gz"):
                 old = self.log.with_name(f"{self.log.name}.{number}{suffix}")
                 if old.exists():

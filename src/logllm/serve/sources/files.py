@@ -94,7 +94,7 @@ class FilesSource:
             if now >= self._next_look:
                 self._next_look = now + self._poll
                 self._look(now)
-            arrivals = self._taken(now)
+            arrivals = self._taken(time.monotonic())
             left = end - time.monotonic()
             if arrivals or left <= 0:
                 return Taken(arrivals)

@@ -55,6 +55,23 @@ def open_file(name: str) -> OpenFile:
     return _Packed(descriptor) if tool else _Plain(descriptor)
 
 
+def open_numbered(name: str, number: tuple[int, int]) -> OpenFile | None:
+    """A file by its name, if it has a device and an inode; none: another one has that name, or none.
+
+    Raises:
+        OSError: it may not be read.
+    """
+    try:
+        file = open_file(name)
+    except FileNotFoundError:
+        return None
+    status = file.status()
+    if (status.st_dev, status.st_ino) == number:
+        return file
+    file.close()
+    return None
+
+
 class _Whole:
     """A descriptor's bytes from the first on, whatever else is read by it."""
 

@@ -1,23 +1,31 @@
 """The files of a log, one after the other: what its path names, named, and what came in between."""
 
+import time
 from collections import deque
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from typing import NamedTuple
 
-from logllm.serve.sources.tailing.file_bytes import Descriptors, OpenFile, open_file
+from logllm.logs.archives import FAULTS
+from logllm.serve.sources.tailing.file_bytes import Descriptors, OpenFile, open_numbered
 from logllm.serve.sources.tailing.generation import Generation
 from logllm.serve.sources.tailing.given_lines import Recorded
 from logllm.serve.sources.tailing.marks import Mark
 from logllm.serve.sources.tailing.owners import Owners
 from logllm.serve.sources.tailing.rotated_names import (
     Entry,
+    begins,
+    copied,
     entry_of,
+    files_after,
     fitting,
     holds,
     listing,
     shorter_copy,
 )
 
+_YOUNG = 4096
+"""Bytes; files of one program may begin alike so far."""
+_TRIES = 20
 _REMEMBERED = 8
 """Files that were read to their end and are known again after a restart."""
 
@@ -28,6 +36,23 @@ class Shared(NamedTuple):
     descriptors: Descriptors
     owners: Owners
     counts: MutableMapping[str, int]
+
+
+class _Plan(NamedTuple):
+    """What is to be read after a file that is not what it was."""
+
+    stays: bool
+    """Whether it is read on."""
+    name: str
+    """What it is called now."""
+    rest: Entry | None
+    """Its copy, if that has what was not read of it."""
+    following: list[Entry]
+    """The files after it."""
+    learnt: Sequence[Generation] = ()
+    """Those once more, opened."""
+    again: Sequence[Entry | None] = ()
+    """Files where lines are read again after a restart."""
 
 
 class FileSuccession:
@@ -55,7 +80,8 @@ class FileSuccession:
         Raises:
             OSError: that is not there.
         """
-        self._append([*earlier_files, entry_of(self.path)])
+        entries = [*earlier_files, entry_of(self.path)]
+        self._append([self._learnt(entry) for entry in entries])
 
     def resume(self, recorded: Sequence[Recorded], last: int) -> None:
         """Read on where the store says.
@@ -64,26 +90,27 @@ class FileSuccession:
             recorded: files, oldest first; of all but the last it is known where their lines end.
             last: the number of the last line that was given of them.
         """
-        entries = self._listing()
-        ends = [following.line - 1 for following in recorded[1:]]
-        for stretch, end in zip(recorded, ends, strict=False):
-            self._add(self._again(stretch, fitting(stretch.reached, entries)), until=end)
+        self.since = recorded[-1].changed
+        plan = self._decided(lambda entries: self._again_in(recorded, entries))
+        ends = [*(after.line - 1 for after in recorded[1:]), last]
+        for stretch, entry, end in zip(recorded, plan.again, ends, strict=True):
+            # Nothing was read of an empty file, and nothing tells it from others: those that are
+            # newer come next, in their order, and it is one of them.
+            if stretch.mark.head_bytes:
+                self._add(self._again(stretch, entry), until=end)
+        self._append(plan.learnt)
+
+    def _again_in(self, recorded: Sequence[Recorded], entries: list[Entry]) -> "_Plan":
+        """The files of a folder where lines are read again, and those that come after them."""
+        files = [fitting(stretch.reached, entries, since=stretch.changed) for stretch in recorded]
         newest = recorded[-1]
-        mark = newest.mark
-        self.since = newest.changed
-        # Nothing was read of an empty file, and nothing tells it from others: those that are newer
-        # come next, in their order, and it is one of them.
-        if not mark.head_bytes:
-            self._append(self._newer(entries))
-            return
-        entry = fitting(newest.reached, entries)
-        there = any(mark[:2] == (entry.device, entry.inode) for entry in entries)
-        copy = entry
-        if entry is None and there:
+        number = newest.mark[:2]
+        copy = files[-1] if newest.mark.head_bytes else None
+        if copy is None and any(number == (entry.device, entry.inode) for entry in entries):
             copy = self._shorter_copy(newest.reached, entries)
-            entry = copy if copy and holds(copy, mark) else None
-        self._add(self._again(newest, entry), until=last)
-        self._append(_after(copy, entries) if copy else self._newer(entries))
+            files[-1] = copy if copy and holds(copy, newest.mark) else None
+        following = files_after(copy, entries) if copy else self._newer(entries)
+        return _Plan(True, self.path, None, following, again=files)
 
     def remember(self, finished: Sequence[Mark], since: int) -> None:
         """Files that were read before a restart, and when the newest was left."""
@@ -107,11 +134,16 @@ class FileSuccession:
             if generation is not newest:
                 self._see_open(generation, now)
         if newest is None:
-            self._append(self._newer(self._listing()) if entry else [])
+            if entry is not None:
+                self._append(self._decided(self._newest_in).learnt)
         elif entry is not None and newest.is_of(entry):
             self._grew(newest, entry, now=now)
         elif entry is None or not self._shared.owners.owned(entry):
             self._left(newest, entry, now=now)
+
+    def _newest_in(self, entries: list[Entry]) -> "_Plan":
+        """What is new in a folder where nothing was there to read."""
+        return _Plan(True, self.path, None, self._newer(entries))
 
     def _left(self, newest: Generation, entry: Entry | None, *, now: float) -> None:
         """The path names another file, or none."""
@@ -121,7 +153,7 @@ class FileSuccession:
         if was_empty and (entry is not None or not newest.was_empty):
             self._after_empty(newest)
         elif entry is not None:
-            self._follow(newest)
+            self._follow(newest, cut=False)
 
     def finish(self, first: Generation) -> None:
         """No more lines come from the first file."""
@@ -141,24 +173,32 @@ class FileSuccession:
         file = self._shared.descriptors.of(generation)
         if file is not None:
             return file
-        file = _opened(generation)
+        file = open_numbered(generation.name, generation.number)
         if file is None:
-            entry = fitting(generation.mark, self._listing())
+            entry = fitting(generation.known_mark, self._listing(), since=generation.sound[1])
             if entry is None:
                 return None
             self._shared.owners.release(generation)
             generation.name, generation.device, generation.inode = entry[:3]
             self._shared.owners.begin(generation)
-            file = _opened(generation)
+            file = open_numbered(generation.name, generation.number)
         if file is not None:
             self._shared.descriptors.keep(generation, file)
         return file
 
     def read_before(self, entry: Entry) -> bool:
         """Whether a file was read to its end, or is a copy of one that is read."""
-        others = (file for file in self.ahead if not file.lost and not file.is_of(entry))
-        marks = [*self.finished, *(file.known_mark for file in others)]
-        return any(holds(entry, mark) for mark in marks if mark.offset)
+        if any(copied(entry, mark) for mark in self.finished if mark.offset):
+            return True
+        others = [file for file in self.ahead if not file.lost and not file.is_of(entry)]
+        return any(self._copied(entry, other) for other in others if not other.empty)
+
+    def _copied(self, entry: Entry, other: Generation) -> bool:
+        """Whether a file is a copy of one that is read, or of its beginning."""
+        file = self._shared.descriptors.of(other)
+        if file is None:
+            return copied(entry, other.known_mark)
+        return entry.size > 0 and begins(entry, file)
 
     def _see_open(self, generation: Generation, now: float) -> None:
         """Look at a file that is open, whatever it is called."""
@@ -179,10 +219,25 @@ class FileSuccession:
         newest.doubtful = False
         self.since = newest.sound[1]
         was_empty = newest.was_empty
-        if not newest.as_it_was(file):
-            self._follow(newest)
+        if self._copied_and_cut(newest, file) or not newest.as_it_was(file):
+            self._follow(newest, cut=True)
         elif was_empty:
             self._after_empty(newest)
+
+    def _copied_and_cut(self, newest: Generation, file: OpenFile) -> bool:
+        """Whether a young file was copied and cut, and begins again as it did.
+
+        Then a file beside it goes on otherwise than it, after the bytes that were seen of it.
+        """
+        if not 0 < newest.sound[0] <= _YOUNG:
+            return False
+        mark, since = newest.known_mark, newest.sound[1]
+        others = [entry for entry in self._listing() if entry.changed >= since]
+        return any(
+            holds(entry, mark) and not begins(entry, file)
+            for entry in others
+            if not newest.is_of(entry) and not self._shared.owners.owned(entry)
+        )
 
     def _after_empty(self, newest: Generation) -> None:
         """A file that was empty has lines, or another name: others may have come before its lines.
@@ -190,42 +245,59 @@ class FileSuccession:
         Lines that it had in between may be in a copy. Then all files that are newer come next, in
         their order.
         """
-        entries = self._listing()
-        same = next((entry for entry in entries if newest.is_of(entry)), None)
-        same = same or fitting(newest.known_mark, entries)
-        if same is None:
-            self._append(self._newer(entries))
-            return
-        between = self._newer(entries[: entries.index(same)])
-        if all(self._shared.owners.owned(entry) for entry in between):
-            newest.name = same.name if newest.is_of(same) else newest.name
-            self._append(_after(same, entries))
-        else:
+        plan = self._decided(lambda entries: self._after_empty_in(newest, entries))
+        newest.name = plan.name
+        if not plan.stays:
             self._drop(newest)
-            self._append(self._newer(entries))
+        self._append(plan.learnt)
 
-    def _follow(self, newest: Generation) -> None:
-        """Read on in the files after one that the path names no longer, or that was cut to nothing."""
-        entries = self._listing()
-        same = fitting(newest.known_mark, entries)
-        there = any(newest.is_of(entry) for entry in entries)
+    def _after_empty_in(self, newest: Generation, entries: list[Entry]) -> "_Plan":
+        """What comes after an empty file in a folder."""
+        same = next((entry for entry in entries if newest.is_of(entry)), None)
+        name = same.name if same else newest.name
+        same = same or fitting(newest.known_mark, entries, since=newest.sound[1])
+        if same is None:
+            return _Plan(True, name, None, self._newer(entries))
         file = self._shared.descriptors.of(newest)
-        if same is not None and newest.is_of(same):
-            newest.name = same.name
-            self._append(_after(same, entries))
-        elif file is not None and not there and newest.as_it_was(file):
-            # Deleted, moved elsewhere or compressed; it is still read by its descriptor.
-            self._append(_after(same, entries) if same else self._newer(entries))
-        else:
-            self._counts["truncations"] += there or file is not None
-            self._replaced(newest, same, entries=entries)
+        between = self._newer(entries[: entries.index(same)])
+        others = [entry for entry in between if not self._shared.owners.owned(entry)]
+        if all(file is not None and begins(entry, file) for entry in others):
+            return _Plan(True, name, None, files_after(same, entries))
+        return _Plan(False, name, None, self._newer(entries))
 
-    def _replaced(self, newest: Generation, copy: Entry | None, *, entries: list[Entry]) -> None:
+    def _follow(self, newest: Generation, *, cut: bool) -> None:
+        """Read on in the files after one that the path names no longer, or that was cut to nothing."""
+        plan = self._decided(lambda entries: self._after_in(newest, entries, cut=cut))
+        newest.name = plan.name
+        if not plan.stays:
+            self._replace(newest, plan.rest)
+        self._append(plan.learnt)
+
+    def _after_in(self, newest: Generation, entries: list[Entry], *, cut: bool) -> "_Plan":
+        """What comes after a file in a folder."""
+        # What was cut may have been written anew, and begin as it did.
+        others = [entry for entry in entries if not (cut and newest.is_of(entry))]
+        same = fitting(newest.known_mark, others, since=newest.sound[1])
+        if same is not None and newest.is_of(same):
+            return _Plan(True, same.name, None, files_after(same, entries))
+        file = self._shared.descriptors.of(newest)
+        there = any(newest.is_of(entry) for entry in entries)
+        if file is not None and not there and newest.as_it_was(file):
+            # Deleted, moved elsewhere or compressed; it is still read by its descriptor.
+            following = files_after(same, entries) if same else self._newer(entries)
+            return _Plan(True, newest.name, None, following)
+        copy = same or self._shorter_copy(newest.known_mark, entries)
+        rest = copy if copy and holds(copy, newest.mark) else None
+        return _Plan(False, newest.name, rest, files_after(copy, entries) if copy else self._newer(entries))
+
+    def _replace(self, newest: Generation, copy: Entry | None) -> None:
         """A file is no longer what it was: its rest is read from a copy, if there is one."""
+        self._counts["truncations"] += self._shared.descriptors.of(newest) is not None
         self._drop(newest)
         seen = newest.sound[0]
-        copy = copy or self._shorter_copy(newest.known_mark, entries)
-        if copy is not None and holds(copy, newest.mark):
+        if copy is not None and any(file.is_of(copy) for file in self.ahead):
+            return
+        if copy is not None:
             points = newest.mark, newest.known_mark
             rest = self._again(Recorded(*points, 0, 0, newest.text, None), copy)
             rest.seen = seen
@@ -234,7 +306,39 @@ class FileSuccession:
             self._counts["truncated_bytes"] += max(0, seen - newest.offset)
             # Where all of it was searched it is the beginning of one line.
             self._counts["lost_lines"] += newest.offset < seen and newest.searched == newest.sound
-        self._append(_after(copy, entries) if copy else self._newer(entries))
+
+    def _decided(self, decide: Callable[[list[Entry]], "_Plan"]) -> "_Plan":
+        """What is decided of the files of the folder, while none of them changes its name.
+
+        The files that follow are opened, and their first and last bytes learnt, in the same while.
+        """
+        entries = self._listing()
+        for _ in range(_TRIES):
+            plan = decide(entries)
+            # An empty one is nothing to read, or a copy that is about to be made.
+            files = [entry for entry in plan.following if entry.size or entry.name == self.path]
+            following = [self._learnt(entry) for entry in files]
+            again = self._listing()
+            if [entry[:3] for entry in again] == [entry[:3] for entry in entries]:
+                break
+            entries = again
+            for generation in following:
+                self._shared.descriptors.close(generation)
+        return plan._replace(learnt=following)
+
+    def _learnt(self, entry: Entry) -> Generation:
+        """A new file, and its first bytes: it may be cut before it is read."""
+        generation = Generation(entry)
+        try:
+            file = open_numbered(generation.name, generation.number)
+            if file is not None:
+                self._shared.descriptors.keep(generation, file)
+                status = file.status()
+                generation.grew(status.st_size, status.st_mtime_ns, now=time.monotonic())
+                generation.as_it_was(file)
+        except FAULTS:  # which are told when it is read
+            pass
+        return generation
 
     def _shorter_copy(self, mark: Mark, entries: list[Entry]) -> Entry | None:
         """The copy of a file that was cut, made before its last lines that were read."""
@@ -246,13 +350,13 @@ class FileSuccession:
         mark = stretch.mark
         gone = Entry(self.path, mark.device, mark.inode, mark.offset, stretch.changed, "")
         generation = Generation(entry or gone)
+        generation.go_to(mark, stretch.reached)
         generation.text, generation.stop = stretch.text, stretch.stop
         generation.lost = entry is None
         generation.whole = not generation.lost and generation.number != mark[:2]
         file = None if entry is None else self.open(generation)
-        generation.go_to(mark)
         if file is not None:
-            generation.go_on(file, stretch.reached)
+            generation.go_on(file)
         return generation
 
     def _add(self, generation: Generation, until: int | None = None) -> None:
@@ -268,22 +372,14 @@ class FileSuccession:
         self._shared.owners.release(newest)
         self._shared.descriptors.close(newest)
 
-    def _append(self, entries: Sequence[Entry]) -> None:
+    def _append(self, generations: Sequence[Generation]) -> None:
         """Files come after those that are read, unless they are read already."""
-        for entry in entries:
-            if not self._shared.owners.owned(entry):
+        for generation in generations:
+            if not self._shared.owners.owned(generation.entry):
                 self._counts["rotations"] += bool(self.ahead)
-                self._add(Generation(entry))
-                self._learn(self.ahead[-1])
-
-    def _learn(self, generation: Generation) -> None:
-        """See a new file's first bytes: it may be cut before it is read."""
-        try:
-            file = self.open(generation)
-        except OSError:  # which is told when it is read
-            return
-        if file is not None:
-            generation.as_it_was(file)
+                self._add(generation)
+            else:
+                self._shared.descriptors.close(generation)
 
     def _newer(self, entries: Sequence[Entry]) -> list[Entry]:
         """The files that changed since the newest one was left, without those that were read."""
@@ -295,21 +391,3 @@ class FileSuccession:
             return listing(self.path)
         except OSError:  # the folder itself has gone, or may not be looked at for now
             return []
-
-
-def _opened(generation: Generation) -> OpenFile | None:
-    """A file by its name; none: another one has that name, or none."""
-    try:
-        file = open_file(generation.name)
-    except FileNotFoundError:
-        return None
-    status = file.status()
-    if (status.st_dev, status.st_ino) == generation.number:
-        return file
-    file.close()
-    return None
-
-
-def _after(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
-    """The files after one of them."""
-    return list(entries[entries.index(entry) + 1 :])

@@ -75,20 +75,25 @@ class Generation:
         self.quiet_since = float("-inf")
         self._head_bytes, self._head = 0, head_hash(b"")
         self._tail = b""
+        self._reached: Mark | None = None
         self._known = (0, b"")
         """The furthest point at which its bytes were seen, and those before it."""
         self._searched = 0
         self._looked: tuple[int, int] | None = None
 
-    def go_to(self, mark: Mark) -> None:
-        """Read on from a point that the file is known to have, or had."""
+    def go_to(self, mark: Mark, reached: Mark) -> None:
+        """Read on from a point that the file is known to have, or had, as it had a later one."""
         self._head_bytes, self._head = mark.head_bytes, mark.head
         self.offset = mark.offset
+        self._reached = reached
 
-    def go_on(self, file: OpenFile, reached: Mark) -> None:
-        """Learn what stands before the point, and before a later one that was reached once."""
+    def go_on(self, file: OpenFile) -> None:
+        """Learn what stands before the point, and before the later one."""
         self._tail = _just_before(file, self.offset)
-        self._known = (reached.offset, _just_before(file, reached.offset))
+        if self._reached is not None:
+            offset = self._reached.offset
+            self._known = (offset, _just_before(file, offset))
+            self._reached = None
 
     @property
     def mark(self) -> Mark:
@@ -98,6 +103,8 @@ class Generation:
     @property
     def known_mark(self) -> Mark:
         """The last point of it that is known."""
+        if self._reached is not None:
+            return self._reached
         known = self._known if self._known[0] > self.offset else (self.offset, self._tail)
         return self.mark_at(*known)
 
@@ -115,6 +122,11 @@ class Generation:
     def now(self) -> tuple[int, int]:
         """Its size, and its time of change."""
         return self.size, self.changed
+
+    @property
+    def entry(self) -> Entry:
+        """What a folder would list of it."""
+        return Entry(self.name, self.device, self.inode, self.size, self.changed, "")
 
     @property
     def number(self) -> tuple[int, int]:
@@ -148,20 +160,27 @@ class Generation:
 
     def as_it_was(self, file: OpenFile) -> bool:
         """Whether the file still holds what was read of it; its first bytes are learnt."""
-        if not self._begins_with(file.read_at(0, HEAD)):
+        # No further than it was seen to go: its end tells as much of it as its beginning.
+        most = HEAD if file.packed else min(HEAD, self.size)
+        if not self._begins_with(file.read_at(0, max(most, self._head_bytes))):
+            return False
+        if not self._has_known(file):
             return False
         if not file.packed:
-            offset, tail = self._known
-            if file.read_at(offset - len(tail), len(tail)) != tail:
-                return False
             self._know(file)
         self.sound = (self.size, self.changed)
         return True
 
+    def _has_known(self, file: OpenFile) -> bool:
+        """Whether the furthest bytes that were seen of it are there."""
+        offset, tail = self._known
+        return file.packed or file.read_at(offset - len(tail), len(tail)) == tail
+
     def _know(self, file: OpenFile) -> None:
         """Learn the last bytes that are there; NULs may be written over."""
         tail = _just_before(file, self.size)
-        if self.size >= self._known[0] and not tail.endswith(_ROOM):
+        is_there = len(tail) == min(TAIL, self.size) and not tail.endswith(_ROOM)
+        if is_there and self.size >= self._known[0]:
             self._known = self.size, tail
 
     def is_of(self, entry: Entry) -> bool:
@@ -236,6 +255,8 @@ class Generation:
         block = file.read_at(self.offset - len(tail), len(tail) + min(size, end - self.offset))
         raw = block[len(tail) :]
         if not block.startswith(tail) or (self.offset == 0 and not self._begins_with(raw[:HEAD])):
+            raise ChangedBelowError
+        if not self._has_known(file):  # it was cut since it was looked at, and begins as before
             raise ChangedBelowError
         if self.text is None:
             self._learn_text(raw)

@@ -37,6 +37,8 @@ class Mark(NamedTuple):
         Where files begin alike their bytes before the point tell them apart; of files that are
         equal up to the point any is right.
         """
+        if self.offset and not self.tail_bytes:
+            return False
         start = file.read_at(0, self.head_bytes)
         if head_hash(start) != self.head:
             return False

@@ -3,14 +3,14 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from logllm.logs.archives import FAULTS
-from logllm.serve.sources.tailing.file_bytes import NoFile, open_file
-from logllm.serve.sources.tailing.marks import HEAD, Mark
+from logllm.serve.sources.tailing.file_bytes import NoFile, OpenFile, open_file
+from logllm.serve.sources.tailing.marks import HEAD, TAIL, Mark
 
 _PACKED = re.compile(r"\.(?:gz|bz2|xz|zst)$")
 _WHICH = r"(?P<which>\d[\d.T:_+Z-]*|old|bak|backup|prev|previous|last|orig|save)"
@@ -18,6 +18,7 @@ _AFTER = re.compile(rf"(?P<name>.+?)[.\-_~]{_WHICH}")
 """`app.log.1`, `app.log-20261127`, `app.log.old`"""
 _INSIDE = re.compile(rf"(?P<name>.+?)[.\-_]{_WHICH}(?P<extension>\.[A-Za-z]\w*)")
 """`app.1.log`, `app-2026-11-27.log`"""
+_PIECE = 1 << 20
 _SHORT = 3
 """Digits of a number that counts files; what has more is a date."""
 
@@ -81,6 +82,14 @@ def listing(path: str) -> list[Entry]:
     Raises:
         OSError: the folder cannot be looked at.
     """
+    entries = _seen(path)
+    current = entries.pop(path, None)
+    earlier_files = [entry for entry in entries.values() if current is None or entry[1:3] != current[1:3]]
+    return [*in_order(_once(earlier_files)), *([current] if current else [])]
+
+
+def _seen(path: str) -> dict[str, Entry]:
+    """The files of a log by their names, each once."""
     log = Path(path)
     places = {log.parent: log.name}
     target = log.resolve()
@@ -89,10 +98,9 @@ def listing(path: str) -> list[Entry]:
     for folder, name in places.items():
         for entry in _earlier_files(folder, name):
             entries.setdefault((entry.device, entry.inode), entry)
+    by_name = {entry.name: entry for entry in entries.values()}
     current = _entry(path, "")
-    if current is not None:
-        entries.pop((current.device, current.inode), None)
-    return [*in_order(_once(entries.values())), *([current] if current else [])]
+    return by_name | ({path: current} if current else {})
 
 
 def in_order(entries: Iterable[Entry]) -> list[Entry]:
@@ -112,6 +120,11 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     return by_name[::-1] if backwards else by_name
 
 
+def files_after(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
+    """The files after one of them."""
+    return list(entries[entries.index(entry) + 1 :])
+
+
 def _numbers(which: str) -> tuple[int, ...]:
     """The numbers in what tells files apart."""
     return tuple(int(digits) for digits in re.findall(r"\d+", which))
@@ -125,7 +138,10 @@ def _kind(entry: Entry) -> str:
 def _earlier_files(folder: Path, log: str) -> Iterable[Entry]:
     """The earlier files of a log that a folder holds."""
     own = rotated(log)
+    stem = (own.log if own else log).partition(".")[0]
     for item in os.scandir(folder):
+        if not item.name.startswith(stem):  # of many files in a folder
+            continue
         form = rotated(item.name)
         if form is None and item.name != log and _PACKED.sub("", item.name) == log:
             form = Rotated(log, "0", inside=False)
@@ -187,25 +203,44 @@ def _twin(entry: Entry, plain: Entry | None) -> bool:
     return heads[1].startswith(heads[0])
 
 
-def fitting(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
-    """The file that holds what was read up to a point: the same one, else a copy or its compressed form."""
-    same = (mark.device, mark.inode)
-    for entry in sorted(entries, key=lambda entry: (entry.device, entry.inode) != same):
-        is_same = (entry.device, entry.inode) == same
-        # Of an empty file nothing tells but that it is the same.
-        if (mark.head_bytes or is_same) and holds(entry, mark):
-            return entry
-    return None
+def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None:
+    """The file that holds what was read up to a point: the same one, else a copy or its compressed form.
+
+    Where several do, as files begin alike, it is the oldest that changed since the point was there,
+    else the newest.
+
+    Args:
+        mark: the point.
+        entries: files, oldest first.
+        since: when the file had changed when it was last seen, in ns.
+    """
+    same = [entry for entry in entries if (entry.device, entry.inode) == mark[:2]]
+    # Of an empty file nothing tells but that it is the same.
+    if not mark.head_bytes:
+        return same[0] if same else None
+    later = [entry for entry in entries if entry.changed >= since]
+    before = [entry for entry in reversed(entries) if entry.changed < since]
+    return next((entry for entry in [*same, *later, *before] if holds(entry, mark)), None)
+
+
+def copied(entry: Entry, mark: Mark) -> bool:
+    """Whether a file holds what was read up to a point, and nothing more."""
+    return _asked(entry, lambda file: mark.fits(file) and not file.read_at(mark.offset, 1))
 
 
 def holds(entry: Entry, mark: Mark) -> bool:
     """Whether a file holds what was read up to a point."""
+    return _asked(entry, mark.fits)
+
+
+def _asked(entry: Entry, question: Callable[[OpenFile], bool]) -> bool:
+    """What is true of a file's bytes; of one that cannot be read nothing is."""
     try:
         file = open_file(entry.name)
     except OSError:
         return False
     try:
-        return mark.fits(file)
+        return question(file)
     except FAULTS:
         return False
     finally:
@@ -217,3 +252,25 @@ def shorter_copy(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
     head = mark._replace(offset=0, tail_bytes=0, tail=0)
     shorter = (entry for entry in entries if entry.size < mark.offset)
     return next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
+
+
+def begins(entry: Entry, whole: OpenFile) -> bool:
+    """Whether a file is the beginning of another, or all of it: a copy, still being made or not."""
+
+    def is_beginning(file: OpenFile) -> bool:
+        size = _plain_size(file)
+        start, end = min(size, HEAD), max(0, size - TAIL)
+        is_head = file.read_at(0, start) == whole.read_at(0, start)
+        return is_head and file.read_at(end, size - end) == whole.read_at(end, size - end)
+
+    return _asked(entry, is_beginning)
+
+
+def _plain_size(file: OpenFile) -> int:
+    """The size of a file, unpacked."""
+    if not file.packed:
+        return file.status().st_size
+    size = 0
+    while piece := file.read_at(size, _PIECE):
+        size += len(piece)
+    return size
