@@ -12,6 +12,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.watch import SourceSection
 from logllm.datasets.settings import for_format, in_zone, suited
 from logllm.errors import DataError
+from logllm.extras import require
 from logllm.formats.description import load_format
 from logllm.formats.postgres_prefix import POSTGRES
 from logllm.formats.recognition import AUTO
@@ -83,7 +84,13 @@ def _source(
         from logllm.serve.sources.syslog import SyslogSource
 
         return SyslogSource(first, spool, name=section.stream)
+    if first.startswith(_OTLP):
+        require("otlp", to="take OTLP")
+        from logllm.serve.sources.otlp import OtlpSource
+
+        return OtlpSource(first, spool, token=section.token, name=section.stream)
     if first.startswith(KAFKA):
+        require("kafka", to="read Kafka")
         from logllm.serve.sources.kafka.kafka_source import KafkaSource
 
         return KafkaSource(first, begin=begin, settings=section.kafka)

@@ -17,6 +17,8 @@ _WAIT = 0.2
 _TRY_AGAIN = 1.0
 """Seconds until a store that is full or away is tried again, at first."""
 _LONGEST_WAIT = 30.0
+_TELL_AGAIN = 60.0
+"""Seconds after which what keeps a source from going on is told again."""
 _TIDY_EVERY = 600.0
 """Seconds between two looks for verdicts that are too old."""
 Told = Callable[[str], None]
@@ -58,6 +60,7 @@ class Watch:
         self._how = how
         self._told = told
         self._tidied = 0.0
+        self._tell_again: dict[str, float] = {}
 
     def run(self, *, status: Callable[["Watch"], None]) -> None:
         """Watch until told to stop, or until nothing more can come.
@@ -90,8 +93,17 @@ class Watch:
             came = stream.take(wait)
             wait = 0.0 if came else wait
             self._stored(stream)
+            self._tell_trouble(stream)
         self._tidy()
         status(self)
+
+    def _tell_trouble(self, stream: Stream) -> None:
+        """Tell what keeps a source from going on, such as a full spool; not every source has such a thing."""
+        trouble: str | None = getattr(stream.source, "trouble", None)
+        now = time.monotonic()
+        if trouble is not None and now > self._tell_again.get(stream.name, 0.0):
+            self._tell_again[stream.name] = now + _TELL_AGAIN
+            self._told(trouble)
 
     def _over(self) -> bool:
         """Whether nothing more will come."""
