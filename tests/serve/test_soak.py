@@ -1,0 +1,45 @@
+"""A tenth of the load of `make soak`."""
+
+import pytest
+import soak
+import soak_files
+import soak_pace
+from watching import Load
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, shared):
+    """The HDFS sample and a run."""
+    folder = tmp_path_factory.mktemp("soak")
+    return soak.trained(shared, folder)
+
+
+@pytest.fixture
+def load(made, tmp_path) -> Load:
+    log, run = made
+    return Load(run, log, tmp_path, share=0.1)
+
+
+def test_files_that_rotate_lose_nothing_through_kills(load) -> None:
+    figures = soak_files.rotations(load)
+    assert figures["sessions"] > 500
+    wrong = ("missing", "doubled", "others", "with_other_lines", "with_another_verdict")
+    assert {name: figures[name] for name in wrong} == dict.fromkeys(wrong, 0)
+
+
+def test_a_row_comes_soon_after_its_session_has_ended(load) -> None:
+    figures = soak_pace.latency(load)
+    assert figures["sessions"] > 100
+    assert figures["p50"] <= 1.5
+
+
+def test_a_file_is_read_fast(load) -> None:
+    assert soak_pace.throughput(load)["lines_a_second"] > 5_000
+
+
+def test_messages_that_are_always_new_do_not_fill_the_memory(load) -> None:
+    figures = soak_pace.memory(load)
+    assert figures["lines_read"] > 5_000
+    assert figures["growth_mb"] < 100
