@@ -21,7 +21,7 @@ _WORDS = 6  # of a message that has never been seen
 
 def throughput(load: Load) -> dict[str, float]:
     """Lines a second from a file, its scores known: the second watch of the same log, start-up apart."""
-    lines = sum(1 for _ in load.log.open("rb"))
+    lines = _lines_of(load.log)
     seconds = []
     for time_of in ("first", "second"):
         store = str(load.folder / f"{time_of}.db")
@@ -77,7 +77,7 @@ def memory(load: Load) -> dict[str, float]:
     read = watching.lines
     watching.stop()
     half = len(seen) // 2
-    written = sum(1 for _ in target.open("rb"))
+    written = _lines_of(target)
     return {
         "lines_written": written,
         "lines_read": read,
@@ -85,6 +85,12 @@ def memory(load: Load) -> dict[str, float]:
         "second_half_mb": max(seen[half:]),
         "growth_mb": max(seen[half:]) - max(seen[:half]),
     }
+
+
+def _lines_of(log: Path) -> int:
+    """How many lines a file has."""
+    with log.open("rb") as lines:
+        return sum(1 for _ in lines)
 
 
 def _begun(watching: Watching) -> float:

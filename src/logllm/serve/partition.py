@@ -9,7 +9,7 @@ from logllm.logs.records import RECORDS
 from logllm.serve.sources.contract import LINES, Place
 from logllm.serve.store.frames import stored_names
 
-PATIENCE = 2.0
+PATIENCE = 1.0
 """Seconds after which a record that might go on is taken as it is."""
 
 

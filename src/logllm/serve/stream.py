@@ -20,7 +20,7 @@ from logllm.serve.store.verdict_store import Kept, Store
 
 _EVERY = 0.3
 """Seconds between two transactions."""
-_LOOK = 1.0
+_LOOK = 0.5
 """Seconds after which open sessions are judged again."""
 _SHARE = 4
 """Judging open sessions takes at most one part in so many of the time."""

@@ -19,8 +19,10 @@ _TRY_AGAIN = 1.0
 _LONGEST_WAIT = 30.0
 _TELL_AGAIN = 60.0
 """Seconds after which what keeps a source from going on is told again."""
-_TIDY_EVERY = 600.0
+_TIDY_EVERY = 60.0
 """Seconds between two looks for verdicts that are too old."""
+_DELETED = 5_000
+"""Verdicts that are deleted at once: what is too old goes bit by bit, while lines are read."""
 Told = Callable[[str], None]
 """Told what a person should know, a sentence."""
 
@@ -144,7 +146,7 @@ class Watch:
         self._tidied = now
         today = datetime.now(UTC)
         try:
-            self._store.retain(days=self._how.retain_days, now=today)
+            self._store.retain(days=self._how.retain_days, now=today, most=_DELETED)
             for stream in self.streams:
                 stale = today - timedelta(seconds=2 * self._how.max_open_age)
                 self._store.settle(stream.name, before=stale)
