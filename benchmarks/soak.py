@@ -26,24 +26,12 @@ from watching import Load
 
 from logllm.storage import write_atomic
 
-
-def kafka(load: Load) -> Any:
-    """Several watches of one topic that are killed, stopped and joined; needs Tansu, a broker in one program."""
-    program = soak_kafka.tansu()
-    if program is None:
-        return "not measured: no Tansu (LOGLLM_TANSU=.../bin/tansu)"
-    share = load.share
-    wanted = soak_kafka.Load(messages=int(100_000 * share), kills=max(1, int(20 * share)), rebalances=max(1, int(3 * share)))
-    return soak_kafka.soak(wanted, program=program, folder=load.folder)
-
-
 MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
-    "kafka": kafka,
+    "kafka": soak_kafka.kafka,
     "files": soak_files.rotations,
     "throughput": soak_pace.throughput,
     "latency": soak_pace.latency,
     "memory": soak_pace.memory,
-    "kafka": soak_kafka.kafka,
 }
 
 
