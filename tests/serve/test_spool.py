@@ -324,3 +324,32 @@ def test_every_line_acknowledged_before_kill_9_is_there_once(tmp_path):
     assert rows["line"].to_list() == list(range(1, rows.height + 1))
     assert len(set(names)) == len(names)
     assert set(acknowledged) <= set(names)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "none", disk], check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a disk can be mounted by root only")
+    yield disk
+    subprocess.run(["umount", "-l", disk], check=True)
+
+
+@pytest.mark.real
+def test_a_disk_that_is_really_full_loses_nothing_and_goes_on(small_disk):
+    (small_disk / "others").write_bytes(bytes(700_000))
+    spool = opened(small_disk / "spool", segment=50_000)
+    writer = Writer(spool, limit=1 << 30, linger=0.0)
+    writer.start()
+    lots = [writer.add([os.urandom(1000).hex()]) for _ in range(600)]
+    assert eventually(lambda: writer.trouble == f"the disk that holds {spool.folder} is full")
+    (small_disk / "others").unlink()
+    spool.forget(spool.next)
+    assert all(writer.confirmed(lot, 20) for lot in lots)
+    assert writer.trouble is None
+    assert spool.next == 601
+    writer.close()
+    spool.close()

@@ -1,4 +1,7 @@
-"""OTLP over HTTP as a source: what exporters and collectors of OpenTelemetry send, through the spool."""
+"""OTLP over HTTP as a source.
+
+What exporters and collectors of OpenTelemetry send, through the spool.
+"""
 
 import hmac
 import json
@@ -157,7 +160,11 @@ class _Otlp:
 
         lot = writer.add(records.lines)
         if not writer.confirmed(lot, _FLUSH):
-            raise Refused(503, "the records could not be written; the same request is welcome later", Retry_After=_AGAIN)
+            raise Refused(
+                503,
+                "the records could not be written; the same request is welcome later",
+                Retry_After=_AGAIN,
+            )
         self._counts.add(
             requests=1,
             records=len(records.lines),

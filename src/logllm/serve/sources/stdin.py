@@ -22,7 +22,11 @@ _END = 5.0  # seconds in which a stream that has no handle must give its next pi
 
 
 class StdinSource(Spooled):
-    """Lines of standard input. One counts once it is flushed to the spool; what the pipe still held at a kill is the sender's loss."""
+    """Lines of standard input.
+
+    One counts once it is flushed to the spool; what the pipe still held at a kill is the sender's
+    loss.
+    """
 
     def __init__(
         self,

@@ -77,7 +77,7 @@ class _Syslog:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """Connections and datagrams, those that were refused or dropped, and what messages lacked."""
+        """Connections, datagrams, those that were dropped, and what messages lacked."""
         dropped = self._datagrams.dropped if self._datagrams else 0
         return {**self._counts.all, "dropped_datagrams": dropped}
 
@@ -118,7 +118,7 @@ class _Syslog:
             self._datagrams = datagrams
 
     def _serve(self, connection: Connection, writer: Writer) -> None:
-        """Read a connection, no faster than the spool takes it, and keep what it brought if it breaks."""
+        """Read a connection no faster than the spool takes it; keep what it brought if it breaks."""
         framer = Framer()
         cut = 0
         try:
@@ -138,7 +138,10 @@ class _Syslog:
             self._give(rest, writer)
 
     def _give(self, frames: list[bytes], writer: Writer) -> None:
-        """Messages to the spool, as they came; what has no priority is counted, and a line like all others."""
+        """Messages to the spool, as they came.
+
+        What has no priority is counted, and a line like all others.
+        """
         texts = texts_of(frames, self._counts)
         self._counts.add(without_priority=sum(_PRIORITY.match(text) is None for text in texts))
         writer.add(texts)
@@ -151,7 +154,10 @@ class _Syslog:
 
 
 def _chunks(connection: Connection, writer: Writer) -> Iterator[bytes]:
-    """What a connection brings while the spool has room, until it ends; at a stop what has come by then."""
+    """What a connection brings while the spool has room, until it ends.
+
+    At a stop what has come by then.
+    """
     last: float | None = None
     while True:
         if connection.stopping.is_set():

@@ -1,4 +1,4 @@
-"""Lines on disk: segments that are appended to, flushed, and deleted when all that they hold is stored."""
+"""Lines on disk, in segments that are deleted when all that they hold is stored."""
 
 import os
 import struct
@@ -27,7 +27,7 @@ _SEGMENT = 16 << 20  # bytes after which a new segment is begun
 _LEVEL = 1  # of zstd: logs become a sixth, faster than disks write
 _MAGIC = b"\xf1LG\n"
 _HEAD = struct.Struct("<4sI")  # magic, checksum of all that follows
-_BODY = struct.Struct("<IQId")  # bytes of packed text, first line's number, lines, seconds since 1970
+_BODY = struct.Struct("<IQId")  # bytes of packed text, first line, lines, seconds
 _CHUNK = 1 << 16
 
 
@@ -160,7 +160,8 @@ class Spool:
             self.size += len(block)
             self.next = number
             self._changed.notify_all()
-        # At once, for only what is not the last can be deleted; if it fails, it is tried before the next write.
+        # At once, for only what is not the last can be deleted.
+        # If it fails, it is tried before the next write.
         with suppress(OSError):
             self._writable()
 
@@ -184,7 +185,10 @@ class Spool:
             self._changed.wait_for(lambda: self.next > line, seconds)
 
     def forget(self, low: int) -> None:
-        """Delete segments that hold nothing but lines below this one. The last one stays: its numbers go on."""
+        """Delete segments that hold nothing but lines below this one.
+
+        The last one stays: its numbers go on.
+        """
         with self._changed:
             whole = bisect_right([segment.first for segment in self._segments[1:]], low)
             old, self._segments = self._segments[:whole], self._segments[whole:]
@@ -203,7 +207,10 @@ class Spool:
         self._hold.close()
 
     def _recover(self) -> None:
-        """Look at what is there; the last segment is read through, and cut after its last whole entry."""
+        """Look at what is there.
+
+        The last segment is read through, and cut after its last whole entry.
+        """
         paths = sorted(path for path in self.folder.glob("*.lines") if path.stem.isdecimal())
         self._segments = [_Segment(int(path.stem), path, path.stat().st_size) for path in paths]
         if not self._segments:
@@ -242,7 +249,10 @@ class Spool:
             self._segments = [*self._segments, _Segment(self.next, path, 0)]
 
     def _byte_of(self, segment: _Segment, line: int) -> int:
-        """Where to begin to read a segment for a line: where reading stopped, if it is that line's place."""
+        """Where to begin to read a segment for a line.
+
+        Where reading stopped, if it is that line's place.
+        """
         first, byte, reached = self._place
         if first != segment.first or self._reading < 0:
             if self._reading >= 0:
@@ -288,7 +298,10 @@ def _unpacked(entry: _Entry, line: int) -> Group:
 
 
 def _entries_of(handle: int, *, start: int, end: int) -> Iterator[_Entry]:
-    """Whole entries between two bytes of a file, in order; what is damaged between them is passed over."""
+    """Whole entries between two bytes of a file, in order.
+
+    What is damaged between them is passed over.
+    """
     while start < end:
         entry = _entry_at(handle, start=start, end=end)
         if entry is None:

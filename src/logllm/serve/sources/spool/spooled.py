@@ -52,7 +52,10 @@ class Listener(Protocol):
 
 
 class Spooled:
-    """A `Source` of one partition: what a listener hears, given from its spool in the order in which it was flushed."""
+    """A `Source` of one partition.
+
+    What a listener hears, given from its spool in the order in which it was flushed.
+    """
 
     def __init__(
         self,

@@ -82,7 +82,10 @@ class Writer:
         return True
 
     def add(self, lines: Sequence[str]) -> Lot:
-        """Give lines to be written. None of them holds a line break; somebody has asked for room before."""
+        """Give lines to be written.
+
+        None of them holds a line break; somebody has asked for room before.
+        """
         lot = Lot(lines, time.time(), sum(map(len, lines)) + len(lines))
         if not lines:
             lot.stored.set()
@@ -94,7 +97,10 @@ class Writer:
         return lot
 
     def confirmed(self, lot: Lot, wait: float) -> bool:
-        """Whether lines are on disk; waits at most so many seconds, and then they are withdrawn: they never will be."""
+        """Whether lines are on disk.
+
+        Waits at most so many seconds, and then they are withdrawn: they never will be.
+        """
         if not lot.stored.wait(wait):
             with self._attempt:
                 lot.withdrawn = not lot.stored.is_set()

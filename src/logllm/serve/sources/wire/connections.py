@@ -84,7 +84,7 @@ class Connections:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop; what a connection has brought so far can still be read in its thread, but no more."""
+        """Stop; what a connection has brought so far is still read in its thread."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()

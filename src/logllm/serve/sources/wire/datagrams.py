@@ -22,7 +22,11 @@ _INODE, _DROPS = 9, -1  # columns
 
 
 class Datagrams:
-    """Listens on a port. While there is no room nothing is taken, and the kernel drops what it cannot hold: it counts them."""
+    """Listens on a port.
+
+    While there is no room nothing is taken, and the kernel drops what it cannot hold: it counts
+    them.
+    """
 
     def __init__(self, give: Callable[[list[bytes]], None], *, room: Callable[[float], bool], counts: Counts) -> None:
         """A listener that has not begun.

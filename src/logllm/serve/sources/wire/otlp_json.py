@@ -7,7 +7,12 @@ from typing import Any
 from logllm.serve.sources.wire.otlp_lines import Group, Malformed, Record
 
 _DEEPEST = 64  # maps within maps
-_NAMES = {"stringValue": str, "boolValue": bool, "doubleValue": (int, float, str), "bytesValue": str}
+_NAMES = {
+    "stringValue": str,
+    "boolValue": bool,
+    "doubleValue": (int, float, str),
+    "bytesValue": str,
+}
 
 
 def groups_of_json(body: bytes) -> Iterator[Group]:
@@ -24,7 +29,11 @@ def groups_of_json(body: bytes) -> Iterator[Group]:
         resource = _pairs(_inner(of_resource, "resource").get("attributes"))
         for of_scope in _items(of_resource, "scopeLogs"):
             scope = _inner(of_scope, "scope").get("name")
-            yield Group(resource, str(scope or ""), map(_record, _items(of_scope, "logRecords", records=True)))
+            yield Group(
+                resource,
+                str(scope or ""),
+                map(_record, _items(of_scope, "logRecords", records=True)),
+            )
 
 
 def _record(record: Any) -> Record:
@@ -79,7 +88,10 @@ def _pairs(pairs: Any, depth: int = 0) -> dict[str, Any]:
 
 
 def _items(holder: Any, name: str, *, records: bool = False) -> Sequence[Any]:
-    """A list in an object, which may lack it; its items are objects, unless they are records, which are looked at one by one."""
+    """A list in an object, which may lack it.
+
+    Its items are objects, unless they are records, which are looked at one by one.
+    """
     if not isinstance(holder, dict):
         raise Malformed(f"{name} is looked for in what is no object")
     items = holder.get(name)

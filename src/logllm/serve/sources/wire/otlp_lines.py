@@ -15,7 +15,10 @@ _SECOND = 1_000_000_000
 _LATEST = 253_402_300_800  # seconds: the year 10000, which no date has
 _SURROGATES = re.compile("[\ud800-\udfff]")
 _HALF_ESCAPE = re.compile(r"(?<!\\)((?:\\\\)*)\\(?:u[0-9a-f]{0,3})?$")
-"""What is left of a character written in several, at the end of a text; those before it are written in pairs."""
+"""What is left of a character written in several, at the end of a text.
+
+Those before it are written in pairs.
+"""
 _MOST = 64 << 20  # characters of a request's lines
 
 
@@ -134,7 +137,11 @@ def _line(record: Record, tail: str) -> tuple[str, bool]:
         fields["severityNumber"] = record.number
     # An event that says nothing else says its name.
     fields["body"] = record.event if record.body is None else record.body
-    for name, text in (("eventName", record.event), ("traceId", record.trace), ("spanId", record.span)):
+    for name, text in (
+        ("eventName", record.event),
+        ("traceId", record.trace),
+        ("spanId", record.span),
+    ):
         if text.strip("0"):
             fields[name] = text
     if record.attributes:

@@ -61,7 +61,10 @@ class Framer:
         return [rest] if rest else []
 
     def _next(self, start: int) -> tuple[int, bytes | None]:
-        """Where to go on, and the message before that; none: more must come, or it was too much of one."""
+        """Where to go on, and the message before that.
+
+        None: more must come, or it was too much of one.
+        """
         buffer = self._buffer
         if self._over:
             passed = min(self._over, len(buffer) - start)

@@ -14,7 +14,9 @@ _INVALID_BYTES = _INVALID.encode()
 
 
 def texts_of(frames: Sequence[bytes], counts: Counts) -> list[str]:
-    r"""Frames as lines: line breaks inside one as `#012`, what is no UTF-8 and NUL as U+FFFD; empty ones are none.
+    r"""Frames as lines; empty ones are none.
+
+    Line breaks inside one are `#012`; what is no UTF-8, and NUL, is U+FFFD.
 
     >>> counts = Counts()
     >>> texts_of([b"<34>a\r\n", b"", b"b\nc \xff"], counts), counts.all["replaced"]
