@@ -491,3 +491,19 @@ def test_many_files_take_few_descriptors(tmp_path, monkeypatch):
     open_files = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
     assert sum(str(tmp_path) in name for name in open_files) <= 32
     assert all(watch.texts(path) == ["a", "b"] for path in paths)
+
+
+@pytest.mark.parametrize("begin", ["start", "end"])
+@pytest.mark.parametrize("size", [0, 3, 12, 60])
+def test_a_damaged_archive_stops_nobody(tmp_path, size, begin):
+    whole = gzip.compress(b"".join(b"%d\n" % number for number in range(50)))
+    (tmp_path / "a.gz").write_bytes(whole[:size] + b"\xff" * 20 * (size > 3))
+    write(tmp_path / "b.log", "b")
+    watch = Watch(tmp_path / "*", begin=begin)
+    watch.take()
+    write(tmp_path / "b.log", "c")
+    with (tmp_path / "a.gz").open("ab") as file:
+        file.write(b"\xff" * 20)
+    watch.take()
+    watch.take()
+    assert watch.texts(tmp_path / "b.log")[-1] == "c"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from logllm.errors import ServeError
+from logllm.logs.archives import FAULTS
 from logllm.serve.sources.contract import Arrival, Claim, From, Place, Resumed, Taken
 from logllm.serve.sources.tailing.file_bytes import Descriptors
 from logllm.serve.sources.tailing.file_succession import Shared
@@ -70,6 +71,8 @@ class FilesSource:
         self._logs: dict[str, TailedPath] = {}
         self._claimed: dict[str, Resumed | None] = {}
         self._refused: set[str] = set()
+        self._with_earlier: set[str] = set()
+        """Paths of which an earlier file matches the patterns, too."""
         self._trouble: dict[str, str] = {}
         self._ready: deque[TailedPath] = deque()
         self._next_look = self._next_scan = float("-inf")
@@ -134,7 +137,7 @@ class FilesSource:
         for path, log in self._logs.items():
             try:
                 log.files.look(now)
-            except OSError as exc:
+            except FAULTS as exc:
                 self._troubled(path, exc)
             else:
                 self._trouble.pop(path, None)
@@ -156,7 +159,7 @@ class FilesSource:
             before = log.given_bytes
             try:
                 frame = log.take(min(share, _MOST_LINES - lines), now)
-            except OSError as exc:
+            except FAULTS as exc:
                 self._troubled(log.files.path, exc)
                 continue
             if frame is None:
@@ -173,6 +176,8 @@ class FilesSource:
         """Meet the logs that are there and were not before."""
         named = named_paths(self._patterns)
         paths = dict.fromkeys([*named, *sorted(matching_paths(self._patterns))])
+        forms = {path: rotated(Path(path).name) for path in paths}
+        self._with_earlier = {str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
         if first:
             self._resume_all(paths)
         # A log before its earlier files, which are read as its own.
@@ -182,7 +187,7 @@ class FilesSource:
                     self._meet(path, paths, first=first)
                 except FileNotFoundError:
                     continue
-                except OSError as exc:
+                except FAULTS as exc:
                     self._troubled(path, exc)
 
     def _meet(self, path: str, paths: Mapping[str, None], *, first: bool) -> None:
@@ -253,15 +258,15 @@ class FilesSource:
 
     def _earlier_files(self, path: str, paths: Mapping[str, None]) -> list[Entry]:
         """Earlier files of a log that the patterns match as well."""
-        if self._begin == "end":
+        if self._begin == "end" or path not in self._with_earlier:
             return []
         name = Path(path).name
         entries = [entry for entry in listing(path) if entry.name in paths]
         return [entry for entry in entries if earlier(Path(entry.name).name, name)]
 
-    def _troubled(self, path: str, exc: OSError) -> None:
+    def _troubled(self, path: str, exc: Exception) -> None:
         """Count and say once what keeps a log from being read; it is tried again."""
-        words = exc.strerror or str(exc)
+        words = getattr(exc, "strerror", None) or str(exc)
         if self._trouble.get(path) != words:
             self._trouble[path] = words
             self._counts["unreadable_files"] += 1

@@ -4,6 +4,7 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +48,7 @@ class Entry(NamedTuple):
     """As `Rotated.which`; empty: the log itself."""
 
 
+@lru_cache(1 << 16)
 def rotated(name: str) -> Rotated | None:
     """Which log a file is an earlier one of, told by its name; none: it has no such name.
 
