@@ -42,7 +42,7 @@ class Watching:
         metrics = ["--metrics", str(self._port)]
         self._command = [sys.executable, "-m", "logllm", "watch", str(run), *sources, "--store", store, *metrics, *options]
         self._process: subprocess.Popen[bytes] | None = None
-        self.errors = Path(f"{store.rpartition('/')[2] or 'watch'}.log")
+        self.errors = Path(f"{store}.log")
         """What it says."""
 
     def start(self) -> "Watching":
