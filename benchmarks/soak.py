@@ -60,7 +60,8 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(MEASUREMENTS), help="which measurements")
     options = parser.parse_args()
     data = options.data.resolve()
-    results: dict[str, Any] = {}
+    out = None if options.out is None else options.out.resolve()
+    results: dict[str, Any] = {"share": options.share}
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         folder = Path(name)
@@ -72,10 +73,10 @@ def main() -> None:
             print(measurement, json.dumps(results[measurement]), file=sys.stderr, flush=True)
         os.chdir("/")
     text = json.dumps(results, indent=2) + "\n"
-    if options.out is None:
+    if out is None:
         sys.stdout.write(text)
     else:
-        write_atomic(options.out.resolve(), text.encode())
+        write_atomic(out, text.encode())
 
 
 if __name__ == "__main__":
