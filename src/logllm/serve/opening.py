@@ -24,6 +24,8 @@ KAFKA = "kafka://"
 _JOURNALD = "journald:"
 _SYSLOG = "syslog://"
 _OTLP = "otlp://"
+_POLL = 0.1
+"""Seconds between two looks at a file."""
 
 
 def watched(
@@ -96,7 +98,7 @@ def _source(
         return KafkaSource(first, begin=begin, settings=section.kafka)
     from logllm.serve.sources.files import FilesSource
 
-    return FilesSource(patterns, begin=begin, encoding=encoding)
+    return FilesSource(patterns, begin=begin, encoding=encoding, poll=_POLL)
 
 
 def _is_address(pattern: str) -> bool:

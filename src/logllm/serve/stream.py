@@ -18,7 +18,7 @@ from logllm.serve.store.frames import VERDICTS
 from logllm.serve.store.troubles import OwnershipLost
 from logllm.serve.store.verdict_store import Kept, Store
 
-_EVERY = 0.3
+_EVERY = 0.15
 """Seconds between two transactions."""
 _LOOK = 0.5
 """Seconds after which open sessions are judged again."""

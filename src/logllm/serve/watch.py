@@ -12,7 +12,7 @@ from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.stream import Stored, Stream, Surroundings, Watched
 
-_WAIT = 0.2
+_WAIT = 0.1
 """Seconds that a source is waited for."""
 _TRY_AGAIN = 1.0
 """Seconds until a store that is full or away is tried again, at first."""
