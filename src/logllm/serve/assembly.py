@@ -30,6 +30,8 @@ _FEWEST_MESSAGES = 20_000
 _FEWEST_LINES = 50_000
 """Lines are forgotten when more are remembered, and most of them are in no open session."""
 _NOTHING = pl.DataFrame(schema=SESSIONS)
+_REMEMBERED = 20_000
+"""Scores of distinct sessions that are remembered."""
 Counters = Mapping[str, Any]
 """What a restart takes up besides places: plain numbers."""
 
@@ -80,7 +82,7 @@ class Assembly:
         self._reader = Reader(self._settings, today=datetime.now(UTC).date(), redact=self._how.redact)
         self._sessionizer = Sessionizer(grouping, live=True)
         self._table = MessageTable()
-        self._known = KnownScores(self._run.opinion, cache=cache)
+        self._known = KnownScores(self._run.opinion, cache=cache, remembered=_REMEMBERED)
         self._judging = self._new_judging()
         self._closed: list[pl.DataFrame] = []
         self._records = 0
@@ -209,7 +211,7 @@ class Assembly:
     @property
     def open_sessions(self) -> int:
         """How many sessions are open."""
-        return self._sessionizer.open().height
+        return self._sessionizer.open_count
 
     def texts(self, places: pl.DataFrame) -> pl.Series:
         """What is written in some lines, as it may be shown.

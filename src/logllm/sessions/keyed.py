@@ -67,6 +67,11 @@ class KeySessions:
     def clock(self, now: int | None) -> None:
         self._clocks.now = now
 
+    @property
+    def open_count(self) -> int:
+        """How many sessions are open."""
+        return self._open.height
+
     def open(self, since: int) -> pl.DataFrame:
         """Rows of the open sessions that have had a record after number `since`, which stay open."""
         groups = self._open.filter(pl.col("record") > since)["group"]

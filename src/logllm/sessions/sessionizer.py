@@ -68,6 +68,10 @@ class Kind(Protocol):
     clock: int | None
     """The log's clock, in microseconds since 1970, which a restart takes up; none: there is none yet."""
 
+    @property
+    def open_count(self) -> int:
+        """How many sessions are open."""
+
     def open(self, since: int) -> pl.DataFrame:
         """Rows of open sessions that have had a record after number `since`; they stay open."""
 
@@ -151,6 +155,11 @@ class Sessionizer:
     @clock.setter
     def clock(self, now: int | None) -> None:
         self._kind.clock = now
+
+    @property
+    def open_count(self) -> int:
+        """How many sessions are open."""
+        return self._kind.open_count
 
     def open(self, since: int = 0) -> pl.DataFrame:
         """Sessions (`SESSIONS`) as far as they have come, which stay open; those with a record after number `since`."""

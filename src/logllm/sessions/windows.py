@@ -71,6 +71,11 @@ class CountWindows:
         self._rows = self._rows.clear()
         return sessions
 
+    @property
+    def open_count(self) -> int:
+        """Whether a window has begun: 1, or 0."""
+        return int(self._rows.height > 0)
+
     def open(self, since: int) -> pl.DataFrame:
         """Rows of the window that is not full, if it has a record after number `since`; it stays open.
 
@@ -158,6 +163,11 @@ class TimeWindows:
     def clock(self, now: int | None) -> None:
         self._clock = self._steady.now = now
         self._began = self._began if now is None else 0
+
+    @property
+    def open_count(self) -> int:
+        """How many windows are open."""
+        return self._rows["group"].n_unique()
 
     def open(self, since: int) -> pl.DataFrame:
         """Rows of the open windows that have had a record after number `since`, which stay open."""

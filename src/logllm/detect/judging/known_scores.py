@@ -35,8 +35,21 @@ class KnownScores:
     the distinct ones. What is held between calls does not grow with their number, nor with that of the sessions.
     """
 
-    def __init__(self, judge: Judges, *, cache: ScoreCache | None = None) -> None:
-        """Judge with a function, or take from a cache what it knows."""
+    def __init__(
+        self,
+        judge: Judges,
+        *,
+        cache: ScoreCache | None = None,
+        remembered: int = _REMEMBERED,
+    ) -> None:
+        """Judge with a function, or take from a cache what it knows.
+
+        Args:
+            judge: scores what is not known.
+            cache: scores that are kept on this machine.
+            remembered: distinct sessions whose scores are kept between calls.
+        """
+        self._most = remembered
         self.from_cache = 0
         """Distinct sessions so far whose scores the cache knew."""
         self._judge = judge
@@ -86,7 +99,7 @@ class KnownScores:
             if self._cache is not None:
                 self._cache.keep(fresh)
         self._remembered |= found
-        for key in list(islice(self._remembered, max(0, len(self._remembered) - _REMEMBERED))):
+        for key in list(islice(self._remembered, max(0, len(self._remembered) - self._most))):
             del self._remembered[key]
         return [found[key] for key in keys]
 
