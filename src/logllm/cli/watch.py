@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 _STATUS_EVERY = 1.0
 """Seconds between two looks at how far things are, on a terminal; else a line comes once in so many of them."""
 _WITHOUT_TERMINAL = 60
-_STORE = Path("logllm.db")
 
 
 def watch(
@@ -37,9 +36,9 @@ def watch(
     config: Annotated[
         Path | None, typer.Option(help="A TOML file that says what is watched, with several sources; instead of inputs and other options.")
     ] = None,
-    store: Annotated[str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = str(
-        _STORE
-    ),
+    store: Annotated[
+        str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")
+    ] = "logllm.db",
     begin: Annotated[
         Literal["start", "end", "stored"],
         typer.Option("--from", help="Where a log begins that the store knows nothing of: its first line, after its last, or not at all."),

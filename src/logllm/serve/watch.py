@@ -10,7 +10,7 @@ from logllm.config.watch import WatchSection
 from logllm.detect.judge import Judge
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.stream import Stored, Stream, Surroundings, Watched
+from logllm.serve.stream import Stream, Surroundings, Watched
 
 _WAIT = 0.1
 """Seconds that a source is waited for."""
@@ -118,25 +118,25 @@ class Watch:
                 stream.end()
             self._stored(stream, at_once=True)
 
-    def _stored(self, stream: Stream, *, at_once: bool = False) -> Stored:
+    def _stored(self, stream: Stream, *, at_once: bool = False) -> None:
         """Store, as soon as the store can be written."""
         wait = _TRY_AGAIN
         troubled = False
         while True:
             try:
-                stored = stream.store(at_once=at_once or troubled)
+                stream.store(at_once=at_once or troubled)
             except (StoreFull, StoreAway) as exc:
                 if not troubled:
                     self._told(f"{exc}; nothing more is read until then")
                 troubled = True
                 if self.stopping:
-                    return Stored(0, 0)
+                    return
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 if troubled:
                     self._told("the store can be written again; going on")
-                return stored
+                return
 
     def _tidy(self) -> None:
         """Delete verdicts that are too old, and close rows that nobody will revise any more."""

@@ -130,12 +130,11 @@ class TimeWindows:
 
     def __init__(self, settings: SessionSection, *, live: bool = False) -> None:
         self.counts = {"late": 0}
-        self._steady = Clock(steady=live)
+        self._clock = Clock(steady=live)
         self._seconds = settings.size
         self._size = settings.size * _SECOND
         self._step = (settings.step or settings.size) * _SECOND
         self._rows = pl.DataFrame(schema=NUMBERED | {"clock": pl.Int64, "group": pl.Int64})
-        self._clock: int | None = None
         self._began: int | None = None  # the first time of all
 
     def push(self, records: pl.DataFrame) -> pl.DataFrame | None:
@@ -143,25 +142,24 @@ class TimeWindows:
         timed = records.filter(pl.col("time").is_not_null())
         if not timed.height:
             return None
-        clock = self._steady.at(timed["time"])
-        self._clock = self._steady.now
+        clock = self._clock.at(timed["time"])
         first = int(timed["time"].cast(pl.Int64)[0])
         self._began = first if self._began is None else self._began
         placed = self._placed(timed.with_columns(clock.alias("clock")))
         self.counts["late"] += timed.height - placed["record"].n_unique()
         self._rows = pl.concat([self._rows, placed])
-        if self._clock is None:
+        if self._clock.now is None:
             return None
-        return self._close(pl.col("group") + self._size <= self._clock, latest=None)
+        return self._close(pl.col("group") + self._size <= self._clock.now, latest=None)
 
     @property
     def clock(self) -> int | None:
         """The log's clock, in microseconds since 1970; none: no time has come."""
-        return self._steady.now
+        return self._clock.now
 
     @clock.setter
     def clock(self, now: int | None) -> None:
-        self._clock = self._steady.now = now
+        self._clock.now = now
         self._began = self._began if now is None else 0
 
     @property
@@ -187,8 +185,8 @@ class TimeWindows:
             return None
         reached = int(self._rows.filter(closing)["group"].max()) + self._size  # type: ignore[arg-type]
         # What is written in the future stays apart: it moves no clock.
-        if reached <= (self._steady.now or 0) + self._size:
-            self.clock = max(reached, self._steady.now or 0)
+        if reached <= (self._clock.now or 0) + self._size:
+            self.clock = max(reached, self._clock.now or 0)
         return self._close(closing, latest=None)
 
     def renumber(self, numbers: pl.Series) -> None:
@@ -199,14 +197,14 @@ class TimeWindows:
         """All open windows; with `before`, those that end by then."""
         if before is None:
             ends = self._rows["group"].max()
-            reached = self._clock if ends is None else int(ends) + self._size  # type: ignore[arg-type]
+            reached = self._clock.now if ends is None else int(ends) + self._size  # type: ignore[arg-type]
         else:
             reached = int(pl.Series([before]).dt.epoch("us").item())
         if reached is None:
             return None
-        latest = self._clock if before is None else None
-        self._clock = self._steady.now = max(reached, self._clock or reached)
-        return self._close(pl.col("group") + self._size <= self._clock, latest=latest)
+        latest = self._clock.now if before is None else None
+        self._clock.now = max(reached, self._clock.now or reached)
+        return self._close(pl.col("group") + self._size <= self._clock.now, latest=latest)
 
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows once for each of their windows that was open; `group` is the window's start."""
