@@ -208,6 +208,9 @@ class _Shown:
     """A line of status: on a terminal one that changes, else one a minute."""
 
     def __init__(self, metrics: "Metrics | None") -> None:
+        from logllm.serve.status import Status
+
+        self._status = Status()
         self._metrics = metrics
         self._terminal = sys.stderr.isatty()
         self._every = _STATUS_EVERY * (1 if self._terminal else _WITHOUT_TERMINAL)
@@ -215,14 +218,12 @@ class _Shown:
 
     def show(self, now: "Watch") -> None:
         """Show how far it is, when it is time."""
-        from logllm.serve.status import line
-
         if self._metrics is not None:
             self._metrics.update(now)
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._every
-        text = line(now)
+        text = self._status.line(now)
         if self._terminal:
             sys.stderr.write(f"\r\x1b[2K{text}")
             sys.stderr.flush()

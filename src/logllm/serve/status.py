@@ -10,33 +10,39 @@ _OVER = 10.0
 """Seconds over which a rate is taken."""
 _UPDATE = 0.25
 """Seconds between two looks for metrics."""
-_rates: deque[tuple[float, int]] = deque()
 
 
-def line(watch: Watch) -> str:
-    """Lines a second, what waits, open sessions and verdicts, on one line."""
-    now = time.monotonic()
-    lines = sum(stream.lines for stream in watch.streams)
-    _rates.append((now, lines))
-    while len(_rates) > 2 and _rates[0][0] < now - _OVER:
-        _rates.popleft()
-    since, before = _rates[0]
-    rate = (lines - before) / (now - since) if now > since else 0.0
-    sessions = sum(stream.sessions for stream in watch.streams)
-    anomalous = sum(stream.anomalous for stream in watch.streams)
-    lags = [stream.source.lag for stream in watch.streams]
-    waiting = sum(lag for lag in lags if lag is not None)
-    rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
-    open_sessions = sum(assembly.open_sessions for stream in watch.streams for assembly in stream.assemblies)
-    told = [
-        f"{rate:,.0f} lines/s, {lines:,} read",
-        f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
-    ]
-    if waiting:
-        told.append(f"{waiting:,} waiting")
-    if rejected:
-        told.append(f"{plural(rejected, 'line')} not in the format")
-    return "; ".join(told)
+class Status:
+    """How far a watch is, for people."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._rates: deque[tuple[float, int]] = deque()
+
+    def line(self, watch: Watch) -> str:
+        """Lines a second, what waits, open sessions and verdicts, on one line."""
+        now = time.monotonic()
+        lines = sum(stream.lines for stream in watch.streams)
+        self._rates.append((now, lines))
+        while len(self._rates) > 2 and self._rates[0][0] < now - _OVER:
+            self._rates.popleft()
+        since, before = self._rates[0]
+        rate = (lines - before) / (now - since) if now > since else 0.0
+        sessions = sum(stream.sessions for stream in watch.streams)
+        anomalous = sum(stream.anomalous for stream in watch.streams)
+        lags = [stream.source.lag for stream in watch.streams]
+        waiting = sum(lag for lag in lags if lag is not None)
+        rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
+        open_sessions = sum(assembly.open_sessions for stream in watch.streams for assembly in stream.assemblies)
+        told = [
+            f"{rate:,.0f} lines/s, {lines:,} read",
+            f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
+        ]
+        if waiting:
+            told.append(f"{waiting:,} waiting")
+        if rejected:
+            told.append(f"{plural(rejected, 'line')} not in the format")
+        return "; ".join(told)
 
 
 class Metrics:
