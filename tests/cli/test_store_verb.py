@@ -57,6 +57,7 @@ def test_a_verdict_as_detect_writes_it(logllm, where):
         ("piece", 2),
         ("texts", ["x", "y"]),
         ("updated", noon),
+        ("change", 1),
         ("schema", 1),
     ]
     assert rows["b"]["start"] is None

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
+from sqlalchemy import select
 
-from logllm.errors import DataError
+from logllm.errors import DataError, ServeError
 from logllm.serve.store.frames import READ, VERDICTS, stored_names
+from logllm.serve.store.schema import numbers, verdicts
 from logllm.serve.store.troubles import OwnershipLost
 from logllm.serve.store.verdict_store import Claimed, Kept, Store, Written
 
@@ -99,13 +101,55 @@ class StoreContract:
         row |= {
             "more": '{"p":0.01}',
             "texts": '["x"]',
+            "kind": "disk <*> failed",
+            "messages": '["disk <*> failed"]',
             "end": NOON + timedelta(microseconds=1),
             "piece": 2,
         }
         assert self.write(store, row) == Written(1, 0, 0)
         read = store.verdicts("app")
         assert dict(read.schema) == READ
-        assert read.row(0, named=True) == row | {"stream": "app", "updated": clock.now}
+        ours = {"stream": "app", "updated": clock.now, "incident": None, "change": 1}
+        assert read.row(0, named=True) == row | ours
+
+    def test_what_is_done_besides_sees_only_what_this_transaction_wrote(self, store):
+        seen = []
+
+        def also(connection, stream, change):
+            own = select(verdicts.c.session).where(verdicts.c.change == change)
+            seen.append((stream, change, sorted(connection.scalars(own))))
+
+        places = kept(store.claim("app", "p", owner="me"))
+        first = frame(verdict("a", 1), verdict("b", 2, state="open"))
+        store.write("app", verdicts=first, kept=places, also=[also])
+        again = frame(verdict("a", 1), verdict("b", 2), verdict("c", 3))
+        store.write("app", verdicts=again, kept=places, also=[also])
+        store.write("app", verdicts=frame(), kept=places, also=[also])
+        assert seen == [("app", 1, ["a", "b"]), ("app", 2, ["b", "c"])]
+
+    def test_what_is_done_besides_and_fails_takes_the_verdicts_back(self, store):
+        def fails(connection, stream, change):
+            connection.execute(numbers.insert().values(name=stream, value=change))
+            raise ServeError("no")
+
+        places = kept(store.claim("app", "p", owner="me"), 7)
+        with pytest.raises(ServeError):
+            store.write("app", verdicts=frame(verdict("a", 1)), kept=places, also=[fails])
+        assert store.verdicts("app").height == 0
+        assert store.claim("app", "p", owner="me").low == 0
+        with store.transaction(reading=True) as connection:
+            assert connection.execute(select(numbers)).all() == [("change", 0)]
+
+    def test_changes_are_numbered_in_their_order_whoever_writes(self, store, where):
+        one, two = store, Store.open(where)
+        for number in range(4):
+            writer = (one, two)[number % 2]
+            stream = f"of {number % 2}"
+            places = kept(writer.claim(stream, "p", owner="me"))
+            writer.write(stream, verdicts=frame(verdict(f"s{number}", 1)), kept=places)
+        two.close()
+        assert store.verdicts().sort("change")["session"].to_list() == ["s0", "s1", "s2", "s3"]
+        assert sorted(store.verdicts()["change"]) == [1, 2, 3, 4]
 
     def test_times_may_lack_and_lie_before_1970(self, store):
         early = datetime(999, 1, 2, 3, 4, 5, 6, tzinfo=UTC)

@@ -261,6 +261,7 @@ def test_a_store_of_the_first_version_stays_readable(where):
     assert mine == (2, 2, {"offset": 90}, {"records": 4})
     closed = frame(verdict("b", 2, 5), verdict("a", 1))
     assert store.write("app", verdicts=closed, kept=kept(mine)) == (0, 1, 1)
+    assert store.verdicts("app").sort("session")["change"].to_list() == [0, 1, 0]
     assert store.check() == []
     store.close()
 

@@ -82,6 +82,8 @@ def test_what_is_kept_of_an_anomalous_session(store):
     assert json.loads(row["texts"]) == lines
     evidence = json.loads(row["evidence"])
     assert (evidence[0]["line"], evidence[0]["text"]) == (2, lines[1])
+    assert json.loads(row["messages"]) == ["begins for <*>", "ERROR lost <*>"]
+    assert row["kind"] == "ERROR lost <*>"
     assert row["model"] == Errors.name
     assert (row["start"], row["end"]) == (START, START + timedelta(seconds=1))
 

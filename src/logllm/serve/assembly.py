@@ -18,7 +18,7 @@ from logllm.detect.judging.known_scores import KnownScores
 from logllm.logs.reader import Reader
 from logllm.serve.partition import Claimed, Partition
 from logllm.serve.store.frames import VERDICTS
-from logllm.serve.verdict_rows import rows, texts_of
+from logllm.serve.verdict_rows import rows, shown_of
 from logllm.sessions.cut import Span
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import SESSIONS, Sessionizer
@@ -247,9 +247,9 @@ class Assembly:
         seen = Seen(self._sessionizer.span, over=False, sessions=self._judged, open=open)
         files, messages = self._reader.files, self._table.messages
         verdicts = self._judging.verdicts(sessions, messages, seen=seen, files=files)
-        texts = texts_of(sessions, verdicts["anomalous"], written=self, messages=messages)
+        kept = shown_of(sessions, verdicts, written=self, messages=messages)
         state: Literal["open", "closed"] = "open" if open else "closed"
-        return rows(verdicts, sessions, names=files, state=state, texts=texts)
+        return rows(verdicts, sessions, names=files, state=state, shown=kept)
 
     def _new_judging(self) -> Judging:
         """What judges sessions of the message table."""

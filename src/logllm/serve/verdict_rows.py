@@ -7,10 +7,14 @@ from typing import Any, Literal
 import polars as pl
 
 from logllm.detect.evidence.telling_lines import Written
+from logllm.logs.redaction import redact
 from logllm.serve.store.frames import VERDICTS
+from logllm.sessions.message_table import kinds_of
 
 _MOST_TEXTS = 200
 """Lines that are kept of an anomalous session."""
+_LONGEST_KIND = 300
+"""Characters of what tells faults apart."""
 _MORE = ("minds", "new_words", "expected", "p")
 
 
@@ -20,7 +24,7 @@ def rows(
     *,
     names: Sequence[str],
     state: Literal["open", "closed"],
-    texts: Sequence[str | None],
+    shown: pl.DataFrame,
 ) -> pl.DataFrame:
     """Rows (`logllm.serve.store.frames.VERDICTS`) for verdicts on some sessions.
 
@@ -29,7 +33,7 @@ def rows(
         sessions: those judged, in the same order.
         names: of the partitions.
         state: whether the sessions are open; closed ones may have closed early.
-        texts: what `texts_of` gave.
+        shown: what `shown_of` gave.
     """
     there = set(verdicts.columns)
     partitions = pl.Series(names, dtype=pl.String)
@@ -60,12 +64,11 @@ def rows(
             "cut": verdicts["cut"] if "cut" in there else None,
             "evidence": _json(verdicts, ["evidence"], alone=True),
             "more": _json(verdicts, [name for name in _MORE if name in there]),
-            "texts": texts,
         },
         strict=False,
     )
-    both = pl.concat([columns, told], how="horizontal")
-    return both.select(VERDICTS.keys()).cast(VERDICTS)  # type: ignore[arg-type]
+    every = pl.concat([columns, told, shown], how="horizontal")
+    return every.select(VERDICTS.keys()).cast(VERDICTS)  # type: ignore[arg-type]
 
 
 def _own_lines(lists: pl.Series) -> pl.Series:
@@ -91,29 +94,73 @@ def _telling(row: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in row.items() if value is not None}
 
 
-def texts_of(
+def shown_of(
     sessions: pl.DataFrame,
-    anomalous: pl.Series,
+    verdicts: pl.DataFrame,
     *,
     written: Written,
     messages: pl.Series,
-) -> list[str | None]:
-    """The lines of anomalous sessions as they are written, each a JSON list; of others none.
+) -> pl.DataFrame:
+    """What is kept of anomalous sessions besides their verdicts; of others nothing.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`.
-        anomalous: which of them are.
+        verdicts: on them.
         written: gives what is written in lines.
         messages: the message table.
+
+    Returns:
+        `texts`, the lines as they are written, and `messages`, masked, each a JSON list; and
+        `kind`, the message of the line that tells most, with quoted words taken out.
     """
-    texts: list[str | None] = [None] * sessions.height
-    judged = sessions.with_row_index("row").filter(anomalous)
-    if not judged.height:
-        return texts
+    judged = sessions.with_row_index("row").filter(verdicts["anomalous"])
     lists = pl.col("lines", "files", "messages").list.head(_MOST_TEXTS)
     places = judged.select("row", lists).explode("lines", "files", "messages")
-    places = places.select("row", file="files", line="lines", message=messages.gather(places["messages"]))
-    of_lines = places.select("row", text=written.texts(places.drop("row")))
-    for row, lines in of_lines.group_by("row", maintain_order=True).agg("text").iter_rows():
-        texts[row] = json.dumps(lines, ensure_ascii=False)
-    return texts
+    places = places.select(
+        "row",
+        file="files",
+        line="lines",
+        message=messages.gather(places["messages"]),
+    )
+    places = places.with_columns(text=written.texts(places.drop("row")))
+    if written.redacted and places.height:
+        places = places.with_columns(message=redact(places["message"]))
+    foremost = _foremost(places, verdicts)
+
+    # One row for each session, whether there is anything to be shown of it.
+    by_session = places.group_by("row", maintain_order=True).agg("text", "message")
+    every = sessions.select(pl.row_index("row"))
+    of_all = every.join(by_session, on="row", how="left", maintain_order="left")
+    of_all = of_all.join(foremost, on="row", how="left", maintain_order="left")
+    return pl.DataFrame(
+        {
+            "texts": [_list(lines) for lines in of_all["text"].to_list()],
+            "messages": [_list(lines) for lines in of_all["message"].to_list()],
+            "kind": of_all["kind"],
+        },
+        schema={"texts": pl.String, "messages": pl.String, "kind": pl.String},
+    )
+
+
+def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
+    """The kind of each anomalous session (`row`, `kind`): that of its most telling line.
+
+    A session no line of which was named is known by its first one.
+    """
+    of_lines = places
+    if "evidence" in verdicts.columns:
+        first = verdicts.select(
+            pl.row_index("row"),
+            telling=pl.col("evidence").list.first().struct.field("line").cast(pl.UInt64),
+        )
+        of_lines = places.join(first, on="row", maintain_order="left")
+        tells = (pl.col("line") == pl.col("telling")).fill_null(False)
+        of_lines = of_lines.sort("row", tells, descending=[False, True], maintain_order=True)
+    foremost = of_lines.unique("row", keep="first", maintain_order=True)
+    kind = kinds_of(foremost["message"]).str.slice(0, _LONGEST_KIND)
+    return foremost.select("row", kind=kind)
+
+
+def _list(lines: list[str | None] | None) -> str | None:
+    """A list as JSON; none where there is none."""
+    return None if lines is None else json.dumps(lines, ensure_ascii=False)

@@ -1,5 +1,6 @@
 """Verdicts as frames in the library, and as rows of text and numbers in a store."""
 
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import polars as pl
@@ -25,19 +26,29 @@ VERDICTS: Columns = {
     "cut": pl.String,
     "more": pl.String,
     "texts": pl.String,
+    "kind": pl.String,
+    "messages": pl.String,
 }
 """Columns of the verdicts that are written.
 
 `partition` is that of the first line, `first_position` and `last_position` are the numbers of the
 first and the last line there; `state` is `open`, `closed` or `early`; `files` is the partition of
-each line, of a session that lies in several; `evidence`, `more` (an object) and `texts` (a list)
-are JSON.
+each line, of a session that lies in several; `evidence`, `more` (an object), `texts` and
+`messages` (lists) are JSON; `kind` is what anomalous sessions of one fault share.
 """
-READ: Columns = {"stream": pl.String, **VERDICTS, "updated": UTC_MICROSECONDS}
-"""Columns of the verdicts that are read."""
+READ: Columns = {
+    "stream": pl.String,
+    **VERDICTS,
+    "updated": UTC_MICROSECONDS,
+    "incident": pl.Int64,
+    "change": pl.Int64,
+}
+"""Columns of the verdicts that are read: the incident that one belongs to, and the number of the
+transaction that wrote it last besides."""
 KEY = ("partition", "session", "piece", "first_position")
 """What tells a stream's verdicts apart."""
-_REWRITTEN = ("session", "lines", "files", "evidence", "more", "texts", "start", "end")
+_TEXTS = ("evidence", "more", "texts", "kind", "messages")
+_REWRITTEN = ("session", "lines", "files", "start", "end", *_TEXTS)
 """Columns that a store writes in another way."""
 
 _TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
@@ -46,6 +57,15 @@ _LONGEST_NAME = 400
 """Bytes of a session's name: an index of PostgreSQL takes some 2,700 for all of a key."""
 _BEGINNING = 80
 """Characters that stay of a longer name, before what tells it from others."""
+
+
+def stored_time(time: datetime) -> str:
+    """A time as it is stored: UTC, always as long, so that texts sort as times do.
+
+    >>> stored_time(datetime(2026, 11, 27, 12, tzinfo=UTC))
+    '2026-11-27T12:00:00.000000Z'
+    """
+    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def stored_names(names: pl.Series) -> pl.Series:
@@ -70,13 +90,19 @@ def _shortened(name: str) -> str:
     return f"{name[:_BEGINNING]}…{sha256(name.encode()).hexdigest()}"
 
 
-def to_rows(verdicts: pl.DataFrame, *, stream: str, updated: str) -> pl.DataFrame:
+def to_rows(
+    verdicts: pl.DataFrame,
+    *,
+    stream: str,
+    updated: str,
+    change: int,
+) -> pl.DataFrame:
     """Verdicts as the table's columns."""
     numbers = pl.col("lines").cast(pl.List(pl.String)).list.join(",")
     files = pl.struct("files").struct.json_encode()
     names = files.str.strip_prefix('{"files":').str.strip_suffix("}")
     of_several = pl.col("files").is_not_null()
-    texts = pl.col("evidence", "more", "texts").str.replace_all("\x00", _NUL, literal=True)
+    texts = pl.col(_TEXTS).str.replace_all("\x00", _NUL, literal=True)
     return _typed(verdicts).select(
         pl.lit(stream).alias("stream"),
         *[name for name in VERDICTS if name not in _REWRITTEN],
@@ -86,6 +112,7 @@ def to_rows(verdicts: pl.DataFrame, *, stream: str, updated: str) -> pl.DataFram
         texts,
         pl.col("start", "end").dt.strftime(_TIME),
         pl.lit(updated).alias("updated"),
+        pl.lit(change).alias("change"),
     )
 
 

@@ -20,7 +20,8 @@ def verdict_objects(verdicts: pl.DataFrame) -> Iterator[dict[str, Any]]:
     """Verdicts, as `Store.verdicts` gives them, one by one.
 
     The keys of a verdict's own schema, what says nothing left out, and besides these `stream`,
-    `partition`, `piece`, `updated` and `texts`. `state` is there in any case.
+    `partition`, `piece`, `updated`, `change`, `texts`, and where there are such `kind` and
+    `incident`. `state` is there in any case.
     """
     for row in verdicts.iter_rows(named=True):
         yield _object(row)
@@ -33,8 +34,9 @@ def _object(row: dict[str, Any]) -> dict[str, Any]:
     times = {name: row[name] and row[name].strftime(_TIME) for name in _TIMES}
     values = row | more | lists | times | {"schema": SCHEMA}
 
-    # Where a line is in the log is told by `lines` already.
-    del values["first_position"], values["last_position"]
+    # Where a line is in the log is told by `lines` already; masked messages are for training.
+    for name in ("first_position", "last_position", "messages"):
+        del values[name]
     speaking = {name for name, value in values.items() if value is not None}
     order = dict.fromkeys([*_FIRST, *values])
     return {name: values[name] for name in order if name in speaking | _NEVER_LACKING}

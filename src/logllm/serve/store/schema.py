@@ -14,7 +14,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The last migration."""
 VERSION_TABLE = "logllm_version"
 """Where the store's own revision stands."""
@@ -43,8 +43,20 @@ verdicts = Table(
     Column("more", Text),
     Column("texts", Text),
     Column("updated", Text, nullable=False),
+    Column("kind", Text),
+    Column("messages", Text),
+    Column("incident", BigInteger),
+    Column("change", BigInteger, nullable=False, server_default="0"),
 )
 """One current row a session."""
+
+numbers = Table(
+    "numbers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", BigInteger, nullable=False),
+)
+"""One row, `change`: the number of the last transaction that changed what people see."""
 
 places = Table(
     "places",
@@ -98,4 +110,12 @@ Index(
     sqlite_where=text("state = 'open'"),
     postgresql_where=text("state = 'open'"),
 )
+Index("verdicts_changes", verdicts.c.change)
+Index(
+    "verdicts_anomalous_changes",
+    verdicts.c.change,
+    sqlite_where=text("anomalous"),
+    postgresql_where=text("anomalous"),
+)
+Index("verdicts_incidents", verdicts.c.incident, verdicts.c.change)
 Index("spans_positions", spans.c.stream, spans.c.partition, spans.c.last_position)

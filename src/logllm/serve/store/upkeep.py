@@ -12,6 +12,14 @@ from logllm.errors import DataError
 from logllm.serve.store.connecting import WAIT
 from logllm.serve.store.migrating import revision
 from logllm.serve.store.schema import IS_OPEN, REVISION, SAME_SESSION, places, spans, verdicts
+from logllm.serve.store.service_schema import (
+    deliveries,
+    incidents,
+    kinds,
+    mutes,
+    outbox,
+    sources,
+)
 from logllm.storage import write_atomic
 
 _STEP = 1000
@@ -20,10 +28,25 @@ _STATES = ("open", "closed", "early")
 _KEY = [column.name for column in verdicts.primary_key.columns]
 
 
-def settle(connection: Connection, stream: str, *, before: str, updated: str) -> int:
-    """Close as `early` what is open and was last written before a time; how many."""
+def settle(
+    connection: Connection,
+    stream: str,
+    *,
+    before: str,
+    written: tuple[str, int],
+) -> int:
+    """Close as `early` what is open and was last written before a time; how many.
+
+    Args:
+        connection: Of a transaction that writes.
+        stream: What the watch is called.
+        before: The time.
+        written: The time now, and the number of this change.
+    """
+    updated, change = written
     idle = (verdicts.c.stream == stream, IS_OPEN, verdicts.c.updated < before)
-    closing = update(verdicts).where(*idle).values(state="early", updated=updated)
+    early = {"state": "early", "updated": updated, "change": change}
+    closing = update(verdicts).where(*idle).values(early)
     return connection.execute(closing).rowcount
 
 
@@ -48,6 +71,25 @@ def delete_some(connection: Connection, stream: str, *, before: str) -> int:
         same = [column == bindparam(name) for column, name in zip(keys, _KEY, strict=True)]
         connection.execute(delete(table).where(*same), rows)
     return len(rows)
+
+
+def delete_service_rows(connection: Connection, *, before: str) -> None:
+    """Delete what is over and older than a time of incidents, messages, mutes, kinds and sources.
+
+    Feedback stays: people gave it.
+    """
+    over = (incidents.c.state == "closed") & (incidents.c.updated < before)
+    connection.execute(delete(incidents).where(over))
+
+    # What still waits at a place that is told stays, however old it is.
+    waiting = select(deliveries.c.message).where(deliveries.c.state == "waiting")
+    told = (outbox.c.made < before) & outbox.c.id.not_in(waiting)
+    old_messages = select(outbox.c.id).where(told)
+    connection.execute(delete(deliveries).where(deliveries.c.message.in_(old_messages)))
+    connection.execute(delete(outbox).where(told))
+    connection.execute(delete(mutes).where(mutes.c.until < before))
+    connection.execute(delete(kinds).where(kinds.c.first_seen < before))
+    connection.execute(delete(sources).where(sources.c.updated < before))
 
 
 def faults(connection: Connection) -> list[str]:

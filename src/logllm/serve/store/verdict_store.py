@@ -15,7 +15,7 @@ from logllm.errors import DataError, LogLLMError, ServeError
 from logllm.serve.store import reading, upkeep, writing
 from logllm.serve.store.address import Address, address
 from logllm.serve.store.connecting import connected
-from logllm.serve.store.frames import VERDICTS, spans_of, to_rows
+from logllm.serve.store.frames import VERDICTS, spans_of, stored_time, to_rows
 from logllm.serve.store.migrating import migrate
 from logllm.serve.store.troubles import told
 
@@ -29,6 +29,10 @@ Clock = Callable[[], datetime]
 def _machine_time() -> datetime:
     """The machine's time."""
     return datetime.now(UTC)
+
+
+Also = Callable[[Connection, str, int], None]
+"""Done in the transaction of a stream's verdicts, told the number of the change that they are."""
 
 
 class Claimed(NamedTuple):
@@ -119,7 +123,7 @@ class Store:
             most = f"at most {_LONGEST_NAMES} bytes"
             raise DataError(f"the partition {partition[:80]}... has too long a name: {most}")
         now = self._now()
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             row = writing.claim(connection, stream, partition=partition, owner=owner, updated=now)
         return Claimed(row.epoch, row.low, json.loads(row.place), json.loads(row.counters))
 
@@ -131,10 +135,17 @@ class Store:
             has a line at or after `low` in a partition, the last one there. All lines up to it
             that name the session are accounted for. Names are as `frames.stored_names` makes them.
         """
-        with self._transaction(reading=True) as connection:
+        with self.transaction(reading=True) as connection:
             return reading.accounted(connection, stream, partition=partition, low=low)
 
-    def write(self, stream: str, *, verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> Written:
+    def write(
+        self,
+        stream: str,
+        *,
+        verdicts: pl.DataFrame,
+        kept: Mapping[str, Kept],
+        also: Sequence[Also] = (),
+    ) -> Written:
         """Write verdicts and places, all or nothing.
 
         An `open` row is written anew; a `closed` or `early` one stays as it is, which makes a
@@ -144,6 +155,8 @@ class Store:
             stream: What the watch is called.
             verdicts: Of `frames.VERDICTS`.
             kept: By partition; every partition of the verdicts is among them.
+            also: Done in the same transaction where there are verdicts; those that are new or
+                revised have the change's number then.
 
         Raises:
             OwnershipLost: another process has claimed one of the partitions; nothing is written.
@@ -152,20 +165,27 @@ class Store:
         """
         _check_partitions(verdicts, kept)
         updated = self._now()
-        rows = writing.last_words(to_rows(verdicts, stream=stream, updated=updated))
         spans = spans_of(verdicts)
         epochs = {name: mine.epoch for name, mine in kept.items()}
-        with self._transaction() as connection:
+        with self.transaction() as connection:
             writing.compare_epochs(connection, stream, epochs=epochs)
-            new, revised = writing.put_verdicts(connection, rows)
-            writing.put_spans(connection, stream, last=spans, updated=updated)
+            new, revised = 0, 0
+            if verdicts.height:
+                change = writing.next_change(connection)
+                rows = to_rows(verdicts, stream=stream, updated=updated, change=change)
+                new, revised = writing.put_verdicts(connection, writing.last_words(rows))
+                writing.put_spans(connection, stream, last=spans, updated=updated)
+                for act in also:
+                    act(connection, stream, change)
             writing.put_places(connection, stream, kept=kept, updated=updated)
         return Written(new, revised, verdicts.height - new - revised)
 
     def settle(self, stream: str, *, before: datetime) -> int:
         """Close as `early` what is open and was not revised since a time; how many they are."""
-        with self._transaction() as connection:
-            return upkeep.settle(connection, stream, before=_written(before), updated=self._now())
+        with self.transaction() as connection:
+            change = writing.next_change(connection)
+            before_it = stored_time(before)
+            return upkeep.settle(connection, stream, before=before_it, written=(self._now(), change))
 
     def retain(self, *, days: int, now: datetime, most: int | None = None) -> int:
         """Delete verdicts that were last written more than so many days ago, open ones never.
@@ -180,14 +200,16 @@ class Store:
         Returns:
             How many they were.
         """
-        before = _written(upkeep.days_before(now, days))
+        before = stored_time(upkeep.days_before(now, days))
         deleted = 0
         for stream in self._streams():
             step = 1
             while step and (most is None or deleted < most):
-                with self._transaction() as connection:
+                with self.transaction() as connection:
                     step = upkeep.delete_some(connection, stream, before=before)
                 deleted += step
+        with self.transaction() as connection:
+            upkeep.delete_service_rows(connection, before=before)
         return deleted
 
     def verdicts(
@@ -211,15 +233,15 @@ class Store:
         Returns:
             Of `frames.READ`.
         """
-        wanted = reading.Wanted(anomalous, state, None if since is None else _written(since), limit)
+        wanted = reading.Wanted(anomalous, state, None if since is None else stored_time(since), limit)
         streams = self._streams() if stream is None else [stream]
-        with self._transaction(reading=True) as connection:
+        with self.transaction(reading=True) as connection:
             frames = [reading.newest(connection, name, wanted=wanted) for name in streams]
             return reading.merged(frames, limit)
 
     def check(self) -> list[str]:
         """What is wrong with the store, in words; nothing where all is well."""
-        with self._transaction(reading=True) as connection:
+        with self.transaction(reading=True) as connection:
             return upkeep.faults(connection)
 
     def backup(self, path: Path) -> None:
@@ -233,22 +255,18 @@ class Store:
             raise ServeError(f"{self.name}: save a PostgreSQL store with pg_dump or pg_basebackup")
         upkeep.copy(self._place.file, path)
 
-    def close(self) -> None:
-        """Give the connections back."""
-        self._engine.dispose()
-
-    def _now(self) -> str:
-        """The time, as it is written."""
-        return _written(self._clock())
-
-    def _streams(self) -> Sequence[str]:
-        """The streams that are stored."""
-        with self._transaction(reading=True) as connection:
-            return reading.streams(connection)
-
     @contextmanager
-    def _transaction(self, *, reading: bool = False) -> Iterator[Connection]:
-        """A transaction: all of it is stored when it ends well, else nothing."""
+    def transaction(self, *, reading: bool = False) -> Iterator[Connection]:
+        """A transaction: all of it is stored when it ends well, else nothing.
+
+        Args:
+            reading: Nothing is written in it, so that it waits for nobody.
+
+        Raises:
+            StoreFull: there is no room; nothing is written.
+            StoreAway: the store does not answer.
+            DataError: it is damaged, or cannot be written.
+        """
         with told(self.name):
             if reading:
                 with (
@@ -261,6 +279,19 @@ class Store:
                 self._check_there()
                 yield connection
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    def _now(self) -> str:
+        """The time, as it is written."""
+        return stored_time(self._clock())
+
+    def _streams(self) -> Sequence[str]:
+        """The streams that are stored."""
+        with self.transaction(reading=True) as connection:
+            return reading.streams(connection)
+
     def _check_there(self) -> None:
         """Whether the file is still the one that was opened.
 
@@ -270,15 +301,6 @@ class Store:
         if _identity(self._place.file) != self._identity:
             remedy = "stop, put it back and start again"
             raise ServeError(f"{self.name} was moved, deleted or replaced while in use: {remedy}")
-
-
-def _written(time: datetime) -> str:
-    """A time as it is stored: UTC, always as long, so that texts sort as times do.
-
-    >>> _written(datetime(2026, 11, 27, 12, tzinfo=UTC))
-    '2026-11-27T12:00:00.000000Z'
-    """
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _identity(file: Path | None) -> tuple[int, int] | None:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, Table, Text, UpdateBase, bindparam, exis
 from sqlalchemy.dialects import postgresql, sqlite
 
 from logllm.serve.store.frames import KEY
-from logllm.serve.store.schema import IS_OPEN, places, spans, verdicts
+from logllm.serve.store.schema import IS_OPEN, numbers, places, spans, verdicts
 from logllm.serve.store.troubles import OwnershipLost
 
 _AT_ONCE = 500
@@ -65,6 +65,16 @@ def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, 
     lost = [name for name, epoch in epochs.items() if current.get(name) != epoch]
     if lost:
         raise OwnershipLost(lost)
+
+
+def next_change(connection: Connection) -> int:
+    """The number of this transaction among those that change what people see.
+
+    Numbers are in the order of commits: nobody has the next one until this transaction ends.
+    """
+    following = {"value": numbers.c.value + 1}
+    raised = numbers.update().where(numbers.c.name == "change").values(following)
+    return int(connection.execute(raised.returning(numbers.c.value)).scalar_one())
 
 
 def last_words(rows: pl.DataFrame) -> pl.DataFrame:

@@ -1,0 +1,156 @@
+"""The tables of what a team does with verdicts: incidents, alerts, mutes, feedback, sources."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    text,
+)
+
+from logllm.serve.store.schema import metadata
+
+_NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""A number that the database gives: SQLite does that for this type alone."""
+
+incidents = Table(
+    "incidents",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("start", Text),
+    Column("end", Text),
+    Column("opened", Text, nullable=False),
+    Column("updated", Text, nullable=False),
+    Column("closed", Text),
+    Column("sessions", BigInteger, nullable=False),
+    Column("score", Float, nullable=False),
+    Column("top", Text, nullable=False),
+    Column("evidence", Text),
+    Column("muted", Boolean, nullable=False),
+    Column("change", BigInteger, nullable=False),
+)
+"""Anomalous sessions of one kind, close in time.
+
+`start` and `end` are the log's times, the others this machine's; `top` is a list of the sessions
+with the highest scores, `evidence` the line that tells most, both JSON.
+"""
+
+mutes = Table(
+    "mutes",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("until", Text, nullable=False),
+    Column("made", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("why", Text, nullable=False),
+    Column("change", BigInteger, nullable=False),
+)
+"""Kinds that nobody wants to be told of, each until a time."""
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("incident", BigInteger, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("made", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+"""What is to be told of incidents, written with the verdicts that it speaks of."""
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("message", BigInteger, ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
+    Column("sink", Text, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due", Text, nullable=False),
+    Column("owner", Text),
+    Column("error", Text),
+    Column("updated", Text, nullable=False),
+)
+"""What has become of a message at each place that is told: `waiting`, `sent` or `dead`."""
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column("id", _NUMBER, primary_key=True),
+    Column("stream", Text, nullable=False),
+    Column("partition", Text, nullable=False),
+    Column("session", Text, nullable=False),
+    Column("piece", Integer, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("answer", Text, nullable=False),
+    Column("lines", Text),
+    Column("kind", Text),
+    Column("messages", Text, nullable=False),
+    Column("score", Float),
+    Column("made", Text, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("trained", Text),
+    Column("change", BigInteger, nullable=False),
+)
+"""What people say of sessions: `anomalous` or `normal`, and which lines were guilty.
+
+`trained` is the run that has learnt it.
+"""
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("owner", Text, primary_key=True),
+    Column("run", Text, nullable=False),
+    Column("lines", BigInteger, nullable=False),
+    Column("sessions", BigInteger, nullable=False),
+    Column("anomalous", BigInteger, nullable=False),
+    Column("open_sessions", BigInteger, nullable=False),
+    Column("lag", BigInteger),
+    Column("rate", Float, nullable=False),
+    Column("counts", Text, nullable=False),
+    Column("trouble", Text),
+    Column("updated", Text, nullable=False),
+)
+"""How each watch is, as it says every few seconds; `rate` is lines a second."""
+
+kinds = Table(
+    "kinds",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("line_text", Text),
+    Column("first_seen", Text, nullable=False),
+    Column("grade", Float, nullable=False),
+    Column("change", BigInteger, nullable=False),
+)
+"""Kinds of message that the run had never seen, as they first came.
+
+`grade` is 2 of one that says that something broke, 1 that something went wrong, else 0.
+"""
+
+Index("incidents_changes", incidents.c.change)
+Index(
+    "incidents_open",
+    incidents.c.stream,
+    incidents.c.kind,
+    unique=True,
+    sqlite_where=text("state = 'open'"),
+    postgresql_where=text("state = 'open'"),
+)
+Index("mutes_kinds", mutes.c.stream, mutes.c.kind)
+Index("deliveries_due", deliveries.c.state, deliveries.c.due)
+Index("feedback_sessions", feedback.c.stream, feedback.c.session)
+Index("kinds_changes", kinds.c.change)
