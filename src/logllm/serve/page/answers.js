@@ -1,0 +1,71 @@
+// What a person answers: true or false alarm, which line, mutes. Each says what it did.
+
+import { call } from "./api.js";
+import { note } from "./elements.js";
+import { moment } from "./wording.js";
+
+/** Do something, and say so where it went wrong; what it gives, or null. */
+export async function tried(what, act) {
+  try {
+    return await act();
+  } catch (error) {
+    note(`${what}: ${error.message || "the server cannot be reached"}`, "trouble");
+    return null;
+  }
+}
+
+/** Mute the kind of an incident for some hours. */
+export async function mute(incident, hours) {
+  const body = { stream: incident.stream, kind: incident.kind, hours };
+  const done = await tried("It could not be muted", () => call("mutes", { method: "POST", body }));
+  if (done)
+    note(`Muted until ${moment(done.until)}: more of this kind is listed, and no one is told.`);
+}
+
+/** End the mutes of an incident's kind. */
+export async function unmute(incident) {
+  const done = await tried("It could not be unmuted", async () => {
+    const { mutes } = await call("mutes");
+    const own = mutes.filter((one) => one.stream === incident.stream && one.kind === incident.kind);
+    await Promise.all(own.map((one) => call(`mutes/${one.id}`, { method: "DELETE" })));
+    return true;
+  });
+  if (done) note("No longer muted.");
+}
+
+/** Answer for a verdict; what the server made of it, or null. */
+export async function answer(id, { answer: given, lines = [], text = "" }) {
+  const body = { id, answer: given };
+  if (lines.length) body.lines = lines;
+  if (text) body.note = text;
+  const done = await tried("The answer could not be stored", () =>
+    call("feedback", { method: "POST", body }),
+  );
+  if (!done) return null;
+  const muted = done.muted_until ? `; its kind is muted until ${moment(done.muted_until)}` : "";
+  const words = given === "normal" ? "False alarm" : "True alarm";
+  note(`${words}: kept as a label for the next training${muted}.`);
+  return done;
+}
+
+/** Take an answer back. */
+export async function takeBack(number) {
+  const done = await tried("It could not be taken back", () =>
+    call(`feedback/${number}`, { method: "DELETE" }),
+  );
+  if (done) note("Taken back.");
+  return done;
+}
+
+/** Answer for an incident: for its most anomalous session. */
+export async function answerFor(incident, given) {
+  const whole = await tried("The incident could not be read", () =>
+    call(`incidents/${incident.id}`),
+  );
+  if (!whole) return;
+  const sessions = whole.verdicts ?? whole.sessions_newest ?? [];
+  const top = [...sessions].sort((one, other) => other.score - one.score)[0];
+  if (top) await answer(top.id, { answer: given });
+  else
+    note("Its sessions are deleted for their age: there is nothing left to answer for.", "trouble");
+}

@@ -1,0 +1,74 @@
+// Kinds of message that training never saw, as they first came.
+
+import { call } from "./api.js";
+import { byId, element, empty } from "./elements.js";
+import { follows, link } from "./place.js";
+import { ago, counted, cut, moment, visible } from "./wording.js";
+
+const MOST = 200;
+const AROUND = 300_000; // ms before and after it
+const section = byId("kinds");
+
+function row(kind) {
+  const [written, more] = cut(kind.line_text || kind.text, 600);
+  const near = (step) =>
+    new Date(Date.parse(kind.first_seen) + step).toISOString().replace("Z", "000Z");
+  const then = {
+    tab: "",
+    q: "",
+    stream: kind.stream,
+    since: near(-AROUND),
+    until: near(AROUND),
+    show: "all",
+  };
+  const around = follows(element("a", { href: link(then) }, "what was judged then"), then);
+  return element(
+    "li",
+    {},
+    element(
+      "p",
+      { class: "line" },
+      written,
+      more ? element("small", {}, ` … ${counted(more, "character")} more`) : "",
+    ),
+    element(
+      "p",
+      { class: "facts" },
+      element(
+        "time",
+        { datetime: kind.first_seen, title: kind.first_seen },
+        moment(kind.first_seen),
+      ),
+      element("span", { data: { ago: kind.first_seen } }, ago(kind.first_seen)),
+      kind.lines ? element("span", {}, counted(kind.lines, "line")) : null,
+      element("span", {}, visible(kind.stream)),
+      kind.grade && typeof kind.grade === "string" ? element("span", {}, kind.grade) : null,
+      element("span", {}, around),
+    ),
+  );
+}
+
+/** Fetch and draw them. */
+export async function showKinds() {
+  const answer = await call("kinds", { parameters: { limit: MOST } });
+  const kinds = answer.kinds ?? [];
+  const head = element(
+    "div",
+    { class: "head" },
+    element("h2", { id: "kinds-title" }, "New kinds of message"),
+    element(
+      "p",
+      { class: "faint" },
+      kinds.length ? `${counted(kinds.length, "kind")}${answer.next ? ", the newest" : ""}` : "",
+    ),
+  );
+  const none = empty(
+    "No message has come whose kind training did not see.",
+    "",
+    "What a new release says for the first time stands here, whether or not it is anomalous.",
+  );
+  const body = kinds.length
+    ? element("ol", { class: "rows" }, kinds.map(row))
+    : element("div", { class: "empty" }, none);
+  section.replaceChildren(head, body);
+}
