@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from logllm.serve.source_rows import source_rows
 from logllm.serve.store.verdict_store import Store
 
 LINE = "2026-11-20T10:{minute:02d}:{second:02d}Z {level} job={job} {what}\n"
@@ -51,6 +52,19 @@ def test_standard_input_gives_the_verdicts_of_detect(logllm, run, tmp_path) -> N
     detected = [json.loads(line) for line in logllm("detect", run, tmp_path / "today.log").out.splitlines()]
     assert stored(tmp_path / "app.db") == {verdict["session"]: verdict["anomalous"] for verdict in detected}
     assert stored(tmp_path / "app.db")["1250"]
+
+
+def test_how_a_watch_was_is_a_row_of_the_store(logllm, run, tmp_path) -> None:
+    options = ("--store", tmp_path / "app.db", "--idle", 3600, "--stream", "jobs")
+    log = "no line of this format\n" + written(range(20), fault=5)
+    outcome = logllm("watch", run, "-", *options, stdin=log.encode())
+    assert outcome.code == 0, outcome.err
+    store = Store.open(tmp_path / "app.db", create=False)
+    (row,) = source_rows(store)
+    store.close()
+    assert (row["stream"], row["lines"], row["sessions"], row["anomalous"]) == ("jobs", 62, 20, 1)
+    assert (row["open_sessions"], row["trouble"], row["alive"]) == (0, None, True)
+    assert row["counts"]["rejected"] == 1
 
 
 def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:

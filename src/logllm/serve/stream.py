@@ -1,7 +1,7 @@
 """One stream: a source, the sessions of its lines, and what is stored of them in one transaction."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import polars as pl
@@ -16,7 +16,7 @@ from logllm.serve.partition import Claimed
 from logllm.serve.sources.contract import Arrival, Resumed, Shared, Source
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.store.troubles import OwnershipLost
-from logllm.serve.store.verdict_store import Kept, Store
+from logllm.serve.store.verdict_store import Also, Kept, Store
 
 _EVERY = 0.15
 """Seconds between two transactions."""
@@ -71,6 +71,8 @@ class Surroundings(NamedTuple):
     """Scores that are kept on this machine."""
     clock: Callable[[], float] = time.time
     """Seconds since 1970."""
+    also: Sequence[Also] = ()
+    """Done in the transaction of verdicts."""
 
 
 class Claim(NamedTuple):
@@ -275,9 +277,10 @@ class Stream:
 
     def _write(self, rows: pl.DataFrame, kept: Mapping[str, Kept]) -> Mapping[str, Kept]:
         """Write in one transaction; of what another process has taken over nothing. Gives what was stored."""
+        around = self._around
         while True:
             try:
-                self._around.store.write(self.name, verdicts=rows, kept=kept)
+                around.store.write(self.name, verdicts=rows, kept=kept, also=around.also)
             except OwnershipLost as exc:
                 lost = set(exc.partitions)
                 if not self._watched.apart:

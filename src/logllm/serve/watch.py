@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from logllm.config.watch import WatchSection
 from logllm.detect.judge import Judge
+from logllm.serve.source_rows import SourceRows
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.stream import Stream, Surroundings, Watched
@@ -61,6 +62,7 @@ class Watch:
         self._store = store
         self._how = how
         self._told = told
+        self._source_rows = SourceRows(store, owner=owner, run=run.name)
         self._tidied = 0.0
         self._tell_again: dict[str, float] = {}
 
@@ -81,6 +83,7 @@ class Watch:
             while not self.stopping and not self._over():
                 self._round(status)
             self._finish()
+            self._source_rows.write(self.streams, at_once=True)
             status(self)
         finally:
             for stream in self.streams:
@@ -97,6 +100,7 @@ class Watch:
             self._stored(stream)
             self._tell_trouble(stream)
         self._tidy()
+        self._source_rows.write(self.streams)
         status(self)
 
     def _tell_trouble(self, stream: Stream) -> None:
