@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from logllm.config.alerts import IncidentSection
 from logllm.config.section import Section
 
 
@@ -22,6 +23,8 @@ class WatchSection(Section):
     """Nothing secret in what is stored."""
     retain_days: int = Field(default=90, ge=1)
     """Days that verdicts are kept."""
+    incidents: IncidentSection = IncidentSection()
+    """When anomalous sessions are one incident."""
 
 
 class SourceSection(Section):

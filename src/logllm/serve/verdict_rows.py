@@ -13,7 +13,7 @@ from logllm.sessions.message_table import kinds_of
 
 _MOST_TEXTS = 200
 """Lines that are kept of an anomalous session."""
-_LONGEST_KIND = 300
+LONGEST_KIND = 300
 """Characters of what tells faults apart."""
 _MORE = ("minds", "new_words", "expected", "p")
 
@@ -157,7 +157,7 @@ def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
         tells = (pl.col("line") == pl.col("telling")).fill_null(False)
         of_lines = of_lines.sort("row", tells, descending=[False, True], maintain_order=True)
     foremost = of_lines.unique("row", keep="first", maintain_order=True)
-    kind = kinds_of(foremost["message"]).str.slice(0, _LONGEST_KIND)
+    kind = kinds_of(foremost["message"]).str.slice(0, LONGEST_KIND)
     return foremost.select("row", kind=kind)
 
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from logllm.config.watch import WatchSection
 from logllm.detect.judge import Judge
+from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.source_rows import SourceRows
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
@@ -55,7 +56,16 @@ class Watch:
         """
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._cache = run.cache() if run.recipe.detect.cache_sessions > 0 else None
-        around = Surroundings(run, how, store, owner, told, self._cache)
+        self._incidents = Incidents(how.incidents)
+        around = Surroundings(
+            run,
+            how,
+            store,
+            owner,
+            told,
+            self._cache,
+            also=[self._incidents],
+        )
         self.streams = [Stream(source, around) for source in watched]
         self.stopping = False
         """Set, from any thread or a signal's handler, to stop after what is in hand."""
@@ -143,13 +153,14 @@ class Watch:
                 return
 
     def _tidy(self) -> None:
-        """Delete verdicts that are too old, and close rows that nobody will revise any more."""
+        """End incidents that are quiet, delete what is too old, close rows nobody will revise any more."""
         now = time.time()
-        if now < self._tidied + _TIDY_EVERY:
-            return
-        self._tidied = now
         today = datetime.now(UTC)
         try:
+            self._incidents.tidy(self._store)
+            if now < self._tidied + _TIDY_EVERY:
+                return
+            self._tidied = now
             self._store.retain(days=self._how.retain_days, now=today, most=_DELETED)
             for stream in self.streams:
                 stale = today - timedelta(seconds=2 * self._how.max_open_age)

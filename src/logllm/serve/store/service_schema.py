@@ -16,7 +16,10 @@ from sqlalchemy import (
 from logllm.serve.store.schema import metadata
 
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""A number that the database gives: SQLite does that for this type alone."""
+"""A number that the database gives: SQLite does that for this type alone.
+
+What others remember must never come again: `sqlite_autoincrement`.
+"""
 
 incidents = Table(
     "incidents",
@@ -37,11 +40,17 @@ incidents = Table(
     Column("evidence", Text),
     Column("muted", Boolean, nullable=False),
     Column("change", BigInteger, nullable=False),
+    Column("kinds", Text, nullable=False),
+    Column("first", Text, nullable=False),
+    Column("told", Text),
+    sqlite_autoincrement=True,
 )
-"""Anomalous sessions of one kind, close in time.
+"""Anomalous sessions of one fault, close in time.
 
-`start` and `end` are the log's times, the others this machine's; `top` is a list of the sessions
-with the highest scores, `evidence` the line that tells most, both JSON.
+`start` and `end` are the log's times, `first` the time of the session that opened it by the log or
+where that has none by this machine, the others this machine's. `kinds` are all its kinds of
+message, `kind` the foremost; `top` is a list of the sessions with the highest scores, `evidence`
+the line that tells most, all JSON. `told` is when a message of it was written last.
 """
 
 mutes = Table(
@@ -66,6 +75,7 @@ outbox = Table(
     Column("event", Text, nullable=False),
     Column("made", Text, nullable=False),
     Column("body", Text, nullable=False),
+    sqlite_autoincrement=True,
 )
 """What is to be told of incidents, written with the verdicts that it speaks of."""
 
@@ -76,12 +86,34 @@ deliveries = Table(
     Column("sink", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("due", Text, nullable=False),
-    Column("owner", Text),
     Column("error", Text),
     Column("updated", Text, nullable=False),
 )
-"""What has become of a message at each place that is told: `waiting`, `sent` or `dead`."""
+"""What has become of a message at each place that is told.
+
+`waiting`; `held` back, for too many were sent; `sent`; `folded` into a later message that was sent;
+`dead`: given up; `withdrawn`: its kind was muted meanwhile.
+"""
+
+sinks = Table(
+    "sinks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("reached", BigInteger, nullable=False),
+    Column("owner", Text),
+    Column("until", Text),
+    Column("failures", Integer, nullable=False),
+    Column("due", Text, nullable=False),
+    Column("error", Text),
+    Column("updated", Text, nullable=False),
+)
+"""Places that are told: up to which message of the outbox, and which process tells them now.
+
+`owner` has it `until` a time. After `failures` in a row it is tried again when it is `due`.
+"""
+
+UNSENT = ("waiting", "held")
+"""States of messages that are still to be sent."""
 
 feedback = Table(
     "feedback",
@@ -151,6 +183,7 @@ Index(
     postgresql_where=text("state = 'open'"),
 )
 Index("mutes_kinds", mutes.c.stream, mutes.c.kind)
-Index("deliveries_due", deliveries.c.state, deliveries.c.due)
+Index("outbox_incidents", outbox.c.incident)
+Index("deliveries_states", deliveries.c.sink, deliveries.c.state, deliveries.c.updated)
 Index("feedback_sessions", feedback.c.stream, feedback.c.session)
 Index("kinds_changes", kinds.c.change)

@@ -13,6 +13,7 @@ from logllm.serve.store.connecting import WAIT
 from logllm.serve.store.migrating import revision
 from logllm.serve.store.schema import IS_OPEN, REVISION, SAME_SESSION, places, spans, verdicts
 from logllm.serve.store.service_schema import (
+    UNSENT,
     deliveries,
     incidents,
     kinds,
@@ -82,7 +83,7 @@ def delete_service_rows(connection: Connection, *, before: str) -> None:
     connection.execute(delete(incidents).where(over))
 
     # What still waits at a place that is told stays, however old it is.
-    waiting = select(deliveries.c.message).where(deliveries.c.state == "waiting")
+    waiting = select(deliveries.c.message).where(deliveries.c.state.in_(UNSENT))
     told = (outbox.c.made < before) & outbox.c.id.not_in(waiting)
     old_messages = select(outbox.c.id).where(told)
     connection.execute(delete(deliveries).where(deliveries.c.message.in_(old_messages)))

@@ -16,6 +16,7 @@ def upgrade() -> None:
     _make_mutes()
     _make_outbox()
     _make_deliveries()
+    _make_sinks()
     _make_feedback()
     _make_sources()
     _make_kinds()
@@ -57,6 +58,10 @@ def _make_incidents() -> None:
         sa.Column("evidence", sa.Text),
         sa.Column("muted", sa.Boolean, nullable=False),
         sa.Column("change", sa.BigInteger, nullable=False),
+        sa.Column("kinds", sa.Text, nullable=False),
+        sa.Column("first", sa.Text, nullable=False),
+        sa.Column("told", sa.Text),
+        sqlite_autoincrement=True,
     )
 
 
@@ -82,6 +87,7 @@ def _make_outbox() -> None:
         sa.Column("event", sa.Text, nullable=False),
         sa.Column("made", sa.Text, nullable=False),
         sa.Column("body", sa.Text, nullable=False),
+        sqlite_autoincrement=True,
     )
 
 
@@ -92,8 +98,20 @@ def _make_deliveries() -> None:
         sa.Column("sink", sa.Text, primary_key=True),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
-        sa.Column("due", sa.Text, nullable=False),
+        sa.Column("error", sa.Text),
+        sa.Column("updated", sa.Text, nullable=False),
+    )
+
+
+def _make_sinks() -> None:
+    op.create_table(
+        "sinks",
+        sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("reached", sa.BigInteger, nullable=False),
         sa.Column("owner", sa.Text),
+        sa.Column("until", sa.Text),
+        sa.Column("failures", sa.Integer, nullable=False),
+        sa.Column("due", sa.Text, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("updated", sa.Text, nullable=False),
     )
@@ -156,7 +174,8 @@ def _make_indexes() -> None:
     op.create_index("verdicts_incidents", "verdicts", ["incident", "change"])
     op.create_index("incidents_changes", "incidents", ["change"])
     op.create_index("mutes_kinds", "mutes", ["stream", "kind"])
-    op.create_index("deliveries_due", "deliveries", ["state", "due"])
+    op.create_index("outbox_incidents", "outbox", ["incident"])
+    op.create_index("deliveries_states", "deliveries", ["sink", "state", "updated"])
     op.create_index("feedback_sessions", "feedback", ["stream", "session"])
     op.create_index("kinds_changes", "kinds", ["change"])
     op.create_index(

@@ -1,0 +1,1 @@
+"""Anomalous sessions as incidents: what a person is told of."""

@@ -1,0 +1,279 @@
+"""The open incidents of a stream, and which of them an anomalous session belongs to."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from logllm.config.alerts import IncidentSection
+
+MOST_OPEN = 50
+"""Incidents of a stream that are open at once; further kinds of message join the newest one."""
+_MOST_KINDS = 20
+"""Kinds of message that are remembered of an incident."""
+_MOST_TOP = 5
+_ALIKE = 0.6
+"""Words that two kinds of message share, of all that either has, from which on they are one."""
+_SHORTEST = 4
+"""Words that a message has at least which is compared by its words."""
+
+
+class Anomaly(NamedTuple):
+    """A session that is anomalous."""
+
+    key: Mapping[str, Any]
+    """What tells its verdict from others."""
+    kind: str
+    """Its most telling message, masked; empty where none tells."""
+    others: tuple[str, ...]
+    """Kinds of its other telling lines."""
+    text: str
+    """Its most telling line, as people may see it."""
+    evidence: str | None
+    """That line with its place and score, JSON."""
+    score: float
+    start: datetime | None
+    """When it began, by the log."""
+    end: datetime | None
+    """When it ended, by the log, but not after it arrived."""
+    arrived: datetime
+    """When it was stored."""
+    incident: int | None = None
+    """The incident that counts it already."""
+    anomalous: bool = True
+    """False of one that an incident counts, and that has turned out normal."""
+
+    @property
+    def moment(self) -> datetime:
+        """When it was, by the log, or where that has no times by its arrival."""
+        return self.arrived if self.end is None else self.end
+
+
+@dataclass
+class Kind:
+    """A kind of message in an incident."""
+
+    text: str
+    """A line of it."""
+    sessions: int
+    """Sessions whose most telling line is of this kind."""
+
+
+@dataclass
+class OpenIncident:
+    """An incident that sessions may still join."""
+
+    stream: str
+    opened: datetime
+    """When it was stored first."""
+    updated: datetime
+    """When a session joined last."""
+    first: datetime
+    """The moment of the session that opened it."""
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    """Kinds of message, the one that opened it first."""
+    evidence: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    sessions: int = 0
+    score: float = 0.0
+    top: list[dict[str, Any]] = field(default_factory=list)
+    """The sessions with the highest scores."""
+    muted: bool = False
+    told: datetime | None = None
+    """When it was told last; none: not yet."""
+    number: int | None = None
+    """In the store; none: it is not there yet."""
+    over: bool = False
+    changed: bool = False
+
+    def reached_by(self, anomaly: Anomaly, quiet: timedelta) -> bool:
+        """Whether a session comes before the incident has been quiet for too long.
+
+        Goes by the log's time where both have one. A session from before the incident joins it:
+        partitions of a log may be read at different speeds, and two that alternate must not end
+        one another's incidents.
+        """
+        if anomaly.end is None or self.end is None:
+            return anomaly.arrived <= self.updated + quiet
+        return anomaly.end <= self.end + quiet
+
+    def join(self, anomaly: Anomaly) -> None:
+        """Count a session."""
+        self.sessions += 1
+        self.updated = anomaly.arrived
+        self.add(anomaly, sessions=1)
+        self.end = max(filter(None, (self.end, anomaly.end)), default=None)
+        self.revise(anomaly)
+
+    def add(self, anomaly: Anomaly, *, sessions: int) -> None:
+        """Remember a session's kind of message, as long as there is room."""
+        if anomaly.kind in self.kinds:
+            self.kinds[anomaly.kind].sessions += sessions
+        elif len(self.kinds) < _MOST_KINDS:
+            self.kinds[anomaly.kind] = Kind(anomaly.text, sessions)
+
+    def revise(self, anomaly: Anomaly) -> None:
+        """Take what is now known of a session that is counted already.
+
+        That lines go on to come in one session does not make the incident go on.
+        """
+        self.changed = True
+        self.start = min(filter(None, (self.start, anomaly.start)), default=None)
+        self.score = max(self.score, anomaly.score)
+        others = [session for session in self.top if not _same(session, anomaly)]
+        mine = {**anomaly.key, "score": anomaly.score}
+        highest = sorted([*others, mine], key=lambda session: -session["score"])
+        self.top = highest[:_MOST_TOP]
+
+    def leave(self, anomaly: Anomaly) -> None:
+        """Take back a session that has turned out normal; without any session it is over."""
+        self.changed = True
+        self.sessions -= 1
+        self.top = [session for session in self.top if not _same(session, anomaly)]
+        self.over = self.sessions == 0
+
+
+class Board:
+    """The open incidents of a stream."""
+
+    def __init__(
+        self,
+        incidents: Iterable[OpenIncident],
+        *,
+        stream: str,
+        section: IncidentSection,
+        muted: Collection[str],
+    ) -> None:
+        """As the store has them.
+
+        Args:
+            incidents: Those that are open.
+            stream: Whose.
+            section: When sessions are one incident.
+            muted: Kinds of message that nobody wants to be told of now.
+        """
+        self.incidents = list(incidents)
+        self._stream = stream
+        self._quiet = timedelta(seconds=section.quiet)
+        self._together = timedelta(seconds=section.together)
+        self._muted = muted
+
+    def place(self, anomaly: Anomaly) -> OpenIncident:
+        """The incident that a session joins, or that it opens."""
+        incident = self._same_kind(anomaly)
+        if incident is not None and not incident.reached_by(anomaly, self._quiet):
+            incident.over = incident.changed = True
+            incident = None
+        incident = incident or self._related(anomaly) or self._crowded(anomaly)
+        if incident is None:
+            incident = self._opened(anomaly)
+        incident.join(anomaly)
+        if incident.muted and anomaly.kind not in self._muted:
+            incident.muted = False
+        return incident
+
+    def revise(self, anomaly: Anomaly) -> None:
+        """Take what is now known of a session that an incident counts already."""
+        incident = self._numbered(anomaly.incident)
+        if incident is None:
+            return  # it is over
+        incident.revise(anomaly)
+        if self._same_kind(anomaly) is None:
+            incident.add(anomaly, sessions=0)
+
+    def leave(self, anomaly: Anomaly) -> bool:
+        """Take a session back that has turned out normal; false: its incident is over."""
+        incident = self._numbered(anomaly.incident)
+        if incident is not None:
+            incident.leave(anomaly)
+        return incident is not None
+
+    def _numbered(self, number: int | None) -> OpenIncident | None:
+        """The one of a number."""
+        return next((it for it in self.incidents if it.number == number), None)
+
+    def _open(self) -> list[OpenIncident]:
+        """Those that are not over."""
+        return [incident for incident in self.incidents if not incident.over]
+
+    def _same_kind(self, anomaly: Anomaly) -> OpenIncident | None:
+        """The one that has a session's kind of message."""
+        return next((it for it in self._open() if anomaly.kind in it.kinds), None)
+
+    def _joinable(self, anomaly: Anomaly) -> list[OpenIncident]:
+        """Those that a session of another kind may join, the newest first: what is muted stays alone."""
+        if anomaly.kind in self._muted:
+            return []
+        loud = [incident for incident in self._open() if not incident.muted]
+        near = [incident for incident in loud if incident.reached_by(anomaly, self._quiet)]
+        return sorted(near, key=lambda incident: incident.opened, reverse=True)
+
+    def _related(self, anomaly: Anomaly) -> OpenIncident | None:
+        """The one whose fault a session of another kind shows, too.
+
+        It has a line of that incident's kind among its telling ones, its own line says nearly the
+        same, or it came when the incident began.
+        """
+        near = self._joinable(anomaly)
+        for incident in near:
+            if incident.kinds.keys() & set(anomaly.others):
+                return incident
+        words = _words(anomaly.kind)
+        for incident in near:
+            if any(_alike(words, _words(kind)) for kind in incident.kinds):
+                return incident
+        for incident in near:
+            if abs(anomaly.moment - incident.first) <= self._together:
+                return incident
+        return None
+
+    def _crowded(self, anomaly: Anomaly) -> OpenIncident | None:
+        """The newest one, where there are too many for another."""
+        loud = [incident for incident in self._open() if not incident.muted]
+        if len(loud) < MOST_OPEN:
+            return None
+
+        # Of a log that is read fast those go first that it has left behind.
+        for incident in loud:
+            if not incident.reached_by(anomaly, self._quiet):
+                incident.over = incident.changed = True
+        near = self._joinable(anomaly)
+        return near[0] if len(near) >= MOST_OPEN else None
+
+    def _opened(self, anomaly: Anomaly) -> OpenIncident:
+        """A new one."""
+        incident = OpenIncident(
+            self._stream,
+            opened=anomaly.arrived,
+            updated=anomaly.arrived,
+            first=anomaly.moment,
+            evidence=anomaly.evidence,
+            muted=anomaly.kind in self._muted,
+        )
+        self.incidents.append(incident)
+        return incident
+
+
+def _same(session: Mapping[str, Any], anomaly: Anomaly) -> bool:
+    """Whether an entry of `top` is a session."""
+    return all(session[name] == value for name, value in anomaly.key.items())
+
+
+def _words(kind: str) -> frozenset[str]:
+    """The words of a kind of message."""
+    return frozenset(kind.split())
+
+
+def _alike(words: frozenset[str], others: frozenset[str]) -> bool:
+    """Whether two kinds of message differ in few words, such as a name that no mask takes out.
+
+    >>> first, second = "job nightly-a failed with code <*>", "job nightly-b failed with code <*>"
+    >>> _alike(_words(first), _words(second))
+    True
+    >>> _alike(_words("connection reset by peer"), _words("connection timed out"))
+    False
+    """
+    if min(len(words), len(others)) < _SHORTEST:
+        return False
+    return len(words & others) >= _ALIKE * len(words | others)

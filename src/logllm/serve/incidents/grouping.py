@@ -1,0 +1,189 @@
+"""Anomalous sessions become incidents, in the transaction that stores their verdicts."""
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Row, bindparam, or_, select, update
+
+from logllm.config.alerts import IncidentSection
+from logllm.serve.incidents import open_incidents
+from logllm.serve.incidents.board import Anomaly, Board
+from logllm.serve.incidents.events import keep
+from logllm.serve.incidents.mutes import muted_kinds
+from logllm.serve.store.frames import KEY, stored_time
+from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
+from logllm.serve.store.service_schema import incidents
+from logllm.serve.store.verdict_store import Clock, Store
+from logllm.serve.store.writing import next_change
+from logllm.serve.verdict_rows import LONGEST_KIND
+from logllm.sessions.message_table import kinds_of
+
+_KEY = [verdicts.c[name] for name in ("stream", *KEY)]
+_READ = ("lines", "files", "messages", "evidence", "kind", "score", "anomalous", "incident")
+_TIMES = ("start", "end", "updated")
+_WRITTEN = select(*_KEY, *(verdicts.c[name] for name in (*_READ, *_TIMES))).where(
+    verdicts.c.change == bindparam("change"),
+    or_(IS_ANOMALOUS, verdicts.c.incident.is_not(None)),
+)
+"""What a transaction has written that concerns incidents, or did."""
+_PUT = update(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in _KEY)).values(incident=bindparam("number"))
+
+
+_LOOKS = 10
+"""Looks for quiet incidents in the time that they must be quiet for."""
+_LONGEST_PAUSE = timedelta(minutes=1)
+"""Between two such looks."""
+
+
+class Incidents:
+    """Puts anomalous sessions into incidents, and ends incidents that are quiet."""
+
+    def __init__(self, section: IncidentSection, *, clock: Clock = lambda: datetime.now(UTC)) -> None:
+        """Nothing done yet.
+
+        Args:
+            section: When sessions are one incident.
+            clock: The time now.
+        """
+        self._section = section
+        self._repeat = timedelta(seconds=section.repeat)
+        self._clock = clock
+        self._quiet = timedelta(seconds=section.quiet)
+        self._due = clock() + self._quiet
+
+    def __call__(self, connection: Connection, stream: str, change: int) -> None:
+        """Put the sessions that this transaction has written into incidents.
+
+        A session counts when it becomes anomalous, and once: its verdict holds its incident's
+        number from then on, and whoever writes the verdict again leaves that. One that turns out
+        normal when it ends leaves its incident.
+
+        Args:
+            connection: Of the transaction, whose number nobody else can have: writers of one store
+                come one after the other from there on.
+            stream: Whose verdicts they are.
+            change: The number.
+        """
+        rows = connection.execute(_WRITTEN, {"change": change}).all()
+        if not rows:
+            return
+        now = self._clock()
+        board = Board(
+            open_incidents.load(connection, stream),
+            stream=stream,
+            section=self._section,
+            muted=muted_kinds(connection, stream, now=now),
+        )
+        numbers = _Numbers(rows)
+        for anomaly in numbers.revised:
+            board.revise(anomaly)
+        for anomaly in numbers.normal:
+            if not board.leave(anomaly):
+                _leave_closed(connection, anomaly, change=change)
+        placed = [(anomaly, board.place(anomaly)) for anomaly in numbers.fresh]
+
+        # New incidents get their numbers, then sessions theirs. What is over goes first: of one
+        # kind a single incident is open.
+        changed = [incident for incident in board.incidents if incident.changed]
+        for incident in sorted(changed, key=lambda incident: not incident.over):
+            keep(connection, incident, now=now, change=change, repeat=self._repeat)
+        joined = [{**anomaly.key, "number": incident.number} for anomaly, incident in placed]
+        left = [{**anomaly.key, "number": None} for anomaly in numbers.normal]
+        _put(connection, [*joined, *left])
+
+    def tidy(self, store: Store) -> int:
+        """End what has been quiet for too long by this machine's time; how many incidents.
+
+        That time counts from the start of this process: what came while nobody watched is read
+        first.
+        """
+        now = self._clock()
+        if now < self._due:
+            return 0
+        self._due = now + min(self._quiet / _LOOKS, _LONGEST_PAUSE)
+        before = now - self._quiet
+        silent = (open_incidents.IS_OPEN, incidents.c.updated < stored_time(before))
+        with store.transaction(reading=True) as connection:
+            streams = list(connection.scalars(select(incidents.c.stream).where(*silent).distinct()))
+        return sum(self._end_quiet(store, stream, before=before) for stream in streams)
+
+    def _end_quiet(self, store: Store, stream: str, *, before: datetime) -> int:
+        """End a stream's incidents that no session has joined since a time; how many."""
+        now = self._clock()
+        with store.transaction() as connection:
+            change = next_change(connection)
+            silent = [it for it in open_incidents.load(connection, stream) if it.updated < before]
+            for incident in silent:
+                incident.over = True
+                keep(connection, incident, now=now, change=change, repeat=self._repeat)
+        return len(silent)
+
+
+class _Numbers:
+    """Verdicts of one transaction by what they are to incidents, in order of time."""
+
+    def __init__(self, rows: Sequence[Row[Any]]) -> None:
+        ordered = sorted(map(_anomaly, rows), key=lambda anomaly: anomaly.moment)
+        self.fresh = [it for it in ordered if it.incident is None]
+        """Anomalous now for the first time."""
+        self.revised = [it for it in ordered if it.incident is not None and it.anomalous]
+        """Counted already."""
+        self.normal = [it for it in ordered if not it.anomalous]
+        """Counted, and no longer anomalous."""
+
+
+def _put(connection: Connection, places: Sequence[Mapping[str, Any]]) -> None:
+    """Write into verdicts which incident they belong to."""
+    if places:
+        rows = [{f"of_{name}": value for name, value in row.items() if name != "number"} | {"number": row["number"]} for row in places]
+        connection.execute(_PUT, rows)
+
+
+def _leave_closed(connection: Connection, anomaly: Anomaly, *, change: int) -> None:
+    """Take a session that has turned out normal back from an incident that is over."""
+    fewer = {"sessions": incidents.c.sessions - 1, "change": change}
+    this = incidents.c.id == anomaly.incident
+    connection.execute(update(incidents).where(this).values(fewer))
+
+
+def _anomaly(row: Row[Any]) -> Anomaly:
+    """A verdict as incidents see it."""
+    arrived = datetime.fromisoformat(row.updated)
+    end = open_incidents.time_of(row.end)
+    telling = json.loads(row.evidence or "[]")
+    foremost = telling[0] if telling else {}
+    return Anomaly(
+        key={column.name: getattr(row, column.name) for column in _KEY},
+        kind=row.kind or "",
+        others=_other_kinds(row, telling[1:]),
+        text=foremost.get("text") or row.kind or "",
+        evidence=json.dumps(foremost, ensure_ascii=False) if telling else None,
+        score=row.score,
+        start=open_incidents.time_of(row.start),
+        end=end and min(end, arrived),
+        arrived=arrived,
+        incident=row.incident,
+        anomalous=row.anomalous,
+    )
+
+
+def _other_kinds(row: Row[Any], telling: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The kinds of a verdict's telling lines but the first.
+
+    The lines of a verdict and its messages go together, but for a long session's last ones, of
+    which no messages are kept.
+    """
+    if not telling:
+        return ()
+    lines = json.loads(row.lines)
+    files = json.loads(row.files) if row.files else [None] * len(lines)
+    messages = json.loads(row.messages or "[]")
+    places = zip(lines, files, strict=True)
+    message_at = dict(zip(places, messages, strict=False))
+    several = row.files is not None
+    wanted = [(line["line"], line.get("file") if several else None) for line in telling]
+    there = [message_at[place] for place in wanted if place in message_at]
+    return tuple(kinds_of(pl.Series(there, dtype=pl.String)).str.slice(0, LONGEST_KIND))

@@ -1,0 +1,123 @@
+"""Kinds of message that nobody wants to be told of, each until a time."""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, delete, insert, select
+
+from logllm.errors import DataError
+from logllm.serve.incidents.open_incidents import load, save
+from logllm.serve.store.frames import stored_time
+from logllm.serve.store.service_schema import mutes as table
+from logllm.serve.store.verdict_store import Store
+from logllm.serve.store.writing import next_change
+
+_COLUMNS = ("id", "stream", "kind", "until", "made", "by", "why", "change")
+_LONGEST_WORDS = 1_000
+
+
+class Muting(NamedTuple):
+    """What nobody wants to be told of."""
+
+    stream: str
+    kind: str
+    """As verdicts and incidents have it."""
+    until: datetime
+    """There is always an end."""
+    by: str
+    """Who says so."""
+    why: str
+
+
+def mute(store: Store, muting: Muting, *, now: datetime) -> dict[str, Any]:
+    """Mute a kind of message: what is open of it is told no further, and what comes is not told.
+
+    Raises:
+        DataError: the end is not in the future.
+    """
+    with store.transaction() as connection:
+        return put_mute(connection, muting, now=now, change=next_change(connection))
+
+
+def put_mute(
+    connection: Connection,
+    muting: Muting,
+    *,
+    now: datetime,
+    change: int,
+) -> dict[str, Any]:
+    """Mute a kind of message, in a transaction that does more.
+
+    An open incident that has other kinds as well goes on without this one; what comes of it is an
+    incident of its own, which nobody is told of.
+
+    Args:
+        connection: Of the transaction.
+        muting: What, and until when.
+        now: This machine's time.
+        change: The number of the transaction.
+
+    Raises:
+        DataError: the end is not in the future.
+    """
+    if muting.until <= now:
+        raise DataError(f"muted until {muting.until:%Y-%m-%d %H:%M}, which is past: name a later time")
+    values = muting._asdict() | {
+        "until": stored_time(muting.until),
+        "made": stored_time(now),
+        "by": muting.by[:_LONGEST_WORDS],
+        "why": muting.why[:_LONGEST_WORDS],
+        "change": change,
+    }
+    row = connection.execute(insert(table).values(values).returning(*_columns())).one()
+
+    muted = muted_kinds(connection, muting.stream, now=now)
+    for incident in load(connection, muting.stream):
+        if incident.muted or muting.kind not in incident.kinds:
+            continue
+        if incident.kinds.keys() <= muted:
+            incident.muted = True
+        else:
+            del incident.kinds[muting.kind]
+        save(connection, incident, now=now, change=change)
+    return dict(row._mapping)
+
+
+def unmute(store: Store, number: int, *, now: datetime) -> bool:
+    """Take a mute back; whether there was one."""
+    with store.transaction() as connection:
+        return take_mute_back(connection, number, now=now, change=next_change(connection))
+
+
+def take_mute_back(connection: Connection, number: int, *, now: datetime, change: int) -> bool:
+    """Take a mute back, in a transaction that does more; whether there was one."""
+    gone = delete(table).where(table.c.id == number).returning(table.c.stream)
+    stream = connection.scalar(gone)
+    if stream is None:
+        return False
+
+    muted = muted_kinds(connection, stream, now=now)
+    for incident in load(connection, stream):
+        if incident.muted and not incident.kinds.keys() <= muted:
+            incident.muted = False
+            save(connection, incident, now=now, change=change)
+    return True
+
+
+def mutes(store: Store, *, now: datetime) -> list[dict[str, Any]]:
+    """What is muted now, the newest first: `id, stream, kind, until, made, by, why, change`."""
+    in_force = select(*_columns()).where(table.c.until > stored_time(now))
+    newest = in_force.order_by(table.c.id.desc())
+    with store.transaction(reading=True) as connection:
+        return [dict(row._mapping) for row in connection.execute(newest)]
+
+
+def muted_kinds(connection: Connection, stream: str, *, now: datetime) -> set[str]:
+    """The kinds of a stream that are muted now."""
+    mine = (table.c.stream == stream, table.c.until > stored_time(now))
+    return set(connection.scalars(select(table.c.kind).where(*mine)))
+
+
+def _columns() -> list[Any]:
+    """What people get of a mute."""
+    return [table.c[name] for name in _COLUMNS]

@@ -1,0 +1,85 @@
+"""Open incidents as the store has them."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+
+from logllm.logs.tally import printable
+from logllm.serve.incidents.board import Kind, OpenIncident
+from logllm.serve.store.frames import stored_time
+from logllm.serve.store.service_schema import incidents
+
+IS_OPEN = incidents.c.state == "open"
+_PLAIN = ("stream", "sessions", "score", "evidence", "muted")
+_TIMES = ("start", "end", "opened", "updated", "first", "told")
+_LONGEST_TITLE = 300
+_WITHOUT_LINE = "sessions that are anomalous as a whole"
+"""The title of an incident no line of which tells."""
+
+
+def load(connection: Connection, stream: str) -> list[OpenIncident]:
+    """The open incidents of a stream, the oldest first."""
+    mine = (incidents.c.stream == stream, IS_OPEN)
+    rows = connection.execute(select(incidents).where(*mine).order_by(incidents.c.id))
+    return [_from_row(row) for row in rows]
+
+
+def save(connection: Connection, incident: OpenIncident, *, now: datetime, change: int) -> None:
+    """Write an incident; a new one gets its number."""
+    values = _to_values(incident) | {"change": change}
+    if incident.over:
+        values |= {"state": "closed", "closed": stored_time(now)}
+    if incident.number is None:
+        new = insert(incidents).values(values).returning(incidents.c.id)
+        incident.number = connection.scalars(new).one()
+    else:
+        this = incidents.c.id == incident.number
+        connection.execute(update(incidents).where(this).values(values))
+
+
+def time_of(written: str | None) -> datetime | None:
+    """A time of the store."""
+    return None if written is None else datetime.fromisoformat(written)
+
+
+def _from_row(row: Row[Any]) -> OpenIncident:
+    """An incident as it is stored."""
+    entries = json.loads(row.kinds)
+    kinds = {it["kind"]: Kind(it["text"], it["sessions"]) for it in entries}
+    plain = {name: getattr(row, name) for name in _PLAIN}
+    times: dict[str, Any] = {name: time_of(getattr(row, name)) for name in _TIMES}
+    return OpenIncident(
+        **plain,
+        **times,
+        kinds=kinds,
+        top=json.loads(row.top),
+        number=row.id,
+    )
+
+
+def _to_values(incident: OpenIncident) -> dict[str, Any]:
+    """An incident as it is stored."""
+    entries = incident.kinds.items()
+    kinds = [{"kind": name, "text": it.text, "sessions": it.sessions} for name, it in entries]
+    foremost, first = next(iter(entries))
+    times = {name: getattr(incident, name) for name in _TIMES}
+    written = {name: time and stored_time(time) for name, time in times.items()}
+    lists = {"top": _json(incident.top), "kinds": _json(kinds)}
+    plain = {name: getattr(incident, name) for name in _PLAIN}
+    return (
+        written
+        | lists
+        | plain
+        | {
+            "kind": foremost,
+            "title": printable(first.text[:_LONGEST_TITLE]) or _WITHOUT_LINE,
+            "state": "open",
+        }
+    )
+
+
+def _json(value: object) -> str:
+    """A value as text."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
