@@ -15,6 +15,7 @@ _EXTRAS = {
     "report": ("matplotlib",),
     "study": ("drain3",),
     "watch": ("alembic", "prometheus_client", "sqlalchemy"),
+    "serve": ("fastapi", "uvicorn"),
     "postgresql": ("psycopg",),
     "kafka": ("confluent_kafka",),
     "otlp": ("h11", "opentelemetry", "google"),

@@ -22,6 +22,7 @@ from logllm.cli import (
     prepare,
     push,
     reproduce,
+    serve,
     show,
     store,
     threshold,
@@ -45,6 +46,7 @@ app.command("prepare", rich_help_panel=_EVERYDAY)(prepare.prepare)
 app.command("train", rich_help_panel=_EVERYDAY)(train.train)
 app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
 app.command("watch", rich_help_panel=_RUNNING)(watch.watch)
+app.command("serve", rich_help_panel=_RUNNING)(serve.serve)
 app.command("label", rich_help_panel=_RUNNING)(label.label)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)

@@ -1,0 +1,43 @@
+"""The application: routes, what stands before them, and how errors are told."""
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from logllm import __version__
+from logllm.serve.web.layers.access import Access
+from logllm.serve.web.layers.body_time import BodyTime
+from logllm.serve.web.layers.rate_limit import RateLimit
+from logllm.serve.web.layers.security_headers import SecurityHeaders
+from logllm.serve.web.refusals import told_as_json
+from logllm.serve.web.routes import health_routes, stream_routes, verdict_routes
+from logllm.serve.web.routes.page_routes import PageFiles
+from logllm.serve.web.service import Service
+
+
+def application(service: Service, *, token: str | None) -> ASGIApp:
+    """What answers requests.
+
+    Args:
+        service: what the routes lean on.
+        token: what clients must bring; none: nothing.
+    """
+    section = service.section
+    app = FastAPI(
+        title="logllm",
+        summary="Verdicts on the sessions of logs: stored, live, and judged now.",
+        version=__version__,
+        docs_url=None,  # these pages would load scripts from other sites
+        redoc_url=None,
+        max_body_size=section.body_bytes,
+    )
+    app.state.service = service
+    told_as_json(app)
+    for routes in (health_routes, verdict_routes, stream_routes):
+        app.include_router(routes.router)
+    app.mount("/", PageFiles())
+
+    # The last one is the first to see a request.
+    layered: ASGIApp = BodyTime(app, seconds=section.body_seconds)
+    layered = Access(layered, token=token, host=section.host, names=section.names)
+    layered = RateLimit(layered, rate=section.rate)
+    return SecurityHeaders(layered)

@@ -1,0 +1,208 @@
+"""The live stream: one reader of the store for all who follow, each at a speed of his own."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from logllm import __version__
+from logllm.errors import first_line
+from logllm.serve.store.verdict_store import Store
+from logllm.serve.web import changes, queries
+from logllm.serve.web.changes import Event, event, told_up_to
+from logllm.serve.web.request_models import Cursor
+
+_EVERY = 0.2
+"""Seconds between two looks for changes."""
+_LOOK_AT_SOURCES = 2.0
+"""Seconds between two looks at how the sources are."""
+_TRY_AGAIN = 1.0
+"""Seconds until a store that is away is asked again."""
+_KEEP_ALIVE = 10.0
+"""Seconds without an event after which something is sent, so that nobody thinks the line dead."""
+_WAITING = 64
+"""Events that may wait for one client."""
+T = TypeVar("T")
+
+
+class Feed:
+    """Gives what changes to all who follow; belongs to one event loop.
+
+    While someone follows, one task looks for changes. What it reads goes into the queue of each
+    client. A client who is slower than that is taken out: he reads from the store himself, until
+    nothing lies between him and the others; so he misses nothing, and nothing heaps up for him.
+    """
+
+    def __init__(self, store: Store, *, every: float = _EVERY) -> None:
+        """Nobody follows yet.
+
+        Args:
+            store: where changes are looked for.
+            every: seconds between two looks.
+        """
+        self.followers = 0
+        """Clients that follow now."""
+        self._store = store
+        self._every = every
+        self._place: Cursor | None = None  # how far all in `_queues` were told; none: nobody looks
+        self._queues: set[_Queue] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+        self._sources: list[dict[str, Any]] = []
+
+    async def follow(self, after: int | None) -> AsyncIterator[Event | None]:
+        """Events from a change on, or from now on; none is a sign of life.
+
+        The first one, `hello`, says the newest change. `reset` says that the client knows of
+        changes which this store does not: what he has is to be read again.
+
+        Args:
+            after: the last change that the client has; none: he has read all.
+        """
+        self.followers += 1
+        try:
+            shared = await self._looking()
+            place = Cursor(told_up_to(shared) if after is None else after)
+            latest = told_up_to(shared)
+            yield event("hello", {"change": latest, "version": __version__}, number=place.change)
+            if place.change > latest:
+                place = Cursor(latest)
+                yield event("reset", {"change": latest}, number=latest)
+            async for told in self._from(place):
+                yield told
+        finally:
+            self.followers -= 1
+
+    def close(self) -> None:
+        """End all streams."""
+        self._closed = True
+        for queue in self._queues:
+            queue.end()
+
+    async def _from(self, place: Cursor) -> AsyncIterator[Event | None]:
+        """Events after a place: from the store what has passed, then with all others."""
+        while not self._closed:
+            async for told in self._missed(place):
+                yield told
+                place = Cursor(told.id)
+            # From here to the end of the line nothing else runs: what comes next is in the queue.
+            queue = _Queue()
+            self._queues.add(queue)
+            try:
+                async for live in queue:
+                    yield live
+                    place = place if live is None else Cursor(live.id)
+            finally:
+                self._queues.discard(queue)
+
+    async def _missed(self, place: Cursor) -> AsyncIterator[Event]:
+        """What lies between a place and where all others are."""
+        while not self._closed:
+            shared = await self._looking()
+            # In the middle of a change nobody can join: its beginning has gone to the others.
+            if shared.key is not None:
+                await asyncio.sleep(self._every / 4)
+                continue
+            if told_up_to(place) >= shared.change:
+                return
+            read = partial(changes.changes_after, self._store, place, until=shared.change)
+            missed = await self._read(read)
+            place = missed.place
+            for told in missed.events:
+                yield told
+
+    async def _looking(self) -> Cursor:
+        """How far all others are; begins to look for changes where nobody did."""
+        if self._task is None or self._task.done():
+            self._place = None
+            self._task = asyncio.create_task(self._look())
+        while self._place is None:
+            if self._closed:
+                return Cursor(0)
+            await asyncio.sleep(self._every / 10)
+        return self._place
+
+    async def _look(self) -> None:
+        """Look for changes as long as someone follows."""
+        self._place = await self._read(partial(changes.newest, self._store))
+        self._sources = await self._read(self._read_sources)
+        loop = asyncio.get_running_loop()
+        due = loop.time() + _LOOK_AT_SOURCES
+        while self.followers and not self._closed:
+            place = self._place
+            read = await self._read(partial(changes.changes_after, self._store, place))
+            self._place = read.place
+            self._give(read.events)
+            if loop.time() > due:
+                due = loop.time() + _LOOK_AT_SOURCES
+                await self._tell_sources()
+            if read.place.key is None:
+                await asyncio.sleep(self._every)
+
+    async def _tell_sources(self) -> None:
+        """Give how the sources are, where that has changed."""
+        now = await self._read(self._read_sources)
+        if now != self._sources and self._place is not None:
+            self._sources = now
+            number = told_up_to(self._place)
+            self._give((event("source", {"sources": now}, number=number),))
+
+    def _read_sources(self) -> list[dict[str, Any]]:
+        """How the sources are."""
+        with self._store.transaction(reading=True) as connection:
+            return queries.all_sources(connection)
+
+    def _give(self, events: tuple[Event, ...]) -> None:
+        """Give events to all."""
+        for queue in self._queues:
+            queue.give(events)
+
+    async def _read(self, read: Callable[[], T]) -> T:
+        """Read from the store, as soon as it answers."""
+        while True:
+            try:
+                return await asyncio.to_thread(read)
+            except Exception as exc:  # whatever it is, who follows waits for its end
+                if self._closed:
+                    raise
+                sys.stderr.write(f"the live stream waits: {first_line(exc)}\n")
+                await asyncio.sleep(_TRY_AGAIN)
+
+
+class _Queue:
+    """What waits for one client: bounded, and at its end when he is too slow."""
+
+    def __init__(self) -> None:
+        self._events: asyncio.Queue[Event | None] = asyncio.Queue()
+        self._over = False
+
+    def give(self, events: tuple[Event, ...]) -> None:
+        """Take events, or where that would be too many end, without those that wait."""
+        if self._over:
+            return
+        if self._events.qsize() + len(events) > _WAITING:
+            self.end()
+            return
+        for told in events:
+            self._events.put_nowait(told)
+
+    def end(self) -> None:
+        """Nothing more comes, nor what waits."""
+        self._over = True
+        while not self._events.empty():
+            self._events.get_nowait()
+        self._events.put_nowait(None)
+
+    async def __aiter__(self) -> AsyncIterator[Event | None]:
+        """Events until the end; none is a sign of life."""
+        while True:
+            try:
+                async with asyncio.timeout(_KEEP_ALIVE):
+                    told = await self._events.get()
+            except TimeoutError:
+                yield None
+                continue
+            if told is None:
+                return
+            yield told

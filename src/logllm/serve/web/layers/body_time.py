@@ -1,0 +1,50 @@
+"""How long a request's body may take to come."""
+
+import asyncio
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+
+class BodyTime:
+    """Refuses a request whose body does not come to its end in time."""
+
+    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
+        """Around an application."""
+        self._app = app
+        self._seconds = seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, whose body has to come in time."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        loop = asyncio.get_running_loop()
+        until = loop.time() + self._seconds
+        over = False
+
+        async def in_time() -> Message:
+            nonlocal over
+            # After the body one waits for the client to go, who takes as long as he likes.
+            if over:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                raise _slow(self._seconds) from None
+            over = over or not message.get("more_body", False)
+            return message
+
+        async def answering(message: Message) -> None:
+            nonlocal over
+            over = True
+            await send(message)
+
+        await self._app(scope, in_time, answering)
+
+
+def _slow(seconds: float) -> HTTPException:
+    """Of a body that did not come; one of this kind passes through all who read a body."""
+    message = f"the body did not come within {seconds:g} seconds"
+    return HTTPException(408, message, headers={"connection": "close"})

@@ -1,0 +1,121 @@
+"""What may be asked, as models that check it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from logllm.serve.web.verdict_ids import VerdictKey, decode, encode, is_storable
+
+_LARGEST = 2**63 - 1
+
+
+class Cursor(NamedTuple):
+    """Where a page of verdicts ends: a change, and of it the last verdict that was given."""
+
+    change: int
+    key: VerdictKey | None = None
+    """None: all of the change was given."""
+
+    def __str__(self) -> str:
+        """As a client gives it back."""
+        return str(self.change) if self.key is None else f"{self.change}.{encode(self.key)}"
+
+
+def cursor(written: str) -> Cursor:
+    """What a client gave back.
+
+    >>> cursor("17")
+    Cursor(change=17, key=None)
+
+    Raises:
+        ValueError: it is none.
+    """
+    change, separator, name = written.partition(".")
+    key = decode(name) if separator else None
+    sound = change.isascii() and change.isdecimal() and int(change) <= _LARGEST
+    if not sound or (separator and key is None):
+        raise ValueError("takes a change's number, or `next` of the page before")
+    return Cursor(int(change), key)
+
+
+def _storable(text: str) -> str:
+    """A text that a database can look for."""
+    if not is_storable(text):
+        raise ValueError("holds NUL or half of a character")
+    return text
+
+
+def _checked_cursor(written: str) -> str:
+    """A cursor that can be read."""
+    cursor(written)
+    return written
+
+
+def _in_utc(time: datetime) -> datetime:
+    """A time; UTC where it names no zone."""
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+Text = Annotated[str, AfterValidator(_storable)]
+ShortText = Annotated[str, Field(max_length=2_000), AfterValidator(_storable)]
+Time = Annotated[datetime, AfterValidator(_in_utc)]
+WrittenCursor = Annotated[str, Field(max_length=8_000), AfterValidator(_checked_cursor)]
+Change = Annotated[int, Field(ge=0, le=_LARGEST)]
+
+
+class _Asked(BaseModel):
+    """Nothing is passed over that is asked for."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class VerdictQuery(_Asked):
+    """Which verdicts are wanted."""
+
+    stream: ShortText | None = None
+    """Only of this watch."""
+    anomalous: bool | None = None
+    """Only those that are, or are not."""
+    state: Literal["open", "closed", "early"] | None = None
+    """Only sessions that still go on, are over, or were closed early."""
+    incident: Change | None = None
+    """Only of this incident."""
+    kind: ShortText | None = None
+    """Only of this kind of fault."""
+    q: Annotated[str, Field(min_length=1, max_length=500), AfterValidator(_storable)] | None = None
+    """A session's name, or a part of a name, of a kind or of a telling line."""
+    since: Time | None = None
+    """Written at this time or later."""
+    before: WrittenCursor | None = None
+    """Older ones than this change, or than the page whose `next` it is."""
+    after: WrittenCursor | None = None
+    """Newer ones than this change, the oldest first."""
+    limit: int = Field(default=100, ge=1, le=500)
+    """At most so many."""
+
+
+class TimelineQuery(_Asked):
+    """Which time is looked at."""
+
+    stream: ShortText | None = None
+    """Only of this watch."""
+    since: Time | None = None
+    """From this time on; by default the last 24 hours."""
+    until: Time | None = None
+    """Up to this time; by default now."""
+    bins: int = Field(default=120, ge=1, le=300)
+    """At most so many stretches of equal length."""
+
+
+class KindsQuery(_Asked):
+    """Which new kinds of message are wanted."""
+
+    stream: ShortText | None = None
+    """Only of this watch."""
+    since: Time | None = None
+    """First seen at this time or later."""
+    before: Change | None = None
+    """Older ones than this change."""
+    limit: int = Field(default=100, ge=1, le=500)
+    """At most so many."""
