@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from logllm.config.sessions import SessionSection
 from logllm.errors import ModelError
 from logllm.sessions.cut import Span
 from logllm.sessions.ends import ENDS, Ends, marked
-from logllm.sessions.message_sets import keys_of_messages
+from logllm.sessions.message_sets import MessageKeys, keys_of_messages
 from logllm.sessions.message_table import NUMBERED
 from logllm.sessions.sessionizer import Sessionizer
 
@@ -62,7 +63,7 @@ def learnt(*, timed: bool = True) -> Ends:
 
 def cut(ends: Ends, rows: list[tuple[float | None, str, str]], *, over: bool = True) -> dict[str, str | None]:
     frame, span = grouped(rows)
-    marks = ends.cut(frame, keys_of_messages(MESSAGES), span=span, over=over)
+    marks = ends.cut(frame, MessageKeys(MESSAGES), span=span, over=over)
     return dict(zip(frame["session"], marks, strict=True))
 
 
@@ -87,6 +88,44 @@ def test_a_session_that_stopped_long_before_the_end_is_not_cut() -> None:
     stopped = [(9_000.0 + second, f"stopped-{second}", word) for second in range(9) for word in ("open", "work")]
     ends = Ends.learn(grouped([*made(200), *stopped])[0], MESSAGES, settings=JOB)
     assert cut(ends, rows) == {"job-0": None, "job-9": None}
+
+
+def named(name: str) -> pl.Series:
+    """The messages as a server writes them that has names of its own."""
+    return pl.Series([f"{word} the job of user={name} on host={name}-1" for word in MESSAGES])
+
+
+def marks_of(ends: Ends, messages: pl.Series) -> list[str | None]:
+    """How six whole sessions are marked, the first of which opens with the input and the last closes with it."""
+    frame, span = grouped([row for row in made(7) if row[1] != "job-0"])
+    return ends.cut(frame, MessageKeys(messages), span=span, over=True).to_list()
+
+
+def test_messages_that_differ_in_names_are_known_by_their_first_words(tmp_path) -> None:
+    """Of the last session it is known that it has closed, whatever the user is called."""
+    Ends.learn(grouped(made(200))[0], named("alice"), settings=JOB).save(tmp_path)
+    ends = Ends.load(tmp_path)
+    assert marks_of(ends, named("alice")) == [None] * 6
+    assert marks_of(ends, named("bob")) == [None] * 6
+    frame, span = grouped(made(6)[1:-1])
+    assert ends.cut(frame, MessageKeys(named("bob")), span=span, over=True).to_list() == ["start", None, None, None, None, "end"]
+
+
+def test_a_first_word_alone_says_nothing_of_a_new_message() -> None:
+    """Such as a severity, which half of a log begins with."""
+    ends = Ends.learn(grouped(made(200))[0], named("alice"), settings=JOB)
+    others = pl.Series([f"{word} something else" for word in MESSAGES])
+    assert marks_of(ends, others) == ["start", None, None, None, None, "end"]
+
+
+def test_a_run_that_has_not_learnt_first_words_knows_whole_messages_alone(tmp_path) -> None:
+    Ends.learn(grouped(made(200))[0], named("alice"), settings=JOB).save(tmp_path)
+    arrays = load_file(tmp_path / ENDS)
+    del arrays["lines.beginnings"]
+    save_file(arrays, tmp_path / ENDS)
+    older = Ends.load(tmp_path)
+    assert marks_of(older, named("alice")) == [None] * 6
+    assert marks_of(older, named("bob")) == ["start", None, None, None, None, "end"]
 
 
 def test_nothing_is_cut_at_an_end_that_has_not_come() -> None:
@@ -120,7 +159,7 @@ def test_later_pieces_of_a_long_session_do_not_begin_before_the_input() -> None:
     rows = [(float(second), "long", "work") for second in range(5)]
     pieces = Sessionizer(JOB.model_copy(update={"max_messages": 2}))
     frame = pl.concat([pieces.push(records(rows)), pieces.flush()])
-    marks = learnt().cut(frame, keys_of_messages(MESSAGES), span=pieces.span, over=True)
+    marks = learnt().cut(frame, MessageKeys(MESSAGES), span=pieces.span, over=True)
     assert dict(zip(frame["session"], marks, strict=True)) == {"long": "start", "long#2": None, "long#3": "end"}
 
 
@@ -132,7 +171,7 @@ def test_messages_that_only_anomalous_sessions_hold_tell() -> None:
 def test_what_was_seen_is_enough_where_all_that_could_be_the_whole_were_anomalous() -> None:
     rows = made(6)[1:-1]
     frame, span = grouped(rows)
-    marked = frame.with_columns(learnt().cut(frame, keys_of_messages(MESSAGES), span=span, over=True))
+    marked = frame.with_columns(learnt().cut(frame, MessageKeys(MESSAGES), span=span, over=True))
     enough = dict(zip(frame["session"], learnt().enough(marked, keys_of_messages(MESSAGES), span=span), strict=True))
     assert enough["job-0"]  # work, work, lost
     assert not enough["job-5"]  # open, work, work: every fifth is lost

@@ -21,7 +21,7 @@ from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.cut import Span
 from logllm.sessions.ends import DOUBT, Ends
-from logllm.sessions.message_sets import keys_of_messages
+from logllm.sessions.message_sets import MessageKeys
 from logllm.sessions.message_table import MessageTable, Rows, kinds_of, rows_of
 from logllm.sessions.sessionizer import Sessionizer
 
@@ -233,8 +233,7 @@ def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
     """The sessions that the good logs hold whole, unless hardly any is left."""
     sessions = good.sessions
     if settings.by_key:
-        keys = keys_of_messages(good.messages)
-        cut = ends.cut(sessions, keys, span=good.span, over=True)
+        cut = ends.cut(sessions, MessageKeys(good.messages), span=good.span, over=True)
         sessions = sessions.with_columns(cut)
     whole = sessions.filter(pl.col("cut").is_null())
     return whole if 2 * whole.height >= sessions.height else sessions

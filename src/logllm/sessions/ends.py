@@ -11,9 +11,18 @@ from logllm.config.sessions import SessionSection
 from logllm.errors import ModelError, first_line
 from logllm.sessions.cut import Span, cut_at
 from logllm.sessions.following import END, Following
-from logllm.sessions.message_sets import Counts, Keys, keys_of_messages, places
+from logllm.sessions.message_sets import (
+    BEGINNINGS,
+    NO_BEGINNING,
+    Beginnings,
+    Counts,
+    Keys,
+    MessageKeys,
+    keys_of_messages,
+    places,
+)
 from logllm.sessions.message_table import rows_of
-from logllm.sessions.pauses import NEVER, Pauses, Seen
+from logllm.sessions.pauses import Pauses, Seen
 from logllm.sessions.sessionizer import base_name
 from logllm.sessions.wholes import Wholes
 from logllm.storage import write_atomic
@@ -41,6 +50,7 @@ class Ends:
         stops: pauses after each message, by it and all that came before it.
         wholes: the messages that sessions hold together.
         following: what normal sessions go on with; none in a run that has not learnt it.
+        beginnings: the first words of the messages.
         lines: of each message (`keys`) how many normal and anomalous sessions hold it, or, where
             lines are labelled, how many of its lines are normal and anomalous.
         timed: whether pauses are seconds; else records.
@@ -55,7 +65,7 @@ class Ends:
         starts: Pauses,
         stops: Pauses,
         wholes: Wholes,
-        lines: tuple[Keys, Counts],
+        lines: tuple[Beginnings, Counts],
         facts: tuple[bool, bool, float],
     ) -> None:
         """Join what was learnt; `facts` are `timed`, `labelled` and `line_score`."""
@@ -63,7 +73,8 @@ class Ends:
         self.stops = stops
         self.wholes = wholes
         self.following: Following | None = None
-        self.keys, self.lines = lines
+        self.beginnings, self.lines = lines
+        self.keys = self.beginnings.keys
         self.timed, self.labelled, self.line_score = facts
 
     @classmethod
@@ -86,11 +97,14 @@ class Ends:
         whole = np.ones(len(ahead.pauses), dtype=np.bool_)
         if by_key and settings.long == "cut":
             whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
+        beginnings = Beginnings.learn(messages)
+        stopped = Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole])
+        keys, counts = _lines(rows)
         ends = cls(
-            starts=Pauses.learn(behind, anomalous),
-            stops=Pauses.learn(Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole]), anomalous[whole]),
+            starts=Pauses.learn(behind, anomalous, beginnings=beginnings),
+            stops=Pauses.learn(stopped, anomalous[whole], beginnings=beginnings),
             wholes=_wholes(rows),
-            lines=_lines(rows),
+            lines=(Beginnings(keys, beginnings.of(keys)), counts),
             facts=(timed, labelled, float("nan")),
         )
         ends.following = _following(rows, ahead) if by_key else None
@@ -99,7 +113,7 @@ class Ends:
     def cut(
         self,
         sessions: pl.DataFrame,
-        keys: Keys,
+        table: MessageKeys,
         *,
         span: Span,
         over: bool,
@@ -112,13 +126,22 @@ class Ends:
 
         Args:
             sessions: of `logllm.sessions.sessionizer.SESSIONS`, that close together.
-            keys: of the message table's messages.
+            table: the message table's keys, as of these sessions.
             span: the records so far; with times, where pauses are seconds.
             over: whether no more come.
             doubt: the chance from which on a session is cut.
         """
-        before, after = self.seen(sessions, keys, span=span)
-        chances = pl.DataFrame({"start": self.starts.chances(before), "end": self.stops.chances(after)})
+        before, after = self.seen(sessions, table.keys, span=span)
+        messages = sessions["messages"].list
+        starts_with = table.beginnings(messages.first().to_numpy())
+        stops_with = table.beginnings(messages.last().to_numpy())
+        chances = pl.DataFrame(
+            {
+                "start": self.starts.chances(before, starts_with),
+                "end": self.stops.chances(after, stops_with),
+            }
+        )
+
         # The later pieces of a long session have not begun before, the earlier ones go on in sight.
         name, part = base_name(), pl.col("part")
         first = part == 1
@@ -192,6 +215,7 @@ class Ends:
         arrays: dict[str, npt.NDArray[np.generic]] = {
             "facts": np.array([self.timed, self.labelled, self.line_score], dtype=np.float64),
             "lines.keys": self.keys,
+            "lines.beginnings": self.beginnings.words,
             "lines.counts": self.lines,
             "wholes.wholes": self.wholes.wholes,
             "wholes.messages": self.wholes.messages,
@@ -200,14 +224,7 @@ class Ends:
         if self.following is not None:
             arrays |= {f"following.{name}": array for name, array in self.following.arrays().items()}
         for name, pauses in (("starts", self.starts), ("stops", self.stops)):
-            # Nearly all counts are zero.
-            places = np.nonzero(pauses.counts)
-            arrays |= {
-                f"{name}.states": pauses.states,
-                f"{name}.messages": pauses.messages,
-                f"{name}.places": np.stack(places).astype(np.int32),
-                f"{name}.counts": pauses.counts[places],
-            }
+            arrays |= {f"{name}.{part}": array for part, array in pauses.arrays().items()}
         write_atomic(folder / ENDS, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     @classmethod
@@ -225,12 +242,13 @@ class Ends:
             return None
         try:
             arrays = load(path.read_bytes())
-            pauses = {name: _pauses(arrays, name) for name in ("starts", "stops")}
+            beginnings = _known_beginnings(arrays)
+            pauses = {name: Pauses.known(arrays, name, beginnings=beginnings) for name in ("starts", "stops")}
             timed, labelled, line_score = arrays["facts"].tolist()
             ends = cls(
                 **pauses,
                 wholes=Wholes(arrays["wholes.wholes"], arrays["wholes.messages"], counts=arrays["wholes.counts"]),
-                lines=(arrays["lines.keys"], arrays["lines.counts"]),
+                lines=(beginnings, arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
             )
             ends.following = _known_following(arrays)
@@ -255,8 +273,7 @@ def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSect
     ends = Ends.learn(sessions.filter(base_name().is_in(some.implode())), messages, settings=settings)
     if ends.timed and span.began is None:
         return sessions
-    keys = keys_of_messages(messages)
-    return sessions.with_columns(ends.cut(sessions, keys, span=span, over=True))
+    return sessions.with_columns(ends.cut(sessions, MessageKeys(messages), span=span, over=True))
 
 
 class _Rows(NamedTuple):
@@ -375,9 +392,8 @@ def _lines(rows: _Rows) -> tuple[Keys, Counts]:
     return counted["message"].to_numpy(), counted.select("normal", "anomalous").to_numpy().astype(np.int64)
 
 
-def _pauses(arrays: dict[str, npt.NDArray[np.generic]], name: str) -> Pauses:
-    """Pauses as they were saved."""
-    states, messages = arrays[f"{name}.states"], arrays[f"{name}.messages"]
-    counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
-    counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
-    return Pauses(states.astype(np.uint64), messages.astype(np.uint64), counts=counts)
+def _known_beginnings(arrays: dict[str, npt.NDArray[np.generic]]) -> Beginnings:
+    """The first words of messages as they were saved; a run that has not learnt them knows none."""
+    keys = arrays["lines.keys"].astype(np.uint64)
+    words = arrays.get("lines.beginnings", np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING))
+    return Beginnings(keys, words.astype(np.uint64))

@@ -1,6 +1,7 @@
 """Which messages a session holds, as one number: the same in every log and every message table."""
 
 from hashlib import blake2b
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +10,23 @@ import polars as pl
 Keys = npt.NDArray[np.uint64]
 """Numbers that stand for messages, or for sets of messages; sums of them wrap around."""
 Counts = npt.NDArray[np.int64]
+BEGINNINGS = (2, 3, 4)
+"""Numbers of first words by which a message is known where its whole text is new: names that differ stand
+behind them, and the first word alone, such as a severity, says little."""
+NO_BEGINNING = np.uint64(0)
+"""Stands where a message has not so many words."""
 _WORD = 8
 
 
 class MessageKeys:
     """The keys of a message table's messages; it grows with the table, and no message is hashed twice."""
 
-    def __init__(self) -> None:
-        self._keys: Keys = np.zeros(0, dtype=np.uint64)
+    def __init__(self, messages: pl.Series | None = None) -> None:
+        """Those of a table, or of none yet."""
+        self.keys: Keys = np.zeros(0, dtype=np.uint64)
+        self._messages = pl.Series(dtype=pl.String)
+        if messages is not None:
+            self.of(messages)
 
     def of(self, messages: pl.Series) -> Keys:
         """The key of each message.
@@ -24,11 +34,56 @@ class MessageKeys:
         Args:
             messages: the table of earlier calls, or one that continues it.
         """
-        new = messages[len(self._keys) :]
+        new = messages[len(self.keys) :]
         if len(new):
-            hashed = b"".join(blake2b(text.encode(), digest_size=_WORD).digest() for text in new)
-            self._keys = np.concatenate([self._keys, np.frombuffer(hashed, dtype="<u8")])
-        return self._keys
+            self.keys = np.concatenate([self.keys, _hashed(new)])
+        self._messages = messages
+        return self.keys
+
+    def beginnings(self, rows: Counts) -> Keys:
+        """The keys of the first words of some messages, (n, `BEGINNINGS`).
+
+        Args:
+            rows: of the table that was seen last.
+        """
+        distinct, places = np.unique(rows, return_inverse=True)
+        return beginnings(self._messages.gather(distinct))[places]
+
+
+def beginnings(messages: pl.Series) -> Keys:
+    """The keys of the first words of each message, (n, `BEGINNINGS`).
+
+    >>> ours, theirs, short = beginnings(pl.Series(["user logged in as bob", "user logged in as eve", "user logged"]))
+    >>> bool((ours == theirs).all()), bool(short[0] == ours[0]), short[1:].tolist()
+    (True, True, [0, 0])
+    """
+    words = messages.str.extract_all(r"\S+").list.head(max(BEGINNINGS))
+    counts = words.list.len().to_numpy()
+    columns = [np.where(counts >= count, _hashed(words.list.head(count).list.join(" ")), NO_BEGINNING) for count in BEGINNINGS]
+    return np.stack(columns, axis=1)
+
+
+class Beginnings(NamedTuple):
+    """The first words of messages that were learnt from."""
+
+    keys: Keys
+    """The messages, rising (n,)."""
+    words: Keys
+    """The keys of their first words, (n, `BEGINNINGS`)."""
+
+    @classmethod
+    def learn(cls, messages: pl.Series) -> Self:
+        """Those of a message table."""
+        keys = keys_of_messages(messages)
+        order = np.argsort(keys)
+        return cls(keys[order], beginnings(messages)[order])
+
+    def of(self, keys: Keys) -> Keys:
+        """Those of some messages, `NO_BEGINNING` of a message that is not among these."""
+        rows = places(self.keys, keys)
+        words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
+        words[rows >= 0] = self.words[rows[rows >= 0]]
+        return words
 
 
 def state(sets: Keys, messages: Keys) -> Keys:
@@ -55,4 +110,10 @@ def keys_of_messages(messages: pl.Series) -> Keys:
     >>> bool(first == keys_of_messages(pl.Series(["open"]))[0] != second)
     True
     """
-    return MessageKeys().of(messages)
+    return MessageKeys(messages).keys
+
+
+def _hashed(texts: pl.Series) -> Keys:
+    """A number for each text."""
+    hashed = b"".join(blake2b(text.encode(), digest_size=_WORD).digest() for text in texts)
+    return np.frombuffer(hashed, dtype="<u8")

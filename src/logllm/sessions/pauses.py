@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import Counts, Keys, places, state
+from logllm.sessions.message_sets import NO_BEGINNING, Beginnings, Counts, Keys, places, state
 
 Chances = npt.NDArray[np.float64]
 
@@ -36,35 +36,36 @@ class Pauses:
     A log that is cut at a random moment leaves a session of which the last thing seen is a message, and then nothing
     for so long. How often a session was over then, and how often it only paused for longer, is counted here: first
     for the same set of messages with the same one last, then for the message, then for all; each weighs as one
-    session in the next finer one.
+    session in the next finer one. A message whose text is new, such as one with the name of another database, is
+    known by its first words instead.
     """
 
-    def __init__(self, states: Keys, messages: Keys, *, counts: Counts) -> None:
+    def __init__(self, states: Keys, messages: Keys, *, beginnings: Keys, counts: Counts) -> None:
         """Counts by state.
 
         Args:
             states: rising (k,).
             messages: the message at the end of each (k,).
+            beginnings: the first words of that message, from fewer to more (k, n).
             counts: pauses in each bin and in `NEVER`, of normal and of anomalous sessions (k, bins, 2).
         """
         self.states = states
         self.messages = messages
         self.counts = counts
         self._by_state = _at_least(counts)
-        self._known, inverse = np.unique(messages, return_inverse=True)
-        by_message = np.zeros((len(self._known), *counts.shape[1:]), dtype=np.int64)
-        np.add.at(by_message, inverse, counts)
-        self._by_message = _at_least(by_message)
+        self._known, self._by_message = _grouped(messages, counts)
+        self._by_beginning = [_grouped(words[words != NO_BEGINNING], counts[words != NO_BEGINNING]) for words in beginnings.T]
         self._by_all = _at_least(counts.sum(axis=0, keepdims=True))
 
     @classmethod
-    def learn(cls, seen: Seen, anomalous: npt.NDArray[np.bool_]) -> Self:
+    def learn(cls, seen: Seen, anomalous: npt.NDArray[np.bool_], *, beginnings: Beginnings) -> Self:
         """Count what is known of whole sessions.
 
         Args:
             seen: one entry a message of a session: the messages up to it, it, and the pause that
                 follows; infinite where nothing does.
             anomalous: whether the session is.
+            beginnings: the first words of those messages.
         """
         states, first, inverse = np.unique(
             state(seen.sets, seen.messages),
@@ -77,7 +78,32 @@ class Pauses:
         # Of very many states those that occur least go: their messages speak for them.
         most = np.argsort(-counts.sum(axis=(1, 2)), kind="stable")[:_MOST_STATES]
         rows = np.sort(most)
-        return cls(states[rows], seen.messages[first[rows]], counts=counts[rows])
+        messages = seen.messages[first[rows]]
+        return cls(states[rows], messages, beginnings=beginnings.of(messages), counts=counts[rows])
+
+    @classmethod
+    def known(cls, arrays: dict[str, npt.NDArray[np.generic]], name: str, *, beginnings: Beginnings) -> Self:
+        """Pauses as they were saved.
+
+        Args:
+            arrays: those of `arrays` under the name, a point and their own names.
+            name: the end of sessions whose pauses they are.
+            beginnings: the first words of the messages.
+        """
+        states, messages = (arrays[f"{name}.{part}"].astype(np.uint64) for part in ("states", "messages"))
+        counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
+        counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
+        return cls(states, messages, beginnings=beginnings.of(messages), counts=counts)
+
+    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+        """What is saved, by name; nearly all counts are zero."""
+        places = np.nonzero(self.counts)
+        return {
+            "states": self.states,
+            "messages": self.messages,
+            "places": np.stack(places).astype(np.int32),
+            "counts": self.counts[places],
+        }
 
     def longest(self, share: float) -> float | None:
         """A pause that is longer than all but such a share of those after which sessions went on; none where none did."""
@@ -87,16 +113,26 @@ class Pauses:
         beyond = np.flatnonzero(longer <= share * longer[0])
         return float(EDGES[beyond[0]]) if len(beyond) else float(EDGES[-1])
 
-    def chances(self, seen: Seen) -> Chances:
-        """How likely it is that each session goes on beyond what was seen of it, in [0, 1]."""
+    def chances(self, seen: Seen, beginnings: Keys) -> Chances:
+        """How likely it is that each session goes on beyond what was seen of it, in [0, 1].
+
+        Args:
+            seen: what was seen.
+            beginnings: the first words of the message at each one's end, from fewer to more (b, n).
+        """
         bins = _bins(seen.pauses)
         everywhere = np.zeros(len(bins), dtype=np.int64)
         of_all = _chance(self._by_all, everywhere, bins=bins, before=np.full(len(bins), 0.5))
 
         # A message after which sessions always went on, if never after so long a pause: they still do.
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=np.full(len(bins), 0.5))
+        alike, of_alike = np.zeros(len(bins), dtype=np.bool_), of_all
+        for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
+            rows = places(of, words)
+            of_alike = _chance(counts, rows, bins=bins, before=np.where(alike | (rows < 0), of_alike, whatever))
+            alike |= rows >= 0
         rows = places(self._known, seen.messages)
-        of_message = _chance(self._by_message, rows, bins=bins, before=np.where(rows >= 0, whatever, of_all))
+        of_message = _chance(self._by_message, rows, bins=bins, before=np.where(rows >= 0, whatever, of_alike))
         rows = places(self.states, state(seen.sets, seen.messages))
         return _chance(self._by_state, rows, bins=bins, before=of_message)
 
@@ -121,6 +157,14 @@ def share(counts: Counts) -> Chances:
     enough = total >= _ENOUGH
     shares[enough] = counts[enough, 1] / total[enough]
     return shares
+
+
+def _grouped(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
+    """The sums of counts by rising keys, at least so long a pause in each bin."""
+    distinct, inverse = np.unique(keys, return_inverse=True)
+    sums = np.zeros((len(distinct), *counts.shape[1:]), dtype=np.int64)
+    np.add.at(sums, inverse, counts)
+    return distinct, _at_least(sums)
 
 
 def _at_least(counts: Counts) -> Counts:

@@ -52,7 +52,8 @@ class CutSessions:
         ends = self._ends
         if ends is None or not self._by_key or not sessions.height or (ends.timed and span.began is None):
             return sessions
-        cut = ends.cut(sessions, self._keys.of(messages), span=span, over=over, doubt=self._doubt)
+        self._keys.of(messages)
+        cut = ends.cut(sessions, self._keys, span=span, over=over, doubt=self._doubt)
         return sessions.with_columns(cut)
 
     def enough(self, sessions: pl.DataFrame, messages: pl.Series, *, span: Span, score_lines: ScoreLines) -> _Flags:
