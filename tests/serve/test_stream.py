@@ -48,6 +48,25 @@ def batch(lines: list[str], tmp_path, prepare) -> set[tuple[str, tuple[int, ...]
     return {(session, tuple(numbers)) for session, numbers in sessions.select("session", "lines").iter_rows()}
 
 
+def test_messages_of_a_few_normal_sessions_are_kept_for_retraining(store):
+    lines = written(*((at, f"s{at}", f"reads block {at}") for at in range(160)))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared(), idle=1000)
+    source.give("a", 160)
+    stream.take(0)
+    stream.store(at_once=True)
+    assert store.verdicts("app")["messages"].null_count() == 160  # they are open
+    stream.end()
+    stream.store(at_once=True)
+    verdicts = store.verdicts("app")
+    kept = verdicts.drop_nulls("messages")
+    assert 2 <= kept.height <= 24
+    assert kept["texts"].null_count() == kept.height
+    assert not kept["anomalous"].any()
+    numbers = dict(kept.select("session", "messages").iter_rows())
+    assert all(json.loads(messages) == ["reads block <*>"] for messages in numbers.values())
+
+
 def test_a_session_is_open_and_then_closed(store):
     source = Script({"a": written((0, "x", "begins"), (1, "y", "begins"), (2, "x", "ERROR lost"))})
     clock = Clock()

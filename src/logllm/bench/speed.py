@@ -27,7 +27,7 @@ from logllm.model.encoder import MessageTokens
 from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.progress import Report
-from logllm.runs.manifest import read_manifest, read_recipe
+from logllm.runs.manifest import find_run, read_manifest, read_recipe
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.loop import Loop, Step
 from logllm.training.memory import most_resident, resident
@@ -67,6 +67,7 @@ def bench(
     if "-" in sources:
         raise DataError("a measurement reads its input several times: name files, not -")
     told = progress or (lambda doing, share: None)
+    run = find_run(run)
     settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
     told("from files to verdicts", 0.0)
     detector, report = _end_to_end(run, sources, engine=engine)

@@ -15,6 +15,7 @@ from logllm.cli import (
     detect,
     evaluate,
     export,
+    feedback,
     folds,
     importing,
     label,
@@ -22,6 +23,7 @@ from logllm.cli import (
     prepare,
     push,
     reproduce,
+    retrain,
     serve,
     show,
     store,
@@ -48,6 +50,8 @@ app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
 app.command("watch", rich_help_panel=_RUNNING)(watch.watch)
 app.command("serve", rich_help_panel=_RUNNING)(serve.serve)
 app.command("label", rich_help_panel=_RUNNING)(label.label)
+app.command("feedback", rich_help_panel=_RUNNING)(feedback.feedback)
+app.command("retrain", rich_help_panel=_RUNNING)(retrain.retrain)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)
 app.add_typer(store.app, name="store", rich_help_panel=_RUNNING)

@@ -117,3 +117,26 @@ class TrainSection(Section):
         {'train.stages.0.crop': 'false'}
         """
         return {f"train.stages.{at}.{name}": off for at, stage in enumerate(self.stages) for name, off in stage.per_line().items()}
+
+
+class RetrainSection(Section):
+    """What retraining learns from, and what its gate asks."""
+
+    fewest: int = Field(default=10, ge=2)
+    """Answers that no run has learnt yet, below which nothing is trained."""
+    shares: int = Field(default=5, ge=2)
+    """Shares of these answers, each judged by a run that has learnt from the others. Of a method that
+    takes long to train there are two: one is learnt from, the other one judged."""
+    quiet: int = Field(default=1_000, ge=0)
+    """How many of the newest sessions that were judged normal, and that nobody objected to, count as
+    normal: half of them are learnt from, half are judged."""
+    harm: float = Field(default=0.02, ge=0, lt=1)
+    """How much lower F1 and average precision may be on the labelled data of before: the 95 % interval
+    of the difference lies above that."""
+    alarms: float = Field(default=0.02, ge=0, le=1)
+    """How much larger the share of alarms may surely be among quiet sessions that are not learnt from:
+    the lower end of the 95 % interval of the difference. Some of them were missed."""
+    contradicting: float = Field(default=0.2, ge=0, le=1)
+    """Share of the answers that may contradict the labelled data of before."""
+    seed: int = Field(default=0, ge=0)
+    """Decides how answers are divided, and the draws of the intervals."""

@@ -13,7 +13,7 @@ from logllm.methods.prepared_part import Part
 from logllm.methods.target import goal
 from logllm.metrics import Threshold, choose_threshold, chosen_on
 from logllm.progress import Progress
-from logllm.runs.manifest import find_run, verified, write_manifest
+from logllm.runs.manifest import SHIPPED, find_run, verified, write_manifest
 
 BEST_F1 = TargetSection()
 """Nothing more than the best F1."""
@@ -80,10 +80,11 @@ def write(run: Path, threshold: Threshold) -> None:
     Raises:
         ModelError: not a finished run, or the one that comes with logllm.
     """
-    if find_run(run) != run:
+    if str(run) == SHIPPED and not run.exists():
         raise ModelError(
             f"the run {run} that comes with logllm stays as it is: give `logllm detect --threshold`, or copy its folder and set that one's"
         )
-    manifest = verified(run)
+    folder = find_run(run)
+    manifest = verified(folder)
     metrics = {"validation": None}
-    write_manifest(run, {**manifest, "threshold": asdict(threshold), "metrics": metrics})
+    write_manifest(folder, {**manifest, "threshold": asdict(threshold), "metrics": metrics})

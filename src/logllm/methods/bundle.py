@@ -15,7 +15,17 @@ from logllm.errors import DataError, ModelError
 from logllm.model.base.weights import SMALL_TIER, locate
 from logllm.progress import Report
 from logllm.runs.card import CARD, MERGED, model_card
-from logllm.runs.manifest import LEARNED, PROJECTOR, model_name, read_manifest, read_recipe, verified, write_manifest, write_recipe
+from logllm.runs.manifest import (
+    LEARNED,
+    PROJECTOR,
+    find_run,
+    model_name,
+    read_manifest,
+    read_recipe,
+    verified,
+    write_manifest,
+    write_recipe,
+)
 from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
@@ -56,6 +66,7 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
         ModelError: no finished run, a bundle already, or 4-bit weights or none at all to merge into.
         DataError: a report of another run, or a folder that is taken or cannot be written.
     """
+    run = find_run(run)
     manifest, recipe = verified(run), read_recipe(run)
     if out.resolve() == run.resolve():
         raise ModelError(f"{out} is the run itself: name another folder for the bundle")

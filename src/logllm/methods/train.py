@@ -5,7 +5,6 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.frozen import frozen_thresholds
-from logllm.methods.mixture import Mixture
+from logllm.methods.held_out import frozen_thresholds
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
@@ -33,6 +31,7 @@ from logllm.runs.manifest import (
     write_manifest,
     write_recipe,
 )
+from logllm.runs.promotion import check_own
 from logllm.sessions.ends import Ends
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
 from logllm.training.sampler import with_beginnings
@@ -99,6 +98,7 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
             read_manifest(out)  # raises where it is no run's
             raise ModelError(f"{out} holds a run already: name a new folder, go on with --resume, or start over with --force")
         check_replaceable(out, force=force, kind="run")
+        check_own(out)
     workplace = Workplace(folder=out, begun=begun or {}, report=progress, watch=watch)
     method = make(recipe.method, recipe, workplace=workplace)
     part = learnt_from(prepared, method)
@@ -254,16 +254,7 @@ def fitted(
     wanted = goal(prepared, recipe.target, split="validation")
     frozen = None
     if recipe.train.folds and wanted is None:
-        apart = replace(workplace, folder=None, begun={})
-        frozen = frozen_thresholds(
-            partial(make, recipe.method, recipe, workplace=apart),
-            part,
-            count=recipe.train.folds,
-            seed=seed,
-            report=workplace.report,
-        )
-    if frozen is not None and frozen.weights is not None and isinstance(method, Mixture):
-        method.weights = frozen.weights
+        frozen = frozen_thresholds(recipe, part, workplace=workplace)
     seconds = time.perf_counter() - started
     judged = Part.of(prepared, "validation")
     threshold, validation, missed = _judged(
@@ -273,8 +264,6 @@ def fitted(
         wanted=wanted,
         report=workplace.report,
     )
-    if frozen is not None:
-        validation |= frozen.about
     if frozen is not None and frozen.lines is not None:
         validation["line_threshold"] = of_lines(frozen.lines)
     return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method), missed)

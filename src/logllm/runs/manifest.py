@@ -9,6 +9,7 @@ from typing import Any
 
 from logllm.config.recipe import Recipe
 from logllm.errors import ModelError
+from logllm.runs.promotion import current_run
 from logllm.storage import MANIFEST, remembered_sha256, sha256, write_atomic
 
 VERSION = 2
@@ -50,12 +51,16 @@ def shipped_run() -> Path:
 
 
 def find_run(name: str | Path) -> Path:
-    """A run's folder by what a person calls it: the folder, or `postgres` for the run that comes with logllm.
+    """A run's folder by what a person calls it: `postgres` for the run that comes with logllm, else a folder.
+
+    Of a folder in whose place a newer run was promoted it is that run's (`logllm.runs.promotion`).
 
     Raises:
-        ModelError: this installation comes without one.
+        ModelError: this installation comes without one, or the promoted run is not there.
     """
-    return shipped_run() if str(name) == SHIPPED and not Path(name).exists() else Path(name)
+    if str(name) == SHIPPED and not Path(name).exists():
+        return shipped_run()
+    return current_run(Path(name))
 
 
 def model_name(manifest: Mapping[str, Any]) -> str:

@@ -247,7 +247,7 @@ class Assembly:
         seen = Seen(self._sessionizer.span, over=False, sessions=self._judged, open=open)
         files, messages = self._reader.files, self._table.messages
         verdicts = self._judging.verdicts(sessions, messages, seen=seen, files=files)
-        kept = shown_of(sessions, verdicts, written=self, messages=messages)
+        kept = shown_of(sessions, verdicts, written=self, messages=messages, over=not open)
         state: Literal["open", "closed"] = "open" if open else "closed"
         return rows(verdicts, sessions, names=files, state=state, shown=kept)
 

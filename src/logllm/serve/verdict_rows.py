@@ -13,6 +13,8 @@ from logllm.sessions.message_table import kinds_of
 
 _MOST_TEXTS = 200
 """Lines that are kept of an anomalous session."""
+_QUIET = 16
+"""Of one in so many normal sessions the messages are kept, too: retraining learns from them what is usual."""
 LONGEST_KIND = 300
 """Characters of what tells faults apart."""
 _MORE = ("minds", "new_words", "expected", "p")
@@ -100,18 +102,21 @@ def shown_of(
     *,
     written: Written,
     messages: pl.Series,
+    over: bool,
 ) -> pl.DataFrame:
-    """What is kept of anomalous sessions besides their verdicts; of others nothing.
+    """What is kept of sessions besides their verdicts: of anomalous ones, and of some normal ones.
 
     Args:
         sessions: of `logllm.sessions.sessionizer.SESSIONS`.
         verdicts: on them.
         written: gives what is written in lines.
         messages: the message table.
+        over: whether they have closed; of normal ones that are open nothing is kept.
 
     Returns:
         `texts`, the lines as they are written, and `messages`, masked, each a JSON list; and
-        `kind`, the message of the line that tells most, with quoted words taken out.
+        `kind`, the message of the line that tells most, with quoted words taken out. Of a normal
+        session, one in some, `messages` alone.
     """
     judged = sessions.with_row_index("row").filter(verdicts["anomalous"])
     lists = pl.col("lines", "files", "messages").list.head(_MOST_TEXTS)
@@ -126,20 +131,34 @@ def shown_of(
     if written.redacted and places.height:
         places = places.with_columns(message=redact(places["message"]))
     foremost = _foremost(places, verdicts)
+    normal = sessions.with_row_index("row").filter(~verdicts["anomalous"] & over)
+    quiet = _quiet(normal, messages, redacted=written.redacted)
 
     # One row for each session, whether there is anything to be shown of it.
     by_session = places.group_by("row", maintain_order=True).agg("text", "message")
     every = sessions.select(pl.row_index("row"))
     of_all = every.join(by_session, on="row", how="left", maintain_order="left")
     of_all = of_all.join(foremost, on="row", how="left", maintain_order="left")
+    of_all = of_all.join(quiet, on="row", how="left", maintain_order="left")
+    kept = of_all.select(pl.coalesce("message", "quiet")).to_series()
     return pl.DataFrame(
         {
             "texts": [_list(lines) for lines in of_all["text"].to_list()],
-            "messages": [_list(lines) for lines in of_all["message"].to_list()],
+            "messages": [_list(lines) for lines in kept.to_list()],
             "kind": of_all["kind"],
         },
         schema={"texts": pl.String, "messages": pl.String, "kind": pl.String},
     )
+
+
+def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.DataFrame:
+    """The messages of some normal sessions (`row`, `quiet`), drawn by their names."""
+    drawn = normal.filter(pl.col("session").hash(seed=0) % _QUIET == 0)
+    places = drawn.select("row", pl.col("messages").list.head(_MOST_TEXTS)).explode("messages")
+    lines = places.select("row", quiet=messages.gather(places["messages"]))
+    if redacted and lines.height:
+        lines = lines.with_columns(quiet=redact(lines["quiet"]))
+    return lines.group_by("row", maintain_order=True).agg("quiet")
 
 
 def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import NamedTuple
 
 import polars as pl
 
@@ -47,6 +48,18 @@ READ: Columns = {
 transaction that wrote it last besides."""
 KEY = ("partition", "session", "piece", "first_position")
 """What tells a stream's verdicts apart."""
+
+
+class VerdictKey(NamedTuple):
+    """What tells one verdict of a store from all others."""
+
+    stream: str
+    partition: str
+    session: str
+    piece: int
+    first_position: int
+
+
 _TEXTS = ("evidence", "more", "texts", "kind", "messages")
 _REWRITTEN = ("session", "lines", "files", "start", "end", *_TEXTS)
 """Columns that a store writes in another way."""

@@ -128,7 +128,9 @@ feedback = Table(
     Column("lines", Text),
     Column("kind", Text),
     Column("messages", Text, nullable=False),
+    Column("guilty", Text),
     Column("score", Float),
+    Column("model", Text, nullable=False),
     Column("made", Text, nullable=False),
     Column("by", Text, nullable=False),
     Column("note", Text, nullable=False),
@@ -137,7 +139,9 @@ feedback = Table(
 )
 """What people say of sessions: `anomalous` or `normal`, and which lines were guilty.
 
-`trained` is the run that has learnt it.
+`messages` are the session's masked messages, as `model` reads them: the run that had judged, or
+would have; `guilty` are the places of `lines` among them, from 0; `trained` is the run that has
+learnt it.
 """
 
 sources = Table(

@@ -2,20 +2,11 @@
 
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from typing import NamedTuple
+
+from logllm.serve.store.frames import VerdictKey as VerdictKey
 
 _LARGEST = 2**63 - 1
 """The largest number that a database holds."""
-
-
-class VerdictKey(NamedTuple):
-    """What tells one verdict of a store from all others."""
-
-    stream: str
-    partition: str
-    session: str
-    piece: int
-    first_position: int
 
 
 def encode(key: VerdictKey) -> str:

@@ -1,0 +1,168 @@
+"""`logllm feedback`: true or false alarm, and which line: what a person says of a session that was judged."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from logllm.cli.console import emit, note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from logllm.serve.feedback.answers_given import Said
+    from logllm.serve.store.verdict_store import Store
+
+
+def feedback(
+    where: Annotated[
+        str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...")
+    ],
+    session: Annotated[str | None, typer.Argument(help="The session, as `logllm store show` names it.")] = None,
+    anomalous: Annotated[
+        bool | None, typer.Option("--anomalous/--normal", help="What it is. A false alarm mutes its kind for 7 days.")
+    ] = None,
+    lines: Annotated[list[int] | None, typer.Option("--line", min=1, help="Number of a guilty line. Repeatable.")] = None,
+    words: Annotated[str, typer.Option("--note", help="What else is to be remembered.")] = "",
+    by: Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who says so.")] = "",
+    stream: Annotated[str | None, typer.Option(help="The watch that judged it, where several have such a session.")] = None,
+    text: Annotated[
+        Path | None, typer.Option(help="File with the session's lines, or -: of one that was missed; with --run. They count from 1.")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="The run by whose format the lines of --text are read.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="What was said so far, the newest last; of SESSION, if it is named.")] = False,
+    undo: Annotated[int | None, typer.Option(min=1, help="Take an answer back, by its number; what it muted is told again.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON on standard output.")] = False,
+) -> None:
+    """Say whether an alarm was right, or what was missed: `logllm retrain` learns from it."""
+    from contextlib import closing
+
+    store = _opened(where)
+    with closing(store):
+        if undo is not None:
+            _undo(store, undo)
+        elif listed:
+            _list(store, session, stream=stream, as_json=as_json)
+        else:
+            said = _said(anomalous, lines=lines, note=words, by=by)
+            answer = _given(store, session, stream=stream, said=said, missed=(text, run))
+            _tell(answer, as_json=as_json)
+
+
+def _opened(where: str) -> "Store":
+    """A store that is there."""
+    from logllm.extras import require
+    from logllm.serve.store.verdict_store import Store
+
+    require("watch", to="read verdicts")
+    return Store.open(where, create=False)
+
+
+def _said(anomalous: bool | None, *, lines: list[int] | None, note: str, by: str) -> "Said":
+    """The answer.
+
+    Raises:
+        DataError: it is not said what the session is.
+    """
+    from logllm.errors import DataError
+    from logllm.serve.feedback.answers_given import ANOMALOUS, NORMAL, Said
+
+    if anomalous is None:
+        raise DataError("say what the session is: --anomalous or --normal; or --list, or --undo NUMBER")
+    answer: Literal["anomalous", "normal"] = ANOMALOUS if anomalous else NORMAL
+    return Said(answer, by, tuple(lines) if lines else None, note)
+
+
+def _given(
+    store: "Store",
+    session: str | None,
+    *,
+    stream: str | None,
+    said: "Said",
+    missed: tuple[Path | None, Path | None],
+) -> dict[str, Any]:
+    """Give an answer to a verdict that is stored, or to a session whose lines are given.
+
+    Raises:
+        DataError: no session is named, or it is not known.
+    """
+    from logllm.errors import DataError
+    from logllm.serve.feedback.answers_given import find_session, give
+
+    if session is None:
+        raise DataError("name the session, as `logllm store show` does")
+    text, run = missed
+    if text is None:
+        return give(store, find_session(store, session, stream=stream), said=said)
+    if run is None or stream is None:
+        raise DataError("lines are read by a run's format, and belong to a watch: say --run RUN and --stream NAME")
+    about, messages = _read(text, run, stream=stream, session=session)
+    return give(store, about, said=said._replace(messages=messages))
+
+
+def _read(text: Path, run: Path, *, stream: str, session: str) -> tuple[Any, tuple[str, ...]]:
+    """A session whose lines stand in a file, or come on standard input."""
+    import sys
+
+    from logllm.config.prepare import PrepareSection
+    from logllm.runs.manifest import find_run, model_name, read_manifest
+    from logllm.serve.feedback.answers_given import Missed
+    from logllm.serve.feedback.missed_lines import masked_messages
+
+    manifest = read_manifest(find_run(run))
+    settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
+    raw = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
+    lines = raw.decode(settings.format.encoding, errors="replace").splitlines()
+    return Missed(stream, session, model_name(manifest)), masked_messages(lines, settings)
+
+
+def _undo(store: "Store", number: int) -> None:
+    """Take an answer back.
+
+    Raises:
+        DataError: there is none of that number.
+    """
+    from logllm.errors import DataError
+    from logllm.serve.feedback.answers_given import take_back
+
+    if not take_back(store, number):
+        raise DataError(f"{store.name} has no answer {number}: --list shows them")
+    note(f"answer {number} is taken back")
+
+
+def _list(store: "Store", session: str | None, *, stream: str | None, as_json: bool) -> None:
+    """Show what was said."""
+    from logllm.serve.feedback.answers_given import answers
+
+    every = answers(store, stream=stream, session=session)[::-1]
+    if as_json:
+        emit(every)
+        return
+    for answer in every:
+        note(_line(answer))
+    note(plural(len(every), "answer"))
+
+
+def _line(answer: "Mapping[str, Any]") -> str:
+    """An answer for the person at the terminal."""
+    from logllm.logs.tally import printable
+
+    lines = f", line {', '.join(map(str, answer['lines']))}" if answer["lines"] else ""
+    learnt = f", learnt by {answer['trained']}" if answer["trained"] else ""
+    by = f" by {answer['by']}" if answer["by"] else ""
+    words = f": {answer['note']}" if answer["note"] else ""
+    about = f"{answer['stream']} {answer['session']}: {answer['answer']}{lines}"
+    return printable(f"{answer['id']} {answer['made'][:19]}Z{by}: {about}{learnt}{words}")
+
+
+def _tell(answer: "Mapping[str, Any]", *, as_json: bool) -> None:
+    """What was said, and what that did."""
+    if as_json:
+        emit(answer)
+    note(_line(answer))
+    if "replaces" in answer:
+        note(f"it counts instead of answer {answer['replaces']}")
+    if "muted_until" in answer:
+        note(f"nobody is told of this kind until {answer['muted_until'][:16]}Z: {answer['kind']}")
+        note(f"take both back with `logllm feedback STORE --undo {answer['id']}`")

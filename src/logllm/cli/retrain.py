@@ -1,0 +1,151 @@
+"""`logllm retrain`: a run learns from answers, and is promoted where that makes nothing worse."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from logllm.cli.console import emit, note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from logllm.serve.feedback.retraining import Outcome
+    from logllm.serve.store.verdict_store import Store
+
+
+def retrain(
+    run: Annotated[Path, typer.Argument(help="Folder of the run, as it is named to detect, watch and serve.")],
+    store: Annotated[str | None, typer.Option(help="Where the answers are: a file, sqlite:///PATH, or postgresql://...")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="The prepared data that the run was trained on; afterwards it is remembered where they are.")
+    ] = None,
+    back: Annotated[bool, typer.Option("--roll-back", help="Let the former run judge again.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Say which run judges, which one did before, and what was measured.")] = False,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it on standard output.")] = False,
+) -> None:
+    """Train a run on its labelled data and on answers; the new one judges only if it passes a gate."""
+    if show:
+        _show(run, as_json=as_json)
+    elif back:
+        _roll_back(run)
+    else:
+        _retrain(run, store, data=data, settings=settings or [], as_json=as_json)
+
+
+def _retrain(run: Path, store: str | None, *, data: Path | None, settings: list[str], as_json: bool) -> None:
+    """Retrain, and say what came of it."""
+    from contextlib import closing
+
+    from logllm.config.train import RetrainSection
+    from logllm.serve.feedback.learning import feedback_on
+    from logllm.serve.feedback.retraining import retrain as learn
+
+    how = RetrainSection.read(_settings(settings), source="--set")
+    with closing(_opened(store)) as opened:
+        outcome = learn(run, feedback_on(run, opened, quiet=how.quiet), data=data, how=how, told=note)
+    if as_json:
+        emit(outcome.as_object(datetime.now(UTC)))
+    _tell(run, outcome)
+
+
+def _opened(store: str | None) -> "Store":
+    """The store with the answers.
+
+    Raises:
+        DataError: none is named, or it is not there.
+    """
+    from logllm.errors import DataError
+    from logllm.extras import require
+    from logllm.serve.store.verdict_store import Store
+
+    require("watch", to="read answers")
+    require("train", to="retrain")
+    if store is None:
+        raise DataError("name the store with the answers: --store app.db, as `logllm watch` writes it")
+    return Store.open(store, create=False)
+
+
+def _settings(written: list[str]) -> dict[str, Any]:
+    """Settings as they are written on the command line: `name=value`, the value TOML or plain text.
+
+    >>> _settings(["harm=0.01", "fewest=20"])
+    {'harm': 0.01, 'fewest': 20}
+    """
+    import tomllib
+
+    from logllm.errors import RecipeError
+
+    settings: dict[str, Any] = {}
+    for setting in written:
+        name, sign, value = setting.partition("=")
+        try:
+            settings[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            raise RecipeError(f"--set {setting}: write name=number, such as shares=4") from None
+        if not sign:
+            raise RecipeError(f"--set {setting}: write name=number, such as shares=4")
+    return settings
+
+
+def _tell(run: Path, outcome: "Outcome") -> None:
+    """What came of it."""
+    counts = outcome.counts
+    note(
+        f"{plural(counts['given'], 'answer')}: {counts['new']:,} new, {counts['known']:,} learnt before, "
+        f"{counts['overruled']:,} overruled by later ones"
+    )
+    for one in outcome.contradicting:
+        note(f"  answer {one.number} ({one.session}: {one.answer}): {one.against}")
+    _tell_figures(outcome.gate.figures)
+    if outcome.gate.passed:
+        note(f"promoted: {outcome.newer} judges where {run} is named, and a watch takes it up by itself")
+        note(f"back to {outcome.current}: logllm retrain {run} --roll-back")
+        return
+    for reason in outcome.gate.refused:
+        note(f"refused: {reason}")
+    note(f"{outcome.current} goes on to judge")
+
+
+def _tell_figures(figures: "Mapping[str, Any]") -> None:
+    """Each figure of both runs, and the difference."""
+    titles = {"before": "labelled before", "answers": "answers not learnt", "quiet": "nobody objected to"}
+    for of, title in titles.items():
+        for name, figure in figures.get(of, {}).items():
+            if isinstance(figure, dict):
+                estimate, lower, upper = figure["difference"]
+                what = f"{name.replace('_', ' ')} {figure['current']:.3f} before, {figure['newer']:.3f} now"
+                sessions = plural(figures[of]["sessions"], "session")
+                note(f"  {title} ({sessions}): {what}, {estimate:+.3f} (95 %: {lower:+.3f} to {upper:+.3f})")
+
+
+def _roll_back(run: Path) -> None:
+    """Go back, and say it."""
+    from logllm.serve.feedback.retraining import roll_back
+
+    back = roll_back(run)
+    note(f"{back.current} judges where {run} is named; a watch takes it up by itself")
+
+
+def _show(run: Path, *, as_json: bool) -> None:
+    """Which run judges, and why."""
+    from dataclasses import asdict
+
+    from logllm.runs.promotion import Promotion, read_promotion
+
+    promotion = read_promotion(run) or Promotion(run.absolute().name)
+    if as_json:
+        emit(asdict(promotion))
+    note(f"{promotion.current} judges where {run} is named; before it: {', '.join(promotion.earlier) or 'none'}")
+    for gate in promotion.gates:
+        _tell_gate(gate)
+
+
+def _tell_gate(gate: "Mapping[str, Any]") -> None:
+    """One gate in the past."""
+    what = "promoted" if gate.get("promoted") else f"refused: {'; '.join(gate.get('reasons', []))}"
+    note(f"{gate.get('made')} {gate.get('newer') or 'nothing trained'}: {what}")
+    _tell_figures(gate.get("figures", {}))

@@ -1,0 +1,85 @@
+"""Answers of people as sessions to learn from: which of them count, and how they are divided."""
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+
+_FEWEST_UNITS = 4
+"""Sequences of messages below which equal sessions may be both learnt and held back."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a person said of a session."""
+
+    number: int
+    """In the store; a later answer has a higher one."""
+    stream: str
+    session: str
+    anomalous: bool
+    messages: tuple[str, ...]
+    """The session's masked messages, in order."""
+    guilty: tuple[bool, ...] | None
+    """Which of them a person named as guilty; none: that was not said."""
+    made: datetime
+    trained: str | None = None
+    """What verdicts call the run that has learnt it; none: no run has."""
+
+    @property
+    def said(self) -> str:
+        """In the store's words."""
+        return "anomalous" if self.anomalous else "normal"
+
+
+class Counting(NamedTuple):
+    """Answers that count, and those that later ones have overruled."""
+
+    answers: list[Answer]
+    overruled: list[Answer]
+
+
+def counting(answers: Sequence[Answer]) -> Counting:
+    """Of several answers on one session, or on sessions of just the same messages, the last one counts.
+
+    No model can tell sessions of the same messages apart; several equal answers on them all count.
+    """
+    newest_first = sorted(answers, key=lambda answer: -answer.number)
+    of_sequence: dict[Hashable, bool] = {}
+    of_session: set[Hashable] = set()
+    counted: list[Answer] = []
+    overruled: list[Answer] = []
+    for answer in newest_first:
+        named = (answer.stream, answer.session, answer.messages)
+        agrees = of_sequence.setdefault(answer.messages, answer.anomalous) == answer.anomalous
+        if not agrees:
+            overruled.append(answer)
+        elif named not in of_session:
+            counted.append(answer)
+        of_session.add(named)
+    return Counting(counted[::-1], overruled[::-1])
+
+
+def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Answer]]:
+    """Answers divided so that what is learnt of one share says something of another.
+
+    Of either kind each share has about as much. Sessions of the same messages stay together, unless
+    there are hardly any others.
+    """
+    apart = len({answer.messages for answer in answers}) >= _FEWEST_UNITS
+    rng = np.random.default_rng(seed)
+    divided: list[list[Answer]] = [[] for _ in range(count)]
+    for anomalous in (True, False):
+        units: dict[Hashable, list[Answer]] = {}
+        for answer in answers:
+            if answer.anomalous == anomalous:
+                units.setdefault(answer.messages if apart else answer.number, []).append(answer)
+        drawn = list(units.values())
+        sizes = [0] * count
+        for place in rng.permutation(len(drawn)):
+            smallest = min(range(count), key=lambda share: (sizes[share], len(divided[share])))
+            divided[smallest].extend(drawn[place])
+            sizes[smallest] += len(drawn[place])
+    return divided

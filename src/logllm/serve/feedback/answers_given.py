@@ -1,0 +1,244 @@
+"""Answers of people to verdicts: given, listed, taken back; a false alarm mutes its kind at once."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple
+
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
+
+from logllm.errors import DataError
+from logllm.serve.incidents.mutes import Muting, put_mute, take_mute_back
+from logllm.serve.store.frames import VerdictKey, stored_names, stored_time
+from logllm.serve.store.schema import places, verdicts
+from logllm.serve.store.service_schema import feedback, mutes
+from logllm.serve.store.verdict_store import Store
+from logllm.serve.store.writing import next_change
+
+ANOMALOUS: Literal["anomalous"] = "anomalous"
+NORMAL: Literal["normal"] = "normal"
+MUTED = timedelta(days=7)
+"""How long a kind is muted that was a false alarm: by then it should have been learnt."""
+_LONGEST_NOTE = 2_000
+_SHOWN = 5
+
+
+class Said(NamedTuple):
+    """What a person says of a session."""
+
+    answer: Literal["anomalous", "normal"]
+    by: str
+    """Who says it, as far as that is known."""
+    lines: tuple[int, ...] | None = None
+    """Numbers of the guilty lines; none: that is not said."""
+    note: str = ""
+    messages: tuple[str, ...] | None = None
+    """The session's masked messages, where the store has none of it."""
+
+
+class Missed(NamedTuple):
+    """A session that the store may know nothing of."""
+
+    stream: str
+    session: str
+    model: str
+    """What verdicts call the run by whose settings its lines were read."""
+
+
+def give(store: Store, about: VerdictKey | Missed, *, said: Said, now: datetime | None = None) -> dict[str, Any]:
+    """Take an answer; it counts instead of earlier ones on the same session.
+
+    Args:
+        store: where verdicts are.
+        about: the session.
+        said: the answer.
+        now: the time; none: that of this machine.
+
+    Returns:
+        As `answers` gives it, and where there are such `replaces`, the number of the earlier answer,
+        and `muted_until`.
+
+    Raises:
+        DataError: there is no such session, the store has no messages of it and none are given, or a
+            line that is named is not in it.
+    """
+    if len(said.note) > _LONGEST_NOTE:
+        raise DataError(f"the note has {len(said.note):,} characters: at most {_LONGEST_NOTE:,}")
+    now = datetime.now(UTC) if now is None else now
+    with store.transaction() as connection:
+        values, alarmed = _values(connection, about, said=said)
+        change = next_change(connection)
+        before = _before(connection, values)
+        values |= {"made": stored_time(now), "change": change}
+        stored = connection.execute(insert(feedback).values(values).returning(feedback)).one()
+
+        extra: dict[str, Any] = {}
+        if before is not None:
+            extra["replaces"] = before
+            _unmute(connection, before, now=now, change=change)
+        if alarmed and said.answer == NORMAL and stored.kind is not None:
+            why = _why(stored.id)
+            muting = Muting(stored.stream, stored.kind, now + MUTED, said.by, why)
+            muted = put_mute(connection, muting, now=now, change=change)
+            extra["muted_until"] = muted["until"]
+    return _object(stored) | extra
+
+
+def answers(
+    store: Store,
+    *,
+    stream: str | None = None,
+    session: str | None = None,
+    after: int = 0,
+    limit: int = 1_000,
+) -> list[dict[str, Any]]:
+    """Answers, the newest first.
+
+    Args:
+        store: where they are.
+        stream: of one stream; none: of all.
+        session: of one session.
+        after: given or changed after this number of a change.
+        limit: at most so many.
+
+    Returns:
+        Objects with `id, stream, partition, session, piece, answer, lines, kind, score, model, made,
+        by, note, trained, change`.
+    """
+    wanted: list[ColumnElement[bool]] = [feedback.c.change > after]
+    if stream is not None:
+        wanted.append(feedback.c.stream == stream)
+    if session is not None:
+        wanted.append(feedback.c.session == _stored(session))
+    newest = select(feedback).where(*wanted).order_by(feedback.c.id.desc()).limit(limit)
+    with store.transaction(reading=True) as connection:
+        return [_object(row) for row in connection.execute(newest)]
+
+
+def take_back(store: Store, number: int, *, now: datetime | None = None) -> bool:
+    """Forget an answer, and what it has muted; whether there was such a one."""
+    now = datetime.now(UTC) if now is None else now
+    with store.transaction() as connection:
+        gone = connection.execute(delete(feedback).where(feedback.c.id == number)).rowcount
+        if gone:
+            _unmute(connection, number, now=now, change=next_change(connection))
+    return bool(gone)
+
+
+def find_session(store: Store, session: str, *, stream: str | None = None) -> VerdictKey:
+    """The verdict that is meant by a session's name: the last one written.
+
+    Raises:
+        DataError: there is none, or several streams have one.
+    """
+    name = _stored(session)
+    columns = verdicts.c
+    keys = [columns[part] for part in VerdictKey._fields]
+    rows: list[Row[Any]] = []
+    with store.transaction(reading=True) as connection:
+        homes = select(places.c.stream, places.c.partition)
+        for home in connection.execute(homes if stream is None else homes.where(places.c.stream == stream)):
+            same = (columns.stream == home.stream, columns.partition == home.partition, columns.session == name)
+            rows += connection.execute(select(*keys, columns.updated).where(*same))
+    if not rows:
+        of = "" if stream is None else f" of {stream}"
+        raise DataError(f"{store.name} has no session {session}{of}: `logllm store show` lists those that were judged last")
+    streams = sorted({row.stream for row in rows})
+    if len(streams) > 1:
+        raise DataError(f"several streams have a session {session} ({', '.join(streams[:_SHOWN])}): say which one with --stream")
+    newest = max(rows, key=lambda row: (row.updated, row.piece))
+    return VerdictKey(*newest[: len(keys)])
+
+
+def _values(connection: Connection, about: VerdictKey | Missed, *, said: Said) -> tuple[dict[str, Any], bool]:
+    """What is stored of an answer but for its number and its time; and whether the verdict was an alarm.
+
+    Raises:
+        DataError: as `give`.
+    """
+    words = {"answer": said.answer, "by": _clean(said.by), "note": _clean(said.note)}
+    if isinstance(about, Missed):
+        messages = _messages(None, said, session=about.session)
+        numbers = list(range(1, len(messages) + 1))
+        key = VerdictKey(_clean(about.stream), "", _stored(about.session), 1, 0)
+        judged = {"kind": None, "score": None, "model": about.model}
+        return key._asdict() | judged | words | _told(said, messages, numbers=numbers), False
+    same = [verdicts.c[name] == value for name, value in about._asdict().items()]
+    row = connection.execute(select(verdicts).where(*same)).one_or_none()
+    if row is None:
+        raise DataError(f"there is no verdict on {about.session} in {about.stream} any more: it was deleted for its age, or never made")
+    messages = _messages(row.messages, said, session=about.session)
+    judged = {"kind": row.kind, "score": row.score, "model": row.model}
+    told = _told(said, messages, numbers=json.loads(row.lines))
+    return about._asdict() | judged | words | told, bool(row.anomalous)
+
+
+def _messages(stored: str | None, said: Said, *, session: str) -> list[str]:
+    """A session's masked messages: those in the store, or those that are given.
+
+    Raises:
+        DataError: there are none.
+    """
+    given = [_clean(message) for message in said.messages or ()]
+    messages: list[str] = given if stored is None else json.loads(stored)
+    if not messages:
+        raise DataError(f"what {session} says is not kept, since it was judged normal: give its lines, too")
+    return messages
+
+
+def _told(said: Said, messages: Sequence[str], *, numbers: Sequence[int]) -> dict[str, Any]:
+    """Columns of messages and guilty lines.
+
+    Raises:
+        DataError: a line is named that the session does not have, or of a normal session.
+    """
+    told: dict[str, Any] = {"messages": json.dumps(list(messages), ensure_ascii=False), "lines": None, "guilty": None}
+    if said.lines is None:
+        return told
+    if said.answer == NORMAL:
+        raise DataError("a normal session has no guilty line: leave the line out, or call the session anomalous")
+    of_line = {number: place for place, number in enumerate(numbers)}
+    strange = [number for number in said.lines if number not in of_line]
+    if strange:
+        there = ", ".join(f"{number:,}" for number in list(numbers)[:_SHOWN])
+        raise DataError(f"the session has no line {strange[0]:,}: its lines are {there}{', ...' if len(numbers) > _SHOWN else ''}")
+    guilty = sorted({of_line[number] for number in said.lines if of_line[number] < len(messages)})
+    return told | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
+
+
+def _before(connection: Connection, row: dict[str, Any]) -> int | None:
+    """The last answer on the same session; none: there is none."""
+    same = [feedback.c[name] == row[name] for name in VerdictKey._fields]
+    last = select(feedback.c.id).where(*same).order_by(feedback.c.id.desc()).limit(1)
+    return connection.execute(last).scalar()
+
+
+def _unmute(connection: Connection, number: int, *, now: datetime, change: int) -> None:
+    """Take back what an answer has muted."""
+    due_to_it = select(mutes.c.id).where(mutes.c.why == _why(number))
+    for mute in list(connection.scalars(due_to_it)):
+        take_mute_back(connection, mute, now=now, change=change)
+
+
+def _why(number: int) -> str:
+    """How a mute names the answer that it is due to."""
+    return f"false alarm (answer {number})"
+
+
+def _stored(session: str) -> str:
+    """A session's name as the store has it."""
+    return str(stored_names(pl.Series([_clean(session)]))[0])
+
+
+def _clean(text: str) -> str:
+    """A text that every database takes: NUL, and halves of characters, become what stands for them."""
+    return text.encode(errors="replace").decode().replace("\x00", "␀")
+
+
+def _object(row: Row[Any]) -> dict[str, Any]:
+    """An answer as JSON has it."""
+    values = dict(row._mapping)
+    for name in ("messages", "guilty", "first_position"):
+        del values[name]
+    return values | {"lines": None if row.lines is None else json.loads(row.lines)}

@@ -1,0 +1,91 @@
+"""Answers that are hard to believe: labelled data contradict them."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import polars as pl
+
+from logllm.datasets.prepared import Prepared
+from logllm.serve.feedback.answered import Answer
+from logllm.sessions.message_table import kinds_of, rows_of
+
+_ENOUGH = 3
+"""Sessions of before that say the same, from which on an answer contradicts them."""
+_NEARLY_ALL = 0.95
+"""Share of them that must say it."""
+
+
+class Contradiction(NamedTuple):
+    """An answer, and what speaks against it."""
+
+    number: int
+    """Of the answer."""
+    session: str
+    answer: str
+    against: str
+    """What speaks against it, in words."""
+
+    def as_object(self) -> dict[str, Any]:
+        """For JSON."""
+        return self._asdict()
+
+
+def contradictions(answers: Sequence[Answer], prepared: Prepared) -> list[Contradiction]:
+    """Answers that labelled sessions of before contradict.
+
+    There were sessions of just the same kinds of message, in the same order, with the other label;
+    or a session is called normal that holds a kind of message which only anomalous ones held, where
+    lines have labels only guilty ones.
+
+    Args:
+        answers: those that count.
+        prepared: the data of before, with labels.
+    """
+    train = pl.concat([prepared.part(name) for name in ("train", "validation")])
+    kinds = kinds_of(prepared.messages)
+    equal = _equal_sessions(train, kinds)
+    guilty = _guilty_kinds(train, kinds)
+    found = []
+    for answer in answers:
+        own = kinds_of(pl.Series(answer.messages, dtype=pl.String)).to_list()
+        against = _against_equal(answer, equal.get("\n".join(own)))
+        telling = [kind for kind in own if kind in guilty]
+        if against is None and telling and not answer.anomalous:
+            against = f"{guilty[telling[0]]:,} labelled sessions with such a line are anomalous: {telling[0]}"
+        if against is not None:
+            found.append(Contradiction(answer.number, answer.session, answer.said, against))
+    return found
+
+
+def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[int, int]]:
+    """Of each sequence of kinds how many sessions are normal, and how many anomalous."""
+    counts: dict[str, tuple[int, int]] = {}
+    for session, anomalous in zip(rows_of(train["messages"]), train["anomalous"], strict=True):
+        name = "\n".join(kinds.gather(session))
+        normal, bad = counts.get(name, (0, 0))
+        counts[name] = (normal + (not anomalous), bad + bool(anomalous))
+    return counts
+
+
+def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
+    """Kinds of message by which sessions are anomalous, and of how many that is known."""
+    by_line = not train["item_anomalous"].null_count()
+    lists = ["messages", *(["item_anomalous"] if by_line else [])]
+    rows = train.with_row_index("row").select("row", "anomalous", *lists).explode(lists)
+    marks = pl.col("item_anomalous") if by_line else pl.col("anomalous")
+    held = rows.select("row", "anomalous", kind=kinds.gather(rows["messages"]), guilty=marks)
+    held = held.group_by("row", "kind").agg(pl.col("guilty").max())
+    counted = held.group_by("kind").agg(guilty=pl.col("guilty").sum(), all=pl.len())
+    telling = counted.filter((pl.col("guilty") >= _ENOUGH) & (pl.col("guilty") >= _NEARLY_ALL * pl.col("all")))
+    return dict(telling.select("kind", "guilty").iter_rows())
+
+
+def _against_equal(answer: Answer, counts: tuple[int, int] | None) -> str | None:
+    """What equal sessions say against an answer; none: nothing."""
+    if counts is None:
+        return None
+    others = counts[0] if answer.anomalous else counts[1]
+    if others < _ENOUGH or others < _NEARLY_ALL * sum(counts):
+        return None
+    other = "normal" if answer.anomalous else "anomalous"
+    return f"{others:,} labelled sessions of just the same kinds of message are {other}"

@@ -1,0 +1,213 @@
+"""The gate: a newer run judges only where it is better on new answers, and no worse on what was labelled before."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import polars as pl
+
+from logllm.config.train import RetrainSection
+from logllm.counting import plural
+from logllm.datasets.prepared import Prepared
+from logllm.evaluate.paired import Difference, f1_difference, paired_difference, share_difference
+from logllm.methods.prepared_part import Part
+from logllm.metrics import Labels, Scores, measure
+from logllm.serve.feedback.answered import Answer
+from logllm.serve.feedback.combined_data import Quiet
+from logllm.sessions.message_table import MessageTable, Rows
+
+
+class Scoring(Protocol):
+    """A run that judges, such as a `Detector`."""
+
+    @property
+    def threshold(self) -> float: ...  # noqa: D102
+
+    def score(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores: ...  # noqa: D102
+
+
+class Runs(NamedTuple):
+    """The two runs that are compared."""
+
+    current: Scoring
+    newer: Scoring
+
+
+@dataclass
+class Gate:
+    """What was compared, and what that came to."""
+
+    figures: dict[str, Any] = field(default_factory=dict)
+    """By what they are of: `before`, `answers`, `quiet`."""
+    refused: list[str] = field(default_factory=list)
+    """Why the newer run may not judge; nothing where it may."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the newer run may judge."""
+        return not self.refused
+
+
+class Untaught(NamedTuple):
+    """Answers, and what newer runs say of them that have not learnt them."""
+
+    answers: Sequence[Answer]
+    called: Labels
+    """Which of them are called anomalous."""
+
+
+class _Sessions(NamedTuple):
+    """Sessions as runs take them."""
+
+    rows: list[Rows]
+    messages: pl.Series
+    """The message table."""
+
+
+class _Judged(NamedTuple):
+    """What both runs say of the same sessions."""
+
+    scores: tuple[Scores, Scores]
+    """Of the current run, and of the newer one."""
+    called: tuple[Labels, Labels]
+    """Which sessions each of them calls anomalous."""
+    thresholds: tuple[float, float]
+
+
+def part_before(prepared: Prepared) -> str:
+    """The part of the data of before that neither run has learnt from: `test`, or where it is empty `validation`."""
+    return "test" if prepared.part("test").height else "validation"
+
+
+def compare(
+    runs: Runs,
+    prepared: Prepared,
+    *,
+    untaught: Untaught,
+    quiet: Sequence[Quiet],
+    how: RetrainSection,
+) -> Gate:
+    """Judge by both runs what neither has learnt from, and compare.
+
+    Args:
+        runs: the one that judges now, and the one that may.
+        prepared: the labelled data of before.
+        untaught: new answers, and what runs that know others but not these say of them.
+        quiet: sessions that were judged normal and are in nobody's training.
+        how: how much worse or better it must be.
+    """
+    gate = Gate()
+    part = Part.of(prepared, part_before(prepared))
+    before = _Sessions(part.sessions, part.messages)
+    if part.labels is None:
+        _no_more_alarms(gate, _judged(runs, before), how=how)
+    else:
+        _no_harm(gate, _judged(runs, before), labels=part.labels, how=how)
+    gate.figures["before"]["part"] = part_before(prepared)
+    _gain(gate, calls(runs.current, untaught.answers), untaught=untaught, how=how)
+    if quiet:
+        _still_quiet(gate, _judged(runs, _sessions(quiet)), how=how)
+    return gate
+
+
+def calls(run: Scoring, answers: Sequence[Answer]) -> Labels:
+    """Which of the sessions that were answered for a run calls anomalous."""
+    called: Labels = run.score(*_sessions(answers)) >= run.threshold
+    return called
+
+
+def _sessions(listed: Sequence[Answer] | Sequence[Quiet]) -> _Sessions:
+    """Answers, or quiet sessions, as runs take them."""
+    table = MessageTable()
+    texts = (pl.Series(session.messages, dtype=pl.String) for session in listed)
+    rows: list[Rows] = [table.push(text).to_numpy().astype(np.int64) for text in texts]
+    return _Sessions(rows, table.messages)
+
+
+def _judged(runs: Runs, sessions: _Sessions) -> _Judged:
+    """What both runs say of some sessions."""
+    current, newer = (run.score(*sessions) for run in runs)
+    thresholds = (runs.current.threshold, runs.newer.threshold)
+    called = (current >= thresholds[0], newer >= thresholds[1])
+    return _Judged((current, newer), called, thresholds)
+
+
+def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection) -> None:
+    """On labelled data of before F1 and average precision may not be lower, but for a little."""
+    current, newer = judged.scores
+    measured = [measure(scores, labels, threshold=at) for scores, at in zip(judged.scores, judged.thresholds, strict=True)]
+    figures: dict[str, Any] = {"sessions": len(labels), "anomalous": int(labels.sum())}
+    differences = {
+        "f1": f1_difference(judged.called[1], judged.called[0], labels=labels, seed=how.seed),
+        "average_precision": paired_difference(newer, current, labels=labels, seed=how.seed),
+    }
+    for name, difference in differences.items():
+        pair = [getattr(one, name) for one in measured]
+        figures[name] = _figure(pair, difference)
+        if not difference.lower >= -how.harm:
+            gate.refused.append(
+                f"on the labelled data of before its {name.replace('_', ' ')} may be lower: "
+                f"{_shown(pair[1])} instead of {_shown(pair[0])}, the difference {_interval(difference)}"
+            )
+    gate.figures["before"] = figures
+
+
+def _no_more_alarms(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
+    """Where nothing was labelled before, no more sessions of before may be called anomalous, but for a little."""
+    current, newer = judged.called
+    difference = share_difference(newer, current, seed=how.seed)
+    pair = [float(current.mean()), float(newer.mean())]
+    gate.figures["before"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
+    if not difference.upper <= how.harm:
+        gate.refused.append(
+            f"it calls more sessions of before anomalous: {_shown(pair[1])} instead of {_shown(pair[0])}, the difference {_interval(difference)}"
+        )
+
+
+def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection) -> None:
+    """On new answers it must be right more often than the current run, which calls some of them anomalous."""
+    answers = np.array([answer.anomalous for answer in untaught.answers], dtype=np.bool_)
+    current, newer = called == answers, untaught.called == answers
+    difference = share_difference(newer, current, seed=how.seed)
+    pair = [float(current.mean()), float(newer.mean())]
+    figures = {"sessions": len(answers), "anomalous": int(answers.sum()), "right": _figure(pair, difference)}
+    gate.figures["answers"] = figures
+    if not difference.lower > 0:
+        gate.refused.append(
+            f"it is not surely better on {plural(len(answers), 'answer')} that it has not learnt: right on {int(newer.sum())} "
+            f"instead of {int(current.sum())}, the difference of the shares {_interval(difference)}"
+        )
+
+
+def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
+    """Sessions that nobody objected to may not surely alarm more, but for a little: some were missed."""
+    current, newer = judged.called
+    difference = share_difference(newer, current, seed=how.seed)
+    pair = [float(current.mean()), float(newer.mean())]
+    gate.figures["quiet"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
+    if difference.lower > how.alarms:
+        gate.refused.append(
+            f"it calls {int(newer.sum())} of {plural(len(current), 'session')} anomalous that were judged normal, and that nobody "
+            "objected to: answer for normal sessions, too, or label more of the log"
+        )
+
+
+def _figure(pair: Sequence[float | None], difference: Difference) -> dict[str, Any]:
+    """A figure of both runs, and the difference with its interval."""
+    ends = [round(value, 6) for value in (difference.estimate, difference.lower, difference.upper)]
+    return {"current": pair[0], "newer": pair[1], "difference": ends}
+
+
+def _shown(value: float | None) -> str:
+    """A figure for people."""
+    return "-" if value is None else f"{value:.3f}"
+
+
+def _interval(difference: Difference) -> str:
+    """A difference for people.
+
+    >>> _interval(Difference(0.1, -0.02, 0.2, 0.9))
+    '+0.100 (95 %: -0.020 to +0.200)'
+    """
+    return f"{difference.estimate:+.3f} (95 %: {difference.lower:+.3f} to {difference.upper:+.3f})"
