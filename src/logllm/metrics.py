@@ -14,6 +14,8 @@ Labels = npt.NDArray[np.bool_]
 Weights = npt.NDArray[np.int64]
 _BANDS = 10
 
+_NEWTON_STEPS = 60
+
 FEW_ANOMALIES = 10
 """With fewer anomalies than this no threshold is chosen."""
 
@@ -71,7 +73,7 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
     )
 
 
-def average_precision(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
+def average_precision(scores: Scores, labels: Labels, *, weights: Weights | Scores) -> Scores:
     """Average precision, as scikit-learn defines it, for each row of weights; not a number where no anomaly weighs.
 
     >>> once, twice = np.ones((2, 4), dtype=np.int64) * [[1], [2]]
@@ -178,6 +180,67 @@ def choose_threshold(
     middle = float(np.average(middles, weights=lengths) if close else middles[lengths.argmax()])
 
     return Threshold(score_at(middle, scale), "best F1 on validation", len(labels), anomalous, float(f1.max()))
+
+
+def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float, float]:
+    """Logarithms of odds that rise evenly with a number: their slope, and where they begin.
+
+    It is logistic regression on one number. No label is quite certain (Platt: *Probabilistic
+    outputs for support vector machines*, 1999), so that the slope is finite where the number
+    tells all labels apart.
+
+    Args:
+        values: the number, (b,).
+        labels: True for anomalous, (b,).
+        weights: how much each counts.
+
+    >>> slope, begin = even_odds(np.array([-1.0, 0.0, 2.0, 3.0]), np.array([False, False, True, True]), weights=np.ones(4))
+    >>> round(-begin / slope, 6)
+    1.0
+    """
+    anomalous, normal = float(weights[labels].sum()), float(weights[~labels].sum())
+    wanted = np.where(labels, (anomalous + 1) / (anomalous + 2), 1 / (normal + 2))
+
+    # Newton's method on a number of mean 0 and spread 1, whose steps are bounded: it then does not leap.
+    middle, spread = float(values.mean()), float(values.std()) or 1.0
+    design = np.stack([(values - middle) / spread, np.ones(len(values))])  # (2, b)
+    line = np.zeros(2)
+    for _ in range(_NEWTON_STEPS):
+        likely = sigmoid(line @ design)
+        gradient = design @ (weights * (likely - wanted))
+        curvature = (design * (weights * likely * (1 - likely))) @ design.T
+        curvature += np.eye(2) * 1e-9 * weights.sum()
+        step = np.linalg.solve(curvature, gradient)
+        line -= step * min(1.0, 2.0 / (float(np.abs(step).max()) or 1.0))
+    slope = float(line[0]) / spread
+    return slope, float(line[1]) - slope * middle
+
+
+def even_threshold(values: Scores, labels: Labels, *, weights: Scores) -> float | None:
+    """Where F1 is best if the odds of "anomalous" rise evenly with the score; none: they fall.
+
+    A threshold of the best F1 itself moves with a session or two where many thresholds are about
+    as good; this one is settled by all sessions together. F1 is best where a session is anomalous
+    with half the probability that F1 then is (Lipton, Elkan, Naryanaswamy: *Optimal thresholding
+    of classifiers to maximize F1 measure*, 2014).
+
+    Args:
+        values: the scores, or their logits, (b,).
+        labels: True for anomalous, (b,).
+        weights: how much each session counts.
+
+    >>> values = np.array([-1.0, 0.0, 2.0, 3.0])
+    >>> round(even_threshold(values, values > 1, weights=np.full(4, 1000.0)), 2)
+    1.0
+    """
+    slope, begin = even_odds(values, labels, weights=weights)
+    if slope <= 0:
+        return None
+    likely = sigmoid(slope * values + begin)
+    order = np.argsort(-values, kind="stable")
+    hits, called = np.cumsum((weights * likely)[order]), np.cumsum(weights[order])
+    best = float((2 * hits / (called + hits[-1])).max())
+    return (float(np.log(best / 2 / (1 - best / 2))) - begin) / slope
 
 
 def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scores"]) -> float:

@@ -1,13 +1,10 @@
-"""A threshold from kinds of fault that were held out."""
+"""Kinds of fault that are held out."""
 
 import numpy as np
 import polars as pl
 import pytest
 
-from logllm.config.recipe import Recipe
-from logllm.errors import DataError
-from logllm.methods.contract import Workplace
-from logllm.methods.held_out import folds, frozen_thresholds, known_by, labels_of, renamed
+from logllm.methods.held_out import folds, known_by, labels_of, renamed
 from logllm.methods.prepared_part import Part
 
 FAULTS = [f"ERROR: {word} failed" for word in ("disk", "fan", "link", "clock", "memory", "socket", "battery", "cable")]
@@ -70,39 +67,3 @@ def test_names_become_other_words_everywhere_and_keys_stay() -> None:
     assert "carla" not in after[0]
     assert "host=<*>" in after[0]
     assert after[2].endswith(" FATAL")
-
-
-def test_too_few_kinds_of_fault_hold_none_out() -> None:
-    assert frozen_thresholds(with_folds(Recipe.of_method("logistic-words")), part(faults=2), workplace=Workplace()) is None
-
-
-def test_sessions_without_labels_are_refused_with_the_remedy() -> None:
-    with pytest.raises(DataError, match=r"no labels: --set train\.folds=0"):
-        frozen_thresholds(with_folds(Recipe.of_method("novelty")), part()._replace(labels=None), workplace=Workplace())
-
-
-def test_the_threshold_is_taken_from_what_was_held_out() -> None:
-    recipe = Recipe.of_method("logistic-words")
-    told: list[tuple[str, float | None]] = []
-    frozen = frozen_thresholds(with_folds(recipe), part(), workplace=Workplace(report=lambda text, share: told.append((text, share))))
-    assert frozen is not None
-    threshold = frozen.sessions
-    assert "kinds of fault held out, 2 folds" in threshold.how
-    assert 0 < threshold.value < 1
-    assert [share for _, share in told] == [0.0, 0.5]
-
-
-@pytest.mark.parametrize("lines", [True, False], ids=["lines-labelled", "sessions-labelled"])
-def test_lines_have_a_threshold_of_their_own_where_they_have_labels(lines: bool) -> None:
-    recipe = with_folds(Recipe.of_method("logistic-words"))
-    frozen = frozen_thresholds(recipe, part(lines=lines), workplace=Workplace())
-    assert frozen is not None
-    assert (frozen.lines is not None) == lines
-    if frozen.lines is not None:
-        assert 0 < frozen.lines.value < 1
-        assert frozen.lines.sessions > frozen.sessions.sessions  # of lines there are more
-        assert frozen.lines.how == frozen.sessions.how
-
-
-def with_folds(recipe: Recipe) -> Recipe:
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"folds": 2})})

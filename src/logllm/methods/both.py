@@ -1,6 +1,7 @@
 """Several minds in one verdict: LogLLM, the words of sessions, and single lines."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from logllm.config.recipe import Recipe
 from logllm.methods.contract import Method, Needs, Opinion, Workplace, of_both_kinds
 from logllm.methods.line_words import LineWords
 from logllm.methods.logllm import LogLLMMethod
+from logllm.methods.mixture import Weights, mixed, read_weights, write_weights
 from logllm.methods.words import Words, WordTrees
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.progress import Progress
@@ -18,18 +20,91 @@ from logllm.sessions.message_table import Rows, occurring
 
 LOGLLM, WORDS, LINES = "logllm", "words", "lines"
 """The minds; the folders in a run that hold what the other two have learnt are called by their names."""
-_WEIGHTS = {LOGLLM: 0.25}
-"""How much a mind's logit counts, where that is not 1. On kinds of fault that were held out LogLLM
-is two to three times as sure of itself as it may be, and the best threshold moves with it: one that
-is chosen on some kinds is worth most on others where its logit counts a quarter (`docs/figures.md`).
-"""
+_DEFAULT = 0.25
+"""How much LogLLM's logit counts where that of each other mind counts 1 and nothing was chosen."""
+_WEIGHTS = (_DEFAULT, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""What is tried for it on kinds of fault that are held out."""
+
+
+class Quick(Method):
+    """`words` and, where labels are per line, `lines`: the minds that learn in seconds, their logits' mean."""
+
+    needs: ClassVar[Needs] = Needs.SESSIONS
+    scale: ClassVar[Literal["logits", "scores"]] = "logits"
+
+    def __init__(self, recipe: Recipe, workplace: Workplace) -> None:
+        """Make one that has learnt nothing yet."""
+        self.words = Words(recipe, workplace)
+        """The mind that knows a session by its words."""
+        self.lines: LineWords | None = LineWords(recipe, workplace)
+        """The one that knows single lines; none where lines have no labels."""
+
+    @property
+    def of(self) -> dict[str, WordTrees]:
+        """The minds, by name."""
+        lines = {} if self.lines is None else {LINES: self.lines}
+        return {WORDS: self.words, **lines}
+
+    def fit(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        labels: Labels | None,
+        line_labels: Sequence[Labels] | None,
+        seed: int,
+    ) -> None:
+        """Learn.
+
+        Raises:
+            DataError: there are no labels, or all sessions are of one kind.
+            RecipeError: XGBoost is not installed.
+        """
+        if line_labels is None:
+            self.lines = None
+        for mind in self.of.values():
+            mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
+
+    def minds(self, sessions: Sequence[Rows], messages: pl.Series) -> dict[str, Scores]:
+        """What each mind says, as logits, (b,)."""
+        return {name: mind.margins(sessions, messages) for name, mind in self.of.items()}
+
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
+        """P(anomalous), as the mean of the minds' logits has it."""
+        logits = self.minds(sessions, messages)
+        return sigmoid(mixed(logits, dict.fromkeys(logits, 1.0)))
+
+    def save(self, folder: Path) -> None:
+        """Write a folder for each mind."""
+        for name, mind in self.of.items():
+            (folder / name).mkdir()
+            mind.save(folder / name)
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            ModelError: files that are missing or of another method.
+        """
+        if not (folder / LINES).is_dir():
+            self.lines = None
+        for name, mind in self.of.items():
+            mind.load(folder / name)
 
 
 class Both(Method):
-    """The mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`; LogLLM's count a quarter.
+    """The weighted mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`.
 
     Their errors are others: LogLLM knows what is meant by words that it has never seen here, a learner of words
-    knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line.
+    knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line. How much
+    LogLLM's logit counts beside the others' is chosen on kinds of fault that are held out
+    (`logllm.methods.mixture.Mixture`), else it counts a quarter.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -40,17 +115,18 @@ class Both(Method):
         """Make one that is neither fitted nor loaded yet."""
         self.logllm = LogLLMMethod(_exact(recipe), workplace)
         """The mind that reads."""
-        self._words = Words(recipe, workplace)
-        self._lines = LineWords(recipe, workplace)
-        self._others: dict[str, WordTrees] = {WORDS: self._words, LINES: self._lines}
+        self._quick = Quick(recipe, workplace)
+        self._new_quick = partial(Quick, recipe, workplace)
+        self.weights: Weights = {LOGLLM: _DEFAULT, WORDS: 1.0, LINES: 1.0}
+        """How much each mind's logit counts."""
         finished = workplace.begun.get("files", {})
         if finished and not any(name.startswith(f"{LINES}/") for name in finished):
-            self._others.pop(LINES)
+            self._quick.lines = None
 
     @property
     def reads_lines(self) -> bool:
         """Whether one of its minds has learnt from lines."""
-        return LINES in self._others
+        return self._quick.lines is not None
 
     @property
     def judges_beginnings(self) -> bool:
@@ -85,9 +161,7 @@ class Both(Method):
             ModelError: weights that are missing, or a disk that is full.
             RecipeError: XGBoost is not installed.
         """
-        if line_labels is None:
-            self._others.pop(LINES, None)
-        for mind in (*self._others.values(), self.logllm):
+        for mind in (self._quick, self.logllm):
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
     def score(
@@ -98,7 +172,7 @@ class Both(Method):
         progress: Progress | None = None,
     ) -> Scores:
         """P(anomalous), as the weighted mean of the minds' logits has it."""
-        return _mean(self.minds(sessions, messages, progress=progress))
+        return sigmoid(mixed(self.minds(sessions, messages, progress=progress), self.weights))
 
     def opinion(
         self,
@@ -110,9 +184,9 @@ class Both(Method):
         """The same; what each mind says, as probabilities; and how many of a session's words `words` has never seen."""
         logits = self.minds(sessions, messages, progress=progress)
         minds = pl.DataFrame({name: sigmoid(logit) for name, logit in logits.items()})
-        new_words = self._words.new_words(sessions, messages)
+        new_words = self._quick.words.new_words(sessions, messages)
         more = pl.DataFrame({"minds": minds.to_struct(), "new_words": new_words})
-        return Opinion(_mean(logits), more)
+        return Opinion(sigmoid(mixed(logits, self.weights)), more)
 
     def minds(
         self,
@@ -122,8 +196,18 @@ class Both(Method):
         progress: Progress | None = None,
     ) -> dict[str, Scores]:
         """What each mind says, as logits, (b,)."""
-        minds = {LOGLLM: self.logllm.margins(sessions, messages, progress=progress)}
-        return minds | {name: mind.margins(sessions, messages) for name, mind in self._others.items()}
+        reads = {LOGLLM: self.logllm.margins(sessions, messages, progress=progress)}
+        return reads | self._quick.minds(sessions, messages)
+
+    def weighings(self) -> list[Weights]:
+        """LogLLM's logit counts a quarter of each other mind's, or as much as is tried, or alone."""
+        others = self._quick.of
+        beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in _WEIGHTS]
+        return [*beside, {LOGLLM: 1.0, **dict.fromkeys(others, 0.0)}]
+
+    def quick(self) -> Quick:
+        """Its other minds, new and not fitted."""
+        return self._new_quick()
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each line speaks for "anomalous".
@@ -131,13 +215,14 @@ class Both(Method):
         Without labels of lines that is what all minds say of its message as a session of its own. With them it is the
         mean of two logits: what the learner of lines says of it, twice, and what the others say of its message.
         """
-        if LINES not in self._others:
+        if self._quick.lines is None:
             return super().score_lines(sessions, messages)
         rows = occurring(sessions)
         alone = [rows[place : place + 1] for place in range(len(rows))]
         others = np.zeros(len(messages))
-        others[rows] = np.mean([mind.margins(alone, messages) for mind in (self.logllm, self._words)], axis=0)
-        lines = self._lines.line_margins(sessions, messages)
+        margins = [mind.margins(alone, messages) for mind in (self.logllm, self._quick.words)]
+        others[rows] = np.mean(margins, axis=0)
+        lines = self._quick.lines.line_margins(sessions, messages)
         return [sigmoid((2.0 * line + others[session]) / 3.0) for line, session in zip(lines, sessions, strict=True)]
 
     def about(self) -> dict[str, Any]:
@@ -145,11 +230,10 @@ class Both(Method):
         return self.logllm.about()
 
     def save(self, folder: Path) -> None:
-        """Write LogLLM's files, and a folder for each of the other minds."""
+        """Write LogLLM's files, a folder for each of the other minds, and the weights."""
         self.logllm.save(folder)
-        for name, mind in self._others.items():
-            (folder / name).mkdir()
-            mind.save(folder / name)
+        self._quick.save(folder)
+        write_weights(folder, {name: self.weights[name] for name in (LOGLLM, *self._quick.of)})
 
     def load(self, folder: Path) -> None:
         """Read what `save` wrote.
@@ -158,16 +242,8 @@ class Both(Method):
             ModelError: files or base models that are missing or have changed.
         """
         self.logllm.load(folder)
-        if not (folder / LINES).is_dir():
-            self._others.pop(LINES, None)
-        for name, mind in self._others.items():
-            mind.load(folder / name)
-
-
-def _mean(logits: dict[str, Scores]) -> Scores:
-    """The probability that the weighted mean of the minds' logits is."""
-    weights = [_WEIGHTS.get(name, 1.0) for name in logits]
-    return sigmoid(np.average(list(logits.values()), axis=0, weights=weights))
+        self._quick.load(folder)
+        self.weights = read_weights(folder, otherwise=self.weights)
 
 
 def _exact(recipe: Recipe) -> Recipe:

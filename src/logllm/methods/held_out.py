@@ -1,34 +1,19 @@
-"""A threshold from kinds of fault that were held out: what a validation part that is told apart perfectly cannot give."""
+"""Kinds of fault held out: the divisions of a train part by which it is found out how a method judges what is new to it."""
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from logllm.config.recipe import Recipe
-from logllm.counting import plural
 from logllm.errors import DataError
-from logllm.methods.contract import Method, Workplace
 from logllm.methods.prepared_part import Part
-from logllm.methods.registry import make
-from logllm.metrics import (
-    Labels,
-    Scores,
-    Threshold,
-    choose_threshold,
-    on_scale,
-    score_at,
-    within_verdicts,
-)
-from logllm.sessions.message_table import Rows, kinds_of, lengths
+from logllm.metrics import Labels, Scores
+from logllm.sessions.message_table import Rows, kinds_of
 
-_FEWEST_KINDS = 6
-"""Kinds of fault below which none is held out."""
 _FEWEST_SHARES = 3
 """A fold holds out one of so many shares of the kinds of fault, or one of as many as there are folds."""
 _NORMAL_SHARES = 5
@@ -37,9 +22,6 @@ _KNOWN_SHARE = 0.15
 """Of the other anomalous sessions, and of normal ones that are frequent: of these much is held out, too."""
 _FREQUENT = 0.02
 """A kind of message by which more of the normal sessions than this are known is never held out whole."""
-
-_CLOSE = 0.01
-"""F1 that is lower than the best by no more than this is as good."""
 
 _NAMED = re.compile(r"""["'«»„“]([^"'«»„“]+)["'«»„“]|=([^ ,;)]+)""")
 """Where a message names things: in quotes, and behind a sign of equality."""
@@ -58,114 +40,6 @@ class Fold:
     held: Rows
 
 
-@dataclass(frozen=True)
-class Frozen:
-    """Thresholds that were chosen on what was held out."""
-
-    sessions: Threshold
-    """From where on a session is called anomalous."""
-    lines: Threshold | None
-    """From where on a line is, which says no more than its session; none: lines have no labels."""
-
-
-def frozen_thresholds(recipe: Recipe, part: Part, *, workplace: Workplace) -> Frozen | None:
-    """The thresholds of best F1 on sessions whose kinds of fault, or whose messages, were held out.
-
-    As often as the recipe says (`train.folds`) its method learns from the train part but for a
-    share of the kinds of fault, of what normal sessions are known by, and of the rest; then it
-    judges what was held out, as it is and with the names of the application in other words. Each
-    of these judgements has thresholds of which F1 is about the best, and the mean of them all is
-    taken: a single one moves with the kinds that were drawn. Every kind of fault counts as much
-    as any other, all together as much as their share of the train part. Of lines likewise: the
-    guilty lines of every kind of fault count the same, all of them their share of all lines.
-
-    Args:
-        recipe: the method and its settings.
-        part: the train part.
-        workplace: whom to tell which fold is under way, and of its steps.
-
-    Returns:
-        None where there are too few kinds of fault, or too few anomalies, to hold some out.
-
-    Raises:
-        DataError: the sessions have no labels.
-        ModelError, RecipeError: as `Method.fit`.
-    """
-    labels, kinds, count = labels_of(part), known_by(part), recipe.train.folds
-    if len(np.unique(kinds[labels])) < _FEWEST_KINDS:
-        return None
-
-    # Learn and judge, fold after fold.
-    of_sessions: list[Threshold] = []
-    of_lines: list[Threshold] = []
-    for number, fold in enumerate(folds(labels, kinds, count=count, seed=recipe.train.seed)):
-        if workplace.report is not None:
-            doing = "learning without some kinds of fault, for the threshold"
-            workplace.report(doing, number / count)
-        method = make(recipe.method, recipe, workplace=replace(workplace, folder=None, begun={}))
-        learnt = taken(part, fold.learnt)
-        method.fit(
-            learnt.sessions,
-            learnt.messages,
-            labels=learnt.labels,
-            line_labels=learnt.line_labels,
-            seed=recipe.train.seed,
-        )
-        judge = _Judge(method, part, kinds)
-        for messages in (part.messages, renamed(part.messages)):
-            of_session, of_line = judge.best(fold.held, messages)
-            of_sessions.append(of_session)
-            of_lines += [of_line] if of_line else []
-
-    # The middle of all judgements.
-    how = f"best F1 on kinds of fault held out, {plural(count, 'fold')}, as they are and with other names"
-    sessions = middle_of(of_sessions, scale=method.scale, how=how)
-    lines = middle_of(of_lines, scale=method.scale, how=how)
-    return None if sessions is None else Frozen(sessions, lines)
-
-
-@dataclass(frozen=True)
-class _Judge:
-    """A method that has learnt from a fold, and where its thresholds are best on what it has not."""
-
-    method: Method
-    part: Part
-    """The train part, whole."""
-    kinds: Kinds
-    """What each of its sessions is known by, (b,)."""
-
-    def best(self, rows: Rows, messages: pl.Series) -> tuple[Threshold, Threshold | None]:
-        """The thresholds of about the best F1 of some sessions, and of their lines if they have labels.
-
-        Args:
-            rows: the sessions.
-            messages: the table that they are read with.
-        """
-        held, kinds, labels = taken(self.part, rows), self.kinds[rows], labels_of(self.part)
-        scores = self.method.score(held.sessions, messages)
-        own = self._chosen(scores, labels[rows], kinds=kinds, share=float(labels.mean()))
-        if held.line_labels is None or self.part.line_labels is None:
-            return own, None
-
-        # A line is known by what its session is.
-        lines = within_verdicts(self.method.score_lines(held.sessions, messages), scores)
-        guilty = np.concatenate(held.line_labels)
-        of_lines = np.repeat(kinds, lengths(held.sessions))
-        share = float(np.concatenate(self.part.line_labels).mean())
-        return own, self._chosen(lines, guilty, kinds=of_lines, share=share)
-
-    def _chosen(self, scores: Scores, labels: Labels, *, kinds: Kinds, share: float) -> Threshold:
-        """The mean of the thresholds of about the best F1."""
-        weights = weights_of(labels, kinds=kinds, share=share)
-        return choose_threshold(
-            scores,
-            labels,
-            scale=self.method.scale,
-            weights=weights,
-            close=_CLOSE,
-        )
-
-
 def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
     """How much each session that is held out counts: every kind of fault the same, all of them their share.
 
@@ -182,30 +56,6 @@ def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
     weights[labels] = 1 / sizes[of]
     weights[labels] *= share / (1 - share) * (~labels).sum() / weights[labels].sum()
     return weights
-
-
-def middle_of(
-    thresholds: Sequence[Threshold],
-    *,
-    scale: Literal["logits", "scores"],
-    how: str,
-) -> Threshold | None:
-    """The mean of those thresholds that were chosen on data, on their scale; none: no one was.
-
-    >>> middle_of([Threshold(0.2, "", 5, 2, 0.9), Threshold(0.8, "", 5, 3, 0.7)], scale="logits", how="both")
-    Threshold(value=0.5, how='both', sessions=10, anomalous=5, f1=0.8)
-    """
-    chosen = [threshold for threshold in thresholds if threshold.f1 is not None]
-    if not chosen:
-        return None
-    places = on_scale(np.array([threshold.value for threshold in chosen]), scale)
-    return Threshold(
-        value=score_at(float(places.mean()), scale),
-        how=how,
-        sessions=sum(threshold.sessions for threshold in chosen),
-        anomalous=sum(threshold.anomalous for threshold in chosen),
-        f1=float(np.mean([threshold.f1 for threshold in chosen])),
-    )
 
 
 def labels_of(part: Part) -> Labels:

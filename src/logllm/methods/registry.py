@@ -34,7 +34,7 @@ _BUILT_IN: dict[str, Entry] = {
         "logllm.methods.logllm:LogLLMMethod",
     ),
     "both": Entry(
-        "the mean of LogLLM (half), of words and, where labels are per line, of lines",
+        "the weighted mean of LogLLM, of words and, where labels are per line, of lines",
         "",
         Needs.SESSIONS,
         "logllm.methods.both:Both",

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, ModelError, RecipeError
 from logllm.extras import versions
 from logllm.methods.contract import Method, Needs, Workplace
-from logllm.methods.held_out import frozen_thresholds
+from logllm.methods.frozen import frozen_thresholds
+from logllm.methods.mixture import Mixture
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
@@ -254,7 +256,16 @@ def fitted(
     wanted = goal(prepared, recipe.target, split="validation")
     frozen = None
     if recipe.train.folds and wanted is None:
-        frozen = frozen_thresholds(recipe, part, workplace=workplace)
+        apart = replace(workplace, folder=None, begun={})
+        frozen = frozen_thresholds(
+            partial(make, recipe.method, recipe, workplace=apart),
+            part,
+            count=recipe.train.folds,
+            seed=seed,
+            report=workplace.report,
+        )
+    if frozen is not None and frozen.weights is not None and isinstance(method, Mixture):
+        method.weights = frozen.weights
     seconds = time.perf_counter() - started
     judged = Part.of(prepared, "validation")
     threshold, validation, missed = _judged(
@@ -264,6 +275,8 @@ def fitted(
         wanted=wanted,
         report=workplace.report,
     )
+    if frozen is not None:
+        validation |= frozen.about
     if frozen is not None and frozen.lines is not None:
         validation["line_threshold"] = of_lines(frozen.lines)
     return Fitted(method, threshold, validation, seconds, learnt_ends(prepared, method), missed)

@@ -96,7 +96,11 @@ def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     rounded = (
         f" Merging rounded to {' and '.join(formats)}: scores differ a little from those of the adapters." if merged and formats else ""
     )
-    beside = " Learners of words and of lines judge beside them: the verdict is the mean of their logits." if recipe.method == _BOTH else ""
+    beside = (
+        " Learners of words and of lines judge beside them: the verdict is the weighted mean of their logits."
+        if recipe.method == _BOTH
+        else ""
+    )
     return (
         "Log anomaly detection with language models: for each session of a log a score and a verdict. "
         f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`.{beside} {origin}{rounded}"

@@ -1,0 +1,326 @@
+"""Thresholds and weights from kinds of fault held out, where a validation part says too little."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+import polars as pl
+
+from logllm.counting import plural
+from logllm.methods.contract import Method
+from logllm.methods.held_out import (
+    Fold,
+    Kinds,
+    folds,
+    known_by,
+    labels_of,
+    renamed,
+    taken,
+    weights_of,
+)
+from logllm.methods.mixture import Minds, Mixture, Weights, mixed
+from logllm.methods.prepared_part import Part
+from logllm.metrics import (
+    FEW_ANOMALIES,
+    Labels,
+    Scores,
+    Threshold,
+    average_precision,
+    choose_threshold,
+    even_threshold,
+    f1_by_threshold,
+    on_scale,
+    score_at,
+    sigmoid,
+)
+from logllm.progress import Report
+from logllm.sessions.message_table import Rows, lengths
+
+_FEWEST_KINDS = 6
+"""Kinds of fault below which none is held out."""
+_DRAWS, _DRAWN_FOLDS = 3, 3
+"""How often minds that learn in seconds judge every kind of fault, a third of them at a time."""
+_FORMS = 2
+"""As it is, and with other names."""
+_BETTER = 0.005
+"""Average precision by which weights must be better than the first to be taken for them."""
+_FARTHEST = 30.0
+"""Logits farther out than this are as good as certain."""
+_ONE = ""
+"""The only mind of a method that is no mixture."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """What was chosen on kinds of fault that were held out."""
+
+    sessions: Threshold
+    """From where on a session is called anomalous."""
+    lines: Threshold | None
+    """From where on a line is, which says no more than its session; none: lines have no labels."""
+    weights: Weights | None = None
+    """How much each of several minds counts; none: the method is one."""
+    about: dict[str, Any] = field(default_factory=dict)
+    """What a manifest says of the weights, `weights`; empty: there are none."""
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """Scores of what was held out, and what is true of it."""
+
+    values: Scores
+    """The scores, on a scale on which they can be averaged."""
+    labels: Labels
+    weights: Scores
+    """How much each counts."""
+
+    @classmethod
+    def together(cls, parts: Sequence["_Judged"]) -> "_Judged":
+        """All of them as one."""
+        return cls(
+            np.concatenate([part.values for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate([part.weights for part in parts]),
+        )
+
+    def average_precision(self) -> float:
+        """How well they are told apart."""
+        return float(average_precision(self.values, self.labels, weights=self.weights[None])[0])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What a method says of sessions that were held out, in one form."""
+
+    minds: Mapping[str, Scores]
+    """Of each mind, (b,): its logits, or the scores of a method that has none."""
+    labels: Labels
+    weights: Scores
+    """How much each session counts."""
+    sizes: Rows
+    """How many lines each has, (b,)."""
+    lines: _Judged | None = None
+    """Of their lines, session after session; none: lines have no labels."""
+
+    def sessions(self, weights: Weights) -> _Judged:
+        """Of the sessions, where minds count so much."""
+        logits = {name: values for name, values in self.minds.items() if name in weights}
+        return _Judged(mixed(logits, weights), self.labels, self.weights)
+
+    def of_lines(self, weights: Weights) -> _Judged | None:
+        """Of their lines, each of which says no more than its session."""
+        if self.lines is None:
+            return None
+        verdicts = np.repeat(self.sessions(weights).values, self.sizes)
+        return replace(self.lines, values=np.minimum(self.lines.values, verdicts))
+
+
+def frozen_thresholds(
+    fresh: Callable[[], Method],
+    part: Part,
+    *,
+    count: int,
+    seed: int,
+    report: Report | None = None,
+) -> Frozen | None:
+    """Thresholds of best F1 on sessions whose kinds of fault, or whose messages, were held out.
+
+    Fold after fold a method learns from the train part but for a share of the kinds of fault, of
+    what normal sessions are known by, and of the rest; then it judges what was held out, as it is
+    and with the names of the application in other words. Every kind of fault counts as much as any
+    other, all together as much as their share of the train part. Of lines likewise. The threshold
+    is taken of all these judgements together (`logllm.metrics.even_threshold`).
+
+    Of several minds it is first chosen how much each counts (`weighed`). The minds that learn in
+    seconds then judge every kind of fault, three times. By how much that moves their own threshold
+    from where it is on the folds, the threshold moves too, in the share that they have in it: it
+    depends less on which kinds of fault those few folds hold out.
+
+    Args:
+        fresh: makes the method, new and not fitted.
+        part: the train part.
+        count: how many folds.
+        seed: of the folds, and of what is fitted to them.
+        report: told which fold is under way.
+
+    Returns:
+        None where there are too few kinds of fault, or too few anomalies, to hold some out.
+
+    Raises:
+        DataError: the sessions have no labels.
+        ModelError, RecipeError: as the method's `fit`.
+    """
+    labels, kinds = labels_of(part), known_by(part)
+    if len(np.unique(kinds[labels])) < _FEWEST_KINDS:
+        return None
+
+    # Learn and judge, fold after fold.
+    trial = _Trial(part, labels, kinds, seed)
+    judgements: list[Judgement] = []
+    method = fresh()
+    for number, fold in enumerate(folds(labels, kinds, count=count, seed=seed)):
+        if report is not None:
+            report("learning without some kinds of fault, for the threshold", number / count)
+        method = fresh()
+        trial.fit(method, fold)
+        judgements += trial.judged_by(method, fold)
+    if sum(int(one.labels.sum()) for one in judgements) < FEW_ANOMALIES * _FORMS:
+        return None
+
+    # How much each mind counts, and where the threshold lies then.
+    weights, moved = {_ONE: 1.0}, 0.0
+    about: dict[str, Any] = {}
+    if isinstance(method, Mixture):
+        weights, about = weighed(judgements, method.weighings())
+        moved = _moved(method, judgements, weights=weights, trial=trial)
+        about["weights"]["moved"] = round(moved, 3)
+    folded = plural(count, "fold")
+    how = f"best F1 on kinds of fault held out, {folded}, as they are and with other names"
+    sessions = [one.sessions(weights) for one in judgements]
+    lines = [one for one in (one.of_lines(weights) for one in judgements) if one is not None]
+    return Frozen(
+        _threshold(sessions, scale=method.scale, how=how, moved=moved),
+        _threshold(lines, scale=method.scale, how=how) if lines else None,
+        weights if isinstance(method, Mixture) else None,
+        about,
+    )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A train part of which some is held out again and again."""
+
+    part: Part
+    labels: Labels
+    kinds: Kinds
+    """What each of its sessions is known by, (b,)."""
+    seed: int
+
+    def fit(self, method: Method | Minds, fold: Fold) -> None:
+        """Have it learn what a fold does not hold out."""
+        learnt = taken(self.part, fold.learnt)
+        method.fit(
+            learnt.sessions,
+            learnt.messages,
+            labels=learnt.labels,
+            line_labels=learnt.line_labels,
+            seed=self.seed,
+        )
+
+    def judged_by(self, method: Method, fold: Fold) -> Iterator[Judgement]:
+        """What a method that has learnt says of what a fold holds out, in every form."""
+        held = taken(self.part, fold.held)
+        for messages in self._forms():
+            if isinstance(method, Mixture):
+                minds: Mapping[str, Scores] = method.minds(held.sessions, messages)
+            else:
+                minds = {_ONE: on_scale(method.score(held.sessions, messages), method.scale)}
+            judgement = self._judgement(minds, fold)
+            if held.line_labels is None:
+                yield judgement
+                continue
+            lines = np.concatenate(method.score_lines(held.sessions, messages))
+            yield replace(judgement, lines=self._lines(on_scale(lines, method.scale), fold))
+
+    def judged_quickly(self, minds: Minds, fold: Fold) -> Iterator[Judgement]:
+        """The same of sessions alone, by minds that are no method."""
+        held = taken(self.part, fold.held)
+        for messages in self._forms():
+            yield self._judgement(minds.minds(held.sessions, messages), fold)
+
+    def _forms(self) -> tuple[pl.Series, pl.Series]:
+        return self.part.messages, renamed(self.part.messages)
+
+    def _judgement(self, minds: Mapping[str, Scores], fold: Fold) -> Judgement:
+        labels, kinds = self.labels[fold.held], self.kinds[fold.held]
+        weights = weights_of(labels, kinds=kinds, share=float(self.labels.mean()))
+        sizes = lengths([self.part.sessions[row] for row in fold.held])
+        return Judgement(minds, labels, weights, sizes)
+
+    def _lines(self, values: Scores, fold: Fold) -> _Judged:
+        """Of lines, each of which is known by what its session is."""
+        guilty = np.concatenate(self.part.line_labels or [])
+        share = float(guilty.mean())
+        held = taken(self.part, fold.held)
+        labels = np.concatenate(held.line_labels or [])
+        kinds = np.repeat(self.kinds[fold.held], lengths(held.sessions))
+        return _Judged(values, labels, weights_of(labels, kinds=kinds, share=share))
+
+
+def weighed(
+    judgements: Sequence[Judgement],
+    weighings: Sequence[Weights],
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """How much each mind counts, and what a manifest says of it.
+
+    The first weights stay unless others have a mean average precision that is clearly higher:
+    what is higher by less is so by chance, and would be other with each seed.
+
+    Args:
+        judgements: of what was held out.
+        weighings: the weights to choose from.
+    """
+    precision = [float(np.mean([one.sessions(weights).average_precision() for one in judgements])) for weights in weighings]
+    best = int(np.argmax(precision))
+    chosen = weighings[best if precision[best] >= precision[0] + _BETTER else 0]
+    tried = [{**weights, "average_precision": round(value, 4)} for weights, value in zip(weighings, precision, strict=True)]
+    how = "average precision on kinds of fault held out"
+    return dict(chosen), {"weights": {**chosen, "how": how, "tried": tried}}
+
+
+def _moved(
+    method: Mixture,
+    judgements: Sequence[Judgement],
+    *,
+    weights: Weights,
+    trial: _Trial,
+) -> float:
+    """By how many logits the threshold moves where quick minds judge every kind of fault."""
+    many: list[_Judged] = []
+    equal: dict[str, float] = {}
+    for draw in range(_DRAWS):
+        seed = _DRAWS * trial.seed + draw
+        for fold in folds(trial.labels, trial.kinds, count=_DRAWN_FOLDS, seed=seed):
+            quick = method.quick()
+            trial.fit(quick, fold)
+            by_quick = list(trial.judged_quickly(quick, fold))
+            equal = dict.fromkeys(by_quick[0].minds, 1.0)
+            many += [one.sessions(equal) for one in by_quick]
+
+    few = [one.sessions(equal) for one in judgements]
+    share = sum(weights[name] for name in equal) / sum(weights.values())
+    return share * (_place(many) - _place(few))
+
+
+def _place(judged: Sequence[_Judged]) -> float:
+    """Where, on their scale, the threshold of judgements lies."""
+    together = _Judged.together(judged)
+    values = np.clip(together.values, -_FARTHEST, _FARTHEST)
+    place = even_threshold(values, together.labels, weights=together.weights)
+    if place is not None:
+        return place
+    scores, weights = sigmoid(values), together.weights
+    best = choose_threshold(scores, together.labels, scale="logits", weights=weights)
+    return float(on_scale(np.array([best.value]), "logits")[0])
+
+
+def _threshold(
+    judged: Sequence[_Judged],
+    *,
+    scale: Literal["logits", "scores"],
+    how: str,
+    moved: float = 0.0,
+) -> Threshold:
+    """The threshold of judgements, and the F1 that it has on them."""
+    together = _Judged.together(judged)
+    place = _place(judged) + moved
+    values, f1 = f1_by_threshold(together.values, together.labels, weights=together.weights)
+    reached = int(np.searchsorted(values, place))
+    return Threshold(
+        value=score_at(place, scale),
+        how=how,
+        sessions=len(together.labels),
+        anomalous=int(together.labels.sum()),
+        f1=float(f1[reached]) if reached < len(f1) else 0.0,
+    )
