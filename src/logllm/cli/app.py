@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from logllm.cli import (
+    alerts,
     baseline,
     bench,
     detect,
@@ -55,6 +56,7 @@ app.command("retrain", rich_help_panel=_RUNNING)(retrain.retrain)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)
 app.add_typer(show.app, name="show", rich_help_panel=_RUNNING)
 app.add_typer(store.app, name="store", rich_help_panel=_RUNNING)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=_RUNNING)
 app.command("bench", rich_help_panel=_RUNNING)(bench.bench)
 app.command("export", rich_help_panel=_SHARING)(export.export)
 app.command("push", rich_help_panel=_SHARING)(push.push)

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import duration, note
 from logllm.counting import plural
 
 if TYPE_CHECKING:
+    from logllm.config.alerts import AlertsFile
     from logllm.config.watch import WatchFile
     from logllm.detect.detector import Detector
     from logllm.serve.status import Metrics
@@ -57,6 +59,9 @@ def watch(
     redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in the store.")] = False,
     retain_days: Annotated[int, typer.Option(min=1, help="Days that verdicts are kept.")] = 90,
     metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of this machine that Prometheus may ask.")] = None,
+    alerts: AlertsOption = None,
+    alert: AlertOption = None,
+    public_url: PageOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how the first lines are read, and store nothing.")] = False,
     engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
 ) -> None:
@@ -83,6 +88,7 @@ def watch(
             redact=redact,
             retain_days=retain_days,
         )
+    wanted = _telling(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
     detector = _loaded(wanted, engine=engine)
     watched = _sources(wanted, detector)
     if dry_run:
@@ -140,6 +146,22 @@ def _from_file(config: Path, inputs: list[str] | None) -> "WatchFile":
     return WatchFile.read(settings, source=str(config))
 
 
+def _telling(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
+    """What is watched, with who else is told of incidents; a file that is named says when sessions are one."""
+    page = settings.public_url or wanted.public_url
+    changes: dict[str, Any] = {"alerts": wanted.alerts + settings.alerts, "public_url": page}
+    if named is not None:
+        changes["incidents"] = settings.incidents
+    return wanted.model_copy(update=changes)
+
+
+def _told(wanted: "WatchFile") -> "AlertsFile":
+    """Who is told of incidents."""
+    from logllm.config.alerts import AlertsFile
+
+    return AlertsFile(alerts=wanted.alerts, public_url=wanted.public_url)
+
+
 def _loaded(wanted: "WatchFile", *, engine: str | None) -> "Detector":
     """What judges."""
     from logllm.cli.console import shares
@@ -176,7 +198,7 @@ def _watch(wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", 
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.watch import Watch
 
-    with closing(Store.open(wanted.store)) as store:
+    with closing(Store.open(wanted.store)) as store, delivering(store, _told(wanted)):
         running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
         for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(name, lambda number, frame: _stop(running))

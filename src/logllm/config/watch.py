@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from logllm.config.alerts import IncidentSection
+from logllm.config.alerts import IncidentSection, SinkSection
 from logllm.config.section import Section
 
 
@@ -53,3 +53,7 @@ class WatchFile(WatchSection):
     """Where verdicts are kept: a file of SQLite's, `sqlite:///PATH`, or `postgresql://...`."""
     sources: tuple[SourceSection, ...] = Field(min_length=1)
     """What is watched."""
+    alerts: tuple[SinkSection, ...] = ()
+    """Who is told of incidents."""
+    public_url: str | None = None
+    """Where people reach the page of `logllm serve`; messages link to it."""

@@ -86,6 +86,7 @@ deliveries = Table(
     Column("sink", Text, primary_key=True),
     Column("state", Text, nullable=False),
     Column("tries", Integer, nullable=False),
+    Column("due", Text, nullable=False),
     Column("error", Text),
     Column("updated", Text, nullable=False),
 )
@@ -99,6 +100,7 @@ sinks = Table(
     "sinks",
     metadata,
     Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
     Column("reached", BigInteger, nullable=False),
     Column("owner", Text),
     Column("until", Text),

@@ -98,6 +98,7 @@ def _make_deliveries() -> None:
         sa.Column("sink", sa.Text, primary_key=True),
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("due", sa.Text, nullable=False),
         sa.Column("error", sa.Text),
         sa.Column("updated", sa.Text, nullable=False),
     )
@@ -107,6 +108,7 @@ def _make_sinks() -> None:
     op.create_table(
         "sinks",
         sa.Column("name", sa.Text, primary_key=True),
+        sa.Column("kind", sa.Text, nullable=False),
         sa.Column("reached", sa.BigInteger, nullable=False),
         sa.Column("owner", sa.Text),
         sa.Column("until", sa.Text),

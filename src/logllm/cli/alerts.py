@@ -1,0 +1,160 @@
+"""`logllm alerts`: try the places that are told of incidents, see what waits for them, send again what was given up."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from logllm.cli.console import note
+from logllm.counting import plural
+
+if TYPE_CHECKING:
+    from logllm.config.alerts import AlertsFile
+    from logllm.serve.alerts.sinks import Sink
+    from logllm.serve.store.verdict_store import Store
+
+app = typer.Typer(help="Try who is told of incidents, see what waits for them, send again what was given up.")
+
+AlertsOption = Annotated[
+    Path | None, typer.Option("--alerts", help="A TOML file that says who is told of incidents, and when sessions are one.")
+]
+AlertOption = Annotated[
+    list[str] | None,
+    typer.Option("--alert", help="Tell this URL of incidents: a webhook, Slack's, or Alertmanager's; $NAME for an environment variable."),
+]
+PageOption = Annotated[str | None, typer.Option("--public-url", help="Where people reach the page of `logllm serve`; messages link to it.")]
+_Where = Annotated[str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes.")]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
+_STOPPING = 4.0
+"""Seconds that messages on their way are waited for at the end."""
+
+
+@app.command("test")
+def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url: PageOption = None) -> None:
+    """Send a test message to each place, and say what it answers; exit 2 where one does not take it."""
+    from logllm.errors import RecipeError, ServeError
+    from logllm.serve.alerts.trying_sinks import tried
+
+    settings = alert_settings(alerts, alert, page=public_url)
+    if not settings.alerts:
+        raise RecipeError("nobody is named: add --alerts FILE, or --alert URL")
+    untold = []
+    for sink in _sinks(settings):
+        answer = tried(sink, page=settings.public_url)
+        note(f"{sink.name}: {'taken' if answer.taken else 'not taken'}: {answer.told or 'no words'}")
+        untold += [] if answer.taken else [sink.name]
+    if untold:
+        raise ServeError(f"{', '.join(untold)} took no message: see what was answered, and the URL")
+
+
+@app.command()
+def show(where: _Where, as_json: _Json = False) -> None:
+    """What was sent to each place, what waits, and what was given up."""
+    from logllm.serve.alerts.alert_rows import alerts
+    from logllm.serve.store.verdict_store import Store
+
+    with closing(Store.open(where, create=False)) as store:
+        told = alerts(store, now=datetime.now(UTC))
+    if as_json:
+        sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+    else:
+        _tell(told)
+
+
+@app.command()
+def retry(
+    where: _Where,
+    message: Annotated[int | None, typer.Argument(help="Its number, as `show` gives it; none: all that was given up.")] = None,
+    sink: Annotated[str | None, typer.Option(help="Only for this place.")] = None,
+) -> None:
+    """Send again what was given up; who watches or serves does it, with --alerts."""
+    from logllm.errors import DataError
+    from logllm.serve.alerts.alert_rows import revive
+    from logllm.serve.store.verdict_store import Store
+
+    with closing(Store.open(where, create=False)) as store:
+        revived = revive(store, message=message, sink=sink, now=datetime.now(UTC))
+    if not revived:
+        raise DataError(f"no such message was given up: see `logllm alerts show {where}`")
+    note(f"{plural(revived, 'message')} will be sent again")
+
+
+def alert_settings(file: Path | None, urls: list[str] | None, *, page: str | None) -> "AlertsFile":
+    """Who is told, by a file and by URLs.
+
+    Raises:
+        DataError: the file cannot be read.
+        RecipeError: it says something else than it may.
+    """
+    from logllm.config.alerts import AlertsFile
+    from logllm.serve.alerts.sinks import section_of
+
+    settings = AlertsFile() if file is None else AlertsFile.read(_toml(file), source=str(file))
+    further = tuple(map(section_of, urls or []))
+    changes = {"alerts": settings.alerts + further, "public_url": page or settings.public_url}
+    return settings.model_copy(update=changes)
+
+
+@contextmanager
+def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any]]:
+    """Have messages sent meanwhile; gives how that goes, of each place."""
+    from logllm.serve.alerts.delivering import Delivery
+
+    sinks = _sinks(settings)
+    delivery = Delivery(store, sinks, page=settings.public_url, told=note)
+    delivery.start()
+    if sinks:
+        note(f"incidents are told to {', '.join(sink.name for sink in sinks)}")
+    try:
+        yield delivery.status()
+    finally:
+        delivery.stop(_STOPPING)
+
+
+def _sinks(settings: "AlertsFile") -> "list[Sink]":
+    """Places that are told."""
+    from logllm.serve.alerts.sinks import sinks_of
+
+    return sinks_of(settings.alerts, environment=os.environ, page=settings.public_url)
+
+
+def _toml(file: Path) -> dict[str, Any]:
+    """What a file says.
+
+    Raises:
+        DataError: it cannot be read.
+        RecipeError: it is no TOML.
+    """
+    import tomllib
+
+    from logllm.errors import DataError, RecipeError, first_line
+
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as exc:
+        raise DataError(f"{file} cannot be read: {exc.strerror}") from exc
+    except ValueError as exc:
+        raise RecipeError(f"{file} is not TOML: {first_line(exc)}") from exc
+
+
+def _tell(told: dict[str, Any]) -> None:
+    """For the person at the terminal."""
+    from logllm.logs.tally import printable
+
+    for sink in told["sinks"]:
+        states = ("waiting", "held", "dead", "withdrawn")
+        counts = [f"{sink['sent']:,} sent", *(f"{sink[state]:,} {state}" for state in states if sink[state])]
+        note(printable(f"{sink['name']} ({sink['kind']}): {', '.join(counts)}"))
+        if sink["error"]:
+            note(printable(f"    {sink['error']}; tried again at {sink['due'][:19]}Z"))
+    for letter in told["dead_letters"]:
+        what = f"message {letter['message']} for {letter['sink']}, {letter['event']}: {letter['title']}"
+        note(printable(f"given up: {what} ({letter['error']})"))
+    if not told["sinks"]:
+        note("nobody is told of incidents: `logllm watch --alert URL`")

@@ -1,0 +1,70 @@
+"""Alerts as Prometheus' Alertmanager takes them (API v2): each incident is one, as long as it is told again and again."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from logllm.config.alerts import SinkSection
+from logllm.serve.alerts import alert_texts
+from logllm.serve.alerts.notes import Incident, Note, Summary
+from logllm.serve.store.frames import stored_time
+
+PATH = "/api/v2/alerts"
+_TIMES_RESEND = 3
+"""An alert ends by itself after so many times the interval at which it is told again: one that was
+missed once or twice does not flap."""
+_LONGEST_LABEL = 200
+
+
+class AlertmanagerForm:
+    """A list of alerts."""
+
+    def __init__(self, section: SinkSection, *, page: str | None) -> None:
+        """With labels of one's own.
+
+        Args:
+            section: Labels, and how often an alert is told again.
+            page: Where people reach the page; none: nowhere.
+        """
+        self._labels = section.labels
+        self._holds = timedelta(seconds=_TIMES_RESEND * section.resend)
+        self._page = page
+
+    def note(self, note: Note, *, now: str) -> list[dict[str, Any]]:
+        """What is new of an incident."""
+        return [self._alert(note.incident, now=now, link=note.link)]
+
+    def summary(self, summary: Summary, *, now: str) -> list[dict[str, Any]]:
+        """What was held back: each incident is its own alert all the same."""
+        return [alert for note in summary.notes for alert in self.note(note, now=now)]
+
+    def open(self, incidents: Iterable[Incident], *, now: str) -> list[dict[str, Any]]:
+        """The incidents that go on, told again."""
+        links = ((incident, link_to(self._page, incident)) for incident in incidents)
+        return [self._alert(incident, now=now, link=link) for incident, link in links]
+
+    def _alert(self, incident: Incident, *, now: str, link: str | None) -> dict[str, Any]:
+        """One alert; what tells it from others are its labels."""
+        holds_until = stored_time(datetime.fromisoformat(now) + self._holds)
+        labels = {
+            "alertname": "LogAnomaly",
+            "stream": alert_texts.shortened(incident["stream"], _LONGEST_LABEL),
+            "incident": str(incident["id"]),
+        }
+        annotations = {
+            "summary": incident["title"],
+            "description": "\n".join(alert_texts.lines(incident)),
+            "when": alert_texts.when(incident),
+        }
+        alert = {
+            "labels": labels | self._labels,
+            "annotations": {name: text for name, text in annotations.items() if text},
+            "startsAt": incident["opened"],
+            "endsAt": incident["closed"] or holds_until,
+        }
+        return alert | ({"generatorURL": link} if link else {})
+
+
+def link_to(page: str | None, incident: Incident) -> str | None:
+    """The page of an incident; none where people reach no page."""
+    return None if page is None else f"{page.rstrip('/')}/?incident={incident['id']}"

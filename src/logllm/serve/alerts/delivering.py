@@ -1,0 +1,117 @@
+"""Messages on their way: a thread for each place that is told."""
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from random import Random
+from secrets import token_hex
+from threading import Event, Thread
+from time import monotonic
+from typing import Any
+
+from logllm.errors import LogLLMError
+from logllm.serve.alerts.sink_worker import Around, SinkWorker
+from logllm.serve.alerts.sinks import Sink
+from logllm.serve.store.verdict_store import Clock, Store
+
+_AFTER_TROUBLE = 5.0
+"""Seconds until a store is asked again that could not be read or written."""
+
+
+def _machine_time() -> datetime:
+    """The machine's time."""
+    return datetime.now(UTC)
+
+
+class Delivery:
+    """Tells places what waits for them in a store's outbox.
+
+    Any number of processes may, the watch and the service: each message goes once (see
+    `SinkWorker`). A place that does not answer holds no other up.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        sinks: Sequence[Sink],
+        *,
+        page: str | None,
+        told: Callable[[str], None],
+        clock: Clock = _machine_time,
+    ) -> None:
+        """Nothing sent yet.
+
+        Args:
+            store: Whose outbox.
+            sinks: Places.
+            page: Where people reach the page; none: nowhere.
+            told: Told what a person should know, a sentence; from several threads.
+            clock: The time now.
+        """
+        owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        around = Around(store, owner, page, clock, Random(), told)  # noqa: S311 - spreads tries
+        self.workers = [SinkWorker(sink, around) for sink in sinks]
+        self._told = told
+        self._stopping = Event()
+        self._threads = [
+            Thread(target=self._run, args=(worker,), name=f"alerts {worker.sink.name}", daemon=True) for worker in self.workers
+        ]
+
+    def start(self) -> None:
+        """Begin to send: what comes from now on, and what was left by others.
+
+        Raises:
+            ServeError: the store does not answer.
+        """
+        for worker in self.workers:
+            worker.introduce()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Send what is due, and stop; what must wait is left to the next start.
+
+        Args:
+            timeout: Seconds that they are waited for, all together.
+        """
+        self._stopping.set()
+        deadline = monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - monotonic()))
+
+    def status(self) -> dict[str, Any]:
+        """Which places are told, and whether anyone does."""
+        pairs = zip(self.workers, self._threads, strict=True)
+        return {
+            worker.sink.name: {
+                "kind": worker.sink.kind,
+                "budget": worker.sink.budget,
+                "alive": thread.is_alive(),
+            }
+            for worker, thread in pairs
+        }
+
+    def _run(self, worker: SinkWorker) -> None:
+        """Send until told to stop."""
+        wait = 0.0
+        troubled = False
+        while not self._stopping.wait(wait):
+            try:
+                wait = worker.step()
+                troubled = False
+            except LogLLMError as exc:
+                if not troubled:
+                    self._told(f"alerts wait: {exc}")
+                troubled = True
+                wait = _AFTER_TROUBLE
+        self._finish(worker)
+
+    def _finish(self, worker: SinkWorker) -> None:
+        """Send what is due, and leave the place to other processes."""
+        try:
+            while worker.step() == 0:
+                pass
+            worker.release()
+        except LogLLMError:
+            return  # what waits stays, and the lease ends by itself

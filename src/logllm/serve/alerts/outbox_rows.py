@@ -1,0 +1,179 @@
+"""What waits for each place that is told, and what has become of it, in the store."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, or_, select, update
+
+from logllm.serve.alerts.sinks import Sink
+from logllm.serve.store.frames import stored_time
+from logllm.serve.store.service_schema import UNSENT, deliveries, incidents, outbox, sinks
+
+_STEPS = 3
+"""Waits of a request, each of at most the timeout: to connect, to be heard, to be answered."""
+_MARGIN = 15
+"""Seconds more for which a process has a place to itself than its request may take."""
+_HOUR = timedelta(hours=1)
+_MOST_AT_ONCE = 1_000
+"""Messages that one request tells of."""
+_WAITING = "waiting"
+_HELD = "held"
+
+
+class Leased(NamedTuple):
+    """A place that this process has to itself."""
+
+    failures: int
+    """Requests that failed, one after the other."""
+
+
+def introduce(connection: Connection, sink: Sink, *, now: datetime) -> None:
+    """Make a place known: it is told what comes from now on, and no history."""
+    this = sinks.c.name == sink.name
+    if connection.execute(update(sinks).where(this).values(kind=sink.kind)).rowcount:
+        return
+    row = {
+        "name": sink.name,
+        "kind": sink.kind,
+        "reached": _newest(connection),
+        "failures": 0,
+        "due": stored_time(now),
+        "updated": stored_time(now),
+    }
+    connection.execute(insert(sinks).values(row))
+
+
+def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -> bool:
+    """Whether anything may be sent now, or is new.
+
+    Args:
+        connection: Of a transaction that reads.
+        sink: The place.
+        now: The time.
+        room: Whether it may be told anything.
+    """
+    written = stored_time(now)
+    unread = exists().where(outbox.c.id > sinks.c.reached)
+    is_due = and_(deliveries.c.state == _WAITING, deliveries.c.due <= written)
+    mine = (deliveries.c.sink == sinks.c.name, or_(is_due, deliveries.c.state == _HELD))
+    asked = select(or_(unread, exists().where(*mine)) if room else unread)
+    this = (sinks.c.name == sink.name, sinks.c.due <= written)
+    return bool(connection.scalar(asked.where(*this)))
+
+
+def take(connection: Connection, sink: Sink, *, owner: str, now: datetime) -> Leased | None:
+    """Have a place to oneself; none: another process has it, or it is not to be asked yet."""
+    this = sinks.c.name == sink.name
+    row = connection.execute(select(sinks).where(this).with_for_update()).one()
+    written = stored_time(now)
+    taken = row.owner not in (None, owner) and row.until > written
+    if taken or row.due > written:
+        return None
+    seconds = _STEPS * sink.section.timeout + _MARGIN
+    lease = {"owner": owner, "until": stored_time(now + timedelta(seconds=seconds))}
+    connection.execute(update(sinks).where(this).values(lease))
+    return Leased(row.failures)
+
+
+def release(connection: Connection, sink: Sink, *, owner: str) -> None:
+    """Leave a place to other processes."""
+    mine = (sinks.c.name == sink.name, sinks.c.owner == owner)
+    connection.execute(update(sinks).where(*mine).values(owner=None, until=None))
+
+
+def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
+    """Have what is new in the outbox wait for a place, as far as it is to be told there."""
+    this = sinks.c.name == sink.name
+    newest = _newest(connection)
+    reached = connection.scalar(select(sinks.c.reached).where(this))
+    if reached is None or reached >= newest:
+        return
+    wanted = [outbox.c.event.in_(sink.section.events)]
+    if sink.section.streams:
+        wanted.append(incidents.c.stream.in_(sink.section.streams))
+    written = literal(stored_time(now))
+    values = (literal(sink.name), literal(_WAITING), literal(0), written, written)
+    with_incidents = outbox.join(incidents, incidents.c.id == outbox.c.incident)
+    rows = select(outbox.c.id, *values).select_from(with_incidents)
+    unread = rows.where(outbox.c.id > reached, outbox.c.id <= newest, *wanted)
+    columns = ["message", "sink", "state", "tries", "due", "updated"]
+    connection.execute(insert(deliveries).from_select(columns, unread))
+    connection.execute(update(sinks).where(this).values(reached=newest))
+
+
+def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[Row[Any]]:
+    """What is to be sent in one request, in order: rows of the outbox with `tries`.
+
+    All that waits of one incident; or where messages are held back, all that waits.
+    """
+    mine = (deliveries.c.sink == sink.name, deliveries.c.state.in_(UNSENT))
+    columns = (*outbox.c, deliveries.c.tries)
+    with_outbox = deliveries.join(outbox, outbox.c.id == deliveries.c.message)
+    rows = select(*columns).select_from(with_outbox).where(*mine)
+    in_order = rows.order_by(outbox.c.id).limit(_MOST_AT_ONCE)
+
+    # A message that fails again and again lets others pass.
+    is_due = rows.where(deliveries.c.state == _WAITING, deliveries.c.due <= stored_time(now))
+    fewest_tries = is_due.order_by(deliveries.c.tries, outbox.c.id).limit(1)
+    if connection.scalar(select(func.count()).where(mine[0], deliveries.c.state == _HELD)):
+        return connection.execute(in_order).all()
+    first = connection.execute(fewest_tries).first()
+    if first is None:
+        return []
+    return connection.execute(in_order.where(outbox.c.incident == first.incident)).all()
+
+
+def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | None:
+    """When a place may be told again of which as many messages went as an hour allows; none: now."""
+    if sink.budget is None:
+        return None
+    sent = (deliveries.c.sink == sink.name, deliveries.c.state == "sent")
+    this_hour = deliveries.c.updated > stored_time(now - _HOUR)
+    newest_first = select(deliveries.c.updated).where(*sent, this_hour).order_by(deliveries.c.updated.desc())
+    oldest = connection.scalar(newest_first.offset(sink.budget - 1).limit(1))
+    return None if oldest is None else datetime.fromisoformat(oldest) + _HOUR
+
+
+def hold(connection: Connection, sink: Sink, *, now: datetime) -> None:
+    """Hold back what waits."""
+    waits = (deliveries.c.sink == sink.name, deliveries.c.state == _WAITING)
+    values = {"state": _HELD, "updated": stored_time(now)}
+    connection.execute(update(deliveries).where(*waits).values(values))
+
+
+def settle(
+    connection: Connection,
+    sink: Sink,
+    *,
+    messages: Sequence[int],
+    values: dict[str, Any],
+) -> None:
+    """Write what has become of messages that still wait."""
+    unsent = (deliveries.c.sink == sink.name, deliveries.c.state.in_(UNSENT))
+    these = deliveries.c.message.in_(messages)
+    connection.execute(update(deliveries).where(*unsent, these).values(values))
+
+
+def set_sink(connection: Connection, sink: Sink, *, values: dict[str, Any]) -> None:
+    """Write how a place is."""
+    connection.execute(update(sinks).where(sinks.c.name == sink.name).values(values))
+
+
+def incidents_of(connection: Connection, numbers: Sequence[int]) -> dict[int, Row[Any]]:
+    """Incidents by their numbers, as far as they are still there."""
+    rows = connection.execute(select(incidents).where(incidents.c.id.in_(numbers)))
+    return {row.id: row for row in rows}
+
+
+def open_incidents_of(connection: Connection, sink: Sink) -> Sequence[Row[Any]]:
+    """The incidents that go on and that a place is told of."""
+    conditions = [incidents.c.state == "open", ~incidents.c.muted]
+    if sink.section.streams:
+        conditions.append(incidents.c.stream.in_(sink.section.streams))
+    return connection.execute(select(incidents).where(*conditions).order_by(incidents.c.id)).all()
+
+
+def _newest(connection: Connection) -> int:
+    """The number of the last message."""
+    return connection.scalar(select(func.max(outbox.c.id))) or 0

@@ -1,0 +1,103 @@
+"""One request to a place that is told, and what it answered."""
+
+import json
+from collections.abc import Mapping
+from http.client import HTTPException
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from logllm import __version__
+from logllm.logs.tally import printable
+
+_REFUSED = {400, 405, 411, 413, 414, 415, 422}
+"""Answers that say that the message itself is wrong: to send it again does not help."""
+_MOST_READ = 2_000
+_MOST_SHOWN = 200
+
+
+class Target(NamedTuple):
+    """Where requests go."""
+
+    url: str
+    headers: Mapping[str, str]
+    timeout: float
+    """Seconds that each step of a request may take."""
+
+
+class Answer(NamedTuple):
+    """What a place answered."""
+
+    status: int | None
+    """Of HTTP; none: there was no answer."""
+    words: str
+    """What it says, or what went wrong, for people."""
+    wait: float | None = None
+    """Seconds after which it asks to be tried again."""
+
+    @property
+    def taken(self) -> bool:
+        """Whether it has taken the message."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def told(self) -> str:
+        """What a person is told of it."""
+        return self.words if self.status is None else f"HTTP {self.status} {self.words}".strip()
+
+    @property
+    def refused(self) -> bool:
+        """Whether it will never take it."""
+        return self.status in _REFUSED
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    """A place that has moved is told to the person: what is secret goes nowhere else."""
+
+    def redirect_request(self, *args: object, **more: object) -> None:
+        """Follow none."""
+        del args, more
+
+
+def post(target: Target, value: Any, *, key: str) -> Answer:
+    """Send a JSON value; certificates are verified, proxies of the environment used.
+
+    Args:
+        target: Where to.
+        value: What.
+        key: Sent as `Idempotency-Key`.
+    """
+    body = json.dumps(value, ensure_ascii=False).encode()
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"logllm/{__version__}",
+        "Idempotency-Key": key,
+    }
+    request = Request(target.url, body, {**headers, **target.headers}, method="POST")  # noqa: S310 - the scheme was looked at
+    opener = build_opener(_NoRedirect)
+    try:
+        with opener.open(request, timeout=target.timeout) as response:
+            return Answer(response.status, _words(response.read(_MOST_READ)))
+    except HTTPError as exc:
+        with exc:
+            return _refusal(exc)
+    except (OSError, HTTPException) as exc:
+        reason = str(getattr(exc, "reason", exc)) or type(exc).__name__
+        return Answer(None, _words(reason.encode()))
+
+
+def _refusal(exc: HTTPError) -> Answer:
+    """What another status than success says."""
+    try:
+        words = _words(exc.read(_MOST_READ))
+    except (OSError, HTTPException):
+        words = ""
+    if 300 <= exc.code < 400:
+        words = "it has moved: name its new URL"
+    wait = exc.headers.get("Retry-After", "")
+    return Answer(exc.code, words, float(wait) if wait.isdecimal() else None)
+
+
+def _words(answer: bytes) -> str:
+    """The beginning of an answer, for people."""
+    return printable(" ".join(answer.decode(errors="replace").split())[:_MOST_SHOWN])

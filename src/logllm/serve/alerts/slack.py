@@ -1,0 +1,83 @@
+"""Messages for Slack's incoming webhooks, and for what takes the same: Mattermost, Rocket.Chat, Discord's `/slack`."""
+
+from collections.abc import Iterable
+
+from logllm.serve.alerts import alert_texts
+from logllm.serve.alerts.notes import Note, Summary
+
+_LONGEST = 3_000
+"""Characters of a message; Slack shortens one of more than 4,000."""
+_LONGEST_TITLE = 150
+_ESCAPES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"))
+"""What Slack takes for its own: links, mentions, `<!channel>`."""
+
+
+class SlackForm:
+    """A text with Slack's marks.
+
+    Lines of the log stand between backquotes, where nobody takes them for marks or mentions.
+    """
+
+    def note(self, note: Note, *, now: str) -> dict[str, str]:
+        """What is new of an incident."""
+        del now  # Slack shows it
+        incident = note.incident
+        parts = [
+            f"*{_escaped(alert_texts.headline(note))}*",
+            f"{alert_texts.when(incident)}, score {incident['score']:.3f}",
+            *(_code(line) for line in alert_texts.lines(incident)),
+            alert_texts.more_kinds(incident),
+            _link(note.link, "open the incident"),
+        ]
+        return _text(parts)
+
+    def summary(self, summary: Summary, *, now: str) -> dict[str, str]:
+        """What was held back."""
+        del now
+        listed = summary.notes[: alert_texts.MOST_LISTED]
+        more = len(summary.notes) - len(listed)
+        parts = [
+            f"*{_escaped(alert_texts.summary_headline(summary))}*",
+            *(_entry(note) for note in listed),
+            f"and {more:,} more" if more else "",
+            _link(summary.link, "open the incidents"),
+        ]
+        return _text(parts)
+
+
+def _entry(note: Note) -> str:
+    """An incident in a summary."""
+    title = alert_texts.shortened(note.incident["title"], _LONGEST_TITLE)
+    return f"• {_escaped(alert_texts.headline(note))}: {_code(title)}"
+
+
+def _text(parts: Iterable[str]) -> dict[str, str]:
+    """A message of some lines; what is too long is cut at the end of a line."""
+    text = ""
+    for part in filter(None, parts):
+        if len(text) + len(part) > _LONGEST:
+            text += "\n…"
+            break
+        text += f"\n{part}" if text else part
+    return {"text": text}
+
+
+def _code(line: str) -> str:
+    """A line of the log, as it is written."""
+    return f"`{_escaped(line.replace('`', 'ˋ'))}`" if line else ""
+
+
+def _escaped(text: str) -> str:
+    """A text none of whose characters means anything to Slack.
+
+    >>> _escaped("<!channel> & co")
+    '&lt;!channel&gt; &amp; co'
+    """
+    for character, name in _ESCAPES:
+        text = text.replace(character, name)
+    return text
+
+
+def _link(url: str | None, words: str) -> str:
+    """A link; nothing where there is none."""
+    return f"<{_escaped(url)}|{words}>" if url else ""

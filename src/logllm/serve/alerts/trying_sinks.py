@@ -1,0 +1,36 @@
+"""A message to see whether a place is told."""
+
+from datetime import UTC, datetime
+
+from logllm.serve.alerts.notes import Note, key_of
+from logllm.serve.alerts.posting import Answer, post
+from logllm.serve.alerts.sinks import Sink
+from logllm.serve.store.frames import stored_time
+
+
+def tried(sink: Sink, *, page: str | None) -> Answer:
+    """What a place answers to a message of its own form; it says that it is a test.
+
+    An Alertmanager's alert ends by itself.
+    """
+    now = stored_time(datetime.now(UTC))
+    text = "This is a test message of logllm: incidents will look like this."
+    incident = {
+        "id": 0,
+        "stream": "test",
+        "kind": text,
+        "title": text,
+        "state": "open",
+        **dict.fromkeys(("start", "end", "opened", "updated"), now),
+        "closed": None,
+        "sessions": 1,
+        "score": 1.0,
+        "muted": False,
+        "change": 0,
+        "kinds": [{"kind": text, "text": text, "sessions": 1}],
+        "top": [],
+        "evidence": None,
+    }
+    key = key_of([], incident)
+    message = sink.form.note(Note(key, ("opened",), incident, page), now=now)
+    return post(sink.target, message, key=key)
