@@ -1,5 +1,6 @@
 """Any sequence of appending, rotating, compressing and restarting: every line once, in order, as it was numbered."""
 
+import gzip
 import os
 import shutil
 import subprocess
@@ -57,13 +58,28 @@ class Host:
             if path.suffix != ".gz":
                 subprocess.run(["gzip", str(path)], check=True)
 
+    def pack_anew(self) -> None:
+        """As programs do that pack for themselves: the packed file is as old as its packing."""
+        for path in sorted(self.log.parent.glob(f"{self.log.name}.*")):
+            if path.suffix != ".gz":
+                packed = path.with_name(f"{path.name}.gz")
+                packed.write_bytes(gzip.compress(path.read_bytes()))
+                path.unlink()
+
+    def rotate_and_pack(self) -> None:
+        """logrotate with `delaycompress`, by a program that packs for itself."""
+        self.pack_anew()
+        self.rotate(create=True)
+
 
 OPERATIONS = st.lists(
     st.one_of(
         st.tuples(st.just("append"), st.integers(1, 150)),
         st.tuples(st.just("take"), st.integers(1, 3)),
         st.tuples(st.just("store"), st.floats(0, 1)),
-        st.sampled_from(["rotate", "create", "copytruncate", "compress", "restart"]).map(lambda name: (name, None)),
+        st.sampled_from(["rotate", "create", "copytruncate", "compress", "pack_anew", "rotate_and_pack", "restart"]).map(
+            lambda name: (name, None)
+        ),
     ),
     max_size=25,
 )

@@ -20,6 +20,8 @@ _AFTER = re.compile(rf"(?P<name>.+?)[.\-_~]{_WHICH}")
 _INSIDE = re.compile(rf"(?P<name>.+?)[.\-_]{_WHICH}(?P<extension>\.[A-Za-z]\w*)")
 """`app.1.log`, `app-2026-11-27.log`"""
 _PIECE = 1 << 20
+_TOGETHER = 2 * 10**9
+"""Nanoseconds between two files that were packed one after the other in one go, at most."""
 _SHORT = 3
 """Digits of a number that counts files; what has more is a date."""
 
@@ -110,16 +112,28 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
     Their numbers or dates say the order; times of the last change say whether the higher number is
     the older file (logrotate) or the newer one (log4j). Where numbers and times disagree for more
-    than a third, as dates do that begin with the day, the times alone say it.
+    than a third, as dates do that begin with the day, the times alone say it. A packed file may be
+    as old as its packing: that it is younger than one that is not packed, or packed in the same
+    moment as another, says nothing.
     """
     by_name = sorted(entries, key=lambda entry: _numbers(entry.which))
-    rising = sum(first.changed < second.changed for first, second in pairwise(by_name))
-    falling = sum(first.changed > second.changed for first, second in pairwise(by_name))
+    telling = [pair for pair in pairwise(by_name) if _times_tell(*pair)]
+    rising = sum(first.changed < second.changed for first, second in telling)
+    falling = sum(first.changed > second.changed for first, second in telling)
     if min(rising, falling) > len(by_name) / 3 or len(set(map(_kind, by_name))) > 1:
         return sorted(by_name, key=lambda entry: entry.changed)
     counted = all(_kind(entry) == "number" for entry in by_name)
     backwards = falling > rising or (falling == rising and counted)
     return by_name[::-1] if backwards else by_name
+
+
+def _times_tell(first: Entry, second: Entry) -> bool:
+    """Whether the times of two files say which of them was written first."""
+    older, younger = sorted((first, second), key=lambda entry: entry.changed)
+    if not _PACKED.search(younger.name):
+        return True
+    together = younger.changed - older.changed < _TOGETHER
+    return bool(_PACKED.search(older.name)) and not together
 
 
 def files_after(entry: Entry, entries: Sequence[Entry]) -> list[Entry]:
