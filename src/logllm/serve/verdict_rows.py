@@ -7,6 +7,7 @@ from typing import Any, Literal
 import polars as pl
 
 from logllm.detect.evidence.telling_lines import Written
+from logllm.detect.summary import gravity
 from logllm.logs.redaction import redact
 from logllm.serve.store.frames import VERDICTS
 from logllm.sessions.message_table import kinds_of
@@ -164,18 +165,26 @@ def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.D
 def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """The kind of each anomalous session (`row`, `kind`): that of its most telling line.
 
-    A session no line of which was named is known by its first one.
+    Of lines that say as much, to a tenth, it is the gravest one: an error goes before the statement
+    that it stopped. A session no line of which was named is known by its first one.
     """
-    of_lines = places
+    of_lines = places.with_columns(loud=0.0)
     if "evidence" in verdicts.columns:
-        first = verdicts.select(
-            pl.row_index("row"),
-            telling=pl.col("evidence").list.first().struct.field("line").cast(pl.UInt64),
-        )
-        of_lines = places.join(first, on="row", maintain_order="left")
-        tells = (pl.col("line") == pl.col("telling")).fill_null(False)
-        of_lines = of_lines.sort("row", tells, descending=[False, True], maintain_order=True)
-    foremost = of_lines.unique("row", keep="first", maintain_order=True)
+        named = verdicts.select("evidence", row=pl.row_index()).explode("evidence")
+        telling = named.filter(pl.col("evidence").is_not_null()).unnest("evidence")
+        loud = telling.select("row", pl.col("line").cast(pl.UInt64), loud=pl.col("score").round(1))
+        once = loud.unique(["row", "line"], keep="first", maintain_order=True)
+        of_lines = places.join(once, on=["row", "line"], how="left", maintain_order="left")
+    graded = of_lines.with_columns(gravity=gravity(of_lines["message"]))
+    order = graded.sort(
+        "row",
+        "loud",
+        "gravity",
+        descending=[False, True, True],
+        nulls_last=True,
+        maintain_order=True,
+    )
+    foremost = order.unique("row", keep="first", maintain_order=True)
     kind = kinds_of(foremost["message"]).str.slice(0, LONGEST_KIND)
     return foremost.select("row", kind=kind)
 
