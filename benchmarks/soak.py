@@ -4,7 +4,7 @@
     python benchmarks/soak.py --data ../shared/data --share 0.1 --only latency,throughput
 
 Seeded; everything is written below a temporary folder. `--share` makes each load so much smaller. What is written is one JSON object,
-a key a measurement.
+a key a measurement; those that are not made again stay as they were.
 """
 
 import argparse
@@ -61,7 +61,8 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve()
     out = None if options.out is None else options.out.resolve()
-    results: dict[str, Any] = {"share": options.share}
+    before = out is not None and out.exists()
+    results: dict[str, Any] = json.loads(out.read_text()) if before else {}
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         folder = Path(name)
@@ -69,7 +70,8 @@ def main() -> None:
         for measurement in options.only.split(","):
             place = folder / measurement
             place.mkdir()
-            results[measurement] = MEASUREMENTS[measurement](Load(run, log, place, options.share))
+            load = Load(run, log, place, options.share)
+            results[measurement] = {"share": options.share, **MEASUREMENTS[measurement](load)}
             print(measurement, json.dumps(results[measurement]), file=sys.stderr, flush=True)
         os.chdir("/")
     text = json.dumps(results, indent=2) + "\n"
