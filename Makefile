@@ -9,7 +9,7 @@ PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo bench test test-real test-gpu servers soak mutants check docs clean
+.PHONY: help setup demo live-demo bench test test-real test-gpu servers soak mutants check docs clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -18,6 +18,9 @@ setup: $(READY) ## install everything into .venv, once and again when the requir
 
 demo: $(READY) ## what was wrong with a PostgreSQL server, found in its log by the model that comes with logllm (under 3 minutes)
 	@.venv/bin/python demo/run.py
+
+live-demo: $(READY) ## a real PostgreSQL server under load and faults, watched, on a page at 127.0.0.1:8431 (root and Debian's postgresql-15)
+	@.venv/bin/python demo/live.py $(OPTIONS)
 
 RUN ?= src/logllm/runs/postgres
 LOG ?= src/logllm/datasets/sets/postgres/test.log.xz
