@@ -14,9 +14,13 @@ from logllm.cli.console import duration, note
 from logllm.counting import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from logllm.config.alerts import AlertsFile
     from logllm.config.watch import WatchFile
     from logllm.detect.detector import Detector
+    from logllm.detect.judge import Judge
+    from logllm.serve.feedback.following import Following
     from logllm.serve.status import Metrics
     from logllm.serve.stream import Watched
     from logllm.serve.watch import Watch
@@ -89,12 +93,13 @@ def watch(
             retain_days=retain_days,
         )
     wanted = _telling(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
-    detector = _loaded(wanted, engine=engine)
+    following = _following(wanted, engine=engine)
+    detector = following.first()
     watched = _sources(wanted, detector)
     if dry_run:
         _tried(watched)
-        return
-    _watch(wanted, detector, watched, metrics=metrics)
+    else:
+        _watch(wanted, detector, watched, newer=following.newer_judge, metrics=metrics)
 
 
 def _told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
@@ -162,14 +167,17 @@ def _told(wanted: "WatchFile") -> "AlertsFile":
     return AlertsFile(alerts=wanted.alerts, public_url=wanted.public_url)
 
 
-def _loaded(wanted: "WatchFile", *, engine: str | None) -> "Detector":
-    """What judges."""
+def _following(wanted: "WatchFile", *, engine: str | None) -> "Following":
+    """What gives the run that judges, and one that is promoted later."""
     from logllm.cli.console import shares
     from logllm.detect.detector import Detector
-    from logllm.runs.manifest import find_run
+    from logllm.serve.feedback.following import Following
 
-    with shares() as progress:
-        return Detector.load(find_run(wanted.run), progress=progress, engine=engine)
+    def load(folder: Path) -> Detector:
+        with shares() as progress:
+            return Detector.load(folder, progress=progress, engine=engine)
+
+    return Following(wanted.run, load=load, told=note)
 
 
 def _sources(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
@@ -192,7 +200,14 @@ def _sources(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
     ]
 
 
-def _watch(wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", *, metrics: int | None) -> None:
+def _watch(
+    wanted: "WatchFile",
+    detector: "Detector",
+    watched: "list[Watched]",
+    *,
+    newer: "Callable[[], Judge | None]",
+    metrics: int | None,
+) -> None:
     """Watch until told to stop."""
     from logllm.serve.status import Metrics
     from logllm.serve.store.verdict_store import Store
@@ -200,8 +215,8 @@ def _watch(wanted: "WatchFile", detector: "Detector", watched: "list[Watched]", 
 
     with closing(Store.open(wanted.store)) as store, delivering(store, _told(wanted)):
         running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
-        for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(name, lambda number, frame: _stop(running))
+        running.newer = newer
+        _stop_when_told(running)
         shown = _Shown(Metrics(metrics) if metrics is not None else None)
         note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
         if detector.settings.sessions.by_key:
@@ -221,9 +236,14 @@ def _tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
     note(f"a session ends when nothing more came for {idle} (--idle)")
 
 
-def _stop(running: "Watch") -> None:
-    """Stop after what is in hand."""
-    running.stopping = True
+def _stop_when_told(running: "Watch") -> None:
+    """Stop after what is in hand when a signal comes."""
+
+    def stop(number: int, frame: object) -> None:
+        running.stopping = True
+
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(name, stop)
 
 
 class _Shown:

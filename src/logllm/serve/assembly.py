@@ -134,6 +134,13 @@ class Assembly:
             began = counters["began"] and datetime.fromisoformat(counters["began"])
             self._sessionizer.span = Span(1, self._records, began, began)
 
+    def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
+        """Judge by another run from now on, what is open first; when sessions end stays as it was."""
+        self._run = run
+        self._known = KnownScores(run.opinion, cache=cache, remembered=_REMEMBERED)
+        self._judging = self._new_judging()
+        self._shown = 0
+
     def push(self, name: str, lines: pl.DataFrame, *, arrived: float) -> None:
         """Take lines of a partition."""
         records = self.partitions[name].push(lines, arrived=arrived)

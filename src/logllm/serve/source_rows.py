@@ -36,7 +36,8 @@ class SourceRows:
         """
         self._store = store
         self._owner = owner
-        self._run = run
+        self.run = run
+        """The name of what judges."""
         self._due = 0.0
         self._seen: dict[str, deque[tuple[float, int]]] = {}
 
@@ -66,7 +67,7 @@ class SourceRows:
         return {
             "stream": stream.name,
             "owner": self._owner,
-            "run": self._run,
+            "run": self.run,
             "lines": stream.lines,
             "sessions": stream.sessions,
             "anomalous": stream.anomalous,

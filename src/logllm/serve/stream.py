@@ -177,6 +177,12 @@ class Stream:
         self.anomalous += anomalous
         return Stored(closed.height, anomalous)
 
+    def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
+        """Judge by another run from now on; no line is read again."""
+        self._around = self._around._replace(run=run, cache=cache)
+        for assembly in self.assemblies:
+            assembly.judge_by(run, cache=cache)
+
     def end(self) -> None:
         """Close all sessions: nothing more will ever come."""
         if self._first:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from logllm.config.watch import WatchSection
+from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judge
 from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.source_rows import SourceRows
@@ -55,7 +56,7 @@ class Watch:
             told: told of what is wrong, and of what is right again.
         """
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        self._cache = run.cache() if run.recipe.detect.cache_sessions > 0 else None
+        self._cache = _cache_of(run)
         self._incidents = Incidents(how.incidents)
         around = Surroundings(
             run,
@@ -69,6 +70,8 @@ class Watch:
         self.streams = [Stream(source, around) for source in watched]
         self.stopping = False
         """Set, from any thread or a signal's handler, to stop after what is in hand."""
+        self.newer: Callable[[], Judge | None] | None = None
+        """Asked now and then for a run that is to judge from now on."""
         self._store = store
         self._how = how
         self._told = told
@@ -103,6 +106,7 @@ class Watch:
 
     def _round(self, status: Callable[["Watch"], None]) -> None:
         """Take and store once of each stream; wait only where no other has anything."""
+        self._take_up()
         wait = _WAIT / len(self.streams)
         for stream in self.streams:
             came = stream.take(wait)
@@ -112,6 +116,18 @@ class Watch:
         self._tidy()
         self._source_rows.write(self.streams)
         status(self)
+
+    def _take_up(self) -> None:
+        """Judge by another run, if there is one: what is open goes on, and is judged anew."""
+        run = None if self.newer is None else self.newer()
+        if run is None:
+            return
+        if self._cache is not None:
+            self._cache.close()
+        self._cache = _cache_of(run)
+        for stream in self.streams:
+            stream.judge_by(run, cache=self._cache)
+        self._source_rows.run = run.name
 
     def _tell_trouble(self, stream: Stream) -> None:
         """Tell what keeps a source from going on, such as a full spool; not every source has such a thing."""
@@ -167,3 +183,8 @@ class Watch:
                 self._store.settle(stream.name, before=stale)
         except (StoreFull, StoreAway):
             return  # the next write says so
+
+
+def _cache_of(run: Judge) -> ScoreCache | None:
+    """The scores that are kept of a run on this machine."""
+    return run.cache() if run.recipe.detect.cache_sessions > 0 else None
