@@ -10,7 +10,8 @@ from logllm.config.serve import ServeSection
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web.application import application
 from logllm.serve.web.feed import Feed
-from logllm.serve.web.service import Service
+from logllm.serve.web.judging_now import JudgingNow
+from logllm.serve.web.service import service_of
 from tests.serve.store_contract import frame, kept, verdict
 
 TOKEN = "a-token-that-is-long-enough"  # noqa: S105 - a test's own
@@ -26,12 +27,17 @@ def anomalous(session: str, *lines: int, **more: Any) -> dict[str, Any]:
 class Shown:
     """A store, and the service on it."""
 
-    def __init__(self, where: str | Path, *, token: str | None = None, clock: Any = None, **section: Any) -> None:
+    def __init__(
+        self, where: str | Path, *, token: str | None = None, clock: Any = None, detector: Any = None, redact: bool = False, **section: Any
+    ) -> None:
+        self.trouble: str | None = None
         self.store = Store.open(where, **({"clock": clock} if clock else {}))
         self._claimed = self.store.claim("app", "p", owner="test")
         settings = ServeSection.read(section, source="a test")
         self.feed = Feed(self.store, every=0.01)
-        self.service = Service(self.store, settings, self.feed)
+        judging = None if detector is None else JudgingNow(detector, lines=settings.lines, at_once=1, redact=redact)
+        service = service_of(self.store, settings, judging=judging, trouble=lambda: self.trouble)
+        self.service = service._replace(feed=self.feed)
         self.app = application(self.service, token=token)
 
     def write(self, *rows: dict[str, Any]) -> None:

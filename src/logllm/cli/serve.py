@@ -50,16 +50,15 @@ def _serve(section: "ServeSection", *, store: str, token: str | None) -> None:
     """Answer until told to stop."""
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.web.application import application
-    from logllm.serve.web.feed import Feed
     from logllm.serve.web.running import Server, address_of, listening
-    from logllm.serve.web.service import Service
+    from logllm.serve.web.service import service_of
 
     with closing(Store.open(store, create=False)) as opened:
-        feed = Feed(opened)
-        app = application(Service(opened, section, feed), token=token)
+        service = service_of(opened, section)
+        app = application(service, token=token)
         with listening(section) as bound:
             note(f"{opened.name} is shown at {address_of(bound)}")
-            Server(app, section, closing=feed.close).run_until_told(bound)
+            Server(app, section, closing=service.feed.close).run_until_told(bound)
 
 
 def _token(file: Path | None, *, host: str) -> str | None:

@@ -34,3 +34,5 @@ class ServeSection(Section):
     """Lines that are judged at once."""
     judged_at_once: Positive = 1
     """Requests for judging that are worked on at a time; as many again wait, others are refused."""
+    log_requests: bool = False
+    """Write a line for each request on standard error."""

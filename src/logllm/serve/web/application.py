@@ -6,12 +6,21 @@ from starlette.types import ASGIApp
 from logllm import __version__
 from logllm.serve.web.layers.access import Access
 from logllm.serve.web.layers.body_time import BodyTime
+from logllm.serve.web.layers.measured import Measured
 from logllm.serve.web.layers.rate_limit import RateLimit
 from logllm.serve.web.layers.security_headers import SecurityHeaders
 from logllm.serve.web.refusals import told_as_json
-from logllm.serve.web.routes import health_routes, stream_routes, verdict_routes
+from logllm.serve.web.routes import (
+    health_routes,
+    incident_routes,
+    judging_routes,
+    stream_routes,
+    verdict_routes,
+)
 from logllm.serve.web.routes.page_routes import PageFiles
 from logllm.serve.web.service import Service
+
+_ROUTES = (health_routes, verdict_routes, incident_routes, stream_routes, judging_routes)
 
 
 def application(service: Service, *, token: str | None) -> ASGIApp:
@@ -32,7 +41,7 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
     )
     app.state.service = service
     told_as_json(app)
-    for routes in (health_routes, verdict_routes, stream_routes):
+    for routes in _ROUTES:
         app.include_router(routes.router)
     app.mount("/", PageFiles())
 
@@ -40,4 +49,5 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
     layered: ASGIApp = BodyTime(app, seconds=section.body_seconds)
     layered = Access(layered, token=token, host=section.host, names=section.names)
     layered = RateLimit(layered, rate=section.rate)
+    layered = Measured(layered, service.instruments, log=section.log_requests)
     return SecurityHeaders(layered)

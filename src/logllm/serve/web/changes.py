@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection
-
+from logllm.serve.incidents.incident_rows import Wished, incidents
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web import queries
 from logllm.serve.web.request_models import Cursor
@@ -34,6 +34,13 @@ class Changes(NamedTuple):
     """Where the next ones begin; within a change where that has more verdicts than are read."""
 
 
+class _Span(NamedTuple):
+    """Changes after one, up to another one and with it."""
+
+    after: int
+    until: int
+
+
 def newest(store: Store) -> Cursor:
     """The place after all that is there."""
     with store.transaction(reading=True) as connection:
@@ -56,9 +63,14 @@ def changes_after(store: Store, place: Cursor, *, until: int | None = None) -> C
         page = queries.changed(connection, after=place, until=last, limit=_AT_ONCE)
         reached = page.next or Cursor(last)
         verdicts = queries.objects(connection, page.rows)
-        others = list(_others(connection, since=place, until=reached))
-    contents = [("verdict", {"verdicts": batch}) for batch in _batches(verdicts)]
-    return Changes(_events([*contents, *others], since=place, until=reached), reached)
+        span = _Span(told_up_to(place), told_up_to(reached))
+        kinds = queries.changed_kinds(connection, after=span.after, until=span.until)
+    contents = [
+        *_named("verdict", verdicts),
+        *_named("kind", kinds),
+        *_named("incident", _incidents(store, span)),
+    ]
+    return Changes(_events(contents, span=span), reached)
 
 
 def told_up_to(place: Cursor) -> int:
@@ -75,34 +87,26 @@ def event(name: str, content: dict[str, Any], *, number: int) -> Event:
     return Event(name, json.dumps(content, ensure_ascii=False, allow_nan=False), number)
 
 
-def _events(
-    contents: Sequence[tuple[str, dict[str, Any]]],
-    *,
-    since: Cursor,
-    until: Cursor,
-) -> tuple[Event, ...]:
+def _named(name: str, rows: queries.Objects) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What events of one name say, of which each has some rows."""
+    starts = range(0, len(rows), _IN_ONE_EVENT)
+    return ((name, {f"{name}s": rows[start : start + _IN_ONE_EVENT]}) for start in starts)
+
+
+def _events(contents: Sequence[tuple[str, dict[str, Any]]], *, span: _Span) -> tuple[Event, ...]:
     """Events in order: who has the last of them has all, who has another comes back to the first."""
-    before, after = told_up_to(since), told_up_to(until)
     last = len(contents) - 1
-    numbers = [after if number == last else before for number in range(len(contents))]
+    numbers = [span.until if place == last else span.after for place in range(len(contents))]
     pairs = zip(contents, numbers, strict=True)
     return tuple(event(name, content, number=number) for (name, content), number in pairs)
 
 
-def _others(
-    connection: Connection,
-    *,
-    since: Cursor,
-    until: Cursor,
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What changed besides verdicts."""
-    after, last = told_up_to(since), told_up_to(until)
-    kinds = queries.changed_kinds(connection, after=after, until=last)
-    if kinds:
-        yield "kind", {"kinds": kinds}
-
-
-def _batches(verdicts: queries.Objects) -> Iterator[queries.Objects]:
-    """Some verdicts at a time."""
-    starts = range(0, len(verdicts), _IN_ONE_EVENT)
-    return (verdicts[start : start + _IN_ONE_EVENT] for start in starts)
+def _incidents(store: Store, span: _Span) -> queries.Objects:
+    """Incidents that changed; one that changed once more meanwhile comes with that change."""
+    changed: queries.Objects = []
+    after, now = span.after, datetime.now(UTC)
+    while after < span.until:
+        rows = incidents(store, Wished(after=after), now=now)
+        changed += [row for row in rows if row["change"] <= span.until]
+        after = rows[-1]["change"] if rows else span.until
+    return changed

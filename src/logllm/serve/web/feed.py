@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 
 from logllm import __version__
 from logllm.errors import first_line
+from logllm.serve.source_rows import source_rows
 from logllm.serve.store.verdict_store import Store
-from logllm.serve.web import changes, queries
+from logllm.serve.web import changes
 from logllm.serve.web.changes import Event, event, told_up_to
 from logllm.serve.web.request_models import Cursor
 
@@ -126,7 +127,7 @@ class Feed:
     async def _look(self) -> None:
         """Look for changes as long as someone follows."""
         self._place = await self._read(partial(changes.newest, self._store))
-        self._sources = await self._read(self._read_sources)
+        self._sources = await self._read(partial(source_rows, self._store))
         loop = asyncio.get_running_loop()
         due = loop.time() + _LOOK_AT_SOURCES
         while self.followers and not self._closed:
@@ -142,16 +143,11 @@ class Feed:
 
     async def _tell_sources(self) -> None:
         """Give how the sources are, where that has changed."""
-        now = await self._read(self._read_sources)
+        now = await self._read(partial(source_rows, self._store))
         if now != self._sources and self._place is not None:
             self._sources = now
             number = told_up_to(self._place)
             self._give((event("source", {"sources": now}, number=number),))
-
-    def _read_sources(self) -> list[dict[str, Any]]:
-        """How the sources are."""
-        with self._store.transaction(reading=True) as connection:
-            return queries.all_sources(connection)
 
     def _give(self, events: tuple[Event, ...]) -> None:
         """Give events to all."""

@@ -6,13 +6,13 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Row, TextClause, and_, or_, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Row, TextClause, and_, func, or_, select, tuple_
 
 from logllm.serve.store.frames import READ, from_rows, stored_time
 from logllm.serve.store.objects import verdict_objects
 from logllm.serve.store.reading import streams as stored_streams
 from logllm.serve.store.schema import IS_ANOMALOUS, IS_OPEN, numbers, places, verdicts
-from logllm.serve.store.service_schema import feedback, kinds, sources
+from logllm.serve.store.service_schema import deliveries, feedback, incidents, kinds
 from logllm.serve.web.request_models import Cursor, KindsQuery, VerdictQuery, cursor
 from logllm.serve.web.verdict_ids import VerdictKey, encode
 
@@ -115,10 +115,17 @@ def changed_kinds(connection: Connection, *, after: int, until: int) -> Objects:
     return [row._asdict() for row in connection.execute(statement)]
 
 
-def all_sources(connection: Connection) -> Objects:
-    """How each watch is."""
-    rows = connection.execute(select(sources).order_by(sources.c.stream, sources.c.owner))
-    return [row._asdict() | {"counts": json.loads(row.counts)} for row in rows]
+def open_incidents(connection: Connection) -> int:
+    """How many incidents go on."""
+    going_on = select(func.count()).select_from(incidents).where(incidents.c.state == "open")
+    return connection.scalar(going_on) or 0
+
+
+def deliveries_by_state(connection: Connection) -> list[tuple[str, float]]:
+    """How many messages wait, were sent, or could not be."""
+    state = deliveries.c.state
+    rows = connection.execute(select(state, func.count()).group_by(state).order_by(state))
+    return [(name, count) for name, count in rows]
 
 
 def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:

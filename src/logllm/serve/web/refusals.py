@@ -83,10 +83,9 @@ async def _invalid(request: Request, exc: RequestValidationError) -> JSONRespons
 
 def _problem(problem: Mapping[str, Any]) -> str:
     """One thing that is wrong with a request; what was sent is not repeated."""
-    _, *place = problem["loc"]
-    where = ".".join(str(part) for part in place)
     if problem["type"] == "json_invalid":
-        return f"the body is not JSON: {problem['ctx']['error']} at character {where}"
+        return f"the body is not JSON: {problem['ctx']['error']}"
+    where = ".".join(str(part) for part in problem["loc"][1:])
     what = str(problem["msg"]).removeprefix("Value error, ")
     return f"{where or 'the request'}: {what[:1].lower()}{what[1:]}"
 

@@ -1,9 +1,10 @@
 """What may be asked, as models that check it."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from fastapi import Path
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from logllm.serve.web.verdict_ids import VerdictKey, decode, encode, is_storable
 
@@ -62,6 +63,7 @@ ShortText = Annotated[str, Field(max_length=2_000), AfterValidator(_storable)]
 Time = Annotated[datetime, AfterValidator(_in_utc)]
 WrittenCursor = Annotated[str, Field(max_length=8_000), AfterValidator(_checked_cursor)]
 Change = Annotated[int, Field(ge=0, le=_LARGEST)]
+Number = Annotated[int, Path(ge=0, le=_LARGEST)]
 
 
 class _Asked(BaseModel):
@@ -119,3 +121,66 @@ class KindsQuery(_Asked):
     """Older ones than this change."""
     limit: int = Field(default=100, ge=1, le=500)
     """At most so many."""
+
+
+class IncidentQuery(_Asked):
+    """Which incidents are wanted."""
+
+    stream: ShortText | None = None
+    """Only of this watch."""
+    state: Literal["open", "closed"] | None = None
+    """Only those that go on, or are over."""
+    since: Time | None = None
+    """Sessions joined at this time or later."""
+    before: Change | None = None
+    """Those that changed last before this change."""
+    after: Change | None = None
+    """Those that changed after this change, the oldest change first."""
+    limit: int = Field(default=100, ge=1, le=500)
+    """At most so many."""
+
+
+class NewMute(_Asked):
+    """A kind of fault that nobody wants to be told of."""
+
+    stream: ShortText
+    """Of which watch."""
+    kind: ShortText
+    """The kind, as verdicts and incidents have it."""
+    hours: float = Field(gt=0, le=24 * 366)
+    """For how long."""
+    why: Annotated[str, Field(max_length=1_000), AfterValidator(_storable)] = ""
+    """A reason, for others."""
+    by: Annotated[str, Field(max_length=200), AfterValidator(_storable)] = "api"
+    """Who says so."""
+
+
+class GivenLines(_Asked):
+    """Lines of a log that are judged now."""
+
+    lines: list[str]
+    """The lines as they are written, without their ends."""
+
+
+class GivenSession(_Asked):
+    """One session that is judged now: its lines, or their messages alone."""
+
+    session: Annotated[str, Field(min_length=1, max_length=500)]
+    """What it is called."""
+    lines: list[str] | None = None
+    """Its lines as they are written; they are read by the run's format."""
+    messages: list[str] | None = None
+    """Its messages as the run's format gives them: without the time, the level before a colon."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if (self.lines is None) == (self.messages is None):
+            raise ValueError("takes one of lines and messages")
+        return self
+
+
+class GivenSessions(_Asked):
+    """Sessions that are judged now."""
+
+    sessions: Annotated[list[GivenSession], Field(min_length=1)]
+    """Each with a name of its own."""

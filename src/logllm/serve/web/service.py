@@ -1,5 +1,6 @@
 """What the routes lean on, made once when the service starts."""
 
+from collections.abc import Callable
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -7,6 +8,9 @@ from fastapi import Depends, Request
 from logllm.config.serve import ServeSection
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web.feed import Feed
+from logllm.serve.web.instruments import Instruments
+from logllm.serve.web.judging_now import JudgingNow
+from logllm.serve.web.readiness import Readiness
 
 
 class Service(NamedTuple):
@@ -18,6 +22,32 @@ class Service(NamedTuple):
     """How much is answered."""
     feed: Feed
     """What changes, to all who follow."""
+    instruments: Instruments
+    """What is measured."""
+    readiness: Readiness
+    """Whether all is well."""
+    judging: JudgingNow | None = None
+    """Judges what clients send; none: no run was named."""
+
+
+def service_of(
+    store: Store,
+    section: ServeSection,
+    *,
+    judging: JudgingNow | None = None,
+    trouble: Callable[[], str | None] = lambda: None,
+) -> Service:
+    """A service on a store.
+
+    Args:
+        store: what is shown.
+        section: how much is answered.
+        judging: judges what clients send.
+        trouble: why the watch of this process has ended; none: it has not, or there is none.
+    """
+    feed = Feed(store)
+    readiness = Readiness(store, trouble=trouble)
+    return Service(store, section, feed, Instruments(store, feed), readiness, judging)
 
 
 async def _service(request: Request) -> Service:

@@ -13,6 +13,8 @@ from logllm.serve.web.refusals import Refusal
 
 _PROTECTED = ("/v1/", "/metrics", "/mcp")
 """What a token opens; the page itself has to ask for the token, and probes have none."""
+_TAKES_TEXT = "/v1/lines"
+"""The one path that takes lines as they stand in a file."""
 _READING = {"GET", "HEAD", "OPTIONS"}
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
@@ -59,8 +61,11 @@ class Access:
         host = headers.get("host", "")
         if self._accepted is not None and _name(host) not in self._accepted:
             return Refusal(421, "this name is not ours: start logllm serve with --name NAME")
-        if scope["method"] not in _READING and not self._is_from_us(headers, host=host):
-            return Refusal(403, "another site's page sent this: only our own page may")
+        if scope["method"] not in _READING:
+            if not self._is_from_us(headers, host=host):
+                return Refusal(403, "another site's page sent this: only our own page may")
+            if not _is_taken(headers, path=scope["path"]):
+                return Refusal(415, "send application/json")
         if self._digest is not None and _is_protected(scope["path"]):
             return self._without_token(headers)
         return None
@@ -94,6 +99,17 @@ def is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host.lower() == "localhost"
+
+
+def _is_taken(headers: Headers, *, path: str) -> bool:
+    """Whether a request has a body of JSON, or none.
+
+    A form, or plain text, is all that another site's page may send without asking first.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not kind:
+        return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
+    return kind == "application/json" or (kind == "text/plain" and path == _TAKES_TEXT)
 
 
 def _is_protected(path: str) -> bool:

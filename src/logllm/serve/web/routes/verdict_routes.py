@@ -1,12 +1,12 @@
 """What was judged: verdicts, one session, the timeline, new kinds of message, and the sources."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
-from logllm.serve.store.frames import stored_time
+from logllm.serve.source_rows import source_rows
 from logllm.serve.web import queries
 from logllm.serve.web.refusals import absent
 from logllm.serve.web.request_models import KindsQuery, TimelineQuery, VerdictQuery
@@ -15,8 +15,6 @@ from logllm.serve.web.timeline import timeline
 from logllm.serve.web.verdict_ids import decode
 
 router = APIRouter(prefix="/v1", tags=["verdicts"])
-_ALIVE = timedelta(seconds=15)
-"""A watch that has said nothing for longer has ended, or hangs."""
 
 
 @router.get("/verdicts", summary="Verdicts, the newest first")
@@ -66,12 +64,4 @@ def kinds(service: Served, query: Annotated[KindsQuery, Query()]) -> JSONRespons
 @router.get("/sources", summary="What is watched")
 def sources(service: Served) -> JSONResponse:
     """How each watch is; `alive` is false where it has said nothing for 15 seconds."""
-    with service.store.transaction(reading=True) as connection:
-        rows = queries.all_sources(connection)
-    earliest = stored_time(datetime.now(UTC) - _ALIVE)
-    return JSONResponse({"sources": [_with_life(row, earliest) for row in rows]})
-
-
-def _with_life(source: dict[str, Any], earliest: str) -> dict[str, Any]:
-    """A source, and whether it is alive."""
-    return source | {"alive": source["updated"] >= earliest}
+    return JSONResponse({"sources": source_rows(service.store)})
