@@ -22,6 +22,7 @@ from typing import Any
 import soak_files
 import soak_kafka
 import soak_pace
+import soak_page
 from watching import Load
 
 from logllm.storage import write_atomic
@@ -32,6 +33,8 @@ MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
     "throughput": soak_pace.throughput,
     "latency": soak_pace.latency,
     "memory": soak_pace.memory,
+    "page_latency": soak_page.page_latency,
+    "page_burst": soak_page.page_burst,
 }
 
 

@@ -15,7 +15,7 @@ from watching import Load, Watching, stored, until
 _STAMP = "%y%m%d %H%M%S"
 _SECONDS = 600.0  # of a whole load
 _RATE = 200  # lines a second
-_IDLE = 10  # seconds after which a session has ended
+IDLE = 10  # seconds after which a session has ended
 _WORDS = 6  # of a message that has never been seen
 
 
@@ -26,7 +26,7 @@ def throughput(load: Load) -> dict[str, float]:
     for time_of in ("first", "second"):
         store = str(load.folder / f"{time_of}.db")
         watching = Watching(load.run, [str(load.log)], store=store, options=["--from", "start", "--idle", "86400"]).start()
-        began = _begun(watching)
+        began = begun(watching)
         until(partial(_has_read, watching, lines), seconds=600)
         seconds.append(time.monotonic() - began)
         watching.stop()
@@ -38,14 +38,14 @@ def latency(load: Load) -> dict[str, float]:
     target, store = load.folder / "replayed.log", str(load.folder / "latency.db")
     seconds = _SECONDS * load.share
     target.touch()
-    watching = Watching(load.run, [str(target)], store=store, options=["--from", "start", "--idle", str(_IDLE)]).start()
-    _begun(watching)
-    written = _replay(load.log, target, seconds=seconds)
-    time.sleep(_IDLE + 5)
+    watching = Watching(load.run, [str(target)], store=store, options=["--from", "start", "--idle", str(IDLE)]).start()
+    begun(watching)
+    written = replay(load.log, target, seconds=seconds)
+    time.sleep(IDLE + 5)
     watching.stop()
     rows = stored(store, state="closed")
     last = pl.Series(written).gather(rows["last_position"] - 1)
-    late = rows["updated"].dt.epoch("us").to_numpy() / 1e6 - (last.to_numpy() + _IDLE)
+    late = rows["updated"].dt.epoch("us").to_numpy() / 1e6 - (last.to_numpy() + IDLE)
     settled = last.to_numpy() > written[0] + min(60.0, seconds / 4)
     late = late[settled]
     return {
@@ -63,7 +63,7 @@ def memory(load: Load) -> dict[str, float]:
     target.touch()
     options = ["--from", "start", "--idle", "3600", "--max-open-age", str(max(10, int(seconds / 10)))]
     watching = Watching(load.run, [str(target)], store=store, options=options).start()
-    _begun(watching)
+    begun(watching)
     stopping = Event()
     writer = Thread(target=_flood, args=(target, stopping), daemon=True)
     writer.start()
@@ -93,7 +93,7 @@ def _lines_of(log: Path) -> int:
         return sum(1 for _ in lines)
 
 
-def _begun(watching: Watching) -> float:
+def begun(watching: Watching) -> float:
     """When a watch has begun: its model is there, and it takes lines."""
     until(lambda: watching.lines >= 0, seconds=120)
     return time.monotonic()
@@ -104,7 +104,7 @@ def _has_read(watching: Watching, lines: int) -> bool:
     return watching.lines >= lines
 
 
-def _replay(log: Path, target: Path, *, seconds: float) -> list[float]:
+def replay(log: Path, target: Path, *, seconds: float) -> list[float]:
     """Write lines at a rate, stamped now; when each was written."""
     written: list[float] = []
     began = time.time()

@@ -38,7 +38,7 @@ class Watching:
 
     def __init__(self, run: Path | str, sources: Sequence[str], *, store: str, options: Sequence[str] = ()) -> None:
         """Not started yet; `options` are further ones of the command line."""
-        self._port = _free_port()
+        self._port = free_port()
         metrics = ["--metrics", str(self._port)]
         self._command = [sys.executable, "-m", "logllm", "watch", str(run), *sources, "--store", store, *metrics, *options]
         self._process: subprocess.Popen[bytes] | None = None
@@ -93,7 +93,7 @@ class Watching:
         return int(status.split()[1]) * os.sysconf("SC_PAGESIZE") / 1e6
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that nobody has."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -14,10 +14,19 @@ export async function tried(what, act) {
   }
 }
 
-/** Mute the kind of an incident for some hours. */
+/** The kinds of message that an incident is of. */
+const kindsOf = (incident) => incident.kinds?.map((one) => one.kind) ?? [incident.kind];
+
+/** Mute the kinds of an incident for some hours. */
 export async function mute(incident, hours) {
-  const body = { stream: incident.stream, kind: incident.kind, hours };
-  const done = await tried("It could not be muted", () => call("mutes", { method: "POST", body }));
+  const post = (kind) => {
+    const body = { stream: incident.stream, kind, hours, by: "page" };
+    return call("mutes", { method: "POST", body });
+  };
+  const done = await tried("It could not be muted", async () => {
+    const all = await Promise.all(kindsOf(incident).map(post));
+    return all[0];
+  });
   if (done)
     note(`Muted until ${moment(done.until)}: more of this kind is listed, and no one is told.`);
 }
@@ -26,7 +35,8 @@ export async function mute(incident, hours) {
 export async function unmute(incident) {
   const done = await tried("It could not be unmuted", async () => {
     const { mutes } = await call("mutes");
-    const own = mutes.filter((one) => one.stream === incident.stream && one.kind === incident.kind);
+    const kinds = new Set(kindsOf(incident));
+    const own = mutes.filter((one) => one.stream === incident.stream && kinds.has(one.kind));
     await Promise.all(own.map((one) => call(`mutes/${one.id}`, { method: "DELETE" })));
     return true;
   });
@@ -63,8 +73,7 @@ export async function answerFor(incident, given) {
     call(`incidents/${incident.id}`),
   );
   if (!whole) return;
-  const sessions = whole.verdicts ?? whole.sessions_newest ?? [];
-  const top = [...sessions].sort((one, other) => other.score - one.score)[0];
+  const top = [...whole.verdicts].sort((one, other) => other.score - one.score)[0];
   if (top) await answer(top.id, { answer: given });
   else
     note("Its sessions are deleted for their age: there is nothing left to answer for.", "trouble");

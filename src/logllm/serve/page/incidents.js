@@ -61,6 +61,16 @@ function facts(incident) {
   );
 }
 
+/** Lines of other kinds that belong to it: they come in the same sessions. */
+function otherKinds(incident, most) {
+  const others = (incident.kinds ?? []).slice(1);
+  if (!others.length) return null;
+  const told = others.slice(0, most).map((one) => element("li", {}, cut(one.text, 200)[0]));
+  const left = others.length - told.length;
+  if (left) told.push(element("li", {}, `and ${counted(left, "other kind")}`));
+  return element("ul", { class: "others", "aria-label": "Other kinds of line in it" }, told);
+}
+
 function muteMenu(incident) {
   const choices = HOURS.map(([hours, words]) => ({ words, act: () => mute(incident, hours) }));
   return menu("Mute", choices, { "aria-label": "Mute this kind of fault" });
@@ -114,6 +124,7 @@ function card(incident) {
     element("h3", {}, anchor),
     facts(incident),
     written ? element("p", { class: "line" }, cut(written, 300)[0]) : null,
+    otherKinds(incident, 2),
     muted,
     acts(incident),
   );
@@ -239,6 +250,7 @@ export async function showIncident() {
     ),
     facts(incident),
     line(incident) ? element("p", { class: "line" }, cut(line(incident))[0]) : "",
+    otherKinds(incident, 8),
     acts(incident),
   );
 }

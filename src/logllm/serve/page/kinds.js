@@ -6,11 +6,12 @@ import { follows, link } from "./place.js";
 import { ago, counted, cut, moment, visible } from "./wording.js";
 
 const MOST = 200;
+const GRADES = { 1: "speaks of trouble", 2: "speaks of a fault" };
 const AROUND = 300_000; // ms before and after it
 const section = byId("kinds");
 
 function row(kind) {
-  const [written, more] = cut(kind.line_text || kind.text, 600);
+  const [written, more] = cut(kind.line_text || kind.kind, 600);
   const near = (step) =>
     new Date(Date.parse(kind.first_seen) + step).toISOString().replace("Z", "000Z");
   const then = {
@@ -42,7 +43,7 @@ function row(kind) {
       element("span", { data: { ago: kind.first_seen } }, ago(kind.first_seen)),
       kind.lines ? element("span", {}, counted(kind.lines, "line")) : null,
       element("span", {}, visible(kind.stream)),
-      kind.grade && typeof kind.grade === "string" ? element("span", {}, kind.grade) : null,
+      GRADES[kind.grade] ? element("strong", {}, GRADES[kind.grade]) : null,
       element("span", {}, around),
     ),
   );

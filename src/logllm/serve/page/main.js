@@ -41,8 +41,8 @@ const attempt = (act) => Promise.resolve().then(act).catch(failed);
 
 /** The command that starts a watch of this store. */
 function watchCommand() {
-  const store = about.store && typeof about.store === "string" ? about.store : "app.db";
-  const run = about.run && typeof about.run === "string" ? about.run : "runs/app";
+  const store = about.store ?? "app.db";
+  const run = about.run?.name ?? "runs/app";
   return `logllm watch ${run} /var/log/app.log --store ${store}`;
 }
 
@@ -141,21 +141,31 @@ const HEARD = {
   reset: () => attempt(everything),
 };
 
+/** Show a session, or with none the list again, at the row that was open. */
+async function turnTo(session, former) {
+  await attempt(showSession);
+  const row = mark(session || former);
+  if (!session) row?.focus({ preventScroll: true });
+}
+
 /** Fetch all that is shown; the change up to which it is. */
 async function everything() {
-  about = await call("about");
-  const [verdicts] = await Promise.all([load(), loadIncidents(), loadSources()]);
+  // The verdicts have to be there; of what else cannot be had the rest is shown.
+  const others = [call("about").then((told) => (about = told)), loadIncidents(), loadSources()];
+  const settled = Promise.all(others.map((one) => one.catch(failed)));
+  const change = await load();
+  await settled;
   attempt(loadTimeline);
   attempt(showIncident);
   byId("foot").textContent = [
     `logllm ${about.version ?? ""}`,
-    about.run && `run ${visible(about.run)}`,
+    about.run && `run ${visible(about.run.name)}`,
     "times are UTC",
   ]
     .filter(Boolean)
     .join(" · ");
   showView();
-  return verdicts ?? 0;
+  return change ?? 0;
 }
 
 /** Fetch all, as often as it takes. */
@@ -202,11 +212,7 @@ async function start() {
     timelineMoved(now, before);
     if (now.tab !== before.tab) showView();
     if (now.incident !== before.incident) attempt(showIncident);
-    if (now.session !== before.session) {
-      const anchor = mark(now.session || before.session);
-      attempt(showSession);
-      if (!now.session) anchor?.focus({ preventScroll: true });
-    }
+    if (now.session !== before.session) turnTo(now.session, before.session);
   });
   byId("forget").addEventListener("click", forget);
   setInterval(() => {

@@ -2,8 +2,9 @@
 
 import { call } from "./api.js";
 import { byId, element, empty } from "./elements.js";
-import { ago, count, duration, visible } from "./wording.js";
+import { ago, count, visible } from "./wording.js";
 
+const WAITING = "What waits to be read: bytes of files, lines of other sources";
 const section = byId("sources");
 let known = [];
 
@@ -35,8 +36,7 @@ function counts(source) {
 }
 
 function row(source) {
-  const behind =
-    source.lag === null || source.lag === undefined ? "not known" : duration(source.lag);
+  const waiting = source.lag ?? null;
   const what = [
     element("strong", {}, visible(source.stream)),
     element("small", {}, visible([source.run, source.owner].filter(Boolean).join(", by "))),
@@ -51,7 +51,7 @@ function row(source) {
   const cells = [
     element("th", { scope: "row" }, what),
     cell("", health(source)),
-    cell("behind", behind),
+    cell("waiting", waiting === null ? "not known" : count(waiting), { title: WAITING }),
     cell("lines/s", source.rate === null || source.rate === undefined ? "–" : count(source.rate)),
     cell("lines", count(source.lines)),
     cell("sessions", count(source.sessions)),
@@ -83,7 +83,7 @@ export function drawSources(command) {
     section.replaceChildren(title, element("div", { class: "empty" }, words));
     return;
   }
-  const names = ["source", "", "behind", "lines/s", "lines", "sessions", "anomalous", "open"];
+  const names = ["source", "", "waiting", "lines/s", "lines", "sessions", "anomalous", "open"];
   const heads = names.map((name) =>
     element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
   );

@@ -1,4 +1,4 @@
-"""Chromium for tests of the live page: driven through its own pipe, with nothing but Python."""
+"""Chromium for what looks at the live page: driven through its own pipe, with nothing but Python."""
 
 import base64
 import json
@@ -17,10 +17,20 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 _HIGH = 20  # descriptors below this one are the shell's and the browser's
-_BEGIN = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execvp(sys.argv[3], sys.argv[3:])"
+_BEGIN = "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4);os.execvp(sys.argv[3], sys.argv[3:])"
 """The browser takes its commands from descriptor 3 and answers on 4."""
 _ANSWER = 60.0  # seconds
 _LOOK = 0.05
+_WIDEST_PHONE = 500
+_TEXTS = {"Enter": "\r"}
+_CODES = {"Enter": 13, "Escape": 27, "Tab": 9}
+_MIDDLE = """(() => {{
+  const element = document.querySelector({selector});
+  element?.scrollIntoView({{ block: "nearest" }});
+  const box = element?.getBoundingClientRect();
+  return box?.width ? [box.x + box.width / 2, box.y + box.height / 2] : null;
+}})()"""
+"""Where an element is, when it is on view."""
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -41,6 +51,7 @@ class Browser:
     """One headless browser; pages are opened in it."""
 
     def __init__(self, command: str, folder: Path) -> None:
+        """Started, with a profile of its own in a folder."""
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         read, write = fcntl(to_browser, F_DUPFD, _HIGH), fcntl(from_browser, F_DUPFD, _HIGH)
@@ -58,7 +69,8 @@ class Browser:
     def call(self, method: str, *, page: str | None = None, **parameters: Any) -> dict[str, Any]:
         """The answer to a command of the browser's protocol."""
         self._number += 1
-        number, answers = self._number, queue.Queue()
+        number = self._number
+        answers: queue.Queue[dict[str, Any]] = queue.Queue()
         self._answers[number] = answers
         message: dict[str, Any] = {"id": number, "method": method, "params": parameters}
         if page is not None:
@@ -68,17 +80,26 @@ class Browser:
         del self._answers[number]
         if "error" in answer:
             raise RuntimeError(f"{method}: {answer['error']['message']}")
-        return answer["result"]
+        result: dict[str, Any] = answer["result"]
+        return result
 
-    def open(self, address: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> "Page":
-        """A page of a size."""
+    def open(
+        self,
+        address: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+    ) -> "Page":
+        """A page of a size; narrow ones are phones."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         page = self._pages[session] = Page(self, session)
         for domain in ("Page", "Runtime", "Log", "Network"):
             page.call(f"{domain}.enable")
-        phone = width < 500
-        page.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=2 if phone else 1, mobile=phone)
+        phone = width < _WIDEST_PHONE
+        size = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1}
+        page.call("Emulation.setDeviceMetricsOverride", **size, mobile=phone)
         if phone:
             page.call("Emulation.setTouchEmulationEnabled", enabled=True)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -111,10 +132,11 @@ class Page:
     """One page: what it says of itself, and what a person would do in it."""
 
     def __init__(self, browser: Browser, session: str) -> None:
+        """Of a browser."""
         self._browser = browser
         self._session = session
         self.errors: list[str] = []
-        """What stands in the console as an error; that a server could not be reached does not count."""
+        """Errors in the console; that a server could not be reached does not count."""
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """A command for this page."""
@@ -122,23 +144,27 @@ class Page:
 
     def hear(self, message: dict[str, Any]) -> None:
         """Take an event."""
-        method, told = message.get("method"), message.get("params", {})
-        if method == "Runtime.exceptionThrown":
-            details = told["exceptionDetails"]
-            self.errors.append(str(details.get("exception", {}).get("description", details["text"])))
-        elif method == "Runtime.consoleAPICalled" and told["type"] in ("error", "assert", "warning"):
-            self.errors.append(json.dumps(told["args"]))
-        elif method == "Log.entryAdded" and told["entry"]["level"] == "error" and told["entry"]["source"] != "network":
-            self.errors.append(told["entry"]["text"])
+        told = message.get("params", {})
+        match message.get("method"):
+            case "Runtime.exceptionThrown":
+                details = told["exceptionDetails"]
+                thrown = details.get("exception", {})
+                self.errors.append(str(thrown.get("description", details["text"])))
+            case "Runtime.consoleAPICalled" if told["type"] in ("error", "assert", "warning"):
+                self.errors.append(json.dumps(told["args"]))
+            case "Log.entryAdded" if _is_error(told["entry"]):
+                self.errors.append(told["entry"]["text"])
 
     def run(self, script: str) -> Any:
         """The value of an expression in the page; promises are waited for."""
-        answer = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        how = {"awaitPromise": True, "returnByValue": True}
+        answer = self.call("Runtime.evaluate", expression=script, **how)
         if "exceptionDetails" in answer:
-            raise RuntimeError(answer["exceptionDetails"].get("exception", {}).get("description", "?"))
+            thrown = answer["exceptionDetails"].get("exception", {})
+            raise RuntimeError(thrown.get("description", "an error without words"))
         return answer["result"].get("value")
 
-    def until(self, script: str, *, seconds: float = 20.0) -> Any:
+    def until(self, script: str, *, seconds: float = 60.0) -> Any:
         """The value of an expression, as soon as it is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):
@@ -158,9 +184,12 @@ class Page:
     def press(self, *keys: str) -> None:
         """Keys, one after the other."""
         for key in keys:
-            text = {"text": key} if len(key) == 1 else {"text": "\r"} if key == "Enter" else {}
-            self.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
-            self.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+            what: dict[str, Any] = {"key": key}
+            what["windowsVirtualKeyCode"] = _CODES.get(key, ord(key[0].upper()))
+            text = _TEXTS.get(key, key if len(key) == 1 else None)
+            written = {} if text is None else {"text": text}
+            self.call("Input.dispatchKeyEvent", type="keyDown", **what, **written)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **what)
 
     def type(self, text: str) -> None:
         """A text into what has the focus."""
@@ -168,17 +197,14 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A click in the middle of an element."""
-        place = self.until(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); if (!e) return null;"
-            " e.scrollIntoView({block: 'nearest'}); const b = e.getBoundingClientRect();"
-            " return b.width ? [b.x + b.width / 2, b.y + b.height / 2] : null; })()"
-        )
-        self.mouse("mousePressed", *place)
-        self.mouse("mouseReleased", *place)
+        place = self.until(_MIDDLE.format(selector=json.dumps(selector)))
+        self.mouse("mousePressed", x=place[0], y=place[1])
+        self.mouse("mouseReleased", x=place[0], y=place[1])
 
-    def mouse(self, what: str, x: float, y: float) -> None:
+    def mouse(self, what: str, *, x: float, y: float) -> None:
         """One event of the mouse."""
-        buttons = {} if what == "mouseMoved" else {"button": "left", "clickCount": 1}
+        moved = what == "mouseMoved"
+        buttons: dict[str, Any] = {} if moved else {"button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type=what, x=x, y=y, **buttons)
 
     def picture(self, path: Path) -> None:
@@ -187,9 +213,18 @@ class Page:
         path.write_bytes(base64.b64decode(shot["data"]))
 
 
+def _is_error(entry: dict[str, Any]) -> bool:
+    """Whether an entry of the browser's log is an error of the page's own."""
+    return bool(entry["level"] == "error" and entry["source"] != "network")
+
+
 @contextmanager
 def browser(folder: Path) -> Iterator[Browser]:
-    """A browser, where Chromium is installed."""
+    """A browser, with its profile in a folder.
+
+    Raises:
+        FileNotFoundError: Chromium is not installed.
+    """
     command = chromium()
     if command is None:
         raise FileNotFoundError("none of " + ", ".join(NAMES))
