@@ -17,9 +17,9 @@ class IncidentSection(Section):
     quiet: int = Field(default=900, ge=1)
     """Seconds without another session after which an incident is over: by the time of the log, and
     by that of this machine."""
-    together: int = Field(default=60, ge=0)
+    together: int = Field(default=10, ge=0)
     """Seconds after the first session within which other kinds of message belong to the same
-    incident."""
+    incident; later ones do where a warning or an error is common to both."""
     repeat: int = Field(default=14_400, ge=60)
     """Seconds after which an incident that goes on is told again."""
 

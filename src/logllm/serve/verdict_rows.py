@@ -165,23 +165,28 @@ def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.D
 def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """The kind of each anomalous session (`row`, `kind`): that of its most telling line.
 
-    Of lines that say as much, to a tenth, it is the gravest one: an error goes before the statement
-    that it stopped. A session no line of which was named is known by its first one.
+    Of the lines that were named it is the gravest one, of equals the one that says most: an error
+    goes before the statement that it stopped. A session no line of which was named is known by its
+    first one.
     """
     of_lines = places.with_columns(loud=0.0)
     if "evidence" in verdicts.columns:
         named = verdicts.select("evidence", row=pl.row_index()).explode("evidence")
         telling = named.filter(pl.col("evidence").is_not_null()).unnest("evidence")
-        loud = telling.select("row", pl.col("line").cast(pl.UInt64), loud=pl.col("score").round(1))
+        loud = telling.select("row", pl.col("line").cast(pl.UInt64), loud=pl.col("score"))
         once = loud.unique(["row", "line"], keep="first", maintain_order=True)
         of_lines = places.join(once, on=["row", "line"], how="left", maintain_order="left")
-    graded = of_lines.with_columns(gravity=gravity(of_lines["message"]))
+    graded = of_lines.with_columns(
+        named=pl.col("loud").is_not_null(),
+        gravity=gravity(of_lines["message"]),
+    )
+    descending = [False, True, True, True]
     order = graded.sort(
         "row",
-        "loud",
+        "named",
         "gravity",
-        descending=[False, True, True],
-        nulls_last=True,
+        "loud",
+        descending=descending,
         maintain_order=True,
     )
     foremost = order.unique("row", keep="first", maintain_order=True)

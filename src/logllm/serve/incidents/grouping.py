@@ -9,6 +9,7 @@ import polars as pl
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from logllm.config.alerts import IncidentSection
+from logllm.detect.summary import gravity
 from logllm.serve.incidents import open_incidents
 from logllm.serve.incidents.board import Anomaly, Board
 from logllm.serve.incidents.events import keep
@@ -32,6 +33,8 @@ _WRITTEN = select(*_KEY, *(verdicts.c[name] for name in (*_READ, *_TIMES))).wher
 _PUT = update(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in _KEY)).values(incident=bindparam("number"))
 
 
+_GRAVE = 2
+"""The gravity of a warning."""
 _LOOKS = 10
 """Looks for quiet incidents in the time that they must be quiet for."""
 _LONGEST_PAUSE = timedelta(minutes=1)
@@ -153,12 +156,13 @@ def _anomaly(row: Row[Any]) -> Anomaly:
     """A verdict as incidents see it."""
     arrived = datetime.fromisoformat(row.updated)
     end = open_incidents.time_of(row.end)
-    telling = json.loads(row.evidence or "[]")
-    foremost = telling[0] if telling else {}
+    telling = _telling(row)
+    foremost = next((line for line, kind in telling if kind == row.kind), None)
+    foremost = foremost or (telling[0][0] if telling else {})
     return Anomaly(
         key={column.name: getattr(row, column.name) for column in _KEY},
         kind=row.kind or "",
-        others=_other_kinds(row, telling[1:]),
+        others=_other_kinds(row.kind or "", [kind for _, kind in telling]),
         text=foremost.get("text") or row.kind or "",
         evidence=json.dumps(foremost, ensure_ascii=False) if telling else None,
         score=row.score,
@@ -170,20 +174,33 @@ def _anomaly(row: Row[Any]) -> Anomaly:
     )
 
 
-def _other_kinds(row: Row[Any], telling: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The kinds of a verdict's telling lines but the first.
+def _telling(row: Row[Any]) -> list[tuple[Mapping[str, Any], str]]:
+    """A verdict's telling lines, most telling first, and the kind of message that each is.
 
     The lines of a verdict and its messages go together, but for a long session's last ones, of
-    which no messages are kept.
+    which no messages are kept: they have no kind.
     """
+    telling = json.loads(row.evidence or "[]")
     if not telling:
-        return ()
+        return []
     lines = json.loads(row.lines)
     files = json.loads(row.files) if row.files else [None] * len(lines)
     messages = json.loads(row.messages or "[]")
-    places = zip(lines, files, strict=True)
-    message_at = dict(zip(places, messages, strict=False))
+    message_at = dict(zip(zip(lines, files, strict=True), messages, strict=False))
     several = row.files is not None
-    wanted = [(line["line"], line.get("file") if several else None) for line in telling]
-    there = [message_at[place] for place in wanted if place in message_at]
-    return tuple(kinds_of(pl.Series(there, dtype=pl.String)).str.slice(0, LONGEST_KIND))
+    places = [(line["line"], line.get("file") if several else None) for line in telling]
+    texts = pl.Series([message_at.get(place, "") for place in places], dtype=pl.String)
+    kinds = kinds_of(texts).str.slice(0, LONGEST_KIND).to_list()
+    return list(zip(telling, kinds, strict=True))
+
+
+def _other_kinds(own: str, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Kinds of a verdict's telling lines by which it may belong to another one's incident.
+
+    Where its own is a warning or worse, others must be so, too: a statement that was stopped once
+    by a full disk and once by a lock makes no incident of the two.
+    """
+    others = pl.Series([kind for kind in kinds if kind and kind != own], dtype=pl.String)
+    grades = gravity(pl.concat([pl.Series([own]), others]))
+    is_grave = grades[1:] >= _GRAVE
+    return tuple(others.filter(is_grave) if grades[0] >= _GRAVE else others)
