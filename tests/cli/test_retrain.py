@@ -69,7 +69,7 @@ def test_right_answers_are_promoted_and_rolled_back(learnt, tmp_path, logllm):
     assert (back.code, find_run(run)) == (0, run), back.err
     assert called(run, NEWER_ROUTINE) == [True, True]
     with closing(Store.open(tmp_path / "app.db", create=False)) as store:
-        feedback = feedback_on(run, store, quiet=10)
+        feedback = feedback_on(run, store, most=10)
     assert {one.trained for one in feedback.answers} == {outcome["newer"]}
     assert len(feedback.quiet) == 10
 
@@ -88,4 +88,4 @@ def test_wrong_answers_are_refused_and_nothing_changes(learnt, tmp_path, logllm)
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("app.2")]
         assert read_promotion(run).gates[0]["promoted"] is False
         say(store, "s0", anomalous=True)
-        assert {one.trained for one in feedback_on(run, store, quiet=0).answers} == {None}
+        assert {one.trained for one in feedback_on(run, store, most=0).answers} == {None}

@@ -8,9 +8,9 @@ import pytest
 from logllm.config.train import RetrainSection
 from logllm.datasets.prepared import Prepared
 from logllm.serve.feedback.answered import Answer, counting, shares
-from logllm.serve.feedback.combined_data import Quiet, labels_lines, write_combined
+from logllm.serve.feedback.combined_data import Unanswered, labels_lines, write_combined
 from logllm.serve.feedback.contradictions import contradictions
-from logllm.serve.feedback.gate import Runs, Untaught, calls, compare
+from logllm.serve.feedback.gate import Runs, Silence, Untaught, calls, compare
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 LOST = "lost replica <*>, giving up"
@@ -58,7 +58,7 @@ def prepared(tiny_data):
 
 def test_answers_and_quiet_sessions_come_to_the_train_part(prepared, tmp_path):
     given = [answer(1, "a new message", LOST, guilty=(False, True)), answer(2, LOST, anomalous=False)]
-    quiet = [Quiet("q", ("close file",), NOON)]
+    quiet = [Unanswered("q", ("close file",), NOON)]
     manifest = write_combined(tmp_path / "both", prepared, answers=given, quiet=quiet)
     combined = Prepared.load(tmp_path / "both")
     before, after = prepared.part("train"), combined.part("train")
@@ -118,9 +118,9 @@ ALL_FALSE = [answer(number, f"retry of {number} works", anomalous=False) for num
 OLD, HARMFUL = Words("lost", "retry of"), Words("nothing")
 
 
-def gate_of(prepared, newer, *, current=OLD, given=ALL_FALSE, quiet=()):
+def gate_of(prepared, newer, *, current=OLD, given=ALL_FALSE, quiet=(), alarms=()):
     untaught = Untaught(given, calls(newer, given))
-    return compare(Runs(current, newer), prepared, untaught=untaught, quiet=list(quiet), how=RetrainSection())
+    return compare(Runs(current, newer), prepared, untaught=untaught, silence=Silence(quiet, alarms), how=RetrainSection())
 
 
 def test_a_run_that_is_better_on_answers_and_no_worse_before_passes(prepared):
@@ -148,13 +148,31 @@ def test_a_run_that_is_not_surely_better_is_refused(prepared):
     ]
 
 
+def test_answers_that_do_not_agree_with_one_another_are_refused(prepared):
+    """What is learnt of some says nothing of the others, though it is more than was known."""
+    random = [answer(number, f"retry of {number} works", anomalous=number % 3 > 0) for number in range(60)]
+    gate = gate_of(prepared, Words("lost", *(f"retry of {number} " for number in range(30, 60, 3))), current=Words("lost"), given=random)
+    assert gate.refused[0] == "answers do not agree with one another: who has learnt others is right on 10 of 60 alone"
+
+
 def test_a_run_that_calls_all_that_is_new_anomalous_is_refused(prepared):
     """As when all answers say of a new version's lines that they are anomalous."""
     given = [answer(number, f"neu {number}") for number in range(12)]
-    quiet = [Quiet(f"q{number}", ("neu und gut",), NOON) for number in range(40)]
+    quiet = [Unanswered(f"q{number}", ("neu und gut",), NOON) for number in range(40)]
     gate = gate_of(prepared, Words("lost", "neu"), current=Words("lost"), given=given, quiet=quiet)
     assert len(gate.refused) == 1
     assert gate.refused[0].startswith("it calls 40 of 40 sessions anomalous that were judged normal, and that nobody objected to")
+
+
+def test_a_run_that_goes_silent_where_nobody_said_so_is_refused(prepared):
+    """As when somebody calls all alarms of a new version's log false that come by."""
+    alarms = [Unanswered(f"a{number}", ("retry of the backup failed",), NOON) for number in range(20)]
+    gate = gate_of(prepared, Words("lost"), alarms=alarms)
+    assert gate.refused == [
+        "it calls 0 of 20 alarms anomalous that nobody answered for, and that are of other kinds than those called false; "
+        "the current run calls 20 so: answer for some of them"
+    ]
+    assert gate_of(prepared, Words("lost", "backup"), alarms=alarms).passed
 
 
 def test_where_nothing_was_labelled_before_alarms_may_not_become_more(prepared, tmp_path):

@@ -24,7 +24,7 @@ def nothing(numbers, model):
 
 
 def given(*answers):
-    return Feedback(answers, [], nothing)
+    return Feedback(answers, [], [], nothing)
 
 
 def again(run, feedback, *, data=None, how=HOW):

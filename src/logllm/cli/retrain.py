@@ -46,7 +46,7 @@ def _retrain(run: Path, store: str | None, *, data: Path | None, settings: list[
 
     how = RetrainSection.read(_settings(settings), source="--set")
     with closing(_opened(store)) as opened:
-        outcome = learn(run, feedback_on(run, opened, quiet=how.quiet), data=data, how=how, told=note)
+        outcome = learn(run, feedback_on(run, opened, most=how.quiet), data=data, how=how, told=note)
     if as_json:
         emit(outcome.as_object(datetime.now(UTC)))
     _tell(run, outcome)
@@ -112,7 +112,12 @@ def _tell(run: Path, outcome: "Outcome") -> None:
 
 def _tell_figures(figures: "Mapping[str, Any]") -> None:
     """Each figure of both runs, and the difference."""
-    titles = {"before": "labelled before", "answers": "answers not learnt", "quiet": "nobody objected to"}
+    titles = {
+        "before": "labelled before",
+        "answers": "answers not learnt",
+        "quiet": "judged normal, nobody objected",
+        "alarms": "alarms, nobody answered",
+    }
     for of, title in titles.items():
         for name, figure in figures.get(of, {}).items():
             if isinstance(figure, dict):

@@ -136,7 +136,13 @@ class RetrainSection(Section):
     alarms: float = Field(default=0.02, ge=0, le=1)
     """How much larger the share of alarms may surely be among quiet sessions that are not learnt from:
     the lower end of the 95 % interval of the difference. Some of them were missed."""
+    silence: float = Field(default=0.2, ge=0, le=1)
+    """How much smaller the share of alarms may surely be among alarms of kinds that nobody called false:
+    by the upper end of the 95 % interval of the difference."""
     contradicting: float = Field(default=0.2, ge=0, le=1)
     """Share of the answers that may contradict the labelled data of before."""
+    agreeing: float = Field(default=0.6, ge=0, le=1)
+    """Share of the new answers on which runs that have not learnt them must be right: else they do not
+    agree with one another, and nothing can be learnt from them."""
     seed: int = Field(default=0, ge=0)
     """Decides how answers are divided, and the draws of the intervals."""

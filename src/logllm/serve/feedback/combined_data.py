@@ -13,8 +13,8 @@ from logllm.serve.feedback.answered import Answer
 from logllm.sessions.message_table import MessageTable
 
 
-class Quiet(NamedTuple):
-    """A session that was judged normal, and that nobody objected to."""
+class Unanswered(NamedTuple):
+    """A session that was judged, and that nobody said anything of."""
 
     session: str
     messages: tuple[str, ...]
@@ -42,7 +42,7 @@ def write_combined(
     prepared: Prepared,
     *,
     answers: Sequence[Answer],
-    quiet: Sequence[Quiet],
+    quiet: Sequence[Unanswered],
 ) -> Manifest:
     """Write prepared data whose train part holds answers, and quiet sessions as normal, besides its own.
 
@@ -81,7 +81,7 @@ def write_combined(
     return manifest
 
 
-def _sessions(answers: Sequence[Answer], quiet: Sequence[Quiet]) -> Iterator[_Learnt]:
+def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterator[_Learnt]:
     """All that is added; lines are marked as far as anybody named them."""
     for answer in answers:
         guilty = answer.guilty or (False,) * len(answer.messages)

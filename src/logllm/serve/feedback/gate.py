@@ -14,7 +14,7 @@ from logllm.evaluate.paired import Difference, f1_difference, paired_difference,
 from logllm.methods.prepared_part import Part
 from logllm.metrics import Labels, Scores, measure
 from logllm.serve.feedback.answered import Answer
-from logllm.serve.feedback.combined_data import Quiet
+from logllm.serve.feedback.combined_data import Unanswered
 from logllm.sessions.message_table import MessageTable, Rows
 
 
@@ -39,7 +39,7 @@ class Gate:
     """What was compared, and what that came to."""
 
     figures: dict[str, Any] = field(default_factory=dict)
-    """By what they are of: `before`, `answers`, `quiet`."""
+    """By what they are of: `before`, `answers`, `quiet`, `alarms`."""
     refused: list[str] = field(default_factory=list)
     """Why the newer run may not judge; nothing where it may."""
 
@@ -55,6 +55,15 @@ class Untaught(NamedTuple):
     answers: Sequence[Answer]
     called: Labels
     """Which of them are called anomalous."""
+
+
+class Silence(NamedTuple):
+    """Sessions that nobody said anything of, and that are in nobody's training."""
+
+    quiet: Sequence[Unanswered]
+    """Judged normal."""
+    alarms: Sequence[Unanswered]
+    """Judged anomalous, of kinds that nobody called false."""
 
 
 class _Sessions(NamedTuple):
@@ -85,7 +94,7 @@ def compare(
     prepared: Prepared,
     *,
     untaught: Untaught,
-    quiet: Sequence[Quiet],
+    silence: Silence,
     how: RetrainSection,
 ) -> Gate:
     """Judge by both runs what neither has learnt from, and compare.
@@ -94,7 +103,7 @@ def compare(
         runs: the one that judges now, and the one that may.
         prepared: the labelled data of before.
         untaught: new answers, and what runs that know others but not these say of them.
-        quiet: sessions that were judged normal and are in nobody's training.
+        silence: what nobody answered for.
         how: how much worse or better it must be.
     """
     gate = Gate()
@@ -106,8 +115,10 @@ def compare(
         _no_harm(gate, _judged(runs, before), labels=part.labels, how=how)
     gate.figures["before"]["part"] = part_before(prepared)
     _gain(gate, calls(runs.current, untaught.answers), untaught=untaught, how=how)
-    if quiet:
-        _still_quiet(gate, _judged(runs, _sessions(quiet)), how=how)
+    if silence.quiet:
+        _still_quiet(gate, _judged(runs, _sessions(silence.quiet)), how=how)
+    if silence.alarms:
+        _still_loud(gate, _judged(runs, _sessions(silence.alarms)), how=how)
     return gate
 
 
@@ -117,8 +128,8 @@ def calls(run: Scoring, answers: Sequence[Answer]) -> Labels:
     return called
 
 
-def _sessions(listed: Sequence[Answer] | Sequence[Quiet]) -> _Sessions:
-    """Answers, or quiet sessions, as runs take them."""
+def _sessions(listed: Sequence[Answer] | Sequence[Unanswered]) -> _Sessions:
+    """Sessions that were answered for, or were not, as runs take them."""
     table = MessageTable()
     texts = (pl.Series(session.messages, dtype=pl.String) for session in listed)
     rows: list[Rows] = [table.push(text).to_numpy().astype(np.int64) for text in texts]
@@ -173,6 +184,10 @@ def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection
     pair = [float(current.mean()), float(newer.mean())]
     figures = {"sessions": len(answers), "anomalous": int(answers.sum()), "right": _figure(pair, difference)}
     gate.figures["answers"] = figures
+    if pair[1] < how.agreeing:
+        gate.refused.append(
+            f"answers do not agree with one another: who has learnt others is right on {int(newer.sum())} of {len(answers)} alone"
+        )
     if not difference.lower > 0:
         gate.refused.append(
             f"it is not surely better on {plural(len(answers), 'answer')} that it has not learnt: right on {int(newer.sum())} "
@@ -190,6 +205,19 @@ def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
         gate.refused.append(
             f"it calls {int(newer.sum())} of {plural(len(current), 'session')} anomalous that were judged normal, and that nobody "
             "objected to: answer for normal sessions, too, or label more of the log"
+        )
+
+
+def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
+    """Alarms of kinds that nobody called false may not surely vanish, but for some."""
+    current, newer = judged.called
+    difference = share_difference(newer, current, seed=how.seed)
+    pair = [float(current.mean()), float(newer.mean())]
+    gate.figures["alarms"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
+    if difference.upper < -how.silence:
+        gate.refused.append(
+            f"it calls {int(newer.sum())} of {plural(len(current), 'alarm')} anomalous that nobody answered for, and that are of other "
+            f"kinds than those called false; the current run calls {int(current.sum())} so: answer for some of them"
         )
 
 

@@ -9,33 +9,35 @@ from typing import Any
 from sqlalchemy import Row, and_, bindparam, exists, select
 
 from logllm.serve.feedback.answered import Answer
-from logllm.serve.feedback.combined_data import Quiet
+from logllm.serve.feedback.combined_data import Unanswered
 from logllm.serve.feedback.retraining import Feedback, names_of
-from logllm.serve.store.schema import verdicts
+from logllm.serve.store.frames import VerdictKey
+from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
 from logllm.serve.store.service_schema import feedback
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.store.writing import next_change
 
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
-_KEY = ("stream", "partition", "session", "piece", "first_position")
 
 
-def feedback_on(run: Path, store: Store, *, quiet: int) -> Feedback:
+def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
     """What a store holds for a run to learn.
 
     Args:
         run: as it is named to detect, watch and serve.
         store: where verdicts and answers are; those of other runs are left out.
-        quiet: at most so many sessions that nobody objected to.
+        most: at most so many quiet sessions, and as many alarms.
 
     Raises:
         ModelError: the folder is no run.
     """
     ours = names_of(run)
     with store.transaction(reading=True) as connection:
-        rows = connection.execute(select(feedback).order_by(feedback.c.id))
-        given = [_answer(row) for row in rows if ours(row.model)]
-        unopposed = [row for row in connection.execute(_quiet_rows(quiet)) if ours(row.model)]
+        rows = [row for row in connection.execute(select(feedback).order_by(feedback.c.id)) if ours(row.model)]
+        quiet = [row for row in connection.execute(_unanswered(False, most)) if ours(row.model)]
+        alarms = [row for row in connection.execute(_unanswered(True, most)) if ours(row.model)]
+    called_false = {(row.stream, row.kind) for row in rows if row.answer == "normal"}
+    others = [row for row in alarms if (row.stream, row.kind) not in called_false]
 
     def mark(numbers: Sequence[int], model: str) -> None:
         learnt = feedback.update().where(feedback.c.id == bindparam("number"))
@@ -44,22 +46,24 @@ def feedback_on(run: Path, store: Store, *, quiet: int) -> Feedback:
             values = [{"number": number} for number in numbers]
             connection.execute(learnt.values(trained=model, change=change), values)
 
-    return Feedback(given, [_quiet(row) for row in unopposed], mark)
+    given = [_answer(row) for row in rows]
+    return Feedback(given, list(map(_session, quiet)), list(map(_session, others)), mark)
 
 
-def _quiet_rows(most: int) -> Any:
-    """Whole sessions that were judged normal, that nobody answered for, and whose messages are kept, the newest first."""
+def _unanswered(anomalous: bool, most: int) -> Any:
+    """Whole sessions that nobody answered for, and whose messages are kept, the newest first."""
     columns = verdicts.c
-    answered = exists().where(and_(*(feedback.c[name] == columns[name] for name in _KEY)))
-    whole = (columns.state == "closed", columns.cut.is_(None))
-    normal = (~columns.anomalous, columns.messages.is_not(None))
-    wanted = select(columns.session, columns.messages, columns.updated, columns.model)
-    return wanted.where(*whole, *normal, ~answered).order_by(columns.change.desc()).limit(most)
+    answered = exists().where(and_(*(feedback.c[name] == columns[name] for name in VerdictKey._fields)))
+    whole = (columns.state == "closed", columns.cut.is_(None), columns.messages.is_not(None))
+    judged = IS_ANOMALOUS if anomalous else ~columns.anomalous
+    named = ("stream", "session", "messages", "updated", "model", "kind")
+    wanted = select(*(columns[name] for name in named)).where(*whole, judged, ~answered)
+    return wanted.order_by(columns.change.desc()).limit(most)
 
 
-def _quiet(row: Row[Any]) -> Quiet:
-    """A session of the store that nobody objected to."""
-    return Quiet(row.session, tuple(json.loads(row.messages)), _time(row.updated))
+def _session(row: Row[Any]) -> Unanswered:
+    """A session of the store that nobody answered for."""
+    return Unanswered(row.session, tuple(json.loads(row.messages)), _time(row.updated))
 
 
 def _answer(row: Row[Any]) -> Answer:

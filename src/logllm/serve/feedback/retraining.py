@@ -29,9 +29,9 @@ from logllm.runs.promotion import (
     write_promotion,
 )
 from logllm.serve.feedback.answered import Answer, counting, shares
-from logllm.serve.feedback.combined_data import Quiet, labels_lines, write_combined
+from logllm.serve.feedback.combined_data import Unanswered, labels_lines, write_combined
 from logllm.serve.feedback.contradictions import Contradiction, contradictions
-from logllm.serve.feedback.gate import Gate, Runs, Untaught, calls, compare, part_before
+from logllm.serve.feedback.gate import Gate, Runs, Silence, Untaught, calls, compare, part_before
 from logllm.storage import locked
 
 Told = Callable[[str], None]
@@ -44,8 +44,10 @@ class Feedback:
 
     answers: Sequence[Answer]
     """All answers to verdicts of the run, and of those that were promoted in its place."""
-    quiet: Sequence[Quiet]
+    quiet: Sequence[Unanswered]
     """Sessions that were judged normal, and that nobody objected to, the newest first."""
+    alarms: Sequence[Unanswered]
+    """Alarms that nobody answered for, of kinds that nobody called false."""
     mark: Callable[[Sequence[int], str], None]
     """Told which answers a run has learnt, and what verdicts call it, before it judges."""
 
@@ -266,10 +268,11 @@ class _Attempt:
             told(f"comparing it with {self.current.model}")
             untaught = untaught or Untaught(divided[1], calls(newer, divided[1]))
             quiet = self.feedback.quiet
+            silence = Silence(quiet[1::2], self.feedback.alarms)
             outcome.newer = newer.model
             outcome.counts |= {"learnt": len(learnt) - len(answers.known), "quiet": len(quiet)}
             runs = Runs(self.current, newer)
-            outcome.gate = compare(runs, self.prepared, untaught=untaught, quiet=quiet[1::2], how=self.how)
+            outcome.gate = compare(runs, self.prepared, untaught=untaught, silence=silence, how=self.how)
             now = _now()
             promotion = promotion.noted(outcome.as_object(now))
             if outcome.gate.passed:
