@@ -3,11 +3,13 @@
     python benchmarks/feedback.py [--log changed] [--seeds 5] [--answers right,wrong,coin]
         [--contradicting 1] [--out feedback.json]
 
-A run of method `words` has learnt the PostgreSQL set. It judges another log of the set: `changed` is of another application on a server with
-another prefix and other settings, `german` of a server that speaks German. Thirty of its sessions are answered for: fifteen verdicts that are wrong, as far as there are so many, and
-fifteen alarms that are right, drawn by the seed. Then the run is retrained as `logllm retrain` does it, and what it is worth is told on the sessions of that log that
-nobody answered for and nothing was learnt from, with 95 % intervals of a paired bootstrap. `--contradicting 1` trains although the labelled data contradict answers, to see
-what the gate says by itself.
+A run of method `words` has learnt the PostgreSQL set. It judges another log of the set: `changed`
+is of another application on a server with another prefix and other settings, `german` of a server
+that speaks German. Thirty of its sessions are answered for: fifteen verdicts that are wrong and
+fifteen alarms that are right, drawn by the seed. Then the run is retrained as `logllm retrain` does
+it. What it is worth then is told on the other sessions of that log, of which nothing was learnt,
+with 95 % intervals of a paired bootstrap. `--contradicting 1` trains although the labelled data
+contradict answers, to see what the gate says by itself.
 """
 
 import argparse
@@ -120,7 +122,7 @@ def kinds_told(run: Path, log: Shifted) -> list[str]:
     return kinds_of(log.part.messages.gather(pl.Series(foremost, dtype=pl.UInt32))).to_list()
 
 
-def gained(run: Path, log: Shifted, rest: Rows) -> dict[str, Any]:
+def gained(run: Path, log: Shifted, *, rest: Rows) -> dict[str, Any]:
     """What the newer run is worth on the rest, and how much more that is."""
     newer = Detector.load(run)
     sessions = [log.part.sessions[row] for row in rest]
@@ -159,7 +161,7 @@ def attempt(source: Path, log: Shifted, *, seed: int, answers: str, how: Retrain
             "refused": outcome.gate.refused,
             "gate": outcome.gate.figures,
         }
-        return told | (gained(run, log, sessions.rest) if outcome.gate.passed else {})
+        return told | (gained(run, log, rest=sessions.rest) if outcome.gate.passed else {})
 
 
 def main() -> None:

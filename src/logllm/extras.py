@@ -16,6 +16,7 @@ _EXTRAS = {
     "study": ("drain3",),
     "watch": ("alembic", "prometheus_client", "sqlalchemy"),
     "serve": ("fastapi", "uvicorn"),
+    "mcp": ("mcp",),
     "postgresql": ("psycopg",),
     "kafka": ("confluent_kafka",),
     "otlp": ("h11", "opentelemetry", "google"),

@@ -20,6 +20,7 @@ from logllm.cli import (
     folds,
     importing,
     label,
+    mcp,
     perturb,
     prepare,
     push,
@@ -51,6 +52,7 @@ app.command("evaluate", rich_help_panel=_EVERYDAY)(evaluate.evaluate)
 app.command("watch", rich_help_panel=_RUNNING)(watch.watch)
 app.command("serve", rich_help_panel=_RUNNING)(serve.serve)
 app.command("label", rich_help_panel=_RUNNING)(label.label)
+app.command("mcp", rich_help_panel=_RUNNING)(mcp.mcp)
 app.command("feedback", rich_help_panel=_RUNNING)(feedback.feedback)
 app.command("retrain", rich_help_panel=_RUNNING)(retrain.retrain)
 app.command("threshold", rich_help_panel=_RUNNING)(threshold.threshold)

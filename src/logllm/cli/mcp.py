@@ -1,0 +1,61 @@
+"""`logllm mcp`: incidents, sessions and verdicts for programs that act for people, over the Model Context Protocol."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from logllm.cli.console import note
+
+if TYPE_CHECKING:
+    from logllm.serve.feedback.following import Following
+    from logllm.serve.store.verdict_store import Store
+
+
+def mcp(
+    store: Annotated[str, typer.Option(help="The verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = "logllm.db",
+    run: Annotated[str | None, typer.Option(help="The run that judges lines; without one no lines are judged.")] = None,
+    logs: Annotated[
+        list[Path] | None, typer.Option(help="A folder in which logs may be read, to compare them. Repeatable; without it none is.")
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in what is judged now.")
+    ] = False,
+    by: Annotated[str, typer.Option(help="Whose answers labels are said to be.")] = "agent",
+) -> None:
+    """Answer a program on standard input and output: recent incidents, a session, lines judged, what is new, labels."""
+    from contextlib import closing
+
+    from logllm.extras import require
+
+    require("mcp", to="answer over MCP")
+    with closing(_opened(store)) as opened:
+        _answer(opened, _following(run), folders=logs or [], redact=redact, by=by)
+
+
+def _opened(where: str) -> "Store":
+    """A store that is there."""
+    from logllm.serve.store.verdict_store import Store
+
+    return Store.open(where, create=False)
+
+
+def _following(run: str | None) -> "Following | None":
+    """What gives the run that judges; it is loaded when lines are to be judged first."""
+    from logllm.detect.detector import Detector
+    from logllm.runs.manifest import find_run, read_manifest
+    from logllm.serve.feedback.following import Following
+
+    if run is None:
+        return None
+    read_manifest(find_run(run))
+    return Following(run, load=Detector.load, told=note)
+
+
+def _answer(store: "Store", following: "Following | None", *, folders: list[Path], redact: bool, by: str) -> None:
+    """Answer until standard input ends."""
+    from logllm.serve.tools.mcp_server import mcp_server
+    from logllm.serve.tools.toolbox import Toolbox
+
+    toolbox = Toolbox(store, following=following, folders=folders, redact=redact, by=by)
+    mcp_server(toolbox).run("stdio")

@@ -1,0 +1,1 @@
+"""What programs that act for people are given: incidents, sessions, verdicts, labels."""
