@@ -298,6 +298,16 @@ class IncidentContract:
             ("PANIC: could not write", False),
         ]
 
+    def test_an_open_session_that_comes_to_be_of_a_muted_kind_leaves_what_is_told(self, app, clock):
+        mute(app.store, self.muting(clock), now=clock.now)
+        app.write(bad("a", 1, "LOG: connection lost", state="open"))
+        app.write(bad("a", 1, "ERROR: disk full", state="open"))
+        app.write(bad("a", 1, "ERROR: disk full"))
+        told, quiet = sorted(app.all(), key=lambda it: it["muted"])
+        assert (told["sessions"], told["state"]) == (0, "closed")
+        assert (quiet["sessions"], quiet["muted"]) == (1, True)
+        assert app.of_sessions() == {"a": quiet["id"]}
+
     def test_after_the_end_of_a_mute_it_is_told_again(self, app, clock):
         mute(app.store, self.muting(clock), now=clock.now)
         for _ in range(13):

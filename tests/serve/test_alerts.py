@@ -60,7 +60,7 @@ class Sending:
     def __init__(self, store, clock, place, *, owner: str = "me", page: str | None = None, **settings) -> None:
         self.clock = clock
         self.words: list[str] = []
-        section = SinkSection(**({"url": place.url, "name": "ops"} | settings))
+        section = SinkSection(**({"url": place.url, "name": "ops", "wait": 0} | settings))
         (sink,) = sinks_of([section], environment={}, page=page)
         around = Around(store, owner, page, clock, Random(0), self.words.append)
         self.worker = SinkWorker(sink, around)
@@ -365,6 +365,25 @@ def test_a_summary_that_fails_is_sent_later(app, store, clock, place):
     assert place.requests[-1][1]["Idempotency-Key"] == place.requests[-2][1]["Idempotency-Key"]
 
 
+def test_a_new_incident_is_told_when_more_of_it_had_time_to_come(app, store, clock, place):
+    sending = Sending(store, clock, place, wait=10)
+    app.bad("ERROR: disk full", at=NOON)
+    sending.go(seconds=5)
+    app.bad(*["ERROR: disk full"] * 30, at=NOON)
+    sending.go(seconds=4)
+    assert place.requests == []
+    sending.go(seconds=5)
+    (message,) = place.got
+    assert message["incident"]["sessions"] == 31
+
+
+def test_a_process_that_ends_waits_for_nothing_more_to_come(app, store, clock, place):
+    sending = Sending(store, clock, place, wait=3_600)
+    app.bad("ERROR: disk full", at=NOON)
+    sending.worker.finish()
+    assert [it["event"] for it in place.got] == ["opened"]
+
+
 def test_only_what_is_wanted_is_told(app, store, clock, place):
     sending = Sending(store, clock, place, events=["closed"], streams=["shop"])
     shop = Writing(store, clock, stream="shop")
@@ -408,7 +427,7 @@ def test_alerts_are_told_again_while_they_hold(app, store, clock, place):
 
 def test_threads_tell_each_place_and_stop(app, store, clock, place):
     with receiving() as other:
-        sections = [SinkSection(url=place.url), SinkSection(url=other.url)]
+        sections = [SinkSection(url=place.url, wait=0), SinkSection(url=other.url, wait=0)]
         delivery = Delivery(store, sinks_of(sections, environment={}, page=None), page=None, told=print)
         delivery.start()
         app.bad("ERROR: disk full", at=NOON)

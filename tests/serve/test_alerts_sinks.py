@@ -167,7 +167,7 @@ def test_slack_links_to_the_page():
         (("continues",), {}, "Incident goes on in app: 3 anomalous sessions"),
         (("closed",), {}, "Incident in app is over: 3 anomalous sessions"),
         (("opened", "closed"), {"sessions": 1}, "Incident in app came and is over: 1 anomalous session"),
-        (("closed",), {"sessions": 0}, "Incident in app is over: its sessions turned out normal"),
+        (("closed",), {"sessions": 0}, "Incident in app is over: its sessions turned out normal, or are muted"),
     ],
 )
 def test_what_happened_is_said_in_words(events, more, words):

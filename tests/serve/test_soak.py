@@ -1,5 +1,6 @@
 """A tenth of the load of `make soak`."""
 
+import alerting
 import pytest
 import soak
 import soak_files
@@ -43,3 +44,21 @@ def test_messages_that_are_always_new_do_not_fill_the_memory(load) -> None:
     figures = soak_pace.memory(load)
     assert figures["lines_read"] > 5_000
     assert figures["growth_mb"] < 100
+
+
+def test_one_fault_in_many_sessions_is_told_three_times_at_most(load) -> None:
+    figures = alerting.fault(load)
+    assert figures["anomalous"] == figures["counted"] == figures["sessions"]
+    assert 1 <= figures["notifications"] <= 3
+
+
+def test_nothing_is_lost_while_a_place_is_down(load) -> None:
+    figures = alerting.down(load)
+    assert figures["incidents"] > 3
+    assert (figures["lost"], figures["doubled"]) == (0, 0)
+
+
+def test_of_what_is_muted_nobody_is_told(load) -> None:
+    figures = alerting.muted(load)
+    assert figures["counted"] == figures["sessions"]
+    assert figures["notifications"] == 0

@@ -21,7 +21,7 @@ def headline(note: Note) -> str:
         word = "Incident goes on" if told_before else "Incident"
         return f"{word} in {where}: {sessions}"
     if not incident["sessions"]:
-        return f"Incident in {where} is over: its sessions turned out normal"
+        return f"Incident in {where} is over: its sessions turned out normal, or are muted"
     word = "is over" if told_before else "came and is over"
     return f"Incident in {where} {word}: {sessions}"
 

@@ -105,13 +105,7 @@ class Delivery:
                     self._told(f"alerts wait: {exc}")
                 troubled = True
                 wait = _AFTER_TROUBLE
-        self._finish(worker)
-
-    def _finish(self, worker: SinkWorker) -> None:
-        """Send what is due, and leave the place to other processes."""
         try:
-            while worker.step() == 0:
-                pass
-            worker.release()
+            worker.finish()
         except LogLLMError:
             return  # what waits stays, and the lease ends by itself

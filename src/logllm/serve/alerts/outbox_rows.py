@@ -4,7 +4,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, and_, exists, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Row,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 
 from logllm.serve.alerts.sinks import Sink
 from logllm.serve.store.frames import stored_time
@@ -93,13 +105,23 @@ def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
     if sink.section.streams:
         wanted.append(incidents.c.stream.in_(sink.section.streams))
     written = literal(stored_time(now))
-    values = (literal(sink.name), literal(_WAITING), literal(0), written, written)
+    later = literal(stored_time(now + timedelta(seconds=sink.section.wait)))
+    due = case((outbox.c.event == "opened", later), else_=written)
+    values = (literal(sink.name), literal(_WAITING), literal(0), due, written)
     with_incidents = outbox.join(incidents, incidents.c.id == outbox.c.incident)
     rows = select(outbox.c.id, *values).select_from(with_incidents)
     unread = rows.where(outbox.c.id > reached, outbox.c.id <= newest, *wanted)
     columns = ["message", "sink", "state", "tries", "due", "updated"]
     connection.execute(insert(deliveries).from_select(columns, unread))
     connection.execute(update(sinks).where(this).values(reached=newest))
+
+
+def hurry(connection: Connection, sink: Sink, *, now: datetime) -> None:
+    """Have nothing wait that waits only for more of its incident."""
+    untried = (deliveries.c.sink == sink.name, deliveries.c.tries == 0)
+    waits = deliveries.c.state == _WAITING
+    written = stored_time(now)
+    connection.execute(update(deliveries).where(*untried, waits).values(due=written))
 
 
 def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[Row[Any]]:

@@ -100,6 +100,15 @@ class SinkWorker:
         self._record(batch, answer, failures=leased.failures)
         return 0.0 if answer.taken else LOOK
 
+    def finish(self) -> None:
+        """Send what waits for nothing but more of its incident, and leave the place to others."""
+        if self.step() > 0:
+            with self._around.store.transaction() as connection:
+                outbox_rows.hurry(connection, self.sink, now=self._around.clock())
+        while self.step() == 0:
+            pass
+        self.release()
+
     def release(self) -> None:
         """Leave the place to other processes."""
         with self._around.store.transaction() as connection:

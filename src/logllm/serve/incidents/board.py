@@ -173,14 +173,24 @@ class Board:
             incident.muted = False
         return incident
 
-    def revise(self, anomaly: Anomaly) -> None:
-        """Take what is now known of a session that an incident counts already."""
+    def revise(self, anomaly: Anomaly) -> OpenIncident | None:
+        """Take what is now known of a session that an incident counts already.
+
+        One that by now is of a kind that is muted goes to the incident of what is muted.
+
+        Returns:
+            The incident that it belongs to from now on, where that is another one.
+        """
         incident = self._numbered(anomaly.incident)
         if incident is None:
-            return  # it is over
+            return None  # it is over
+        if anomaly.kind in self._muted and not incident.muted:
+            incident.leave(anomaly)
+            return self.place(anomaly)
         incident.revise(anomaly)
         if self._same_kind(anomaly) is None:
             incident.add(anomaly, sessions=0)
+        return None
 
     def leave(self, anomaly: Anomaly) -> bool:
         """Take a session back that has turned out normal; false: its incident is over."""
@@ -224,7 +234,7 @@ class Board:
             if any(_alike(words, _words(kind)) for kind in incident.kinds):
                 return incident
         for incident in near:
-            if abs(anomaly.moment - incident.first) <= self._together:
+            if abs(anomaly.moment - incident.first) < self._together:
                 return incident
         return None
 

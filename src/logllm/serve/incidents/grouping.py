@@ -81,12 +81,12 @@ class Incidents:
             muted=muted_kinds(connection, stream, now=now),
         )
         numbers = _Numbers(rows)
-        for anomaly in numbers.revised:
-            board.revise(anomaly)
+        moved = [(anomaly, board.revise(anomaly)) for anomaly in numbers.revised]
         for anomaly in numbers.normal:
             if not board.leave(anomaly):
                 _leave_closed(connection, anomaly, change=change)
         placed = [(anomaly, board.place(anomaly)) for anomaly in numbers.fresh]
+        placed += [(anomaly, incident) for anomaly, incident in moved if incident is not None]
 
         # New incidents get their numbers, then sessions theirs. What is over goes first: of one
         # kind a single incident is open.
