@@ -8,13 +8,17 @@ import numpy as np
 import polars as pl
 import pytest
 from tests.serve.answered_store import NEWER_FAULT, NEWER_ROUTINE, answered, make_data, say
+from tests.serve.test_learning_from_answers import answer
 
 from logllm.config.recipe import Recipe
+from logllm.config.train import RetrainSection
 from logllm.detect.detector import Detector
 from logllm.methods.train import train
 from logllm.runs.manifest import find_run
 from logllm.runs.promotion import read_promotion
+from logllm.serve.feedback.answers_given import answers, take_back
 from logllm.serve.feedback.learning import feedback_on
+from logllm.serve.feedback.retraining import Feedback, retrain
 from logllm.serve.store.verdict_store import Store
 
 
@@ -72,6 +76,43 @@ def test_right_answers_are_promoted_and_rolled_back(learnt, tmp_path, logllm):
         feedback = feedback_on(run, store, most=10)
     assert {one.trained for one in feedback.answers} == {outcome["newer"]}
     assert len(feedback.quiet) == 10
+
+
+@pytest.mark.real
+def test_without_labels_false_alarms_are_learnt(tmp_path, logllm):
+    make_data(tmp_path)
+    data, run = tmp_path / "unlabelled", tmp_path / "good"
+    made = logllm("prepare", "--raw", tmp_path / "app.jsonl", "--key-field", "job", "--out", data)
+    assert made.code == 0, made.err
+    assert logllm("train", "novelty", "--data", data, "--out", run).code == 0
+    assert called(run, NEWER_ROUTINE) == [True, True]
+    with closing(answered(tmp_path / "app.db", model=Detector.load(run).model)) as store:
+        for given in answers(store):
+            if given["answer"] == "anomalous":
+                take_back(store, given["id"])
+    done = logllm("retrain", run, "--store", tmp_path / "app.db", "--data", data)
+    assert "promoted: good.2@" in done.err, done.err
+    assert called(run, NEWER_ROUTINE) == [False, False]
+    names = pl.read_parquet(tmp_path / "good.2.data" / "train.parquet")["session"].to_list()
+    assert len([name for name in names if name.startswith("answer ")]) == 10
+
+
+@pytest.mark.real
+def test_a_method_that_takes_long_learns_half_and_is_judged_by_the_other_half(tiny_run, tiny_data, tmp_path):
+    run = shutil.copytree(tiny_run, tmp_path / "tiny")
+    marked, told = [], []
+    given = [answer(number, f"step {number} of the new version", anomalous=number % 2 == 0) for number in range(20)]
+    feedback = Feedback(given, [], [], lambda numbers, model: marked.append((list(numbers), model)))
+    how = RetrainSection(harm=0.99, agreeing=0, silence=1, alarms=1)
+    outcome = retrain(run, feedback, data=tiny_data, how=how, told=told.append)
+    assert [words.partition(" ")[0] for words in told] == ["training", "comparing"]
+    assert (outcome.counts["new"], outcome.counts["learnt"]) == (20, 10)
+    assert outcome.gate.figures["answers"]["sessions"] == 10
+    assert outcome.newer.startswith("tiny.2@")
+    promoted = outcome.gate.passed
+    assert [len(numbers) for numbers, _ in marked] == [10] * promoted
+    assert (run.with_name("tiny.2")).exists() == promoted
+    assert find_run(run).name == ("tiny.2" if promoted else "tiny")
 
 
 @pytest.mark.real

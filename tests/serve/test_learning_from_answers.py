@@ -3,14 +3,16 @@
 from datetime import UTC, datetime
 
 import numpy as np
+import polars as pl
 import pytest
 
 from logllm.config.train import RetrainSection
-from logllm.datasets.prepared import Prepared
+from logllm.datasets.prepared import PARTS, Prepared
 from logllm.serve.feedback.answered import Answer, counting, shares
 from logllm.serve.feedback.combined_data import Unanswered, labels_lines, write_combined
 from logllm.serve.feedback.contradictions import contradictions
 from logllm.serve.feedback.gate import Runs, Silence, Untaught, calls, compare
+from tests.tiny import with_parts
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 LOST = "lost replica <*>, giving up"
@@ -26,13 +28,13 @@ def test_the_last_of_several_answers_counts():
     second = answer(2, "a", session="x", anomalous=False)
     same = answer(3, "b", anomalous=False)
     other = answer(4, "b", anomalous=False)
-    assert counting([first, second, same, other]) == ([second, same, other], [first])
+    assert counting([first, second, same, other]) == [second, same, other]
 
 
 def test_of_sessions_of_the_same_messages_the_last_answer_counts():
     first, second = answer(1, "a", "b"), answer(2, "a", "b", anomalous=False)
     again = answer(3, "a", "b", anomalous=False)
-    assert counting([first, second, again]) == ([second, again], [first])
+    assert counting([first, second, again]) == [second, again]
 
 
 def test_shares_hold_both_kinds_and_keep_equal_sessions_together():
@@ -62,9 +64,11 @@ def test_answers_and_quiet_sessions_come_to_the_train_part(prepared, tmp_path):
     manifest = write_combined(tmp_path / "both", prepared, answers=given, quiet=quiet)
     combined = Prepared.load(tmp_path / "both")
     before, after = prepared.part("train"), combined.part("train")
-    assert after.head(before.height).equals(before)
+    new = after["files"].list.first() > before["files"].explode().max()
+    assert after.filter(~new).equals(before)
+    assert new.arg_true().to_list() == [14, 44, 74]  # of 89: at even distances
     assert [combined.part(name).equals(prepared.part(name)) for name in ("validation", "test")] == [True, True]
-    added = after.tail(3)
+    added = after.filter(new)
     texts = [combined.messages.gather(rows).to_list() for rows in added["messages"]]
     assert texts == [["a new message", LOST], [LOST], ["close file"]]
     assert added["anomalous"].to_list() == [True, False, False]
@@ -80,8 +84,18 @@ def test_where_lines_are_labelled_guilty_ones_are_marked(labelled_by_line, tmp_p
     assert labels_lines(prepared)
     given = [answer(1, "x", "y", guilty=(False, True)), answer(2, "z", anomalous=False)]
     write_combined(tmp_path / "both", prepared, answers=given, quiet=[])
-    added = Prepared.load(tmp_path / "both").part("train").tail(2)
+    added = Prepared.load(tmp_path / "both").part("train").filter(pl.col("session").str.starts_with("answer"))
     assert added["item_anomalous"].to_list() == [[False, True], [False]]
+
+
+def test_without_labels_only_what_is_normal_is_learnt_from(prepared, tmp_path):
+    bare = {name: prepared.part(name).with_columns(anomalous=pl.lit(None, pl.Boolean)) for name in PARTS}
+    unlabelled = Prepared.load(with_parts(prepared.folder, tmp_path / "bare", **bare))
+    given = [answer(1, "x"), answer(2, "y", anomalous=False)]
+    write_combined(tmp_path / "both", unlabelled, answers=given, quiet=[Unanswered("q", ("z",), NOON)])
+    added = Prepared.load(tmp_path / "both").part("train").filter(pl.col("session").str.contains("answer|quiet"))
+    assert added["session"].to_list() == ["answer 2: s2", "quiet 1: q"]
+    assert added["anomalous"].to_list() == [None, None]
 
 
 def test_labelled_data_contradict_answers(prepared):

@@ -3,7 +3,6 @@
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
 
 import numpy as np
 
@@ -34,32 +33,21 @@ class Answer:
         return "anomalous" if self.anomalous else "normal"
 
 
-class Counting(NamedTuple):
-    """Answers that count, and those that later ones have overruled."""
-
-    answers: list[Answer]
-    overruled: list[Answer]
-
-
-def counting(answers: Sequence[Answer]) -> Counting:
+def counting(answers: Sequence[Answer]) -> list[Answer]:
     """Of several answers on one session, or on sessions of just the same messages, the last one counts.
 
     No model can tell sessions of the same messages apart; several equal answers on them all count.
     """
-    newest_first = sorted(answers, key=lambda answer: -answer.number)
     of_sequence: dict[Hashable, bool] = {}
     of_session: set[Hashable] = set()
     counted: list[Answer] = []
-    overruled: list[Answer] = []
-    for answer in newest_first:
+    for answer in sorted(answers, key=lambda answer: -answer.number):
         named = (answer.stream, answer.session, answer.messages)
         agrees = of_sequence.setdefault(answer.messages, answer.anomalous) == answer.anomalous
-        if not agrees:
-            overruled.append(answer)
-        elif named not in of_session:
+        if agrees and named not in of_session:
             counted.append(answer)
         of_session.add(named)
-    return Counting(counted[::-1], overruled[::-1])
+    return counted[::-1]
 
 
 def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Answer]]:

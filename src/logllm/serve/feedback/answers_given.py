@@ -132,23 +132,35 @@ def find_session(store: Store, session: str, *, stream: str | None = None) -> Ve
     Raises:
         DataError: there is none, or several streams have one.
     """
-    name = _stored(session)
-    columns = verdicts.c
-    keys = [columns[part] for part in VerdictKey._fields]
-    rows: list[Row[Any]] = []
-    with store.transaction(reading=True) as connection:
-        homes = select(places.c.stream, places.c.partition)
-        for home in connection.execute(homes if stream is None else homes.where(places.c.stream == stream)):
-            same = (columns.stream == home.stream, columns.partition == home.partition, columns.session == name)
-            rows += connection.execute(select(*keys, columns.updated).where(*same))
+    rows = _named(store, _stored(session), stream=stream)
     if not rows:
         of = "" if stream is None else f" of {stream}"
-        raise DataError(f"{store.name} has no session {session}{of}: `logllm store show` lists those that were judged last")
+        remedy = "`logllm store show` lists those that were judged last"
+        raise DataError(f"{store.name} has no session {session}{of}: {remedy}")
     streams = sorted({row.stream for row in rows})
     if len(streams) > 1:
-        raise DataError(f"several streams have a session {session} ({', '.join(streams[:_SHOWN])}): say which one with --stream")
+        several = ", ".join(streams[:_SHOWN])
+        raise DataError(f"several streams have a session {session} ({several}): say which one with --stream")
     newest = max(rows, key=lambda row: (row.updated, row.piece))
-    return VerdictKey(*newest[: len(keys)])
+    return VerdictKey(*newest[: len(VerdictKey._fields)])
+
+
+def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
+    """The verdicts on sessions of a name: their keys, and when they were written."""
+    columns = verdicts.c
+    key = [columns[part] for part in VerdictKey._fields]
+    homes = select(places.c.stream, places.c.partition)
+    if stream is not None:
+        homes = homes.where(places.c.stream == stream)
+
+    # Asked of each partition by itself, since every key begins with it.
+    rows: list[Row[Any]] = []
+    with store.transaction(reading=True) as connection:
+        for home in connection.execute(homes):
+            here = (columns.stream == home.stream, columns.partition == home.partition)
+            own = select(*key, columns.updated).where(*here, columns.session == name)
+            rows += connection.execute(own)
+    return rows
 
 
 def _values(connection: Connection, about: VerdictKey | Missed, *, said: Said) -> tuple[dict[str, Any], bool]:

@@ -1,9 +1,9 @@
 """Labelled data of before and answers of people, as prepared data that `train` takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import polars as pl
 
@@ -46,39 +46,60 @@ def write_combined(
 ) -> Manifest:
     """Write prepared data whose train part holds answers, and quiet sessions as normal, besides its own.
 
-    Validation and test parts stay as they are. What is added lies behind the log: in a file of its
-    own, with numbers of lines and records that go on.
+    Validation and test parts stay as they are. What is added has a file of its own, and numbers of
+    lines and records that go on from the log's. Its rows stand evenly among the others: novelty
+    learns what is usual from each fifth of them by the other fifths.
 
     Args:
         out: the folder to make.
         prepared: the data of before.
-        answers: where lines have labels, each says which of its messages are guilty.
-        quiet: left out where the data of before have no labels.
+        answers: where lines have labels, each says which of its messages are guilty. Where the data of
+            before have no labels, those that call a session anomalous are left out.
+        quiet: learnt from as normal.
 
     Raises:
         DataError: the folder is there already, or cannot be written.
     """
     parts = {name: prepared.part(name) for name in PARTS}
+    train = parts["train"]
+    if train["anomalous"].null_count():
+        answers = [answer for answer in answers if not answer.anomalous]
     table = MessageTable()
     table.push(prepared.messages)
-    added = _rows(list(_sessions(answers, quiet)), parts["train"], table=table)
-    parts["train"] = pl.concat([parts["train"], added])
-    manifest: Manifest = {
-        **prepared.manifest,
-        "logllm": __version__,
-        **part_figures(pl.concat(parts.values())),
-        "unlabelled": sum(part["anomalous"].null_count() for part in parts.values()),
-        "distinct_messages": len(table.messages),
-        "parts": {name: part_figures(part) for name, part in parts.items()},
-        "feedback": {
-            "answers": [answer.number for answer in answers],
-            "quiet": len(quiet),
-            "source": prepared.manifest["fingerprint"],
-        },
+    added = list(_sessions(answers, quiet))
+    parts["train"] = _interspersed(train, _rows(added, train, table=table))
+
+    manifest = _manifest(prepared, parts, messages=len(table.messages))
+    manifest["feedback"] = {
+        "answers": [answer.number for answer in answers],
+        "quiet": len(quiet),
+        "source": prepared.manifest["fingerprint"],
     }
     frames = {**parts, "messages": table.messages.to_frame("message")}
     write_prepared(out, frames, manifest=manifest, force=False)
     return manifest
+
+
+def _interspersed(train: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
+    """Rows of both, each in its order, those that are added at even distances."""
+    distance = train.height / max(1, added.height)
+    places = [pl.int_range(pl.len()) + 0.0, (pl.int_range(pl.len()) + 0.5) * distance - 0.5]
+    placed = [frame.with_columns(place=place) for frame, place in zip((train, added), places, strict=True)]
+    return pl.concat(placed).sort("place", maintain_order=True).drop("place")
+
+
+def _manifest(prepared: Prepared, parts: Mapping[str, pl.DataFrame], *, messages: int) -> Manifest:
+    """The manifest of before, with its counts made anew."""
+    unlabelled = sum(part["anomalous"].null_count() for part in parts.values())
+    whole = pl.concat(parts.values())
+    return {
+        **prepared.manifest,
+        **part_figures(whole),
+        "logllm": __version__,
+        "unlabelled": unlabelled,
+        "distinct_messages": messages,
+        "parts": {name: part_figures(part) for name, part in parts.items()},
+    }
 
 
 def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterator[_Learnt]:
@@ -95,36 +116,47 @@ def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterato
 def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable) -> pl.DataFrame:
     """Sessions that are added, with the columns of the train part."""
     texts = pl.Series([session.messages for session in added], dtype=pl.List(pl.String))
-    lengths = texts.list.len().cast(pl.UInt64)
-    ends = lengths.cum_sum()
-    file = _largest(train["files"].explode()) + 1
-    first = _largest(train["last"]) + 1
-    timed = bool(train.height) and not train["start"].null_count()
-    labelled = bool(train.height) and not train["anomalous"].null_count()
-    of_lines = labelled and not train["item_anomalous"].null_count()
-
-    numbers = table.push(texts.explode())
-    lists = pl.DataFrame({"session": pl.int_range(len(texts), eager=True).repeat_by(lengths).explode(), "messages": numbers})
-    messages = lists.group_by("session", maintain_order=True).agg("messages")["messages"]
-    times = pl.Series([session.time if timed else None for session in added], dtype=train.schema["start"])
-    frame = pl.DataFrame(
-        {
-            "session": [session.name for session in added],
-            "part": 1,
-            "messages": messages,
-            "first": first + ends - lengths,
-            "last": first + ends - 1,
-            "start": times,
-            "end": times,
-            "anomalous": [session.anomalous if labelled else None for session in added],
-            "item_anomalous": [session.guilty if of_lines else None for session in added],
-        },
-        strict=False,
+    frame = pl.DataFrame({"session": [session.name for session in added], "texts": texts})
+    frame = frame.with_columns(
+        messages=_numbers(texts, table),
+        time=pl.Series([session.time for session in added], dtype=train.schema["start"]),
+        bad=pl.Series([session.anomalous for session in added], dtype=pl.Boolean),
+        guilty=pl.Series([session.guilty for session in added], dtype=pl.List(pl.Boolean)),
     )
-    record = pl.int_ranges(pl.col("first"), pl.col("last") + 1)
-    columns: dict[str, Any] = {"lines": record, "files": record.list.eval(pl.lit(file))}
-    missing = {name: pl.lit(None) for name in train.columns if name not in frame.columns and name not in columns}
-    return frame.with_columns(**columns, **missing).select(train.columns).cast(train.schema)
+
+    # Behind the log: numbers of records and lines go on, in a file of their own.
+    file = _largest(train["files"].explode()) + 1
+    record = _largest(train["last"]) + 1
+    lengths = pl.col("texts").list.len().cast(pl.UInt64)
+    ends = lengths.cum_sum()
+    frame = frame.with_columns(first=record + ends - lengths, last=record + ends - 1)
+    lines = pl.int_ranges("first", pl.col("last") + 1)
+    frame = frame.with_columns(lines=lines, files=lines.list.eval(pl.lit(file)))
+
+    # What the data of before do not have is not there either.
+    timed = not train["start"].null_count()
+    labelled = not train["anomalous"].null_count()
+    by_line = labelled and not train["item_anomalous"].null_count()
+    nothing = pl.lit(None)
+    known = {
+        "part": pl.lit(1),
+        "start": pl.col("time") if timed else nothing,
+        "end": pl.col("time") if timed else nothing,
+        "anomalous": pl.col("bad") if labelled else nothing,
+        "item_anomalous": pl.col("guilty") if by_line else nothing,
+    }
+    frame = frame.with_columns(**known)
+    missing = [nothing.alias(name) for name in train.columns if name not in frame.columns]
+    return frame.with_columns(missing).select(train.columns).cast(train.schema)
+
+
+def _numbers(texts: pl.Series, table: MessageTable) -> pl.Series:
+    """Lists of messages as lists of their numbers in a table, which gains new ones."""
+    flat = texts.explode()
+    numbers = table.push(flat)
+    session = pl.int_range(len(texts), eager=True).repeat_by(texts.list.len()).explode()
+    lists = pl.DataFrame({"session": session, "number": numbers}).group_by("session", maintain_order=True)
+    return lists.agg("number")["number"]
 
 
 def _largest(column: pl.Series) -> int:

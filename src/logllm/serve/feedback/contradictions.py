@@ -1,6 +1,6 @@
 """Answers that are hard to believe: labelled data contradict them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -41,20 +41,33 @@ def contradictions(answers: Sequence[Answer], prepared: Prepared) -> list[Contra
         answers: those that count.
         prepared: the data of before, with labels.
     """
-    train = pl.concat([prepared.part(name) for name in ("train", "validation")])
+    train = pl.concat([prepared.part("train"), prepared.part("validation")])
     kinds = kinds_of(prepared.messages)
     equal = _equal_sessions(train, kinds)
     guilty = _guilty_kinds(train, kinds)
-    found = []
+    against = []
     for answer in answers:
-        own = kinds_of(pl.Series(answer.messages, dtype=pl.String)).to_list()
-        against = _against_equal(answer, equal.get("\n".join(own)))
-        telling = [kind for kind in own if kind in guilty]
-        if against is None and telling and not answer.anomalous:
-            against = f"{guilty[telling[0]]:,} labelled sessions with such a line are anomalous: {telling[0]}"
-        if against is not None:
-            found.append(Contradiction(answer.number, answer.session, answer.said, against))
-    return found
+        words = _against(answer, equal, guilty=guilty)
+        if words is not None:
+            against.append(Contradiction(answer.number, answer.session, answer.said, words))
+    return against
+
+
+def _against(
+    answer: Answer,
+    equal: Mapping[str, tuple[int, int]],
+    *,
+    guilty: Mapping[str, int],
+) -> str | None:
+    """What labelled sessions say against an answer; none: nothing."""
+    kinds = kinds_of(pl.Series(answer.messages, dtype=pl.String)).to_list()
+    words = _against_equal(answer, equal.get("\n".join(kinds)))
+    if words is not None or answer.anomalous:
+        return words
+    telling = next((kind for kind in kinds if kind in guilty), None)
+    if telling is None:
+        return None
+    return f"{guilty[telling]:,} labelled sessions with such a line are anomalous: {telling}"
 
 
 def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[int, int]]:
@@ -71,12 +84,16 @@ def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
     """Kinds of message by which sessions are anomalous, and of how many that is known."""
     by_line = not train["item_anomalous"].null_count()
     lists = ["messages", *(["item_anomalous"] if by_line else [])]
-    rows = train.with_row_index("row").select("row", "anomalous", *lists).explode(lists)
-    marks = pl.col("item_anomalous") if by_line else pl.col("anomalous")
-    held = rows.select("row", "anomalous", kind=kinds.gather(rows["messages"]), guilty=marks)
-    held = held.group_by("row", "kind").agg(pl.col("guilty").max())
-    counted = held.group_by("kind").agg(guilty=pl.col("guilty").sum(), all=pl.len())
-    telling = counted.filter((pl.col("guilty") >= _ENOUGH) & (pl.col("guilty") >= _NEARLY_ALL * pl.col("all")))
+    rows = train.with_row_index("row").explode(lists)
+    mark = "item_anomalous" if by_line else "anomalous"
+    marked = rows.select("row", kind=kinds.gather(rows["messages"]), guilty=mark)
+
+    # Each session counts once for each kind that it holds.
+    by_session = marked.group_by("row", "kind").agg(pl.col("guilty").max())
+    counted = by_session.group_by("kind").agg(pl.col("guilty").sum(), of=pl.len())
+    enough = pl.col("guilty") >= _ENOUGH
+    nearly_all = pl.col("guilty") >= _NEARLY_ALL * pl.col("of")
+    telling = counted.filter(enough & nearly_all)
     return dict(telling.select("kind", "guilty").iter_rows())
 
 

@@ -83,6 +83,11 @@ class _Judged(NamedTuple):
     """Which sessions each of them calls anomalous."""
     thresholds: tuple[float, float]
 
+    @property
+    def size(self) -> int:
+        """How many sessions they are."""
+        return len(self.called[0])
+
 
 def part_before(prepared: Prepared) -> str:
     """The part of the data of before that neither run has learnt from: `test`, or where it is empty `validation`."""
@@ -147,78 +152,84 @@ def _judged(runs: Runs, sessions: _Sessions) -> _Judged:
 def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection) -> None:
     """On labelled data of before F1 and average precision may not be lower, but for a little."""
     current, newer = judged.scores
-    measured = [measure(scores, labels, threshold=at) for scores, at in zip(judged.scores, judged.thresholds, strict=True)]
-    figures: dict[str, Any] = {"sessions": len(labels), "anomalous": int(labels.sum())}
+    called, called_now = judged.called
+    measured = [measure(scores, labels, threshold=threshold) for scores, threshold in zip(judged.scores, judged.thresholds, strict=True)]
     differences = {
-        "f1": f1_difference(judged.called[1], judged.called[0], labels=labels, seed=how.seed),
+        "f1": f1_difference(called_now, called, labels=labels, seed=how.seed),
         "average_precision": paired_difference(newer, current, labels=labels, seed=how.seed),
     }
+    figures: dict[str, Any] = {"sessions": len(labels), "anomalous": int(labels.sum())}
     for name, difference in differences.items():
         pair = [getattr(one, name) for one in measured]
         figures[name] = _figure(pair, difference)
         if not difference.lower >= -how.harm:
-            gate.refused.append(
-                f"on the labelled data of before its {name.replace('_', ' ')} may be lower: "
-                f"{_shown(pair[1])} instead of {_shown(pair[0])}, the difference {_interval(difference)}"
-            )
+            what = f"on the labelled data of before its {name.replace('_', ' ')} may be lower"
+            gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
     gate.figures["before"] = figures
 
 
 def _no_more_alarms(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     """Where nothing was labelled before, no more sessions of before may be called anomalous, but for a little."""
-    current, newer = judged.called
-    difference = share_difference(newer, current, seed=how.seed)
-    pair = [float(current.mean()), float(newer.mean())]
-    gate.figures["before"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
+    pair, difference = _alarms(judged, how=how)
+    gate.figures["before"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     if not difference.upper <= how.harm:
-        gate.refused.append(
-            f"it calls more sessions of before anomalous: {_shown(pair[1])} instead of {_shown(pair[0])}, the difference {_interval(difference)}"
-        )
+        what = "it calls more sessions of before anomalous"
+        gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
 
 
 def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection) -> None:
     """On new answers it must be right more often than the current run, which calls some of them anomalous."""
     answers = np.array([answer.anomalous for answer in untaught.answers], dtype=np.bool_)
-    current, newer = called == answers, untaught.called == answers
-    difference = share_difference(newer, current, seed=how.seed)
-    pair = [float(current.mean()), float(newer.mean())]
-    figures = {"sessions": len(answers), "anomalous": int(answers.sum()), "right": _figure(pair, difference)}
-    gate.figures["answers"] = figures
+    right, right_now = called == answers, untaught.called == answers
+    difference = share_difference(right_now, right, seed=how.seed)
+    pair = [float(right.mean()), float(right_now.mean())]
+    count = len(answers)
+    gate.figures["answers"] = {
+        "sessions": count,
+        "anomalous": int(answers.sum()),
+        "right": _figure(pair, difference),
+    }
     if pair[1] < how.agreeing:
-        gate.refused.append(
-            f"answers do not agree with one another: who has learnt others is right on {int(newer.sum())} of {len(answers)} alone"
-        )
+        what = "answers do not agree with one another: who has learnt others is right on"
+        gate.refused.append(f"{what} {int(right_now.sum())} of {count} alone")
     if not difference.lower > 0:
-        gate.refused.append(
-            f"it is not surely better on {plural(len(answers), 'answer')} that it has not learnt: right on {int(newer.sum())} "
-            f"instead of {int(current.sum())}, the difference of the shares {_interval(difference)}"
-        )
+        what = f"it is not surely better on {plural(count, 'answer')} that it has not learnt"
+        instead = f"right on {int(right_now.sum())} instead of {int(right.sum())}"
+        gate.refused.append(f"{what}: {instead}, the difference of the shares {_interval(difference)}")
 
 
 def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     """Sessions that nobody objected to may not surely alarm more, but for a little: some were missed."""
-    current, newer = judged.called
-    difference = share_difference(newer, current, seed=how.seed)
-    pair = [float(current.mean()), float(newer.mean())]
-    gate.figures["quiet"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
+    pair, difference = _alarms(judged, how=how)
+    gate.figures["quiet"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     if difference.lower > how.alarms:
-        gate.refused.append(
-            f"it calls {int(newer.sum())} of {plural(len(current), 'session')} anomalous that were judged normal, and that nobody "
-            "objected to: answer for normal sessions, too, or label more of the log"
-        )
+        what = f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
+        remedy = "answer for normal sessions, too, or label more of the log"
+        gate.refused.append(f"{what} that were judged normal, and that nobody objected to: {remedy}")
 
 
 def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     """Alarms of kinds that nobody called false may not surely vanish, but for some."""
+    pair, difference = _alarms(judged, how=how)
+    gate.figures["alarms"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
+    if difference.upper < -how.silence:
+        current, newer = (int(called.sum()) for called in judged.called)
+        what = f"it calls {newer} of {plural(judged.size, 'alarm')} anomalous"
+        which = "that nobody answered for, and that are of other kinds than those called false"
+        gate.refused.append(f"{what} {which}; the current run calls {current} so: answer for some of them")
+
+
+def _alarms(judged: _Judged, *, how: RetrainSection) -> tuple[list[float], Difference]:
+    """The share of sessions that each run calls anomalous, and how much larger that of the newer one is."""
     current, newer = judged.called
     difference = share_difference(newer, current, seed=how.seed)
-    pair = [float(current.mean()), float(newer.mean())]
-    gate.figures["alarms"] = {"sessions": len(current), "alarms": _figure(pair, difference)}
-    if difference.upper < -how.silence:
-        gate.refused.append(
-            f"it calls {int(newer.sum())} of {plural(len(current), 'alarm')} anomalous that nobody answered for, and that are of other "
-            f"kinds than those called false; the current run calls {int(current.sum())} so: answer for some of them"
-        )
+    return [float(current.mean()), float(newer.mean())], difference
+
+
+def _instead(pair: Sequence[float | None]) -> str:
+    """A figure of the newer run, and that of the current one."""
+    current, newer = pair
+    return f"{_shown(newer)} instead of {_shown(current)}"
 
 
 def _figure(pair: Sequence[float | None], difference: Difference) -> dict[str, Any]:

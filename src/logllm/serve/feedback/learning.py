@@ -17,6 +17,7 @@ from logllm.serve.store.service_schema import feedback
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.store.writing import next_change
 
+_COLUMNS = ("stream", "session", "messages", "updated", "model", "kind")
 _TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
@@ -53,11 +54,12 @@ def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
 def _unanswered(anomalous: bool, most: int) -> Any:
     """Whole sessions that nobody answered for, and whose messages are kept, the newest first."""
     columns = verdicts.c
-    answered = exists().where(and_(*(feedback.c[name] == columns[name] for name in VerdictKey._fields)))
-    whole = (columns.state == "closed", columns.cut.is_(None), columns.messages.is_not(None))
+    same = [feedback.c[name] == columns[name] for name in VerdictKey._fields]
+    answered = exists().where(and_(*same))
+    whole = (columns.state == "closed", columns.cut.is_(None))
     judged = IS_ANOMALOUS if anomalous else ~columns.anomalous
-    named = ("stream", "session", "messages", "updated", "model", "kind")
-    wanted = select(*(columns[name] for name in named)).where(*whole, judged, ~answered)
+    named = [columns[name] for name in _COLUMNS]
+    wanted = select(*named).where(*whole, judged, columns.messages.is_not(None), ~answered)
     return wanted.order_by(columns.change.desc()).limit(most)
 
 

@@ -58,7 +58,7 @@ class Outcome:
 
     gate: Gate
     counts: dict[str, int]
-    """Answers: `given`, `overruled`, `known` (learnt before), `new`; of new ones `learnt`; `quiet` sessions."""
+    """Answers: `given`, `overruled` (a later one counts), `known` (learnt before), `new`; of new ones `learnt`; `quiet` sessions."""
     contradicting: list[Contradiction] = field(default_factory=list)
     """Answers that the labelled data of before contradict."""
     current: str = ""
@@ -210,12 +210,12 @@ def _considered(
     how: RetrainSection,
 ) -> tuple[Outcome, _Answers]:
     """Which answers there are, and whether they can be believed."""
-    valid, overruled = counting(feedback.answers)
+    valid = counting(feedback.answers)
     lineage = {model_name(read_manifest(folder)) for folder in _lineage(run, promotion)}
     answers = _Answers([], [])
     for answer in valid:
         (answers.known if answer.trained in lineage else answers.new).append(answer)
-    counts = {"given": len(feedback.answers), "overruled": len(overruled)}
+    counts = {"given": len(feedback.answers), "overruled": len(feedback.answers) - len(valid)}
     outcome = Outcome(Gate(), {**counts, "known": len(answers.known), "new": len(answers.new)})
     if len(answers.new) < how.fewest:
         there = agreeing(len(answers.new), "{answer has|answers have} been learnt by no run yet")
