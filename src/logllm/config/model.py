@@ -117,6 +117,10 @@ class ModelSection(Section):
     """Sequence of vectors to verdict."""
     prompt: PromptSection = PromptSection()
     """The words around."""
+    verdict: Literal["last", "largest"] = "last"
+    """`last`: a session's score is the verdict after its last message (paper). `largest`: the largest of
+    the verdicts after each of its messages, so that an alert is not forgotten over what follows it, in
+    about 1.2 times the time; for models that were taught to judge beginnings (`train.stages.beginnings`)."""
 
     @property
     def weights(self) -> dict[str, str]:

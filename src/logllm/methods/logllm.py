@@ -14,7 +14,7 @@ from logllm.methods.contract import Method, Needs, Workplace
 from logllm.metrics import Labels, Scores, sigmoid
 from logllm.model.fast.rounding import DOUBT, measured, settled
 from logllm.progress import Progress
-from logllm.sessions.message_table import Rows, distinct
+from logllm.sessions.message_table import Rows, distinct, lengths
 
 if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or scored
     from logllm.model.fast.light import Light
@@ -24,6 +24,8 @@ if TYPE_CHECKING:  # torch is imported when something is to be fitted, loaded or
 
 _MANY = 64
 """Distinct sessions from which on engine `auto` rounds."""
+_BEGINNINGS = 65_536
+"""Beginnings of sessions that are scored at once."""
 _MEASURED = 512
 """Most distinct sessions on which it is measured whether bfloat16 may serve."""
 
@@ -123,6 +125,8 @@ class LogLLMMethod(Method):
             return np.zeros(0)
         if self.scorer is None:
             raise ModelError("neither fitted nor loaded: it cannot score yet")
+        if self._recipe.model.verdict == "largest":
+            return self._largest(sessions, messages, scorer=self.scorer, progress=progress)
         return self.scorer.score(sessions, messages, progress=progress)
 
     def about(self) -> dict[str, Any]:
@@ -159,6 +163,33 @@ class LogLLMMethod(Method):
         asked = self._recipe.detect.engine
         least = _MANY if asked == "auto" else 0
         self.scorer = self._scorer_of(settled(asked, self._workplace.begun), least=least)
+
+    def _largest(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        scorer: "Scorer",
+        progress: Progress | None,
+    ) -> Scores:
+        """The largest of the logits after each message; beginnings that sessions share are computed once."""
+        once = distinct(sessions)
+        counts = np.maximum(lengths(once.sessions), 1)  # a session without messages has a verdict, too
+        margins = np.empty(len(counts))
+
+        # As many sessions at once as have not too many beginnings.
+        chunk = np.cumsum(counts) // _BEGINNINGS
+        for rows in np.split(np.arange(len(counts)), np.flatnonzero(np.diff(chunk)) + 1):
+            shorter = [
+                once.sessions[row][:length]
+                for row in rows
+                for length in range(min(1, len(once.sessions[row])), len(once.sessions[row]) + 1)
+            ]
+            firsts = np.cumsum(counts[rows]) - counts[rows]
+            margins[rows] = np.maximum.reduceat(scorer.score(shorter, messages), firsts)
+            if progress is not None:
+                progress(int(rows[-1]) + 1, len(counts))
+        return margins[once.of]
 
     def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
         """Which engines that round may serve, found out on some of the distinct sessions."""
