@@ -229,6 +229,12 @@ class IncidentContract:
         (one,) = app.all()
         assert one["sessions"] == 2
 
+    def test_an_error_joins_by_errors_and_not_by_what_both_had_asked_for(self, app, clock):
+        app.bad("LOG: statement SELECT", at=NOON)
+        clock.later(seconds=300)
+        app.bad("ERROR: deadlock found", at=clock.now, others=["LOG: statement SELECT"])
+        assert len(app.all()) == 2
+
     def test_kinds_that_say_nearly_the_same_are_one_incident(self, app, clock):
         app.bad("ERROR: job nightly-a failed with code <*>", at=NOON)
         clock.later(seconds=300)

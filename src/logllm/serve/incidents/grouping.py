@@ -1,16 +1,14 @@
 """Anomalous sessions become incidents, in the transaction that stores their verdicts."""
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import polars as pl
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
 
 from logllm.config.alerts import IncidentSection
-from logllm.detect.summary import gravity
 from logllm.serve.incidents import open_incidents
+from logllm.serve.incidents.anomalies import anomalies
 from logllm.serve.incidents.board import Anomaly, Board
 from logllm.serve.incidents.events import keep
 from logllm.serve.incidents.mutes import muted_kinds
@@ -19,8 +17,6 @@ from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
 from logllm.serve.store.service_schema import incidents
 from logllm.serve.store.verdict_store import Clock, Store
 from logllm.serve.store.writing import next_change
-from logllm.serve.verdict_rows import LONGEST_KIND
-from logllm.sessions.message_table import kinds_of
 
 _KEY = [verdicts.c[name] for name in ("stream", *KEY)]
 _READ = ("lines", "files", "messages", "evidence", "kind", "score", "anomalous", "incident")
@@ -33,8 +29,6 @@ _WRITTEN = select(*_KEY, *(verdicts.c[name] for name in (*_READ, *_TIMES))).wher
 _PUT = update(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in _KEY)).values(incident=bindparam("number"))
 
 
-_GRAVE = 2
-"""The gravity of a warning."""
 _LOOKS = 10
 """Looks for quiet incidents in the time that they must be quiet for."""
 _LONGEST_PAUSE = timedelta(minutes=1)
@@ -129,7 +123,7 @@ class _Numbers:
     """Verdicts of one transaction by what they are to incidents, in order of time."""
 
     def __init__(self, rows: Sequence[Row[Any]]) -> None:
-        ordered = sorted(map(_anomaly, rows), key=lambda anomaly: anomaly.moment)
+        ordered = anomalies(rows)
         self.fresh = [it for it in ordered if it.incident is None]
         """Anomalous now for the first time."""
         self.revised = [it for it in ordered if it.incident is not None and it.anomalous]
@@ -150,57 +144,3 @@ def _leave_closed(connection: Connection, anomaly: Anomaly, *, change: int) -> N
     fewer = {"sessions": incidents.c.sessions - 1, "change": change}
     this = incidents.c.id == anomaly.incident
     connection.execute(update(incidents).where(this).values(fewer))
-
-
-def _anomaly(row: Row[Any]) -> Anomaly:
-    """A verdict as incidents see it."""
-    arrived = datetime.fromisoformat(row.updated)
-    end = open_incidents.time_of(row.end)
-    telling = _telling(row)
-    foremost = next((line for line, kind in telling if kind == row.kind), None)
-    foremost = foremost or (telling[0][0] if telling else {})
-    return Anomaly(
-        key={column.name: getattr(row, column.name) for column in _KEY},
-        kind=row.kind or "",
-        others=_other_kinds(row.kind or "", [kind for _, kind in telling]),
-        text=foremost.get("text") or row.kind or "",
-        evidence=json.dumps(foremost, ensure_ascii=False) if telling else None,
-        score=row.score,
-        start=open_incidents.time_of(row.start),
-        end=end and min(end, arrived),
-        arrived=arrived,
-        incident=row.incident,
-        anomalous=row.anomalous,
-    )
-
-
-def _telling(row: Row[Any]) -> list[tuple[Mapping[str, Any], str]]:
-    """A verdict's telling lines, most telling first, and the kind of message that each is.
-
-    The lines of a verdict and its messages go together, but for a long session's last ones, of
-    which no messages are kept: they have no kind.
-    """
-    telling = json.loads(row.evidence or "[]")
-    if not telling:
-        return []
-    lines = json.loads(row.lines)
-    files = json.loads(row.files) if row.files else [None] * len(lines)
-    messages = json.loads(row.messages or "[]")
-    message_at = dict(zip(zip(lines, files, strict=True), messages, strict=False))
-    several = row.files is not None
-    places = [(line["line"], line.get("file") if several else None) for line in telling]
-    texts = pl.Series([message_at.get(place, "") for place in places], dtype=pl.String)
-    kinds = kinds_of(texts).str.slice(0, LONGEST_KIND).to_list()
-    return list(zip(telling, kinds, strict=True))
-
-
-def _other_kinds(own: str, kinds: Sequence[str]) -> tuple[str, ...]:
-    """Kinds of a verdict's telling lines by which it may belong to another one's incident.
-
-    Where its own is a warning or worse, others must be so, too: a statement that was stopped once
-    by a full disk and once by a lock makes no incident of the two.
-    """
-    others = pl.Series([kind for kind in kinds if kind and kind != own], dtype=pl.String)
-    grades = gravity(pl.concat([pl.Series([own]), others]))
-    is_grave = grades[1:] >= _GRAVE
-    return tuple(others.filter(is_grave) if grades[0] >= _GRAVE else others)

@@ -1,0 +1,100 @@
+"""Verdicts of anomalous sessions as incidents see them."""
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Row
+
+from logllm.detect.summary import gravity
+from logllm.serve.incidents.board import Anomaly
+from logllm.serve.incidents.open_incidents import time_of
+from logllm.serve.store.frames import KEY
+from logllm.serve.verdict_rows import LONGEST_KIND
+from logllm.sessions.message_table import kinds_of
+
+_KEY = ("stream", *KEY)
+_GRAVE = 2
+"""The gravity of a warning."""
+Telling = list[tuple[Mapping[str, Any], str]]
+"""Telling lines, most telling first, each with its message."""
+
+
+def anomalies(rows: Sequence[Row[Any]]) -> list[Anomaly]:
+    """Rows of the table `verdicts` as incidents see them, in the order of their time."""
+    telling = [_telling(row) for row in rows]
+    messages = {message for lines in telling for _, message in lines}
+    kinds = _Kinds(messages, own={row.kind or "" for row in rows})
+    pairs = zip(rows, telling, strict=True)
+    return sorted((_anomaly(row, lines, kinds=kinds) for row, lines in pairs), key=lambda it: it.moment)
+
+
+class _Kinds:
+    """The kinds of some messages, and how grave they are: all found at once."""
+
+    def __init__(self, messages: Collection[str], *, own: Collection[str]) -> None:
+        """Of messages, and kinds by which sessions are known."""
+        texts = pl.Series(list(messages), dtype=pl.String)
+        kinds = kinds_of(texts).str.slice(0, LONGEST_KIND)
+        self.of = dict(zip(texts, kinds, strict=True))
+        """By message."""
+        every = pl.concat([kinds, pl.Series(list(own), dtype=pl.String)])
+        self._grave = set(every.filter(gravity(every) >= _GRAVE))
+
+    def related(self, own: str, others: Iterable[str]) -> tuple[str, ...]:
+        """Kinds of a session's other telling lines by which it may belong to another one's incident.
+
+        Where its own is a warning or worse, others must be so, too: a statement that was stopped
+        once by a full disk and once by a lock makes no incident of the two.
+        """
+        different = [kind for kind in others if kind and kind != own]
+        if own in self._grave:
+            different = [kind for kind in different if kind in self._grave]
+        return tuple(different)
+
+
+def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
+    """One verdict."""
+    arrived = datetime.fromisoformat(row.updated)
+    end = time_of(row.end)
+    own = row.kind or ""
+    of_lines = [kinds.of[message] for _, message in telling]
+    foremost = telling[of_lines.index(own)][0] if own in of_lines else _first(telling)
+    return Anomaly(
+        key={name: getattr(row, name) for name in _KEY},
+        kind=own,
+        others=kinds.related(own, of_lines),
+        text=foremost.get("text") or own,
+        evidence=json.dumps(foremost, ensure_ascii=False) if foremost else None,
+        score=row.score,
+        start=time_of(row.start),
+        end=end and min(end, arrived),
+        arrived=arrived,
+        incident=row.incident,
+        anomalous=row.anomalous,
+    )
+
+
+def _first(telling: Telling) -> Mapping[str, Any]:
+    """The most telling line; nothing where none tells."""
+    return telling[0][0] if telling else {}
+
+
+def _telling(row: Row[Any]) -> Telling:
+    """A verdict's telling lines.
+
+    The lines of a verdict and its messages go together, but for a long session's last ones, of
+    which no messages are kept: here they have an empty one.
+    """
+    telling = json.loads(row.evidence or "[]")
+    if not telling:
+        return []
+    lines = json.loads(row.lines)
+    files = json.loads(row.files) if row.files else [None] * len(lines)
+    messages = json.loads(row.messages or "[]")
+    message_at = dict(zip(zip(lines, files, strict=True), messages, strict=False))
+    several = row.files is not None
+    places = [(line["line"], line.get("file") if several else None) for line in telling]
+    return [(line, message_at.get(at, "")) for line, at in zip(telling, places, strict=True)]
