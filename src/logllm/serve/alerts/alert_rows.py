@@ -4,7 +4,7 @@ import json
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from logllm.serve.store.frames import stored_time
 from logllm.serve.store.service_schema import deliveries, outbox, sinks
@@ -12,6 +12,8 @@ from logllm.serve.store.verdict_store import Store
 
 STATES = ("waiting", "held", "sent", "folded", "dead", "withdrawn")
 _MOST_LETTERS = 50
+_OF_SINK = ("name", "kind", "error", "failures", "due")
+_OF_LETTER = ("sink", "incident", "event", "tries", "error", "made", "updated")
 
 
 def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
@@ -23,45 +25,29 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
         their state: `waiting`, `held`, `sent`, `folded`, `dead`, `withdrawn`; and `dead_letters`,
         the newest first: `message, sink, incident, event, title, tries, error, made, updated`.
     """
-    columns = deliveries.c
-    counted = select(columns.sink, columns.state, func.count()).group_by(columns.sink, columns.state)
-    in_last_hour = (columns.state == "sent", columns.updated > stored_time(now - timedelta(hours=1)))
-    sent = select(columns.sink, func.count()).where(*in_last_hour).group_by(columns.sink)
     with store.transaction(reading=True) as connection:
         places = connection.execute(select(sinks).order_by(sinks.c.name)).all()
-        counts = {(sink, state): count for sink, state, count in connection.execute(counted)}
-        last_hour = {sink: count for sink, count in connection.execute(sent)}
-    told = [
-        {"name": row.name, "kind": row.kind, "error": row.error, "failures": row.failures}
-        | {"due": row.due, "last_hour": last_hour.get(row.name, 0)}
-        | {state: counts.get((row.name, state), 0) for state in STATES}
-        for row in places
-    ]
+        counts = _counts(connection)
+        last_hour = _sent_since(connection, now - timedelta(hours=1))
+    told = []
+    for row in places:
+        sink = {name: getattr(row, name) for name in _OF_SINK}
+        sink["last_hour"] = last_hour.get(row.name, 0)
+        by_state = counts.get(row.name, {})
+        told.append(sink | {state: by_state.get(state, 0) for state in STATES})
     return {"sinks": told, "dead_letters": letters(store, state="dead", limit=_MOST_LETTERS)}
 
 
 def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
     """Messages of a state, those that came to it last first."""
-    columns = ("sink", "tries", "due", "error", "updated")
-    wanted = select(outbox, *(deliveries.c[name] for name in columns))
-    joined = wanted.join(deliveries, deliveries.c.message == outbox.c.id)
-    newest = joined.where(deliveries.c.state == state).order_by(deliveries.c.updated.desc())
+    of_delivery = ("sink", "tries", "error", "updated")
+    columns: list[Any] = [outbox, *(deliveries.c[name] for name in of_delivery)]
+    joined = select(*columns).join(deliveries, deliveries.c.message == outbox.c.id)
+    mine = joined.where(deliveries.c.state == state)
+    newest = mine.order_by(deliveries.c.updated.desc(), outbox.c.id.desc())
     with store.transaction(reading=True) as connection:
-        rows = connection.execute(newest.order_by(outbox.c.id.desc()).limit(limit)).all()
-    return [
-        {
-            "message": row.id,
-            "sink": row.sink,
-            "incident": row.incident,
-            "event": row.event,
-            "title": json.loads(row.body)["title"],
-            "tries": row.tries,
-            "error": row.error,
-            "made": row.made,
-            "updated": row.updated,
-        }
-        for row in rows
-    ]
+        rows = connection.execute(newest.limit(limit)).all()
+    return [_letter(row) for row in rows]
 
 
 def revive(store: Store, *, message: int | None, sink: str | None, now: datetime) -> int:
@@ -73,15 +59,43 @@ def revive(store: Store, *, message: int | None, sink: str | None, now: datetime
         sink: For one place; none: for all.
         now: The time.
     """
-    columns = deliveries.c
-    wanted = [columns.state == "dead"]
-    wanted += [] if message is None else [columns.message == message]
-    wanted += [] if sink is None else [columns.sink == sink]
+    wanted = [deliveries.c.state == "dead"]
+    if message is not None:
+        wanted.append(deliveries.c.message == message)
+    if sink is not None:
+        wanted.append(deliveries.c.sink == sink)
     written = stored_time(now)
     again = {"state": "waiting", "tries": 0, "due": written, "updated": written}
-    revived = update(deliveries).where(*wanted).values(again).returning(columns.sink)
+    revived = update(deliveries).where(*wanted).values(again).returning(deliveries.c.sink)
     with store.transaction() as connection:
         places = list(connection.scalars(revived))
-        at_once = update(sinks).where(sinks.c.name.in_(set(places))).values(due=written)
-        connection.execute(at_once)
+
+        # A place that was waited for is asked at once.
+        theirs = sinks.c.name.in_(set(places))
+        connection.execute(update(sinks).where(theirs).values(due=written))
     return len(places)
+
+
+def _counts(connection: Connection) -> dict[str, dict[str, int]]:
+    """How many messages there are, by place and state."""
+    sink_and_state = (deliveries.c.sink, deliveries.c.state)
+    counted = select(*sink_and_state, func.count()).group_by(*sink_and_state)
+    counts: dict[str, dict[str, int]] = {}
+    for sink, state, count in connection.execute(counted):
+        counts.setdefault(sink, {})[state] = count
+    return counts
+
+
+def _sent_since(connection: Connection, time: datetime) -> dict[str, int]:
+    """How many messages were sent since a time, by place."""
+    recent = deliveries.c.updated > stored_time(time)
+    sent = select(deliveries.c.sink, func.count()).where(deliveries.c.state == "sent", recent)
+    rows = connection.execute(sent.group_by(deliveries.c.sink))
+    return {sink: count for sink, count in rows}
+
+
+def _letter(row: Row[Any]) -> dict[str, Any]:
+    """A message as people get it."""
+    title = json.loads(row.body)["title"]
+    rest = {name: getattr(row, name) for name in _OF_LETTER}
+    return {"message": row.id, "title": title} | rest

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 from sqlalchemy import (
     Connection,
     Row,
-    and_,
     case,
     exists,
     func,
@@ -45,15 +44,10 @@ def introduce(connection: Connection, sink: Sink, *, now: datetime) -> None:
     this = sinks.c.name == sink.name
     if connection.execute(update(sinks).where(this).values(kind=sink.kind)).rowcount:
         return
-    row = {
-        "name": sink.name,
-        "kind": sink.kind,
-        "reached": _newest(connection),
-        "failures": 0,
-        "due": stored_time(now),
-        "updated": stored_time(now),
-    }
-    connection.execute(insert(sinks).values(row))
+    written = stored_time(now)
+    times = {"due": written, "updated": written}
+    row = {"name": sink.name, "kind": sink.kind, "reached": _newest(connection), "failures": 0}
+    connection.execute(insert(sinks).values(row | times))
 
 
 def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -> bool:
@@ -67,9 +61,10 @@ def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -
     """
     written = stored_time(now)
     unread = exists().where(outbox.c.id > sinks.c.reached)
-    is_due = and_(deliveries.c.state == _WAITING, deliveries.c.due <= written)
-    mine = (deliveries.c.sink == sinks.c.name, or_(is_due, deliveries.c.state == _HELD))
-    asked = select(or_(unread, exists().where(*mine)) if room else unread)
+    mine = deliveries.c.sink == sinks.c.name
+    waits = exists().where(mine, deliveries.c.state == _WAITING, deliveries.c.due <= written)
+    held_back = exists().where(mine, deliveries.c.state == _HELD)
+    asked = select(or_(unread, waits, held_back) if room else unread)
     this = (sinks.c.name == sink.name, sinks.c.due <= written)
     return bool(connection.scalar(asked.where(*this)))
 
@@ -129,30 +124,34 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
 
     All that waits of one incident; or where messages are held back, all that waits.
     """
-    mine = (deliveries.c.sink == sink.name, deliveries.c.state.in_(UNSENT))
-    columns = (*outbox.c, deliveries.c.tries)
+    mine = deliveries.c.sink == sink.name
     with_outbox = deliveries.join(outbox, outbox.c.id == deliveries.c.message)
-    rows = select(*columns).select_from(with_outbox).where(*mine)
-    in_order = rows.order_by(outbox.c.id).limit(_MOST_AT_ONCE)
+    columns: list[Any] = [outbox, deliveries.c.tries]
+    rows = select(*columns).select_from(with_outbox).where(mine)
+    unsent = rows.where(deliveries.c.state.in_(UNSENT))
+    in_order = unsent.order_by(outbox.c.id).limit(_MOST_AT_ONCE)
+    held_back = select(exists().where(mine, deliveries.c.state == _HELD))
+    if connection.scalar(held_back):
+        return connection.execute(in_order).all()
 
     # A message that fails again and again lets others pass.
-    is_due = rows.where(deliveries.c.state == _WAITING, deliveries.c.due <= stored_time(now))
-    fewest_tries = is_due.order_by(deliveries.c.tries, outbox.c.id).limit(1)
-    if connection.scalar(select(func.count()).where(mine[0], deliveries.c.state == _HELD)):
-        return connection.execute(in_order).all()
-    first = connection.execute(fewest_tries).first()
+    waits = rows.where(deliveries.c.state == _WAITING, deliveries.c.due <= stored_time(now))
+    fewest_tries = waits.order_by(deliveries.c.tries, outbox.c.id)
+    first = connection.execute(fewest_tries.limit(1)).first()
     if first is None:
         return []
-    return connection.execute(in_order.where(outbox.c.incident == first.incident)).all()
+    same_incident = outbox.c.incident == first.incident
+    return connection.execute(in_order.where(same_incident)).all()
 
 
 def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | None:
     """When a place may be told again of which as many messages went as an hour allows; none: now."""
     if sink.budget is None:
         return None
+    updated = deliveries.c.updated
     sent = (deliveries.c.sink == sink.name, deliveries.c.state == "sent")
-    this_hour = deliveries.c.updated > stored_time(now - _HOUR)
-    newest_first = select(deliveries.c.updated).where(*sent, this_hour).order_by(deliveries.c.updated.desc())
+    this_hour = select(updated).where(*sent, updated > stored_time(now - _HOUR))
+    newest_first = this_hour.order_by(updated.desc())
     oldest = connection.scalar(newest_first.offset(sink.budget - 1).limit(1))
     return None if oldest is None else datetime.fromisoformat(oldest) + _HOUR
 
