@@ -10,7 +10,7 @@ from logllm.config.serve import ServeSection
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web.application import application
 from logllm.serve.web.feed import Feed
-from logllm.serve.web.judging_now import JudgingNow
+from logllm.serve.web.judging.judging_now import JudgingNow
 from logllm.serve.web.service import service_of
 from tests.serve.store_contract import frame, kept, verdict
 

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from logllm.serve.store.frames import stored_time
+from logllm.serve.store.frames import VerdictKey, stored_time
 from logllm.serve.store.service_schema import kinds, sources
 from logllm.serve.web.request_models import cursor
-from logllm.serve.web.verdict_ids import VerdictKey, decode, encode
+from logllm.serve.web.verdict_ids import decode, encode
 from tests.serve.shown_store import Shown, anomalous
 from tests.serve.store_contract import Clock, verdict
 

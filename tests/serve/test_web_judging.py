@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from logllm.detect.detector import Detector
-from logllm.serve.web.judging_now import JudgingNow
+from logllm.serve.web.judging.judging_now import JudgingNow
 from logllm.serve.web.refusals import Refusal
 from logllm.serve.web.request_models import GivenSession
 from tests.cli.test_watch import written

@@ -1,64 +1,210 @@
-"""`logllm serve`: verdicts over HTTP, to people and to programs."""
+"""`logllm serve`: verdicts over HTTP, to people and to programs; and where sources are named the watch as well."""
 
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import note
+from logllm.cli.watch import Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, with_alerts
 
 if TYPE_CHECKING:
-    from logllm.config.serve import ServeSection
+    from collections.abc import Callable
+
+    from logllm.config.watch import WatchFile
+    from logllm.detect.detector import Detector
+    from logllm.detect.judge import Judge
+    from logllm.serve.feedback.following import Following
+    from logllm.serve.store.verdict_store import Store
+    from logllm.serve.web.judging.judging_now import JudgingNow
+    from logllm.serve.web.running import Server
+    from logllm.serve.web.watching_thread import WatchingThread
 
 _SHORTEST_TOKEN = 16
 """Characters; what is shorter may be found by trying."""
 
 
 def serve(
-    store: Annotated[
-        str,
-        typer.Option(help="The verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."),
-    ] = "logllm.db",
-    host: Annotated[str, typer.Option(help="The address to answer on; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port; 0 for any that is free.")] = 8431,
-    token_file: Annotated[
-        Path | None,
-        typer.Option(help="A file with the token that clients must bring, instead of LOGLLM_TOKEN."),
-    ] = None,
-    name: Annotated[
+    inputs: Annotated[
         list[str] | None,
-        typer.Option(help="A name by which browsers reach it, such as logs.example.org; may be given several times."),
+        typer.Argument(
+            metavar="[RUN] [SOURCE...]",
+            help="A folder that `logllm train` wrote, which judges what clients send; then sources to watch as well, as `logllm watch` takes them.",
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="The TOML file of `logllm watch --config`; its section serve says how it answers.")
+    ] = None,
+    store: Annotated[str, typer.Option(help="The verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = "logllm.db",
+    host: Annotated[
+        str | None, typer.Option(help="The address to answer on, by default 127.0.0.1; 0.0.0.0 for all of this machine.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port, by default 8431; 0 for any that is free.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="A file with the token that clients must bring, instead of LOGLLM_TOKEN.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(help="A name by which browsers reach it, such as logs.example.org; may be given several times.")
     ] = None,
     proxy: Annotated[
-        list[str] | None,
-        typer.Option(help="The address of a proxy in front, which says who asks; by default only of this machine."),
+        list[str] | None, typer.Option(help="The address of a proxy in front, which says who asks; by default only of this machine.")
     ] = None,
+    begin: Annotated[
+        Literal["start", "end", "stored"], typer.Option("--from", help="Where a watched log begins that the store knows nothing of.")
+    ] = "end",
+    idle: Annotated[int | None, typer.Option(min=1, help="Seconds without a line after which a watched session has ended.")] = None,
+    format: Annotated[str | None, typer.Option(help="Read sources by this format instead of the run's.")] = None,
+    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens and other secrets in the store and in answers.")] = False,
+    alerts: AlertsOption = None,
+    alert: AlertOption = None,
+    public_url: PageOption = None,
+    log_requests: Annotated[bool, typer.Option("--log-requests", help="A line for each request on standard error.")] = False,
+    engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
 ) -> None:
-    """Show verdicts on a page and give them to programs, as they are stored."""
-    from logllm.config.serve import ServeSection
+    """Show verdicts on a page and give them to programs, as they are stored; with sources, watch them too."""
+    from logllm.config.watch import ServeFile
     from logllm.extras import require
 
     require("serve", to="serve verdicts")
-    settings = {"host": host, "port": port, "names": name or (), **({"proxies": proxy} if proxy else {})}
-    section = ServeSection.read(settings, source="the command line")
-    _serve(section, store=store, token=_token(token_file, host=host))
+    if config is not None:
+        wanted = from_file(config, inputs, kind=ServeFile)
+    else:
+        settings = {"store": store, "begin": begin, "idle": idle, "redact": redact}
+        wanted = _wanted(inputs or [], format=format, **settings)
+    answering = {"host": host, "port": port, "names": name, "proxies": proxy, "log_requests": log_requests or None}
+    wanted = _answering(wanted, answering)
+    wanted = with_alerts(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
+    token = _token(token_file, host=wanted.serve.host)
+    following = following_of(wanted, engine=engine) if wanted.run else None
+    _serve(wanted, following, token=token)
 
 
-def _serve(section: "ServeSection", *, store: str, token: str | None) -> None:
+def _wanted(inputs: list[str], *, format: str | None, **settings: Any) -> "WatchFile":
+    """What is served and watched, checked."""
+    from logllm.config.watch import ServeFile, SourceSection
+    from logllm.detect.which_run import is_run
+    from logllm.runs.manifest import SHIPPED
+
+    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
+    sources = inputs[1:] if named else inputs
+    run = inputs[0] if named else (SHIPPED if sources else "")
+    section = {"source": sources, "format": format}
+    sections = (SourceSection.read(section, source="the command line"),) if sources else ()
+    return ServeFile.read(settings | {"run": run, "sources": sections}, source="the command line")
+
+
+def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
+    """The same, with what the command line says of the service."""
+    from urllib.parse import urlsplit
+
+    from logllm.config.serve import ServeSection
+
+    told = {name: value for name, value in settings.items() if value}
+    section = ServeSection.read(wanted.serve.model_dump() | told, source="the command line")
+    public = urlsplit(wanted.public_url or "").hostname
+    names = (*section.names, *([public] if public else []))
+    return wanted.model_copy(update={"serve": section.model_copy(update={"names": names})})
+
+
+def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | None) -> None:
     """Answer until told to stop."""
     from logllm.serve.store.verdict_store import Store
+    from logllm.serve.web.running import address_of, listening
+
+    detector = None if following is None else following.first()
+    with (
+        closing(Store.open(wanted.store, create=bool(wanted.sources))) as store,
+        delivering(store, alerts_of(wanted)),
+        listening(wanted.serve) as bound,
+    ):
+        judging = None if detector is None else _judging(wanted, detector)
+        watching = _watching(wanted, detector, store=store) if detector is not None and wanted.sources else None
+        _take_up_newer(following, judging, watching)
+        server = _server(wanted, store, judging=judging, watching=watching, token=token)
+        note(f"{store.name} is shown at {address_of(bound)}")
+        if watching is None:
+            server.run_until_told(bound)
+        else:
+            _watch_beside(watching, lambda: server.run_until_told(bound), failed=server.end)
+
+
+def _judging(wanted: "WatchFile", detector: "Detector") -> "JudgingNow":
+    """What judges lines that clients send."""
+    from logllm.serve.web.judging.judging_now import JudgingNow
+
+    limits = wanted.serve
+    return JudgingNow(detector, lines=limits.lines, at_once=limits.judged_at_once, redact=wanted.redact)
+
+
+def _watching(wanted: "WatchFile", detector: "Detector", *, store: "Store") -> "WatchingThread":
+    """The watch of this process."""
+    from logllm.serve.watch import Watch
+    from logllm.serve.web.watching_thread import WatchingThread
+
+    watched = sources_of(wanted, detector)
+    note(f"watching {', '.join(source.name for source in watched)} with {detector.model}")
+    if detector.settings.sessions.by_key:
+        tell_idle(wanted, detector)
+    return WatchingThread(Watch(watched, run=detector.run, how=wanted, store=store, told=note))
+
+
+def _take_up_newer(
+    following: "Following | None",
+    judging: "JudgingNow | None",
+    watching: "WatchingThread | None",
+) -> None:
+    """Have a run that is promoted meanwhile judge here: it is loaded once, by the watch where there is one."""
+    if following is None or judging is None:
+        return
+    if watching is None:
+        judging.newer = following.newer
+        return
+
+    def newer() -> "Judge | None":
+        detector = following.newer()
+        if detector is None:
+            return None
+        judging.detector = detector
+        return detector.run
+
+    watching.watch.newer = newer
+
+
+def _server(
+    wanted: "WatchFile",
+    store: "Store",
+    *,
+    judging: "JudgingNow | None",
+    watching: "WatchingThread | None",
+    token: str | None,
+) -> "Server":
+    """What answers."""
+    from logllm.runs.manifest import SHIPPED
     from logllm.serve.web.application import application
-    from logllm.serve.web.running import Server, address_of, listening
+    from logllm.serve.web.running import Server
     from logllm.serve.web.service import service_of
 
-    with closing(Store.open(store, create=False)) as opened:
-        service = service_of(opened, section)
-        app = application(service, token=token)
-        with listening(section) as bound:
-            note(f"{opened.name} is shown at {address_of(bound)}")
-            Server(app, section, closing=service.feed.close).run_until_told(bound)
+    run = None if wanted.run in ("", SHIPPED) else Path(wanted.run)
+    trouble = (lambda: None) if watching is None else watching.trouble
+    service = service_of(store, wanted.serve, judging=judging, run=run, trouble=trouble)
+    closing = [service.feed.close, *([] if watching is None else [watching.stop])]
+    return Server(application(service, token=token), wanted.serve, closing=closing)
+
+
+def _watch_beside(watching: "WatchingThread", answer: "Callable[[], None]", *, failed: "Callable[[], None]") -> None:
+    """Answer, and watch meanwhile; whatever has ended the watch ends the service."""
+    shown = Shown(None)
+    watching.start(status=shown.show, failed=failed)
+    try:
+        answer()
+    finally:
+        watching.stop()
+        watching.join()
+        shown.end()
+    if watching.error is not None:
+        raise watching.error
+    tell(watching.watch)
 
 
 def _token(file: Path | None, *, host: str) -> str | None:

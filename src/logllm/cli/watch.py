@@ -70,12 +70,12 @@ def watch(
     engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
 ) -> None:
     """Judge sessions as they are written, and store the verdicts; goes on where it was stopped or killed."""
-    from logllm.config.watch import SourceSection
+    from logllm.config.watch import SourceSection, WatchFile
     from logllm.extras import require
 
     require("watch", to="watch logs")
     if config is not None:
-        wanted = _from_file(config, inputs)
+        wanted = from_file(config, inputs, kind=WatchFile)
     else:
         run, sources = _told_apart(inputs or [])
         section = SourceSection.read(
@@ -92,10 +92,10 @@ def watch(
             redact=redact,
             retain_days=retain_days,
         )
-    wanted = _telling(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
-    following = _following(wanted, engine=engine)
+    wanted = with_alerts(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
+    following = following_of(wanted, engine=engine)
     detector = following.first()
-    watched = _sources(wanted, detector)
+    watched = sources_of(wanted, detector)
     if dry_run:
         _tried(watched)
     else:
@@ -128,7 +128,7 @@ def _wanted(**settings: Any) -> "WatchFile":
     return WatchFile.read(settings, source="the command line")
 
 
-def _from_file(config: Path, inputs: list[str] | None) -> "WatchFile":
+def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]") -> "WatchFile":
     """What a file says is watched.
 
     Raises:
@@ -137,7 +137,6 @@ def _from_file(config: Path, inputs: list[str] | None) -> "WatchFile":
     """
     import tomllib
 
-    from logllm.config.watch import WatchFile
     from logllm.errors import DataError, RecipeError, first_line
 
     if inputs:
@@ -148,10 +147,10 @@ def _from_file(config: Path, inputs: list[str] | None) -> "WatchFile":
         raise DataError(f"{config} cannot be read: {exc.strerror}") from exc
     except ValueError as exc:
         raise RecipeError(f"{config} is not TOML: {first_line(exc)}") from exc
-    return WatchFile.read(settings, source=str(config))
+    return kind.read(settings, source=str(config))
 
 
-def _telling(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
+def with_alerts(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
     """What is watched, with who else is told of incidents; a file that is named says when sessions are one."""
     page = settings.public_url or wanted.public_url
     changes: dict[str, Any] = {"alerts": wanted.alerts + settings.alerts, "public_url": page}
@@ -160,14 +159,14 @@ def _telling(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None)
     return wanted.model_copy(update=changes)
 
 
-def _told(wanted: "WatchFile") -> "AlertsFile":
+def alerts_of(wanted: "WatchFile") -> "AlertsFile":
     """Who is told of incidents."""
     from logllm.config.alerts import AlertsFile
 
     return AlertsFile(alerts=wanted.alerts, public_url=wanted.public_url)
 
 
-def _following(wanted: "WatchFile", *, engine: str | None) -> "Following":
+def following_of(wanted: "WatchFile", *, engine: str | None) -> "Following":
     """What gives the run that judges, and one that is promoted later."""
     from logllm.cli.console import shares
     from logllm.detect.detector import Detector
@@ -180,7 +179,7 @@ def _following(wanted: "WatchFile", *, engine: str | None) -> "Following":
     return Following(wanted.run, load=load, told=note)
 
 
-def _sources(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
+def sources_of(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
     """The sources, with how their lines are read."""
     from logllm.runs.manifest import SHIPPED
     from logllm.serve.opening import watched
@@ -213,22 +212,22 @@ def _watch(
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.watch import Watch
 
-    with closing(Store.open(wanted.store)) as store, delivering(store, _told(wanted)):
+    with closing(Store.open(wanted.store)) as store, delivering(store, alerts_of(wanted)):
         running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
         running.newer = newer
         _stop_when_told(running)
-        shown = _Shown(Metrics(metrics) if metrics is not None else None)
+        shown = Shown(Metrics(metrics) if metrics is not None else None)
         note(f"watching {', '.join(source.name for source in watched)} with {detector.model}; verdicts go to {store.name}")
         if detector.settings.sessions.by_key:
-            _tell_idle(wanted, detector)
+            tell_idle(wanted, detector)
         try:
             running.run(status=shown.show)
         finally:
             shown.end()
-    _tell(running)
+    tell(running)
 
 
-def _tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
+def tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
     """Say when sessions end."""
     from logllm.serve.assembly import idle_seconds
 
@@ -246,7 +245,7 @@ def _stop_when_told(running: "Watch") -> None:
         signal.signal(name, stop)
 
 
-class _Shown:
+class Shown:
     """A line of status: on a terminal one that changes, else one a minute."""
 
     def __init__(self, metrics: "Metrics | None") -> None:
@@ -278,7 +277,7 @@ class _Shown:
             sys.stderr.write("\n")
 
 
-def _tell(running: "Watch") -> None:
+def tell(running: "Watch") -> None:
     """What was read and judged."""
     from logllm.counting import counted_as
 

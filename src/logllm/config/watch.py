@@ -6,6 +6,7 @@ from pydantic import Field
 
 from logllm.config.alerts import IncidentSection, SinkSection
 from logllm.config.section import Section
+from logllm.config.serve import ServeSection
 
 
 class WatchSection(Section):
@@ -57,3 +58,14 @@ class WatchFile(WatchSection):
     """Who is told of incidents."""
     public_url: str | None = None
     """Where people reach the page of `logllm serve`; messages link to it."""
+    serve: ServeSection = ServeSection()
+    """How `logllm serve` answers; a watch passes over it."""
+
+
+class ServeFile(WatchFile):
+    """The same file for `logllm serve --config watch.toml`, which may show what others watch."""
+
+    run: str = ""
+    """What judges; nothing: what clients send is not judged."""
+    sources: tuple[SourceSection, ...] = ()
+    """What is watched in the process of the service; nothing: it shows what others watch."""

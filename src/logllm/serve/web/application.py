@@ -11,16 +11,28 @@ from logllm.serve.web.layers.rate_limit import RateLimit
 from logllm.serve.web.layers.security_headers import SecurityHeaders
 from logllm.serve.web.refusals import told_as_json
 from logllm.serve.web.routes import (
+    alert_routes,
+    feedback_routes,
     health_routes,
     incident_routes,
     judging_routes,
+    run_routes,
     stream_routes,
     verdict_routes,
 )
 from logllm.serve.web.routes.page_routes import PageFiles
 from logllm.serve.web.service import Service
 
-_ROUTES = (health_routes, verdict_routes, incident_routes, stream_routes, judging_routes)
+_ROUTES = (
+    verdict_routes,
+    incident_routes,
+    stream_routes,
+    judging_routes,
+    feedback_routes,
+    alert_routes,
+    run_routes,
+    health_routes,
+)
 
 
 def application(service: Service, *, token: str | None) -> ASGIApp:

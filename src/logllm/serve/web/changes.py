@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from logllm.serve.feedback.answers_given import answers
 from logllm.serve.incidents.incident_rows import Wished, incidents
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web import queries
@@ -69,6 +70,7 @@ def changes_after(store: Store, place: Cursor, *, until: int | None = None) -> C
         *_named("verdict", verdicts),
         *_named("kind", kinds),
         *_named("incident", _incidents(store, span)),
+        *[("feedback", {"feedback": told}) for told in _batches(_answers(store, span))],
     ]
     return Changes(_events(contents, span=span), reached)
 
@@ -89,8 +91,13 @@ def event(name: str, content: dict[str, Any], *, number: int) -> Event:
 
 def _named(name: str, rows: queries.Objects) -> Iterator[tuple[str, dict[str, Any]]]:
     """What events of one name say, of which each has some rows."""
+    return ((name, {f"{name}s": batch}) for batch in _batches(rows))
+
+
+def _batches(rows: queries.Objects) -> Iterator[queries.Objects]:
+    """Some rows at a time."""
     starts = range(0, len(rows), _IN_ONE_EVENT)
-    return ((name, {f"{name}s": rows[start : start + _IN_ONE_EVENT]}) for start in starts)
+    return (rows[start : start + _IN_ONE_EVENT] for start in starts)
 
 
 def _events(contents: Sequence[tuple[str, dict[str, Any]]], *, span: _Span) -> tuple[Event, ...]:
@@ -110,3 +117,11 @@ def _incidents(store: Store, span: _Span) -> queries.Objects:
         changed += [row for row in rows if row["change"] <= span.until]
         after = rows[-1]["change"] if rows else span.until
     return changed
+
+
+def _answers(store: Store, span: _Span) -> queries.Objects:
+    """What people said, the oldest first."""
+    if span.after >= span.until:
+        return []
+    newest = answers(store, after=span.after)
+    return [told for told in reversed(newest) if told["change"] <= span.until]

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import polars as pl
 from sqlalchemy import ColumnElement, Connection, Row, TextClause, and_, func, or_, select, tuple_
 
-from logllm.serve.store.frames import READ, from_rows, stored_time
+from logllm.serve.store.frames import READ, VerdictKey, from_rows, stored_time
 from logllm.serve.store.objects import verdict_objects
 from logllm.serve.store.reading import streams as stored_streams
 from logllm.serve.store.schema import IS_ANOMALOUS, IS_OPEN, numbers, places, verdicts
 from logllm.serve.store.service_schema import deliveries, feedback, incidents, kinds
 from logllm.serve.web.request_models import Cursor, KindsQuery, VerdictQuery, cursor
-from logllm.serve.web.verdict_ids import VerdictKey, encode
+from logllm.serve.web.verdict_ids import encode
 
 _SEARCHED = 10_000
 """Verdicts that one search looks through; it goes on with the next page."""

@@ -6,7 +6,8 @@ from typing import Annotated, Literal, NamedTuple, Self
 from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from logllm.serve.web.verdict_ids import VerdictKey, decode, encode, is_storable
+from logllm.serve.store.frames import VerdictKey
+from logllm.serve.web.verdict_ids import decode, encode, is_storable
 
 _LARGEST = 2**63 - 1
 
@@ -184,3 +185,45 @@ class GivenSessions(_Asked):
 
     sessions: Annotated[list[GivenSession], Field(min_length=1)]
     """Each with a name of its own."""
+
+
+class NewFeedback(_Asked):
+    """What a person says of a session."""
+
+    id: Annotated[str, Field(max_length=8_000)] | None = None
+    """The `id` of its verdict."""
+    stream: ShortText | None = None
+    """Of a session that was missed: its watch."""
+    session: ShortText | None = None
+    """Of a session that was missed: its name."""
+    lines_text: Annotated[list[str], Field(max_length=1_000)] | None = None
+    """Of a session that was missed: its lines as they are written."""
+    answer: Literal["anomalous", "normal"]
+    """Whether something is wrong in it."""
+    lines: Annotated[list[Change], Field(max_length=1_000)] | None = None
+    """Numbers of the guilty lines, as the verdict has them; of lines that are given from 1."""
+    note: Annotated[str, Field(max_length=2_000)] = ""
+    """Why, for others."""
+    by: Annotated[str, Field(max_length=200)] = "api"
+    """Who says so."""
+
+    @model_validator(mode="after")
+    def _one_session(self) -> Self:
+        by_name = (self.stream, self.session, self.lines_text)
+        named = all(value is not None for value in by_name)
+        if (self.id is None) != named or (self.id is not None and any(by_name)):
+            raise ValueError("takes `id`, or `stream`, `session` and `lines_text`")
+        return self
+
+
+class FeedbackQuery(_Asked):
+    """Which answers are wanted."""
+
+    stream: ShortText | None = None
+    """Only of this watch."""
+    session: ShortText | None = None
+    """Only of this session."""
+    after: Change = 0
+    """Only those after this change."""
+    limit: int = Field(default=100, ge=1, le=500)
+    """At most so many."""

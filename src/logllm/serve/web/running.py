@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import uvicorn
@@ -28,13 +28,19 @@ _LAST_ANSWERS = 3
 class Server(uvicorn.Server):
     """Ends the live streams when it is told to end: they would not end by themselves."""
 
-    def __init__(self, app: ASGIApp, section: ServeSection, *, closing: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        section: ServeSection,
+        *,
+        closing: Sequence[Callable[[], None]],
+    ) -> None:
         """Of an application.
 
         Args:
             app: what answers.
             section: how much is answered.
-            closing: ends what would go on.
+            closing: end what would go on.
         """
         settings = uvicorn.Config(
             app,
@@ -58,9 +64,14 @@ class Server(uvicorn.Server):
             signal.signal(name, lambda number, frame: self.handle_exit(number, frame))
         self.run(sockets=[bound])
 
+    def end(self) -> None:
+        """End soon, as after SIGTERM; from any thread."""
+        self.should_exit = True
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more requests, and end."""
-        self._closing()
+        for close in self._closing:
+            close()
         await super().shutdown(sockets)
 
 

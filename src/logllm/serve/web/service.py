@@ -1,6 +1,7 @@
 """What the routes lean on, made once when the service starts."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Request
@@ -9,7 +10,7 @@ from logllm.config.serve import ServeSection
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.web.feed import Feed
 from logllm.serve.web.instruments import Instruments
-from logllm.serve.web.judging_now import JudgingNow
+from logllm.serve.web.judging.judging_now import JudgingNow
 from logllm.serve.web.readiness import Readiness
 
 
@@ -28,6 +29,8 @@ class Service(NamedTuple):
     """Whether all is well."""
     judging: JudgingNow | None = None
     """Judges what clients send; none: no run was named."""
+    run: Path | None = None
+    """The folder that was named as the run, in whose place a newer one may stand."""
 
 
 def service_of(
@@ -35,6 +38,7 @@ def service_of(
     section: ServeSection,
     *,
     judging: JudgingNow | None = None,
+    run: Path | None = None,
     trouble: Callable[[], str | None] = lambda: None,
 ) -> Service:
     """A service on a store.
@@ -43,11 +47,12 @@ def service_of(
         store: what is shown.
         section: how much is answered.
         judging: judges what clients send.
+        run: the folder that was named as the run.
         trouble: why the watch of this process has ended; none: it has not, or there is none.
     """
     feed = Feed(store)
     readiness = Readiness(store, trouble=trouble)
-    return Service(store, section, feed, Instruments(store, feed), readiness, judging)
+    return Service(store, section, feed, Instruments(store, feed), readiness, judging, run)
 
 
 async def _service(request: Request) -> Service:

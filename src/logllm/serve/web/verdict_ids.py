@@ -3,7 +3,7 @@
 import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
-from logllm.serve.store.frames import VerdictKey as VerdictKey
+from logllm.serve.store.frames import VerdictKey
 
 _LARGEST = 2**63 - 1
 """The largest number that a database holds."""

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from logllm import __version__
+from logllm.serve.feedback.following import standing
 from logllm.serve.web.instruments import CONTENT_TYPE
 from logllm.serve.web.service import Served
 
@@ -37,6 +38,10 @@ def metrics(service: Served) -> Response:
 @router.get("/v1/about", summary="What is served")
 def about(service: Served) -> dict[str, Any]:
     """The version, the store, and the run that judges lines here."""
-    detector = None if service.judging is None else service.judging.detector
-    run = None if detector is None else {"name": detector.model, "threshold": detector.threshold}
-    return {"version": __version__, "store": service.store.name, "run": run}
+    told: dict[str, Any] = {"version": __version__, "store": service.store.name, "run": None}
+    if service.judging is not None:
+        detector = service.judging.detector
+        told |= {"run": detector.model, "threshold": detector.threshold}
+    if service.run is not None:
+        told["former"] = standing(service.run)["former"]
+    return told

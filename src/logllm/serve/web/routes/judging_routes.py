@@ -7,7 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
-from logllm.serve.web.judging_now import Judged, JudgingNow
+from logllm.serve.web.judging.judging_now import Judged, JudgingNow
 from logllm.serve.web.refusals import Refusal
 from logllm.serve.web.request_models import GivenLines, GivenSessions
 from logllm.serve.web.service import Served

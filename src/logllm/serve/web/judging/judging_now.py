@@ -19,7 +19,7 @@ from logllm.errors import DataError
 from logllm.formats.recognition import advised
 from logllm.logs.reader import Reader
 from logllm.logs.tally import WrongFormat
-from logllm.serve.web.given_texts import Given, GivenTexts, given, records_of
+from logllm.serve.web.judging.given_texts import Given, GivenTexts, given, records_of
 from logllm.serve.web.refusals import Refusal
 from logllm.serve.web.request_models import GivenSession
 from logllm.sessions.message_table import MessageTable
@@ -41,6 +41,9 @@ class Judged(NamedTuple):
 class JudgingNow:
     """Judges for several clients, some at a time; others wait, and the rest come later."""
 
+    newer: Callable[[], Detector | None] | None = None
+    """Asked before each request for the run that was promoted since; none: somebody else asks."""
+
     def __init__(self, detector: Detector, *, lines: int, at_once: int, redact: bool) -> None:
         """Of a run that is loaded.
 
@@ -51,6 +54,7 @@ class JudgingNow:
             redact: nothing secret in what is answered.
         """
         self.detector = detector
+        """Judges; may be replaced by a newer one at any time."""
         self._most = lines
         self._redact = redact
         self._places = Semaphore(2 * at_once)
@@ -94,53 +98,32 @@ class JudgingNow:
         if count > self._most:
             raise Refusal(413, f"{count:,} lines: send at most {self._most:,} at once")
         with self._turn() as taken:
-            reader = self._reader()
+            self.detector = (self.newer and self.newer()) or self.detector
+            detector = self.detector
+            reader = self._reader(detector)
             records = records_of(several, reader=reader)
             _check_format(reader)
-            verdicts = self._verdicts(records, several, grouping=grouping)
+            written = self._written(several, detector)
+            verdicts = _verdicts(records, written, detector=detector, grouping=grouping)
             counts = {name: number for name, number in reader.tally.counts.items() if number}
             return Judged(verdicts, counts, taken())
 
-    def _reader(self) -> Reader:
+    def _reader(self, detector: Detector) -> Reader:
         """What reads lines by the run's format.
 
         Raises:
             DataError: the run reads several formats, and a line does not say which is its own.
         """
-        settings = self.detector.settings
+        settings = detector.settings
         if settings.services:
-            raise DataError("this run reads logs of several services: send `messages` of sessions")
+            raise DataError("this run reads logs of several services: send them to `logllm detect`")
         return Reader(settings, today=datetime.now(UTC).date(), redact=self._redact)
 
-    def _verdicts(
-        self,
-        records: pl.DataFrame,
-        several: Sequence[Given],
-        *,
-        grouping: SessionSection,
-    ) -> Objects:
-        """Verdicts on the sessions of some records."""
-        run, settings = self.detector.run, self.detector.settings
+    def _written(self, several: Sequence[Given], detector: Detector) -> GivenTexts:
+        """What was sent, for evidence."""
+        settings = detector.settings
         redacted = self._redact or settings.redact
-        written = GivenTexts(several, settings=settings, redacted=redacted)
-        table = MessageTable()
-        sessionizer = Sessionizer(grouping)
-        closed = sessionizer.push(table.numbered(records))
-        sessions = pl.concat([closed, sessionizer.flush()])
-        if not sessions.height:
-            return []
-
-        # Sessions that a client names are whole as they were sent: nothing has cut them.
-        named = several[0].session is not None
-        if named:
-            sessions = sessions.with_columns(cut=pl.lit(None, dtype=pl.String))
-        by_key = grouping.by_key and not named
-        known = KnownScores(run.opinion)
-        judging = Judging(run, known, by_key=by_key, written=written)
-        seen = Seen(sessionizer.span, over=True, sessions=sessions.height)
-        names = ["-"] * len(several)
-        frame = judging.verdicts(sessions, table.messages, seen=seen, files=names)
-        return list(_objects(frame.drop("messages", "files", strict=False)))
+        return GivenTexts(several, settings=settings, redacted=redacted)
 
     @contextmanager
     def _turn(self) -> Iterator[Callable[[], float]]:
@@ -160,6 +143,33 @@ class JudgingNow:
             raise Refusal(422, str(exc)) from exc
         finally:
             self._places.release()
+
+
+def _verdicts(
+    records: pl.DataFrame,
+    written: GivenTexts,
+    *,
+    detector: Detector,
+    grouping: SessionSection,
+) -> Objects:
+    """Verdicts on the sessions of some records."""
+    run = detector.run
+    table = MessageTable()
+    sessionizer = Sessionizer(grouping)
+    closed = sessionizer.push(table.numbered(records))
+    sessions = pl.concat([closed, sessionizer.flush()])
+    if not sessions.height:
+        return []
+
+    # Sessions that a client names are whole as they were sent: nothing has cut them.
+    if written.named:
+        sessions = sessions.with_columns(cut=pl.lit(None, dtype=pl.String))
+    by_key = grouping.by_key and not written.named
+    known = KnownScores(run.opinion)
+    judging = Judging(run, known, by_key=by_key, written=written)
+    seen = Seen(sessionizer.span, over=True, sessions=sessions.height)
+    frame = judging.verdicts(sessions, table.messages, seen=seen, files=written.files)
+    return list(_objects(frame.drop("messages", "files", strict=False)))
 
 
 def _check_format(reader: Reader) -> None:

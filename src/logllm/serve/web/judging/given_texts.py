@@ -92,6 +92,10 @@ class GivenTexts:
         """
         self.redacted = redacted
         """Whether what is secret is taken out of lines."""
+        self.named = several[0].session is not None
+        """Whether sessions were sent that have names."""
+        self.files = ["-"] * len(several)
+        """A name for each of what was sent, as for files."""
         by_field = settings.sessions.key_field
         tell = tells(settings.format, key_field=by_field, redacted=redacted)
         self._several = [one.texts if tell or one.bare else () for one in several]

@@ -1,0 +1,1 @@
+"""What a client sends to be judged at once."""
