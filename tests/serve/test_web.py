@@ -134,6 +134,10 @@ def test_what_was_written_since(tmp_path):
     assert shown.names("/v1/verdicts?since=2026-11-27T13:00:00") == ["new"]  # UTC where no zone stands
     assert shown.names("/v1/verdicts?since=2026-11-27T14:30:00%2B02:00") == ["new"]
     assert shown.names("/v1/verdicts?since=2026-11-27T12:00:00Z&stream=app") == ["new", "old"]
+    assert shown.names("/v1/verdicts?until=2026-11-27T13:00:00Z") == ["old"]
+    assert shown.names("/v1/verdicts?until=2026-11-27T14:00:00Z&stream=app") == ["old"]
+    assert shown.names("/v1/verdicts?until=2026-11-27T14:00:01Z") == ["new", "old"]
+    assert shown.names("/v1/verdicts?since=2026-11-27T12:00:01Z&until=2026-11-27T14:00:00Z") == []
     shown.close()
 
 

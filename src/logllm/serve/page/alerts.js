@@ -9,58 +9,65 @@ const section = byId("alerts");
 const HOW = `logllm serve RUN --store STORE --alert https://hooks.example.org/logllm`;
 
 function sinkRow(sink) {
-  const dead = sink.dead ?? 0;
+  const number = (name) => (sink[name] ? element("strong", {}, count(sink[name])) : "0");
   const cells = [
     element(
       "th",
       { scope: "row" },
-      element("strong", {}, visible(sink.name ?? sink.sink)),
-      element("small", {}, visible(sink.kind ?? "")),
+      element("strong", {}, visible(sink.name)),
+      element("small", {}, visible(sink.kind)),
     ),
-    element("td", { data: { name: "sent" } }, count(sink.sent ?? 0)),
-    element("td", { data: { name: "waiting" } }, count(sink.waiting ?? 0)),
     element(
       "td",
-      { data: { name: "dead" } },
-      dead ? element("span", { class: "call wrong" }, count(dead)) : "0",
-    ),
-  ];
-  const body = element("tbody", {}, element("tr", {}, cells));
-  if (sink.error)
-    body.append(
+      {},
       element(
-        "tr",
-        { class: "under" },
-        element("td", { colspan: 4 }, element("p", { class: "trouble" }, visible(sink.error))),
+        "span",
+        { class: sink.error ? "call wrong" : "call" },
+        sink.error ? "trouble" : "fine",
       ),
-    );
+    ),
+    element("td", { data: { name: "last hour" } }, count(sink.last_hour)),
+    element("td", { data: { name: "sent" } }, count(sink.sent)),
+    element("td", { data: { name: "waiting" } }, number("waiting")),
+    element("td", { data: { name: "in a summary" } }, count(sink.held + sink.folded)),
+    element("td", { data: { name: "given up" } }, number("dead")),
+  ];
+  const body = element("tbody", { class: sink.error ? "troubled" : "" }, element("tr", {}, cells));
+  if (sink.error) body.append(trouble(sink, cells.length));
   return body;
+}
+
+/** What went wrong last, and when it is tried again. */
+function trouble(sink, width) {
+  const again = sink.due ? ` It is tried again at ${moment(sink.due)}.` : "";
+  const times = sink.failures > 1 ? ` ${counted(sink.failures, "time")} in a row.` : "";
+  const words = element(
+    "p",
+    { class: "trouble" },
+    `${visible(sink.error)}.${times}${again}`.replace("..", "."),
+  );
+  return element("tr", { class: "under" }, element("td", { colspan: width }, words));
 }
 
 function sinkTable(sinks) {
   if (!sinks.length) {
-    return element(
-      "div",
-      { class: "empty" },
-      empty(
-        "No one is told of incidents. A sink is a webhook, a Slack channel or an Alertmanager:",
-        HOW,
-      ),
+    const words = empty(
+      "No one is told of incidents. A place to tell is a webhook, a Slack channel or an Alertmanager:",
+      HOW,
     );
+    return element("div", { class: "empty" }, words);
   }
-  const heads = ["sink", "sent", "waiting", "dead"].map((name) =>
-    element("th", { scope: "col" }, name),
+  const names = ["place", "", "last hour", "sent", "waiting", "in a summary", "given up"];
+  const heads = names.map((name) =>
+    element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
   );
-  return element(
-    "div",
-    { class: "wide" },
-    element(
-      "table",
-      { class: "table" },
-      element("thead", {}, element("tr", {}, heads)),
-      sinks.map(sinkRow),
-    ),
+  const table = element(
+    "table",
+    { class: "table" },
+    element("thead", {}, element("tr", {}, heads)),
+    sinks.map(sinkRow),
   );
+  return element("div", { class: "wide" }, table);
 }
 
 async function retry(letter) {
@@ -73,15 +80,10 @@ async function retry(letter) {
 }
 
 function letterRow(letter) {
-  const title =
-    letter.title ??
-    letter.body?.title ??
-    letter.body?.incident?.title ??
-    `incident ${letter.incident ?? ""}`;
   return element(
     "li",
     {},
-    element("p", { class: "line" }, cut(title, 300)[0]),
+    element("p", { class: "line" }, cut(letter.title, 300)[0]),
     element(
       "p",
       { class: "facts" },
@@ -138,22 +140,9 @@ function list(title, rows, none) {
   ];
 }
 
-/** How many alerts the hour still has, where there is a budget. */
-function budget(told) {
-  const given = told.budget;
-  if (!given) return "";
-  const words =
-    typeof given === "object"
-      ? `${count(given.used ?? 0)} of ${count(given.hourly ?? given.limit ?? 0)} alerts of this hour sent`
-      : `at most ${count(given)} alerts an hour`;
-  const back = given.held_back ? `; ${counted(given.held_back, "more")} in one summary` : "";
-  return element("p", { class: "faint" }, words + back);
-}
-
 /** Fetch and draw them. */
 export async function showAlerts() {
   const [told, { mutes = [] }] = await Promise.all([call("alerts"), call("mutes")]);
-  const letters = told.dead_letters ?? told.dead ?? [];
   section.replaceChildren(
     element(
       "div",
@@ -161,12 +150,8 @@ export async function showAlerts() {
       element("h2", { id: "alerts-title" }, "Alerts"),
       budget(told),
     ),
-    sinkTable(told.sinks ?? []),
-    ...list(
-      "Not delivered",
-      (Array.isArray(letters) ? letters : []).map(letterRow),
-      "Nothing was given up.",
-    ),
+    sinkTable(told.sinks),
+    ...list("Not delivered", told.dead_letters.map(letterRow), "Nothing was given up."),
     ...list(
       "Muted kinds",
       mutes.map(muteRow),

@@ -250,7 +250,7 @@ export async function showIncident() {
     ),
     facts(incident),
     line(incident) ? element("p", { class: "line" }, cut(line(incident))[0]) : "",
-    otherKinds(incident, 8),
+    otherKinds(incident, 8) ?? "",
     acts(incident),
   );
 }

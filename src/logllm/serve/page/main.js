@@ -19,7 +19,7 @@ import { reload, showSession, takeSession } from "./session.js";
 import { drawSources, loadSources, sources, takeSources, troubled } from "./sources.js";
 import { Stream } from "./stream.js";
 import { loadTimeline, startTimeline, touchTimeline } from "./timeline.js";
-import { load, mark, startVerdicts, take } from "./verdicts.js";
+import { load, mark, startVerdicts, take, takeFeedback } from "./verdicts.js";
 import { ago, counted, visible } from "./wording.js";
 
 const VIEWS = ["now", "kinds", "sources", "alerts", "runs"];
@@ -39,10 +39,13 @@ function failed(error) {
 
 const attempt = (act) => Promise.resolve().then(act).catch(failed);
 
+/** The run that judges lines here, if there is one. */
+const runName = () => about.run?.name ?? about.run ?? "";
+
 /** The command that starts a watch of this store. */
 function watchCommand() {
   const store = about.store ?? "app.db";
-  const run = about.run?.name ?? "runs/app";
+  const run = runName() || "runs/app";
   return `logllm watch ${run} /var/log/app.log --store ${store}`;
 }
 
@@ -133,7 +136,10 @@ const HEARD = {
     if (document.body.dataset.view === "kinds") fill("kinds");
     tellState();
   },
-  feedback: () => attempt(reload),
+  feedback(object) {
+    takeFeedback(listed(object, "feedback"));
+    attempt(reload);
+  },
   hello(object) {
     if (about.version && object.version && object.version !== about.version)
       note(`The server is now ${object.version}: load this page again.`);
@@ -159,7 +165,7 @@ async function everything() {
   attempt(showIncident);
   byId("foot").textContent = [
     `logllm ${about.version ?? ""}`,
-    about.run && `run ${visible(about.run.name)}`,
+    runName() && `run ${visible(runName())}`,
     "times are UTC",
   ]
     .filter(Boolean)

@@ -2,87 +2,135 @@
 
 import { call } from "./api.js";
 import { tried } from "./answers.js";
-import { byId, button, confirmed, element, empty, note, terms } from "./elements.js";
-import { count, moment, visible } from "./wording.js";
+import { byId, button, confirmed, element, empty, note } from "./elements.js";
+import { counted, moment, visible } from "./wording.js";
 
 const section = byId("runs");
+const OF = {
+  before: "labelled data of before",
+  answers: "answers that it had not learnt",
+  quiet: "sessions nobody objected to",
+  alarms: "alarms nobody called false",
+};
 
-/** A value as it can be read. */
-function told(value) {
-  if (typeof value === "number")
-    return Number.isInteger(value) ? count(value) : String(Number(value.toPrecision(4)));
-  if (typeof value === "string")
-    return /^\d{4}-\d\d-\d\dT/.test(value) ? moment(value) : visible(value);
-  if (typeof value === "boolean") return value ? "yes" : "no";
-  return value === null || value === undefined ? "" : visible(JSON.stringify(value));
-}
-
-const pairs = (object) =>
-  Object.entries(object).map(([name, value]) => [name.replaceAll("_", " "), told(value)]);
-
-function run(title, given, act = "") {
-  const object = typeof given === "string" ? { run: given } : given;
-  const body = object ? terms(pairs(object)) : element("p", { class: "faint" }, "There is none.");
+function panel(title, name, when, act = null) {
+  const words = name
+    ? element("p", { class: "name" }, visible(name))
+    : element("p", { class: "faint" }, "There is none.");
+  const since = when ? element("p", { class: "faint" }, when) : null;
   return element(
     "div",
     { class: "panel" },
     element("div", { class: "head" }, element("h3", {}, title), act),
-    body,
+    words,
+    since,
   );
 }
 
-function gate(one) {
-  const passed = one.passed ?? one.promoted ?? one.accepted;
-  const words = passed ? "promoted" : "refused";
-  const others = Object.entries(one).filter(
-    ([name]) => !["passed", "promoted", "accepted", "run", "made"].includes(name),
+const shown = (value) => (typeof value === "number" ? value.toFixed(3) : "–");
+const signed = (value) => `${value > 0 ? "+" : ""}${shown(value)}`;
+
+/** One figure of both runs, and the difference with its interval. */
+function figureRow(of, name, figure, sessions) {
+  const [estimate, lower, upper] = figure.difference;
+  const cells = [
+    element(
+      "th",
+      { scope: "row" },
+      name.replaceAll("_", " "),
+      element("small", {}, `${OF[of] ?? of}, ${counted(sessions, "session")}`),
+    ),
+    element("td", { data: { name: "now" } }, shown(figure.current)),
+    element("td", { data: { name: "new run" } }, shown(figure.newer)),
+    element(
+      "td",
+      { data: { name: "difference" } },
+      `${signed(estimate)} (${signed(lower)} to ${signed(upper)})`,
+    ),
+  ];
+  return element("tbody", {}, element("tr", {}, cells));
+}
+
+function figures(gate) {
+  const rows = Object.entries(gate.figures ?? {}).flatMap(([of, told]) =>
+    Object.entries(told)
+      .filter(([, figure]) => Array.isArray(figure?.difference))
+      .map(([name, figure]) => figureRow(of, name, figure, told.sessions)),
   );
+  if (!rows.length) return null;
+  const heads = ["", "judging then", "new run", "difference, 95 %"].map((name) =>
+    element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
+  );
+  return element(
+    "div",
+    { class: "wide" },
+    element("table", { class: "table" }, element("thead", {}, element("tr", {}, heads)), rows),
+  );
+}
+
+function gateRow(gate) {
+  const words = gate.promoted ? "promoted" : "refused";
+  const facts = [
+    element("span", { class: gate.promoted ? "call" : "call wrong" }, words),
+    gate.newer ? element("strong", {}, visible(gate.newer)) : null,
+    gate.answers?.new !== undefined
+      ? element("span", {}, counted(gate.answers.new, "new answer"))
+      : null,
+    element("time", { datetime: gate.made }, moment(gate.made)),
+  ];
+  const reasons = (gate.reasons ?? []).map((reason) => element("li", {}, visible(reason)));
   return element(
     "li",
     {},
-    element(
-      "p",
-      { class: "facts" },
-      element("span", { class: passed ? "call" : "call wrong" }, words),
-      element("strong", {}, visible(one.run ?? "")),
-      one.made ? element("span", {}, moment(one.made)) : null,
-    ),
-    terms(pairs(Object.fromEntries(others))),
+    element("p", { class: "facts" }, facts),
+    reasons.length ? element("ul", { class: "reasons" }, reasons) : null,
+    figures(gate),
   );
 }
 
 async function rollBack(former) {
-  const name =
-    typeof former === "string" ? former : (former.run ?? former.name ?? "the former run");
-  const text = `${name} judges what comes from then on; verdicts that are stored stay as they are.`;
+  const text = `${former} judges what comes from then on; verdicts that are stored stay as they are.`;
   if (!(await confirmed("Back to the former run?", text, "Roll back"))) return;
   const done = await tried("It could not be rolled back", () =>
     call("runs/rollback", { method: "POST", body: {} }),
   );
-  if (done) note("The former run judges from now on.");
+  if (done) note(`${former} judges from now on.`);
   await showRuns();
+}
+
+function draw(told) {
+  const { current, former, changed, gates = [] } = told;
+  const back = former ? button("Roll back", () => rollBack(former), { class: "quiet" }) : null;
+  const none = empty(
+    "No run has been trained with answers yet. True and false alarms that people give are labels for it:",
+    "logllm retrain RUN --store STORE",
+    "A new run judges only if it is better on answers that it has not learnt, and no worse on what was labelled before.",
+  );
+  return [
+    element(
+      "div",
+      { class: "panels" },
+      panel("It judges now", current, changed ? `since ${moment(changed)}` : ""),
+      panel("The one before", former, "", back),
+    ),
+    element("h3", {}, "New runs, and what the gate said"),
+    gates.length
+      ? element("ol", { class: "rows" }, gates.map(gateRow))
+      : element("div", { class: "empty" }, none),
+  ];
 }
 
 /** Fetch and draw them. */
 export async function showRuns() {
-  const { current, former, gates = [] } = await call("runs");
-  const back = former ? button("Roll back", () => rollBack(former), { class: "quiet" }) : "";
-  const none = empty(
-    "No run has been trained with answers yet. True and false alarms that people give are labels for it:",
-    "logllm retrain RUN --store STORE",
-    "A new run judges only if it is better on what was held back, and on the answers it was not trained on.",
-  );
-  section.replaceChildren(
-    element("div", { class: "head" }, element("h2", { id: "runs-title" }, "Runs")),
-    element(
-      "div",
-      { class: "panels" },
-      run("It judges now", current),
-      run("The one before", former, back),
-    ),
-    element("h3", {}, "New runs, and what the gate said"),
-    gates.length
-      ? element("ol", { class: "rows" }, gates.map(gate))
-      : element("div", { class: "empty" }, none),
-  );
+  const title = element("div", { class: "head" }, element("h2", { id: "runs-title" }, "Runs"));
+  try {
+    section.replaceChildren(title, ...draw(await call("runs")));
+  } catch (error) {
+    if (error.status !== 409) throw error;
+    const words = empty(
+      "This server was started without a run, so that it cannot say which one judges:",
+      "logllm serve RUN --store STORE",
+    );
+    section.replaceChildren(title, element("div", { class: "empty" }, words));
+  }
 }

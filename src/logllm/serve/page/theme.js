@@ -21,8 +21,8 @@
     const button = document.querySelector("#theme");
     const tell = (theme) => {
       button.textContent = theme;
-      const words = theme === "auto" ? "as the system has them" : theme;
-      button.setAttribute("aria-label", `Colours: ${words}`);
+      const words = theme === "auto" ? "as the system has them" : "as you chose";
+      button.setAttribute("aria-label", `${theme}: colours ${words}`);
     };
     tell(read());
     button.addEventListener("click", () => {

@@ -282,6 +282,17 @@ async function older() {
   tellList();
 }
 
+/** Show what people said of sessions that are listed. */
+export function takeFeedback(answers) {
+  const same = ["stream", "partition", "session", "piece"];
+  for (const { verdict } of [...rows.values()]) {
+    const given = answers.find((one) => same.every((name) => one[name] === verdict[name]));
+    if (!given) continue;
+    verdict.feedback = { id: given.id, answer: given.answer, lines: given.lines };
+    rows.get(verdict.id).querySelector(".tags").replaceChildren(...tags(verdict));
+  }
+}
+
 /** Show what waits, and go to the top. */
 export async function showFresh() {
   document.activeElement?.blur?.();

@@ -144,6 +144,8 @@ def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:
         conditions.append(IS_ANOMALOUS)  # no other has a kind, and these have an index
     if query.since is not None:
         conditions += _written_since(connection, query)
+    if query.until is not None:
+        conditions += _written_before(connection, query)
     if query.before is not None:
         conditions.append(_is_before(cursor(query.before)))
     if query.after is not None:
@@ -163,6 +165,27 @@ def _written_since(connection: Connection, query: VerdictQuery) -> Conditions:
     before = [_last_change(connection, name, written_before=older) for name in names]
     earliest = min(before, default=0)
     return [verdicts.c.updated >= stored_time(query.since), verdicts.c.change > earliest]
+
+
+def _written_before(connection: Connection, query: VerdictQuery) -> Conditions:
+    """Rows that were written before a time; those after the first clearly newer ones are not looked at."""
+    assert query.until is not None  # noqa: S101 - asked before
+    newer = stored_time(query.until + _CLOCKS_DIFFER)
+    names = stored_streams(connection) if query.stream is None else [query.stream]
+    after = [_first_change(connection, name, written_after=newer) for name in names]
+    latest = [change for change in after if change is not None]
+    conditions: Conditions = [verdicts.c.updated < stored_time(query.until)]
+    if len(latest) == len(names) > 0:
+        conditions.append(verdicts.c.change < max(latest))
+    return conditions
+
+
+def _first_change(connection: Connection, stream: str, *, written_after: str) -> int | None:
+    """The change of a stream's first row from after a time; none: there is no such row."""
+    newer = (verdicts.c.stream == stream, verdicts.c.updated > written_after)
+    first = select(verdicts.c.change).where(*newer).order_by(verdicts.c.updated).limit(1)
+    change: int | None = connection.scalar(first)
+    return change
 
 
 def _last_change(connection: Connection, stream: str, *, written_before: str) -> int:

@@ -90,6 +90,8 @@ class VerdictQuery(_Asked):
     """A session's name, or a part of a name, of a kind or of a telling line."""
     since: Time | None = None
     """Written at this time or later."""
+    until: Time | None = None
+    """Written before this time."""
     before: WrittenCursor | None = None
     """Older ones than this change, or than the page whose `next` it is."""
     after: WrittenCursor | None = None
