@@ -45,7 +45,7 @@ export async function unmute(incident) {
 
 /** Answer for a verdict; what the server made of it, or null. */
 export async function answer(id, { answer: given, lines = [], text = "" }) {
-  const body = { id, answer: given };
+  const body = { id, answer: given, by: "page" };
   if (lines.length) body.lines = lines;
   if (text) body.note = text;
   const done = await tried("The answer could not be stored", () =>

@@ -93,7 +93,7 @@ export function acts(incident) {
 }
 
 function card(incident) {
-  const [title] = cut(incident.title || incident.kind || "A fault without a telling line", 300);
+  const [title] = cut(incident.kind || incident.title || "A fault without a telling line", 300);
   const anchor = element(
     "a",
     { href: link({ incident: incident.id, session: "", tab: "" }) },
@@ -245,7 +245,7 @@ export async function showIncident() {
     element(
       "div",
       { class: "head" },
-      element("h3", {}, cut(incident.title || incident.kind, 300)[0]),
+      element("h3", {}, cut(incident.kind || incident.title, 300)[0]),
       back,
     ),
     facts(incident),

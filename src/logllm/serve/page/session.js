@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { answer, takeBack } from "./answers.js";
 import { byId, button, element, note, terms } from "./elements.js";
+import { incidentOf } from "./incidents.js";
 import { logLines } from "./lines.js";
 import { follows, go, link, place } from "./place.js";
 import { count, counted, duration, moment, score, seconds, share, visible } from "./wording.js";
@@ -52,12 +53,9 @@ function minds(verdict) {
 
 function incidentLink(verdict) {
   if (!verdict.incident) return null;
-  const number = String(verdict.incident.id ?? verdict.incident);
-  const anchor = element(
-    "a",
-    { href: link({ incident: number, session: "" }) },
-    verdict.incident.title ? visible(verdict.incident.title) : `number ${number}`,
-  );
+  const number = String(verdict.incident);
+  const words = incidentOf(number)?.kind ?? `number ${number}`;
+  const anchor = element("a", { href: link({ incident: number, session: "" }) }, visible(words));
   return follows(anchor, { incident: number, session: "" });
 }
 

@@ -3,7 +3,7 @@
 import { call } from "./api.js";
 import { byId, element } from "./elements.js";
 import { go, place } from "./place.js";
-import { count, counted, moment } from "./wording.js";
+import { count, counted, moment, short } from "./wording.js";
 
 const SPANS = [
   ["15m", "15 minutes", 900],
@@ -133,7 +133,7 @@ function make() {
         size: 42,
         ticks: { show: false },
         splits: (u, at, low, high) => [0, high],
-        values: (u, marks) => marks.map((mark) => (mark ? count(mark) : "")),
+        values: (u, marks) => marks.map((mark) => (mark ? short(mark) : "")),
       },
     ],
     series: [

@@ -20,6 +20,10 @@ export function count(value) {
   return value.toLocaleString("en", { maximumFractionDigits: digits });
 }
 
+/** A number in few characters: 950, 12k, 3.4M. */
+export const short = (value) =>
+  value.toLocaleString("en", { notation: "compact", maximumSignificantDigits: 3 });
+
 /** A number and its noun. */
 export const counted = (value, noun, nouns = `${noun}s`) =>
   `${count(value)} ${value === 1 ? noun : nouns}`;
