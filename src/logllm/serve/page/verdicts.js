@@ -289,7 +289,10 @@ export function takeFeedback(answers) {
     const given = answers.find((one) => same.every((name) => one[name] === verdict[name]));
     if (!given) continue;
     verdict.feedback = { id: given.id, answer: given.answer, lines: given.lines };
-    rows.get(verdict.id).querySelector(".tags").replaceChildren(...tags(verdict));
+    rows
+      .get(verdict.id)
+      .querySelector(".tags")
+      .replaceChildren(...tags(verdict));
   }
 }
 
