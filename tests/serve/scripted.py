@@ -11,6 +11,7 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.config.watch import WatchSection
+from logllm.detect.judge import Judgement
 from logllm.methods.contract import Opinion
 from logllm.serve.sources.contract import Arrival, Taken
 from logllm.serve.store.verdict_store import Store
@@ -60,10 +61,7 @@ class Errors:
         return None
 
     def judged(self, scores, sessions, *, messages, count):
-        return scores, scores >= self.threshold
-
-    def p_values(self, scores):
-        return None
+        return Judgement(scores, scores >= self.threshold)
 
 
 class Script:

@@ -123,9 +123,11 @@ def _parse(name: str) -> dict[str, Any]:
     """Read one TOML file."""
     path = Path(name)
     try:
-        if name in packaged():
+        if path.suffix == ".toml":
+            text = path.read_text(encoding="utf-8")
+        elif name in packaged():
             text = files("logllm.recipes").joinpath(f"{name}.toml").read_text(encoding="utf-8")
-        elif path.suffix == ".toml" or path.is_file():
+        elif path.is_file():
             text = path.read_text(encoding="utf-8")
         else:
             near = nearest(name, packaged())

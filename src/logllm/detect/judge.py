@@ -1,7 +1,7 @@
 """What a reading asks of whatever judges sessions: a run, or what was learnt from good logs a moment ago."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import polars as pl
 
@@ -12,6 +12,17 @@ from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.ends import Ends
 from logllm.sessions.message_table import Rows
+
+
+class Judgement(NamedTuple):
+    """What is said of sessions that close together."""
+
+    scores: Scores
+    """Their scores, (b,)."""
+    anomalous: Labels
+    """Which of them are anomalous, (b,)."""
+    p: Scores | None = None
+    """The share of the sessions learnt from that are at least as strange, (b,); none: not known."""
 
 
 class Judge(Protocol):
@@ -50,7 +61,7 @@ class Judge(Protocol):
         """How sessions begin and end; none where that is not known."""
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
-        """Be told all sessions before they are scored, where they are judged together."""
+        """Be told all sessions before they are scored; only where they are judged together."""
 
     def opinion(
         self,
@@ -81,8 +92,8 @@ class Judge(Protocol):
         *,
         messages: pl.Series,
         count: int,
-    ) -> tuple[Scores, Labels]:
-        """What is said of sessions that close together: their scores, and which are anomalous, (b,).
+    ) -> Judgement:
+        """What is said of sessions that close together.
 
         Args:
             scores: what `opinion` gave.
@@ -90,9 +101,6 @@ class Judge(Protocol):
             messages: the message table.
             count: how many sessions there were so far, these included.
         """
-
-    def p_values(self, scores: Scores) -> Scores | None:
-        """The share of the sessions learnt from that are at least as strange; none: not known."""
 
     def cache(self) -> ScoreCache:
         """The scores that are kept on this machine."""

@@ -1,6 +1,7 @@
 """A run at work: verified, its settings as wanted, its method loaded when it is first needed."""
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, Self
@@ -11,11 +12,12 @@ import polars as pl
 from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
+from logllm.detect.judge import Judgement
 from logllm.errors import RecipeError
 from logllm.methods.contract import Method, Opinion, Workplace
 from logllm.methods.novelty import Novelty
 from logllm.methods.registry import make
-from logllm.metrics import Labels, Scores
+from logllm.metrics import Scores
 from logllm.model.fast.rounding import settled
 from logllm.progress import Progress, Report
 from logllm.runs.card import MERGED
@@ -38,6 +40,11 @@ class OpenedRun:
         ends: how sessions begin and end; none in a run that has not learnt it.
     """
 
+    doubt = DOUBT
+    """How likely it must be that a session is cut for it to be judged as one."""
+    together = False
+    """Sessions are judged as they close."""
+
     def __init__(
         self,
         folder: Path,
@@ -56,8 +63,6 @@ class OpenedRun:
         self._workplace = workplace
         self._loading = Lock()
         self._method: Method | None = None
-        # Asked of one that is not loaded: scores that are known take no model.
-        self._reads_lines = make(recipe.method, recipe, workplace=workplace).reads_lines
 
     @classmethod
     def open(
@@ -128,18 +133,13 @@ class OpenedRun:
         """How anomalous sessions are, and what their verdicts say besides; see `Method.opinion`."""
         return self.method.opinion(sessions, messages, progress=progress)
 
-    @property
-    def doubt(self) -> float:
-        """How likely it must be that a session is cut for it to be judged as one."""
-        return DOUBT
-
-    @property
-    def together(self) -> bool:
-        """No: sessions are judged as they close."""
-        return False
-
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Nothing more: it knows what it needs."""
+
+    @cached_property
+    def _reads_lines(self) -> bool:
+        """Whether lines have scores of their own; known before the method is loaded: scores that are known take no model."""
+        return make(self.recipe.method, self.recipe, workplace=self._workplace).reads_lines
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
         """How surprising messages are to novelty, (u,); none: score each as a session of its own."""
@@ -176,16 +176,13 @@ class OpenedRun:
         *,
         messages: pl.Series,
         count: int,
-    ) -> tuple[Scores, Labels]:
-        """The same scores, and which of them reach the threshold, (b,)."""
-        return scores, scores >= self.threshold
-
-    def p_values(self, scores: Scores) -> Scores | None:
-        """Of novelty the share of held-back sessions that are at least as strange, (b,)."""
+    ) -> Judgement:
+        """The same scores, and which of them reach the threshold; of novelty how strange they are."""
+        anomalous = scores >= self.threshold
         if _HELD_BACK not in self.manifest:
-            return None
+            return Judgement(scores, anomalous)
         novelty: Novelty = self.method  # type: ignore[assignment]
-        return novelty.tail.p_values(scores)
+        return Judgement(scores, anomalous, novelty.tail.p_values(scores))
 
     def cache(self) -> ScoreCache:
         """The scores of this run that are kept on this machine."""

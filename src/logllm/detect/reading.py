@@ -2,6 +2,7 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from functools import cached_property
 from itertools import chain
 from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -73,14 +74,14 @@ class Reading(Iterator[Verdict]):
         self._names = names
         self._run = run
         self._cached = manner.cached
+        if self._cached:
+            self.counts["scores_from_cache"] = 0
         self._progress = manner.progress
         self._top_share = manner.top_share
         self._evidence = manner.evidence
         self._count = 0  # sessions so far
         self._occurrences: list[pl.DataFrame] | None = [] if manner.occurrences else None
         self._table = MessageTable()
-        inputs = [(name, reader.described(name)) for name in names]
-        self._written = WrittenLines(inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts)
         self._frames = self._judged()
         each = (verdicts(frame.drop("messages")) for frame in self.frames())
         self._verdicts = chain.from_iterable(each)
@@ -174,8 +175,7 @@ class Reading(Iterator[Verdict]):
                 if together:
                     waiting.append(closed)
                 elif closed.height:
-                    yield self._verdict_frame(closed, judging, after=sessionizer)
-                self._count_cached(known)
+                    yield self._verdict_frame(closed, judging, known=known, after=sessionizer)
             last = pl.concat([*waiting, sessionizer.flush()])
             for name, count in (
                 *sessionizer.counts.items(),
@@ -183,45 +183,50 @@ class Reading(Iterator[Verdict]):
             ):
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
-                self._run.learn(last, self.messages)
-                verdicts = self._verdict_frame(last, judging, after=sessionizer)
-                self._count_cached(known)
-                yield self._ordered(verdicts)
+                if self._run.together:
+                    self._run.learn(last, self.messages)
+                verdicts = self._verdict_frame(last, judging, known=known, after=sessionizer)
+                yield verdicts if self._top_share is None else self._ordered(verdicts, share=self._top_share)
         if faults:
             raise faults[0]
 
     def _judging(self, known: KnownScores) -> Judging:
         """What judges with the scores that are known."""
         by_key = self._reader.settings.sessions.by_key
-        return Judging(self._run, known, by_key=by_key, written=self._written if self._evidence else None)
+        written = (lambda: self._written) if self._evidence else None
+        return Judging(self._run, known, by_key=by_key, written=written)
 
-    def _count_cached(self, known: KnownScores) -> None:
-        """Say how many scores the cache knew."""
-        if self._cached:
-            self.counts["scores_from_cache"] = known.from_cache
+    @cached_property
+    def _written(self) -> WrittenLines:
+        """What is written in the lines of anomalous sessions."""
+        reader = self._reader
+        inputs = [(name, reader.described(name)) for name in self._names]
+        return WrittenLines(inputs, key_field=reader.settings.sessions.key_field, redacted=reader.redacts)
 
     def _verdict_frame(
         self,
         sessions: pl.DataFrame,
         judging: Judging,
         *,
+        known: KnownScores,
         after: Sessionizer,
     ) -> pl.DataFrame:
         """Verdicts on sessions that close together, with their messages; `after` is what closed them."""
         self._count += sessions.height
-        return judging.verdicts(
+        frame = judging.verdicts(
             sessions,
             self.messages,
             seen=Seen(after.span, after.over, self._count),
             files=self._reader.files,
             progress=self._progress if after.over else None,
         )
+        if self._cached:
+            self.counts["scores_from_cache"] = known.from_cache
+        return frame
 
-    def _ordered(self, verdicts: pl.DataFrame) -> pl.DataFrame:
-        """All verdicts of a log, where that is wanted by score and with so many anomalous ones at most."""
-        if self._top_share is None:
-            return verdicts
-        most = max(1, int(self._top_share * verdicts.height))
+    def _ordered(self, verdicts: pl.DataFrame, *, share: float) -> pl.DataFrame:
+        """All verdicts of a log by score, such a share of them anomalous at most."""
+        most = max(1, int(share * verdicts.height))
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")
         ordered = ordered.with_columns(calls & (calls.cum_sum() <= most))

@@ -10,6 +10,7 @@ import polars as pl
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.detect.cache import ScoreCache
+from logllm.detect.judge import Judgement
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
 from logllm.logs.reader import Reader
@@ -104,10 +105,6 @@ class Unlabelled:
         """Scores of sessions that are cut, by what was seen of them, (b,)."""
         return self.novelty.score_seen(sessions, messages)
 
-    def p_values(self, scores: Scores) -> Scores:
-        """The share of held-back sessions that are at least as strange, (b,)."""
-        return self.novelty.tail.p_values(scores)
-
     def cache(self) -> ScoreCache:
         """None: what was learnt is forgotten when the reading ends."""
         raise NotImplementedError
@@ -131,9 +128,10 @@ class Ranking(Unlabelled):
         *,
         messages: pl.Series,
         count: int,
-    ) -> tuple[Scores, Labels]:
+    ) -> Judgement:
         """The same scores, and none of them anomalous: nothing says what is good."""
-        return scores, np.zeros(len(scores), dtype=np.bool_)
+        none = np.zeros(len(scores), dtype=np.bool_)
+        return Judgement(scores, none, self.novelty.tail.p_values(scores))
 
 
 class Against(Unlabelled):
@@ -179,21 +177,22 @@ class Against(Unlabelled):
         *,
         messages: pl.Series,
         count: int,
-    ) -> tuple[Scores, Labels]:
+    ) -> Judgement:
         """Scores, and which sessions go beyond all held-back ones, the more the more are judged, (b,).
 
         Those with a new message of grave trouble are, too, where far more sessions hold it than any
         such one of held-back sessions.
         """
         if self._given is not None:
-            return scores, scores >= self._given
+            return Judgement(scores, scores >= self._given, self.novelty.tail.p_values(scores))
         times = count / self.sessions
         anomalous: Labels = scores >= self.novelty.tail.least(times)
         new = self.novelty.new(rows_of(sessions), messages)
         fresh = self.novelty.tail.fresh
         anomalous[new.sessions[_often(new, fresh)]] = True
         lifted = anomalous & (scores < self.threshold)
-        return np.where(lifted, scores + self.threshold, scores), anomalous
+        scores = np.where(lifted, scores + self.threshold, scores)
+        return Judgement(scores, anomalous, self.novelty.tail.p_values(scores))
 
     def new_kinds(self, messages: pl.Series) -> Labels:
         """Which messages are of a kind that the good logs do not hold, (u,)."""

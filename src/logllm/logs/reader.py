@@ -123,9 +123,10 @@ class Reader:
                     progress(lines.read, total)
                 yield self.counted(lines, parsed, file=earlier + lines.index)
             self.tally.check(self.files)
-            zone = self.settings.format.time_zone
-            self.tally.counts["unknown_zones"] = len(unknown_zones(self.zones, zone=zone))
-            self.tally.counts["ambiguous_zones"] = len(ambiguous_zones(self.zones, zone=zone))
+            if zones := self._parser.zones:
+                zone = self.settings.format.time_zone
+                self.tally.counts["unknown_zones"] = len(unknown_zones(zones, zone=zone))
+                self.tally.counts["ambiguous_zones"] = len(ambiguous_zones(zones, zone=zone))
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
 
     def pushed(self, name: str) -> "Pushed":
@@ -238,7 +239,10 @@ class Reader:
         self.tally.add(lines, parsed)
         self.tally.counts["of_other_kinds"] = self._parser.of_other_kinds
         self.rejects = parsed.rejects["line"]
-        self._count_reworked()
+        while self._reworked:
+            name, count = self._reworked.popleft()
+            if count:
+                self.tally.counts[name] = self.tally.counts.get(name, 0) + count
         return self._placed(parsed.records, file=file)
 
     def masked(self, parsed: Records) -> Records:
@@ -265,13 +269,6 @@ class Reader:
             self._reworked.append(("shortened_traces", int(distinct["shortened"].sum())))
             self._reworked.append(("reordered_messages", int(distinct["reordered"].sum())))
         return Records(parsed.records.with_columns(distinct["masked"].alias("message")), parsed.rejects)
-
-    def _count_reworked(self) -> None:
-        """Count traces that were shortened and messages that were reordered, as far as any were."""
-        while self._reworked:
-            name, count = self._reworked.popleft()
-            if count:
-                self.tally.counts[name] = self.tally.counts.get(name, 0) + count
 
     def _placed(self, records: pl.DataFrame, *, file: int) -> pl.DataFrame:
         """Records with their numbers and their file's, the keys as they may be written."""

@@ -10,9 +10,9 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.errors import RecipeError
-from logllm.logs.fields import Fields, check_format, check_pattern
-from logllm.logs.inside.envelopes import opened
-from logllm.logs.inside.other_kinds import time_forms
+from logllm.logs.fields import Fields, check_format, check_pattern, read_fields
+from logllm.logs.inside.envelopes import Opened, opened
+from logllm.logs.inside.other_kinds import kinds, time_forms
 from logllm.logs.lines import Lines
 from logllm.logs.times import UTC_MICROSECONDS, written_times, zone_names
 
@@ -70,6 +70,9 @@ class Parser:
         self.zones: set[str] = set()
         """Abbreviations of zones that times have named so far."""
         self._key_field, self._key_pattern = sessions.key
+        # Nothing inside it, no lines of other kinds beside it: its own pattern is all that is read.
+        self._alone = described.inside is None and len(kinds(described)) == 1
+        self._time_forms = described.time_formats if self._alone else time_forms(described)
         check_format(described, key_field=self._key_field)
         if sessions.by_key and sessions.idle is not None and not described.time_formats:
             raise RecipeError(
@@ -83,8 +86,7 @@ class Parser:
 
         Their times are as `logllm.logs.times.written_times` gives them: years come later, from their order.
         """
-        described = self._described(lines)
-        rows, fields, kind = opened(lines.frame, described, key_field=self._key_field)
+        rows, fields, kind = self._read(lines, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
         places = rows.select(pl.col(name) for name in _PLACES if name in rows.columns)
         frame = places.with_columns(
@@ -98,10 +100,11 @@ class Parser:
         rejects = rows.with_columns(frame["anomalous"]).filter(~parsed)
         frame = self._with_parts(frame, fields) if fields.parts else frame
         frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
-        time = written_times(frame["time"], time_forms(self._format), zone=self._format.time_zone)
+        time = written_times(frame["time"], self._time_forms, zone=self._format.time_zone)
         self.zones.update(zone_names(frame["time"], self._format.time_formats))
         records = frame.select(*places.columns, time, self._keys(frame).alias("keys"), "message", "anomalous", "kind")
-        self._count_others(kind)
+        if not self._alone:
+            self._count_others(kind)
         if fields.label is not None:
             self._count(fields.label)
         return Records(records, rejects)
@@ -123,13 +126,20 @@ class Parser:
 
     def times(self, lines: Lines) -> pl.DataFrame:
         """Times of the records of some lines, alone."""
-        fields = opened(lines.frame, self._described(lines)).fields
+        fields = self._read(lines, key_field=None).fields
         written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
-        return written_times(written, time_forms(self._format), zone=self._format.time_zone).alias("time").to_frame()
+        return written_times(written, self._time_forms, zone=self._format.time_zone).alias("time").to_frame()
 
-    def _described(self, lines: Lines) -> FormatSection:
-        """The format, with the columns that a file names itself."""
-        return self._format.model_copy(update={"columns": lines.columns}) if lines.columns else self._format
+    def _read(self, lines: Lines, *, key_field: str | None) -> Opened:
+        """What lines hold, by the format with the columns that a file names itself."""
+        described = self._format
+        if lines.columns:
+            described = described.model_copy(update={"columns": lines.columns})
+        if not self._alone:
+            return opened(lines.frame, described, key_field=key_field)
+        fields = read_fields(lines.frame["text"], described, key_field=key_field)
+        first = pl.repeat(0, lines.frame.height, dtype=pl.UInt8, eager=True)
+        return Opened(lines.frame, fields, first)
 
     def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
         """Each line's message, and after it a message for each further part that the line has."""

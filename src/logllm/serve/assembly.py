@@ -260,7 +260,7 @@ class Assembly:
 
     def _new_judging(self) -> Judging:
         """What judges sessions of the message table."""
-        return Judging(self._run, self._known, by_key=self._grouping.by_key, written=self)
+        return Judging(self._run, self._known, by_key=self._grouping.by_key, written=lambda: self)
 
     def _begin_table(self, wanted: pl.Series) -> None:
         """Begin the message table anew with the messages of open sessions, and of those that have closed."""

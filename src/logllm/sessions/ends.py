@@ -1,5 +1,6 @@
 """How sessions begin and end, learnt from whole ones: which sessions the ends of a log cut, and what may be said of those."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -12,14 +13,14 @@ from logllm.errors import ModelError, first_line
 from logllm.sessions.cut import Span, cut_at
 from logllm.sessions.following import END, Following
 from logllm.sessions.message_sets import (
-    BEGINNINGS,
-    NO_BEGINNING,
+    Arrays,
     Beginnings,
     Counts,
     Keys,
     MessageKeys,
     keys_of_messages,
     places,
+    under,
 )
 from logllm.sessions.message_table import rows_of
 from logllm.sessions.pauses import Pauses, Seen
@@ -48,8 +49,6 @@ class Ends:
     Attributes:
         starts: pauses before each message of a session, by it and all that come after it.
         stops: pauses after each message, by it and all that came before it.
-        wholes: the messages that sessions hold together.
-        following: what normal sessions go on with; none in a run that has not learnt it.
         beginnings: the first words of the messages.
         lines: of each message (`keys`) how many normal and anomalous sessions hold it, or, where
             lines are labelled, how many of its lines are normal and anomalous.
@@ -64,18 +63,35 @@ class Ends:
         *,
         starts: Pauses,
         stops: Pauses,
-        wholes: Wholes,
         lines: tuple[Beginnings, Counts],
         facts: tuple[bool, bool, float],
+        rarely: Arrays,
     ) -> None:
-        """Join what was learnt; `facts` are `timed`, `labelled` and `line_score`."""
+        """Join what was learnt.
+
+        Args:
+            starts: pauses at the beginnings.
+            stops: pauses at the ends.
+            lines: the messages by their first words, and in how many sessions or lines they are.
+            facts: `timed`, `labelled` and `line_score`.
+            rarely: arrays of `wholes` and `following`, as they are saved: most logs need neither.
+        """
         self.starts = starts
         self.stops = stops
-        self.wholes = wholes
-        self.following: Following | None = None
         self.beginnings, self.lines = lines
         self.keys = self.beginnings.keys
         self.timed, self.labelled, self.line_score = facts
+        self._rarely = rarely
+
+    @cached_property
+    def wholes(self) -> Wholes:
+        """The messages that sessions hold together."""
+        return Wholes.known(self._rarely)
+
+    @cached_property
+    def following(self) -> Following | None:
+        """What normal sessions go on with; none in a run that has not learnt it."""
+        return Following.known(self._rarely)
 
     @classmethod
     def learn(cls, sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection) -> Self:
@@ -87,7 +103,8 @@ class Ends:
             settings: how they were grouped; of windows, which begin and end anywhere, no pauses are learnt.
         """
         labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
-        rows, timed = _rows(sessions, keys_of_messages(messages))
+        table = keys_of_messages(messages)
+        rows, timed = _rows(sessions, table)
         by_key = settings.by_key
         ahead = _seen(rows, forward=True) if by_key else _NOTHING
         behind = _seen(rows, forward=False) if by_key else _NOTHING
@@ -97,18 +114,19 @@ class Ends:
         whole = np.ones(len(ahead.pauses), dtype=np.bool_)
         if by_key and settings.long == "cut":
             whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
-        beginnings = Beginnings.learn(messages)
+        beginnings = Beginnings.learn(table, messages)
         stopped = Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole])
         keys, counts = _lines(rows)
-        ends = cls(
+        rarely = under("wholes", _wholes(rows).arrays())
+        if by_key:
+            rarely |= under("following", _following(rows, ahead).arrays())
+        return cls(
             starts=Pauses.learn(behind, anomalous, beginnings=beginnings),
             stops=Pauses.learn(stopped, anomalous[whole], beginnings=beginnings),
-            wholes=_wholes(rows),
             lines=(Beginnings(keys, beginnings.of(keys)), counts),
             facts=(timed, labelled, float("nan")),
+            rarely=rarely,
         )
-        ends.following = _following(rows, ahead) if by_key else None
-        return ends
 
     def cut(
         self,
@@ -212,19 +230,13 @@ class Ends:
         """Write `ends.safetensors`; it holds no text of the log."""
         from safetensors.numpy import save
 
-        arrays: dict[str, npt.NDArray[np.generic]] = {
+        arrays: Arrays = {
             "facts": np.array([self.timed, self.labelled, self.line_score], dtype=np.float64),
             "lines.keys": self.keys,
             "lines.beginnings": self.beginnings.words,
             "lines.counts": self.lines,
-            "wholes.wholes": self.wholes.wholes,
-            "wholes.messages": self.wholes.messages,
-            "wholes.counts": self.wholes.counts,
         }
-        if self.following is not None:
-            arrays |= {f"following.{name}": array for name, array in self.following.arrays().items()}
-        for name, pauses in (("starts", self.starts), ("stops", self.stops)):
-            arrays |= {f"{name}.{part}": array for part, array in pauses.arrays().items()}
+        arrays |= under("starts", self.starts.arrays()) | under("stops", self.stops.arrays()) | self._rarely
         write_atomic(folder / ENDS, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
 
     @classmethod
@@ -242,16 +254,16 @@ class Ends:
             return None
         try:
             arrays = load(path.read_bytes())
-            beginnings = _known_beginnings(arrays)
+            beginnings = Beginnings.known(arrays["lines.keys"], arrays.get("lines.beginnings"))
             pauses = {name: Pauses.known(arrays, name, beginnings=beginnings) for name in ("starts", "stops")}
             timed, labelled, line_score = arrays["facts"].tolist()
+            rarely = {name: array for name, array in arrays.items() if name.startswith(("wholes.", "following."))}
             ends = cls(
                 **pauses,
-                wholes=Wholes(arrays["wholes.wholes"], arrays["wholes.messages"], counts=arrays["wholes.counts"]),
                 lines=(beginnings, arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
+                rarely=rarely,
             )
-            ends.following = _known_following(arrays)
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
             raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
         return ends
@@ -368,14 +380,6 @@ def _following(rows: _Rows, seen: Seen) -> Following:
     return Following.learn(seen.sets[normal], seen.messages[normal], following=following[normal])
 
 
-def _known_following(arrays: dict[str, npt.NDArray[np.generic]]) -> Following | None:
-    """What follows which messages as it was saved, if it was."""
-    if "following.states" not in arrays:
-        return None
-    states, messages = (arrays[f"following.{name}"].astype(np.uint64) for name in ("states", "messages"))
-    return Following(states, messages, counts=arrays["following.counts"].astype(np.int64))
-
-
 def _wholes(rows: _Rows) -> Wholes:
     """The sets of messages of the sessions."""
     pairs = pl.DataFrame({"session": rows.sessions, "message": rows.keys}).unique(maintain_order=True)
@@ -390,10 +394,3 @@ def _lines(rows: _Rows) -> tuple[Keys, Counts]:
     frame = frame.unique() if rows.marked is None else frame.with_columns(anomalous=pl.Series(rows.marked))
     counted = frame.group_by("message").agg(normal=(~pl.col("anomalous")).sum(), anomalous=pl.col("anomalous").sum()).sort("message")
     return counted["message"].to_numpy(), counted.select("normal", "anomalous").to_numpy().astype(np.int64)
-
-
-def _known_beginnings(arrays: dict[str, npt.NDArray[np.generic]]) -> Beginnings:
-    """The first words of messages as they were saved; a run that has not learnt them knows none."""
-    keys = arrays["lines.keys"].astype(np.uint64)
-    words = arrays.get("lines.beginnings", np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING))
-    return Beginnings(keys, words.astype(np.uint64))

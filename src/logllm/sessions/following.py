@@ -3,10 +3,9 @@
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
-from logllm.sessions.message_sets import Counts, Keys, state
+from logllm.sessions.message_sets import Arrays, Counts, Keys, state
 
 END = np.uint64(0)
 """Stands where nothing follows."""
@@ -81,6 +80,14 @@ class Following:
             return [int(key) for key in following[often] if key not in (END, came)]
         return []
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    @classmethod
+    def known(cls, arrays: Arrays) -> Self | None:
+        """Those of `arrays`, saved under `following`; none where a run has not learnt it."""
+        if "following.states" not in arrays:
+            return None
+        states, messages, counts = (arrays[f"following.{name}"] for name in ("states", "messages", "counts"))
+        return cls(states.astype(np.uint64), messages.astype(np.uint64), counts=counts.astype(np.int64))
+
+    def arrays(self) -> Arrays:
         """What the constructor needs, by name."""
         return {"states": self.states, "messages": self.messages, "counts": self.counts}

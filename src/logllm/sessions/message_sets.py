@@ -10,6 +10,9 @@ import polars as pl
 Keys = npt.NDArray[np.uint64]
 """Numbers that stand for messages, or for sets of messages; sums of them wrap around."""
 Counts = npt.NDArray[np.int64]
+Saved = npt.NDArray[np.generic]
+Arrays = dict[str, Saved]
+"""What is saved, by name."""
 BEGINNINGS = (2, 3, 4)
 """Numbers of first words by which a message is known where its whole text is new: names that differ stand
 behind them, and the first word alone, such as a severity, says little."""
@@ -72,11 +75,17 @@ class Beginnings(NamedTuple):
     """The keys of their first words, (n, `BEGINNINGS`)."""
 
     @classmethod
-    def learn(cls, messages: pl.Series) -> Self:
-        """Those of a message table."""
-        keys = keys_of_messages(messages)
+    def learn(cls, keys: Keys, messages: pl.Series) -> Self:
+        """Those of a message table, whose keys are known."""
         order = np.argsort(keys)
         return cls(keys[order], beginnings(messages)[order])
+
+    @classmethod
+    def known(cls, keys: Saved, words: Saved | None) -> Self:
+        """What was saved; a run from before first words were learnt knows none."""
+        if words is None:
+            words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
+        return cls(keys.astype(np.uint64), words.astype(np.uint64))
 
     def of(self, keys: Keys) -> Keys:
         """Those of some messages, `NO_BEGINNING` of a message that is not among these."""
@@ -84,6 +93,11 @@ class Beginnings(NamedTuple):
         words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
         words[rows >= 0] = self.words[rows[rows >= 0]]
         return words
+
+
+def under(name: str, arrays: Arrays) -> Arrays:
+    """Arrays by their names behind another one, as they are saved together."""
+    return {f"{name}.{part}": array for part, array in arrays.items()}
 
 
 def state(sets: Keys, messages: Keys) -> Keys:

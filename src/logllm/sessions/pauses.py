@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import NO_BEGINNING, Beginnings, Counts, Keys, places, state
+from logllm.sessions.message_sets import NO_BEGINNING, Arrays, Beginnings, Counts, Keys, places, state
 
 Chances = npt.NDArray[np.float64]
 
@@ -82,7 +82,7 @@ class Pauses:
         return cls(states[rows], messages, beginnings=beginnings.of(messages), counts=counts[rows])
 
     @classmethod
-    def known(cls, arrays: dict[str, npt.NDArray[np.generic]], name: str, *, beginnings: Beginnings) -> Self:
+    def known(cls, arrays: Arrays, name: str, *, beginnings: Beginnings) -> Self:
         """Pauses as they were saved.
 
         Args:
@@ -95,7 +95,7 @@ class Pauses:
         counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
         return cls(states, messages, beginnings=beginnings.of(messages), counts=counts)
 
-    def arrays(self) -> dict[str, npt.NDArray[np.generic]]:
+    def arrays(self) -> Arrays:
         """What is saved, by name; nearly all counts are zero."""
         places = np.nonzero(self.counts)
         return {

@@ -5,7 +5,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from logllm.sessions.message_sets import Counts, Keys, places
+from logllm.sessions.message_sets import Arrays, Counts, Keys, places
 from logllm.sessions.pauses import Chances, share
 
 _MOST = 2_000
@@ -51,6 +51,16 @@ class Wholes:
         members = [messages[starts[row] : ends[row]] for row in first[most]]
         numbers = np.repeat(np.arange(len(most)), [len(each) for each in members])
         return cls(numbers, np.concatenate(members), counts=counts[most])
+
+    @classmethod
+    def known(cls, arrays: Arrays) -> Self:
+        """Those of `arrays`, saved under `wholes`."""
+        sets, messages, counts = (arrays[f"wholes.{name}"] for name in ("wholes", "messages", "counts"))
+        return cls(sets.astype(np.int64), messages.astype(np.uint64), counts=counts.astype(np.int64))
+
+    def arrays(self) -> Arrays:
+        """What the constructor needs, by name."""
+        return {"wholes": self.wholes, "messages": self.messages, "counts": self.counts}
 
     def anomalous(self, messages: Keys) -> float:
         """Share of the sessions that hold all of some messages that were anomalous; nan of fewer than five."""

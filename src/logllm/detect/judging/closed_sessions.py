@@ -1,6 +1,6 @@
 """Verdicts on sessions that close together: scored, cut ones held to what was seen, and the lines named that tell."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +39,7 @@ class Judging:
         known: KnownScores,
         *,
         by_key: bool,
-        written: Written | None,
+        written: Callable[[], Written] | None,
     ) -> None:
         """Nothing judged yet.
 
@@ -47,7 +47,8 @@ class Judging:
             run: scores, and says which sessions are anomalous.
             known: scores sessions that are not known yet.
             by_key: whether sessions are by key.
-            written: gives what is written in lines; none: no line is named.
+            written: what gives what is written in lines, asked for when a session is anomalous; none:
+                no line is named.
         """
         self._run = run
         self._known = known
@@ -85,7 +86,7 @@ class Judging:
             sessions = pl.concat([sessions, more], how="horizontal")
 
         # A cut session is anomalous only if what was seen of it is enough by itself.
-        scores, anomalous = self._run.judged(
+        scores, anomalous, p_values = self._run.judged(
             scores,
             sessions["messages"],
             messages=messages,
@@ -94,7 +95,6 @@ class Judging:
         doubtful = np.flatnonzero(anomalous & sessions["cut"].is_not_null().to_numpy())
         if len(doubtful):
             anomalous[doubtful] = self._enough(sessions[doubtful], messages, seen=seen)
-        p_values = self._run.p_values(scores)
         if p_values is not None:
             sessions = sessions.with_columns(p=p_values)
         if self._written is not None and anomalous.any():
@@ -119,13 +119,13 @@ class Judging:
         rows = rows_of(cut["messages"])
         scores = self._run.seen_scores(rows, messages)
         if scores is not None:
-            _, anomalous = self._run.judged(
+            judgement = self._run.judged(
                 scores,
                 cut["messages"],
                 messages=messages,
                 count=seen.sessions,
             )
-            return anomalous
+            return judgement.anomalous
         return self._cuts.enough(
             cut,
             messages,
@@ -153,7 +153,7 @@ class Judging:
             level=run.line_level,
             following=None if run.ends is None else run.ends.following,
         )
-        lines = evidence(judged, messages, sources=sources, written=self._written, files=files)
+        lines = evidence(judged, messages, sources=sources, written=self._written(), files=files)
         told = pl.concat([judged.select("row"), lines], how="horizontal")
         joined = rows.join(told, on="row", how="left", maintain_order="left")
         return joined.drop("row", "score")

@@ -74,8 +74,8 @@ class KnownScores:
         of = np.empty(len(sessions), dtype=np.int64)  # which of the distinct ones each session is
         of[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(known)), rows["row"].list.len().to_numpy())
         scores = np.array([score for score, _ in known], dtype=np.float64)[of]
-        more = _decoded([text for _, text in known])
-        return Opinion(scores, None if more is None else more[of])
+        texts = [text for _, text in known]
+        return Opinion(scores, _decoded(texts)[of] if any(texts) else None)
 
     def _known(self, distinct: pl.Series, messages: pl.Series, *, progress: Progress | None) -> list[Known]:
         """What is said of distinct sessions."""
@@ -93,7 +93,8 @@ class KnownScores:
             sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in some]
             told = None if progress is None else _further(progress, start, total=len(new))
             said = self._judge(sessions, messages, progress=told)
-            pairs = zip(said.scores.tolist(), _encoded(said.more, count=len(some)), strict=True)
+            more = [None] * len(some) if said.more is None else _encoded(said.more)
+            pairs = zip(said.scores.tolist(), more, strict=True)
             fresh = dict(zip((keys[place] for place in some), pairs, strict=True))
             found |= fresh
             if self._cache is not None:
@@ -114,15 +115,13 @@ class KnownScores:
         return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
 
 
-def _encoded(more: pl.DataFrame | None, *, count: int) -> list[str | None]:
-    """Rows of further columns as JSON; of none so many nothings."""
-    return [None] * count if more is None else [json.dumps(row) for row in more.iter_rows(named=True)]
+def _encoded(more: pl.DataFrame) -> list[str | None]:
+    """Rows of further columns as JSON."""
+    return [json.dumps(row) for row in more.iter_rows(named=True)]
 
 
-def _decoded(texts: Sequence[str | None]) -> pl.DataFrame | None:
-    """What `_encoded` made JSON of."""
-    if all(text is None for text in texts):
-        return None
+def _decoded(texts: Sequence[str | None]) -> pl.DataFrame:
+    """What `_encoded` made JSON of; nothing in the rows of nothing."""
     return pl.DataFrame([{} if text is None else json.loads(text) for text in texts], infer_schema_length=None)
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 
-from logllm.logs.calendar.years import Years, steps_back
+from logllm.logs.calendar.years import Years, lack, steps_back
 from logllm.logs.lines import Counts, Lines
 from logllm.logs.records import Records
 from logllm.logs.times import with_years
@@ -88,7 +89,7 @@ def in_time(
 
     Args:
         parsed: batches as they were parsed.
-        years: gives the years of a file, of which the first batch is given.
+        years: gives the years of a file, of which the first batch is given; asked for where a time lacks its.
         zone: of times that name none.
         counts: where `turned` records and times that had to be of an earlier year (`moved_years`) are counted.
     """
@@ -99,7 +100,7 @@ def in_time(
             if file is None or last is None or lines.index != last.index:
                 if file is not None and last is not None:
                     yield from file.rest(last)
-                file = _InTime(years(lines), zone=zone, counts=counts)
+                file = _InTime(partial(years, lines), zone=zone, counts=counts)
             in_order = file.order.push(records, paused=lines.paused)
             yield lines, Records(file.given(in_order), rejects)
             last = lines
@@ -115,13 +116,19 @@ def in_time(
 class _InTime:
     """Records of one file in the order of time, with their years."""
 
-    def __init__(self, years: Years, *, zone: str | None, counts: Counts) -> None:
+    def __init__(self, years: Callable[[], Years], *, zone: str | None, counts: Counts) -> None:
         """Nothing read yet; the arguments are those of `in_time`."""
         self.order = Order()
-        self._years, self._zone, self._counts = years, zone, counts
+        self._looked_for = years
+        self._years: Years | None = None
+        self._zone, self._counts = zone, counts
 
     def given(self, records: pl.DataFrame) -> pl.DataFrame:
         """Records with their years."""
+        if not lack(records["time"]):
+            return records
+        if self._years is None:
+            self._years = self._looked_for()
         moved = self._years.moved
         times = with_years(records["time"], self._years, zone=self._zone)
         self._counts["moved_years"] += self._years.moved - moved

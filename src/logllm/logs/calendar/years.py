@@ -135,10 +135,9 @@ class Years:
 
     def given(self, times: pl.Series) -> pl.Series:
         """Times with their years and days; those that say them as they are."""
-        micros = times.cast(pl.Int64)
-        earliest = micros.min()
-        if earliest is None or earliest >= _YEARLESS_END:  # type: ignore[operator]
+        if not lack(times):
             return times
+        micros = times.cast(pl.Int64)
         if self._first_year is None:
             if not self._looked_at.height:
                 self.look(times)
@@ -192,6 +191,12 @@ class Years:
     def _end(self) -> int:
         """The end of tomorrow."""
         return ((self._now() - _EPOCH).days + 2) * _DAY
+
+
+def lack(times: pl.Series) -> bool:
+    """Whether any of some times lacks its year or its day."""
+    earliest: int | None = times.cast(pl.Int64).min()  # type: ignore[assignment]
+    return earliest is not None and earliest < _YEARLESS_END
 
 
 def steps_back(times: pl.Series) -> pl.Series:

@@ -166,7 +166,7 @@ def _verdicts(
         sessions = sessions.with_columns(cut=pl.lit(None, dtype=pl.String))
     by_key = grouping.by_key and not written.named
     known = KnownScores(run.opinion)
-    judging = Judging(run, known, by_key=by_key, written=written)
+    judging = Judging(run, known, by_key=by_key, written=lambda: written)
     seen = Seen(sessionizer.span, over=True, sessions=sessions.height)
     frame = judging.verdicts(sessions, table.messages, seen=seen, files=written.files)
     return list(_objects(frame.drop("messages", "files", strict=False)))
