@@ -107,6 +107,12 @@ class IncidentContract:
         assert [session["score"] for session in one["top"]] == [0.95]
         assert len(app.told()) == 1
 
+    def test_an_open_session_that_stays_as_it_is_writes_its_incident_once(self, app):
+        app.write(bad("a", 1, state="open"))
+        before = app.all()
+        app.write(bad("a", 1, state="open"))
+        assert app.all() == before
+
     def test_a_session_that_becomes_anomalous_counts_from_then_on(self, app):
         app.write(verdict("a", 1, state="open"))
         assert app.all() == []

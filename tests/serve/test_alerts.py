@@ -3,7 +3,7 @@
 import shutil
 import threading
 from datetime import timedelta
-from itertools import pairwise
+from itertools import cycle, pairwise
 from random import Random
 
 import pytest
@@ -57,12 +57,12 @@ def app(store, clock):
 class Sending:
     """A process that sends to one place, step by step."""
 
-    def __init__(self, store, clock, place, *, owner: str = "me", page: str | None = None, **settings) -> None:
+    def __init__(self, store, clock, place, *, owner: str = "me", chance: Random | None = None, **settings) -> None:
         self.clock = clock
         self.words: list[str] = []
         section = SinkSection(**({"url": place.url, "name": "ops", "wait": 0} | settings))
-        (sink,) = sinks_of([section], environment={}, page=page)
-        around = Around(store, owner, page, clock, Random(0), self.words.append)
+        (sink,) = sinks_of([section], environment={}, page=None)
+        around = Around(store, owner, None, clock, chance or Random(0), self.words.append)
         self.worker = SinkWorker(sink, around)
         self.worker.introduce()
 
@@ -206,6 +206,27 @@ def test_what_waits_of_one_incident_is_one_message(app, sending, place, clock, s
     assert message["events"] == ["opened", "continues", "closed"]
     assert message["incident"]["sessions"] == 4
     assert states(store, clock) == {"sent": 1, "folded": 4}
+
+
+class InTurn(Random):
+    """Short waits for messages, long ones for places."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.turns = cycle([0.0, 0.999])
+
+    def random(self) -> float:
+        return next(self.turns)
+
+
+def test_a_message_that_fails_as_often_as_the_place_is_asked_lets_others_pass(app, store, clock, place):
+    sending = Sending(store, clock, place, chance=InTurn())
+    place.refuses = {"FATAL: a": 500}
+    for kind in APART:
+        app.bad(kind, at=clock.now)
+        clock.later(seconds=1)
+    sending.go(seconds=20)
+    assert len(place.got) == 4
 
 
 def test_a_message_that_always_fails_lets_others_pass(app, sending, place, clock, store):

@@ -202,12 +202,13 @@ def target(url: str, timeout: float = 5) -> Target:
     return Target(url, {"Authorization": "Bearer s3cr3t"}, timeout)
 
 
-def test_a_redirect_is_not_followed_and_what_is_secret_goes_nowhere_else():
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed_and_what_is_secret_goes_nowhere_else(status):
     with receiving() as place, receiving() as elsewhere:
-        place.status, place.headers = 307, {"Location": elsewhere.url}
+        place.status, place.headers = status, {"Location": elsewhere.url}
         answer = post(target(place.url), {}, key="k")
-        assert (answer.status, answer.taken, answer.refused) == (307, False, False)
-        assert answer.told == "HTTP 307 it has moved: name its new URL"
+        assert (answer.status, answer.taken, answer.refused) == (status, False, False)
+        assert answer.told == f"HTTP {status} it has moved: name its new URL"
         assert elsewhere.requests == []
 
 
@@ -228,6 +229,15 @@ def test_of_an_endless_answer_only_the_beginning_is_read():
         told = post(target(place.url), {}, key="k").told
     assert len(told) < 300
     assert told.isprintable()
+
+
+def test_an_answer_that_repeats_the_request_shows_nothing_secret():
+    with receiving() as place:
+        place.status = 404
+        place.answer = b"Cannot POST /services/T0/s3cr3ts3cr3t?key=k3yk3yk3y for Bearer t0k3nt0k3n"
+        url = place.url.replace("/told", "/services/T0/s3cr3ts3cr3t?key=k3yk3yk3y")
+        answer = post(Target(url, {"Authorization": "Bearer t0k3nt0k3n"}, 5), {}, key="k")
+    assert answer.told == "HTTP 404 Cannot POST … for Bearer …"
 
 
 def test_nobody_there_is_told_as_it_is():

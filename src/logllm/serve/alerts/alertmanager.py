@@ -58,11 +58,11 @@ class AlertmanagerForm:
         }
         alert = {
             "labels": labels | self._labels,
-            "annotations": {name: text for name, text in annotations.items() if text},
+            "annotations": annotations,
             "startsAt": incident["opened"],
             "endsAt": incident["closed"] or holds_until,
         }
-        return alert | ({"generatorURL": link} if link else {})
+        return alert if link is None else {**alert, "generatorURL": link}
 
 
 def link_to(page: str | None, incident: Incident) -> str | None:

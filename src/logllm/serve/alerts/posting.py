@@ -1,10 +1,12 @@
 """One request to a place that is told, and what it answered."""
 
 import json
+import re
 from collections.abc import Mapping
 from http.client import HTTPException
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from logllm import __version__
@@ -12,6 +14,8 @@ from logllm.logs.tally import printable
 
 _REFUSED = {400, 405, 411, 413, 414, 415, 422}
 """Answers that say that the message itself is wrong: to send it again does not help."""
+_SHORTEST_SECRET = 8
+"""Characters of what is taken for secret wherever it stands in an answer."""
 _MOST_READ = 2_000
 _MOST_SHOWN = 200
 
@@ -77,19 +81,19 @@ def post(target: Target, value: Any, *, key: str) -> Answer:
     opener = build_opener(_NoRedirect)
     try:
         with opener.open(request, timeout=target.timeout) as response:
-            return Answer(response.status, _words(response.read(_MOST_READ)))
+            return Answer(response.status, _words(response.read(_MOST_READ), target))
     except HTTPError as exc:
         with exc:
-            return _refusal(exc)
+            return _refusal(exc, target)
     except (OSError, HTTPException) as exc:
         reason = str(getattr(exc, "reason", exc)) or type(exc).__name__
-        return Answer(None, _words(reason.encode()))
+        return Answer(None, _words(reason.encode(), target))
 
 
-def _refusal(exc: HTTPError) -> Answer:
+def _refusal(exc: HTTPError, target: Target) -> Answer:
     """What another status than success says."""
     try:
-        words = _words(exc.read(_MOST_READ))
+        words = _words(exc.read(_MOST_READ), target)
     except (OSError, HTTPException):
         words = ""
     if 300 <= exc.code < 400:
@@ -98,6 +102,24 @@ def _refusal(exc: HTTPError) -> Answer:
     return Answer(exc.code, words, float(wait) if wait.isdecimal() else None)
 
 
-def _words(answer: bytes) -> str:
-    """The beginning of an answer, for people."""
-    return printable(" ".join(answer.decode(errors="replace").split())[:_MOST_SHOWN])
+def _words(answer: bytes, target: Target) -> str:
+    """The beginning of an answer, for people, without what of the request is secret: some repeat it."""
+    text = " ".join(answer.decode(errors="replace").split())
+    for secret in _secrets(target):
+        text = text.replace(secret, "…")
+    return printable(text[:_MOST_SHOWN])
+
+
+def _secrets(target: Target) -> list[str]:
+    """What of a request nobody is shown: its headers, and the path, as a whole and in parts.
+
+    >>> _secrets(Target("https://host/services/T0/s3cr3ts3cr3t?key=k", {}, 1))
+    ['/services/T0/s3cr3ts3cr3t?key=k', '/services/T0/s3cr3ts3cr3t', 's3cr3ts3cr3t', 'services']
+    """
+    parts = urlsplit(target.url)
+    whole = f"{parts.path}?{parts.query}"
+    pieces = re.split("[/?&=]", whole)
+    values = [piece for value in target.headers.values() for piece in value.split()]
+    secrets = {whole, parts.path, *pieces, *values}
+    long = (secret for secret in secrets if len(secret) >= _SHORTEST_SECRET)
+    return sorted(long, key=len, reverse=True)

@@ -100,6 +100,7 @@ class OpenIncident:
 
     def join(self, anomaly: Anomaly) -> None:
         """Count a session."""
+        self.changed = True
         self.sessions += 1
         self.updated = anomaly.arrived
         self.add(anomaly, sessions=1)
@@ -111,6 +112,7 @@ class OpenIncident:
         if anomaly.kind in self.kinds:
             self.kinds[anomaly.kind].sessions += sessions
         elif len(self.kinds) < _MOST_KINDS:
+            self.changed = True
             self.kinds[anomaly.kind] = Kind(anomaly.text, sessions)
 
     def revise(self, anomaly: Anomaly) -> None:
@@ -118,13 +120,16 @@ class OpenIncident:
 
         That lines go on to come in one session does not make the incident go on.
         """
-        self.changed = True
+        before = (self.start, self.top)
         self.start = min(filter(None, (self.start, anomaly.start)), default=None)
         self.score = max(self.score, anomaly.score)
         others = [session for session in self.top if not _same(session, anomaly)]
         mine = {**anomaly.key, "score": anomaly.score}
         highest = sorted([*others, mine], key=lambda session: -session["score"])
         self.top = highest[:_MOST_TOP]
+
+        # An open session is judged twice a second: what stays as it is is not written again.
+        self.changed |= before != (self.start, self.top)
 
     def leave(self, anomaly: Anomaly) -> None:
         """Take back a session that has turned out normal; without any session it is over."""

@@ -1,6 +1,6 @@
 """Anomalous sessions become incidents, in the transaction that stores their verdicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,9 +26,9 @@ _WRITTEN = select(*_KEY, *(verdicts.c[name] for name in (*_READ, *_TIMES))).wher
     or_(IS_ANOMALOUS, verdicts.c.incident.is_not(None)),
 )
 """What a transaction has written that concerns incidents, or did."""
-_PUT = update(verdicts).where(*(column == bindparam(f"of_{column.name}") for column in _KEY)).values(incident=bindparam("number"))
-
-
+_SAME = [column == bindparam(f"of_{column.name}") for column in _KEY]
+_PUT = update(verdicts).where(*_SAME).values(incident=bindparam("number"))
+"""Writes into verdicts which incident they belong to."""
 _LOOKS = 10
 """Looks for quiet incidents in the time that they must be quiet for."""
 _LONGEST_PAUSE = timedelta(minutes=1)
@@ -87,9 +87,10 @@ class Incidents:
         changed = [incident for incident in board.incidents if incident.changed]
         for incident in sorted(changed, key=lambda incident: not incident.over):
             keep(connection, incident, now=now, change=change, repeat=self._repeat)
-        joined = [{**anomaly.key, "number": incident.number} for anomaly, incident in placed]
-        left = [{**anomaly.key, "number": None} for anomaly in numbers.normal]
-        _put(connection, [*joined, *left])
+        joined = [_row(anomaly, incident.number) for anomaly, incident in placed]
+        left = [_row(anomaly, None) for anomaly in numbers.normal]
+        if joined or left:
+            connection.execute(_PUT, [*joined, *left])
 
     def tidy(self, store: Store) -> int:
         """End what has been quiet for too long by this machine's time; how many incidents.
@@ -103,8 +104,9 @@ class Incidents:
         self._due = now + min(self._quiet / _LOOKS, _LONGEST_PAUSE)
         before = now - self._quiet
         silent = (open_incidents.IS_OPEN, incidents.c.updated < stored_time(before))
+        theirs = select(incidents.c.stream).where(*silent).distinct()
         with store.transaction(reading=True) as connection:
-            streams = list(connection.scalars(select(incidents.c.stream).where(*silent).distinct()))
+            streams = list(connection.scalars(theirs))
         return sum(self._end_quiet(store, stream, before=before) for stream in streams)
 
     def _end_quiet(self, store: Store, stream: str, *, before: datetime) -> int:
@@ -132,11 +134,10 @@ class _Numbers:
         """Counted, and no longer anomalous."""
 
 
-def _put(connection: Connection, places: Sequence[Mapping[str, Any]]) -> None:
-    """Write into verdicts which incident they belong to."""
-    if places:
-        rows = [{f"of_{name}": value for name, value in row.items() if name != "number"} | {"number": row["number"]} for row in places]
-        connection.execute(_PUT, rows)
+def _row(anomaly: Anomaly, number: int | None) -> dict[str, Any]:
+    """Which incident a verdict belongs to, for `_PUT`."""
+    key = {f"of_{name}": value for name, value in anomaly.key.items()}
+    return {**key, "number": number}
 
 
 def _leave_closed(connection: Connection, anomaly: Anomaly, *, change: int) -> None:

@@ -5,7 +5,8 @@ from typing import Any
 
 from sqlalchemy import Row
 
-_PLAIN = ("id", "stream", "kind", "title", "state", "start", "end", "opened", "updated", "closed")
+_TEXTS = ("id", "stream", "kind", "title", "state", "start", "end", "opened", "updated", "closed")
+_FIGURES = ("sessions", "score", "muted", "change")
 _JSON = ("kinds", "top", "evidence")
 
 
@@ -16,12 +17,6 @@ def incident_object(row: Row[Any]) -> dict[str, Any]:
     those of the machine that watches. `kinds` are its kinds of message, each with a line and how
     many sessions it tells of; `top` the sessions with the highest scores.
     """
+    plain = {name: getattr(row, name) for name in (*_TEXTS, *_FIGURES)}
     lists = {name: json.loads(getattr(row, name) or "null") for name in _JSON}
-    plain = {name: getattr(row, name) for name in _PLAIN}
-    rest = {
-        "sessions": row.sessions,
-        "score": row.score,
-        "muted": row.muted,
-        "change": row.change,
-    }
-    return plain | rest | lists
+    return plain | lists
