@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from datetime import timedelta
 from itertools import cycle, pairwise
 from random import Random
@@ -457,4 +458,20 @@ def test_threads_tell_each_place_and_stop(app, store, clock, place):
         assert all(it["alive"] for it in delivery.status().values())
         delivery.stop(5)
         assert not any(it["alive"] for it in delivery.status().values())
+    assert len(place.got) == 1
+
+
+def test_a_place_that_hangs_holds_no_stop_up(app, store, place):
+    (sink,) = sinks_of([SinkSection(url=place.url, wait=0)], environment={}, page=None)
+    delivery = Delivery(store, [sink], page=None, told=print)
+    place.answering.clear()
+    delivery.start()
+    app.bad("ERROR: disk full", at=NOON)
+    while not place.requests:
+        threading.Event().wait(0.01)
+    begun = time.monotonic()
+    delivery.stop(0.2)
+    assert time.monotonic() - begun < 2
+    place.answering.set()
+    delivery.stop(5)
     assert len(place.got) == 1
