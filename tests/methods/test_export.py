@@ -67,6 +67,7 @@ def test_a_bundle_of_several_minds_holds_them_all(tiny_recipe, tiny_data, tmp_pa
     recipe = tiny_recipe.model_copy(update={"method": "both", "train": tiny_recipe.train.model_copy(update={"stages": stages})})
     train(recipe, tiny_data, out=tmp_path / "run")
     wanted = scores(tmp_path / "run", tiny_data)
+    assert json.loads((tmp_path / "run" / "weights.json").read_text()) == {"logllm": 4.0, "words": 1.0}  # lines have no labels
     manifest = export_run(tmp_path / "run", tmp_path / "bundle", bundle=Bundle(merged=merged))
     assert {Path(name).parts[0] for name in manifest["files"]} >= {"words", "ends.safetensors", "projector.safetensors"}
     np.testing.assert_allclose(scores(tmp_path / "bundle", tiny_data), wanted, atol=1e-4 if merged else 0, rtol=0)

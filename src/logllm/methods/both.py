@@ -20,10 +20,12 @@ from logllm.sessions.message_table import Rows, occurring
 
 LOGLLM, WORDS, LINES = "logllm", "words", "lines"
 """The minds; the folders in a run that hold what the other two have learnt are called by their names."""
-_DEFAULT = 0.25
-"""How much LogLLM's logit counts where that of each other mind counts 1 and nothing was chosen."""
-_WEIGHTS = (_DEFAULT, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""What is tried for it on kinds of fault that are held out."""
+_BESIDE_LINES = (0.25, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""How much LogLLM's logit counts where that of each other mind counts 1: the first where nothing is
+chosen, the others are tried on kinds of fault that are held out."""
+_BESIDE_WORDS = (4.0, 2.0, 8.0)
+"""The same where lines have no labels. `words` then knows whole sessions alone, and loses its way
+where other lines come into a log (`docs/figures.md`), which what is held out does not show."""
 
 
 class Quick(Method):
@@ -104,7 +106,7 @@ class Both(Method):
     Their errors are others: LogLLM knows what is meant by words that it has never seen here, a learner of words
     knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line. How much
     LogLLM's logit counts beside the others' is chosen on kinds of fault that are held out
-    (`logllm.methods.mixture.Mixture`), else it counts a quarter.
+    (`logllm.methods.mixture.Mixture`), else it counts a quarter, and four times where lines have no labels.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -117,8 +119,8 @@ class Both(Method):
         """The mind that reads."""
         self._quick = Quick(recipe, workplace)
         self._new_quick = partial(Quick, recipe, workplace)
-        self.weights: Weights = {LOGLLM: _DEFAULT, WORDS: 1.0, LINES: 1.0}
-        """How much each mind's logit counts."""
+        self.weights: Weights = {LOGLLM: _BESIDE_LINES[0], WORDS: 1.0, LINES: 1.0}
+        """How much each mind's logit counts; until it is fitted or loaded as in runs that do not say so."""
         finished = workplace.begun.get("files", {})
         if finished and not any(name.startswith(f"{LINES}/") for name in finished):
             self._quick.lines = None
@@ -163,6 +165,7 @@ class Both(Method):
         """
         for mind in (self._quick, self.logllm):
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
+        self.weights = self.weighings()[0]
 
     def score(
         self,
@@ -200,9 +203,10 @@ class Both(Method):
         return reads | self._quick.minds(sessions, messages)
 
     def weighings(self) -> list[Weights]:
-        """LogLLM's logit counts a quarter of each other mind's, or as much as is tried, or alone."""
+        """LogLLM's logit counts as where nothing is chosen, or as much as is tried, or alone."""
         others = self._quick.of
-        beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in _WEIGHTS]
+        tried = _BESIDE_LINES if LINES in others else _BESIDE_WORDS
+        beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in tried]
         return [*beside, {LOGLLM: 1.0, **dict.fromkeys(others, 0.0)}]
 
     def quick(self) -> Quick:
