@@ -11,7 +11,7 @@ pytestmark = pytest.mark.real
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "route.py"
 MOST = {
-    "lines": {"functions": 258, "modules": 53, "changes_of_file": 153},
+    "lines": {"functions": 256, "modules": 53, "changes_of_file": 153},
     "weights": {"functions": 208, "modules": 46, "changes_of_file": 127},
 }
 """What the routes have now: lower it where they become shorter."""

@@ -247,20 +247,18 @@ class Detector:
         """
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
-        reader = self._reader(names, stdin=stdin, redact=redact)
+        today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
+        reader: Reader | ServicesReader
+        if self.settings.services:
+            reader = ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
+        else:
+            reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
         return Reading(
             reader,
             names,
             run=self.run,
             manner=Manner(self._cached, progress, top_share, occurrences, evidence),
         )
-
-    def _reader(self, names: list[str], *, stdin: Bytes | None, redact: bool) -> Reader | ServicesReader:
-        """What reads files, or `-`."""
-        today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
-        if self.settings.services:
-            return ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
-        return Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""

@@ -234,7 +234,7 @@ class Transcoded:
         while not self._ready and not ended:
             piece = self._stream.read(size)
             ended = not piece
-            self._ready = self._encoded(piece)
+            self._ready = self._encoded(self._decoder, piece)
         block, self._ready = self._ready[:size], self._ready[size:]
         return block
 
@@ -253,16 +253,15 @@ class Transcoded:
             if not piece:
                 break
         self._begun = True
+        self._ready = start
         name = utf_16(start)
         if name is not None:
             self._decoder = codecs.getincrementaldecoder(name)("replace")
-        self._ready = self._encoded(start)
+            self._ready = self._encoded(self._decoder, start)
 
-    def _encoded(self, piece: bytes) -> bytes:
+    def _encoded(self, decoder: codecs.IncrementalDecoder, piece: bytes) -> bytes:
         """Some more bytes in the other encoding; none: all have come."""
-        if self._decoder is None:
-            return piece
-        return self._decoder.decode(piece, final=not piece).encode(self._encoding, errors="replace")
+        return decoder.decode(piece, final=not piece).encode(self._encoding, errors="replace")
 
     def comes(self, wait: float) -> bool:
         """Whether there is more to read, or the end, within some seconds; of a stream that does not arrive always."""

@@ -182,9 +182,9 @@ def read_lines(
             stream = Counted(file)
             for lines in _file_lines(stream, encoding=encoding, like=Lines(pl.DataFrame(), name, index, 0, 0, 0)):
                 seen = True
-                for part in lines.frame.iter_slices(batch_lines):
-                    yield replace(lines, frame=part, read=read + stream.given)
-                    lines = lines.counted()  # with the first slice
+                for place, part in enumerate(lines.frame.iter_slices(batch_lines)):
+                    counting = lines if place == 0 else lines.counted()  # with the first slice
+                    yield replace(counting, frame=part, read=read + stream.given)
             read += stream.given
     if not seen:
         raise DataError(f"{', '.join(names)} holds no lines")
