@@ -31,6 +31,7 @@ class Shown:
         self, where: str | Path, *, token: str | None = None, clock: Any = None, detector: Any = None, redact: bool = False, **section: Any
     ) -> None:
         self.trouble: str | None = None
+        self.where = where
         self.store = Store.open(where, **({"clock": clock} if clock else {}))
         self._claimed = self.store.claim("app", "p", owner="test")
         settings = ServeSection.read(section, source="a test")

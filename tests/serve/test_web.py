@@ -2,15 +2,18 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
 from logllm.serve.store.frames import VerdictKey, stored_time
 from logllm.serve.store.service_schema import kinds, sources
+from logllm.serve.store.verdict_store import Store
 from logllm.serve.web.request_models import cursor
+from logllm.serve.web.timeline import Timeline, Wanted
 from logllm.serve.web.verdict_ids import decode, encode
 from tests.serve.shown_store import Shown, anomalous
-from tests.serve.store_contract import Clock, verdict
+from tests.serve.store_contract import NOON, Clock, verdict
 
 
 @pytest.fixture
@@ -156,6 +159,27 @@ def test_the_timeline_counts_by_the_time_of_writing(tmp_path):
     backwards = "/v1/timeline?since=2026-11-27T12:00:00Z&until=2026-11-27T11:00:00Z"
     assert shown.ask(backwards).json() == {"bins": []}
     shown.close()
+
+
+def test_what_is_past_is_counted_once_a_minute_and_what_is_recent_each_time(shown):
+    now = [NOON.timestamp() + 3_600]
+    timeline = Timeline(clock=lambda: now[0])
+    wanted = Wanted(None, NOON, NOON + timedelta(hours=2), 4)
+
+    def counted(*times: float) -> list[int]:
+        for hours in times:
+            clock.now = NOON + timedelta(hours=hours)
+            shown.write(verdict(f"s{hours}", next(numbers)))
+        with shown.store.transaction(reading=True) as connection:
+            return [row["sessions"] for row in timeline.bins(connection, wanted)]
+
+    clock, numbers = Clock(), count(1)
+    shown.close()
+    shown.store = Store.open(shown.where, clock=clock)
+    assert counted(0.1, 0.6, 0.99) == [1, 2, 0, 0]
+    assert counted(0.2, 0.98) == [1, 3, 0, 0]  # what is longer ago than five minutes is not looked at again
+    now[0] += 61
+    assert counted() == [2, 3, 0, 0]
 
 
 def test_sources_and_new_kinds(shown):

@@ -24,6 +24,10 @@ class ServeSection(Section):
     """Addresses of proxies in front, whose X-Forwarded-For is believed."""
     body_bytes: Positive = 8 * 1024 * 1024
     """The largest body of a request, in bytes."""
+    head_seconds: Positive = 10
+    """Seconds for a connection's next request to come, up to its body."""
+    unread_seconds: Positive = 30
+    """Seconds after which a client is given up that takes nothing of what it is sent."""
     body_seconds: Positive = 30
     """Seconds for the whole body of a request to come."""
     rate: float = Field(default=50.0, gt=0)

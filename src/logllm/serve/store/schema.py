@@ -117,5 +117,12 @@ Index(
     sqlite_where=text("anomalous"),
     postgresql_where=text("anomalous"),
 )
+Index(
+    "verdicts_kinds",
+    verdicts.c.kind,
+    verdicts.c.change,
+    sqlite_where=text("anomalous"),
+    postgresql_where=text("anomalous"),
+)
 Index("verdicts_incidents", verdicts.c.incident, verdicts.c.change)
 Index("spans_positions", spans.c.stream, spans.c.partition, spans.c.last_position)

@@ -5,7 +5,7 @@ from starlette.types import ASGIApp
 
 from logllm import __version__
 from logllm.serve.web.layers.access import Access
-from logllm.serve.web.layers.body_time import BodyTime
+from logllm.serve.web.layers.bodies import Bodies
 from logllm.serve.web.layers.measured import Measured
 from logllm.serve.web.layers.rate_limit import RateLimit
 from logllm.serve.web.layers.security_headers import SecurityHeaders
@@ -58,7 +58,8 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
     app.mount("/", PageFiles())
 
     # The last one is the first to see a request.
-    layered: ASGIApp = BodyTime(app, seconds=section.body_seconds)
+    most, seconds = section.body_bytes, section.body_seconds
+    layered: ASGIApp = Bodies(app, most=most, seconds=seconds)
     layered = Access(layered, token=token, host=section.host, names=section.names)
     layered = RateLimit(layered, rate=section.rate)
     layered = Measured(layered, service.instruments, log=section.log_requests)

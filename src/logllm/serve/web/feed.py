@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing
 from functools import partial
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ class Feed:
         self._closed = False
         self._sources: list[dict[str, Any]] = []
 
-    async def follow(self, after: int | None) -> AsyncIterator[Event | None]:
+    async def follow(self, after: int | None) -> AsyncGenerator[Event | None]:
         """Events from a change on, or from now on; none is a sign of life.
 
         The first one, `hello`, says the newest change. `reset` says that the client knows of
@@ -70,8 +71,10 @@ class Feed:
             if place.change > latest:
                 place = Cursor(latest)
                 yield event("reset", {"change": latest}, number=latest)
-            async for told in self._from(place):
-                yield told
+            # Left where a client goes, whatever is in hand: nothing of it waits to be collected.
+            async with aclosing(self._from(place)) as events:
+                async for told in events:
+                    yield told
         finally:
             self.followers -= 1
 
@@ -81,7 +84,7 @@ class Feed:
         for queue in self._queues:
             queue.end()
 
-    async def _from(self, place: Cursor) -> AsyncIterator[Event | None]:
+    async def _from(self, place: Cursor) -> AsyncGenerator[Event | None]:
         """Events after a place: from the store what has passed, then with all others."""
         while not self._closed:
             async for told in self._missed(place):

@@ -59,6 +59,12 @@ def absent(what: str) -> Refusal:
     return Refusal(404, f"there is no such {what}: it may have been deleted since")
 
 
+def too_large() -> Refusal:
+    """Of a body that is too large: what is left of it is not taken in."""
+    message = "the body is too large: send less at once"
+    return Refusal(413, message, headers={"connection": "close"})
+
+
 def told_as_json(app: FastAPI) -> None:
     """Let an application answer every error in this shape."""
     app.exception_handler(Refusal)(_refused)
@@ -92,14 +98,12 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 async def _of_the_framework(request: Request, exc: HTTPException) -> JSONResponse:
     """What FastAPI itself refuses: unknown paths, wrong methods, bodies that are too large."""
-    headers = dict(exc.headers or {})
+    if exc.status_code == 413:
+        return too_large().response()
     message = str(exc.detail)
     if exc.status_code == 404:
         message = f"{request.url.path} is not here: /openapi.json lists what is"
-    if exc.status_code == 413:
-        message = "the body is too large: send less at once"
-        headers["connection"] = "close"
-    return Refusal(exc.status_code, message, headers=headers).response()
+    return Refusal(exc.status_code, message, headers=exc.headers).response()
 
 
 async def _ours(request: Request, exc: LogLLMError) -> JSONResponse:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import uvicorn
@@ -13,10 +14,6 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from logllm.config.serve import ServeSection
 from logllm.errors import ServeError
 
-_HEADERS_WITHIN = 10.0
-"""Seconds for the first request of a connection to come."""
-_UNREAD = 30_000
-"""Milliseconds after which a client who takes nothing of what he is sent is given up."""
 _ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _BACKLOG = 128
 _CONNECTIONS = 1_000
@@ -42,9 +39,14 @@ class Server(uvicorn.Server):
             section: how much is answered.
             closing: end what would go on.
         """
+        patient = partial(
+            _Patient,
+            head_within=section.head_seconds,
+            read_within=section.unread_seconds,
+        )
         settings = uvicorn.Config(
             app,
-            http=_Patient,
+            http=patient,  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             log_config=None,
@@ -76,36 +78,87 @@ class Server(uvicorn.Server):
 
 
 class _Patient(H11Protocol):
-    """A connection whose client is given up when he begins a request and does not end it."""
+    """A connection whose client is given up.
 
-    _waiting: asyncio.TimerHandle | None = None
+    That is one who does not end what he begins to ask, or does not take what he is sent.
+    """
+
+    def __init__(self, *, head_within: float, read_within: float, **settings: Any) -> None:
+        """Not connected yet.
+
+        Args:
+            head_within: seconds in which a request comes, up to its body.
+            read_within: seconds in which a client takes something of what waits for him.
+            settings: what uvicorn gives.
+        """
+        super().__init__(**settings)
+        self._head = _Deadline(head_within)
+        self._read = _Deadline(read_within)
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a request."""
         super().connection_made(transport)
-        self._wait()
+        self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
         """Wait for the rest of a request's head, or no longer."""
         super().data_received(data)
-        self._wait()
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait no longer."""
-        self._stop_waiting()
+        self._head.stop()
+        self._read.stop()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
+    def pause_writing(self) -> None:
+        """Begin to wait until the client takes something: much is there for him."""
+        super().pause_writing()
+        self._wait_for_reading(self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Wait no longer."""
+        super().resume_writing()
+        self._read.stop()
+
+    def _wait_for_head(self) -> None:
         """Wait while no request is worked on."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self._stop_waiting()
-        elif self._waiting is None:
-            self._waiting = self.loop.call_later(_HEADERS_WITHIN, self.transport.abort)
+            self._head.stop()
+        else:
+            self._head.begin(self.loop, self.transport.abort)
 
-    def _stop_waiting(self) -> None:
-        if self._waiting is not None:
-            self._waiting.cancel()
-            self._waiting = None
+    def _wait_for_reading(self, waiting: int) -> None:
+        """Wait until fewer bytes wait for the client."""
+
+        def look() -> None:
+            left = self.transport.get_write_buffer_size()
+            self._read.stop()
+            if left < waiting:
+                self._wait_for_reading(left)
+            else:
+                self.transport.abort()
+
+        self._read.begin(self.loop, look)
+
+
+class _Deadline:
+    """Some seconds, after which something is done."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
+        """Begin, unless it has begun."""
+        if self._timer is None:
+            self._timer = loop.call_later(self._seconds, act)
+
+    def stop(self) -> None:
+        """Do nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def listening(section: ServeSection) -> socket.socket:
@@ -126,10 +179,11 @@ def listening(section: ServeSection) -> socket.socket:
     except OSError as exc:
         remedy = "name another --port, or end what has it"
         raise ServeError(f"{where} cannot be listened on: {exc.strerror}: {remedy}") from exc
-    # A client who reads nothing, or whose line is dead, holds nothing for long.
+    # A client whose line is dead holds nothing for long.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
-        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD)
+        milliseconds = 1_000 * section.unread_seconds
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
     return bound
 
 

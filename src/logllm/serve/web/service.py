@@ -12,6 +12,7 @@ from logllm.serve.web.feed import Feed
 from logllm.serve.web.instruments import Instruments
 from logllm.serve.web.judging.judging_now import JudgingNow
 from logllm.serve.web.readiness import Readiness
+from logllm.serve.web.timeline import Timeline
 
 
 class Service(NamedTuple):
@@ -27,6 +28,8 @@ class Service(NamedTuple):
     """What is measured."""
     readiness: Readiness
     """Whether all is well."""
+    timeline: Timeline
+    """Counts sessions by time."""
     judging: JudgingNow | None = None
     """Judges what clients send; none: no run was named."""
     run: Path | None = None
@@ -52,7 +55,8 @@ def service_of(
     """
     feed = Feed(store)
     readiness = Readiness(store, trouble=trouble)
-    return Service(store, section, feed, Instruments(store, feed), readiness, judging, run)
+    instruments = Instruments(store, feed)
+    return Service(store, section, feed, instruments, readiness, Timeline(), judging, run)
 
 
 async def _service(request: Request) -> Service:

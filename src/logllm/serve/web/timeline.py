@@ -1,9 +1,10 @@
 """How many sessions came when, in stretches of equal length."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil, floor
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, ScalarSelect, Text, TextClause, column, func, select, values
 
@@ -18,35 +19,87 @@ _WIDTHS = (
     *(hours * _HOUR for hours in (1, 2, 3, 6, 12)),
 )
 """Seconds that a stretch may last; from a day on it is any number of days."""
+_UNSETTLED = 300.0
+"""Seconds back from now in which sessions may still come, by clocks that differ."""
+_HOLDS = 60.0
+"""Seconds for which a count holds."""
+_MOST = 10_000
+"""Counts that are remembered."""
 _BIN = values(column("first", Text), column("last", Text), name="bins")
 
 
-def timeline(
-    connection: Connection,
-    stream: str | None,
-    *,
-    since: datetime,
-    until: datetime,
-    bins: int,
-) -> list[dict[str, Any]]:
-    """Sessions by the time when they were last written, and how many of them are anomalous.
+Clock = Callable[[], float]
+Span = tuple[datetime, datetime]
 
-    Args:
-        connection: of a store.
-        stream: of one watch; none: of all.
-        since: where it begins.
-        until: where it ends.
-        bins: at most so many stretches; they begin at round times.
+
+class Wanted(NamedTuple):
+    """Which time is looked at."""
+
+    stream: str | None
+    """Of one watch; none: of all."""
+    since: datetime
+    until: datetime
+    bins: int
+    """At most so many stretches."""
+
+
+class _Stretch(NamedTuple):
+    """A stretch of time, of one stream or of all."""
+
+    stream: str | None
+    first: datetime
+    last: datetime
+
+
+class _Count(NamedTuple):
+    """What was counted in a stretch, and when."""
+
+    sessions: int
+    anomalous: int
+    counted: float
+
+
+class Timeline:
+    """Counts sessions by the time when they were last written.
+
+    What lies some minutes back hardly changes: it is counted once a minute, however many pages ask.
+    Used from several threads: what two of them count at once is the same.
     """
-    bounds = stretches(since, until, most=bins)
-    pairs = [(stored_time(first), stored_time(last)) for first, last in bounds]
-    if not pairs:
-        return []
-    names = streams(connection) if stream is None else [stream]
-    table = _BIN.data(pairs).cte()
-    counted = select(table.c.first, _count(names, table), _count(names, table, IS_ANOMALOUS))
-    rows = connection.execute(counted.order_by(table.c.first))
-    return [{"start": start, "sessions": sessions, "anomalous": anomalous} for start, sessions, anomalous in rows]
+
+    def __init__(self, *, clock: Clock = time.time) -> None:
+        """Nothing counted yet; `clock` gives seconds since 1970."""
+        self._clock = clock
+        self._counted: dict[_Stretch, _Count] = {}
+
+    def bins(
+        self,
+        connection: Connection,
+        wanted: Wanted,
+    ) -> list[dict[str, Any]]:
+        """Sessions, and how many of them are anomalous, in stretches that begin at round times."""
+        bounds = stretches(wanted.since, wanted.until, most=wanted.bins)
+        now = self._clock()
+        self._forget(now)
+        lacking = [span for span in bounds if _Stretch(wanted.stream, *span) not in self._counted]
+        counts = _counts(connection, lacking, stream=wanted.stream)
+        settled = datetime.fromtimestamp(now - _UNSETTLED, UTC)
+        for span, (sessions, anomalous) in counts.items():
+            if span[1] < settled:
+                count = _Count(sessions, anomalous, now)
+                self._counted[_Stretch(wanted.stream, *span)] = count
+        told = []
+        for span in bounds:
+            known = self._counted.get(_Stretch(wanted.stream, *span))
+            sessions, anomalous = counts[span] if known is None else known[:2]
+            told.append({"start": stored_time(span[0]), "sessions": sessions, "anomalous": anomalous})
+        return told
+
+    def _forget(self, now: float) -> None:
+        """Forget what was counted too long ago, and all where it is much."""
+        if len(self._counted) > _MOST:
+            self._counted = {}
+        counted = self._counted
+        self._counted = {span: count for span, count in counted.items() if now - count.counted < _HOLDS}
 
 
 def stretches(
@@ -85,12 +138,29 @@ def _time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
+def _counts(
+    connection: Connection,
+    spans: Sequence[Span],
+    *,
+    stream: str | None,
+) -> dict[Span, tuple[int, int]]:
+    """Sessions and anomalous ones of some stretches; an index alone says how many they are."""
+    if not spans:
+        return {}
+    names = streams(connection) if stream is None else [stream]
+    pairs = [(stored_time(first), stored_time(last)) for first, last in spans]
+    table = _BIN.data(pairs).cte()
+    counted = select(table.c.first, _count(names, table), _count(names, table, IS_ANOMALOUS))
+    rows = {first: (sessions, odd) for first, sessions, odd in connection.execute(counted)}
+    return {span: rows[first] for span, (first, _) in zip(spans, pairs, strict=True)}
+
+
 def _count(
     names: Sequence[str],
     table: Any,
     *conditions: TextClause,
 ) -> ScalarSelect[Any]:
-    """How many verdicts of some streams lie in a stretch; an index alone says so."""
+    """How many verdicts of some streams lie in a stretch."""
     times = (verdicts.c.updated >= table.c.first, verdicts.c.updated < table.c.last)
     here = (verdicts.c.stream.in_(names), *times, *conditions)
     return select(func.count()).select_from(verdicts).where(*here).scalar_subquery()

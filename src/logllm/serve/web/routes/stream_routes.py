@@ -1,44 +1,49 @@
 """The live stream: what changes, as server-sent events."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 
+from logllm.serve.web.changes import Event
 from logllm.serve.web.refusals import Refusal
 from logllm.serve.web.request_models import Change
 from logllm.serve.web.service import Served
 
 router = APIRouter(prefix="/v1", tags=["live"])
 _SIGN_OF_LIFE = ServerSentEvent(comment="")
+Events = AsyncGenerator[Event | None]
 
 
-async def _place(service: Served) -> None:
-    """Make sure that there is room for one more, before the answer begins."""
+async def _events(
+    service: Served,
+    *,
+    after: Annotated[Change | None, Query()] = None,
+    last_event_id: Annotated[Change | None, Header()] = None,
+) -> AsyncIterator[Events]:
+    """Events from where the client was; over when the client has gone, wherever they were then."""
     if service.feed.followers >= service.section.streams:
         later = {"retry-after": "10"}
         raise Refusal(503, "too many clients follow the stream", headers=later)
+    place = last_event_id if after is None else after
+    async with aclosing(service.feed.follow(place)) as events:
+        yield events
 
 
 @router.get(
     "/stream",
     summary="What changes, as it happens",
     response_class=EventSourceResponse,
-    dependencies=[Depends(_place)],
 )
-async def stream(
-    service: Served,
-    *,
-    after: Annotated[Change | None, Query()] = None,
-    last_event_id: Annotated[Change | None, Header()] = None,
-) -> AsyncIterator[ServerSentEvent]:
+async def stream(events: Annotated[Events, Depends(_events)]) -> AsyncIterator[ServerSentEvent]:
     """Server-sent events: `hello`, then `verdict`, `incident`, `kind`, `feedback` and `source`.
 
     The id of an event is the number of the last change that the client has wholly; with it, as
     `after` or `Last-Event-ID`, the stream goes on without a gap. `reset`: read everything again.
     """
-    async for event in service.feed.follow(last_event_id if after is None else after):
+    async for event in events:
         if event is None:
             yield _SIGN_OF_LIFE
         else:

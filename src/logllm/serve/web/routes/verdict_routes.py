@@ -11,7 +11,7 @@ from logllm.serve.web import queries
 from logllm.serve.web.refusals import absent
 from logllm.serve.web.request_models import KindsQuery, TimelineQuery, VerdictQuery
 from logllm.serve.web.service import Served
-from logllm.serve.web.timeline import timeline
+from logllm.serve.web.timeline import Wanted
 from logllm.serve.web.verdict_ids import decode
 
 router = APIRouter(prefix="/v1", tags=["verdicts"])
@@ -49,8 +49,9 @@ def counts(service: Served, query: Annotated[TimelineQuery, Query()]) -> JSONRes
     """Sessions and anomalous ones by the time when they were last written, in equal stretches."""
     until = query.until or datetime.now(UTC)
     since = query.since or until - timedelta(days=1)
+    wanted = Wanted(query.stream, since, until, query.bins)
     with service.store.transaction(reading=True) as connection:
-        bins = timeline(connection, query.stream, since=since, until=until, bins=query.bins)
+        bins = service.timeline.bins(connection, wanted)
     return JSONResponse({"bins": bins})
 
 

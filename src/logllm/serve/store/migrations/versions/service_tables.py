@@ -182,13 +182,17 @@ def _make_indexes() -> None:
     op.create_index("deliveries_states", "deliveries", ["sink", "state", "updated"])
     op.create_index("feedback_sessions", "feedback", ["stream", "session"])
     op.create_index("kinds_changes", "kinds", ["change"])
-    op.create_index(
-        "verdicts_anomalous_changes",
-        "verdicts",
-        ["change"],
-        sqlite_where=sa.text("anomalous"),
-        postgresql_where=sa.text("anomalous"),
-    )
+    for name, columns in (
+        ("verdicts_anomalous_changes", ["change"]),
+        ("verdicts_kinds", ["kind", "change"]),
+    ):
+        op.create_index(
+            name,
+            "verdicts",
+            columns,
+            sqlite_where=sa.text("anomalous"),
+            postgresql_where=sa.text("anomalous"),
+        )
     op.create_index(
         "incidents_open",
         "incidents",

@@ -1,23 +1,40 @@
-"""How long a request's body may take to come."""
+"""How large a request's body may be by its own word, and how long it may take to come."""
 
 import asyncio
 
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from logllm.serve.web.refusals import too_large
 
-class BodyTime:
-    """Refuses a request whose body does not come to its end in time."""
 
-    def __init__(self, app: ASGIApp, *, seconds: float) -> None:
-        """Around an application."""
+class Bodies:
+    """Refuses a request whose body is said to be too large, or does not come to its end in time.
+
+    One that says nothing of its length is counted by the application while it comes.
+    """
+
+    def __init__(self, app: ASGIApp, *, most: int, seconds: float) -> None:
+        """Around an application.
+
+        Args:
+            app: the application.
+            most: the largest body, in bytes.
+            seconds: until the whole body has come.
+        """
         self._app = app
+        self._most = most
         self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, whose body has to come in time."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length) > self._most:
+            await too_large().response()(scope, receive, send)
             return
         loop = asyncio.get_running_loop()
         until = loop.time() + self._seconds
