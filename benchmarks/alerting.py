@@ -26,7 +26,6 @@ from threading import Thread
 from typing import Any
 
 import polars as pl
-import soak
 from sqlalchemy import Connection
 from watching import Load, Watching, stored, until
 
@@ -43,7 +42,8 @@ _SESSIONS = 10_000
 _DOWN = 300.0
 """Seconds that a place is down."""
 _KILLS = 10
-_QUIET = 5
+_QUIET = 20
+"""Seconds: longer than a new incident waits for more, so that its beginning and its end are two messages."""
 _STAMP = "%y%m%d %H%M%S"
 _BLOCK = re.compile(r"blk_-?\d+")
 _WAIT = 600.0
@@ -338,6 +338,8 @@ def _normal(numbers: range) -> pl.DataFrame:
 
 def main() -> None:
     """Measure what is asked for, one after the other."""
+    import soak  # which measures these as well
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the HDFS sample")
     parser.add_argument("--share", type=float, default=1.0, help="how much of each load")

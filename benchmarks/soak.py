@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import alerting
 import soak_files
 import soak_kafka
 import soak_pace
@@ -35,6 +36,10 @@ MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
     "memory": soak_pace.memory,
     "page_latency": soak_page.page_latency,
     "page_burst": soak_page.page_burst,
+    "alerts_of_one_fault": alerting.fault,
+    "alerts_while_down": alerting.down,
+    "alerts_when_muted": alerting.muted,
+    "incidents_cost": alerting.cost,
 }
 
 
@@ -64,8 +69,9 @@ def main() -> None:
     options = parser.parse_args()
     data = options.data.resolve()
     out = None if options.out is None else options.out.resolve()
-    before = out is not None and out.exists()
-    results: dict[str, Any] = json.loads(out.read_text()) if before else {}
+    results: dict[str, Any] = {}
+    if out is not None and out.exists():
+        results = json.loads(out.read_text())
     with tempfile.TemporaryDirectory() as name:
         os.chdir(name)
         folder = Path(name)
