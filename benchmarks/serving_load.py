@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import polars as pl
+from watching import Load
 
 from logllm.config.alerts import IncidentSection
 from logllm.serve.incidents.grouping import Incidents
@@ -267,6 +268,16 @@ class Service:
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         lines = dict(line.split(":", 1) for line in status.splitlines())
         return round(int(lines["VmRSS"].split()[0]) / 1024, 1)
+
+
+def at_share(load: Load) -> dict[str, Any]:
+    """Both, with a part of the load."""
+    figures = {}
+    for name, measure in MEASUREMENTS.items():
+        count = int(1_000_000 * load.share)
+        store = str(load.folder / f"{name}.db")
+        figures[name] = measure(Options(store, count, 40, 5 * load.share, 0))
+    return figures
 
 
 def _figures(took: list[float]) -> dict[str, float]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import alerting
+import serving_load
 import soak_files
 import soak_kafka
 import soak_pace
@@ -34,6 +35,7 @@ MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
     "throughput": soak_pace.throughput,
     "latency": soak_pace.latency,
     "memory": soak_pace.memory,
+    "serving_load": serving_load.at_share,
     "page_latency": soak_page.page_latency,
     "page_burst": soak_page.page_burst,
     "alerts_of_one_fault": alerting.fault,

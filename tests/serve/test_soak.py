@@ -2,6 +2,7 @@
 
 import alerting
 import pytest
+import serving_load
 import soak
 import soak_files
 import soak_pace
@@ -62,3 +63,14 @@ def test_of_what_is_muted_nobody_is_told(load) -> None:
     figures = alerting.muted(load)
     assert figures["counted"] == figures["sessions"]
     assert figures["notifications"] == 0
+
+
+def test_the_service_answers_soon_and_loses_nobody_on_the_stream(load) -> None:
+    figures = serving_load.at_share(load)
+    assert figures["queries"]["all"]["p95"] <= 100
+    stream = figures["stream"]
+    assert stream["verdicts"] > 500
+    assert stream["missed"] == 0
+    assert stream["mib_at_the_end"] - stream["mib_after_a_third"] < 20
+    assert stream["exit"] == 0
+    assert stream["ended_in_seconds"] <= 5

@@ -225,7 +225,32 @@ def test_a_fault_of_ours_tells_the_client_nothing(shown):
     assert "Traceback" not in answer.text
 
 
-def test_the_api_describes_itself(shown):
+def test_the_api_describes_itself_with_examples_that_have_its_keys(shown):
+    shown.write(anomalous("b", 3, 4))
     paths = shown.ask("/openapi.json").json()["paths"]
-    assert {"/v1/verdicts", "/v1/sessions/{name}", "/v1/stream"} <= paths.keys()
-    assert shown.ask("/healthz").json() == {"status": "alive"}
+    assert {"/v1/verdicts", "/v1/sessions/{name}", "/v1/stream", "/v1/feedback", "/v1/runs", "/readyz"} <= paths.keys()
+    answer = shown.ask("/v1/verdicts?limit=1").json()
+    example = example_of(paths["/v1/verdicts"]["get"])
+    assert example.keys() == answer.keys()
+    assert set(answer["verdicts"][0]) <= set(example["verdicts"][0])
+    whole = shown.ask(f"/v1/sessions/{answer['verdicts'][0]['id']}").json()
+    assert set(whole) <= set(example_of(paths["/v1/sessions/{name}"]["get"]))
+    assert set(shown.ask("/v1/timeline").json()["bins"][0]) == set(example_of(paths["/v1/timeline"]["get"])["bins"][0])
+    for name in ("/v1/lines", "/v1/sessions"):
+        assert "verdicts" in example_of(paths[name]["post"])
+
+
+def example_of(operation):
+    """The example of an answer."""
+    return operation["responses"]["200"]["content"]["application/json"]["example"]
+
+
+def test_the_tools_for_agents_are_beside_the_api(shown):
+    pytest.importorskip("mcp")
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+    headers = {"accept": "application/json, text/event-stream"}
+    answer = shown.ask("/mcp", method="POST", json=call, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["result"]["tools"]) >= 4
+    foreign = shown.ask("/mcp", method="POST", json=call, headers=headers | {"origin": "https://evil.example"})
+    assert foreign.status_code == 403

@@ -40,7 +40,7 @@ def open_one(tmp_path):
     ],
     ids=["none", "no-scheme", "other-scheme", "empty", "wrong"],
 )
-@pytest.mark.parametrize("path", ["/v1/verdicts", "/v1/sessions/x", "/v1/stream", "/v1/nothing", "/metrics", "/v1//verdicts"])
+@pytest.mark.parametrize("path", ["/v1/verdicts", "/v1/sessions/x", "/v1/stream", "/v1/nothing", "/metrics", "/mcp", "/v1//verdicts"])
 def test_without_the_token_nothing_is_told(guarded, path, headers):
     answer = guarded.ask(path, headers=headers)
     assert answer.status_code == 401

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from logllm.detect.detector import Detector
 from logllm.detect.new_kinds import new_kinds
@@ -19,7 +19,6 @@ from logllm.detect.which_run import task
 from logllm.errors import DataError
 from logllm.logs.lines import STDIN
 from logllm.serve.feedback.answers_given import Said, find_session, give
-from logllm.serve.feedback.following import Following
 from logllm.serve.incidents.incident_rows import Wished, incidents
 from logllm.serve.store.frames import VerdictKey
 from logllm.serve.store.verdict_store import Store
@@ -42,6 +41,16 @@ class Lines:
     lines: Sequence[str] = ()
 
 
+class GivesRun(Protocol):
+    """Gives the run that judges, such as `logllm.serve.feedback.following.Following`."""
+
+    def first(self) -> Detector:
+        """The run that judges now."""
+
+    def newer(self) -> Detector | None:
+        """The run that was promoted since the last call; none: there is no other."""
+
+
 class Toolbox:
     """The tools of one store; several may be at work at once."""
 
@@ -49,7 +58,7 @@ class Toolbox:
         self,
         store: Store,
         *,
-        following: Following | None,
+        following: GivesRun | None,
         folders: Sequence[Path] = (),
         redact: bool = False,
         by: str = "agent",

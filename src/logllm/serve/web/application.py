@@ -1,6 +1,9 @@
 """The application: routes, what stands before them, and how errors are told."""
 
+from importlib.util import find_spec
+
 from fastapi import FastAPI
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from logllm import __version__
@@ -55,6 +58,10 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
     told_as_json(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
+    if find_spec("mcp") is not None:
+        from logllm.serve.web.routes.mcp_route import mcp_over_http
+
+        app.router.routes.append(Route("/mcp", endpoint=mcp_over_http(service)))
     app.mount("/", PageFiles())
 
     # The last one is the first to see a request.

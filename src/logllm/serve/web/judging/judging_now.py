@@ -56,7 +56,8 @@ class JudgingNow:
         self.detector = detector
         """Judges; may be replaced by a newer one at any time."""
         self._most = lines
-        self._redact = redact
+        self.redact = redact
+        """Whether nothing secret is answered."""
         self._places = Semaphore(2 * at_once)
         self._working = Semaphore(at_once)
 
@@ -117,12 +118,12 @@ class JudgingNow:
         settings = detector.settings
         if settings.services:
             raise DataError("this run reads logs of several services: send them to `logllm detect`")
-        return Reader(settings, today=datetime.now(UTC).date(), redact=self._redact)
+        return Reader(settings, today=datetime.now(UTC).date(), redact=self.redact)
 
     def _written(self, several: Sequence[Given], detector: Detector) -> GivenTexts:
         """What was sent, for evidence."""
         settings = detector.settings
-        redacted = self._redact or settings.redact
+        redacted = self.redact or settings.redact
         return GivenTexts(several, settings=settings, redacted=redacted)
 
     @contextmanager

@@ -49,7 +49,7 @@ class Measured:
 def _route(scope: Scope) -> str:
     """What was asked for, of which there are few: an address itself may be anything."""
     path: str | None = getattr(scope.get("route"), "path", None)
-    if path is not None and scope["path"].startswith(("/v1/", "/healthz", "/readyz", "/metrics")):
+    if path is not None and scope["path"].startswith(("/v1/", "/healthz", "/readyz", "/metrics", "/mcp")):
         return path
     return "other" if scope["path"].startswith("/v1/") else "page"
 

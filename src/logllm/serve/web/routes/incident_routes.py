@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse, Response
 
 from logllm.serve.incidents.incident_rows import Wished, incident, incidents
 from logllm.serve.incidents.mutes import Muting, mute, mutes, unmute
-from logllm.serve.web import queries
+from logllm.serve.web import examples, queries
 from logllm.serve.web.refusals import absent
 from logllm.serve.web.request_models import IncidentQuery, NewMute, Number, VerdictQuery
 from logllm.serve.web.service import Served
@@ -18,7 +18,7 @@ _SESSIONS = 50
 """Verdicts that an incident is given with, the newest ones."""
 
 
-@router.get("/incidents", summary="Incidents, those that changed last first")
+@router.get("/incidents", summary="Incidents, those that changed last first", responses=examples.shown(examples.INCIDENTS))
 def list_incidents(service: Served, query: Annotated[IncidentQuery, Query()]) -> JSONResponse:
     """Anomalous sessions of one fault, close in time; `next` is given back as `before`."""
     with service.store.transaction(reading=True) as connection:

@@ -7,6 +7,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 
+from logllm.serve.web import examples
 from logllm.serve.web.judging.judging_now import Judged, JudgingNow
 from logllm.serve.web.refusals import Refusal
 from logllm.serve.web.request_models import GivenLines, GivenSessions
@@ -37,6 +38,7 @@ async def _sent_lines(request: Request) -> list[str]:
 @router.post(
     "/lines",
     summary="Judge lines of a log",
+    responses=examples.shown(examples.JUDGED),
     openapi_extra={"requestBody": {"required": True, "content": _FORMS}},
 )
 def judge_lines(
@@ -50,7 +52,11 @@ def judge_lines(
     return _answer(_judging(service).lines(lines))
 
 
-@router.post("/sessions", summary="Judge sessions")
+@router.post(
+    "/sessions",
+    summary="Judge sessions",
+    responses=examples.shown(examples.JUDGED),
+)
 def judge_sessions(
     service: Served,
     sent: Annotated[GivenSessions, Body(examples=[{"sessions": [_SESSION]}])],

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse
 
 from logllm.serve.source_rows import source_rows
-from logllm.serve.web import queries
+from logllm.serve.web import examples, queries
 from logllm.serve.web.refusals import absent
 from logllm.serve.web.request_models import KindsQuery, TimelineQuery, VerdictQuery
 from logllm.serve.web.service import Served
@@ -17,7 +17,7 @@ from logllm.serve.web.verdict_ids import decode
 router = APIRouter(prefix="/v1", tags=["verdicts"])
 
 
-@router.get("/verdicts", summary="Verdicts, the newest first")
+@router.get("/verdicts", summary="Verdicts, the newest first", responses=examples.shown(examples.VERDICTS))
 def verdicts(service: Served, query: Annotated[VerdictQuery, Query()]) -> JSONResponse:
     """Verdicts on sessions, the last written first; with `after` the oldest of the newer ones.
 
@@ -33,7 +33,7 @@ def verdicts(service: Served, query: Annotated[VerdictQuery, Query()]) -> JSONRe
     return JSONResponse({"verdicts": shown, "next": following, "change": change})
 
 
-@router.get("/sessions/{name}", summary="One session")
+@router.get("/sessions/{name}", summary="One session", responses=examples.shown(examples.SESSION))
 def session(service: Served, name: str) -> JSONResponse:
     """One session by the `id` of its verdict, with what is kept of its lines (`texts`)."""
     key = decode(name)
@@ -44,7 +44,7 @@ def session(service: Served, name: str) -> JSONResponse:
         return JSONResponse(queries.objects(connection, [row])[0])
 
 
-@router.get("/timeline", summary="How many sessions came when")
+@router.get("/timeline", summary="How many sessions came when", responses=examples.shown(examples.TIMELINE))
 def counts(service: Served, query: Annotated[TimelineQuery, Query()]) -> JSONResponse:
     """Sessions and anomalous ones by the time when they were last written, in equal stretches."""
     until = query.until or datetime.now(UTC)
@@ -62,7 +62,7 @@ def kinds(service: Served, query: Annotated[KindsQuery, Query()]) -> JSONRespons
         return JSONResponse({"kinds": queries.new_kinds(connection, query)})
 
 
-@router.get("/sources", summary="What is watched")
+@router.get("/sources", summary="What is watched", responses=examples.shown(examples.SOURCES))
 def sources(service: Served) -> JSONResponse:
     """How each watch is; `alive` is false where it has said nothing for 15 seconds."""
     return JSONResponse({"sources": source_rows(service.store)})
