@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -187,3 +189,16 @@ def test_open_pages_hold_up_nobodys_end(tmp_path, clients):
             assert answer.startswith(b"HTTP/1.1 200")
             assert answer.rstrip().endswith((b"0", b"id: 1"))  # whole, to the end of the last chunk
             page.close()
+
+
+def test_the_client_of_the_docs_prints_what_is_anomalous(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    program = page.partition("```python\n")[2].partition("```")[0]
+    with running(tmp_path) as service:
+        program = program.replace("127.0.0.1:8431", f"127.0.0.1:{service.port}")
+        client = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert until(lambda: service.shown.feed.followers == 1)
+        service.shown.write(verdict("good", 1), anomalous("bad", 2), anomalous("going on", 3, state="open"))
+        assert client.stdout.readline() == "bad 0.9 ERROR job 7 failed\n"
+        client.kill()
+        client.communicate()
