@@ -105,21 +105,23 @@ class Ends:
         labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
         table = keys_of_messages(messages)
         rows, timed = _rows(sessions, table)
+        keys, counts = _lines(rows)
+        rarely = under("wholes", _wholes(rows).arrays())
+
+        # Pauses at both ends of sessions by key, and what follows which message.
         by_key = settings.by_key
         ahead = _seen(rows, forward=True) if by_key else _NOTHING
         behind = _seen(rows, forward=False) if by_key else _NOTHING
         anomalous = rows.anomalous if by_key else _NOTHING_ANOMALOUS
+        if by_key:
+            rarely |= under("following", _following(rows, ahead).arrays())
 
         # Of a session that was cut for its length the last message is not known.
         whole = np.ones(len(ahead.pauses), dtype=np.bool_)
         if by_key and settings.long == "cut":
             whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
-        beginnings = Beginnings.learn(table, messages)
         stopped = Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole])
-        keys, counts = _lines(rows)
-        rarely = under("wholes", _wholes(rows).arrays())
-        if by_key:
-            rarely |= under("following", _following(rows, ahead).arrays())
+        beginnings = Beginnings.learn(table, messages)
         return cls(
             starts=Pauses.learn(behind, anomalous, beginnings=beginnings),
             stops=Pauses.learn(stopped, anomalous[whole], beginnings=beginnings),
