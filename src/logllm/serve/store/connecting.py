@@ -25,7 +25,8 @@ _POSTGRES: dict[str, Any] = {
     "keepalives_idle": 30,
     "application_name": "logllm",
 }
-_OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s"
+# Queries are short: to compile one takes longer than to answer it.
+_OPTIONS = "-c lock_timeout=30s -c idle_in_transaction_session_timeout=60s -c jit=off"
 _DURABLE = """
 SELECT set_config('synchronous_commit', 'on', false)
 WHERE current_setting('synchronous_commit') = 'off'

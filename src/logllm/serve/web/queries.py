@@ -270,10 +270,11 @@ def _is_after(place: Cursor) -> ColumnElement[bool]:
 
 
 def _up_to(edge: Cursor, *, oldest_first: bool) -> ColumnElement[bool]:
-    """Rows up to a place, and the one there."""
-    at_edge = and_(*(column == value for column, value in zip(_KEY, edge.key or (), strict=True)))
-    nearer = _is_before(edge) if oldest_first else _is_after(edge)
-    return nearer | and_(verdicts.c.change == edge.change, at_edge)
+    """Rows up to a place, and the one there; the first condition is the one that an index serves."""
+    change, key = verdicts.c.change, tuple_(*_KEY)
+    if oldest_first:
+        return and_(change <= edge.change, (change < edge.change) | (key <= edge.key))
+    return and_(change >= edge.change, (change > edge.change) | (key >= edge.key))
 
 
 def _answers(

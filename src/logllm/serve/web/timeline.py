@@ -21,7 +21,7 @@ _WIDTHS = (
 """Seconds that a stretch may last; from a day on it is any number of days."""
 _UNSETTLED = 300.0
 """Seconds back from now in which sessions may still come, by clocks that differ."""
-_HOLDS = 60.0
+_HOLDS = 300.0
 """Seconds for which a count holds."""
 _MOST = 10_000
 """Counts that are remembered."""
@@ -62,7 +62,7 @@ class _Count(NamedTuple):
 class Timeline:
     """Counts sessions by the time when they were last written.
 
-    What lies some minutes back hardly changes: it is counted once a minute, however many pages ask.
+    What lies some minutes back hardly changes: it is counted once in five minutes, however many pages ask.
     Used from several threads: what two of them count at once is the same.
     """
 
