@@ -28,6 +28,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SERVER = ROOT / "datasets" / "postgres"
 OUT = ROOT / "out" / "live"
 BINARIES = Path("/usr/lib/postgresql/15/bin")
+LOG = OUT / "postgresql.log"
+IDLE = 30
+"""Seconds without a line after which a session has ended."""
 START_WITHIN = 120.0
 """Seconds until the page must answer."""
 
@@ -52,10 +55,14 @@ def main() -> int:
 
     root, watcher = workshop()
     try:
-        with service(root / "test.log", port=chosen.port) as url, load(root, chosen):
+        LOG.symlink_to(root / "test.log")
+        with service(port=chosen.port) as url, load(root, chosen) as server:
             told = "watching a PostgreSQL server under load; faults are injected one after the other"
             sys.stderr.write(f"{told}\n\n    {url}\n\nCtrl-C ends it.\n\n")
-            wait(chosen.minutes * 60)
+            if server.wait() != 0:
+                sys.stderr.write("the server's load ended before its time; what came until then:\n")
+            # What closed last is judged, too.
+            time.sleep(IDLE + 5)
     except KeyboardInterrupt:
         sys.stderr.write("\n")
     finally:
@@ -77,20 +84,15 @@ def what_is_lacking() -> str | None:
 
 
 @contextmanager
-def service(log: Path, *, port: int) -> Iterator[str]:
-    """`logllm serve` on the server's log, once it answers; its address.
-
-    Args:
-        log: which need not be there yet.
-        port: of the page.
-    """
-    store = OUT / "app.db"
-    command = [sys.executable, "-m", "logllm", "serve", "postgres", log, "--store", store]
-    options = ["--from", "start", "--port", port]
-    sys.stderr.write(f"$ logllm serve postgres {log} --store {store} --from start --port {port}\n")
+def service(*, port: int) -> Iterator[str]:
+    """`logllm serve` on the server's log, which is not there yet, once it answers; its address."""
+    log, store = LOG.relative_to(ROOT), (OUT / "app.db").relative_to(ROOT)
+    options = f"--store {store} --from start --idle {IDLE} --port {port}"
+    words = f"serve postgres {log} {options}"
+    sys.stderr.write(f"$ logllm {words}\n")
     with (OUT / "serve.log").open("w") as told:
-        words = [str(word) for word in (*command, *options)]
-        process = subprocess.Popen(words, cwd=ROOT, stderr=told, stdout=told)
+        command = [sys.executable, "-m", "logllm", *words.split()]
+        process = subprocess.Popen(command, cwd=ROOT, stderr=told, stdout=told)
     url = f"http://127.0.0.1:{port}/"
     try:
         until_it_answers(process, f"{url}readyz")
@@ -117,30 +119,24 @@ def until_it_answers(process: "subprocess.Popen[bytes]", address: str) -> None:
 
 
 @contextmanager
-def load(root: Path, chosen: argparse.Namespace) -> Iterator[None]:
-    """The server, its load and its faults, in a process of its own."""
+def load(root: Path, chosen: argparse.Namespace) -> "Iterator[subprocess.Popen[bytes]]":
+    """The server, its load and its faults: a process of their own."""
     minutes, seed = str(chosen.minutes), str(chosen.seed)
     command = [sys.executable, str(SERVER / "make.py"), "--run", "test", "--root", str(root)]
     options = ["--out", str(OUT / "set"), "--minutes", minutes, "--rounds", "2", "--seed", seed]
     process = subprocess.Popen([*command, *options], cwd=ROOT)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(60)
 
 
-def wait(seconds: float) -> None:
-    """Let it run, and a little longer, until what closed last is judged."""
-    time.sleep(seconds + 30)
-
-
 def summary() -> None:
     """Say what stands in the store."""
-    store = OUT / "app.db"
-    sys.stderr.write(f"$ logllm store show {store} --anomalous --limit 10\n")
-    command = [sys.executable, "-m", "logllm", "store", "show", str(store), "--anomalous", "--limit", "10"]
-    subprocess.run(command, cwd=ROOT, check=False)
+    words = f"store show {(OUT / 'app.db').relative_to(ROOT)} --anomalous --limit 10"
+    sys.stderr.write(f"$ logllm {words}\n")
+    subprocess.run([sys.executable, "-m", "logllm", *words.split()], cwd=ROOT, check=False)
 
 
 if __name__ == "__main__":
