@@ -3,8 +3,10 @@
 import json
 
 import pytest
+from sqlalchemy import select
 
 from logllm.serve.source_rows import source_rows
+from logllm.serve.store.service_schema import kinds
 from logllm.serve.store.verdict_store import Store
 
 LINE = "2026-11-20T10:{minute:02d}:{second:02d}Z {level} job={job} {what}\n"
@@ -65,6 +67,20 @@ def test_how_a_watch_was_is_a_row_of_the_store(logllm, run, tmp_path) -> None:
     assert (row["stream"], row["lines"], row["sessions"], row["anomalous"]) == ("jobs", 62, 20, 1)
     assert (row["open_sessions"], row["trouble"], row["alive"]) == (0, None, True)
     assert row["counts"]["rejected"] == 1
+
+
+def test_new_kinds_of_message_are_stored_with_their_first_lines(logllm, run, tmp_path) -> None:
+    log = written(range(200, 220), fault=205) + written(range(300, 303), fault=301)
+    outcome = logllm("watch", run, "-", "--store", tmp_path / "app.db", "--stream", "jobs", stdin=log.encode())
+    assert outcome.code == 0, outcome.err
+    store = Store.open(tmp_path / "app.db", create=False)
+    with store.transaction(reading=True) as connection:
+        rows = connection.execute(select(kinds)).mappings().all()
+    store.close()
+    (row,) = rows
+    fault = LINE.format(minute=3, second=25, level="ERROR", job=1205, what="failed: connection timed out")
+    assert (row["stream"], row["line_text"], row["grade"]) == ("jobs", fault.strip(), 1.0)
+    assert "failed: connection timed out" in row["kind"]
 
 
 def test_several_sources_of_a_file(logllm, run, tmp_path) -> None:

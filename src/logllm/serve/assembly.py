@@ -16,6 +16,7 @@ from logllm.detect.judge import Judge
 from logllm.detect.judging.closed_sessions import Judging, Seen
 from logllm.detect.judging.known_scores import KnownScores
 from logllm.logs.reader import Reader
+from logllm.serve.kinds_seen import KindsSeen
 from logllm.serve.partition import Claimed, Partition
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.verdict_rows import rows, shown_of
@@ -84,6 +85,7 @@ class Assembly:
         self._table = MessageTable()
         self._known = KnownScores(self._run.opinion, cache=cache, remembered=_REMEMBERED)
         self._judging = self._new_judging()
+        self.kinds = KindsSeen(self._run.ends, self.texts, redacted=self.redacted)
         self._closed: list[pl.DataFrame] = []
         self._records = 0
         self._numbers: list[pl.DataFrame] = []  # of records and of their lines, from the first open session on
@@ -242,8 +244,10 @@ class Assembly:
         records = records.with_columns(record=numbers)
         self._numbers.append(records.select("record", "file", "line"))
         self._arrived.append((arrived, self._records))
-        left = partition.left(records)
-        closed = self._sessionizer.push(self._table.numbered(left))
+        before = len(self._table.messages)
+        left = self._table.numbered(partition.left(records))
+        self.kinds.look(left, self._table.messages, before=before)
+        closed = self._sessionizer.push(left)
         if closed.height:
             self._closed.append(closed)
 

@@ -166,6 +166,8 @@ class Stream:
         if kept and (self._changed or rows.height):
             kept = self._write(rows, kept)
             self._changed = False
+            for assembly in self.assemblies:
+                assembly.kinds.stored()
         self._pending = []
         self.source.stored({name: place.low for name, place in kept.items()})
         for assembly in self.assemblies:
@@ -284,9 +286,10 @@ class Stream:
     def _write(self, rows: pl.DataFrame, kept: Mapping[str, Kept]) -> Mapping[str, Kept]:
         """Write in one transaction; of what another process has taken over nothing. Gives what was stored."""
         around = self._around
+        also: list[Also] = [*around.also, *(assembly.kinds for assembly in self.assemblies)]
         while True:
             try:
-                around.store.write(self.name, verdicts=rows, kept=kept, also=around.also)
+                around.store.write(self.name, verdicts=rows, kept=kept, also=also)
             except OwnershipLost as exc:
                 lost = set(exc.partitions)
                 if not self._watched.apart:

@@ -22,7 +22,7 @@ from logllm.sessions.message_sets import (
     places,
     under,
 )
-from logllm.sessions.message_table import rows_of
+from logllm.sessions.message_table import kinds_of, rows_of
 from logllm.sessions.pauses import Pauses, Seen
 from logllm.sessions.sessionizer import base_name
 from logllm.sessions.wholes import Wholes
@@ -50,12 +50,11 @@ class Ends:
         starts: pauses before each message of a session, by it and all that come after it.
         stops: pauses after each message, by it and all that came before it.
         beginnings: the first words of the messages.
-        lines: of each message (`keys`) how many normal and anomalous sessions hold it, or, where
-            lines are labelled, how many of its lines are normal and anomalous.
+        lines: how many normal and anomalous sessions hold each message, or its lines, if labelled.
         timed: whether pauses are seconds; else records.
         labelled: whether the sessions were labelled; else `normal` counts all of them.
-        line_score: the highest score that a message of normal sessions has as a session of its own;
-            nan where it is not known.
+        line_score: the highest score of a message of normal sessions by itself; nan: not known.
+        kinds: keys of the messages without quoted words, rising; none: it has not learnt them.
     """
 
     def __init__(
@@ -74,7 +73,7 @@ class Ends:
             stops: pauses at the ends.
             lines: the messages by their first words, and in how many sessions or lines they are.
             facts: `timed`, `labelled` and `line_score`.
-            rarely: arrays of `wholes` and `following`, as they are saved: most logs need neither.
+            rarely: arrays of `wholes`, `following` and `kinds`, as they are saved: most logs need none.
         """
         self.starts = starts
         self.stops = stops
@@ -82,6 +81,7 @@ class Ends:
         self.keys = self.beginnings.keys
         self.timed, self.labelled, self.line_score = facts
         self._rarely = rarely
+        self.kinds = rarely.get("kinds")
 
     @cached_property
     def wholes(self) -> Wholes:
@@ -107,6 +107,8 @@ class Ends:
         rows, timed = _rows(sessions, table)
         keys, counts = _lines(rows)
         rarely = under("wholes", _wholes(rows).arrays())
+        occurring = messages.filter(places(keys, table) >= 0)
+        rarely["kinds"] = np.unique(keys_of_messages(kinds_of(occurring)))
 
         # Pauses at both ends of sessions by key, and what follows which message.
         by_key = settings.by_key
@@ -259,8 +261,8 @@ class Ends:
             beginnings = Beginnings.known(arrays["lines.keys"], arrays.get("lines.beginnings"))
             pauses = {name: Pauses.known(arrays, name, beginnings=beginnings) for name in ("starts", "stops")}
             timed, labelled, line_score = arrays["facts"].tolist()
-            rarely = {name: array for name, array in arrays.items() if name.startswith(("wholes.", "following."))}
-            ends = cls(
+            rarely = {name: array for name, array in arrays.items() if name.startswith(("wholes.", "following.", "kinds"))}
+            return cls(
                 **pauses,
                 lines=(beginnings, arrays["lines.counts"]),
                 facts=(bool(timed), bool(labelled), line_score),
@@ -268,7 +270,6 @@ class Ends:
             )
         except (OSError, ValueError, KeyError, IndexError, SafetensorError) as exc:
             raise ModelError(f"{path} cannot be read: {first_line(exc)}; train the run again") from exc
-        return ends
 
 
 def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSection, span: Span) -> pl.DataFrame:

@@ -52,7 +52,8 @@ function row(kind) {
 /** Fetch and draw them. */
 export async function showKinds() {
   const answer = await call("kinds", { parameters: { limit: MOST } });
-  const kinds = answer.kinds ?? [];
+  // What speaks of trouble stands first, the newest first among those and among the others.
+  const kinds = (answer.kinds ?? []).sort((a, b) => (b.grade > 0) - (a.grade > 0));
   const head = element(
     "div",
     { class: "head" },

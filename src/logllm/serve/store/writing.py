@@ -118,7 +118,7 @@ def _revise(connection: Connection, rows: pl.DataFrame) -> int:
 
 def _add(connection: Connection, rows: pl.DataFrame) -> int:
     """Write those rows that are not stored yet; how many they are."""
-    statement = _insert(connection, verdicts).on_conflict_do_nothing()
+    statement = insert_new(connection, verdicts)
     return _execute_many(connection, statement, rows=rows)
 
 
@@ -199,6 +199,11 @@ def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.Dat
         values = rows.select(numbered).rows()
     options = {"preserve_rowcount": True}
     return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
+
+
+def insert_new(connection: Connection, table: Table) -> Any:
+    """An insertion that leaves rows alone that are there already."""
+    return _insert(connection, table).on_conflict_do_nothing()
 
 
 def _insert(connection: Connection, table: Table) -> Any:
