@@ -164,7 +164,7 @@ class Page:
             raise RuntimeError(thrown.get("description", "an error without words"))
         return answer["result"].get("value")
 
-    def until(self, script: str, *, seconds: float = 60.0) -> Any:
+    def until(self, script: str, *, seconds: float = 120.0) -> Any:
         """The value of an expression, as soon as it is true."""
         end = time.monotonic() + seconds
         while not (value := self.run(script)):

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from logllm.config.alerts import IncidentSection
+from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.store.verdict_store import Store
 from tests.serve.store_contract import frame, kept, verdict
 
@@ -16,12 +18,13 @@ class Written:
     def __init__(self, where: str | Path) -> None:
         self.store = Store.open(where)
         self._claimed = self.store.claim("app", LOG, owner="test")
+        self._incidents = Incidents(IncidentSection())
         self._line = 0
 
     def add(self, *rows: dict[str, Any]) -> None:
         """Store verdicts, as one change."""
         place = {LOG: kept(self._claimed)["p"]}
-        self.store.write("app", verdicts=frame(*rows), kept=place)
+        self.store.write("app", verdicts=frame(*rows), kept=place, also=[self._incidents])
 
     def normal(self, session: str, **more: Any) -> dict[str, Any]:
         """A verdict on a session of three lines in which nothing is wrong."""
@@ -37,6 +40,7 @@ class Written:
             "anomalous": True,
             "evidence": json.dumps([guilty]),
             "texts": json.dumps(lines),
+            "messages": json.dumps(lines),
             "kind": "ERROR disk <*> failed",
         }
         told |= {"more": json.dumps({"minds": {"logllm": 0.9, "words": 0.99}, "expected": ["closed <file>"]})}

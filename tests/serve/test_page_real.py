@@ -140,6 +140,62 @@ def test_the_list_waits_while_someone_reads_it(chrome, serving, written) -> None
     assert page.errors == []
 
 
+def test_alarms_are_answered_for_and_muted(chrome, serving, written) -> None:
+    written.add(written.anomalous("bad"))
+    page = opened(chrome, serving.address)
+    page.until("document.querySelector('#sentence').textContent === '1 open incident'")
+    assert "ERROR disk <*> failed" in page.text("#incident-list h3")
+    assert page.run("document.title") == "(1) logllm"
+
+    # One line is picked as guilty, and the alarm called a true one.
+    page.click(f"{ROWS} a")
+    page.click("#session .log > li:first-child .at")
+    page.until("/^Line 1 picked/.test(document.querySelector('#session .answer [role=status]').textContent)")
+    page.click("#session .answer button:first-child")
+    page.until("/a true alarm/.test(document.querySelector('#session .answer').textContent)")
+    assert page.count("#session .log .marked") == 2
+    page.until(f"/true alarm/.test(document.querySelector('{ROWS} .tags').textContent)")
+    page.click("#session .answer button")
+    page.until("document.querySelectorAll('#session .answer button').length === 2")
+
+    # Then a false one, which mutes its kind.
+    page.click("#session .answer button:nth-child(2)")
+    page.until("/a false alarm/.test(document.querySelector('#session .answer').textContent)")
+    page.until("document.querySelector('#sentence').textContent === 'All quiet, 1 muted incident'", seconds=20)
+    page.click("#incident-list .acts button")
+    page.until("document.querySelector('#sentence').textContent === '1 open incident'")
+    page.click("#incident-list .menu summary")
+    page.click("#incident-list .menu button:nth-child(2)")
+    page.until("/muted until/.test(document.querySelector('#incident-list').textContent)")
+    page.click("#tabs [data-tab=alerts]")
+    page.until("/by page/.test(document.querySelector('#alerts').textContent)")
+    page.click("#tabs [data-tab=now]")
+    page.click("#incident-list h3 a")
+    page.until("!document.querySelector('#incident-open').hidden")
+    assert "incident=1" in page.run("location.search")
+    assert names(page) == ["bad"]
+    assert page.errors == []
+
+
+def test_a_range_of_the_timeline_is_a_filter(chrome, serving, written) -> None:
+    written.add(written.anomalous("bad"))
+    page = opened(chrome, serving.address)
+    page.until("document.querySelector('#readout').textContent.startsWith('1 session')")
+    x, y, width = page.run(
+        "(() => { const b = document.querySelector('.u-over').getBoundingClientRect(); return [b.x, b.y + 30, b.width]; })()"
+    )
+    page.mouse("mouseMoved", x=x + 20, y=y)
+    page.mouse("mousePressed", x=x + 20, y=y)
+    page.mouse("mouseMoved", x=x + width / 2, y=y)
+    page.mouse("mouseReleased", x=x + width / 2, y=y)
+    page.until(f"document.querySelectorAll('{ROWS}').length === 0")
+    assert "since=" in page.run("location.search")
+    assert page.count(".chip") == 1
+    page.click(".chip button")
+    page.until(f"document.querySelectorAll('{ROWS}').length === 1")
+    assert page.errors == []
+
+
 def test_a_token_is_asked_for_once(chrome, tmp_path, written) -> None:
     written.add(written.anomalous("bad"))
     server = Serving(tmp_path / "app.db", token=TOKEN).start()

@@ -144,12 +144,7 @@ function list(title, rows, none) {
 export async function showAlerts() {
   const [told, { mutes = [] }] = await Promise.all([call("alerts"), call("mutes")]);
   section.replaceChildren(
-    element(
-      "div",
-      { class: "head" },
-      element("h2", { id: "alerts-title" }, "Alerts"),
-      budget(told),
-    ),
+    element("div", { class: "head" }, element("h2", { id: "alerts-title" }, "Alerts")),
     sinkTable(told.sinks),
     ...list("Not delivered", told.dead_letters.map(letterRow), "Nothing was given up."),
     ...list(

@@ -1,6 +1,6 @@
 // What a person answers: true or false alarm, which line, mutes. Each says what it did.
 
-import { call } from "./api.js";
+import { Refused, call } from "./api.js";
 import { note } from "./elements.js";
 import { moment } from "./wording.js";
 
@@ -9,7 +9,8 @@ export async function tried(what, act) {
   try {
     return await act();
   } catch (error) {
-    note(`${what}: ${error.message || "the server cannot be reached"}`, "trouble");
+    if (!(error instanceof Refused)) console.error(error);
+    note(`${what}: ${error.message}`, "trouble");
     return null;
   }
 }

@@ -50,18 +50,19 @@ export function forget() {
   location.reload();
 }
 
+/** Nobody answered: a refusal as well; that a request was given up by the page stays what it is. */
+function unreached(error) {
+  throw error.name === "AbortError" ? error : new Refused(0, "the server cannot be reached");
+}
+
 /** A request with the token; a token is asked for as often as one is refused. */
 export async function send(url, options = {}) {
   for (;;) {
     const used = token();
     const headers = { ...options.headers };
     if (used) headers.Authorization = `Bearer ${used}`;
-    const response = await fetch(url, {
-      ...options,
-      headers,
-      cache: "no-store",
-      credentials: "omit",
-    });
+    const request = { ...options, headers, cache: "no-store", credentials: "omit" };
+    const response = await fetch(url, request).catch(unreached);
     if (response.status !== 401) return response;
     await response.body?.cancel();
     if (token() !== used) continue; // another request has been given one meanwhile
@@ -80,7 +81,7 @@ async function refusal(response) {
   }
 }
 
-/** JSON of a request. Raises `Refused`, or a TypeError where nobody answers. */
+/** JSON of a request. Raises `Refused`, with status 0 where nobody answers. */
 export async function call(
   path,
   { parameters = {}, method = "GET", body = null, signal = null } = {},
@@ -90,5 +91,5 @@ export async function call(
   if (body !== null) options.body = JSON.stringify(body);
   const response = await send(address(path, parameters), options);
   if (!response.ok) throw new Refused(response.status, await refusal(response));
-  return response.status === 204 ? {} : response.json();
+  return response.status === 204 ? {} : response.json().catch(unreached);
 }

@@ -2,7 +2,7 @@
 
 import { byId } from "./elements.js";
 import { go, place } from "./place.js";
-import { neighbour, showFresh } from "./verdicts.js";
+import { neighbour } from "./verdicts.js";
 
 /** Rows that j and k go through: those of the list where the focus is, else the verdicts. */
 function rowsHere() {
@@ -58,7 +58,7 @@ const ACTS = {
   k: () => step(-1),
   i: () => focus(document.querySelector("#incident-list h3 > a")),
   v: () => focus(document.querySelector("#verdict-list a[tabindex='0']")),
-  n: () => showFresh().catch(() => {}),
+  n: () => byId("fresh").hidden || byId("fresh").click(),
   "/": () => {
     if (place().tab || place().session) go({ tab: "", session: "" });
     byId("search").focus();

@@ -1,7 +1,7 @@
 // The page: what the server tells goes to the parts that show it.
 
 import { showAlerts } from "./alerts.js";
-import { call, forget, token } from "./api.js";
+import { Refused, call, forget, token } from "./api.js";
 import { byId, note } from "./elements.js";
 import { startFilters } from "./filters.js";
 import {
@@ -32,9 +32,14 @@ let broken = ""; // what the server last refused
 /** Errors are said, none is swallowed. */
 function failed(error) {
   if (error?.name === "AbortError") return;
-  const words = error?.message || "the server cannot be reached";
-  if (!(error instanceof TypeError) && words !== broken) note(`The server: ${words}`, "trouble");
-  broken = words;
+  if (!(error instanceof Refused)) {
+    console.error(error);
+    note(`The page: ${error}`, "trouble");
+    return;
+  }
+  const reached = error.status !== 0; // that it is not is told beside the state
+  if (reached && error.message !== broken) note(`The server: ${error.message}`, "trouble");
+  broken = error.message;
 }
 
 const attempt = (act) => Promise.resolve().then(act).catch(failed);
@@ -61,7 +66,8 @@ function tellState() {
         ? `trouble with ${visible(trouble[0].stream)}`
         : `trouble with ${counted(trouble.length, "source")}`,
     );
-  if (!parts.length) parts.push(sources().length ? "All quiet" : "Nothing is watched yet");
+  const begun = sources().length || muted.length || byId("verdict-list").childElementCount;
+  if (!parts.length) parts.push(begun ? "All quiet" : "Nothing is watched yet");
   if (muted.length && !loud.length) parts.push(`${counted(muted.length, "muted incident")}`);
   const sentence = parts.join(", ");
   const words = byId("sentence");
@@ -121,7 +127,7 @@ const HEARD = {
   verdict(object) {
     const verdicts = listed(object, "verdicts");
     take(verdicts);
-    takeSession(verdicts);
+    attempt(() => takeSession(verdicts));
     touchTimeline();
     document.dispatchEvent(new CustomEvent("logllm-verdicts", { detail: verdicts }));
   },

@@ -1,6 +1,6 @@
 // One session opened: its verdict, its lines with the guilty ones marked, and the answer to it.
 
-import { call } from "./api.js";
+import { Refused, call } from "./api.js";
 import { answer, takeBack } from "./answers.js";
 import { byId, button, element, note, terms } from "./elements.js";
 import { incidentOf } from "./incidents.js";
@@ -197,6 +197,7 @@ export async function showSession() {
     await reload();
   } catch (error) {
     if (error.name === "AbortError") return;
+    if (!(error instanceof Refused)) throw error;
     const words =
       error.status === 404
         ? "This session is not in the store: it was deleted for its age, or the link is cut."
@@ -213,5 +214,6 @@ export async function showSession() {
 /** Take what came of the session that is open. */
 export function takeSession(verdicts) {
   const own = verdicts.find((verdict) => verdict.id === shown?.id && verdict.change > shown.change);
-  if (own && !section.contains(getSelection().anchorNode)) reload().catch(() => {});
+  if (own && !section.contains(getSelection().anchorNode)) return reload();
+  return null;
 }

@@ -1,7 +1,7 @@
 // The live stream: server-sent events read through fetch, so that the token goes along. It is opened
 // again by itself, with the last change that was taken, whatever became of the server.
 
-import { address, send } from "./api.js";
+import { Refused, address, send } from "./api.js";
 
 const SILENCE = 25_000; // ms without a byte; the server says something every ten seconds
 const FIRST_WAIT = 400; // ms
@@ -61,7 +61,8 @@ export class Stream {
       try {
         await this.#read();
       } catch (error) {
-        if (!(error instanceof TypeError || error instanceof DOMException)) console.warn(error);
+        const lost = error instanceof TypeError || error instanceof DOMException; // in the middle
+        if (!lost && !(error instanceof Refused)) console.error(error);
       }
       if (!this.#closed) await this.#wait();
     }
@@ -104,7 +105,12 @@ export class Stream {
 
   /** One event; its id is the last change of which all has come. */
   #take({ id, event, data }) {
-    this.take(event, JSON.parse(data));
+    const object = JSON.parse(data);
+    try {
+      this.take(event, object);
+    } catch (error) {
+      console.error(error); // a fault of the page: what comes next is taken all the same
+    }
     if (Number.isFinite(id)) this.#after = id;
   }
 

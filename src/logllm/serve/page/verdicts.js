@@ -297,7 +297,7 @@ export function takeFeedback(answers) {
 }
 
 /** Show what waits, and go to the top. */
-export async function showFresh() {
+async function showFresh() {
   document.activeElement?.blur?.();
   pointed = -POINTING;
   scroller.scrollTop = 0;
