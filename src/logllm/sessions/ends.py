@@ -155,12 +155,11 @@ class Ends:
         """
         before, after = self.seen(sessions, table.keys, span=span)
         messages = sessions["messages"].list
-        starts_with = table.beginnings(messages.first().to_numpy())
-        stops_with = table.beginnings(messages.last().to_numpy())
+        starts_with, stops_with = messages.first().to_numpy(), messages.last().to_numpy()
         chances = pl.DataFrame(
             {
-                "start": self.starts.chances(before, starts_with),
-                "end": self.stops.chances(after, stops_with),
+                "start": self.starts.chances(before, lambda new: table.beginnings(starts_with[new])),
+                "end": self.stops.chances(after, lambda new: table.beginnings(stops_with[new])),
             }
         )
 

@@ -1,5 +1,7 @@
 """How long sessions pause, by what was seen of them: how one knows that a session had begun before, or will go on."""
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -8,6 +10,7 @@ import numpy.typing as npt
 from logllm.sessions.message_sets import NO_BEGINNING, Arrays, Beginnings, Counts, Keys, places, state
 
 Chances = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 _FIRST, _EDGES = -10, 63
 EDGES = np.concatenate([[0.0], 2.0 ** (_FIRST + np.arange(_EDGES - 1) / 2)])
@@ -54,7 +57,7 @@ class Pauses:
         self.counts = counts
         self._by_state = _at_least(counts)
         self._known, self._by_message = _grouped(messages, counts)
-        self._by_beginning = [_grouped(words[words != NO_BEGINNING], counts[words != NO_BEGINNING]) for words in beginnings.T]
+        self._beginnings = beginnings
         self._by_all = _at_least(counts.sum(axis=0, keepdims=True))
 
     @classmethod
@@ -113,12 +116,19 @@ class Pauses:
         beyond = np.flatnonzero(longer <= share * longer[0])
         return float(EDGES[beyond[0]]) if len(beyond) else float(EDGES[-1])
 
-    def chances(self, seen: Seen, beginnings: Keys) -> Chances:
+    @cached_property
+    def _by_beginning(self) -> list[tuple[Keys, Counts]]:
+        """Pauses by first words, from fewer to more."""
+        columns = [(words, words != NO_BEGINNING) for words in self._beginnings.T]
+        return [_grouped(words[there], self.counts[there]) for words, there in columns]
+
+    def chances(self, seen: Seen, beginnings: Callable[[Flags], Keys]) -> Chances:
         """How likely it is that each session goes on beyond what was seen of it, in [0, 1].
 
         Args:
             seen: what was seen.
-            beginnings: the first words of the message at each one's end, from fewer to more (b, n).
+            beginnings: gives the first words of the messages at some of the ends, from fewer to more
+                (s, n); asked for where a message is new.
         """
         bins = _bins(seen.pauses)
         everywhere = np.zeros(len(bins), dtype=np.int64)
@@ -126,15 +136,23 @@ class Pauses:
 
         # A message after which sessions always went on, if never after so long a pause: they still do.
         whatever = _chance(self._by_all, everywhere, bins=everywhere, before=np.full(len(bins), 0.5))
-        alike, of_alike = np.zeros(len(bins), dtype=np.bool_), of_all
-        for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
-            rows = places(of, words)
-            of_alike = _chance(counts, rows, bins=bins, before=np.where(alike | (rows < 0), of_alike, whatever))
-            alike |= rows >= 0
         rows = places(self._known, seen.messages)
-        of_message = _chance(self._by_message, rows, bins=bins, before=np.where(rows >= 0, whatever, of_alike))
+        new = rows < 0
+        before = np.where(new, of_all, whatever)
+        if new.any():
+            before[new] = self._of_alike(beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new])
+        of_message = _chance(self._by_message, rows, bins=bins, before=before)
         rows = places(self.states, state(seen.sets, seen.messages))
         return _chance(self._by_state, rows, bins=bins, before=of_message)
+
+    def _of_alike(self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances) -> Chances:
+        """The chances of new messages by those that begin alike, the longer the better; `otherwise` where none does."""
+        chances, alike = otherwise, np.zeros(len(bins), dtype=np.bool_)
+        for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
+            rows = places(of, words)
+            chances = _chance(counts, rows, bins=bins, before=np.where(alike | (rows < 0), chances, whatever))
+            alike |= rows >= 0
+        return chances
 
     def anomalous(self, seen: Seen) -> Chances:
         """Share of the sessions in the same state, and with nothing more for so long, that were anomalous; nan of fewer than five."""
