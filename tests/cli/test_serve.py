@@ -1,6 +1,16 @@
 """`logllm serve`: what it asks for before it answers anybody."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from urllib.parse import urlsplit
+
+import httpx2 as httpx
 import pytest
+from tests.cli.test_watch import written
+from tests.serve.shown_store import TOKEN
 
 from logllm.serve.store.verdict_store import Store
 
@@ -42,3 +52,48 @@ def test_a_store_that_is_not_there_is_not_made(logllm, tmp_path) -> None:
     assert outcome.code == 2
     assert "typo.db is not there" in outcome.err
     assert not (tmp_path / "typo.db").exists()
+
+
+@pytest.mark.real
+def test_the_command_answers_on_a_free_port_and_ends_when_told_to(logllm, tmp_path) -> None:
+    """As people start it: with sources, a token and a page that stays open."""
+    log, good, data, run = (tmp_path / name for name in ("app.log", "good.log", "data", "run"))
+    good.write_text(written(range(200)))
+    log.write_text(written(range(40), fault=20))
+    assert logllm("prepare", "--raw", good, "--out", data, "--key", "job=([0-9]+)").code == 0
+    assert logllm("train", "novelty", "--data", data, "--out", run).code == 0
+    watched = [run, log, "--from", "start", "--idle", "1"]
+    service = started([*watched, "--store", tmp_path / "app.db", "--port", "0"], token=TOKEN)
+    address = next(line.split()[-1] for line in service.stderr if "is shown at" in line)
+    assert urlsplit(address).port not in (0, 8431)
+    assert httpx.get(f"{address}v1/verdicts", timeout=30).status_code == 401
+
+    bearer = {"Authorization": f"Bearer {TOKEN}"}
+    with httpx.stream("GET", f"{address}v1/stream?after=0", headers=bearer, timeout=60) as stream:
+        lines = stream.iter_lines()
+        assert any('"1020"' in line and '"closed"' in line for line in lines)
+        service.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        assert list(lines) is not None  # it ends
+    _, told = service.communicate(timeout=30)
+    assert time.monotonic() - began < 15  # on a busy machine; make soak measures it
+    assert service.returncode == 0
+    assert "1 anomalous" in told
+
+
+@pytest.mark.real
+def test_the_service_ends_with_its_watch(logllm, tmp_path) -> None:
+    """What the watch cannot go on with is said, and the exit code tells."""
+    Store.open(tmp_path / "app.db").close()
+    service = started([tmp_path / "*.log", "--from", "stored", "--store", tmp_path / "app.db", "--port", "0"])
+    (tmp_path / "app.log").write_text("2026-11-27 12:00:00 UTC [7] LOG:  ready\n")
+    _, told = service.communicate(timeout=120)
+    assert service.returncode == 2
+    assert "the store knows nothing of" in told
+
+
+def started(arguments, *, token: str = "") -> subprocess.Popen:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "logllm", "serve", *map(str, arguments)]
+    environment = os.environ | {"LOGLLM_TOKEN": token}
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)

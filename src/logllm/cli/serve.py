@@ -100,7 +100,7 @@ def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
 
     from logllm.config.serve import ServeSection
 
-    told = {name: value for name, value in settings.items() if value}
+    told = {name: value for name, value in settings.items() if value not in (None, [])}
     section = ServeSection.read(wanted.serve.model_dump() | told, source="the command line")
     public = urlsplit(wanted.public_url or "").hostname
     names = (*section.names, *([public] if public else []))
