@@ -1,6 +1,7 @@
 """What the service gives of a store: pages of verdicts, one session, the timeline, searches."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -185,6 +186,21 @@ def test_what_is_past_is_counted_once_in_five_minutes_and_what_is_recent_each_ti
     assert counted(0.2, 0.98) == [1, 3, 0, 0]  # what is longer ago than five minutes is not looked at again
     now[0] += 301
     assert counted() == [2, 3, 0, 0]
+
+
+def test_a_timeline_that_many_ask_for_at_once_is_the_same_for_all(shown):
+    shown.write(*[verdict(f"s{number}", number) for number in range(1, 50)])
+    start = datetime.now(UTC)
+    later = count()
+    timeline = Timeline(clock=lambda: start.timestamp() + 400 * next(later))  # what was counted is soon too old
+
+    def counted(bins: int) -> int:
+        wanted = Wanted(None, start - timedelta(hours=1), start + timedelta(hours=1), bins)
+        with shown.store.transaction(reading=True) as connection:
+            return sum(row["sessions"] for row in timeline.bins(connection, wanted))
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(counted, [20, 40, 60] * 20)) == {49}
 
 
 def test_sources_and_new_kinds(shown):

@@ -1,9 +1,12 @@
 """Whether the service is well, and what is measured of it."""
 
+import threading
+
 import pytest
 
 from logllm.serve.store.service_schema import deliveries, outbox, sources
 from logllm.serve.store.troubles import StoreAway, StoreFull
+from logllm.serve.web.readiness import Readiness
 from tests.serve.shown_store import Shown, anomalous
 
 
@@ -62,6 +65,27 @@ def test_a_store_that_is_away_or_full_is_said_with_when_to_come_again(shown, err
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         assert answer.json()["error"] == {"code": "unavailable", "message": str(error)}
+
+
+def test_nobody_waits_for_a_store_that_another_one_waits_for(shown):
+    asked, answers = threading.Event(), threading.Event()
+
+    class Hanging(Broken):
+        """A store that does not answer for a while."""
+
+        def transaction(self, **_):
+            asked.set()
+            assert answers.wait(30)
+            raise self.error
+
+    readiness = Readiness(Hanging(StoreAway("locked")), trouble=lambda: None)
+    first = threading.Thread(target=readiness.state)
+    first.start()
+    assert asked.wait(30)
+    assert readiness.state() == {"ready": False, "store": "not known yet"}
+    answers.set()
+    first.join(30)
+    assert readiness.state()["store"] == "StoreAway"
 
 
 def test_a_fault_of_ours_tells_the_client_nothing(shown):

@@ -28,16 +28,22 @@ class Readiness:
         self._trouble = trouble
         self._lock = Lock()
         self._until = 0.0
-        self._state: dict[str, Any] = {}
+        self._state: dict[str, Any] = {"ready": False, "store": "not known yet"}
 
     def state(self) -> dict[str, Any]:
-        """`ready`, and what it is made of; anybody may see it."""
-        with self._lock:
-            now = time.monotonic()
-            if now > self._until:
+        """`ready`, and what it is made of; anybody may see it, and as often as he likes.
+
+        While one asks a store that does not answer, others are told what was known before.
+        """
+        if not self._lock.acquire(blocking=False):
+            return self._state
+        try:
+            if time.monotonic() > self._until:
                 self._state = self._looked_at()
                 self._until = time.monotonic() + _AGAIN
             return self._state
+        finally:
+            self._lock.release()
 
     def _looked_at(self) -> dict[str, Any]:
         """How things are now."""

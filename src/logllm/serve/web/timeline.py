@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import ceil, floor
+from threading import Lock
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, ScalarSelect, Text, TextClause, column, func, select, values
@@ -62,14 +63,15 @@ class _Count(NamedTuple):
 class Timeline:
     """Counts sessions by the time when they were last written.
 
-    What lies some minutes back hardly changes: it is counted once in five minutes, however many pages ask.
-    Used from several threads: what two of them count at once is the same.
+    What lies some minutes back hardly changes: it is counted once in five minutes, however many
+    pages ask. Used from several threads; what two of them count at once is the same.
     """
 
     def __init__(self, *, clock: Clock = time.time) -> None:
         """Nothing counted yet; `clock` gives seconds since 1970."""
         self._clock = clock
         self._counted: dict[_Stretch, _Count] = {}
+        self._lock = Lock()
 
     def bins(
         self,
@@ -79,27 +81,36 @@ class Timeline:
         """Sessions, and how many of them are anomalous, in stretches that begin at round times."""
         bounds = stretches(wanted.since, wanted.until, most=wanted.bins)
         now = self._clock()
-        self._forget(now)
-        lacking = [span for span in bounds if _Stretch(wanted.stream, *span) not in self._counted]
-        counts = _counts(connection, lacking, stream=wanted.stream)
-        settled = datetime.fromtimestamp(now - _UNSETTLED, UTC)
-        for span, (sessions, anomalous) in counts.items():
-            if span[1] < settled:
-                count = _Count(sessions, anomalous, now)
-                self._counted[_Stretch(wanted.stream, *span)] = count
-        told = []
-        for span in bounds:
-            known = self._counted.get(_Stretch(wanted.stream, *span))
-            sessions, anomalous = counts[span] if known is None else known[:2]
-            told.append({"start": stored_time(span[0]), "sessions": sessions, "anomalous": anomalous})
-        return told
+        known = self._known(now)
+        places = {span: _Stretch(wanted.stream, *span) for span in bounds}
+        lacking = [span for span in bounds if places[span] not in known]
 
-    def _forget(self, now: float) -> None:
-        """Forget what was counted too long ago, and all where it is much."""
-        if len(self._counted) > _MOST:
-            self._counted = {}
-        counted = self._counted
-        self._counted = {span: count for span, count in counted.items() if now - count.counted < _HOLDS}
+        fresh = _counts(connection, lacking, stream=wanted.stream)
+        counted = {places[span]: _Count(*numbers, now) for span, numbers in fresh.items()}
+        self._keep(counted, now)
+        known |= counted
+        return [_told(known[places[span]], span) for span in bounds]
+
+    def _known(self, now: float) -> dict[_Stretch, _Count]:
+        """What was counted not too long ago."""
+        with self._lock:
+            counted = list(self._counted.items())
+        return {place: count for place, count in counted if now - count.counted < _HOLDS}
+
+    def _keep(self, counted: dict[_Stretch, _Count], now: float) -> None:
+        """Remember what hardly changes any more; begin anew where that is much."""
+        settled = datetime.fromtimestamp(now - _UNSETTLED, UTC)
+        past = {place: count for place, count in counted.items() if place.last < settled}
+        with self._lock:
+            if len(self._counted) > _MOST:
+                self._counted.clear()
+            self._counted |= past
+
+
+def _told(count: _Count, span: Span) -> dict[str, Any]:
+    """A stretch as it is given."""
+    start = stored_time(span[0])
+    return {"start": start, "sessions": count.sessions, "anomalous": count.anomalous}
 
 
 def stretches(
