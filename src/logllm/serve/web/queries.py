@@ -16,7 +16,7 @@ from logllm.serve.store.service_schema import deliveries, feedback, incidents, k
 from logllm.serve.web.request_models import Cursor, KindsQuery, VerdictQuery, cursor
 from logllm.serve.web.verdict_ids import encode
 
-_SEARCHED = 10_000
+_SEARCHED = 5_000
 """Verdicts that one search looks through; it goes on with the next page."""
 _CLOCKS_DIFFER = timedelta(minutes=10)
 """How far the clocks of machines that write one stream may lie apart."""
