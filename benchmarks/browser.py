@@ -28,9 +28,12 @@ _MIDDLE = """(() => {{
   const element = document.querySelector({selector});
   element?.scrollIntoView({{ block: "nearest" }});
   const box = element?.getBoundingClientRect();
-  return box?.width ? [box.x + box.width / 2, box.y + box.height / 2] : null;
+  if (!box?.width) return null;
+  const place = [box.x + box.width / 2, box.y + box.height / 2];
+  const top = document.elementFromPoint(...place);
+  return element.contains(top) ? place : null;
 }})()"""
-"""Where an element is, when it is on view."""
+"""Where an element is, when it is on view and nothing lies over it."""
 _OPTIONS = (
     "--headless=new",
     "--no-sandbox",
@@ -197,7 +200,11 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A click in the middle of an element."""
-        place = self.until(_MIDDLE.format(selector=json.dumps(selector)))
+        middle = _MIDDLE.format(selector=json.dumps(selector))
+        place, before = self.until(middle), None
+        while place != before:  # what is drawn beside it may still move it
+            time.sleep(_LOOK)
+            place, before = self.until(middle), place
         self.mouse("mousePressed", x=place[0], y=place[1])
         self.mouse("mouseReleased", x=place[0], y=place[1])
 

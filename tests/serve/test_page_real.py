@@ -226,7 +226,7 @@ def test_no_serious_fault_of_access(chrome, serving, written, width, dark) -> No
     views = {"now": "", "all": "?show=all", "search": "?q=nothing-is-like-this"}
     views |= {tab: f"?tab={tab}" for tab in ("kinds", "sources", "alerts", "runs")}
     page.click(f"{ROWS} a")
-    page.until("document.querySelector('#session h2')")
+    page.until("document.querySelector('#session h2') !== null")
     views["session"] = page.run("location.search")
     faults = {}
     for view, search in views.items():

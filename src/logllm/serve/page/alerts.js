@@ -67,7 +67,11 @@ function sinkTable(sinks) {
     element("thead", {}, element("tr", {}, heads)),
     sinks.map(sinkRow),
   );
-  return element("div", { class: "wide" }, table);
+  return element(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": "Places that are told" },
+    table,
+  );
 }
 
 async function retry(letter) {

@@ -63,7 +63,7 @@ function figures(gate) {
   );
   return element(
     "div",
-    { class: "wide" },
+    { class: "wide", tabindex: "0", role: "region", "aria-label": "Figures of both runs" },
     element("table", { class: "table" }, element("thead", {}, element("tr", {}, heads)), rows),
   );
 }

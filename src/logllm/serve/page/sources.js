@@ -93,7 +93,14 @@ export function drawSources(command) {
     element("thead", {}, element("tr", {}, heads)),
     known.map(row),
   );
-  section.replaceChildren(title, element("div", { class: "wide" }, table));
+  section.replaceChildren(
+    title,
+    element(
+      "div",
+      { class: "wide", tabindex: "0", role: "region", "aria-label": "Sources" },
+      table,
+    ),
+  );
 }
 
 /** Take sources as the stream or the server tells them. */
