@@ -45,7 +45,7 @@ def cut(value: Any) -> Any:
     """A value with long texts and lists cut, and the cuts marked.
 
     >>> cut({"lines": list(range(200)), "text": "x" * 600})["text"][-30:]
-    'xxxxxxxx… (100 more characters)'
+    'xxxxxxx… (100 more characters)'
     """
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         return f"{value[:_LONGEST_TEXT]}… ({len(value) - _LONGEST_TEXT:,} more characters)"

@@ -122,7 +122,7 @@ def stretches(
     """Stretches of one round length that together hold a span of time.
 
     >>> noon = datetime(2026, 11, 27, 12, tzinfo=UTC)
-    >>> spans = stretches(noon, noon + timedelta(minutes=55), most=12)
+    >>> spans = stretches(noon, noon.replace(minute=55), most=12)
     >>> len(spans), spans[0][1].isoformat()
     (11, '2026-11-27T12:05:00+00:00')
     """
