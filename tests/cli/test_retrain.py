@@ -50,7 +50,7 @@ def test_right_answers_are_promoted_and_rolled_back(learnt, tmp_path, logllm):
     outcome = json.loads(done.out)
     assert outcome["promoted"], done.err
     right = outcome["figures"]["answers"]["right"]
-    assert right["current"] < 0.5 < 0.9 < right["newer"]
+    assert right["current"] < 0.5 < 0.9 <= right["newer"]
     assert f"promoted: {outcome['newer']} judges where {run} is named" in done.err
     assert find_run(run) == run.with_name("app.2")
     assert called(run, [*NEWER_ROUTINE, *NEWER_FAULT]) == [False, False, True, True]
