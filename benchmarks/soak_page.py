@@ -26,8 +26,8 @@ window.first = {};
 new MutationObserver((changes) => {
   const now = Date.now();
   for (const change of changes) for (const row of change.addedNodes) {
-    const { session, state } = row.verdict ?? {};
-    if (session && state !== "open") window.first[session] ??= now;
+    const { session, lines, state } = row.verdict ?? {};
+    if (session && state !== "open") window.first[`${session} ${lines[0]}`] ??= now;
   }
 }).observe(document.querySelector("#verdict-list"), { childList: true });
 """
@@ -135,7 +135,7 @@ def _late(
     """Seconds from the end of each session to its row, after the first ones.
 
     Args:
-        shown: when each session was on the page, in ms.
+        shown: when each session was on the page, in ms, by its name and its first line.
         store: where the sessions are.
         written: when each line was.
         settled: seconds in which a watch may still find its pace.
@@ -144,7 +144,10 @@ def _late(
     rows = opened.verdicts(state="closed", limit=10_000_000)
     opened.close()
     last = pl.Series(written).gather(rows["last_position"] - 1).to_numpy()
-    on_page = np.array([shown.get(name, np.nan) / 1000 for name in rows["session"]])
+    # A key that comes again after a pause is another session.
+    first = rows["lines"].list.first().cast(pl.String)
+    names = rows["session"] + " " + first
+    on_page = np.array([shown.get(name, np.nan) / 1000 for name in names])
     wanted = last > written[0] + settled
     missing = int(np.isnan(on_page[wanted]).sum())
     if missing:
