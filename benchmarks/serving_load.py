@@ -270,7 +270,8 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        self.process.wait(60)
+        # What else it said is read to its end, which closes the pipe.
+        self.process.communicate(timeout=60)
 
     def timed(self, path: str) -> float:
         """Milliseconds until an answer has come whole."""
