@@ -9,7 +9,7 @@ import typer
 
 from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import note
-from logllm.cli.watch import Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, with_alerts
+from logllm.cli.watch import Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, told_apart, with_alerts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,12 +83,10 @@ def serve(
 def _wanted(inputs: list[str], *, format: str | None, **settings: Any) -> "WatchFile":
     """What is served and watched, checked."""
     from logllm.config.watch import ServeFile, SourceSection
-    from logllm.detect.which_run import is_run
     from logllm.runs.manifest import SHIPPED
 
-    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
-    sources = inputs[1:] if named else inputs
-    run = inputs[0] if named else (SHIPPED if sources else "")
+    named, sources = told_apart(inputs)
+    run = named or (SHIPPED if sources else "")
     section = {"source": sources, "format": format}
     sections = (SourceSection.read(section, source="the command line"),) if sources else ()
     return ServeFile.read(settings | {"run": run, "sources": sections}, source="the command line")

@@ -77,7 +77,7 @@ def watch(
     if config is not None:
         wanted = from_file(config, inputs, kind=WatchFile)
     else:
-        run, sources = _told_apart(inputs or [])
+        run, sources = _what_to_watch(inputs or [])
         section = SourceSection.read(
             {"source": sources, "stream": stream, "format": format, "time_zone": time_zone, "token": token},
             source="the command line",
@@ -102,21 +102,27 @@ def watch(
         _watch(wanted, detector, watched, newer=following.newer_judge, metrics=metrics)
 
 
-def _told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
+def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
+    """The run, if one is named, and the sources."""
+    from logllm.detect.which_run import is_run
+    from logllm.runs.manifest import SHIPPED
+
+    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
+    return (inputs[0], inputs[1:]) if named else (None, inputs)
+
+
+def _what_to_watch(inputs: list[str]) -> tuple[str | None, list[str]]:
     """The run, if one is named, and the sources.
 
     Raises:
         DataError: no source is named.
     """
-    from logllm.detect.which_run import is_run
     from logllm.errors import DataError
-    from logllm.runs.manifest import SHIPPED
 
-    named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
-    sources = inputs[1:] if named else inputs
+    run, sources = told_apart(inputs)
     if not sources:
         raise DataError("no source: name files, - for standard input, journald:, syslog://, otlp://, or kafka:// after the run")
-    return (inputs[0] if named else None), sources
+    return run, sources
 
 
 def _wanted(**settings: Any) -> "WatchFile":

@@ -23,6 +23,28 @@ ALIVE = timedelta(seconds=15)
 """A watch that has not said anything for so long is no longer there."""
 
 
+class Rate:
+    """Lines a second, of late."""
+
+    def __init__(self) -> None:
+        """None yet."""
+        self._seen: deque[tuple[float, int]] = deque()
+
+    def of(self, lines: int, *, now: float) -> float:
+        """The rate, now that so many lines have come.
+
+        >>> rate = Rate()
+        >>> rate.of(0, now=0.0), rate.of(50, now=2.0)
+        (0.0, 25.0)
+        """
+        seen = self._seen
+        seen.append((now, lines))
+        while len(seen) > 2 and seen[0][0] < now - _RATE_OVER:
+            seen.popleft()
+        since, before = seen[0]
+        return (lines - before) / (now - since) if now > since else 0.0
+
+
 class SourceRows:
     """Writes how the streams of a watch are, every two seconds."""
 
@@ -39,7 +61,7 @@ class SourceRows:
         self.run = run
         """The name of what judges."""
         self._due = 0.0
-        self._seen: dict[str, deque[tuple[float, int]]] = {}
+        self._rates: dict[str, Rate] = {}
 
     def write(self, streams: Sequence[Stream], *, at_once: bool = False) -> None:
         """Write, when it is time; not at all where the store is full or away.
@@ -62,7 +84,6 @@ class SourceRows:
 
     def _row(self, stream: Stream, now: float) -> dict[str, Any]:
         """How a stream is."""
-        trouble: str | None = getattr(stream.source, "trouble", None)
         counts = {name: count for name, count in stream.counts.items() if count}
         return {
             "stream": stream.name,
@@ -73,20 +94,11 @@ class SourceRows:
             "anomalous": stream.anomalous,
             "open_sessions": sum(assembly.open_sessions for assembly in stream.assemblies),
             "lag": stream.source.lag,
-            "rate": self._rate(stream, now),
+            "rate": self._rates.setdefault(stream.name, Rate()).of(stream.lines, now=now),
             "counts": json.dumps(counts),
-            "trouble": trouble,
+            "trouble": stream.trouble,
             "updated": stored_time(datetime.now(UTC)),
         }
-
-    def _rate(self, stream: Stream, now: float) -> float:
-        """Lines a second, of late."""
-        seen = self._seen.setdefault(stream.name, deque())
-        seen.append((now, stream.lines))
-        while len(seen) > 2 and seen[0][0] < now - _RATE_OVER:
-            seen.popleft()
-        since, before = seen[0]
-        return (stream.lines - before) / (now - since) if now > since else 0.0
 
 
 def _replace(connection: Connection, row: dict[str, Any]) -> None:

@@ -1,13 +1,11 @@
 """How far a watch is: a line for people, and metrics for Prometheus."""
 
 import time
-from collections import deque
 
 from logllm.counting import plural
+from logllm.serve.source_rows import Rate
 from logllm.serve.watch import Watch
 
-_OVER = 10.0
-"""Seconds over which a rate is taken."""
 _UPDATE = 0.25
 """Seconds between two looks for metrics."""
 
@@ -17,17 +15,12 @@ class Status:
 
     def __init__(self) -> None:
         """Nothing seen yet."""
-        self._rates: deque[tuple[float, int]] = deque()
+        self._rate = Rate()
 
     def line(self, watch: Watch) -> str:
         """Lines a second, what waits, open sessions and verdicts, on one line."""
-        now = time.monotonic()
         lines = sum(stream.lines for stream in watch.streams)
-        self._rates.append((now, lines))
-        while len(self._rates) > 2 and self._rates[0][0] < now - _OVER:
-            self._rates.popleft()
-        since, before = self._rates[0]
-        rate = (lines - before) / (now - since) if now > since else 0.0
+        rate = self._rate.of(lines, now=time.monotonic())
         sessions = sum(stream.sessions for stream in watch.streams)
         anomalous = sum(stream.anomalous for stream in watch.streams)
         lags = [stream.source.lag for stream in watch.streams]

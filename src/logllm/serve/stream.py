@@ -193,6 +193,11 @@ class Stream:
             assembly.end(self._around.clock())
 
     @property
+    def trouble(self) -> str | None:
+        """What keeps the source from going on, such as a full spool; not every source has such a thing."""
+        return getattr(self.source, "trouble", None)
+
+    @property
     def counts(self) -> dict[str, int]:
         """What was read and what was not, in plain counts by name."""
         counts: dict[str, int] = dict(self.source.counts)

@@ -130,8 +130,8 @@ class Watch:
         self._source_rows.run = run.name
 
     def _tell_trouble(self, stream: Stream) -> None:
-        """Tell what keeps a source from going on, such as a full spool; not every source has such a thing."""
-        trouble: str | None = getattr(stream.source, "trouble", None)
+        """Tell what keeps a source from going on."""
+        trouble = stream.trouble
         now = time.monotonic()
         if trouble is not None and now > self._tell_again.get(stream.name, 0.0):
             self._tell_again[stream.name] = now + _TELL_AGAIN

@@ -3,7 +3,6 @@
 import os
 import socket
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from random import Random
 from secrets import token_hex
 from threading import Event, Thread
@@ -13,15 +12,10 @@ from typing import Any
 from logllm.errors import LogLLMError
 from logllm.serve.alerts.sink_worker import Around, SinkWorker
 from logllm.serve.alerts.sinks import Sink
-from logllm.serve.store.verdict_store import Clock, Store
+from logllm.serve.store.verdict_store import Clock, Store, machine_time
 
 _AFTER_TROUBLE = 5.0
 """Seconds until a store is asked again that could not be read or written."""
-
-
-def _machine_time() -> datetime:
-    """The machine's time."""
-    return datetime.now(UTC)
 
 
 class Delivery:
@@ -38,7 +32,7 @@ class Delivery:
         *,
         page: str | None,
         told: Callable[[str], None],
-        clock: Clock = _machine_time,
+        clock: Clock = machine_time,
     ) -> None:
         """Nothing sent yet.
 

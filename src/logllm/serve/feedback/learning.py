@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from logllm.serve.store.verdict_store import Store
 from logllm.serve.store.writing import next_change
 
 _COLUMNS = ("stream", "session", "messages", "updated", "model", "kind")
-_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
@@ -65,7 +64,7 @@ def _unanswered(anomalous: bool, most: int) -> Any:
 
 def _session(row: Row[Any]) -> Unanswered:
     """A session of the store that nobody answered for."""
-    return Unanswered(row.session, tuple(json.loads(row.messages)), _time(row.updated))
+    return Unanswered(row.session, tuple(json.loads(row.messages)), datetime.fromisoformat(row.updated))
 
 
 def _answer(row: Row[Any]) -> Answer:
@@ -82,11 +81,6 @@ def _answer(row: Row[Any]) -> Answer:
         anomalous=row.answer == "anomalous",
         messages=messages,
         guilty=guilty,
-        made=_time(row.made),
+        made=datetime.fromisoformat(row.made),
         trained=row.trained,
     )
-
-
-def _time(written: str) -> datetime:
-    """A time of the store."""
-    return datetime.strptime(written, _TIME).replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Anomalous sessions become incidents, in the transaction that stores their verdicts."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, or_, select, update
@@ -15,7 +15,7 @@ from logllm.serve.incidents.mutes import muted_kinds
 from logllm.serve.store.frames import KEY, stored_time
 from logllm.serve.store.schema import IS_ANOMALOUS, verdicts
 from logllm.serve.store.service_schema import incidents
-from logllm.serve.store.verdict_store import Clock, Store
+from logllm.serve.store.verdict_store import Clock, Store, machine_time
 from logllm.serve.store.writing import next_change
 
 _KEY = [verdicts.c[name] for name in ("stream", *KEY)]
@@ -38,7 +38,7 @@ _LONGEST_PAUSE = timedelta(minutes=1)
 class Incidents:
     """Puts anomalous sessions into incidents, and ends incidents that are quiet."""
 
-    def __init__(self, section: IncidentSection, *, clock: Clock = lambda: datetime.now(UTC)) -> None:
+    def __init__(self, section: IncidentSection, *, clock: Clock = machine_time) -> None:
         """Nothing done yet.
 
         Args:

@@ -26,7 +26,7 @@ _LONGEST_NAMES = 1500
 Clock = Callable[[], datetime]
 
 
-def _machine_time() -> datetime:
+def machine_time() -> datetime:
     """The machine's time."""
     return datetime.now(UTC)
 
@@ -76,7 +76,7 @@ class Store:
     """
 
     @classmethod
-    def open(cls, where: str | Path, *, create: bool = True, clock: Clock = _machine_time) -> Self:
+    def open(cls, where: str | Path, *, create: bool = True, clock: Clock = machine_time) -> Self:
         """Open a store, and make its tables or bring them up to date.
 
         Args:
