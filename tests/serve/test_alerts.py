@@ -1,6 +1,5 @@
 """Messages on their way: once each, in order, again where a place fails, never more than it may get."""
 
-import shutil
 import threading
 import time
 from datetime import timedelta
@@ -15,32 +14,11 @@ from logllm.serve.alerts.delivering import Delivery
 from logllm.serve.alerts.sink_worker import Around, SinkWorker
 from logllm.serve.alerts.sinks import sinks_of
 from logllm.serve.incidents.mutes import Muting, mute
-from logllm.serve.store.verdict_store import Store
 from tests.serve.incident_contract import Writing
 from tests.serve.receiver import receiving
-from tests.serve.store_contract import NOON, Clock
+from tests.serve.store_contract import NOON
 
 APART = ("FATAL: a", "ERROR: b", "PANIC: c", "LOG: d", "WARN: e")
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    path = tmp_path_factory.mktemp("empty") / "verdicts.db"
-    Store.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(tmp_path, clock, empty):
-    shutil.copy(empty, tmp_path / "verdicts.db")
-    opened = Store.open(tmp_path / "verdicts.db", clock=clock)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

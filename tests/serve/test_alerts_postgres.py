@@ -3,16 +3,9 @@
 import pytest
 
 from logllm.serve.store.verdict_store import Store
-from tests.serve.postgres import serving
 from tests.serve.test_alerts import *  # noqa: F403 - the same tests
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def databases():
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture

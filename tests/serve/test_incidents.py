@@ -1,35 +1,11 @@
 """Incidents in SQLite, and what makes two kinds of message one."""
 
-import shutil
 from datetime import datetime, timedelta
-
-import pytest
 
 from logllm.config.alerts import IncidentSection
 from logllm.serve.incidents.board import MOST_OPEN, Anomaly, Board
-from logllm.serve.store.verdict_store import Store
 from tests.serve.incident_contract import IncidentContract
-from tests.serve.store_contract import NOON, Clock
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory):
-    path = tmp_path_factory.mktemp("empty") / "verdicts.db"
-    Store.open(path).close()
-    return path
-
-
-@pytest.fixture
-def store(tmp_path, clock, empty):
-    shutil.copy(empty, tmp_path / "verdicts.db")
-    opened = Store.open(tmp_path / "verdicts.db", clock=clock)
-    yield opened
-    opened.close()
+from tests.serve.store_contract import NOON
 
 
 class TestSqlite(IncidentContract):

@@ -17,22 +17,10 @@ from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.incidents.incident_rows import Wished, incidents
 from logllm.serve.store.verdict_store import Kept, Store
 from tests.serve.incident_contract import IncidentContract, bad
-from tests.serve.postgres import serving
 from tests.serve.receiver import receiving
-from tests.serve.store_contract import Clock, frame
+from tests.serve.store_contract import frame
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def databases():
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from logllm.serve.sources.contract import Resumed
 from logllm.serve.sources.kafka.kafka_source import KafkaSource
 from tests.serve.kafka_reading import Reading
 from tests.serve.mock_kafka import MockKafka
-from tests.serve.postgres import serving
 
 pytestmark = pytest.mark.real
 
@@ -112,12 +111,6 @@ def test_a_login_that_is_refused_is_an_error(broker, mechanism, words):
     source = KafkaSource(f"kafka://{kafka.servers}/orders", "start", settings=login, patience=3)
     with pytest.raises(ServeError, match=words):
         source.begin(lambda _: None)
-
-
-@pytest.fixture(scope="module")
-def databases():
-    with serving() as opened:
-        yield opened
 
 
 def test_processes_killed_stopped_and_joined_lose_and_double_nothing(program, tmp_path, databases):

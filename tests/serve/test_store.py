@@ -13,12 +13,7 @@ from logllm.serve.store.address import address
 from logllm.serve.store.schema import REVISION, metadata
 from logllm.serve.store.troubles import StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Store
-from tests.serve.store_contract import Clock, StoreContract, frame, kept, verdict
-
-
-@pytest.fixture
-def clock():
-    return Clock()
+from tests.serve.store_contract import StoreContract, frame, kept, verdict
 
 
 @pytest.fixture
@@ -29,14 +24,6 @@ def where(tmp_path):
 @pytest.fixture
 def fresh(tmp_path):
     return tmp_path / "fresh.db"
-
-
-@pytest.fixture(scope="session")
-def empty(tmp_path_factory):
-    """A store that holds nothing: to copy it is faster than to make another."""
-    path = tmp_path_factory.mktemp("empty") / "verdicts.db"
-    Store.open(path).close()
-    return path
 
 
 @pytest.fixture

@@ -11,20 +11,9 @@ from logllm.serve.store.schema import metadata
 from logllm.serve.store.troubles import OwnershipLost, StoreAway
 from logllm.serve.store.verdict_store import Kept, Store
 from tests.serve.postgres import serving
-from tests.serve.store_contract import Clock, StoreContract, frame, kept, verdict
+from tests.serve.store_contract import StoreContract, frame, kept, verdict
 
 pytestmark = pytest.mark.real
-
-
-@pytest.fixture(scope="module")
-def databases():
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
-def clock():
-    return Clock()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import pytest
 
 from tests.serve import test_web, test_web_feed, test_web_feedback
-from tests.serve.postgres import serving
 from tests.serve.shown_store import Shown
 
 pytestmark = pytest.mark.real
@@ -20,12 +19,6 @@ CHECKS = [
     test_web_feed.test_many_writers_and_followers_who_come_and_go_miss_nothing,
     test_web_feedback.test_an_answer_is_given_listed_and_taken_back,
 ]
-
-
-@pytest.fixture(scope="module")
-def databases():
-    with serving() as databases:
-        yield databases
 
 
 @pytest.fixture
