@@ -2,7 +2,7 @@
 
 import { call } from "./api.js";
 import { tried } from "./answers.js";
-import { byId, button, element, empty, note } from "./elements.js";
+import { byId, button, element, empty, note, table } from "./elements.js";
 import { ago, count, counted, cut, moment, visible } from "./wording.js";
 
 const section = byId("alerts");
@@ -58,20 +58,7 @@ function sinkTable(sinks) {
     return element("div", { class: "empty" }, words);
   }
   const names = ["place", "", "last hour", "sent", "waiting", "in a summary", "given up"];
-  const heads = names.map((name) =>
-    element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
-  );
-  const table = element(
-    "table",
-    { class: "table" },
-    element("thead", {}, element("tr", {}, heads)),
-    sinks.map(sinkRow),
-  );
-  return element(
-    "div",
-    { class: "wide", tabindex: "0", role: "region", "aria-label": "Places that are told" },
-    table,
-  );
+  return table("Places that are told", names, sinks.map(sinkRow));
 }
 
 async function retry(letter) {

@@ -43,6 +43,18 @@ export function terms(pairs, properties = {}) {
   );
 }
 
+/** A table that scrolls where there is little room; a column without a name has no head. */
+export function table(label, names, rows) {
+  const heads = names.map((name) =>
+    element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
+  );
+  return element(
+    "div",
+    { class: "wide", tabindex: "0", role: "region", "aria-label": label },
+    element("table", { class: "table" }, element("thead", {}, element("tr", {}, heads)), rows),
+  );
+}
+
 /** A menu under a button; it closes by itself. */
 export function menu(words, choices, properties = {}) {
   const details = element("details", { class: "menu", ...properties });

@@ -1,7 +1,7 @@
 // What the watches read: how far they are, what they dropped, what is wrong.
 
 import { call } from "./api.js";
-import { byId, element, empty } from "./elements.js";
+import { byId, element, empty, table } from "./elements.js";
 import { ago, count, visible } from "./wording.js";
 
 const WAITING = "What waits to be read: bytes of files, lines of other sources";
@@ -84,23 +84,7 @@ export function drawSources(command) {
     return;
   }
   const names = ["source", "", "waiting", "lines/s", "lines", "sessions", "anomalous", "open"];
-  const heads = names.map((name) =>
-    element(name ? "th" : "td", name ? { scope: "col" } : {}, name),
-  );
-  const table = element(
-    "table",
-    { class: "table" },
-    element("thead", {}, element("tr", {}, heads)),
-    known.map(row),
-  );
-  section.replaceChildren(
-    title,
-    element(
-      "div",
-      { class: "wide", tabindex: "0", role: "region", "aria-label": "Sources" },
-      table,
-    ),
-  );
+  section.replaceChildren(title, table("Sources", names, known.map(row)));
 }
 
 /** Take sources as the stream or the server tells them. */
