@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from logllm.logs.redaction import redact
 from logllm.methods.trouble import grades
-from logllm.serve.store.frames import stored_time
+from logllm.serve.store.frames import NUL_PICTURE, stored_time
 from logllm.serve.store.service_schema import kinds
 from logllm.serve.store.writing import insert_new
 from logllm.serve.verdict_rows import LONGEST_KIND
@@ -70,7 +70,7 @@ class KindsSeen:
         if self._redacted:
             shown = shown.with_columns(kind=redact(shown["kind"]))
         # PostgreSQL takes no NUL.
-        shown = shown.with_columns(pl.col("kind", "written").str.replace_all("\x00", "␀", literal=True))
+        shown = shown.with_columns(pl.col("kind", "written").str.replace_all("\x00", NUL_PICTURE, literal=True))
         for kind, written, grade in shown.select("kind", "written", "grade").iter_rows():
             self._waiting.setdefault(kind[:LONGEST_KIND], (written, grade))
 

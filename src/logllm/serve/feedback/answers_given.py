@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 
 from logllm.errors import DataError
 from logllm.serve.incidents.mutes import Muting, put_mute, take_mute_back
-from logllm.serve.store.frames import VerdictKey, stored_names, stored_time
+from logllm.serve.store.frames import NUL_PICTURE, VerdictKey, stored_names, stored_time
 from logllm.serve.store.schema import places, verdicts
 from logllm.serve.store.service_schema import feedback, mutes
 from logllm.serve.store.verdict_store import Store
@@ -245,7 +245,7 @@ def _stored(session: str) -> str:
 
 def _clean(text: str) -> str:
     """A text that every database takes: NUL, and halves of characters, become what stands for them."""
-    return text.encode(errors="replace").decode().replace("\x00", "␀")
+    return text.encode(errors="replace").decode().replace("\x00", NUL_PICTURE)
 
 
 def _object(row: Row[Any]) -> dict[str, Any]:

@@ -65,7 +65,8 @@ _REWRITTEN = ("session", "lines", "files", "start", "end", *_TEXTS)
 """Columns that a store writes in another way."""
 
 _TIME = "%Y-%m-%dT%H:%M:%S%.6fZ"
-_NUL = "␀"
+NUL_PICTURE = "␀"
+"""Stands for NUL, which PostgreSQL refuses."""
 _LONGEST_NAME = 400
 """Bytes of a session's name: an index of PostgreSQL takes some 2,700 for all of a key."""
 _BEGINNING = 80
@@ -91,7 +92,7 @@ def stored_names(names: pl.Series) -> pl.Series:
     >>> names[:2].to_list(), len(names[2])
     (['blk_7', 'a␀b'], 145)
     """
-    clean = names.str.replace_all("\x00", _NUL, literal=True)
+    clean = names.str.replace_all("\x00", NUL_PICTURE, literal=True)
     long = clean.filter(clean.str.len_bytes() > _LONGEST_NAME).unique()
     if long.is_empty():
         return clean
@@ -115,7 +116,7 @@ def to_rows(
     files = pl.struct("files").struct.json_encode()
     names = files.str.strip_prefix('{"files":').str.strip_suffix("}")
     of_several = pl.col("files").is_not_null()
-    texts = pl.col(_TEXTS).str.replace_all("\x00", _NUL, literal=True)
+    texts = pl.col(_TEXTS).str.replace_all("\x00", NUL_PICTURE, literal=True)
     return _typed(verdicts).select(
         pl.lit(stream).alias("stream"),
         *[name for name in VERDICTS if name not in _REWRITTEN],
