@@ -158,6 +158,14 @@ def test_a_record_that_another_kind_of_line_has_ended_goes_on_no_more_though_it_
     assert (counts["rejected"], counts["continued"]) == (2, 1)
 
 
+@pytest.mark.parametrize("batch", [1, 2, 100])
+def test_a_record_that_was_ended_stays_so_while_other_streams_go_on(batch):
+    lines = ["a E: first"] * 20 + ["b E: y", "2024-01-01 10:00:00 odd", "a E: x", "b  at"]
+    frame, counts = read(OUTER, lines, batch_lines=batch)
+    assert frame["message"].to_list()[-2:] == ["y", "x"]
+    assert (counts["rejected"], counts["continued"]) == (2, 0)
+
+
 def test_a_line_whose_lists_hold_no_record_is_counted():
     described = FormatSection(name="own", kind="json", message="body", records="groups.items")
     whole, misspelt = '{"groups": [{"items": [{"body": "up"}, {"body": "down"}]}]}', '{"groups": [{"itemz": [{"body": "lost"}]}]}'

@@ -43,10 +43,11 @@ class Interleaved:
         self._counts["continued"] += rows.filter(joins & pl.col("first")).height
         records = self._joined(rows.filter(pl.col("begins") | joins))
         # The last record of each stream may go on, unless its stream has been silent for long.
-        may_go_on = pl.col("latest") & (pl.col("last") + _FAR >= rows["line"][-1])
+        closed = pl.col("closed") | ~pl.col("latest")
+        may_go_on = ~closed & (pl.col("last") + _FAR >= rows["line"][-1])
         going_on = records.select(pl.arg_where(may_go_on)).to_series()
         ended = int(going_on[0]) if len(going_on) else records.height
-        left = records[ended:].with_columns(closed=~pl.col("latest"))
+        left = records[ended:].with_columns(closed=closed)
         held = left.select(rows.drop("run", "headed", "latest").columns)
         self._held = held if held.height else None
         return self._given(records[:ended], rejects.rename({"message": "text"}))
