@@ -43,8 +43,10 @@ def texts(source: Source, lines: int) -> list[str]:
 
 
 def eventually(true: Callable[[], bool]) -> bool:
-    """Whether something becomes true soon."""
+    """Whether something becomes true soon; it is not asked again once it was."""
     end = time.monotonic() + SOON
-    while not true() and time.monotonic() < end:
+    while time.monotonic() < end:
+        if true():
+            return True
         time.sleep(0.01)
-    return true()
+    return False

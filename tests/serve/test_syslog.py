@@ -4,7 +4,7 @@ import io
 import os
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import date
 from pathlib import Path
 
@@ -198,15 +198,14 @@ def test_datagrams_that_the_kernel_dropped_are_counted(started):
 def test_more_connections_than_may_be_are_refused_and_counted(started, monkeypatch):
     monkeypatch.setattr(limits, "CONNECTIONS", 8)
     source = started()
-    opened = [connected(source) for _ in range(8)]
-    assert eventually(lambda: source.counts.get("connections") == 8)
-    with connected(source) as refused:
-        assert refused.recv(1) == b""
-    assert source.counts["refused_connections"] == 1
-    opened.pop().close()
-    assert eventually(lambda: _answers(source)), source.counts
-    for tcp in opened:
-        tcp.close()
+    with ExitStack() as open_ones:
+        opened = [open_ones.enter_context(connected(source)) for _ in range(8)]
+        assert eventually(lambda: source.counts.get("connections") == 8)
+        with connected(source) as refused:
+            assert refused.recv(1) == b""
+        assert source.counts["refused_connections"] == 1
+        opened[0].close()
+        assert eventually(lambda: _answers(source)), source.counts
 
 
 def test_a_silent_connection_makes_room_for_a_new_one(started, monkeypatch):
