@@ -324,6 +324,16 @@ class StoreContract:
         }
         assert self.write(store, verdict("old", 1, 4, state="closed")) == Written(0, 0, 1)
 
+    def test_settling_nothing_tells_of_no_change(self, store, clock):
+        self.write(store, verdict("over", 1))
+        young = clock.now
+        self.write(store, verdict("young", 2, state="open"))
+        assert store.settle("app", before=young) == 0
+        self.write(store, verdict("next", 3))
+        changes = store.verdicts("app").select("session", "change").sort("change")
+        assert changes["session"].to_list() == ["over", "young", "next"]
+        assert changes["change"].diff().drop_nulls().to_list() == [1, 1]
+
     def test_what_is_old_is_deleted_but_never_what_is_open(self, store, clock):
         epochs = {name: store.claim("app", name, owner="me").epoch for name in ("p", "q")}
         places = {name: Kept(epoch, 0, {}, {}) for name, epoch in epochs.items()}

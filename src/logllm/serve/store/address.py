@@ -34,10 +34,12 @@ def address(where: str | Path) -> Address:
     Raises:
         DataError: it is none of the forms.
     """
+    # A `Path` is always a file, even one that is called like a URL.
     scheme, separator, rest = str(where).partition("://")
     if isinstance(where, Path) or not separator:
         return _of_file(str(where))
     if scheme == "sqlite":
+        # As SQLAlchemy has it: sqlite:///app.db is relative, sqlite:////data/app.db is not.
         if not rest.startswith("/"):
             raise DataError(f"{where}: write sqlite:///PATH, with three slashes before the path")
         return _of_file(rest[1:])
@@ -48,6 +50,7 @@ def address(where: str | Path) -> Address:
 
 def _of_file(path: str) -> Address:
     """A file of SQLite."""
+    # Both would be a database that is gone with its connection.
     if path in ("", ":memory:"):
         raise DataError(f"a store is a file that stays: write {_FORMS}")
     return Address(URL.create("sqlite+pysqlite", database=path), Path(path), path)

@@ -98,5 +98,7 @@ def _begin(connection: Connection) -> None:
 def _set_postgres(connection: Any, record: object) -> None:
     """A new connection's commits wait for the disk, whatever the server's own setting."""
     del record
+    # A commit that is answered before it is on the disk would move places past verdicts that a
+    # crash of the server takes away.
     connection.execute(_DURABLE)
     connection.commit()

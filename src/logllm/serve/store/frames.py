@@ -92,6 +92,7 @@ def stored_names(names: pl.Series) -> pl.Series:
     >>> names[:2].to_list(), len(names[2])
     (['blk_7', 'a␀b'], 145)
     """
+    # Few names are long, often none: only those go through Python, each once.
     clean = names.str.replace_all("\x00", NUL_PICTURE, literal=True)
     long = clean.filter(clean.str.len_bytes() > _LONGEST_NAME).unique()
     if long.is_empty():
@@ -112,16 +113,22 @@ def to_rows(
     change: int,
 ) -> pl.DataFrame:
     """Verdicts as the table's columns."""
+    # Lists are stored as JSON. Numbers joined by commas are such a list already: [3,4,9].
     numbers = pl.col("lines").cast(pl.List(pl.String)).list.join(",")
+    lines = pl.concat_str(pl.lit("["), numbers, pl.lit("]"))
+
+    # Names need quoting, which Polars does for structs alone: {"files":["a.log","b.log"]}, whose
+    # inner part is the list. A session of one partition has none.
     files = pl.struct("files").struct.json_encode()
     names = files.str.strip_prefix('{"files":').str.strip_suffix("}")
     of_several = pl.col("files").is_not_null()
+
     texts = pl.col(_TEXTS).str.replace_all("\x00", NUL_PICTURE, literal=True)
     return _typed(verdicts).select(
         pl.lit(stream).alias("stream"),
         *[name for name in VERDICTS if name not in _REWRITTEN],
         pl.col("session").map_batches(stored_names, return_dtype=pl.String),
-        pl.concat_str(pl.lit("["), numbers, pl.lit("]")).alias("lines"),
+        lines.alias("lines"),
         pl.when(of_several).then(names).alias("files"),
         texts,
         pl.col("start", "end").dt.strftime(_TIME),
@@ -138,23 +145,20 @@ def _typed(verdicts: pl.DataFrame) -> pl.DataFrame:
 def spans_of(verdicts: pl.DataFrame) -> pl.DataFrame:
     """The last line in each partition (`into`) of sessions over several."""
     over_several = _typed(verdicts.filter(pl.col("files").is_not_null()))
-    return (
-        over_several.select(
-            "partition",
-            pl.col("session").map_batches(stored_names, return_dtype=pl.String),
-            "piece",
-            "first_position",
-            "lines",
-            "files",
-        )
-        .explode("lines", "files")
-        .group_by(*KEY, pl.col("files").alias("into"), maintain_order=True)
-        .agg(pl.col("lines").max().cast(pl.Int64).alias("last_position"))
-    )
+    session = pl.col("session").map_batches(stored_names, return_dtype=pl.String)
+    own = over_several.select("partition", session, "piece", "first_position", "lines", "files")
+
+    # A line's number and its partition stand at the same place of two lists: they come apart
+    # together, one row a line.
+    per_line = own.explode("lines", "files")
+    into = pl.col("files").alias("into")
+    last = pl.col("lines").max().cast(pl.Int64).alias("last_position")
+    return per_line.group_by(*KEY, into, maintain_order=True).agg(last)
 
 
 def from_rows(rows: pl.DataFrame) -> pl.DataFrame:
     """What a store gave as verdicts."""
+    # Text that says UTC by its Z is read without a zone, which is then named: no time moves.
     written = pl.col("start", "end", "updated").str.to_datetime(_TIME, time_unit="us")
     times = written.dt.replace_time_zone("UTC")
     lists = [pl.col(name).str.json_decode(READ[name]) for name in ("lines", "files")]

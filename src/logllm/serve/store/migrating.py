@@ -23,6 +23,8 @@ def migrate(engine: Engine, name: str, *, to: str = REVISION) -> None:
         ServeError: a newer logllm made it.
         DataError: it holds tables of another program.
     """
+    # Nearly always there is nothing to do: looked at without a lock, or every start would wait for
+    # whoever writes.
     with engine.connect().execution_options(reading=True) as connection, connection.begin():
         if revision(connection) == to:
             return
@@ -39,6 +41,7 @@ def migrate(engine: Engine, name: str, *, to: str = REVISION) -> None:
 
 def revision(connection: Connection) -> str | None:
     """The revision of a store's tables; none where there are none."""
+    # A file of SQLite that was just made is an empty database.
     if not inspect(connection).has_table(VERSION_TABLE):
         return None
     versions = select(column("version_num", String)).select_from(table(VERSION_TABLE))
@@ -75,6 +78,7 @@ def _check_encoding(connection: Connection, name: str) -> None:
 
 def _upgrade(connection: Connection, name: str, *, present: str | None, to: str) -> None:
     """Run the migrations that a store lacks."""
+    # Here, not above: it takes a fifth of a second, and is needed once in a store's life.
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory

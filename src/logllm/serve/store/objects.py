@@ -29,6 +29,7 @@ def verdict_objects(verdicts: pl.DataFrame) -> Iterator[dict[str, Any]]:
 
 def _object(row: dict[str, Any]) -> dict[str, Any]:
     """One verdict."""
+    # `more` holds what only some methods say, such as `minds`: keys of the verdict like all others.
     more = json.loads(row.pop("more") or "{}")
     lists = {name: json.loads(row[name]) for name in _JSON if row[name] is not None}
     times = {name: row[name] and row[name].strftime(_TIME) for name in _TIMES}
@@ -37,6 +38,7 @@ def _object(row: dict[str, Any]) -> dict[str, Any]:
     # Where a line is in the log is told by `lines` already; masked messages are for training.
     for name in ("first_position", "last_position", "messages"):
         del values[name]
+    # Null stays where a reader counts on the key, and goes where it would say nothing.
     speaking = {name for name, value in values.items() if value is not None}
     order = dict.fromkeys([*_FIRST, *values])
     return {name: values[name] for name in order if name in speaking | _NEVER_LACKING}

@@ -35,6 +35,8 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
     Pieces of one session are taken together.
     """
     columns = verdicts.c
+    # A session over already and with a line at or after `low` would be judged again when lines from
+    # `low` on are read again: who replays leaves out its lines up to the last.
     is_over = (columns.stream == stream, columns.state != "open")
     here = (columns.partition == partition, columns.last_position >= low)
     own = select(columns.session, columns.piece, columns.last_position).where(*is_over, *here)
@@ -47,6 +49,8 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
     rows = [tuple(row) for statement in (own, elsewhere) for row in connection.execute(statement)]
     schema: Columns = {"session": pl.String, "piece": pl.Int64, "last": pl.Int64}
     pieces = pl.DataFrame(rows, schema=schema, orient="row")
+    # A long session goes on as `blk_7#2`, `blk_7#3`: lines name it `blk_7`. A first piece keeps its
+    # name, which may itself end in such a number.
     without_number = pl.col("session").str.replace(r"#\d+$", "")
     whole = pl.when(pl.col("piece") > 1).then(without_number).otherwise("session")
     sessions = pieces.group_by(whole.alias("session"), maintain_order=True)
@@ -56,6 +60,7 @@ def accounted(connection: Connection, stream: str, *, partition: str, low: int) 
 def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFrame:
     """A stream's verdicts, the last written first, as the database gives them."""
     columns = verdicts.c
+    # What has an index of its own is written as the index has it, or the database reads all rows.
     conditions: list[ColumnElement[bool] | TextClause] = [columns.stream == stream]
     if wanted.anomalous is not None:
         conditions.append(IS_ANOMALOUS if wanted.anomalous else ~columns.anomalous)
@@ -64,6 +69,8 @@ def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFra
     if wanted.since is not None:
         conditions.append(columns.updated >= wanted.since)
     statement = select(*(columns[name] for name in _ROWS)).where(*conditions)
+    # Verdicts of one transaction have one time: the rest of the key orders them the same way
+    # always.
     last_first = statement.order_by(*(columns[name].desc() for name in _NEWEST))
     rows = [tuple(row) for row in connection.execute(last_first.limit(wanted.limit))]
     return pl.DataFrame(rows, schema=_ROWS, orient="row")
@@ -71,5 +78,7 @@ def newest(connection: Connection, stream: str, *, wanted: Wanted) -> pl.DataFra
 
 def merged(frames: Sequence[pl.DataFrame], limit: int) -> pl.DataFrame:
     """Of several streams' verdicts the last written ones."""
+    # The empty frame gives the columns where there is no stream at all. The database's order holds
+    # within each stream only.
     every = pl.concat([pl.DataFrame(schema=_ROWS), *frames])
     return from_rows(every.sort(_NEWEST, descending=True, maintain_order=True).head(limit))

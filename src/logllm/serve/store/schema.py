@@ -1,5 +1,7 @@
 """The tables of a store, as the last migration leaves them."""
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -20,10 +22,13 @@ VERSION_TABLE = "logllm_version"
 """Where the store's own revision stands."""
 
 metadata = MetaData()
+_WHERE = ("sqlite_where", "postgresql_where")
+"""How each database is told of which rows alone an index is."""
 
 verdicts = Table(
     "verdicts",
     metadata,
+    # The key: `frames.KEY` and the stream. Two sessions of one name differ by their first line.
     Column("stream", Text, primary_key=True),
     Column("partition", Text, primary_key=True),
     Column("session", Text, primary_key=True),
@@ -33,9 +38,11 @@ verdicts = Table(
     Column("state", Text, nullable=False),
     Column("score", Float, nullable=False),
     Column("anomalous", Boolean, nullable=False),
+    # Lists are JSON, for SQLite has none of its own.
     Column("lines", Text, nullable=False),
     Column("files", Text),
     Column("evidence", Text),
+    # Times are text of one length (`frames.stored_time`), which sorts as they do in any database.
     Column("start", Text),
     Column("end", Text),
     Column("model", Text, nullable=False),
@@ -43,6 +50,7 @@ verdicts = Table(
     Column("more", Text),
     Column("texts", Text),
     Column("updated", Text, nullable=False),
+    # What follows came with the second migration: rows from before it lack it.
     Column("kind", Text),
     Column("messages", Text),
     Column("incident", BigInteger),
@@ -94,35 +102,17 @@ SAME_SESSION = and_(
     *(spans.c[name] == verdicts.c[name] for name in ("session", "piece", "first_position")),
 )
 """Joins a span to its verdict."""
+# Everyone reads by `updated` (a page, from a time) or by `change` (a live stream, from a number).
+# Of anomalous and of open verdicts there are few among many: indexes that hold nothing else are
+# small, and cost nothing where other rows are written.
+ONLY_OPEN: dict[str, Any] = dict.fromkeys(_WHERE, text("state = 'open'"))
+_ONLY_ANOMALOUS: dict[str, Any] = dict.fromkeys(_WHERE, text("anomalous"))
 Index("verdicts_newest", verdicts.c.stream, verdicts.c.updated)
 Index("verdicts_positions", verdicts.c.stream, verdicts.c.partition, verdicts.c.last_position)
-Index(
-    "verdicts_anomalous",
-    verdicts.c.stream,
-    verdicts.c.updated,
-    sqlite_where=text("anomalous"),
-    postgresql_where=text("anomalous"),
-)
-Index(
-    "verdicts_open",
-    verdicts.c.stream,
-    verdicts.c.updated,
-    sqlite_where=text("state = 'open'"),
-    postgresql_where=text("state = 'open'"),
-)
+Index("verdicts_anomalous", verdicts.c.stream, verdicts.c.updated, **_ONLY_ANOMALOUS)
+Index("verdicts_open", verdicts.c.stream, verdicts.c.updated, **ONLY_OPEN)
 Index("verdicts_changes", verdicts.c.change)
-Index(
-    "verdicts_anomalous_changes",
-    verdicts.c.change,
-    sqlite_where=text("anomalous"),
-    postgresql_where=text("anomalous"),
-)
-Index(
-    "verdicts_kinds",
-    verdicts.c.kind,
-    verdicts.c.change,
-    sqlite_where=text("anomalous"),
-    postgresql_where=text("anomalous"),
-)
+Index("verdicts_anomalous_changes", verdicts.c.change, **_ONLY_ANOMALOUS)
+Index("verdicts_kinds", verdicts.c.kind, verdicts.c.change, **_ONLY_ANOMALOUS)
 Index("verdicts_incidents", verdicts.c.incident, verdicts.c.change)
 Index("spans_positions", spans.c.stream, spans.c.partition, spans.c.last_position)

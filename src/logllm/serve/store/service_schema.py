@@ -10,10 +10,9 @@ from sqlalchemy import (
     Integer,
     Table,
     Text,
-    text,
 )
 
-from logllm.serve.store.schema import metadata
+from logllm.serve.store.schema import ONLY_OPEN, metadata
 
 _NUMBER = BigInteger().with_variant(Integer, "sqlite")
 """A number that the database gives: SQLite does that for this type alone.
@@ -28,6 +27,7 @@ incidents = Table(
     Column("stream", Text, nullable=False),
     Column("kind", Text, nullable=False),
     Column("title", Text, nullable=False),
+    # `open` or `closed`.
     Column("state", Text, nullable=False),
     Column("start", Text),
     Column("end", Text),
@@ -85,6 +85,7 @@ deliveries = Table(
     Column("message", BigInteger, ForeignKey("outbox.id", ondelete="CASCADE"), primary_key=True),
     Column("sink", Text, primary_key=True),
     Column("state", Text, nullable=False),
+    # Of this message; a place's own failures in a row stand in `sinks`.
     Column("tries", Integer, nullable=False),
     Column("due", Text, nullable=False),
     Column("error", Text),
@@ -127,6 +128,7 @@ feedback = Table(
     Column("piece", Integer, nullable=False),
     Column("first_position", BigInteger, nullable=False),
     Column("answer", Text, nullable=False),
+    # As it was when the answer was given: the verdict may be deleted for its age before a training.
     Column("lines", Text),
     Column("kind", Text),
     Column("messages", Text, nullable=False),
@@ -180,15 +182,10 @@ kinds = Table(
 """
 
 Index("incidents_changes", incidents.c.change)
-Index(
-    "incidents_open",
-    incidents.c.stream,
-    incidents.c.kind,
-    unique=True,
-    sqlite_where=text("state = 'open'"),
-    postgresql_where=text("state = 'open'"),
-)
+# Of one kind of message a single incident is open, whatever two processes do at once.
+Index("incidents_open", incidents.c.stream, incidents.c.kind, unique=True, **ONLY_OPEN)
 Index("mutes_kinds", mutes.c.stream, mutes.c.kind)
+# A worker looks for what waits every second, a page for what was told of an incident.
 Index("outbox_incidents", outbox.c.incident)
 Index("deliveries_states", deliveries.c.sink, deliveries.c.state, deliveries.c.updated)
 Index("feedback_sessions", feedback.c.stream, feedback.c.session)

@@ -61,10 +61,12 @@ def told(store: str) -> Iterator[None]:
     """
     try:
         yield
+    # The pool's own error is none of a database: it is not told by a code.
     except NoFreeConnection as exc:
         raise StoreAway(f"{store} is busy: no connection came free; try again") from exc
     except DBAPIError as exc:
         raise _translated(exc, store) from exc
+    # What does not parse was never written by `frames.to_rows`: another program, or damage.
     except PolarsError as exc:
         remedy = "`logllm store check` says how many; restore a backup"
         raise DataError(f"{store} holds rows that no logllm wrote: {remedy}") from exc
@@ -75,6 +77,7 @@ def _translated(exc: DBAPIError, store: str) -> LogLLMError:
     cause = exc.orig
     if isinstance(cause, sqlite3.Error):
         return _of_sqlite(cause, store)
+    # A connection that broke has no code: the server could not send one.
     code = getattr(cause, "sqlstate", None)
     return _of_postgres(code, store, reason=first_line(cause or exc))
 
@@ -86,6 +89,7 @@ def _of_sqlite(cause: sqlite3.Error, store: str) -> LogLLMError:
     kind = "_".join(name.split("_")[:2])
     if name in _NO_ROOM:
         return StoreFull(f"the disk that holds {store} is full: free some space")
+    # The driver has waited `connecting.WAIT` seconds by now.
     if kind in ("SQLITE_BUSY", "SQLITE_LOCKED"):
         return StoreAway(f"{store} is locked by another process: end what holds it, or wait")
     if kind in ("SQLITE_IOERR", "SQLITE_PROTOCOL"):
@@ -102,6 +106,7 @@ def _of_sqlite(cause: sqlite3.Error, store: str) -> LogLLMError:
 
 def _of_postgres(code: str | None, store: str, *, reason: str) -> LogLLMError:
     """What a code of PostgreSQL means; none: the connection failed."""
+    # Asked first: the code of a full disk, 53100, begins as those of what passes do.
     if code in _FULL:
         return StoreFull(f"the disk of {store} is full: free some space there")
     if code is None or code.startswith(_AWAY):

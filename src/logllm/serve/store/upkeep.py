@@ -21,6 +21,7 @@ from logllm.serve.store.service_schema import (
     outbox,
     sources,
 )
+from logllm.serve.store.writing import next_change
 from logllm.storage import write_atomic
 
 _STEP = 1000
@@ -34,19 +35,25 @@ def settle(
     stream: str,
     *,
     before: str,
-    written: tuple[str, int],
+    updated: str,
 ) -> int:
     """Close as `early` what is open and was last written before a time; how many.
+
+    Where there is nothing to close, nothing is written.
 
     Args:
         connection: Of a transaction that writes.
         stream: What the watch is called.
         before: The time.
-        written: The time now, and the number of this change.
+        updated: The time now.
     """
-    updated, change = written
     idle = (verdicts.c.stream == stream, IS_OPEN, verdicts.c.updated < before)
-    early = {"state": "early", "updated": updated, "change": change}
+
+    # Asked every minute, and nearly always there is nothing: a number taken for it would tell
+    # everyone who waits for changes that there is one.
+    if not connection.scalar(select(exists().where(*idle))):
+        return 0
+    early = {"state": "early", "updated": updated, "change": next_change(connection)}
     closing = update(verdicts).where(*idle).values(early)
     return connection.execute(closing).rowcount
 
@@ -59,6 +66,8 @@ def days_before(now: datetime, days: int) -> datetime:
 def delete_some(connection: Connection, stream: str, *, before: str) -> int:
     """Delete some of the oldest verdicts that are over and were written before a time; how many."""
     columns = verdicts.c
+    # Oldest first and bounded: one large deletion would lock out the watch, and grow the
+    # write-ahead log by all that it deletes.
     key = [columns[name] for name in _KEY]
     old = (columns.stream == stream, columns.updated < before, columns.state != "open")
     oldest = select(*key).where(*old).order_by(columns.updated).limit(_STEP)
@@ -79,6 +88,7 @@ def delete_service_rows(connection: Connection, *, before: str) -> None:
 
     Feedback stays: people gave it.
     """
+    # An open incident may be old, and yet go on.
     over = (incidents.c.state == "closed") & (incidents.c.updated < before)
     connection.execute(delete(incidents).where(over))
 
@@ -97,6 +107,7 @@ def faults(connection: Connection) -> list[str]:
     """What is wrong with a store, in words."""
     own = _faults_of_file if connection.dialect.name == "sqlite" else _faults_of_server
     lines = own(connection)
+    # The database's own look comes first: of a damaged file nothing else can be believed.
     present = revision(connection)
     if present != REVISION:
         lines.append(f"its revision is {present}, not {REVISION}")
@@ -150,6 +161,7 @@ def copy(file: Path, path: Path) -> None:
         with closing(sqlite3.connect(file, timeout=WAIT, isolation_level=None)) as connection:
             connection.execute("VACUUM INTO ?", (str(temporary),))
 
+    # A copy that fails leaves the file of an earlier backup alone.
     try:
         write_atomic(path, write)
     except sqlite3.Error as exc:

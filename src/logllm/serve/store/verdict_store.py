@@ -88,11 +88,13 @@ class Store:
             DataError: it cannot be one: a folder, not writable, another program's.
             ServeError: a newer logllm wrote it, or it does not answer (`StoreAway`).
         """
+        # Tables before anything else: who reads may come before the first watch has written.
         place = address(where)
         engine = connected(place, create=create)
         try:
             with told(place.name):
                 migrate(engine, place.name)
+        # Otherwise a connection stays open that nobody can close, with its lock on the file.
         except LogLLMError:
             engine.dispose()
             raise
@@ -119,6 +121,8 @@ class Store:
             partition: What keeps its own order of lines.
             owner: Who takes it, for people: a host and a process.
         """
+        # PostgreSQL would refuse a key this long, but only when the first verdict is stored, hours
+        # later.
         if len((stream + partition).encode()) > _LONGEST_NAMES:
             most = f"at most {_LONGEST_NAMES} bytes"
             raise DataError(f"the partition {partition[:80]}... has too long a name: {most}")
@@ -164,10 +168,14 @@ class Store:
             StoreAway: it is not known whether it is written; the same write may be tried again.
         """
         _check_partitions(verdicts, kept)
+        # Asked before the transaction begins: what can be worked out outside of it holds no lock.
         updated = self._now()
+        # Of sessions over several partitions alone: nearly always there is none.
         spans = spans_of(verdicts)
         epochs = {name: mine.epoch for name, mine in kept.items()}
         with self.transaction() as connection:
+            # First of all, and with a lock on the rows: nobody takes a partition over between this
+            # look and the commit.
             writing.compare_epochs(connection, stream, epochs=epochs)
             new, revised = 0, 0
             if verdicts.height:
@@ -177,15 +185,16 @@ class Store:
                 writing.put_spans(connection, stream, last=spans, updated=updated)
                 for act in also:
                     act(connection, stream, change)
+            # In the same transaction as the verdicts: a place past what is stored would lose lines,
+            # one before it judges them twice.
             writing.put_places(connection, stream, kept=kept, updated=updated)
         return Written(new, revised, verdicts.height - new - revised)
 
     def settle(self, stream: str, *, before: datetime) -> int:
         """Close as `early` what is open and was not revised since a time; how many they are."""
         with self.transaction() as connection:
-            change = writing.next_change(connection)
-            before_it = stored_time(before)
-            return upkeep.settle(connection, stream, before=before_it, written=(self._now(), change))
+            stale = stored_time(before)
+            return upkeep.settle(connection, stream, before=stale, updated=self._now())
 
     def retain(self, *, days: int, now: datetime, most: int | None = None) -> int:
         """Delete verdicts that were last written more than so many days ago, open ones never.
@@ -200,10 +209,12 @@ class Store:
         Returns:
             How many they were.
         """
+        # The same bound for all steps, so that they come to an end while others write.
         before = stored_time(upkeep.days_before(now, days))
         deleted = 0
         for stream in self._streams():
             step = 1
+            # A step that deletes nothing was the last one of its stream.
             while step and (most is None or deleted < most):
                 with self.transaction() as connection:
                     step = upkeep.delete_some(connection, stream, before=before)
@@ -236,6 +247,8 @@ class Store:
         wanted = reading.Wanted(anomalous, state, None if since is None else stored_time(since), limit)
         streams = self._streams() if stream is None else [stream]
         with self.transaction(reading=True) as connection:
+            # Each stream by itself, as the index has it; the newest of all are among the newest of
+            # each.
             frames = [reading.newest(connection, name, wanted=wanted) for name in streams]
             return reading.merged(frames, limit)
 
@@ -275,6 +288,8 @@ class Store:
                 ):
                     yield connection
                 return
+            # SQLite lets one write at a time anyway: in one process they wait here, without the
+            # polling and the time limit of its lock.
             with self._writer, self._engine.connect() as connection, connection.begin():
                 self._check_there()
                 yield connection
@@ -308,6 +323,7 @@ def _identity(file: Path | None) -> tuple[int, int] | None:
     if file is None:
         return None
     try:
+        # Not the name: a file that was moved and replaced has the same one.
         status = file.stat()
     except OSError:
         return None
@@ -320,6 +336,7 @@ def _check_partitions(verdicts: pl.DataFrame, kept: Mapping[str, Kept]) -> None:
     Raises:
         ValueError: a verdict lies in a partition whose place is not written with it.
     """
+    # A session over several partitions names them in `files`, beside the one of its first line.
     files = verdicts["files"].cast(VERDICTS["files"]).explode().drop_nulls()
     absent = {*verdicts["partition"].unique(), *files.unique()} - kept.keys()
     if absent:

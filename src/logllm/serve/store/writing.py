@@ -36,8 +36,12 @@ def claim(
     updated: str,
 ) -> Row[Any]:
     """Raise a partition's epoch by one, or begin it; its row."""
+    # A partition that nobody ever had: all of its lines are still to be read.
     fresh = {"epoch": 1, "low": 0, "place": "{}", "counters": "{}"}
     named = {"stream": stream, "partition": partition, "owner": owner, "updated": updated}
+    # One statement begins or takes over: of two processes that start at the same moment both are
+    # counted, and the one with the lower epoch learns of it at its next write. Place and counters
+    # stay as the former owner left them.
     statement = _insert(connection, places).values(fresh | named)
     taken_over = statement.on_conflict_do_update(
         index_elements=[places.c.stream, places.c.partition],
@@ -62,6 +66,7 @@ def compare_epochs(connection: Connection, stream: str, *, epochs: Mapping[str, 
         # One order for all who write, or two could wait for each other.
         rows = connection.execute(ours.order_by(places.c.partition).with_for_update())
         current.update({name: epoch for name, epoch in rows})
+    # A place whose row is gone is lost as well: it has no epoch at all.
     lost = [name for name, epoch in epochs.items() if current.get(name) != epoch]
     if lost:
         raise OwnershipLost(lost)
@@ -72,6 +77,7 @@ def next_change(connection: Connection) -> int:
 
     Numbers are in the order of commits: nobody has the next one until this transaction ends.
     """
+    # The row stays locked until the transaction ends, which is what orders the numbers.
     following = {"value": numbers.c.value + 1}
     raised = numbers.update().where(numbers.c.name == "change").values(following)
     return int(connection.execute(raised.returning(numbers.c.value)).scalar_one())
@@ -80,6 +86,8 @@ def next_change(connection: Connection) -> int:
 def last_words(rows: pl.DataFrame) -> pl.DataFrame:
     """One row a session: the first that is no longer open counts, else the last one."""
     is_open = pl.col("state") == "open"
+    # Over first: a session that ended cannot be judged otherwise by what was written before it did.
+    # Of several that are open the last was judged on the most lines.
     final = rows.filter(~is_open).unique(KEY, keep="first", maintain_order=True)
     still_open = rows.filter(is_open).unique(KEY, keep="last", maintain_order=True)
     return pl.concat([final, still_open.join(final, on=KEY, how="anti", maintain_order="left")])
@@ -92,6 +100,8 @@ def put_verdicts(connection: Connection, rows: pl.DataFrame) -> tuple[int, int]:
         How many sessions are new, and how many were open and are written anew.
     """
     is_open = rows["state"] == "open"
+    # Most that are open were stored a moment ago by the same watch, so that they are looked for
+    # first; those that were not there are added.
     still_open, over = rows.filter(is_open), rows.filter(~is_open)
     revised = _revise(connection, still_open)
     new = _add(connection, still_open)
@@ -110,6 +120,8 @@ def _revise(connection: Connection, rows: pl.DataFrame) -> int:
     # A value that is looked for may not be called as a column that is set.
     looked_for = {column.name: f"of_{column.name}" for column in key}
     same = [column == bindparam(looked_for[column.name]) for column in key]
+    # All but the key is written anew; `incident` is no column of these rows, so that a session
+    # stays in its incident.
     others = [name for name in rows.columns if name not in looked_for]
     values: dict[str, Any] = {name: bindparam(name) for name in others}
     statement = verdicts.update().where(*same, IS_OPEN).values(values)
@@ -127,6 +139,7 @@ def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, update
 
     Of a verdict that was over already nothing changes: it says nothing of lines that came later.
     """
+    # Here `partition` is the one where the last line lies; the verdict's own is called `home`.
     named = {"partition": "home", "into": "partition"}
     rows = last.rename(named).with_columns(stream=pl.lit(stream), updated=pl.lit(updated))
     columns = spans.c
@@ -134,10 +147,12 @@ def put_spans(connection: Connection, stream: str, *, last: pl.DataFrame, update
     key = ("stream", "session", "piece", "first_position")
     same = [verdicts.c[name] == given[name] for name in key]
     written = verdicts.c.updated == bindparam("of_updated", type_=Text)
+    # A verdict that was just written has this transaction's time; one that was over keeps its own.
     its_verdict = exists().where(*same, verdicts.c.partition == given["home"], written)
 
     row = select(*given.values()).where(its_verdict)
     statement = _insert(connection, spans).from_select([*given], row)
+    # An open session goes on: its last line in a partition moves with every verdict.
     upsert = statement.on_conflict_do_update(
         index_elements=list(spans.primary_key.columns),
         set_={"last_position": statement.excluded.last_position},
@@ -153,6 +168,7 @@ def put_places(
     updated: str,
 ) -> None:
     """Store how far partitions are accounted for, all of which have their rows."""
+    # An update, never an insertion: only `claim` makes rows, and with them an owner.
     statement = (
         places.update()
         .where(places.c.stream == stream, places.c.partition == bindparam("of"))
@@ -189,6 +205,7 @@ def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.Dat
     """
     if rows.is_empty():
         return 0
+    # SQLite's driver takes values by position, PostgreSQL's by name; `positiontup` is none there.
     compiled = statement.compile(dialect=connection.dialect, column_keys=rows.columns)
     in_order = compiled.positiontup
     if in_order is None:
@@ -197,6 +214,7 @@ def _execute_many(connection: Connection, statement: UpdateBase, *, rows: pl.Dat
         # A value may be asked for in several places.
         numbered = (pl.col(name).alias(str(place)) for place, name in enumerate(in_order))
         values = rows.select(numbered).rows()
+    # Without it SQLAlchemy gives no count of rows for many at once.
     options = {"preserve_rowcount": True}
     return connection.exec_driver_sql(str(compiled), values, execution_options=options).rowcount
 

@@ -11,6 +11,7 @@ _NUMBER = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 
 def upgrade() -> None:
     """Make the tables, and number what changes."""
+    # Before the tables that have such numbers themselves.
     _number_changes()
     _make_incidents()
     _make_mutes()
@@ -24,6 +25,8 @@ def upgrade() -> None:
 
 
 def _number_changes() -> None:
+    # One row that every writer locks: a sequence of the database would give numbers in another
+    # order than that of the commits.
     numbers = op.create_table(
         "numbers",
         sa.Column("name", sa.Text, primary_key=True),
@@ -36,6 +39,7 @@ def _number_changes() -> None:
         sa.Column("incident", sa.BigInteger),
         sa.Column("change", sa.BigInteger, nullable=False, server_default="0"),
     ):
+        # All may be null or have a default: rows that are there already stay as they are.
         op.add_column("verdicts", column)
 
 
