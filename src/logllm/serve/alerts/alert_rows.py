@@ -33,6 +33,7 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
     for row in places:
         sink = {name: getattr(row, name) for name in _OF_SINK}
         sink["last_hour"] = last_hour.get(row.name, 0)
+        # A place that was never told anything has no counts at all.
         by_state = counts.get(row.name, {})
         told.append(sink | {state: by_state.get(state, 0) for state in STATES})
     return {"sinks": told, "dead_letters": letters(store, state="dead", limit=_MOST_LETTERS)}
@@ -40,6 +41,7 @@ def alerts(store: Store, *, now: datetime) -> dict[str, Any]:
 
 def letters(store: Store, *, state: str, limit: int) -> list[dict[str, Any]]:
     """Messages of a state, those that came to it last first."""
+    # A message has one row in the outbox, and one here for each place that is told.
     of_delivery = ("sink", "tries", "error", "updated")
     columns: list[Any] = [outbox, *(deliveries.c[name] for name in of_delivery)]
     joined = select(*columns).join(deliveries, deliveries.c.message == outbox.c.id)
@@ -65,6 +67,7 @@ def revive(store: Store, *, message: int | None, sink: str | None, now: datetime
     if sink is not None:
         wanted.append(deliveries.c.sink == sink)
     written = stored_time(now)
+    # As if it had never been tried: its next failures count from the first.
     again = {"state": "waiting", "tries": 0, "due": written, "updated": written}
     revived = update(deliveries).where(*wanted).values(again).returning(deliveries.c.sink)
     with store.transaction() as connection:
@@ -96,6 +99,7 @@ def _sent_since(connection: Connection, time: datetime) -> dict[str, int]:
 
 def _letter(row: Row[Any]) -> dict[str, Any]:
     """A message as people get it."""
+    # From the message as it was written: the incident may be deleted by now.
     title = json.loads(row.body)["title"]
     rest = {name: getattr(row, name) for name in _OF_LETTER}
     return {"message": row.id, "title": title} | rest

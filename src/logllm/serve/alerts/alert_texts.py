@@ -14,6 +14,7 @@ _LONGEST_LINE = 300
 def headline(note: Note) -> str:
     """What happened, in one sentence, without anything of the log but its stream's name."""
     incident = note.incident
+    # What opened and ended between two messages is told in one.
     told_before = "opened" not in note.events
     sessions = plural(incident["sessions"], "anomalous session")
     where = shortened(incident["stream"], 80)
@@ -35,6 +36,7 @@ def when(incident: Incident) -> str:
     """
     start = incident["start"] or incident["opened"]
     end = incident["end"] or incident["updated"]
+    # Of "2026-11-27T12:00:00" the date is ten characters, the time begins at the twelfth.
     same_day = start[:10] == end[:10]
     return f"{_plain(start)} to {_plain(end)[11 if same_day else 0 :]} UTC"
 

@@ -45,7 +45,9 @@ class AlertmanagerForm:
 
     def _alert(self, incident: Incident, *, now: str, link: str | None) -> dict[str, Any]:
         """One alert; what tells it from others are its labels."""
+        # It has no "open": an alert whose end is not moved on ends by itself.
         holds_until = stored_time(datetime.fromisoformat(now) + self._holds)
+        # Nothing here changes while the incident goes on, or it would be another alert each time.
         labels = {
             "alertname": "LogAnomaly",
             "stream": alert_texts.shortened(incident["stream"], _LONGEST_LABEL),

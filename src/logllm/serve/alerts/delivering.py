@@ -43,6 +43,8 @@ class Delivery:
             told: Told what a person should know, a sentence; from several threads.
             clock: The time now.
         """
+        # A process that starts anew may have the number of one that was killed: it is another
+        # owner.
         owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         around = Around(store, owner, page, clock, Random(), told)  # noqa: S311 - spreads tries
         self.workers = [SinkWorker(sink, around) for sink in sinks]
@@ -59,6 +61,7 @@ class Delivery:
             ServeError: the store does not answer.
         """
         for worker in self.workers:
+            # All before the first message: a place that is not known yet is told no history.
             worker.introduce()
         for thread in self._threads:
             thread.start()
@@ -70,6 +73,7 @@ class Delivery:
             timeout: Seconds that they are waited for, all together.
         """
         self._stopping.set()
+        # One time limit for all: ten places that do not answer take no longer than one.
         deadline = monotonic() + timeout
         for thread in self._threads:
             thread.join(max(0.0, deadline - monotonic()))
@@ -95,6 +99,7 @@ class Delivery:
                 wait = worker.step()
                 troubled = False
             except LogLLMError as exc:
+                # Once: a store that is away for an hour is not told of every five seconds.
                 if not troubled:
                     self._told(f"alerts wait: {exc}")
                 troubled = True

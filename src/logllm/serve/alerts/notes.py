@@ -59,5 +59,6 @@ def key_of(messages: Sequence[int], incident: Incident) -> str:
     >>> key_of([7], {"id": 3, "stream": "app", "opened": "2026-11-27T12:00:00.000000Z"})
     '8f7becdf99b1cc8be9a002c37863f97b'
     """
+    # Numbers of incidents are a store's own: with stream and time another store's are told apart.
     parts = (incident["stream"], incident["opened"], incident["id"], *messages)
     return sha256("\n".join(map(str, parts)).encode()).hexdigest()[:_KEY_LENGTH]

@@ -42,6 +42,7 @@ class Leased(NamedTuple):
 def introduce(connection: Connection, sink: Sink, *, now: datetime) -> None:
     """Make a place known: it is told what comes from now on, and no history."""
     this = sinks.c.name == sink.name
+    # A place that was known keeps how far it was told, across restarts and changes of its kind.
     if connection.execute(update(sinks).where(this).values(kind=sink.kind)).rowcount:
         return
     written = stored_time(now)
@@ -60,10 +61,12 @@ def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -
         room: Whether it may be told anything.
     """
     written = stored_time(now)
+    # Asked every second of every place: three looks at indexes, and no lock.
     unread = exists().where(outbox.c.id > sinks.c.reached)
     mine = deliveries.c.sink == sinks.c.name
     waits = exists().where(mine, deliveries.c.state == _WAITING, deliveries.c.due <= written)
     held_back = exists().where(mine, deliveries.c.state == _HELD)
+    # Without room only what is new matters: it must be held back, not sent.
     asked = select(or_(unread, waits, held_back) if room else unread)
     this = (sinks.c.name == sink.name, sinks.c.due <= written)
     return bool(connection.scalar(asked.where(*this)))
@@ -72,11 +75,14 @@ def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -
 def take(connection: Connection, sink: Sink, *, owner: str, now: datetime) -> Leased | None:
     """Have a place to oneself; none: another process has it, or it is not to be asked yet."""
     this = sinks.c.name == sink.name
+    # Locked, so that of two processes that ask at once one sees the other's lease.
     row = connection.execute(select(sinks).where(this).with_for_update()).one()
     written = stored_time(now)
     taken = row.owner not in (None, owner) and row.until > written
     if taken or row.due > written:
         return None
+    # A process that was killed gives nothing back: its lease ends by itself, but not before its
+    # request could have ended.
     seconds = _STEPS * sink.section.timeout + _MARGIN
     lease = {"owner": owner, "until": stored_time(now + timedelta(seconds=seconds))}
     connection.execute(update(sinks).where(this).values(lease))
@@ -92,6 +98,7 @@ def release(connection: Connection, sink: Sink, *, owner: str) -> None:
 def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
     """Have what is new in the outbox wait for a place, as far as it is to be told there."""
     this = sinks.c.name == sink.name
+    # Looked up once: what is written meanwhile has a higher number, and is spread the next time.
     newest = _newest(connection)
     reached = connection.scalar(select(sinks.c.reached).where(this))
     if reached is None or reached >= newest:
@@ -100,14 +107,19 @@ def spread(connection: Connection, sink: Sink, *, now: datetime) -> None:
     if sink.section.streams:
         wanted.append(incidents.c.stream.in_(sink.section.streams))
     written = literal(stored_time(now))
+    # An incident that opens often grows within seconds: told a little later, it is told with all of
+    # its first sessions.
     later = literal(stored_time(now + timedelta(seconds=sink.section.wait)))
     due = case((outbox.c.event == "opened", later), else_=written)
     values = (literal(sink.name), literal(_WAITING), literal(0), due, written)
     with_incidents = outbox.join(incidents, incidents.c.id == outbox.c.incident)
+    # Joined to incidents for the stream alone; one that is deleted already is told of no more.
     rows = select(outbox.c.id, *values).select_from(with_incidents)
     unread = rows.where(outbox.c.id > reached, outbox.c.id <= newest, *wanted)
     columns = ["message", "sink", "state", "tries", "due", "updated"]
     connection.execute(insert(deliveries).from_select(columns, unread))
+    # What a place does not want is passed over for good: later changes of settings bring no
+    # history.
     connection.execute(update(sinks).where(this).values(reached=newest))
 
 
@@ -130,6 +142,7 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
     rows = select(*columns).select_from(with_outbox).where(mine)
     unsent = rows.where(deliveries.c.state.in_(UNSENT))
     in_order = unsent.order_by(outbox.c.id).limit(_MOST_AT_ONCE)
+    # What was held back goes all at once in a summary, when there is room again.
     held_back = select(exists().where(mine, deliveries.c.state == _HELD))
     if connection.scalar(held_back):
         return connection.execute(in_order).all()
@@ -140,6 +153,8 @@ def next_rows(connection: Connection, sink: Sink, *, now: datetime) -> Sequence[
     first = connection.execute(fewest_tries.limit(1)).first()
     if first is None:
         return []
+    # All that waits of one incident goes together, in order: nobody hears of an end before its
+    # start.
     same_incident = outbox.c.incident == first.incident
     return connection.execute(in_order.where(same_incident)).all()
 
@@ -152,6 +167,8 @@ def room_at(connection: Connection, sink: Sink, *, now: datetime) -> datetime | 
     sent = (deliveries.c.sink == sink.name, deliveries.c.state == "sent")
     this_hour = select(updated).where(*sent, updated > stored_time(now - _HOUR))
     newest_first = this_hour.order_by(updated.desc())
+    # With a budget of 20 the twentieth newest message of this hour: when it is an hour old, there
+    # is room for one more. None: fewer than 20 went.
     oldest = connection.scalar(newest_first.offset(sink.budget - 1).limit(1))
     return None if oldest is None else datetime.fromisoformat(oldest) + _HOUR
 
@@ -171,6 +188,7 @@ def settle(
     values: dict[str, Any],
 ) -> None:
     """Write what has become of messages that still wait."""
+    # Only what still waits: what another process has sent or withdrawn stays so.
     unsent = (deliveries.c.sink == sink.name, deliveries.c.state.in_(UNSENT))
     these = deliveries.c.message.in_(messages)
     connection.execute(update(deliveries).where(*unsent, these).values(values))

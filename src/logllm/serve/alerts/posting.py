@@ -83,9 +83,11 @@ def post(target: Target, value: Any, *, key: str) -> Answer:
         with opener.open(request, timeout=target.timeout) as response:
             return Answer(response.status, _words(response.read(_MOST_READ), target))
     except HTTPError as exc:
+        # The error is the response itself: unread and open, it would keep the connection.
         with exc:
             return _refusal(exc, target)
     except (OSError, HTTPException) as exc:
+        # Some errors say nothing but their name.
         reason = str(getattr(exc, "reason", exc)) or type(exc).__name__
         return Answer(None, _words(reason.encode(), target))
 
@@ -96,8 +98,10 @@ def _refusal(exc: HTTPError, target: Target) -> Answer:
         words = _words(exc.read(_MOST_READ), target)
     except (OSError, HTTPException):
         words = ""
+    # Not followed: the body of a redirect says nothing, and a secret must not go to another host.
     if 300 <= exc.code < 400:
         words = "it has moved: name its new URL"
+    # Seconds; a date, which HTTP allows as well, is not waited for.
     wait = exc.headers.get("Retry-After", "")
     return Answer(exc.code, words, float(wait) if wait.isdecimal() else None)
 
@@ -105,6 +109,7 @@ def _refusal(exc: HTTPError, target: Target) -> Answer:
 def _words(answer: bytes, target: Target) -> str:
     """The beginning of an answer, for people, without what of the request is secret: some repeat it."""
     text = " ".join(answer.decode(errors="replace").split())
+    # Longest first, or a part that was replaced would leave the rest of a whole.
     for secret in _secrets(target):
         text = text.replace(secret, "…")
     return printable(text[:_MOST_SHOWN])

@@ -67,6 +67,8 @@ class SinkWorker:
         self._resend_at: datetime | None = None
         """When alerts are told again, where they must be."""
         if isinstance(sink.form, AlertmanagerForm):
+            # At once: an Alertmanager forgets what is not told again, also while this process was
+            # away.
             self._resend_at = around.clock()
         self._troubled = False
 
@@ -82,6 +84,7 @@ class SinkWorker:
             StoreFull, StoreAway: what was sent may be sent again.
         """
         now = self._around.clock()
+        # Looked at without a lock first: a write every second for nothing would hold the watch up.
         room = self._room_at is None or now >= self._room_at
         resends = self._resend_at is not None and now >= self._resend_at
         with self._around.store.transaction(reading=True) as connection:
@@ -90,6 +93,7 @@ class SinkWorker:
             return LOOK
         owner = self._around.owner
         with self._around.store.transaction() as connection:
+            # The request itself is outside of any transaction: it may take as long as its timeouts.
             leased = outbox_rows.take(connection, self.sink, owner=owner, now=now)
             batch = None if leased is None else self._next(connection, now=now)
         if resends:
@@ -102,6 +106,8 @@ class SinkWorker:
 
     def finish(self) -> None:
         """Send what waits for nothing but more of its incident, and leave the place to others."""
+        # Nothing was due. What waits only for more of its incident goes now, for nobody may send it
+        # later.
         if self.step() > 0:
             with self._around.store.transaction() as connection:
                 outbox_rows.hurry(connection, self.sink, now=self._around.clock())
@@ -116,11 +122,15 @@ class SinkWorker:
 
     def _next(self, connection: Connection, *, now: datetime) -> Batch | None:
         """What is to be sent now."""
+        # New messages first, so that they count among what waits or is held back.
         outbox_rows.spread(connection, self.sink, now=now)
         self._room_at = outbox_rows.room_at(connection, self.sink, now=now)
         if self._room_at is not None:
             outbox_rows.hold(connection, self.sink, now=now)
             return None
+
+        # One incident is a note, several are a summary; where nothing waits, alerts that must be
+        # told again may be due.
         rows = outbox_rows.next_rows(connection, self.sink, now=now)
         notes = self._notes(connection, rows, now=now)
         written = stored_time(now)
@@ -159,11 +169,13 @@ class SinkWorker:
         for row in rows:
             by_incident.setdefault(row.incident, []).append(row)
         notes = []
-        for number, own in by_incident.items():
-            stands = current.get(number)
-            incident = json.loads(own[-1].body) if stands is None else incident_object(stands)
-            events = tuple(dict.fromkeys(row.event for row in own))
-            messages = [row.id for row in own]
+        for number, own_rows in by_incident.items():
+            # As it is now; as it was, where it has been deleted for its age.
+            stored = current.get(number)
+            incident = json.loads(own_rows[-1].body) if stored is None else incident_object(stored)
+            # Each event once, in order: `continues` may have waited several times.
+            events = tuple(dict.fromkeys(row.event for row in own_rows))
+            messages = [row.id for row in own_rows]
 
             # It was muted meanwhile; or nobody knows of it yet, and it was nothing.
             nothing = not incident["sessions"] and "opened" in events
@@ -182,12 +194,15 @@ class SinkWorker:
         messages = [row.id for row in batch.rows]
         with self._around.store.transaction() as connection:
             if answer.taken:
+                # One request, one message of the hour's budget: the last of its messages counts as
+                # sent, those before it as told with it.
                 folded = {"state": "folded", "error": None, "updated": written}
                 outbox_rows.settle(connection, self.sink, messages=messages[:-1], values=folded)
                 sent = folded | {"state": "sent"}
                 outbox_rows.settle(connection, self.sink, messages=messages[-1:], values=sent)
                 well = {"failures": 0, "due": written, "error": None, "updated": written}
                 outbox_rows.set_sink(connection, self.sink, values=well)
+            # The message is at fault, not the place: others go on.
             elif answer.refused:
                 self._bury(connection, messages, answer=answer, now=now)
             else:
@@ -219,23 +234,28 @@ class SinkWorker:
     ) -> None:
         """Try again later; what has been tried for too long is given up."""
         now = self._around.clock()
+        # A place that is gone for good must not keep messages for ever.
         oldest = stored_time(now - timedelta(hours=self.sink.section.give_up))
         too_old = [row.id for row in batch.rows if row.made < oldest]
         if too_old:
             self._bury(connection, too_old, answer=answer, now=now)
         failed = {"error": answer.told, "updated": stored_time(now)}
+        # Messages of one request may have been tried differently often, and wait accordingly.
         for tries in sorted({row.tries + 1 for row in batch.rows}):
             messages = [row.id for row in batch.rows if row.tries + 1 == tries]
             due = stored_time(now + self._wait(tries, answer))
             put_off = failed | {"tries": tries, "due": due}
             outbox_rows.settle(connection, self.sink, messages=messages, values=put_off)
         due = stored_time(now + self._wait(failures, answer))
+        # The place waits as well, or each of its messages would be tried in turn.
         ill = failed | {"failures": failures, "due": due}
         outbox_rows.set_sink(connection, self.sink, values=ill)
 
     def _wait(self, tries: int, answer: Answer) -> timedelta:
         """How long it is waited after so many tries: twice as long each time, but never all at once."""
+        # 1, 2, 4 ... seconds, 300 at most; the exponent is bounded, or the number would overflow.
         longest = min(_FIRST_WAIT * 2 ** min(tries - 1, 16), _LONGEST_WAIT)
+        # Between half of it and all of it.
         spread = longest * (1 + self._around.chance.random()) / 2
         asked_for = min(answer.wait or 0.0, _LONGEST_ASKED)
         return timedelta(seconds=max(spread, asked_for))
@@ -243,6 +263,7 @@ class SinkWorker:
     def _tell(self, answer: Answer) -> None:
         """Tell a person when things go wrong, and when they are right again."""
         name = self.sink.name
+        # Once when it begins and once when it ends: not at every try.
         if not answer.taken and not self._troubled:
             self._around.told(f"{name} takes no messages: {answer.told}; what waits is kept")
         elif answer.taken and self._troubled:

@@ -61,6 +61,7 @@ def sinks_of(
     if page is not None:
         _checked(page, what="--public-url")
     sinks = [_sink(section, environment, page=page) for section in sections]
+    # A name is the key in the store: two places of one name would take each other's messages.
     names = [sink.name for sink in sinks]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -117,7 +118,9 @@ def _checked(url: str, *, what: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
+        # A port that is no number is found only when it is read.
         parts.port  # noqa: B018 - reads it
+    # The error itself repeats the URL, which may hold a password or a secret path.
     except ValueError:
         raise RecipeError(f"{what}: a URL is not written as one: https://HOST/PATH") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or _UNFIT.search(url):
@@ -140,6 +143,7 @@ def _basic(parts: SplitResult) -> str:
 
 def _without_user(parts: SplitResult) -> SplitResult:
     """A URL without its user and password."""
+    # The user goes into a header, the fragment nowhere: neither is part of a request's URL.
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment="")
 
 
@@ -150,6 +154,7 @@ def _check_headers(headers: Mapping[str, str], *, host: str | None) -> None:
         RecipeError: one cannot.
     """
     for name, value in headers.items():
+        # A line end in a header would let whoever writes the settings add requests.
         if not _HEADER.fullmatch(name) or not value.isascii() or not value.isprintable():
             raise RecipeError(f"alerts: the header {name!r:.60} for {host} cannot be sent")
 

@@ -55,6 +55,7 @@ def _text(parts: Iterable[str]) -> dict[str, str]:
     """A message of some lines; what is too long is cut at the end of a line."""
     text = ""
     for part in filter(None, parts):
+        # A cut inside a line could end within a mark, and Slack would show the rest wrongly.
         if len(text) + len(part) > _LONGEST:
             text += "\n…"
             break
@@ -64,6 +65,7 @@ def _text(parts: Iterable[str]) -> dict[str, str]:
 
 def _code(line: str) -> str:
     """A line of the log, as it is written."""
+    # A backquote of the log would end the code early: it becomes a letter that looks like it.
     return f"`{_escaped(line.replace('`', 'ˋ'))}`" if line else ""
 
 
@@ -73,6 +75,7 @@ def _escaped(text: str) -> str:
     >>> _escaped("<!channel> & co")
     '&lt;!channel&gt; &amp; co'
     """
+    # The ampersand first: those of the other two names must stay.
     for character, name in _ESCAPES:
         text = text.replace(character, name)
     return text

@@ -15,6 +15,7 @@ def tried(sink: Sink, *, page: str | None) -> Answer:
     """
     now = stored_time(datetime.now(UTC))
     text = "This is a test message of logllm: incidents will look like this."
+    # Every key that a form may read, so that what works here works with an incident.
     incident = {
         "id": 0,
         "stream": "test",
@@ -22,6 +23,7 @@ def tried(sink: Sink, *, page: str | None) -> Answer:
         "title": text,
         "state": "open",
         **dict.fromkeys(("start", "end", "opened", "updated"), now),
+        # Open, as most that people are told of.
         "closed": None,
         "sessions": 1,
         "score": 1.0,

@@ -25,7 +25,11 @@ class WebhookForm:
 
     def summary(self, summary: Summary, *, now: str) -> dict[str, Any]:
         """What was held back."""
-        held_back = [{"events": list(note.events), "incident": dict(note.incident), "link": note.link} for note in summary.notes]
+        # The keys that a message of its own would have, but for what stands once around them all.
+        held_back = []
+        for note in summary.notes:
+            incident = dict(note.incident)
+            held_back.append({"events": list(note.events), "incident": incident, "link": note.link})
         return {
             "schema": SCHEMA,
             "key": summary.key,

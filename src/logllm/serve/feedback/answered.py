@@ -34,15 +34,18 @@ class Answer:
 
 
 def counting(answers: Sequence[Answer]) -> list[Answer]:
-    """Of several answers on one session, or on sessions of just the same messages, the last one counts.
+    """Of several answers on one session, or on sessions of the same messages, the last counts.
 
     No model can tell sessions of the same messages apart; several equal answers on them all count.
     """
+    # What the last answer said of a sequence of messages, and sessions that have been answered for.
     of_sequence: dict[Hashable, bool] = {}
     of_session: set[Hashable] = set()
     counted: list[Answer] = []
     for answer in sorted(answers, key=lambda answer: -answer.number):
         named = (answer.stream, answer.session, answer.messages)
+        # Newest first: the first answer on a sequence of messages is the one that holds for all of
+        # them.
         agrees = of_sequence.setdefault(answer.messages, answer.anomalous) == answer.anomalous
         if agrees and named not in of_session:
             counted.append(answer)
@@ -57,6 +60,8 @@ def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Ans
     there are hardly any others.
     """
     apart = len({answer.messages for answer in answers}) >= _FEWEST_UNITS
+    # Anomalous and normal ones are dealt out apart, each as evenly as units of several allow: a
+    # unit is all answers on one sequence of messages.
     rng = np.random.default_rng(seed)
     divided: list[list[Answer]] = [[] for _ in range(count)]
     for anomalous in (True, False):
@@ -67,6 +72,8 @@ def shares(answers: Sequence[Answer], *, count: int, seed: int) -> list[list[Ans
         drawn = list(units.values())
         sizes = [0] * count
         for place in rng.permutation(len(drawn)):
+            # The share that has the fewest of this kind, of several such the one with the fewest of
+            # all.
             smallest = min(range(count), key=lambda share: (sizes[share], len(divided[share])))
             divided[smallest].extend(drawn[place])
             sizes[smallest] += len(drawn[place])

@@ -46,7 +46,13 @@ class Missed(NamedTuple):
     """What verdicts call the run by whose settings its lines were read."""
 
 
-def give(store: Store, about: VerdictKey | Missed, *, said: Said, now: datetime | None = None) -> dict[str, Any]:
+def give(
+    store: Store,
+    about: VerdictKey | Missed,
+    *,
+    said: Said,
+    now: datetime | None = None,
+) -> dict[str, Any]:
     """Take an answer; it counts instead of earlier ones on the same session.
 
     Args:
@@ -67,12 +73,14 @@ def give(store: Store, about: VerdictKey | Missed, *, said: Said, now: datetime 
         raise DataError(f"the note has {len(said.note):,} characters: at most {_LONGEST_NOTE:,}")
     now = datetime.now(UTC) if now is None else now
     with store.transaction() as connection:
+        # All in one transaction: an answer without its mute would leave people being told on.
         values, alarmed = _values(connection, about, said=said)
         change = next_change(connection)
         before = _before(connection, values)
         values |= {"made": stored_time(now), "change": change}
         stored = connection.execute(insert(feedback).values(values).returning(feedback)).one()
 
+        # What the earlier answer muted is no longer meant; the new one may mute it again.
         extra: dict[str, Any] = {}
         if before is not None:
             extra["replaces"] = before
@@ -140,13 +148,17 @@ def find_session(store: Store, session: str, *, stream: str | None = None) -> Ve
     streams = sorted({row.stream for row in rows})
     if len(streams) > 1:
         several = ", ".join(streams[:_SHOWN])
-        raise DataError(f"several streams have a session {session} ({several}): say which one with --stream")
+        what = f"several streams have a session {session} ({several})"
+        raise DataError(f"{what}: say which one with --stream")
+
+    # Names come again, as numbers of processes do: the last one is meant, and its last piece.
     newest = max(rows, key=lambda row: (row.updated, row.piece))
     return VerdictKey(*newest[: len(VerdictKey._fields)])
 
 
 def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
     """The verdicts on sessions of a name: their keys, and when they were written."""
+    # A few partitions and an index for each, where a look by name alone would read every verdict.
     columns = verdicts.c
     key = [columns[part] for part in VerdictKey._fields]
     homes = select(places.c.stream, places.c.partition)
@@ -163,27 +175,39 @@ def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
     return rows
 
 
-def _values(connection: Connection, about: VerdictKey | Missed, *, said: Said) -> tuple[dict[str, Any], bool]:
-    """What is stored of an answer but for its number and its time; and whether the verdict was an alarm.
+def _values(
+    connection: Connection,
+    about: VerdictKey | Missed,
+    *,
+    said: Said,
+) -> tuple[dict[str, Any], bool]:
+    """What is stored of an answer but for its number and time; whether the verdict was an alarm.
 
     Raises:
         DataError: as `give`.
     """
     words = {"answer": said.answer, "by": _clean(said.by), "note": _clean(said.note)}
     if isinstance(about, Missed):
+        # No verdict tells its lines' numbers: they count from 1, as they were given. Nor is it known
+        # in which partition they came, which the key leaves empty.
         messages = _messages(None, said, session=about.session)
         numbers = list(range(1, len(messages) + 1))
         key = VerdictKey(_clean(about.stream), "", _stored(about.session), 1, 0)
         judged = {"kind": None, "score": None, "model": about.model}
-        return key._asdict() | judged | words | _told(said, messages, numbers=numbers), False
+        guilty = _guilty_columns(said, messages, numbers=numbers)
+        return key._asdict() | judged | words | guilty, False
+
     same = [verdicts.c[name] == value for name, value in about._asdict().items()]
     row = connection.execute(select(verdicts).where(*same)).one_or_none()
     if row is None:
-        raise DataError(f"there is no verdict on {about.session} in {about.stream} any more: it was deleted for its age, or never made")
+        what = f"there is no verdict on {about.session} in {about.stream} any more"
+        raise DataError(f"{what}: it was deleted for its age, or never made")
+
+    # A copy of what was judged: the verdict may be deleted for its age before a run learns of it.
     messages = _messages(row.messages, said, session=about.session)
     judged = {"kind": row.kind, "score": row.score, "model": row.model}
-    told = _told(said, messages, numbers=json.loads(row.lines))
-    return about._asdict() | judged | words | told, bool(row.anomalous)
+    guilty = _guilty_columns(said, messages, numbers=json.loads(row.lines))
+    return about._asdict() | judged | words | guilty, bool(row.anomalous)
 
 
 def _messages(stored: str | None, said: Said, *, session: str) -> list[str]:
@@ -195,28 +219,43 @@ def _messages(stored: str | None, said: Said, *, session: str) -> list[str]:
     given = [_clean(message) for message in said.messages or ()]
     messages: list[str] = given if stored is None else json.loads(stored)
     if not messages:
-        raise DataError(f"what {session} says is not kept, since it was judged normal: give its lines, too")
+        what = f"what {session} says is not kept, since it was judged normal"
+        raise DataError(f"{what}: give its lines, too")
     return messages
 
 
-def _told(said: Said, messages: Sequence[str], *, numbers: Sequence[int]) -> dict[str, Any]:
+def _guilty_columns(
+    said: Said,
+    messages: Sequence[str],
+    *,
+    numbers: Sequence[int],
+) -> dict[str, Any]:
     """Columns of messages and guilty lines.
 
     Raises:
         DataError: a line is named that the session does not have, or of a normal session.
     """
-    told: dict[str, Any] = {"messages": json.dumps(list(messages), ensure_ascii=False), "lines": None, "guilty": None}
+    stored = json.dumps(list(messages), ensure_ascii=False)
+    columns: dict[str, Any] = {"messages": stored, "lines": None, "guilty": None}
     if said.lines is None:
-        return told
+        return columns
     if said.answer == NORMAL:
-        raise DataError("a normal session has no guilty line: leave the line out, or call the session anomalous")
-    of_line = {number: place for place, number in enumerate(numbers)}
-    strange = [number for number in said.lines if number not in of_line]
+        remedy = "leave the line out, or call the session anomalous"
+        raise DataError(f"a normal session has no guilty line: {remedy}")
+
+    # People see a line's number in the log; what is learnt is its place among the messages, from 0.
+    place_of = {number: place for place, number in enumerate(numbers)}
+    strange = [number for number in said.lines if number not in place_of]
     if strange:
-        there = ", ".join(f"{number:,}" for number in list(numbers)[:_SHOWN])
-        raise DataError(f"the session has no line {strange[0]:,}: its lines are {there}{', ...' if len(numbers) > _SHOWN else ''}")
-    guilty = sorted({of_line[number] for number in said.lines if of_line[number] < len(messages)})
-    return told | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
+        first = ", ".join(f"{number:,}" for number in list(numbers)[:_SHOWN])
+        more = ", ..." if len(numbers) > _SHOWN else ""
+        lines = f"its lines are {first}{more}"
+        raise DataError(f"the session has no line {strange[0]:,}: {lines}")
+
+    # Of a long session the last lines have no message that was kept: nothing is learnt of them.
+    places = {place_of[number] for number in said.lines}
+    guilty = sorted(place for place in places if place < len(messages))
+    return columns | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
 
 
 def _before(connection: Connection, row: dict[str, Any]) -> int | None:
@@ -228,6 +267,7 @@ def _before(connection: Connection, row: dict[str, Any]) -> int | None:
 
 def _unmute(connection: Connection, number: int, *, now: datetime, change: int) -> None:
     """Take back what an answer has muted."""
+    # A mute has no column for its answer: its reason names it.
     due_to_it = select(mutes.c.id).where(mutes.c.why == _why(number))
     for mute in list(connection.scalars(due_to_it)):
         take_mute_back(connection, mute, now=now, change=change)
@@ -250,6 +290,8 @@ def _clean(text: str) -> str:
 
 def _object(row: Row[Any]) -> dict[str, Any]:
     """An answer as JSON has it."""
+    # What learning reads stays in the store: it can be long, and says nothing that people do not
+    # see.
     values = dict(row._mapping)
     for name in ("messages", "guilty", "first_position"):
         del values[name]

@@ -63,7 +63,9 @@ def write_combined(
     parts = {name: prepared.part(name) for name in PARTS}
     train = parts["train"]
     if train["anomalous"].null_count():
+        # A method without labels learns what is usual: an anomaly would teach it the wrong thing.
         answers = [answer for answer in answers if not answer.anomalous]
+    # The numbers of before stay, so that the other parts need no change; new messages come behind.
     table = MessageTable()
     table.push(prepared.messages)
     added = list(_sessions(answers, quiet))
@@ -82,10 +84,13 @@ def write_combined(
 
 def _interspersed(train: pl.DataFrame, added: pl.DataFrame) -> pl.DataFrame:
     """Rows of both, each in its order, those that are added at even distances."""
+    # Of 100 rows and 4 more a new one follows every 25th: rows have the places 0, 1, 2 ..., new
+    # ones 12, 37, 62 and 87, the middle of each quarter.
     distance = train.height / max(1, added.height)
-    places = [pl.int_range(pl.len()) + 0.0, (pl.int_range(pl.len()) + 0.5) * distance - 0.5]
-    placed = [frame.with_columns(place=place) for frame, place in zip((train, added), places, strict=True)]
-    return pl.concat(placed).sort("place", maintain_order=True).drop("place")
+    number = pl.int_range(pl.len())
+    own = train.with_columns(place=number + 0.0)
+    between = added.with_columns(place=(number + 0.5) * distance - 0.5)
+    return pl.concat([own, between]).sort("place", maintain_order=True).drop("place")
 
 
 def _manifest(prepared: Prepared, parts: Mapping[str, pl.DataFrame], *, messages: int) -> Manifest:
@@ -106,11 +111,14 @@ def _sessions(answers: Sequence[Answer], quiet: Sequence[Unanswered]) -> Iterato
     """All that is added; lines are marked as far as anybody named them."""
     for answer in answers:
         guilty = answer.guilty or (False,) * len(answer.messages)
+        # Named by number as well: the log may hold a session of that name, and two answers may be
+        # on one.
         name = f"answer {answer.number}: {answer.session}"
         yield _Learnt(name, answer.messages, answer.anomalous, guilty, answer.made)
     for number, session in enumerate(quiet, start=1):
         unmarked = (False,) * len(session.messages)
-        yield _Learnt(f"quiet {number}: {session.session}", session.messages, False, unmarked, session.time)
+        name = f"quiet {number}: {session.session}"
+        yield _Learnt(name, session.messages, False, unmarked, session.time)
 
 
 def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable) -> pl.DataFrame:
@@ -127,6 +135,7 @@ def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable)
     # Behind the log: numbers of records and lines go on, in a file of their own.
     file = _largest(train["files"].explode()) + 1
     record = _largest(train["last"]) + 1
+    # Sessions of 3, 2 and 4 messages after record 100 are the records 100-102, 103-104, 105-108.
     lengths = pl.col("texts").list.len().cast(pl.UInt64)
     ends = lengths.cum_sum()
     frame = frame.with_columns(first=record + ends - lengths, last=record + ends - 1)
@@ -138,25 +147,27 @@ def _rows(added: Sequence[_Learnt], train: pl.DataFrame, *, table: MessageTable)
     labelled = not train["anomalous"].null_count()
     by_line = labelled and not train["item_anomalous"].null_count()
     nothing = pl.lit(None)
-    known = {
+    values = {
         "part": pl.lit(1),
         "start": pl.col("time") if timed else nothing,
         "end": pl.col("time") if timed else nothing,
         "anomalous": pl.col("bad") if labelled else nothing,
         "item_anomalous": pl.col("guilty") if by_line else nothing,
     }
-    frame = frame.with_columns(**known)
+    frame = frame.with_columns(**values)
     missing = [nothing.alias(name) for name in train.columns if name not in frame.columns]
     return frame.with_columns(missing).select(train.columns).cast(train.schema)
 
 
 def _numbers(texts: pl.Series, table: MessageTable) -> pl.Series:
     """Lists of messages as lists of their numbers in a table, which gains new ones."""
+    # All messages go into the table at once, and come back to the session that each is of.
     flat = texts.explode()
     numbers = table.push(flat)
-    session = pl.int_range(len(texts), eager=True).repeat_by(texts.list.len()).explode()
-    lists = pl.DataFrame({"session": session, "number": numbers}).group_by("session", maintain_order=True)
-    return lists.agg("number")["number"]
+    own_number = pl.int_range(len(texts), eager=True)
+    session = own_number.repeat_by(texts.list.len()).explode()
+    numbered = pl.DataFrame({"session": session, "number": numbers})
+    return numbered.group_by("session", maintain_order=True).agg("number")["number"]
 
 
 def _largest(column: pl.Series) -> int:

@@ -41,7 +41,9 @@ def contradictions(answers: Sequence[Answer], prepared: Prepared) -> list[Contra
         answers: those that count.
         prepared: the data of before, with labels.
     """
+    # Not the test part: the gate measures on it, and what it says must stay unseen.
     train = pl.concat([prepared.part("train"), prepared.part("validation")])
+    # By kinds, not messages: a name that no mask takes out would make all sessions different.
     kinds = kinds_of(prepared.messages)
     equal = _equal_sessions(train, kinds)
     guilty = _guilty_kinds(train, kinds)
@@ -61,6 +63,8 @@ def _against(
 ) -> str | None:
     """What labelled sessions say against an answer; none: nothing."""
     kinds = kinds_of(pl.Series(answer.messages, dtype=pl.String)).to_list()
+    # The whole session is the stronger word. A session that is called anomalous cannot be
+    # contradicted by one kind of line: others of its lines, or their order, may be why.
     words = _against_equal(answer, equal.get("\n".join(kinds)))
     if words is not None or answer.anomalous:
         return words
@@ -82,8 +86,9 @@ def _equal_sessions(train: pl.DataFrame, kinds: pl.Series) -> dict[str, tuple[in
 
 def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
     """Kinds of message by which sessions are anomalous, and of how many that is known."""
+    # Where lines have labels a kind is guilty by its own, else by those of its sessions.
     by_line = not train["item_anomalous"].null_count()
-    lists = ["messages", *(["item_anomalous"] if by_line else [])]
+    lists = ["messages", "item_anomalous"] if by_line else ["messages"]
     rows = train.with_row_index("row").explode(lists)
     mark = "item_anomalous" if by_line else "anomalous"
     marked = rows.select("row", kind=kinds.gather(rows["messages"]), guilty=mark)
@@ -91,6 +96,7 @@ def _guilty_kinds(train: pl.DataFrame, kinds: pl.Series) -> dict[str, int]:
     # Each session counts once for each kind that it holds.
     by_session = marked.group_by("row", "kind").agg(pl.col("guilty").max())
     counted = by_session.group_by("kind").agg(pl.col("guilty").sum(), of=pl.len())
+    # Not all: labels of before hold errors, too.
     enough = pl.col("guilty") >= _ENOUGH
     nearly_all = pl.col("guilty") >= _NEARLY_ALL * pl.col("of")
     telling = counted.filter(enough & nearly_all)
@@ -101,6 +107,7 @@ def _against_equal(answer: Answer, counts: tuple[int, int] | None) -> str | None
     """What equal sessions say against an answer; none: nothing."""
     if counts is None:
         return None
+    # Those with the other label: normal ones where the answer says anomalous.
     others = counts[0] if answer.anomalous else counts[1]
     if others < _ENOUGH or others < _NEARLY_ALL * sum(counts):
         return None

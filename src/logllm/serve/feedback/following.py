@@ -51,6 +51,7 @@ class Following:
         Raises:
             LogLLMError: it cannot be loaded.
         """
+        # The name stands for whatever was promoted last: `app` may be the folder `app.3`.
         folder = find_run(self._run)
         detector = self._load(folder)
         self._folder = folder
@@ -66,6 +67,7 @@ class Following:
         now = self._clock()
         if now < self._due:
             return None
+        # Asked with every batch of lines: a look at the disk each time would be felt.
         self._due = now + _EVERY
         try:
             folder = find_run(self._run)
@@ -73,8 +75,10 @@ class Following:
                 return None
             detector = self._load(folder)
         except LogLLMError as exc:
+            # A watch of months must not end because a new run is damaged: it goes on as it was.
             self._tell_refused(str(exc))
             return None
+        # The same trouble is told of again, should it come back.
         self._folder = folder
         self._refused = ""
         self._told(f"{detector.model} judges from now on: it stands in the place of {self._run}")
@@ -98,6 +102,11 @@ def standing(run: str | Path) -> dict[str, Any]:
         ModelError: what lies beside the run is damaged.
     """
     named = Path(run)
+    # Where nothing was ever promoted, the run stands for itself.
     promotion = read_promotion(named) or Promotion(find_run(run).absolute().name)
-    told = {"current": promotion.current, "former": promotion.former, "changed": promotion.changed or None}
-    return told | {"gates": list(promotion.gates)}
+    return {
+        "current": promotion.current,
+        "former": promotion.former,
+        "changed": promotion.changed or None,
+        "gates": list(promotion.gates),
+    }

@@ -1,4 +1,4 @@
-"""The gate: a newer run judges only where it is better on new answers, and no worse on what was labelled before."""
+"""The gate: a newer run judges only where it is better on answers, and no worse on labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -90,7 +90,10 @@ class _Judged(NamedTuple):
 
 
 def part_before(prepared: Prepared) -> str:
-    """The part of the data of before that neither run has learnt from: `test`, or where it is empty `validation`."""
+    """The part of the data of before that neither run has learnt from.
+
+    It is `test`, or where that is empty `validation`.
+    """
     return "test" if prepared.part("test").height else "validation"
 
 
@@ -112,6 +115,7 @@ def compare(
         how: how much worse or better it must be.
     """
     gate = Gate()
+    # Every comparison is made, and every reason collected: a person mends all of them at once.
     part = Part.of(prepared, part_before(prepared))
     before = _Sessions(part.sessions, part.messages)
     if part.labels is None:
@@ -137,12 +141,14 @@ def _sessions(listed: Sequence[Answer] | Sequence[Unanswered]) -> _Sessions:
     """Sessions that were answered for, or were not, as runs take them."""
     table = MessageTable()
     texts = (pl.Series(session.messages, dtype=pl.String) for session in listed)
+    # A table of their own: messages that several share are scored once.
     rows: list[Rows] = [table.push(text).to_numpy().astype(np.int64) for text in texts]
     return _Sessions(rows, table.messages)
 
 
 def _judged(runs: Runs, sessions: _Sessions) -> _Judged:
     """What both runs say of some sessions."""
+    # Each by its own threshold: that is how people would meet it.
     current, newer = (run.score(*sessions) for run in runs)
     thresholds = (runs.current.threshold, runs.newer.threshold)
     called = (current >= thresholds[0], newer >= thresholds[1])
@@ -153,15 +159,20 @@ def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection
     """On labelled data of before F1 and average precision may not be lower, but for a little."""
     current, newer = judged.scores
     called, called_now = judged.called
-    measured = [measure(scores, labels, threshold=threshold) for scores, threshold in zip(judged.scores, judged.thresholds, strict=True)]
+    of_runs = zip(judged.scores, judged.thresholds, strict=True)
+    measured = [measure(scores, labels, threshold=threshold) for scores, threshold in of_runs]
+
+    # The newer run's figure less the current one's, drawn from the same sessions: that two runs
+    # err on the same ones makes the interval much narrower than those of the two figures.
     differences = {
         "f1": f1_difference(called_now, called, labels=labels, seed=how.seed),
         "average_precision": paired_difference(newer, current, labels=labels, seed=how.seed),
     }
     figures: dict[str, Any] = {"sessions": len(labels), "anomalous": int(labels.sum())}
     for name, difference in differences.items():
-        pair = [getattr(one, name) for one in measured]
+        pair = [getattr(metrics, name) for metrics in measured]
         figures[name] = _figure(pair, difference)
+        # So written, an interval that could not be worked out (NaN) refuses as well.
         if not difference.lower >= -how.harm:
             what = f"on the labelled data of before its {name.replace('_', ' ')} may be lower"
             gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
@@ -182,6 +193,7 @@ def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection
     answers = np.array([answer.anomalous for answer in untaught.answers], dtype=np.bool_)
     right, right_now = called == answers, untaught.called == answers
     difference = share_difference(right_now, right, seed=how.seed)
+    # Shares of answers on which each run is right: 0.5 is what a coin would have of a balanced lot.
     pair = [float(right.mean()), float(right_now.mean())]
     count = len(answers)
     gate.figures["answers"] = {
@@ -189,6 +201,7 @@ def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection
         "anomalous": int(answers.sum()),
         "right": _figure(pair, difference),
     }
+    # What others taught does not hold for these: people disagree, or the log cannot tell.
     if pair[1] < how.agreeing:
         what = "answers do not agree with one another: who has learnt others is right on"
         gate.refused.append(f"{what} {int(right_now.sum())} of {count} alone")
@@ -202,6 +215,8 @@ def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     """Sessions that nobody objected to may not surely alarm more, but for a little: some were missed."""
     pair, difference = _alarms(judged, how=how)
     gate.figures["quiet"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
+    # Only where it is sure: among sessions that nobody looked at some anomalies were missed, and a
+    # better run finds them.
     if difference.lower > how.alarms:
         what = f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
         remedy = "answer for normal sessions, too, or label more of the log"
@@ -212,6 +227,7 @@ def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     """Alarms of kinds that nobody called false may not surely vanish, but for some."""
     pair, difference = _alarms(judged, how=how)
     gate.figures["alarms"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
+    # Here, too, only where it is sure: some of these were false alarms that nobody answered for.
     if difference.upper < -how.silence:
         current, newer = (int(called.sum()) for called in judged.called)
         what = f"it calls {newer} of {plural(judged.size, 'alarm')} anomalous"

@@ -32,22 +32,32 @@ def feedback_on(run: Path, store: Store, *, most: int) -> Feedback:
         ModelError: the folder is no run.
     """
     ours = names_of(run)
+    in_order = select(feedback).order_by(feedback.c.id)
+    # One transaction, so that no session is both answered for and quiet.
     with store.transaction(reading=True) as connection:
-        rows = [row for row in connection.execute(select(feedback).order_by(feedback.c.id)) if ours(row.model)]
-        quiet = [row for row in connection.execute(_unanswered(False, most)) if ours(row.model)]
-        alarms = [row for row in connection.execute(_unanswered(True, most)) if ours(row.model)]
-    called_false = {(row.stream, row.kind) for row in rows if row.answer == "normal"}
-    others = [row for row in alarms if (row.stream, row.kind) not in called_false]
+        answered = connection.execute(in_order).all()
+        quiet = connection.execute(_unanswered(False, most)).all()
+        alarms = connection.execute(_unanswered(True, most)).all()
+
+    # A store may hold what several runs judged; their masks differ, and so do their messages.
+    own_answers = [row for row in answered if ours(row.model)]
+    own_quiet = [row for row in quiet if ours(row.model)]
+    own_alarms = [row for row in alarms if ours(row.model)]
+
+    # An alarm of a kind that was called false once is probably false as well.
+    called_false = {(row.stream, row.kind) for row in own_answers if row.answer == "normal"}
+    others = [row for row in own_alarms if (row.stream, row.kind) not in called_false]
 
     def mark(numbers: Sequence[int], model: str) -> None:
         learnt = feedback.update().where(feedback.c.id == bindparam("number"))
+        # A number of a change, since pages show which answers were learnt.
         with store.transaction() as connection:
             change = next_change(connection)
             values = [{"number": number} for number in numbers]
             connection.execute(learnt.values(trained=model, change=change), values)
 
-    given = [_answer(row) for row in rows]
-    return Feedback(given, list(map(_session, quiet)), list(map(_session, others)), mark)
+    given = [_answer(row) for row in own_answers]
+    return Feedback(given, list(map(_session, own_quiet)), list(map(_session, others)), mark)
 
 
 def _unanswered(anomalous: bool, most: int) -> Any:
@@ -55,6 +65,7 @@ def _unanswered(anomalous: bool, most: int) -> Any:
     columns = verdicts.c
     same = [feedback.c[name] == columns[name] for name in VerdictKey._fields]
     answered = exists().where(and_(*same))
+    # A session that is open, or was cut, may say something else when it is whole.
     whole = (columns.state == "closed", columns.cut.is_(None))
     judged = IS_ANOMALOUS if anomalous else ~columns.anomalous
     named = [columns[name] for name in _COLUMNS]
@@ -64,7 +75,8 @@ def _unanswered(anomalous: bool, most: int) -> Any:
 
 def _session(row: Row[Any]) -> Unanswered:
     """A session of the store that nobody answered for."""
-    return Unanswered(row.session, tuple(json.loads(row.messages)), datetime.fromisoformat(row.updated))
+    messages = tuple(json.loads(row.messages))
+    return Unanswered(row.session, messages, datetime.fromisoformat(row.updated))
 
 
 def _answer(row: Row[Any]) -> Answer:
@@ -72,6 +84,7 @@ def _answer(row: Row[Any]) -> Answer:
     messages = tuple(json.loads(row.messages))
     guilty = None
     if row.guilty is not None:
+        # Stored as places from 0, learnt as a mark for each message: [1] of three is (no, yes, no).
         places = set(json.loads(row.guilty))
         guilty = tuple(place in places for place in range(len(messages)))
     return Answer(

@@ -28,11 +28,14 @@ def masked_messages(lines: Sequence[str], settings: PrepareSection) -> tuple[str
     """
     if not lines or len(lines) > MOST_LINES:
         raise DataError(f"{len(lines):,} lines are given: 1 to {MOST_LINES}, those of the session")
+    # A line without an end is one that may still grow: the reader would wait for the rest of it.
     ended = "".join(line.rstrip("\n") + "\n" for line in lines)
     text = BytesIO(ended.encode(settings.format.encoding, errors="replace"))
+    # Read just as the run reads its logs, or the messages are not those that it knows.
     reader = Reader(settings, today=datetime.now(UTC).date(), stdin=text)
     try:
         records = pl.concat(list(reader.read([STDIN])))
     except WrongFormat as exc:
-        raise DataError(f"the lines are not in the run's format ({settings.format.name}): give them as they stand in the log") from exc
+        what = f"the lines are not in the run's format ({settings.format.name})"
+        raise DataError(f"{what}: give them as they stand in the log") from exc
     return tuple(records["message"].to_list())

@@ -1,4 +1,4 @@
-"""A run learns from answers: trained in a process of its own, held against the gate, promoted or refused."""
+"""A run learns from answers: trained apart, held against the gate, promoted or refused."""
 
 import re
 import shutil
@@ -58,7 +58,8 @@ class Outcome:
 
     gate: Gate
     counts: dict[str, int]
-    """Answers: `given`, `overruled` (a later one counts), `known` (learnt before), `new`; of new ones `learnt`; `quiet` sessions."""
+    """Answers: `given`, `overruled` (a later one counts), `known` (learnt before), `new`; of new
+    ones `learnt`; `quiet` sessions."""
     contradicting: list[Contradiction] = field(default_factory=list)
     """Answers that the labelled data of before contradict."""
     current: str = ""
@@ -105,14 +106,21 @@ def retrain(
     """
     with _alone(run):
         promotion = read_promotion(run) or Promotion(run.absolute().name)
-        prepared = _data_of(run, data or (promotion.data and Path(promotion.data)) or None)
+
+        # Where the data were the last time is remembered, so that `--data` is needed once.
+        remembered = Path(promotion.data) if promotion.data else None
+        prepared = _data_of(run, data or remembered)
         promotion = replace(promotion, data=str(prepared.folder.absolute()))
+
+        # Answers are looked at before anything is trained, which takes minutes to hours.
         current = Detector.load(run)
-        outcome, answers = _considered(run, feedback, prepared=prepared, promotion=promotion, how=how)
+        considered = _considered(run, feedback, prepared=prepared, promotion=promotion, how=how)
+        outcome, answers = considered
         outcome.current = current.model
         if outcome.gate.passed:
             attempt = _Attempt(run, prepared, current, feedback, how)
             attempt.made(answers, outcome, promotion=promotion, told=told)
+        # What was refused for its answers is remembered as well: the page shows why.
         elif outcome.considered:
             write_promotion(run, promotion.noted(outcome.as_object(_now())))
         return outcome
@@ -133,7 +141,9 @@ def roll_back(run: Path) -> Promotion:
 
 
 def names_of(run: Path) -> Callable[[str], bool]:
-    """Tells by what a verdict calls its run whether that is this one, or was trained to stand in its place."""
+    """Tells by what a verdict calls its run whether that is this one, or stands in its place."""
+    # A run is trained as `app`, and the next ones as `app.2`, `app.3`; verdicts call it
+    # `app.2@1f3c...`, with the hash of what judges.
     own = {read_manifest(run)["name"], run.absolute().name}
     newer = re.compile(re.escape(run.absolute().name) + r"\.\d+")
 
@@ -157,13 +167,17 @@ def _alone(run: Path) -> Iterator[None]:
         ModelError: somebody does, or the run cannot be retrained in its place.
     """
     if str(run) == SHIPPED and not run.exists():
-        remedy = "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN` make one of your own"
+        commands = "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        remedy = f"{commands} make one of your own"
         raise ModelError(f"the run {run} comes with logllm and stays as it is: {remedy}")
+
+    # `app.2` is judged by under the name of `app`, where promotions are noted.
     read_manifest(run)
     home = home_of(run)
     if home is not None:
         raise ModelError(f"{run} stands, or stood, in the place of {home}: name {home}")
     place = run.absolute()
+    # Beside the run, not in it: a folder of a run holds nothing that its manifest does not name.
     with locked(place.with_name(f".{place.name}.retrain.lock")) as alone:
         if not alone:
             raise ModelError(f"{run} is being retrained by another process: wait for it")
@@ -178,18 +192,22 @@ def _data_of(run: Path, data: Path | None) -> Prepared:
     """
     if data is None or not data.exists():
         where = "" if data is None else f" ({data} is gone)"
-        raise DataError(
-            f"the data that {run} was trained on are needed{where}: name them with --data, the folder that `logllm prepare` wrote"
-        )
+        needed = f"the data that {run} was trained on are needed{where}"
+        raise DataError(f"{needed}: name them with --data, the folder that `logllm prepare` wrote")
+
+    # Other data would teach the newer run something else, and the gate would compare two logs. A
+    # run from before there were fingerprints has none.
     prepared = Prepared.load(data)
     wanted = read_manifest(run)["data"]["fingerprint"]
-    if wanted is not None and wanted != prepared.manifest["fingerprint"]:
-        raise DataError(
-            f"{data} is not what {run} was trained on: its fingerprint is {prepared.manifest['fingerprint'][:8]}, "
-            f"the run's data had {wanted[:8]}: name those with --data"
-        )
+    present = prepared.manifest["fingerprint"]
+    if wanted is not None and wanted != present:
+        difference = f"its fingerprint is {present[:8]}, the run's data had {wanted[:8]}"
+        raise DataError(f"{data} is not what {run} was trained on: {difference}: name those with --data")
+
+    # The gate needs sessions that no run has learnt from.
     if not prepared.part(part_before(prepared)).height:
-        raise DataError(f"{data} holds no sessions that training has not seen: prepare it with a share for testing, and train again")
+        remedy = "prepare it with a share for testing, and train again"
+        raise DataError(f"{data} holds no sessions that training has not seen: {remedy}")
     return prepared
 
 
@@ -210,27 +228,32 @@ def _considered(
     how: RetrainSection,
 ) -> tuple[Outcome, _Answers]:
     """Which answers there are, and whether they can be believed."""
+    # An answer is known where the run that judges now, or one that it came from, has learnt it.
+    # What a run learnt that was rolled back is new again.
     valid = counting(feedback.answers)
     lineage = {model_name(read_manifest(folder)) for folder in _lineage(run, promotion)}
-    answers = _Answers([], [])
-    for answer in valid:
-        (answers.known if answer.trained in lineage else answers.new).append(answer)
-    counts = {"given": len(feedback.answers), "overruled": len(feedback.answers) - len(valid)}
-    outcome = Outcome(Gate(), {**counts, "known": len(answers.known), "new": len(answers.new)})
+    known = [answer for answer in valid if answer.trained in lineage]
+    new = [answer for answer in valid if answer.trained not in lineage]
+    answers = _Answers(known, new)
+
+    given = len(feedback.answers)
+    counts = {"given": given, "overruled": given - len(valid), "known": len(known), "new": len(new)}
+    outcome = Outcome(Gate(), counts)
     if len(answers.new) < how.fewest:
         there = agreeing(len(answers.new), "{answer has|answers have} been learnt by no run yet")
         outcome.gate.refused.append(f"{there}, and {how.fewest} are needed")
         return outcome, answers
 
+    # Data without labels contradict nobody. A few contradictions are only told: logs change, and
+    # what was an anomaly may be normal by now.
     outcome.considered = True
     if not prepared.part("train")["anomalous"].null_count():
         outcome.contradicting = contradictions(valid, prepared)
     contradicting = len(outcome.contradicting)
     if contradicting > how.contradicting * len(valid):
-        outcome.gate.refused.append(
-            f"the labelled data of before contradict {contradicting} of {plural(len(valid), 'answer')}: look at them "
-            "(`logllm feedback STORE --list`), and take back what is wrong (--undo)"
-        )
+        what = f"the labelled data of before contradict {contradicting} of {plural(len(valid), 'answer')}"
+        look = "look at them (`logllm feedback STORE --list`)"
+        outcome.gate.refused.append(f"{what}: {look}, and take back what is wrong (--undo)")
     return outcome, answers
 
 
@@ -258,13 +281,19 @@ class _Attempt:
         keep = False
         try:
             # First what runs say of answers that they have not learnt, then one that has learnt all.
+            # A method that takes minutes is trained once for each share of the answers; one that
+            # takes hours, and so can resume, once: it learns half, and is judged by the other.
             quick = not self.current.method.resumes
-            divided = shares(answers.new, count=self.how.shares if quick else 2, seed=self.how.seed)
+            count = self.how.shares if quick else 2
+            divided = shares(answers.new, count=count, seed=self.how.seed)
             learnt = [*answers.known, *(answers.new if quick else divided[0])]
-            untaught = self._cross_judged(folder, answers.known, divided=divided, told=told) if quick else None
+            untaught: Untaught | None = None
+            if quick:
+                untaught = self._cross_judged(folder, answers.known, divided=divided, told=told)
             told(f"training {folder} on the data of before and {plural(len(learnt), 'answer')}")
             newer = self._trained(folder, learnt)
 
+            # Of quiet sessions every second one was learnt: the others are new to both runs.
             told(f"comparing it with {self.current.model}")
             untaught = untaught or Untaught(divided[1], calls(newer, divided[1]))
             quiet = self.feedback.quiet
@@ -273,6 +302,8 @@ class _Attempt:
             outcome.counts |= {"learnt": len(learnt) - len(answers.known), "quiet": len(quiet)}
             runs = Runs(self.current, newer)
             outcome.gate = compare(runs, self.prepared, untaught=untaught, silence=silence, how=self.how)
+
+            # A refusal is noted beside the run as well, with its figures.
             now = _now()
             promotion = promotion.noted(outcome.as_object(now))
             if outcome.gate.passed:
@@ -299,6 +330,7 @@ class _Attempt:
         for number, share in enumerate(divided, start=1):
             told(f"learning without a share of the answers, to judge by it: {number} of {len(divided)}")
             others = [answer for other in divided if other is not share for answer in other]
+            # Gone as soon as it has judged: a run of its own for each share may be gigabytes.
             without = folder.with_name(f"{folder.name}.without-{number}")
             try:
                 called.append(calls(self._trained(without, [*known, *others]), share))
@@ -314,13 +346,18 @@ class _Attempt:
             ModelError: training failed; what it said stands on standard error.
         """
         data = _data_beside(folder)
+        # A train part in which some sessions have labels of lines and others none teaches neither.
         if labels_lines(self.prepared):
             answers = [self._with_guilty(answer) for answer in answers]
         write_combined(data, self.prepared, answers=answers, quiet=self.feedback.quiet[::2])
+        # A process of its own, for whoever judges meanwhile keeps its memory, and its graphics
+        # processor's when this one ends.
         recipe = current_run(self.run) / RECIPE
-        command = [sys.executable, "-m", "logllm", "train", recipe, "--data", data, "--out", folder]
-        done = subprocess.run(list(map(str, command)), check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        # One that misses its recipe's target is there all the same.
+        train = [sys.executable, "-m", "logllm", "train"]
+        command = [*train, str(recipe), "--data", str(data), "--out", str(folder)]
+        done = subprocess.run(command, check=False, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+        # Its exit code does not tell: a run that misses its recipe's target is there all the same.
         if not folder.is_dir() or read_manifest(folder).get("state") != "done":
             words = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
             raise ModelError(f"{folder} could not be trained, and nothing has changed: {words}")
@@ -328,6 +365,7 @@ class _Attempt:
 
     def _free_folder(self) -> Path:
         """The next folder that is not there: `app.2`, `app.3`."""
+        # The run itself counts as the first. A folder that is there stays: verdicts name it.
         number = 2
         while True:
             folder = self.run.with_name(f"{self.run.absolute().name}.{number}")
@@ -336,11 +374,17 @@ class _Attempt:
             number += 1
 
     def _with_guilty(self, answer: Answer) -> Answer:
-        """An answer that says which lines are guilty: where nobody did, the one that the current run points at."""
+        """An answer that says which lines are guilty.
+
+        Where nobody did, it is the line that the current run points at.
+        """
         if answer.guilty is not None or not answer.anomalous:
             return answer
+
+        # The answer's messages are the table, and the session all of its rows in order.
         rows = np.arange(len(answer.messages))
-        scores = self.current.score_lines([rows], pl.Series(answer.messages, dtype=pl.String))[0]
+        messages = pl.Series(answer.messages, dtype=pl.String)
+        scores = self.current.score_lines([rows], messages)[0]
         guilty = tuple(bool(score == scores.max()) for score in scores)
         return replace(answer, guilty=guilty)
 

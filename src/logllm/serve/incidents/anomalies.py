@@ -24,6 +24,7 @@ Telling = list[tuple[Mapping[str, Any], str]]
 
 def anomalies(rows: Sequence[Row[Any]]) -> list[Anomaly]:
     """Rows of the table `verdicts` as incidents see them, in the order of their time."""
+    # Sessions of one fault repeat their lines: each distinct message is looked at once for all.
     telling = [_telling(row) for row in rows]
     messages = {message for lines in telling for _, message in lines}
     kinds = _Kinds(messages, own={row.kind or "" for row in rows})
@@ -37,6 +38,7 @@ class _Kinds:
     def __init__(self, messages: Collection[str], *, own: Collection[str]) -> None:
         """Of messages, and kinds by which sessions are known."""
         texts = pl.Series(list(messages), dtype=pl.String)
+        # As long as a verdict's own `kind` is stored, with which these are compared.
         kinds = kinds_of(texts).str.slice(0, LONGEST_KIND)
         self.of = dict(zip(texts, kinds, strict=True))
         """By message."""
@@ -49,6 +51,8 @@ class _Kinds:
         Where its own is a warning or worse, others must be so, too: a statement that was stopped
         once by a full disk and once by a lock makes no incident of the two.
         """
+        # An empty kind is that of a line whose message is not kept: it would join all such
+        # sessions.
         different = [kind for kind in others if kind and kind != own]
         if own in self._grave:
             different = [kind for kind in different if kind in self._grave]
@@ -60,6 +64,7 @@ def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
     arrived = datetime.fromisoformat(row.updated)
     end = time_of(row.end)
     own = row.kind or ""
+    # The line that is shown is one of the kind that the incident is called by.
     of_lines = [kinds.of[message] for _, message in telling]
     foremost = telling[of_lines.index(own)][0] if own in of_lines else _first(telling)
     return Anomaly(
@@ -70,6 +75,7 @@ def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
         evidence=json.dumps(foremost, ensure_ascii=False) if foremost else None,
         score=row.score,
         start=time_of(row.start),
+        # A wrong clock in a log would hold an incident open for years.
         end=end and min(end, arrived),
         arrived=arrived,
         incident=row.incident,
@@ -91,10 +97,18 @@ def _telling(row: Row[Any]) -> Telling:
     telling = json.loads(row.evidence or "[]")
     if not telling:
         return []
+
+    # Numbers of lines are from 1 in each file: of a session over several files a line is told by
+    # both. Of a session in one file evidence may name that file, the verdict's lines do not.
     lines = json.loads(row.lines)
-    files = json.loads(row.files) if row.files else [None] * len(lines)
-    messages = json.loads(row.messages or "[]")
-    message_at = dict(zip(zip(lines, files, strict=True), messages, strict=False))
     several = row.files is not None
-    places = [(line["line"], line.get("file") if several else None) for line in telling]
-    return [(line, message_at.get(at, "")) for line, at in zip(telling, places, strict=True)]
+    files = json.loads(row.files) if several else [None] * len(lines)
+    own_lines = zip(lines, files, strict=True)
+
+    messages = json.loads(row.messages or "[]")
+    message_at = dict(zip(own_lines, messages, strict=False))
+    with_messages = []
+    for line in telling:
+        at = (line["line"], line.get("file") if several else None)
+        with_messages.append((line, message_at.get(at, "")))
+    return with_messages

@@ -94,6 +94,7 @@ class OpenIncident:
         partitions of a log may be read at different speeds, and two that alternate must not end
         one another's incidents.
         """
+        # A log without times has only the moments at which its sessions were stored.
         if anomaly.end is None or self.end is None:
             return anomaly.arrived <= self.updated + quiet
         return anomaly.end <= self.end + quiet
@@ -104,11 +105,14 @@ class OpenIncident:
         self.sessions += 1
         self.updated = anomaly.arrived
         self.add(anomaly, sessions=1)
+        # Partitions that are read at different speeds bring sessions out of order: it only ever
+        # moves on.
         self.end = max(filter(None, (self.end, anomaly.end)), default=None)
         self.revise(anomaly)
 
     def add(self, anomaly: Anomaly, *, sessions: int) -> None:
         """Remember a session's kind of message, as long as there is room."""
+        # Without a bound, a fault that gives each line a new kind would fill the store.
         if anomaly.kind in self.kinds:
             self.kinds[anomaly.kind].sessions += sessions
         elif len(self.kinds) < _MOST_KINDS:
@@ -123,6 +127,7 @@ class OpenIncident:
         before = (self.start, self.top)
         self.start = min(filter(None, (self.start, anomaly.start)), default=None)
         self.score = max(self.score, anomaly.score)
+        # Its former score goes first, or one session would stand in the list several times.
         others = [session for session in self.top if not _same(session, anomaly)]
         mine = {**anomaly.key, "score": anomaly.score}
         highest = sorted([*others, mine], key=lambda session: -session["score"])
@@ -136,6 +141,7 @@ class OpenIncident:
         self.changed = True
         self.sessions -= 1
         self.top = [session for session in self.top if not _same(session, anomaly)]
+        # Nothing is left of it that a person could look at.
         self.over = self.sessions == 0
 
 
@@ -166,14 +172,18 @@ class Board:
 
     def place(self, anomaly: Anomaly) -> OpenIncident:
         """The incident that a session joins, or that it opens."""
+        # Its own kind first: the same fault again after a long silence is another incident.
         incident = self._same_kind(anomaly)
         if incident is not None and not incident.reached_by(anomaly, self._quiet):
             incident.over = incident.changed = True
             incident = None
+        # Then what may be another face of a fault that is known, and only then a new one: people
+        # are told of each incident, not of each kind of line.
         incident = incident or self._related(anomaly) or self._crowded(anomaly)
         if incident is None:
             incident = self._opened(anomaly)
         incident.join(anomaly)
+        # An incident that is muted says nothing; a kind that nobody has muted must be told of.
         if incident.muted and anomaly.kind not in self._muted:
             incident.muted = False
         return incident
@@ -193,6 +203,8 @@ class Board:
             incident.leave(anomaly)
             return self.place(anomaly)
         incident.revise(anomaly)
+        # A session that goes on may show another line as its most telling one: it counts once, and
+        # its new kind is remembered without a session of its own.
         if self._same_kind(anomaly) is None:
             incident.add(anomaly, sessions=0)
         return None
@@ -234,6 +246,8 @@ class Board:
         for incident in near:
             if incident.kinds.keys() & set(anomaly.others):
                 return incident
+        # By kinds first, which are exact, then by words, then by time alone, which is the weakest
+        # sign.
         words = _words(anomaly.kind)
         for incident in near:
             if any(_alike(words, _words(kind)) for kind in incident.kinds):
@@ -254,6 +268,7 @@ class Board:
             if not incident.reached_by(anomaly, self._quiet):
                 incident.over = incident.changed = True
         near = self._joinable(anomaly)
+        # Fewer are open by now: there is room for one of its own.
         return near[0] if len(near) >= MOST_OPEN else None
 
     def _opened(self, anomaly: Anomaly) -> OpenIncident:
@@ -289,6 +304,7 @@ def _alike(words: frozenset[str], others: frozenset[str]) -> bool:
     >>> _alike(_words("connection reset by peer"), _words("connection timed out"))
     False
     """
+    # Of three words, one that differs is a third of the message: "disk full" is not "queue full".
     if min(len(words), len(others)) < _SHORTEST:
         return False
     return len(words & others) >= _ALIKE * len(words | others)

@@ -49,6 +49,7 @@ def _events(incident: OpenIncident, *, now: datetime, repeat: timedelta) -> list
     if incident.muted:
         return []
     told = incident.told
+    # One that came and went between two looks is told of all the same, in one message.
     if incident.over:
         return ["opened", "closed"] if told is None else ["closed"]
     if told is None:

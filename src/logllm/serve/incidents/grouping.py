@@ -64,6 +64,7 @@ class Incidents:
             stream: Whose verdicts they are.
             change: The number.
         """
+        # Nearly always there is nothing: a healthy log pays one look at an index.
         rows = connection.execute(_WRITTEN, {"change": change}).all()
         if not rows:
             return
@@ -74,9 +75,13 @@ class Incidents:
             section=self._section,
             muted=muted_kinds(connection, stream, now=now),
         )
+        # Who leaves goes before who comes: a session that turned out normal must not be what holds
+        # an incident open for the next one.
         numbers = _Numbers(rows)
         moved = [(anomaly, board.revise(anomaly)) for anomaly in numbers.revised]
         for anomaly in numbers.normal:
+            # Only open incidents are on the board; one that is over is put right where it is
+            # stored.
             if not board.leave(anomaly):
                 _leave_closed(connection, anomaly, change=change)
         placed = [(anomaly, board.place(anomaly)) for anomaly in numbers.fresh]
@@ -88,6 +93,7 @@ class Incidents:
         for incident in sorted(changed, key=lambda incident: not incident.over):
             keep(connection, incident, now=now, change=change, repeat=self._repeat)
         joined = [_row(anomaly, incident.number) for anomaly, incident in placed]
+        # Without its number, so that it counts anew should it become anomalous again.
         left = [_row(anomaly, None) for anomaly in numbers.normal]
         if joined or left:
             connection.execute(_PUT, [*joined, *left])
@@ -101,9 +107,11 @@ class Incidents:
         now = self._clock()
         if now < self._due:
             return 0
+        # Often enough that an incident ends about when it should, seldom enough to cost nothing.
         self._due = now + min(self._quiet / _LOOKS, _LONGEST_PAUSE)
         before = now - self._quiet
         silent = (open_incidents.IS_OPEN, incidents.c.updated < stored_time(before))
+        # Looked at without a lock: nearly always none is quiet, and nobody needs to wait.
         theirs = select(incidents.c.stream).where(*silent).distinct()
         with store.transaction(reading=True) as connection:
             streams = list(connection.scalars(theirs))
@@ -113,6 +121,7 @@ class Incidents:
         """End a stream's incidents that no session has joined since a time; how many."""
         now = self._clock()
         with store.transaction() as connection:
+            # The number's lock first, then what is open: a session that joined meanwhile is seen.
             change = next_change(connection)
             silent = [it for it in open_incidents.load(connection, stream) if it.updated < before]
             for incident in silent:

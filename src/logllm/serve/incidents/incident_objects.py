@@ -18,5 +18,6 @@ def incident_object(row: Row[Any]) -> dict[str, Any]:
     many sessions it tells of; `top` the sessions with the highest scores.
     """
     plain = {name: getattr(row, name) for name in (*_TEXTS, *_FIGURES)}
+    # `evidence` may be null in the store, which is null in JSON, too.
     lists = {name: json.loads(getattr(row, name) or "null") for name in _JSON}
     return plain | lists

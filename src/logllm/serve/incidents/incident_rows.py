@@ -40,6 +40,7 @@ def incidents(store: Store, wished: Wished, *, now: datetime) -> list[dict[str, 
     changes = select(table.c.change).where(*conditions).order_by(order)
     with store.transaction(reading=True) as connection:
         # What one transaction changed is not divided: who goes on after its number misses nothing.
+        # The number at which the page ends; none: there are fewer incidents than a page holds.
         last = connection.scalar(changes.offset(wished.limit - 1).limit(1))
         if last is not None:
             within = table.c.change >= last if backwards else table.c.change <= last
@@ -59,6 +60,7 @@ def incident(store: Store, number: int, *, now: datetime) -> dict[str, Any] | No
 def _conditions(wished: Wished) -> list[ColumnElement[bool]]:
     """What is asked for, for the database."""
     since = None if wished.since is None else stored_time(wished.since)
+    # Each with how it is compared and with what; a wish that is none says nothing.
     compared = (
         (wished.stream, operator.eq, table.c.stream),
         (wished.state, operator.eq, table.c.state),
@@ -72,6 +74,7 @@ def _conditions(wished: Wished) -> list[ColumnElement[bool]]:
 def _with_mutes(now: datetime) -> Select[Any]:
     """Incidents, each with the end of its mute."""
     same = (mutes.c.stream == table.c.stream, mutes.c.kind == table.c.kind)
+    # Of several mutes of a kind the one that lasts longest counts.
     in_force = mutes.c.until > stored_time(now)
     until = select(func.max(mutes.c.until)).where(*same, in_force).scalar_subquery()
     return select(table, until.label("muted_until"))

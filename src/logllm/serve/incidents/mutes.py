@@ -60,6 +60,7 @@ def put_mute(
     Raises:
         DataError: the end is not in the future.
     """
+    # It would be stored, and mute nothing, without a word.
     if muting.until <= now:
         raise DataError(f"muted until {muting.until:%Y-%m-%d %H:%M}, which is past: name a later time")
     values = muting._asdict() | {
@@ -71,10 +72,12 @@ def put_mute(
     }
     row = connection.execute(insert(table).values(values).returning(*_columns())).one()
 
+    # What is open already must follow, or people are told of it until it ends.
     muted = muted_kinds(connection, muting.stream, now=now)
     for incident in load(connection, muting.stream):
         if incident.muted or muting.kind not in incident.kinds:
             continue
+        # All that it shows is muted: it goes on silently. Else only this kind leaves it.
         if incident.kinds.keys() <= muted:
             incident.muted = True
         else:
@@ -98,6 +101,7 @@ def take_mute_back(connection: Connection, number: int, *, now: datetime, change
 
     muted = muted_kinds(connection, stream, now=now)
     for incident in load(connection, stream):
+        # Another mute may still be in force for each of its kinds.
         if incident.muted and not incident.kinds.keys() <= muted:
             incident.muted = False
             save(connection, incident, now=now, change=change)

@@ -31,6 +31,7 @@ def save(connection: Connection, incident: OpenIncident, *, now: datetime, chang
     values = _to_values(incident) | {"change": change}
     if incident.over:
         values |= {"state": "closed", "closed": stored_time(now)}
+    # A new one's number is the database's: two processes never give the same.
     if incident.number is None:
         new = insert(incidents).values(values).returning(incidents.c.id)
         incident.number = connection.scalars(new).one()
@@ -63,6 +64,7 @@ def _to_values(incident: OpenIncident) -> dict[str, Any]:
     """An incident as it is stored."""
     entries = incident.kinds.items()
     kinds = [{"kind": name, "text": it.text, "sessions": it.sessions} for name, it in entries]
+    # The kind that opened it names it, and stays first: dictionaries keep the order of insertion.
     foremost, first = next(iter(entries))
     times = {name: getattr(incident, name) for name in _TIMES}
     written = {name: time and stored_time(time) for name, time in times.items()}

@@ -78,7 +78,7 @@ def _check_encoding(connection: Connection, name: str) -> None:
 
 def _upgrade(connection: Connection, name: str, *, present: str | None, to: str) -> None:
     """Run the migrations that a store lacks."""
-    # Here, not above: it takes a fifth of a second, and is needed once in a store's life.
+    # Here, not above: loading it takes longer than to open a store that is up to date.
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory

@@ -14,13 +14,14 @@ _LONGEST_BODY = 2 * 2**20
 class McpOverHttp:
     """An ASGI application at one path: `Route("/mcp", endpoint=McpOverHttp(server))`.
 
-    Each request is answered by itself, so that nothing is kept of a client. It begins with the first
-    request and ends with the loop that serves: no lifespan of the application is needed. Tokens, names
-    of hosts and origins are looked at before it.
+    Each request is answered by itself, so that nothing is kept of a client. It begins with the
+    first request and ends with the loop that serves: no lifespan of the application is needed.
+    Tokens, names of hosts and origins are looked at before it.
     """
 
     def __init__(self, server: MCPServer[Any]) -> None:
         """Nothing runs yet."""
+        # Who asks, and under which name of a host, has been looked at by the application around it.
         trusted = TransportSecuritySettings(enable_dns_rebinding_protection=False)
         server.streamable_http_app(
             json_response=True,
@@ -34,6 +35,8 @@ class McpOverHttp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        # Not in the constructor: there is no loop yet. Between the look and the assignment nothing
+        # else of the loop runs, so that it begins once.
         if self._running is None:
             self._running = asyncio.create_task(self._run())
         await self._ready.wait()
@@ -43,4 +46,5 @@ class McpOverHttp:
         """Hold open what requests are answered in, until the loop ends."""
         async with self._manager.run():
             self._ready.set()
+            # For ever: the loop's end cancels it.
             await asyncio.Event().wait()

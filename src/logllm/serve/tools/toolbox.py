@@ -92,7 +92,9 @@ class Toolbox:
         """Incidents, those that changed last first; their sessions with the highest scores have ids."""
         now = datetime.now(UTC)
         wished = Wished(stream=stream, state=state, since=now - timedelta(hours=hours), limit=limit)
-        return told("incidents", [_with_ids(one) for one in incidents(self._store, wished, now=now)[:limit]])
+        # What one transaction changed is not divided, so that there may be more than were asked for.
+        changed = incidents(self._store, wished, now=now)[:limit]
+        return told("incidents", [_with_ids(incident) for incident in changed])
 
     def session(self, key: VerdictKey) -> dict[str, Any]:
         """A verdict with its evidence, and with the lines that are kept.
@@ -113,6 +115,7 @@ class Toolbox:
         Raises:
             DataError: none is, or several streams have one of that name.
         """
+        # An id never looks like a name: it is tried first, and a name is looked up in the store.
         return decode(session) or find_session(self._store, session, stream=stream)
 
     def judge(self, lines: Sequence[str]) -> dict[str, Any]:
@@ -123,9 +126,12 @@ class Toolbox:
         """
         detector = self._loaded()
         _check(lines)
-        with closing(detector.read([STDIN], stdin=_bytes(lines), redact=self._redact)) as reading:
+        given = _bytes(lines)
+        with closing(detector.read([STDIN], stdin=given, redact=self._redact)) as reading:
             verdicts = _objects(reading)
-        return told("verdicts", verdicts, sessions=len(verdicts), counts=_counts(reading), model=detector.model)
+        # The run's name says by what was judged: it may have been promoted a minute ago.
+        more = {"sessions": len(verdicts), "counts": _counts(reading), "model": detector.model}
+        return told("verdicts", verdicts, **more)
 
     def new_against(self, good: Lines, log: Lines) -> dict[str, Any]:
         """What a log holds that a good one does not: kinds of message, and sessions.
@@ -134,15 +140,19 @@ class Toolbox:
             DataError: a log is not there, may not be read, or is too large.
         """
         with self._inputs(good, log) as (good_files, files):
-            asked = task(files, good=good_files)
-            assert asked.settings is not None  # noqa: S101 - there are good logs
-            detector = Detector.against(asked.good, settings=asked.settings)
+            # As `logllm detect LOG --against GOOD` does: the format is found, and both are read by it.
+            comparison = task(files, good=good_files)
+            assert comparison.settings is not None  # noqa: S101 - there are good logs
+            detector = Detector.against(comparison.good, settings=comparison.settings)
             options: dict[str, Any] = {"redact": self._redact, "occurrences": True}
-            with closing(detector.read(asked.logs, **options)) as reading:
+            with closing(detector.read(comparison.logs, **options)) as reading:
                 verdicts = _objects(reading)
             kinds = _kinds(reading, detector)
+
+        # A model that asks has little room: what is as always is counted, and left out.
         anomalous = [verdict for verdict in verdicts if verdict["anomalous"]]
-        return told("verdicts", anomalous, sessions=len(verdicts), counts=_counts(reading), new_kinds=kinds, read_as=asked.said)
+        counts = {"sessions": len(verdicts), "counts": _counts(reading)}
+        return told("verdicts", anomalous, **counts, new_kinds=kinds, read_as=comparison.said)
 
     def label(
         self,
@@ -165,6 +175,8 @@ class Toolbox:
         if self._following is None:
             raise DataError("there is no run to judge lines by: start with --run RUN")
         with self._loading:
+            # Loading takes seconds: of several tools that ask at once one loads, and the others
+            # wait for it.
             newer = self._following.newer() if self._detector else self._following.first()
             self._detector = newer or self._detector
             assert self._detector is not None  # noqa: S101 - the first one raises, or is there
@@ -174,16 +186,19 @@ class Toolbox:
     def _inputs(self, *logs: Lines) -> Iterator[list[list[str]]]:
         """Files of each log; lines become one, for as long as it is read."""
         with tempfile.TemporaryDirectory(prefix="logllm-") as folder:
-            several = []
+            files_of_logs = []
             for number, log in enumerate(logs):
                 if bool(log.files) == bool(log.lines):
                     raise DataError("give each log either as files or as lines")
+                if log.files:
+                    files_of_logs.append([self._allowed(name) for name in log.files])
+                    continue
+                # A format is found in a file, which is read twice; lines that are given become one.
+                _check(log.lines)
                 path = Path(folder) / ("good.log", "log.log")[number]
-                if log.lines:
-                    _check(log.lines)
-                    path.write_bytes(_bytes(log.lines).getvalue())
-                several.append([str(path)] if log.lines else [self._allowed(name) for name in log.files])
-            yield several
+                path.write_bytes(_bytes(log.lines).getvalue())
+                files_of_logs.append([str(path)])
+            yield files_of_logs
 
     def _allowed(self, name: str) -> str:
         """A file that may be read.
@@ -191,15 +206,17 @@ class Toolbox:
         Raises:
             DataError: it may not, or is not there.
         """
+        # Resolved first: `..` and links lead out of a folder that may be read. One sentence for what
+        # may not be read and for what is not there, which tells nobody what files there are.
         path = Path(name).resolve()
         inside = any(path.is_relative_to(folder) for folder in self._folders)
         if not inside or not path.is_file():
             where = ", ".join(map(str, self._folders)) or "none: give lines instead"
             raise DataError(f"{name} is no file that may be read; files may lie in {where} (--logs)")
-        if path.stat().st_size > MOST_BYTES:
-            raise DataError(
-                f"{name} has {path.stat().st_size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} are compared: use `logllm detect`"
-            )
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            what = f"{name} has {size / 2**20:,.0f} MiB, at most {MOST_BYTES // 2**20} are compared"
+            raise DataError(f"{what}: use `logllm detect`")
         return str(path)
 
 
@@ -217,6 +234,7 @@ def _check(lines: Sequence[str]) -> None:
 
 def _bytes(lines: Sequence[str]) -> BytesIO:
     """Lines as a file holds them."""
+    # A line that holds half of a character, as JSON allows, is no text that a file can hold.
     text = "".join(line.rstrip("\r\n") + "\n" for line in lines)
     return BytesIO(text.encode(errors="replace"))
 
@@ -244,14 +262,21 @@ def _counts(reading: Reading) -> dict[str, int]:
 def _kinds(reading: Reading, detector: Detector) -> list[dict[str, Any]]:
     """Kinds of message that good logs do not hold, those that speak of trouble first."""
     assert isinstance(detector.run, Against)  # noqa: S101 - so it was made
-    kinds = new_kinds(reading.occurrences, reading.messages, is_new=detector.run.new_kinds, files=reading.files)
-    return [{"message": kind.message, "lines": kind.lines, "first_line": kind.line, "trouble": kind.grade > 0} for kind in kinds]
+    is_new = detector.run.new_kinds
+    kinds = new_kinds(reading.occurrences, reading.messages, is_new=is_new, files=reading.files)
+    objects = []
+    for kind in kinds:
+        where = {"lines": kind.lines, "first_line": kind.line}
+        objects.append({"message": kind.message, **where, "trouble": kind.grade > 0})
+    return objects
 
 
 def _with_ids(incident: dict[str, Any]) -> dict[str, Any]:
     """An incident whose sessions can be asked for."""
-    named = [
-        {**session, "id": encode(VerdictKey(incident["stream"], *(session[part] for part in VerdictKey._fields[1:])))}
-        for session in incident["top"]
-    ]
-    return incident | {"top": named}
+    # An incident holds the keys of its own stream's verdicts: only together with it are they whole.
+    top = []
+    for session in incident["top"]:
+        rest = [session[name] for name in VerdictKey._fields[1:]]
+        key = VerdictKey(incident["stream"], *rest)
+        top.append({**session, "id": encode(key)})
+    return incident | {"top": top}
