@@ -24,6 +24,7 @@ class Span(NamedTuple):
             return self
         times = records["time"].drop_nulls()
         began, ended = self.began, self.ended
+        # A log may have lines without a time, and times that go back: the latest is not the last.
         if len(times):
             latest: datetime = times.max()  # type: ignore[assignment]
             began = times[0] if began is None else began
@@ -33,4 +34,7 @@ class Span(NamedTuple):
 
 def cut_at(start: pl.Expr, end: pl.Expr) -> pl.Expr:
     """What `cut` says of sessions that are cut at their start, at their end, or at both."""
-    return pl.when(start & end).then(pl.lit("both")).when(start).then(pl.lit("start")).when(end).then(pl.lit("end"))
+    # Both ends are asked for first: else a session that is cut at both would count as "start".
+    at_both = pl.when(start & end).then(pl.lit("both"))
+    at_start = at_both.when(start).then(pl.lit("start"))
+    return at_start.when(end).then(pl.lit("end"))

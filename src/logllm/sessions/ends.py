@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ from logllm.sessions.message_sets import (
 from logllm.sessions.message_table import kinds_of, rows_of
 from logllm.sessions.pauses import Pauses, Seen
 from logllm.sessions.sessionizer import base_name
-from logllm.sessions.wholes import Wholes
+from logllm.sessions.wholes import Entries, Wholes, entries_of
 from logllm.storage import write_atomic
 
 ENDS = "ends.safetensors"
@@ -38,7 +38,6 @@ DOUBT = 0.2
 """How likely it must be that a session is cut for it to be taken for one."""
 _PERHAPS = 0.05
 """The same of the other end of a session that is cut."""
-_MOST_SESSIONS = 50_000
 _TO_MARK = 2_000  # sessions that tell how the others of a log pause
 _SECOND = 1_000_000
 
@@ -104,25 +103,30 @@ class Ends:
         """
         labelled = bool(sessions.height) and not sessions["anomalous"].null_count()
         table = keys_of_messages(messages)
-        rows, timed = _rows(sessions, table)
-        keys, counts = _lines(rows)
-        rarely = under("wholes", _wholes(rows).arrays())
+        entries, timed = entries_of(sessions, table)
+        keys, counts = _lines(entries)
+        rarely = under("wholes", _wholes(entries).arrays())
         occurring = messages.filter(places(keys, table) >= 0)
         rarely["kinds"] = np.unique(keys_of_messages(kinds_of(occurring)))
 
-        # Pauses at both ends of sessions by key, and what follows which message.
+        # Pauses at both ends of sessions by key, and what follows which message. A window begins
+        # and ends where its size says: its ends tell nothing of what was written there.
         by_key = settings.by_key
-        ahead = _seen(rows, forward=True) if by_key else _NOTHING
-        behind = _seen(rows, forward=False) if by_key else _NOTHING
-        anomalous = rows.anomalous if by_key else _NOTHING_ANOMALOUS
+        ahead = _seen(entries, forward=True) if by_key else _NOTHING
+        behind = _seen(entries, forward=False) if by_key else _NOTHING
+        anomalous = entries.anomalous if by_key else _NOTHING_ANOMALOUS
         if by_key:
-            rarely |= under("following", _following(rows, ahead).arrays())
+            rarely |= under("following", _following(entries, ahead).arrays())
 
-        # Of a session that was cut for its length the last message is not known.
+        # Of a session that was cut for its length the last message is not known: its 128th line is
+        # no end, and would teach that sessions stop there.
         whole = np.ones(len(ahead.pauses), dtype=np.bool_)
         if by_key and settings.long == "cut":
-            whole = ~(np.isinf(ahead.pauses) & (rows.places >= settings.max_messages - 1))
+            nothing_follows = np.isinf(ahead.pauses)
+            at_the_limit = entries.places >= settings.max_messages - 1
+            whole = ~(nothing_follows & at_the_limit)
         stopped = Seen(ahead.sets[whole], ahead.messages[whole], ahead.pauses[whole])
+
         beginnings = Beginnings.learn(table, messages)
         return cls(
             starts=Pauses.learn(behind, anomalous, beginnings=beginnings),
@@ -155,31 +159,41 @@ class Ends:
         """
         before, after = self.seen(sessions, table.keys, span=span)
         messages = sessions["messages"].list
-        starts_with, stops_with = messages.first().to_numpy(), messages.last().to_numpy()
-        chances = pl.DataFrame(
-            {
-                "start": self.starts.chances(before, lambda new: table.beginnings(starts_with[new])),
-                "end": self.stops.chances(after, lambda new: table.beginnings(stops_with[new])),
-            }
-        )
+        starts_with = messages.first().to_numpy()
+        stops_with = messages.last().to_numpy()
+        start_chances = self.starts.chances(before, lambda new: table.beginnings(starts_with[new]))
+        end_chances = self.stops.chances(after, lambda new: table.beginnings(stops_with[new]))
+        chances = pl.DataFrame({"start": start_chances, "end": end_chances})
 
         # The later pieces of a long session have not begun before, the earlier ones go on in sight.
-        name, part = base_name(), pl.col("part")
-        first = part == 1
-        last = (part == part.max().over(name)) & pl.col("closed").is_null() & over
-        rows = sessions.select(part, "session", "closed").with_columns(chances)
-        rows = rows.select(start=first.cast(pl.Float64) * pl.col("start"), end=last.cast(pl.Float64) * pl.col("end"))
+        name, piece = base_name(), pl.col("part")
+        is_first = piece == 1
+        is_last = (piece == piece.max().over(name)) & pl.col("closed").is_null() & over
+        rows = sessions.select(piece, "session", "closed").with_columns(chances)
+        rows = rows.select(
+            start=is_first.cast(pl.Float64) * pl.col("start"),
+            end=is_last.cast(pl.Float64) * pl.col("end"),
+        )
+
+        # One end must be likely to be cut; the other one then counts from a smaller chance on.
         start, end = pl.col("start"), pl.col("end")
         likely = pl.max_horizontal(start, end) >= doubt
         perhaps = min(_PERHAPS, doubt)
-        return rows.select(cut=cut_at(likely & (start >= perhaps), likely & (end >= perhaps)))["cut"]
+        start_is_cut = likely & (start >= perhaps)
+        end_is_cut = likely & (end >= perhaps)
+        return rows.select(cut=cut_at(start_is_cut, end_is_cut))["cut"]
 
     def seen(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> tuple[Seen, Seen]:
         """What was seen of sessions at their starts, and at their ends; the arguments are those of `cut`."""
-        held = sessions["messages"].list.unique()
-        lengths = held.list.len().to_numpy().astype(np.int64)
+        # The set of a session's messages is the sum of their keys, each distinct one once: it does
+        # not depend on their order, and one pass over all sessions gives it.
+        distinct = sessions["messages"].list.unique()
+        lengths = distinct.list.len().to_numpy().astype(np.int64)
         begins = lengths.cumsum() - lengths
-        sets = np.add.reduceat(keys[held.explode().to_numpy()], begins) if len(begins) else _NO_KEYS
+        flat = distinct.explode().to_numpy()
+        sets = np.add.reduceat(keys[flat], begins) if len(begins) else _NO_KEYS
+
+        # How long the log had been read before the session began, and was read after its last line.
         if self.timed:
             before = (pl.col("start") - span.began).dt.total_microseconds() / _SECOND
             after = (span.ended - pl.col("end")).dt.total_microseconds() / _SECOND
@@ -192,10 +206,11 @@ class Ends:
             before=before.clip(0.0).fill_null(0.0),
             after=after.clip(0.0).fill_null(0.0),
         )
-        return (
-            Seen(sets, keys[pauses["first"].to_numpy()], pauses["before"].to_numpy()),
-            Seen(sets, keys[pauses["last"].to_numpy()], pauses["after"].to_numpy()),
-        )
+        starts_with = keys[pauses["first"].to_numpy()]
+        ends_with = keys[pauses["last"].to_numpy()]
+        at_starts = Seen(sets, starts_with, pauses["before"].to_numpy())
+        at_ends = Seen(sets, ends_with, pauses["after"].to_numpy())
+        return at_starts, at_ends
 
     def enough(self, sessions: pl.DataFrame, keys: Keys, *, span: Span) -> npt.NDArray[np.bool_]:
         """Whether nearly all sessions of training that could be the whole of a cut one were anomalous, one truth value a session.
@@ -205,15 +220,19 @@ class Ends:
         """
         before, after = self.seen(sessions, keys, span=span)
         cut = sessions["cut"].to_numpy()
-        of_state = np.where(cut == "start", self.starts.anomalous(before), np.where(cut == "end", self.stops.anomalous(after), np.nan))
+        by_end = np.where(cut == "end", self.stops.anomalous(after), np.nan)
+        of_state = np.where(cut == "start", self.starts.anomalous(before), by_end)
         enough: npt.NDArray[np.bool_] = of_state >= _LIKELY
+
+        # Cut at both ends, or in a state that was too rare: then all sessions of training count
+        # that hold these messages. Many sessions hold the same ones, so each set is looked up once.
         of_set: dict[int, bool] = {}
         of_sessions = rows_of(sessions["messages"])
         for row in np.flatnonzero(np.isnan(of_state)):
             name = int(before.sets[row])
             if name not in of_set:
-                held = np.unique(of_sessions[row])
-                of_set[name] = self.wholes.anomalous(keys[held]) >= _TELLING
+                distinct = np.unique(of_sessions[row])
+                of_set[name] = self.wholes.anomalous(keys[distinct]) >= _TELLING
             enough[row] = of_set[name]
         return enough
 
@@ -221,7 +240,8 @@ class Ends:
         """Which messages only anomalous sessions hold, but for a few."""
         rows = places(self.keys, keys)
         counts = self.lines[rows]
-        share = counts[:, 1] / np.maximum(counts.sum(axis=1), 1)
+        sessions_with = np.maximum(counts.sum(axis=1), 1)
+        share = counts[:, 1] / sessions_with
         telling: npt.NDArray[np.bool_] = (rows >= 0) & (share >= _TELLING)
         return telling
 
@@ -239,8 +259,12 @@ class Ends:
             "lines.beginnings": self.beginnings.words,
             "lines.counts": self.lines,
         }
-        arrays |= under("starts", self.starts.arrays()) | under("stops", self.stops.arrays()) | self._rarely
-        write_atomic(folder / ENDS, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+        arrays |= under("starts", self.starts.arrays())
+        arrays |= under("stops", self.stops.arrays())
+        arrays |= self._rarely
+        # safetensors writes an array's memory as it lies, whatever its strides say.
+        contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        write_atomic(folder / ENDS, save(contiguous))
 
     @classmethod
     def load(cls, folder: Path) -> Self | None:
@@ -260,7 +284,8 @@ class Ends:
             beginnings = Beginnings.known(arrays["lines.keys"], arrays.get("lines.beginnings"))
             pauses = {name: Pauses.known(arrays, name, beginnings=beginnings) for name in ("starts", "stops")}
             timed, labelled, line_score = arrays["facts"].tolist()
-            rarely = {name: array for name, array in arrays.items() if name.startswith(("wholes.", "following.", "kinds"))}
+            of_few_logs = ("wholes.", "following.", "kinds")
+            rarely = {name: array for name, array in arrays.items() if name.startswith(of_few_logs)}
             return cls(
                 **pauses,
                 lines=(beginnings, arrays["lines.counts"]),
@@ -282,30 +307,15 @@ def marked(sessions: pl.DataFrame, messages: pl.Series, *, settings: SessionSect
     """
     if settings.by != "key" or not sessions.height:
         return sessions
+    # Every n-th session, from the whole log: some thousand tell as much as all, in a constant time.
     names = sessions.filter(pl.col("part") == 1)["session"]
-    some = names.gather_every(-(-len(names) // _TO_MARK))
-    ends = Ends.learn(sessions.filter(base_name().is_in(some.implode())), messages, settings=settings)
+    nth = -(-len(names) // _TO_MARK)
+    sampled = base_name().is_in(names.gather_every(nth).implode())
+    ends = Ends.learn(sessions.filter(sampled), messages, settings=settings)
     if ends.timed and span.began is None:
         return sessions
-    return sessions.with_columns(ends.cut(sessions, MessageKeys(messages), span=span, over=True))
-
-
-class _Rows(NamedTuple):
-    """One entry a message of a session, sessions one after the other."""
-
-    keys: Keys
-    pieces: Counts
-    """Which piece of a session it is in, rising from 0."""
-    sessions: Counts
-    """Which session, rising from 0."""
-    places: Counts
-    """Where in the piece it stands, from 0."""
-    clock: npt.NDArray[np.float64]
-    """When it was written."""
-    anomalous: npt.NDArray[np.bool_]
-    """Whether the session is."""
-    marked: npt.NDArray[np.bool_] | None
-    """Whether its line is; none where lines are not labelled."""
+    cut = ends.cut(sessions, MessageKeys(messages), span=span, over=True)
+    return sessions.with_columns(cut)
 
 
 _NO_KEYS: Keys = np.zeros(0, dtype=np.uint64)
@@ -313,86 +323,68 @@ _NOTHING = Seen(_NO_KEYS, _NO_KEYS, np.zeros(0))
 _NOTHING_ANOMALOUS = np.zeros(0, dtype=np.bool_)
 
 
-def _rows(sessions: pl.DataFrame, keys: Keys) -> tuple[_Rows, bool]:
-    """Messages of at most so many sessions, their pieces together; and whether their clock is one of seconds."""
-    # A key that came back after its session had closed is another session.
-    again = (pl.col("part") == 1).cum_sum().over("name")
-    frame = sessions.with_columns(name=base_name()).with_columns(unit=pl.struct("name", again.alias("again")).rank("dense"))
-    frame = frame.sort("unit", "part", maintain_order=True)
-    step = -(-frame["unit"].n_unique() // _MOST_SESSIONS) if frame.height else 1
-    frame = frame.filter(pl.col("unit") % step == 0).with_columns(
-        pl.col("unit").rle_id(),
-        anomalous=pl.col("anomalous").max().over("unit").fill_null(False),
-    )
-    marked = frame.height > 0 and not frame["item_anomalous"].null_count()
-    lists = ["messages", "lines", "files", *(["item_anomalous"] if marked else [])]
-    rows = frame.with_row_index("piece").explode(lists)
-    clock, timed = _clock(frame, rows)
-    return _Rows(
-        keys=keys[rows["messages"].to_numpy()],
-        pieces=rows["piece"].to_numpy().astype(np.int64),
-        sessions=rows["unit"].to_numpy().astype(np.int64),
-        places=rows.select(pl.int_range(pl.len()).over("piece")).to_series().to_numpy(),
-        clock=clock,
-        anomalous=rows["anomalous"].to_numpy().astype(np.bool_),
-        marked=rows["item_anomalous"].to_numpy().astype(np.bool_) if marked else None,
-    ), timed
+def _seen(entries: Entries, *, forward: bool) -> Seen:
+    """All that a log which is cut at each message leaves, and the pause beyond.
 
-
-def _clock(frame: pl.DataFrame, rows: pl.DataFrame) -> tuple[npt.NDArray[np.float64], bool]:
-    """When each line was written: known where a session begins or ends, between these in proportion to the lines.
-
-    Without times it counts records.
+    It leaves what came before the message, or (not `forward`) what came after it.
     """
-    timed = not frame["start"].null_count()
-    begins, ends = ("start", "end") if timed else ("first", "last")
-    unit = 1e6 if timed else 1.0
-    order = rows.select(pl.struct("files", "lines").rank("dense").alias("order"))["order"].to_numpy().astype(np.int64)
-    lengths = frame["messages"].list.len().to_numpy().astype(np.int64)
-    last = lengths.cumsum() - 1
-    edges = np.concatenate([order[last - lengths + 1], order[last]])
-    known = pl.concat([frame[begins].to_physical(), frame[ends].to_physical()]).cast(pl.Float64).to_numpy() / unit
-    by_order = np.argsort(edges, kind="stable")
-    times = np.maximum.accumulate(known[by_order]) if len(known) else known
-    return np.interp(order, edges[by_order], times) if len(known) else np.zeros(0), timed
-
-
-def _seen(rows: _Rows, *, forward: bool) -> Seen:
-    """For each message all that a log which is cut there leaves: before it, or (not `forward`) after it; and the pause beyond."""
+    # Backwards the same sums count what comes after: all arrays are turned round, and back again.
     step = 1 if forward else -1
-    keys, clock = rows.keys[::step], rows.clock[::step]
-    pieces, sessions = rows.pieces[::step], rows.sessions[::step]
-    first = pl.DataFrame({"piece": pieces, "key": keys}).select(pl.struct("piece", "key").is_first_distinct()).to_series()
-    sums = np.where(first.to_numpy(), keys, np.uint64(0)).cumsum(dtype=np.uint64)
+    keys, clock = entries.keys[::step], entries.clock[::step]
+    pieces, sessions = entries.pieces[::step], entries.sessions[::step]
+
+    # Running sums over all entries, to which a message that came before in its piece adds nothing;
+    # what had been summed before the piece began is taken off again.
+    pairs = pl.DataFrame({"piece": pieces, "key": keys})
+    is_new = pairs.select(pl.struct("piece", "key").is_first_distinct()).to_series()
+    added = np.where(is_new.to_numpy(), keys, np.uint64(0))
+    sums = added.cumsum(dtype=np.uint64)
     begins = np.flatnonzero(np.diff(pieces, prepend=-1))
-    before = np.concatenate([np.zeros(1, dtype=np.uint64), sums])[begins]
     lengths = np.diff(np.append(begins, len(pieces)))
+    sum_before = np.concatenate([np.zeros(1, dtype=np.uint64), sums])[begins]
+    sets = sums - np.repeat(sum_before, lengths)
+
+    # Infinite where the session has nothing beyond; its next piece counts as the same session.
     pauses = np.full(len(keys), np.inf)
-    same = sessions[1:] == sessions[:-1]
-    pauses[:-1][same] = np.abs(np.diff(clock))[same]
-    sets = sums - np.repeat(before, lengths)
+    goes_on = sessions[1:] == sessions[:-1]
+    pauses[:-1][goes_on] = np.abs(np.diff(clock))[goes_on]
     return Seen(sets[::step], keys[::step], pauses[::step])
 
 
-def _following(rows: _Rows, seen: Seen) -> Following:
+def _following(entries: Entries, seen: Seen) -> Following:
     """What follows which messages of normal sessions."""
-    last = np.append(rows.sessions[1:] != rows.sessions[:-1], True)[: len(rows.keys)]
-    following = np.where(last, END, np.roll(rows.keys, -1))
-    normal = ~rows.anomalous
+    session_changes = entries.sessions[1:] != entries.sessions[:-1]
+    is_last = np.append(session_changes, True)[: len(entries.keys)]
+    following = np.where(is_last, END, np.roll(entries.keys, -1))
+    normal = ~entries.anomalous
     return Following.learn(seen.sets[normal], seen.messages[normal], following=following[normal])
 
 
-def _wholes(rows: _Rows) -> Wholes:
+def _wholes(entries: Entries) -> Wholes:
     """The sets of messages of the sessions."""
-    pairs = pl.DataFrame({"session": rows.sessions, "message": rows.keys}).unique(maintain_order=True)
-    labels = np.zeros(int(rows.sessions[-1]) + 1 if len(rows.sessions) else 0, dtype=np.bool_)
-    labels[rows.sessions] = rows.anomalous
+    pairs = pl.DataFrame({"session": entries.sessions, "message": entries.keys})
+    pairs = pairs.unique(maintain_order=True)
+    count = int(entries.sessions[-1]) + 1 if len(entries.sessions) else 0
+    labels = np.zeros(count, dtype=np.bool_)
+    labels[entries.sessions] = entries.anomalous
     return Wholes.learn(pairs["session"].to_numpy(), pairs["message"].to_numpy(), anomalous=labels)
 
 
-def _lines(rows: _Rows) -> tuple[Keys, Counts]:
+def _lines(entries: Entries) -> tuple[Keys, Counts]:
     """Of each message how many lines, or sessions, are normal and anomalous."""
-    frame = pl.DataFrame({"session": rows.sessions, "message": rows.keys, "anomalous": rows.anomalous})
-    frame = frame.unique() if rows.marked is None else frame.with_columns(anomalous=pl.Series(rows.marked))
-    counted = frame.group_by("message").agg(normal=(~pl.col("anomalous")).sum(), anomalous=pl.col("anomalous").sum()).sort("message")
-    return counted["message"].to_numpy(), counted.select("normal", "anomalous").to_numpy().astype(np.int64)
+    columns = {
+        "session": entries.sessions,
+        "message": entries.keys,
+        "anomalous": entries.anomalous,
+    }
+    frame = pl.DataFrame(columns)
+    # Labelled lines count one by one; without such labels a message counts once a session.
+    if entries.marked is None:
+        frame = frame.unique()
+    else:
+        frame = frame.with_columns(anomalous=pl.Series(entries.marked))
+    anomalous = pl.col("anomalous")
+    by_message = frame.group_by("message").agg(normal=(~anomalous).sum(), anomalous=anomalous.sum())
+    counted = by_message.sort("message")
+    counts = counted.select("normal", "anomalous").to_numpy().astype(np.int64)
+    return counted["message"].to_numpy(), counts

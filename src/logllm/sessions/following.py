@@ -42,14 +42,18 @@ class Following:
             last: it (n,).
             following: what follows it (n,).
         """
-        both = np.concatenate([state(sets, last), state(np.zeros_like(sets), last)])
-        rows = pl.DataFrame({"state": both, "message": np.tile(following, 2)})
+        # Each entry counts twice: by all that came before it, and by its last message alone.
+        by_set = state(sets, last)
+        by_last = state(np.zeros_like(sets), last)
+        states = np.concatenate([by_set, by_last])
+        rows = pl.DataFrame({"state": states, "message": np.tile(following, 2)})
         counted = rows.group_by("state", "message", maintain_order=True).len("count")
         counted = counted.with_columns(total=pl.col("count").sum().over("state"))
         counted = counted.sort("total", "count", descending=True, maintain_order=True)
 
         # Of very many states those that occur least go: their last messages speak for them.
-        usual = counted.filter(pl.col("total") >= _ENOUGH).group_by("state", maintain_order=True).head(_NEXT)
+        often_enough = counted.filter(pl.col("total") >= _ENOUGH)
+        usual = often_enough.group_by("state", maintain_order=True).head(_NEXT)
         foremost = usual.head(_NEXT * _MOST_STATES).sort("state", maintain_order=True)
         return cls(
             foremost["state"].to_numpy(),
@@ -71,8 +75,12 @@ class Following:
         """
         last = messages[-1:]
         so_far = np.unique(messages).sum(dtype=np.uint64, keepdims=True)
-        for before in (state(so_far, last), state(np.zeros_like(last), last)):
-            first, end = np.searchsorted(self.states, before[0], side="left"), np.searchsorted(self.states, before[0], side="right")
+        by_set = state(so_far, last)
+        by_last = state(np.zeros_like(last), last)
+        # The finer state first: the coarser one is asked only where the finer never occurred.
+        for before in (by_set[0], by_last[0]):
+            first = np.searchsorted(self.states, before, side="left")
+            end = np.searchsorted(self.states, before, side="right")
             if first == end:
                 continue
             counts, following = self.counts[first:end], self.messages[first:end]
@@ -85,8 +93,9 @@ class Following:
         """Those of `arrays`, saved under `following`; none where a run has not learnt it."""
         if "following.states" not in arrays:
             return None
-        states, messages, counts = (arrays[f"following.{name}"] for name in ("states", "messages", "counts"))
-        return cls(states.astype(np.uint64), messages.astype(np.uint64), counts=counts.astype(np.int64))
+        states = arrays["following.states"].astype(np.uint64)
+        messages = arrays["following.messages"].astype(np.uint64)
+        return cls(states, messages, counts=arrays["following.counts"].astype(np.int64))
 
     def arrays(self) -> Arrays:
         """What the constructor needs, by name."""

@@ -103,19 +103,23 @@ def by_field(name: str) -> Candidate:
 def in_messages(messages: pl.Series) -> Iterator[Candidate]:
     r"""Keys that stand in messages, such as `request 81357d`, `rid=`, `[req-X]`.
 
-    >>> [found.sessions.key_pattern for found in in_messages(pl.Series(["order 12 paid", "order 7 sent"]))]
+    >>> [key.sessions.key_pattern for key in in_messages(pl.Series(["order 12 paid", "order 7 sent"]))]
     ['\\border (\\d+)\\b']
     """
+    # A log may have millions of messages: a thousand from all over it show how ids are written.
     sample = messages.gather_every(max(1, len(messages) // _LOOKED_AT))
     yield from _shapes(sample)
+    # `request 81357d`: a word, what stands between, and a token that varies.
     for name, word, tokens, between in _words(sample):
         prior, named = _prior(name)
         token, end = _class(tokens, loose=not between.isspace())
         yield _pattern(rf"{word}{between}({token}){end}", prior, named=named)
+    # `req-81357d`: the word and what varies are one token.
     for stem, tokens in _stems(sample):
         prior, named = _prior(stem)
         token, end = _class(tokens, loose=False)
         yield _pattern(rf"\b{_literal(stem)}{token}{end}", prior, named=named)
+    # Whatever stands at the same place of most messages; its name says nothing for it.
     for pattern in _PLACES:
         if _share(sample, pattern) >= _TOLD:
             yield _pattern(pattern, _ONLY_AN_ID, named=False)
@@ -127,13 +131,14 @@ def _pattern(pattern: str, prior: float, *, named: bool) -> Candidate:
 
 def _prior(name: str) -> tuple[float, bool]:
     """How much a name speaks for a key, and whether it is one of an id."""
-    parts = [part.lower() for part in _PARTS.findall(name)]
-    last = parts[-1] if parts else ""
-    bare = parts[:-1] if last in _ID else parts
-    spellings = ("".join(parts), "".join(parts[-2:]), "".join(bare), "".join(bare[-1:]))
-    places = [place for place, pattern in enumerate(_NAMES) if any(map(pattern.fullmatch, spellings))]
-    if places:
-        return 1 - _STEP * places[0], True
+    # `http.X-Request-ID` is known as `httpxrequestid`, `requestid`, `httpxrequest` and `request`.
+    words = [word.lower() for word in _PARTS.findall(name)]
+    last = words[-1] if words else ""
+    bare = words[:-1] if last in _ID else words
+    spellings = ("".join(words), "".join(words[-2:]), "".join(bare), "".join(bare[-1:]))
+    for rank, pattern in enumerate(_NAMES):
+        if any(map(pattern.fullmatch, spellings)):
+            return 1 - _STEP * rank, True
     return (_ONLY_AN_ID if last.endswith(_ID) else _NAMELESS), False
 
 
@@ -148,32 +153,44 @@ def _words(sample: pl.Series) -> Iterator[tuple[str, str, list[str], str]]:
     """Words before what varies: the name, the word and what stands between as patterns, and what varies."""
     pairs = _pieces(sample, _PAIR).rename({"1": "word", "2": "between", "3": "token"})
     pairs = pairs.with_columns(name=pl.col("word").str.to_lowercase())
+    # `error 404`: the severity before a number is no name of it.
     pairs = pairs.filter(~pl.col("name").is_in(_LEVELS.split()))
-    for found in _frequent(pairs, "name", of=len(sample)):
-        words, between = found["word"].unique(), found["between"].unique()
-        spelt = rf"\b{_literal(words[0])}" if len(words) == 1 else rf"(?i)\b{_literal(words[0].lower())}"
-        yield words[0], spelt, found["token"].to_list(), _literal(between[0]) if len(between) == 1 else _BETWEEN
+    for pairs_of_name in _frequent(pairs, "name", of=len(sample)):
+        words = pairs_of_name["word"].unique()
+        between = pairs_of_name["between"].unique()
+        tokens = pairs_of_name["token"].to_list()
+        # A word or a gap that is always the same is taken as it is; else whatever spelling.
+        if len(words) == 1:
+            spelt = rf"\b{_literal(words[0])}"
+        else:
+            spelt = rf"(?i)\b{_literal(words[0].lower())}"
+        gap = _literal(between[0]) if len(between) == 1 else _BETWEEN
+        yield words[0], spelt, tokens, gap
 
 
 def _stems(sample: pl.Series) -> Iterator[tuple[str, list[str]]]:
     """Stems such as `req-` and `conn`, and what stands after them."""
     pieces = _pieces(sample, _STEM).rename({"1": "stem", "2": "token"})
-    for found in _frequent(pieces, "stem", of=len(sample)):
-        yield found["stem"][0], found["token"].to_list()
+    for of_stem in _frequent(pieces, "stem", of=len(sample)):
+        yield of_stem["stem"][0], of_stem["token"].to_list()
 
 
 def _pieces(sample: pl.Series, pattern: str) -> pl.DataFrame:
     """Every match's groups, `1`, `2` and so on, with the `row` of its message."""
-    matches = sample.str.extract_all(pattern).alias("match").to_frame().with_row_index("row").explode("match").drop_nulls()
-    return matches.select("row", pl.col("match").str.extract_groups(pattern)).unnest("match")
+    matches = sample.str.extract_all(pattern).alias("match")
+    rows = matches.to_frame().with_row_index("row")
+    rows = rows.explode("match").drop_nulls()
+    groups = pl.col("match").str.extract_groups(pattern)
+    return rows.select("row", groups).unnest("match")
 
 
 def _frequent(pieces: pl.DataFrame, name: str, *, of: int) -> list[pl.DataFrame]:
     """The pieces of each name that many messages have, the commonest first."""
     shares = pieces.group_by(name, maintain_order=True).agg(share=pl.col("row").n_unique() / of)
-    often = shares.filter(pl.col("share") >= _TOLD).sort("share", descending=True, maintain_order=True)
-    names = often[name].head(_MOST)
-    return [pieces.filter(pl.col(name) == one) for one in names]
+    often = shares.filter(pl.col("share") >= _TOLD)
+    commonest = often.sort("share", descending=True, maintain_order=True)
+    names = commonest[name].head(_MOST)
+    return [pieces.filter(pl.col(name) == of_name) for of_name in names]
 
 
 def _share(sample: pl.Series, pattern: str) -> float:
@@ -192,6 +209,7 @@ def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
         loose: it need not hold a digit: what stands before it cannot be a word of a sentence.
     """
     lengths = {len(token) for token in tokens}
+    # From the narrowest class to the widest: the first that all tokens fit is taken.
     for pattern in (_UUID, _UUID.replace("a-f", "A-F")):
         if all(re.fullmatch(pattern, token) for token in tokens):
             return pattern, r"\b"
@@ -199,8 +217,9 @@ def _class(tokens: Sequence[str], *, loose: bool) -> tuple[str, str]:
         if all(re.fullmatch(digits, token) for token in tokens):
             return digits, r"\b"
     for letters in ("a-f", "A-F"):
-        hexadecimal = f"[0-9{letters}]{{{min(lengths)}}}"
-        if min(lengths) >= _LONG and all(re.fullmatch(hexadecimal, token) for token in tokens):
+        shortest = min(lengths)
+        hexadecimal = f"[0-9{letters}]{{{shortest}}}"
+        if shortest >= _LONG and all(re.fullmatch(hexadecimal, token) for token in tokens):
             return hexadecimal, r"\b"
     return (rf"[\w-]+{_MORE}" if loose else _TOKEN), ""
 

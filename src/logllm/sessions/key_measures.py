@@ -62,6 +62,7 @@ class Grouping(NamedTuple):
     @property
     def score(self) -> float:
         """How good, in [0, 1]: many lines named, sessions that end, none a giant, each with a beginning or an end of its own."""
+        # A lift of 1 (sessions begin as any line does) takes `_BEGINS` off, a large one nothing.
         unlike = 1 - _BEGINS / max(1.0, self.lift)
         return self.named * self.near * (1 - self.largest) * (1 - self.several / 2) * unlike
 
@@ -82,6 +83,7 @@ def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
     rows = pl.DataFrame({"key": keys, "message": messages}).with_row_index("row")
     if keys.dtype == pl.List:
         rows = rows.explode("key")
+    # `-` and the like stand where a line names no key: such lines are in no session.
     rows = rows.filter(pl.col("key").is_not_null() & ~pl.col("key").is_in(NO_KEY))
     if not rows.height:
         return Grouping(total, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 1.0)
@@ -93,6 +95,7 @@ def grouping(keys: pl.Series, messages: pl.Series) -> Grouping:
         ends=pl.col("message").last(),
     )
     ending = sessions.filter(pl.col("reach") <= total / 2)
+    # Sessions of one line begin and end alike for that reason alone.
     several = sessions.filter(pl.col("lines") > 1)
     named = rows["row"].n_unique()
     return Grouping(
@@ -133,5 +136,8 @@ def _lift(all_messages: pl.Series, *ends: pl.Series) -> float:
 def _alike(messages: pl.Series) -> float:
     """How likely two of some messages are the same."""
     total = len(messages)
+    # n (n - 1) ordered pairs in all, of which c (c - 1) are of a message that occurs c times.
     counts = messages.value_counts()["count"].cast(pl.Float64)
-    return float((counts * (counts - 1)).sum() / max(1, total * (total - 1)))
+    pairs_alike = (counts * (counts - 1)).sum()
+    pairs = max(1, total * (total - 1))
+    return float(pairs_alike / pairs)

@@ -85,7 +85,9 @@ class KeySessions:
 
     def quiet(self, *, last: int, first: int) -> pl.DataFrame | None:
         """Close sessions with no record after number `last`, and early those with one up to number `first`."""
-        ended, old = pl.col("record") <= last, pl.col("begun") <= first
+        # Those that have had nothing for so long have ended; the old ones could have gone on.
+        ended = pl.col("record") <= last
+        old = pl.col("begun") <= first
         closing = self._open.filter(ended | old)
         self._open = self._open.filter(~(ended | old))
         self._open_at_most = self._open.height
@@ -99,31 +101,44 @@ class KeySessions:
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open sessions, by their first record; with `before`, those whose last time is older close early."""
+        # The usual end of a whole log: nothing was ever closed, so that no row has been placed yet.
+        # A key then is its session, and one grouping by name takes the place of all the placing.
         if before is None and not self._open.height and self._idle is None and self._few_open():
             self._open_at_most = 0
             return self._taken().with_columns(group="session")
+
         settled = self._settle()
-        older = pl.repeat(True, self._open.height, eager=True) if before is None else (self._open["time"] < before).fill_null(False)
+        if before is None:
+            older = pl.repeat(True, self._open.height, eager=True)
+        else:
+            older = (self._open["time"] < before).fill_null(False)
         closing = self._open.filter(older)
         self._open = self._open.filter(~older)
         self._open_at_most = self._open.height
         early = None if before is None else closing["group"]
-        closed = [rows for rows in (settled, self._closed(closing["group"], early=early)) if rows is not None]
+        ended = self._closed(closing["group"], early=early)
+        closed = [rows for rows in (settled, ended) if rows is not None]
         return pl.concat(closed) if closed else None
 
     def _few_open(self) -> bool:
         """Whether there is room for all sessions; they are counted only when the sum over the frames says that there may not be."""
         if self._open_at_most > self._most_open:
-            names = [self._open["session"].cast(self._names), *(rows["session"] for rows in self._new)]
+            names = [self._open["session"].cast(self._names)]
+            names += [rows["session"] for rows in self._new]
             self._open_at_most = pl.concat(names).n_unique()
         return self._open_at_most <= self._most_open
 
     def _rows(self, records: pl.DataFrame) -> pl.DataFrame:
         """Records once a key, with the log's clock where sessions may be idle."""
-        rows = records if self._idle is None else records.with_columns(clock=self._clocked(records["time"]))
+        if self._idle is None:
+            rows = records
+        else:
+            rows = records.with_columns(clock=self._clocked(records["time"]))
         named = rows.filter(pl.col("keys").list.len() > 0)
         self.counts["keyless"] += rows.height - named.height
-        return named.explode("keys").rename({"keys": "session"}).with_columns(pl.col("session").cast(self._names))
+        # A block's name, such as `blk_-1608999687919862906`, may stand in a hundred rows that wait.
+        by_key = named.explode("keys").rename({"keys": "session"})
+        return by_key.with_columns(pl.col("session").cast(self._names))
 
     def _clocked(self, times: pl.Series) -> pl.Series:
         """The log's clock at each record; of sessions whose records had no time before the first of all it is that time."""
@@ -142,12 +157,19 @@ class KeySessions:
     def _settle(self) -> pl.DataFrame | None:
         """Put the new rows into sessions, and close what is idle or too much."""
         rows = self._taken()
-        rows = rows.with_columns(row=pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True))
-        rows = rows if "clock" in rows.columns else rows.with_columns(clock=None)
+        numbers = pl.int_range(self._row, self._row + rows.height, dtype=pl.Int64, eager=True)
+        rows = rows.with_columns(row=numbers)
+        if "clock" not in rows.columns:
+            rows = rows.with_columns(clock=None)
         self._row += rows.height
+
+        # `_place` gives two series for each of the frames that it had to divide the rows into.
         nothing = pl.Series([], dtype=pl.Int64)
         closed = self._place(rows.select(_ROWS.keys()).cast(_ROWS)) if rows.height else []  # type: ignore[arg-type]
-        excess, idle = (pl.concat([nothing, *groups]) for groups in (closed[::2], closed[1::2]))
+        excess = pl.concat([nothing, *closed[::2]])
+        idle = pl.concat([nothing, *closed[1::2]])
+
+        # What has been silent by the clock of the last row: no later row of its own says so.
         if self._idle is not None and self._clocks.now is not None:
             silent = pl.col("clock") < self._clocks.now - self._idle
             idle = pl.concat([idle, self._open.filter(silent)["group"]])
@@ -166,26 +188,39 @@ class KeySessions:
         placed by itself, down to a single row. So the sessions do not depend on how the input is cut into frames.
         """
         keys = rows.select("session").unique()
-        total = self._open.height + keys.join(self._open, on="session", how="anti").height
+        new_keys = keys.join(self._open, on="session", how="anti")
+        total = self._open.height + new_keys.height
         excess = self._open.sort("row").head(max(0, total - self._most_open))
-        if keys.height > self._most_open or (excess.height and excess.join(keys, on="session", how="semi").height):
+        awaited = excess.join(keys, on="session", how="semi") if excess.height else excess
+        if keys.height > self._most_open or awaited.height:
             half = rows.height // 2
             return self._place(rows.head(half)) + self._place(rows.slice(half))
-        self._open = self._open.join(excess, on="group", how="anti", maintain_order="left") if excess.height else self._open
+        if excess.height:
+            self._open = self._open.join(excess, on="group", how="anti", maintain_order="left")
+
+        # A row opens a session where its key is not open, or has been silent for too long.
         before = self._open.select("session", known="group", seen="clock")
         placed = rows.join(before, on="session", how="left", maintain_order="left")
-        waited = pl.col("clock") - pl.col("clock").shift(1).over("session").fill_null(pl.col("seen"))
-        opens = pl.int_range(pl.len()).over("session").eq(0) & pl.col("known").is_null()
+        previous = pl.col("clock").shift(1).over("session").fill_null(pl.col("seen"))
+        is_first = pl.int_range(pl.len()).over("session").eq(0)
+        opens = is_first & pl.col("known").is_null()
         if self._idle is not None:
+            waited = pl.col("clock") - previous
             opens = opens | (waited > self._idle).fill_null(False)
-        placed = placed.with_columns(group=pl.when(opens).then("row")).with_columns(
-            pl.col("group").forward_fill().over("session").fill_null(pl.col("known"))
-        )
+
+        # The number of that row names the session; the rows after it with the same key take it on.
+        placed = placed.with_columns(group=pl.when(opens).then("row"))
+        taken_on = pl.col("group").forward_fill().over("session")
+        placed = placed.with_columns(taken_on.fill_null(pl.col("known")))
         placed = placed.drop("known", "seen")
         self._held.append(placed)
+
+        # Where each session now is. Of those of one key only the last is open still; the others
+        # closed in between, by idleness.
         now = placed.with_columns(begun="record").select(_OPEN.keys())
         last = pl.exclude("group", "begun").last()
-        latest = pl.concat([self._open, now]).group_by("group", maintain_order=True).agg(pl.col("begun").first(), last).select(_OPEN.keys())
+        by_group = pl.concat([self._open, now]).group_by("group", maintain_order=True)
+        latest = by_group.agg(pl.col("begun").first(), last).select(_OPEN.keys())
         self._open = latest.unique("session", keep="last", maintain_order=True)
         left = latest.join(self._open, on="group", how="anti", maintain_order="left")
         return [excess["group"], left["group"]]
@@ -195,15 +230,17 @@ class KeySessions:
         if not len(groups):
             return None
         first: int = groups.min()  # type: ignore[assignment]
-        rows, held = [], []
+        rows: list[pl.DataFrame] = []
+        staying: list[pl.DataFrame] = []
         for frame in self._held:
-            if frame["row"][-1] < first:  # older than all that close: what stays open long is not looked through each time
-                held.append(frame)
+            # Older than all that close: what stays open long is not looked through each time.
+            if frame["row"][-1] < first:
+                staying.append(frame)
                 continue
             closing = frame["group"].is_in(groups.implode())
             rows.append(frame.filter(closing))
-            held.append(frame.filter(~closing))
-        self._held = _merged(held)
+            staying.append(frame.filter(~closing))
+        self._held = _merged(staying)
         order = pl.col("group") if early is None else pl.col("row").last().over("group")
         sessions = pl.concat(rows).sort(order, maintain_order=True)
         unfinished = pl.lit(False) if early is None else pl.col("group").is_in(early.implode())
@@ -216,6 +253,8 @@ def _merged(frames: list[pl.DataFrame]) -> list[pl.DataFrame]:
     for frame in frames:
         if frame.height:
             merged.append(frame)
+        # As digits carry in a binary counter: with n rows there are at most log2(n) frames to look
+        # in.
         while len(merged) > 1 and merged[-2].height <= 2 * merged[-1].height:
             merged[-2:] = [pl.concat(merged[-2:], rechunk=True)]
     return merged

@@ -36,15 +36,21 @@ class Clock:
 
         Of a record that is later than a steady clock it is the record's own time.
         """
+        # A time in the future, as of a machine whose clock is wrong, moves no steady clock.
         micros = times.cast(pl.Int64)
         if self._steady:
             latest = int((datetime.now(UTC) + _AHEAD).timestamp() * 1_000_000)
             micros = pl.select(pl.when(micros <= latest).then(micros)).to_series()
+
+        # Where a clock has been moved to, and where it stands for the record itself: a steady one
+        # follows a single late record only for that record.
         clock = micros.cum_max().forward_fill()
         moved = self._confirmed(micros) if self._steady else clock
         if self.now is not None:
             moved = moved.clip(lower_bound=self.now).fill_null(self.now)
-            clock = pl.select(pl.max_horizontal(micros, moved)).to_series() if self._steady else moved
+            clock = moved
+            if self._steady:
+                clock = pl.select(pl.max_horizontal(micros, moved)).to_series()
         elif clock.null_count() < len(clock):
             clock = clock.backward_fill()
         self.now = moved[-1] if len(moved) else self.now
@@ -52,12 +58,15 @@ class Clock:
 
     def _confirmed(self, micros: pl.Series) -> pl.Series:
         """Up to each time the latest that several in a row have reached."""
+        # The least of any three in a row is what all three have reached. The last two times of the
+        # frame before count with these, so that frames may be cut anywhere.
         timed = pl.concat([self._last, micros.drop_nulls()])
-        reached = timed.rolling_min(_SEVERAL).cum_max().tail(len(timed) - len(self._last))
+        new = len(timed) - len(self._last)
+        reached = timed.rolling_min(_SEVERAL).cum_max().tail(new)
         self._last = timed.tail(_SEVERAL - 1)
         rows = micros.is_not_null().arg_true()
-        confirmed = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(micros)).scatter(rows, reached)
-        return confirmed.forward_fill()
+        untimed = pl.Series([None], dtype=pl.Int64).new_from_index(0, len(micros))
+        return untimed.scatter(rows, reached).forward_fill()
 
 
 def lowest(firsts: Iterable[pl.DataFrame]) -> dict[int, int]:
@@ -72,5 +81,6 @@ def lowest(firsts: Iterable[pl.DataFrame]) -> dict[int, int]:
     frames = list(firsts)
     if not frames:
         return {}
-    rows = pl.concat(frames).group_by("file", maintain_order=True).agg(pl.col("line").min())
+    by_file = pl.concat(frames).group_by("file", maintain_order=True)
+    rows = by_file.agg(pl.col("line").min())
     return dict(rows.iter_rows())

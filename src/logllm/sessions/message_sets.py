@@ -49,8 +49,10 @@ class MessageKeys:
         Args:
             rows: of the table that was seen last.
         """
+        # Few distinct messages stand at the ends of many sessions: each is cut into words once.
         distinct, places = np.unique(rows, return_inverse=True)
-        return beginnings(self._messages.gather(distinct))[places]
+        of_distinct = beginnings(self._messages.gather(distinct))
+        return of_distinct[places]
 
 
 def beginnings(messages: pl.Series) -> Keys:
@@ -62,7 +64,10 @@ def beginnings(messages: pl.Series) -> Keys:
     """
     words = messages.str.extract_all(r"\S+").list.head(max(BEGINNINGS))
     counts = words.list.len().to_numpy()
-    columns = [np.where(counts >= count, _hashed(words.list.head(count).list.join(" ")), NO_BEGINNING) for count in BEGINNINGS]
+    columns: list[Keys] = []
+    for count in BEGINNINGS:
+        starts = words.list.head(count).list.join(" ")
+        columns.append(np.where(counts >= count, _hashed(starts), NO_BEGINNING))
     return np.stack(columns, axis=1)
 
 
@@ -91,17 +96,19 @@ class Beginnings(NamedTuple):
         """Those of some messages, `NO_BEGINNING` of a message that is not among these."""
         rows = places(self.keys, keys)
         words = np.full((len(keys), len(BEGINNINGS)), NO_BEGINNING)
-        words[rows >= 0] = self.words[rows[rows >= 0]]
+        known = rows >= 0
+        words[known] = self.words[rows[known]]
         return words
 
 
 def under(name: str, arrays: Arrays) -> Arrays:
     """Arrays by their names behind another one, as they are saved together."""
-    return {f"{name}.{part}": array for part, array in arrays.items()}
+    return {f"{name}.{own_name}": array for own_name, array in arrays.items()}
 
 
 def state(sets: Keys, messages: Keys) -> Keys:
     """The key of a set of messages together with the message that stands at its edge."""
+    # Times three, so that the message at the edge does not count as one more of the set.
     return sets * np.uint64(3) + messages
 
 
@@ -113,6 +120,7 @@ def places(keys: Keys, wanted: Keys) -> Counts:
     """
     if not len(keys):
         return np.full(len(wanted), -1)
+    # The place where each would stand; past the end it is the last, which then is another key.
     rows = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
     return np.where(keys[rows] == wanted, rows, -1)
 
@@ -129,5 +137,6 @@ def keys_of_messages(messages: pl.Series) -> Keys:
 
 def _hashed(texts: pl.Series) -> Keys:
     """A number for each text."""
-    hashed = b"".join(blake2b(text.encode(), digest_size=_WORD).digest() for text in texts)
-    return np.frombuffer(hashed, dtype="<u8")
+    # The same in every process and on every machine, which Python's own `hash` is not.
+    digests = (blake2b(text.encode(), digest_size=_WORD).digest() for text in texts)
+    return np.frombuffer(b"".join(digests), dtype="<u8")

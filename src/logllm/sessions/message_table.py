@@ -40,11 +40,14 @@ class MessageTable:
         ([0, 1, 0], [2, 1])
         """
         rows = messages.alias("message").to_frame()
-        distinct = rows.unique(maintain_order=True).join(self._table, on="message", how="left", maintain_order="left")
+        # Each distinct text is looked up once: a frame of a log may hold a thousand times as many.
+        distinct = rows.unique(maintain_order=True)
+        distinct = distinct.join(self._table, on="message", how="left", maintain_order="left")
         new = distinct.filter(pl.col("id").is_null()).select("message")
         if new.height:
-            known = self._table.height
-            new = new.with_columns(id=pl.int_range(known, known + new.height, dtype=pl.UInt32))
+            first = self._table.height
+            numbers = pl.int_range(first, first + new.height, dtype=pl.UInt32)
+            new = new.with_columns(id=numbers)
             self._table = pl.concat([self._table, new])
             distinct = pl.concat([distinct.filter(pl.col("id").is_not_null()), new])
         return rows.join(distinct, on="message", how="left", maintain_order="left")["id"]
@@ -58,7 +61,10 @@ def rows_of(messages: pl.Series) -> list[Rows]:
     """
     lengths = messages.list.len().to_numpy()
     flat = messages.explode(empty_as_null=False).to_numpy().astype(np.int64)
-    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
+    if not len(lengths):
+        return []
+    borders = np.cumsum(lengths)[:-1]
+    return np.split(flat, borders)
 
 
 def occurring(sessions: Sequence[Rows]) -> Rows:
@@ -67,7 +73,9 @@ def occurring(sessions: Sequence[Rows]) -> Rows:
     >>> occurring([np.array([4, 2]), np.array([4])]).tolist()
     [2, 4]
     """
-    return np.unique(np.concatenate(sessions)) if len(sessions) else np.zeros(0, dtype=np.int64)
+    if not len(sessions):
+        return np.zeros(0, dtype=np.int64)
+    return np.unique(np.concatenate(sessions))
 
 
 def lengths(sessions: Sequence[Rows]) -> Rows:
@@ -101,11 +109,9 @@ def distinct(sessions: Sequence[Rows]) -> Distinct:
     [0, 1, 0]
     """
     places: dict[bytes, int] = {}
-    of = np.fromiter(
-        (places.setdefault(session.tobytes(), len(places)) for session in sessions),
-        dtype=np.int64,
-        count=len(sessions),
-    )
+    # A session's bytes are its name: two arrays with the same numbers have the same ones.
+    numbers = (places.setdefault(session.tobytes(), len(places)) for session in sessions)
+    of = np.fromiter(numbers, dtype=np.int64, count=len(sessions))
     _, first = np.unique(of, return_index=True)
     return Distinct([sessions[row] for row in first], of)
 
@@ -116,4 +122,5 @@ def ever_alerts(rows: Rows, sessions: Sequence[Rows], *, alerts: Sequence[Labels
     >>> ever_alerts(np.array([3, 5]), [np.array([3, 5]), np.array([5])], alerts=[np.array([False, False]), np.array([True])])
     array([False,  True])
     """
-    return np.isin(rows, np.concatenate(sessions)[np.concatenate(alerts)])
+    alerted = np.concatenate(sessions)[np.concatenate(alerts)]
+    return np.isin(rows, alerted)

@@ -76,10 +76,12 @@ class Pauses:
             return_inverse=True,
         )
         counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
-        np.add.at(counts, (inverse, _bins(seen.pauses), anomalous.astype(np.int64)), 1)
+        labels = anomalous.astype(np.int64)
+        np.add.at(counts, (inverse, _bins(seen.pauses), labels), 1)
 
         # Of very many states those that occur least go: their messages speak for them.
-        most = np.argsort(-counts.sum(axis=(1, 2)), kind="stable")[:_MOST_STATES]
+        totals = counts.sum(axis=(1, 2))
+        most = np.argsort(-totals, kind="stable")[:_MOST_STATES]
         rows = np.sort(most)
         messages = seen.messages[first[rows]]
         return cls(states[rows], messages, beginnings=beginnings.of(messages), counts=counts[rows])
@@ -93,7 +95,8 @@ class Pauses:
             name: the end of sessions whose pauses they are.
             beginnings: the first words of the messages.
         """
-        states, messages = (arrays[f"{name}.{part}"].astype(np.uint64) for part in ("states", "messages"))
+        states = arrays[f"{name}.states"].astype(np.uint64)
+        messages = arrays[f"{name}.messages"].astype(np.uint64)
         counts = np.zeros((len(states), NEVER + 1, 2), dtype=np.int64)
         counts[tuple(arrays[f"{name}.places"])] = arrays[f"{name}.counts"]
         return cls(states, messages, beginnings=beginnings.of(messages), counts=counts)
@@ -110,6 +113,7 @@ class Pauses:
 
     def longest(self, share: float) -> float | None:
         """A pause that is longer than all but such a share of those after which sessions went on; none where none did."""
+        # `_by_all` counts in each bin the pauses that are at least so long: the first bin has all.
         longer = self._by_all[0, :NEVER].sum(axis=1)
         if not longer[0]:
             return None
@@ -119,8 +123,11 @@ class Pauses:
     @cached_property
     def _by_beginning(self) -> list[tuple[Keys, Counts]]:
         """Pauses by first words, from fewer to more."""
-        columns = [(words, words != NO_BEGINNING) for words in self._beginnings.T]
-        return [_grouped(words[there], self.counts[there]) for words, there in columns]
+        by_count: list[tuple[Keys, Counts]] = []
+        for words in self._beginnings.T:
+            long_enough = words != NO_BEGINNING
+            by_count.append(_grouped(words[long_enough], self.counts[long_enough]))
+        return by_count
 
     def chances(self, seen: Seen, beginnings: Callable[[Flags], Keys]) -> Chances:
         """How likely it is that each session goes on beyond what was seen of it, in [0, 1].
@@ -131,26 +138,33 @@ class Pauses:
                 (s, n); asked for where a message is new.
         """
         bins = _bins(seen.pauses)
+        # From the coarse to the fine: what is known of all messages weighs as one session of the
+        # message's own, and that in turn as one session of the state's own.
         everywhere = np.zeros(len(bins), dtype=np.int64)
-        of_all = _chance(self._by_all, everywhere, bins=bins, before=np.full(len(bins), 0.5))
+        even = np.full(len(bins), 0.5)
+        of_all = _chance(self._by_all, everywhere, bins=bins, before=even)
 
         # A message after which sessions always went on, if never after so long a pause: they still do.
-        whatever = _chance(self._by_all, everywhere, bins=everywhere, before=np.full(len(bins), 0.5))
+        whatever = _chance(self._by_all, everywhere, bins=everywhere, before=even)
         rows = places(self._known, seen.messages)
         new = rows < 0
         before = np.where(new, of_all, whatever)
         if new.any():
-            before[new] = self._of_alike(beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new])
+            alike = self._of_alike(beginnings(new), bins[new], otherwise=of_all[new], whatever=whatever[new])
+            before[new] = alike
         of_message = _chance(self._by_message, rows, bins=bins, before=before)
         rows = places(self.states, state(seen.sets, seen.messages))
         return _chance(self._by_state, rows, bins=bins, before=of_message)
 
     def _of_alike(self, beginnings: Keys, bins: Counts, *, otherwise: Chances, whatever: Chances) -> Chances:
         """The chances of new messages by those that begin alike, the longer the better; `otherwise` where none does."""
-        chances, alike = otherwise, np.zeros(len(bins), dtype=np.bool_)
+        chances = otherwise
+        alike = np.zeros(len(bins), dtype=np.bool_)
         for words, (of, counts) in zip(beginnings.T, self._by_beginning, strict=True):
             rows = places(of, words)
-            chances = _chance(counts, rows, bins=bins, before=np.where(alike | (rows < 0), chances, whatever))
+            # The first match starts from the chance of any message, a later one from the match before.
+            before = np.where(alike | (rows < 0), chances, whatever)
+            chances = _chance(counts, rows, bins=bins, before=before)
             alike |= rows >= 0
         return chances
 
@@ -159,8 +173,11 @@ class Pauses:
         rows = places(self.states, state(seen.sets, seen.messages))
         counts = np.zeros((len(rows), 2), dtype=np.int64)
         there = rows >= 0
-        longer = self._by_state[rows[there], _bins(seen.pauses)[there]]
-        counts[there] = longer + self.counts[rows[there], NEVER]
+        states, bins = rows[there], _bins(seen.pauses)[there]
+        # Those that paused for longer, and those that had ended: both had nothing more for so long.
+        paused = self._by_state[states, bins]
+        ended = self.counts[states, NEVER]
+        counts[there] = paused + ended
         return share(counts)
 
 
@@ -187,16 +204,20 @@ def _grouped(keys: Keys, counts: Counts) -> tuple[Keys, Counts]:
 
 def _at_least(counts: Counts) -> Counts:
     """How many pauses are in a bin or in a longer one, for each bin; of those that end."""
-    return np.concatenate([counts[:, NEVER - 1 :: -1].cumsum(axis=1)[:, ::-1], counts[:, NEVER:]], axis=1)
+    pauses = counts[:, NEVER - 1 :: -1]  # the longest first, for the running sum
+    at_least = pauses.cumsum(axis=1)[:, ::-1]
+    return np.concatenate([at_least, counts[:, NEVER:]], axis=1)
 
 
 def _chance(counts: Counts, rows: Counts, *, bins: Counts, before: Chances) -> Chances:
     """The share of sessions that only paused; `before` is what is known more coarsely, and all there is for row -1."""
     if not len(counts):
         return before
+    # (went on + before) / (went on + ended + 1): the coarser chance counts as one more session.
     longer = counts[rows, bins].sum(axis=1)
     ended = counts[rows, NEVER].sum(axis=1)
-    return np.where(rows >= 0, (longer + before) / (longer + ended + 1), before)
+    paused_share = (longer + before) / (longer + ended + 1)
+    return np.where(rows >= 0, paused_share, before)
 
 
 def _bins(pauses: npt.NDArray[np.float64]) -> Counts:

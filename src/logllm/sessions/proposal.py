@@ -68,6 +68,7 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
         lines: How many records the whole log has, where that is known; short logs get shorter windows.
     """
     fields = fields.filter(pl.col("message").is_not_null())
+    # Whoever wrote the format knows how its sessions are told apart, if they are no keys.
     own = described.sessions
     if not own.by_key and own != SessionSection():
         return Proposal(own, f"{own.in_words}, as the format {described.name} has it")
@@ -75,10 +76,13 @@ def propose(fields: pl.DataFrame, described: FormatSection, *, lines: int | None
     tried = [_tried(key, fields, numbers=numbers, own=own) for key in _candidates(fields, own)]
     if own.by_key and tried and tried[0].key.sessions is own and tried[0].fault is None:
         return Proposal(own, _chosen(tried[0], None))
-    suiting = sorted((key for key in tried if key.fault is None), key=lambda key: -key.score)
+    # The best key that suits; the next best is named too, if it makes other sessions than the best.
+    suiting = [key for key in tried if key.fault is None]
+    suiting.sort(key=lambda key: -key.score)
     if suiting:
-        other = next((key for key in suiting[1:] if key.made != suiting[0].made), None)
-        return Proposal(suiting[0].key.sessions, _chosen(suiting[0], other))
+        best = suiting[0]
+        other = next((key for key in suiting[1:] if key.made != best.made), None)
+        return Proposal(best.key.sessions, _chosen(best, other))
     size = window_size(lines)
     return Proposal(SessionSection(size=size), f"windows of {size} lines: {_why_windows(tried)}")
 
@@ -89,7 +93,10 @@ def window_size(lines: int | None) -> int:
     >>> window_size(None), window_size(1_999), window_size(300), window_size(7)
     (100, 100, 10, 5)
     """
-    return next((size for size in _SIZES if lines is None or lines > size * (_WINDOWS - 1)), _SIZES[-1])
+    for size in _SIZES:
+        if lines is None or lines > size * (_WINDOWS - 1):
+            return size
+    return _SIZES[-1]
 
 
 def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
@@ -112,26 +119,40 @@ def sample_fields(text: pl.Series, described: FormatSection) -> pl.DataFrame:
     if described.kind == "json":  # each line read once: a column by its path reads it again for each
         rows = list(map(json_fields, text))
         names = dict.fromkeys(name for row in rows[:_GLANCE] for name in row)
-        values = {name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names if name not in taken}
-        return pl.DataFrame(columns | {name: keys for name, keys in values.items() if name == own or _may_be_key(name, keys)})
+        for name in names:
+            if name in taken:
+                continue
+            values = pl.Series([row.get(name) for row in rows], dtype=pl.String)
+            if name == own or _may_be_key(name, values):
+                columns[name] = values
+        return pl.DataFrame(columns)
+    # A glance at the first lines says whether a field is worth reading in all of them.
+    glance = text.head(_GLANCE)
     for name in _field_names(text, described):
-        if name not in taken and (name == own or _may_be_key(name, _key(text.head(_GLANCE), described, name=name))):
+        if name in taken:
+            continue
+        if name == own or _may_be_key(name, _key(glance, described, name=name)):
             columns[name] = _key(text, described, name=name)
     return pl.DataFrame(columns)
 
 
 def _below(text: pl.Series, message: pl.Series) -> pl.Series:
     """Messages with the lines that go on with them, where these hold what a first line does not."""
-    rows = pl.DataFrame({"record": message.is_not_null().cum_sum(), "message": message, "text": text})
-    lines = pl.when(pl.col("message").is_null()).then("text").otherwise("message")
+    # A line without a message goes on with the record before it, whose number it shares.
+    is_first = message.is_not_null()
+    rows = pl.DataFrame({"record": is_first.cum_sum(), "message": message, "text": text})
+    own = pl.col("message")
+    lines = pl.when(own.is_null()).then("text").otherwise("message")
     whole = lines.str.join("\n").over("record").str.strip_chars()
-    return rows.select(pl.when(pl.col("message").is_not_null()).then(whole)).to_series()
+    return rows.select(pl.when(own.is_not_null()).then(whole)).to_series()
 
 
 def _sample_of_nested(text: pl.Series, described: FormatSection) -> tuple[pl.DataFrame, pl.Series]:
     """What `sample_fields` gives of the records inside messages, beside it the fields of those around, and the line of each."""
     if described.inside is None:
         return sample_fields(text, described), pl.int_range(len(text), eager=True)
+    # One envelope is opened, whose lines may hold another; each inner field has the outer ones
+    # beside it, those of the same name apart: the inner one is meant.
     alone = described.model_copy(update={"inside": _LINES})
     outer = sample_fields(text, described.model_copy(update={"inside": None}))
     rows = opened(text.alias("text").to_frame(), alone).rows
@@ -160,6 +181,7 @@ def _may_be_key(name: str, values: pl.Series) -> bool:
     """Whether it is worth to try a field: it has the name of an id, or short values of which there are several."""
     if by_field(name).named:
         return True
+    # A long value, or one of several words, is a text; one that is always the same groups nothing.
     values = values.drop_nulls()
     short = float(values.str.len_chars().mean() or 0.0) <= _LONGEST  # type: ignore[arg-type]
     return short and values.n_unique() > 1 and not values.str.contains(r"\S\s+\S").any()
@@ -176,9 +198,13 @@ def _candidates(fields: pl.DataFrame, own: SessionSection) -> Iterator[Candidate
 def _tried(key: Candidate, fields: pl.DataFrame, *, numbers: pl.Series, own: SessionSection) -> _Tried:
     """A key with what it makes of the lines."""
     sought = key.sessions
-    keys = fields[sought.key_field] if sought.key_field else keys_in(fields["message"], sought.key_pattern or "")
+    if sought.key_field:
+        keys = fields[sought.key_field]
+    else:
+        keys = keys_in(fields["message"], sought.key_pattern or "")
     made = grouping(keys, numbers)
-    return _Tried(key, made, _own_fault(made) if sought is own else _fault(key, made))
+    fault = _own_fault(made) if sought is own else _fault(key, made)
+    return _Tried(key, made, fault)
 
 
 def _own_fault(made: Grouping) -> str | None:
@@ -204,8 +230,10 @@ def _fault(key: Candidate, made: Grouping) -> str | None:
 def _chosen(best: _Tried, other: _Tried | None) -> str:
     """Why a key is taken, and how to have the next best."""
     rest = ", the others are in no session" if best.made.named < 1 else ""
-    said = f"sessions by {best.key.what}: {best.made.in_words}{rest}"
-    return said if other is None else f"{said}; next best: {other.key.option} ({other.made.in_words})"
+    reason = f"sessions by {best.key.what}: {best.made.in_words}{rest}"
+    if other is None:
+        return reason
+    return f"{reason}; next best: {other.key.option} ({other.made.in_words})"
 
 
 def _why_windows(tried: list[_Tried]) -> str:
@@ -213,6 +241,9 @@ def _why_windows(tried: list[_Tried]) -> str:
     likely = [key for key in tried if key.key.named and key.made.named >= _WORTH_SAYING]
     if not likely:
         return "no id of a request, a process or the like is in nearly all lines"
+    # The nearest one has sessions that fit, is in most lines, and has the more telling name.
     nearest = max(likely, key=lambda key: (unfit(key.made) is None, key.made.named >= NAMED, key.key.prior))
     fault = f"{nearest.key.what} is no key, {nearest.fault}"
-    return f"{fault}; it can be had with {nearest.key.option}" if unfit(nearest.made) is None else fault
+    if unfit(nearest.made) is not None:
+        return fault
+    return f"{fault}; it can be had with {nearest.key.option}"

@@ -38,7 +38,8 @@ go with `messages`; `closed` is `early` for a key session that could have gone o
 
 def base_name() -> pl.Expr:
     """A session's name without the number of its piece."""
-    return pl.when(pl.col("part") > 1).then(pl.col("session").str.replace(r"#\d+$", "")).otherwise("session")
+    without_number = pl.col("session").str.replace(r"#\d+$", "")
+    return pl.when(pl.col("part") > 1).then(without_number).otherwise("session")
 
 
 class Kind(Protocol):
@@ -163,6 +164,7 @@ class Sessionizer:
 
     def open(self, since: int = 0) -> pl.DataFrame:
         """Sessions (`SESSIONS`) as far as they have come, which stay open; those with a record after number `since`."""
+        # What is open now comes again when it closes: it is counted then.
         counted = self.long, self.messages_cut
         sessions = self._sessions(self._kind.open(since))
         self.long, self.messages_cut = counted
@@ -187,6 +189,7 @@ class Sessionizer:
         """
         if rows is None or not rows.height:
             return pl.DataFrame(schema=SESSIONS)
+        # A long session goes on as piece 2 (`<session>#2`), or loses what is beyond the limit.
         frame = _aggregated(rows, ["group"])
         lengths = frame["messages"].list.len()
         long = lengths.filter(lengths > self._most)
@@ -198,30 +201,35 @@ class Sessionizer:
             self.messages_cut += int(long.sum()) - self._most * len(long)
             lists = pl.col("messages", "lines", "files", "item_anomalous")
             frame = frame.with_columns(lists.list.head(self._most))
-        part = pl.col("part") if "part" in frame.columns else pl.lit(1)
+        piece = pl.col("part") if "part" in frame.columns else pl.lit(1)
         # Of windows it is known which are short; of keys, that whoever has the first or the last
         # record of all may have had others before or after it.
-        cut = self._touching(part) if self._by_key else pl.col("cut") if "cut" in frame.columns else pl.lit(None)
-        piece = pl.format("{}#{}", "session", part)
+        has_cut = "cut" in frame.columns
+        cut = pl.col("cut") if has_cut else pl.lit(None)
+        if self._by_key:
+            cut = self._touching(piece)
+        closed = pl.col("closed") if "closed" in frame.columns else pl.lit(None)
+        numbered = pl.format("{}#{}", "session", piece)
+        item_anomalous = pl.when(pl.col("any_anomalous").is_not_null()).then("item_anomalous")
         return frame.select(
-            session=pl.when(part > 1).then(piece).otherwise("session"),
-            part=part,
+            session=pl.when(piece > 1).then(numbered).otherwise("session"),
+            part=piece,
             messages="messages",
             lines="lines",
             files="files",
             start="start",
             end="end",
             anomalous="any_anomalous",
-            item_anomalous=pl.when(pl.col("any_anomalous").is_not_null()).then("item_anomalous"),
-            closed=pl.col("closed") if "closed" in frame.columns else pl.lit(None),
+            item_anomalous=item_anomalous,
+            closed=closed,
             cut=cut,
             first="first",
             last="last",
         ).cast(SESSIONS)  # type: ignore[arg-type]
 
-    def _touching(self, part: pl.Expr) -> pl.Expr:
+    def _touching(self, piece: pl.Expr) -> pl.Expr:
         """The `cut` of key sessions by what is seen of them alone."""
-        start = (pl.col("first") == self.span.first) & (part == 1)
+        start = (pl.col("first") == self.span.first) & (piece == 1)
         end = (pl.col("last") == self.span.last) & self.over
         return cut_at(start, end)
 

@@ -37,12 +37,19 @@ class CountWindows:
         if self._merged or not records.height:
             return self._filled(records)
         sessions: list[pl.DataFrame | None] = []
-        begins = records["file"].rle_id()
-        for part in [records] if begins[-1] == 0 else records.with_columns(part=begins).partition_by("part", include_key=False):
-            if self._file not in (None, part["file"][0]):
+        # A file's last window ends with it, so that the rows of each file are taken by themselves.
+        file_change = records["file"].rle_id()
+        if file_change[-1] == 0:
+            of_files = [records]
+        else:
+            numbered = records.with_columns(change=file_change)
+            of_files = numbered.partition_by("change", include_key=False)
+        for of_file in of_files:
+            file = of_file["file"][0]
+            if self._file not in (None, file):
                 sessions.append(self.flush())
-            self._file = part["file"][0]
-            sessions.append(self._filled(part))
+            self._file = file
+            sessions.append(self._filled(of_file))
         closed = [rows for rows in sessions if rows is not None and rows.height]
         return pl.concat(closed) if closed else None
 
@@ -52,8 +59,10 @@ class CountWindows:
             self._next = records["record"][0]
             self._covered = self._next - 1
         self._rows = pl.concat([self._rows, records])
+        # Windows that the rows fill: one for the first `size` of them, one more for each `step`.
         last = self._next + self._rows.height - 1
-        windows = max(0, (last - self._size + 1 - self._next) // self._step + 1)
+        beyond_first = last - self._size + 1 - self._next
+        windows = max(0, beyond_first // self._step + 1)
         sessions = self._windows(windows)
         if windows:
             self._covered = self._next + (windows - 1) * self._step + self._size - 1
@@ -64,8 +73,10 @@ class CountWindows:
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """The short window of what is left; with `before`, only if the last record is older."""
         last = self._next + self._rows.height - 1
-        if before is not None and (not self._rows.height or not _older(self._rows["time"][-1], before)):
-            return None
+        if before is not None:
+            is_older = self._rows.height and _older(self._rows["time"][-1], before)
+            if not is_older:
+                return None
         sessions = self._windows(1, cut="end") if last > self._covered else None
         self._next, self._covered = last + 1, last
         self._rows = self._rows.clear()
@@ -82,8 +93,8 @@ class CountWindows:
         Of overlapping ones it is the first.
         """
         last = self._next + self._rows.height - 1
-        there = self._rows.height and last > max(since, self._covered)
-        return self._windows(1).drop("cut") if there else self._windows(0).drop("cut")
+        has_news = self._rows.height and last > max(since, self._covered)
+        return self._windows(1 if has_news else 0).drop("cut")
 
     def lows(self) -> dict[int, int]:
         """Of each file the first line of a window that is not full."""
@@ -95,7 +106,10 @@ class CountWindows:
         if begun is None or begun > first:
             return None
         rows = self.flush()
-        return None if rows is None else rows.with_columns(closed=pl.lit("early"), cut=pl.lit(None, dtype=pl.String))
+        if rows is None:
+            return None
+        # Closed for its age, not cut by the end of the input.
+        return rows.with_columns(closed=pl.lit("early"), cut=pl.lit(None, dtype=pl.String))
 
     def renumber(self, numbers: pl.Series) -> None:
         """Give messages other numbers: those at their places in a series."""
@@ -103,16 +117,25 @@ class CountWindows:
 
     def _windows(self, windows: int, *, cut: str | None = None) -> pl.DataFrame:
         """The next so many windows, of the rows there are."""
-        rows = self._rows.head((windows - 1) * self._step + self._size) if windows else self._rows.clear()
+        if windows:
+            rows = self._rows.head((windows - 1) * self._step + self._size)
+        else:
+            rows = self._rows.clear()
+
+        # With size 100 and step 40 a record is in up to three windows: that which begins last
+        # before it, and those that begin 40 and 80 records earlier. A copy of the rows for each.
         place = pl.int_range(pl.len(), dtype=pl.Int64)
+        group = pl.col("group")
+        in_group = pl.col("place") - group * self._step < self._size
+        is_window = (group >= 0) & (group < windows)
         overlapping = [
-            rows.with_columns(group=place // self._step - back, place=place).filter(
-                (pl.col("group") >= 0) & (pl.col("group") < windows) & (pl.col("place") - pl.col("group") * self._step < self._size)
-            )
+            rows.with_columns(group=place // self._step - back, place=place).filter(is_window & in_group)
             for back in range(-(-self._size // self._step))
         ]
-        rows = overlapping[0] if len(overlapping) == 1 else pl.concat(overlapping).sort("group", "place")
-        first = self._next + pl.col("group") * self._step
+        rows = overlapping[0]
+        if len(overlapping) > 1:
+            rows = pl.concat(overlapping).sort("group", "place")
+        first = self._next + group * self._step
         return rows.with_columns(
             group=first,
             session=pl.format(f"{self._size}@{{}}", first),
@@ -146,6 +169,7 @@ class TimeWindows:
         first = int(timed["time"].cast(pl.Int64)[0])
         self._began = first if self._began is None else self._began
         placed = self._placed(timed.with_columns(clock.alias("clock")))
+        # A record that is in no window came too late for all of its own.
         self.counts["late"] += timed.height - placed["record"].n_unique()
         self._rows = pl.concat([self._rows, placed])
         if self._clock.now is None:
@@ -195,12 +219,14 @@ class TimeWindows:
 
     def flush(self, before: datetime | None = None) -> pl.DataFrame | None:
         """All open windows; with `before`, those that end by then."""
-        if before is None:
-            ends = self._rows["group"].max()
-            reached = self._clock.now if ends is None else int(ends) + self._size  # type: ignore[arg-type]
-        else:
+        # How far the log's clock is then said to have come, in microseconds since 1970.
+        if before is not None:
             reached = int(pl.Series([before]).dt.epoch("us").item())
-        if reached is None:
+        elif self._rows.height:
+            reached = int(self._rows["group"].max()) + self._size  # type: ignore[arg-type]
+        elif self._clock.now is not None:
+            reached = self._clock.now
+        else:
             return None
         latest = self._clock.now if before is None else None
         self._clock.now = max(reached, self._clock.now or reached)
@@ -209,12 +235,15 @@ class TimeWindows:
     def _placed(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows once for each of their windows that was open; `group` is the window's start."""
         time = pl.col("time").cast(pl.Int64)
-        placed = [
-            rows.with_columns(group=(time.floordiv(self._step) - back) * self._step).filter(
-                (time - pl.col("group") < self._size) & (pl.col("clock") < pl.col("group") + self._size)
-            )
-            for back in range(-(-self._size // self._step))
-        ]
+        # As in windows of records: a copy of the rows for each window that may hold them. Those
+        # whose window the clock has passed are late for it.
+        group = pl.col("group")
+        in_group = time - group < self._size
+        is_open = pl.col("clock") < group + self._size
+        placed: list[pl.DataFrame] = []
+        for back in range(-(-self._size // self._step)):
+            start = (time.floordiv(self._step) - back) * self._step
+            placed.append(rows.with_columns(group=start).filter(in_group & is_open))
         return placed[0] if len(placed) == 1 else pl.concat(placed)
 
     def _close(self, closing: pl.Expr | pl.Series, *, latest: int | None) -> pl.DataFrame:
@@ -231,10 +260,15 @@ class TimeWindows:
 
     def _named(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows of windows with the names of these."""
-        start = pl.col("time").first().over("group").cast(pl.Int64).floordiv(self._step) * self._step
+        # A window is named by its first record; of those that share it, the one that begins last
+        # before that record has the bare name.
+        time = pl.col("time").first().over("group").cast(pl.Int64)
+        start = time.floordiv(self._step) * self._step
         earlier = (start - pl.col("group")).floordiv(self._step)
         name = pl.format(f"{self._seconds}@{{}}", pl.col("record").first().over("group"))
-        return rows.with_columns(session=pl.when(earlier > 0).then(pl.format("{}-{}", name, earlier)).otherwise(name))
+        numbered = pl.format("{}-{}", name, earlier)
+        session = pl.when(earlier > 0).then(numbered).otherwise(name)
+        return rows.with_columns(session=session)
 
 
 def _older(time: datetime | None, before: datetime) -> bool:
