@@ -202,8 +202,8 @@ class SinkWorker:
                 outbox_rows.settle(connection, self.sink, messages=messages[-1:], values=sent)
                 well = {"failures": 0, "due": written, "error": None, "updated": written}
                 outbox_rows.set_sink(connection, self.sink, values=well)
-            # The message is at fault, not the place: others go on.
             elif answer.refused:
+                # The message is at fault, not the place: others go on.
                 self._bury(connection, messages, answer=answer, now=now)
             else:
                 self._put_off(connection, batch, answer=answer, failures=failures + 1)

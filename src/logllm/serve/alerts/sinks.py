@@ -120,8 +120,8 @@ def _checked(url: str, *, what: str) -> SplitResult:
         parts = urlsplit(url)
         # A port that is no number is found only when it is read.
         parts.port  # noqa: B018 - reads it
-    # The error itself repeats the URL, which may hold a password or a secret path.
     except ValueError:
+        # The error itself repeats the URL, which may hold a password or a secret path.
         raise RecipeError(f"{what}: a URL is not written as one: https://HOST/PATH") from None
     if parts.scheme not in ("http", "https") or not parts.hostname or _UNFIT.search(url):
         raise RecipeError(f"{what}: a URL is not written as one: https://HOST/PATH, without spaces")

@@ -120,8 +120,8 @@ def retrain(
         if outcome.gate.passed:
             attempt = _Attempt(run, prepared, current, feedback, how)
             attempt.made(answers, outcome, promotion=promotion, told=told)
-        # What was refused for its answers is remembered as well: the page shows why.
         elif outcome.considered:
+            # What was refused for its answers is remembered as well: the page shows why.
             write_promotion(run, promotion.noted(outcome.as_object(_now())))
         return outcome
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 import polars as pl
 
 LINES: dict[str, pl.DataType | type[pl.DataType]] = {"line": pl.UInt64, "text": pl.String}
-"""Columns of lines that arrive: the number of each in its partition, and its text without a line end."""
+"""Columns of lines that arrive: the number of each in its partition; its text, no line end."""
 Place = Mapping[str, Any]
 """Where a source begins to read again: a JSON object that only the source itself understands."""
 From = Literal["start", "end", "stored"]
@@ -18,9 +18,15 @@ class Arrival(NamedTuple):
     """Lines of one partition that came together, in their order."""
 
     partition: str
-    """What keeps its own order of lines, such as `/var/log/app.log`, `orders/3` of Kafka, `syslog:5514`."""
+    """What keeps its own order of lines.
+
+    Such as `/var/log/app.log`, `orders/3` of Kafka, `syslog:5514`.
+    """
     lines: pl.DataFrame
-    """`LINES`; numbers rise through all arrivals of a partition, and through restarts. They may leave gaps."""
+    """`LINES`; numbers rise through all arrivals of a partition, and through restarts.
+
+    They may leave gaps.
+    """
     arrived: float
     """When they came: seconds since 1970."""
 
@@ -68,7 +74,9 @@ class Source(Protocol):
         """
 
     def take(self, wait: float) -> Taken:
-        """What has come, at most some thousand lines at once; waits at most so many seconds for a first line.
+        """What has come, at most some thousand lines at once.
+
+        Waits at most so many seconds for a first line.
 
         Raises:
             ServeError: it cannot be read on, whatever one waits for. What passes by itself (a broker

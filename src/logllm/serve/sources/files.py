@@ -65,6 +65,7 @@ class FilesSource:
         self._poll = poll
         self._quiet = quiet
         self._counts: Counter[str] = Counter()
+        # Half of what the process may open is left to the store, to sockets and to other sources.
         most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self._descriptors = Descriptors(min(_MOST_OPEN, max(16, most // 2)))
         self._shared = Shared(self._descriptors, Owners(self._descriptors), self._counts)
@@ -93,6 +94,8 @@ class FilesSource:
         """Lines that have come, of as many logs as have some; waits for a first line."""
         end = time.monotonic() + wait
         while True:
+            # Files are asked about at set times, whoever asks for lines how often; lines that are
+            # ready already are given at once.
             now = time.monotonic()
             if now >= self._next_look:
                 self._next_look = now + self._poll
@@ -101,6 +104,7 @@ class FilesSource:
             left = end - time.monotonic()
             if arrivals or left <= 0:
                 return Taken(arrivals)
+            # Never zero: a clock that is coarse would make a busy loop of it.
             time.sleep(max(_SHORTEST_WAIT, min(left, self._next_look - time.monotonic())))
 
     def place(self, partition: str, line: int) -> Place:
@@ -134,6 +138,7 @@ class FilesSource:
 
     def _look(self, now: float) -> None:
         """See what became of every log, and whether there are new ones."""
+        # Trouble with one log keeps no other from being read.
         for path, log in self._logs.items():
             try:
                 log.files.look(now)
@@ -143,6 +148,8 @@ class FilesSource:
                 self._trouble.pop(path, None)
         if now >= self._next_scan:
             self._scan(first=False)
+            # A glob over a million files takes seconds: it is searched again after ten times as
+            # long.
             spent = time.monotonic() - now
             self._next_scan = now + (_SCAN_SHARE * spent if self._poll else 0)
         ready = (log for log in self._logs.values() if log.waiting)
@@ -152,6 +159,7 @@ class FilesSource:
     def _taken(self, now: float) -> list[Arrival]:
         """One piece of each log that has lines, the longest unheard first, until it is enough."""
         arrivals: list[Arrival] = []
+        # Each log gets its share, and goes behind the others: one that floods holds up nobody.
         share = max(_LEAST_LINES, _MOST_LINES // max(1, len(self._ready)))
         lines = size = 0
         for _ in range(len(self._ready)):
@@ -174,6 +182,7 @@ class FilesSource:
 
     def _scan(self, *, first: bool) -> None:
         """Meet the logs that are there and were not before."""
+        # A path that is named and matched by a glob as well is there once.
         named = named_paths(self._patterns)
         paths = dict.fromkeys([*named, *sorted(matching_paths(self._patterns))])
         forms = {path: rotated(Path(path).name) for path in paths}
@@ -192,9 +201,12 @@ class FilesSource:
 
     def _meet(self, path: str, paths: Mapping[str, None], *, first: bool) -> None:
         """Read a file as a log of its own, unless it is one of another log."""
+        # A link, or a name that a rotation just gave: the same file under another name is read
+        # once.
         entry = entry_of(path)
         if self._shared.owners.owned(entry) or self._of_another(path, entry):
             return
+        # Where the store left it comes before where new logs begin: nothing is read twice.
         log = self._new_log(path)
         resumed = self._resumed(path)
         if resumed is not None:  # of a log that appeared later than the others
@@ -216,9 +228,11 @@ class FilesSource:
         """
         forms = {path: rotated(Path(path).name) for path in paths}
         logs = {path: str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
+        # `app.log.1` is there and `app.log` is not: the log is between two files.
         gone = {log for log in logs.values() if log not in paths and matches(log, self._patterns)}
         for path in sorted(gone | paths.keys()):
             form = forms.get(path)
+            # It is an earlier file, and its log will find it.
             if form is not None and not form.inside and logs[path] in paths:
                 continue
             resumed = self._resumed(path)
@@ -249,10 +263,13 @@ class FilesSource:
         form = rotated(Path(path).name)
         log = self._logs.get(str(folder / form.log)) if form else None
         log = log or self._logs.get(path.rpartition(".")[0])
+        # No name tells: its content may, as where a log was copied under a name of its own.
         if form is None or log is None:
             return log is not None and log.files.read_before(entry)
         if not form.inside:
             return True
+        # `node-1.log` may be an earlier file of `node.log`, or a log of its own: it is an earlier
+        # file if it is older than where the store left that log, or holds what was read of it.
         resumed = self._claimed.get(log.files.path) is not None
         return (resumed and entry.changed <= log.files.since) or log.files.read_before(entry)
 
@@ -266,6 +283,7 @@ class FilesSource:
 
     def _troubled(self, path: str, exc: Exception) -> None:
         """Count and say once what keeps a log from being read; it is tried again."""
+        # Once for each reason, not at each of four looks a second.
         words = getattr(exc, "strerror", None) or str(exc)
         if self._trouble.get(path) != words:
             self._trouble[path] = words

@@ -1,4 +1,4 @@
-"""Entries of systemd's journal as lines: whole JSON objects, each with its cursor, however large they came."""
+"""Entries of systemd's journal as lines: whole JSON objects, each with its cursor, at any size."""
 
 import json
 import re
@@ -32,6 +32,7 @@ def entries_in(block: bytes, *, after: int) -> Entries:
     >>> entries_in(b'{"__CURSOR":"s=1;i=2","MESSAGE":[104,105]}\nno journal\n', after=4).lines.rows()
     [(5, '{"__CURSOR": "s=1;i=2", "MESSAGE": "hi"}', 's=1;i=2')]
     """
+    # A line that is too long would be cut in the middle of its JSON: its fields are cut instead.
     raw = block.removesuffix(b"\n").split(b"\n")
     long = [place for place, line in enumerate(raw) if len(line) > LONGEST_LINE]
     for place in long:
@@ -55,6 +56,7 @@ def last_cursor(block: bytes) -> str | None:
 
 def _texts(entries: pl.Series) -> pl.Series:
     """Entries whose fields are text, those too that came as bytes."""
+    # Few entries hold a field of bytes: only those go through Python.
     odd = entries.str.contains(_BYTES)
     if not odd.any():
         return entries
@@ -79,6 +81,7 @@ def _as_text(entry: str, *, most: int) -> str:
 def _field(value: Any, *, most: int) -> Any:
     """A field's value: bytes as text, and not too long."""
     if isinstance(value, list) and value and all(isinstance(byte, int) for byte in value):
+        # journalctl writes what is no UTF-8 as a list: [104, 105] is "hi".
         text = bytes(byte & 255 for byte in value).decode(errors="replace")
         value = without_codes(pl.Series([text]))[0]
     if isinstance(value, list):

@@ -89,6 +89,8 @@ class JournaldSource:
         Raises:
             ServeError: journalctl is not there or refuses, or the store has to know where to begin.
         """
+        # A question first: what is wrong with the arguments is said at the start, not by a process
+        # that ends again and again.
         self._asked("--lines=0")
         resumed = claim(self.name)
         if resumed is not None:
@@ -104,6 +106,7 @@ class JournaldSource:
         now = time.monotonic()
         end = now + wait
         while True:
+            # An entry that came starts the pause after a death from its beginning again.
             block = self._read(max(0.0, end - now))
             now = time.monotonic()
             if block:
@@ -118,6 +121,8 @@ class JournaldSource:
 
     def place(self, partition: str, line: int) -> Place:
         """From which entry on a line, and all after it, will be given once more."""
+        # The remembered entry at or before the line: what lies between is given once more, and
+        # passed over by its number.
         cursors, first = (self._cursor, ""), self._last + 1
         if line <= self._last:
             row = max(0, bisect_right(self._lines, line) - 1)
@@ -160,7 +165,10 @@ class JournaldSource:
             cursor, own = str(place["after"]), str(place["own"])
             line, last = int(place["line"]), int(place["last"])
         except (KeyError, TypeError, ValueError) as exc:
-            raise ServeError(f"{self.name}: another source or release wrote its place in the store ({exc!r}); name another store") from exc
+            what = f"{self.name}: another source or release wrote its place in the store ({exc!r})"
+            raise ServeError(f"{what}; name another store") from exc
+        # journalctl begins elsewhere without a word where a cursor is gone: it is asked for that
+        # entry.
         there = own or cursor
         if there and last_cursor(self._asked(f"--cursor={there}", "--lines=1")) != there:
             # Lines are not given under the numbers of others that were deleted.
@@ -181,6 +189,7 @@ class JournaldSource:
 
     def _follow(self) -> None:
         """Start a journalctl that gives what comes after the last entry."""
+        # Never two at once: both would give the same entries.
         self.close()
         self._complaints = TemporaryFile()  # noqa: SIM115 - it is open as long as the program runs
         command = [*_PROGRAM, "--follow", "--no-tail", *self._after(), *self._chosen]
@@ -194,6 +203,7 @@ class JournaldSource:
         if self._process is None or self._process.stdout is None:
             time.sleep(min(wait, max(0.0, self._not_before - time.monotonic())))
             return b""
+        # Readable and yet nothing: the other end has gone.
         ready, _, _ = select.select([self._process.stdout], [], [], min(wait, 1.0))
         piece = os.read(self._process.stdout.fileno(), _PIECE) if ready else b""
         if ready and not piece:
@@ -212,6 +222,7 @@ class JournaldSource:
                 block = block[block.index(b"\n") + 1 :]
                 self._passing = False
             return block
+        # An entry without an end would fill the memory: all of it is passed over, and counted once.
         if len(self._rest) > _LONGEST:
             self._counts["bad_entries"] += not self._passing
             self._rest.clear()
@@ -226,12 +237,19 @@ class JournaldSource:
         frame = entries.lines
         if not frame.height:
             return []
+        # Before each entry the cursor of the one before it, so that `cursors[row]` goes before row
+        # `row`.
         cursors = [self._cursor, *frame["cursor"]]
         if self._lines[-1] == self._last + 1:
             self._cursors[-1] = cursors[0], cursors[1]
-        for row in range(max(0, self._lines[-1] + _EVERY - self._last - 1), frame.height, _EVERY):
+
+        # Every 64th line's cursor is remembered, counted from the last one that was.
+        due = self._lines[-1] + _EVERY
+        first_row = max(0, due - self._last - 1)
+        for row in range(first_row, frame.height, _EVERY):
             self._lines.append(self._last + 1 + row)
             self._cursors.append((cursors[row], cursors[row + 1]))
+        # A store that is away for hours stores nothing: the index gets coarser, not longer.
         if len(self._lines) > _MOST_CURSORS:
             del self._lines[1::2], self._cursors[1::2]
         self._last += frame.height
@@ -245,6 +263,8 @@ class JournaldSource:
                 self._counts["restarts"] += 1
                 self._follow()
         elif self._question is not None:
+            # A journalctl that follows has been seen to fall silent for good, as after the
+            # journal's files were replaced: another one is asked for the entry after the last.
             self._answered(self._question, now)
         elif now - self._heard >= self._silence:
             command = [*_PROGRAM, "--lines=1", *self._after(), *self._chosen]
@@ -253,6 +273,7 @@ class JournaldSource:
 
     def _answered(self, question: subprocess.Popen[bytes], now: float) -> None:
         """See whether the journal has more than was given."""
+        # It is not waited for: lines may come meanwhile.
         if question.poll() is None and now - self._heard < _PATIENCE:
             return
         answer = b""
@@ -270,6 +291,7 @@ class JournaldSource:
             _end(self._process)
         self._process = None
         self._rest.clear()
+        # .05 s, .1 s, .2 s ... 30 s: a journalctl that cannot run must not be started all the time.
         self._pause = min(_LONGEST_PAUSE, 2 * self._pause or 0.05)
         self._not_before = time.monotonic() + self._pause
         words = _last_words(self._complaints)
@@ -285,9 +307,16 @@ class JournaldSource:
         """
         command = [*_PROGRAM, *options, *self._chosen]
         try:
-            answer = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False)
+            answer = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
         except FileNotFoundError as exc:
-            raise ServeError(f"{self.name} takes journalctl, which is not installed: this machine has no systemd") from exc
+            what = f"{self.name} takes journalctl, which is not installed"
+            raise ServeError(f"{what}: this machine has no systemd") from exc
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise ServeError(f"{self.name}: journalctl does not answer ({exc})") from exc
         if answer.returncode:
@@ -324,6 +353,7 @@ def _started(command: list[str], complaints: int | IO[bytes]) -> subprocess.Pope
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program, and forget it."""
+    # Waited for, or it would stay in the system's table as a dead process for months.
     process.kill()
     process.wait()
     if process.stdout is not None:

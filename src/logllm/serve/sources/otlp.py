@@ -55,7 +55,8 @@ class OtlpSource(Spooled):
         Args:
             address: `otlp://HOST:PORT`; port 0: any that is free.
             folder: where the spool is.
-            token: what senders must have in `Authorization: Bearer ...`; none: only this machine's own may send.
+            token: what senders must have in `Authorization: Bearer ...`; none: only this machine's
+                own may send.
             limit: bytes on disk at which senders are told to wait.
             name: what its partition is called instead of by its port.
 
@@ -64,7 +65,8 @@ class OtlpSource(Spooled):
         """
         where = parsed(address, scheme="otlp", example=_EXAMPLE)
         if not token and not where.is_loopback:
-            raise ServeError(f"{address} is open to other machines: give it a token that senders must have, or listen on 127.0.0.1")
+            remedy = "give it a token that senders must have, or listen on 127.0.0.1"
+            raise ServeError(f"{address} is open to other machines: {remedy}")
         self._otlp = _Otlp(where, token)
         partition = f"otlp:{name or where.port}"
         super().__init__(address, partition, listener=self._otlp, folder=folder, limit=limit)
@@ -120,6 +122,8 @@ class _Otlp:
         with closing(Exchange(connection, self._room)) as exchange:
             more = True
             while more:
+                # Whoever sends something that is no request is answered in the form that most
+                # exporters use.
                 binary = True
                 try:
                     request = exchange.next()
@@ -131,6 +135,8 @@ class _Otlp:
                     self._counts.add(**{_REFUSALS.get(exc.status, "bad_requests"): 1})
                     answer = _refusal(exc, binary=binary)
                 except TimeoutError:
+                    # Counted, and the connection ends: nobody may hold a thread by sending a byte a
+                    # minute.
                     self._counts.add(slow_requests=1)
                     raise
                 more = exchange.answer(answer)
@@ -142,6 +148,8 @@ class _Otlp:
             Refused: none of its records was taken.
             OSError: the connection broke, or was too slow.
         """
+        # Refused before its body is read: by its head, and where there is no room, so that a full
+        # spool costs no memory.
         self._check(request)
         if not writer.room(0):
             raise Refused(503, "there is no room now; the same request is welcome later", Retry_After=_AGAIN)
@@ -158,6 +166,8 @@ class _Otlp:
         except TooMuch as exc:
             raise Refused(413, str(exc)) from exc
 
+        # Answered once it is on disk: an exporter forgets what was taken, and sends again what was
+        # not.
         lot = writer.add(records.lines)
         if not writer.confirmed(lot, _FLUSH):
             raise Refused(
@@ -180,6 +190,8 @@ class _Otlp:
         Raises:
             Refused: it has no right to send, or sends what is not taken.
         """
+        # Compared in constant time, so that a wrong token does not tell by how long it took where
+        # it is wrong.
         sent = request.headers.get("authorization", "").encode("latin-1")
         if self._token and not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
             raise Refused(401, "that is not the token", WWW_Authenticate="Bearer")
@@ -201,6 +213,7 @@ def _type(request: Request) -> str:
 def _accepted(records: Written, *, binary: bool) -> Answer:
     """The answer to what was taken, with what was not."""
     if binary:
+        # Here: who never sends protobuf need not have the package.
         from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 
         response = ExportLogsServiceResponse()
@@ -216,6 +229,10 @@ def _accepted(records: Written, *, binary: bool) -> Answer:
 def _refusal(refused: Refused, *, binary: bool) -> Answer:
     """The answer to what was not: a `Status`, whose field 2 is its message."""
     if not binary:
-        return Answer(refused.status, json.dumps({"message": str(refused)}).encode(), _JSON, refused.headers)
+        words = json.dumps({"message": str(refused)}).encode()
+        return Answer(refused.status, words, _JSON, refused.headers)
+    # Protobuf by hand: 0x12 is field 2 of the type "bytes", then its length in one byte, which holds
+    # at most 127.
     message = str(refused).encode()[:127]
-    return Answer(refused.status, b"\x12" + bytes([len(message)]) + message, _PROTOBUF, refused.headers)
+    status = b"\x12" + bytes([len(message)]) + message
+    return Answer(refused.status, status, _PROTOBUF, refused.headers)

@@ -65,6 +65,8 @@ class _Pipe:
 
     def read(self, size: int = -1, /) -> bytes:
         """What has come, once the spool has room; nothing at the end, or when it is to stop."""
+        # Neither wait is for ever, so that a stop is noticed within two looks. What is not read
+        # stays with the sender, whom a full pipe holds up.
         while not (self._writer.room(_LOOK) and self.comes(_LOOK)):
             if self._stopping.is_set():
                 return b""
@@ -80,6 +82,7 @@ class _Pipe:
         """Whether there is more to read, or the end, within some seconds."""
         if self._handle < 0:
             return True
+        # The end is readable as well, and then read as nothing.
         ready, _, _ = select.select([self._handle], [], [], wait)
         return bool(ready)
 
@@ -134,4 +137,5 @@ class _Reading:
         except DataError as exc:
             # An input that was empty ended well.
             self.fault = exc if pipe.given else None
+        # A stop is no end: the next start goes on with what the pipe still holds.
         self.ended = not self._stopping.is_set()

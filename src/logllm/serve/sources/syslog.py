@@ -29,11 +29,19 @@ _PRIORITY = re.compile(r"<[0-9]{1,3}>")
 class SyslogSource(Spooled):
     """Messages of syslog, as they came: RFC 3164, RFC 5424, and what is neither."""
 
-    def __init__(self, address: str, folder: Path, *, limit: int = SPOOL_BYTES, name: str | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        folder: Path,
+        *,
+        limit: int = SPOOL_BYTES,
+        name: str | None = None,
+    ) -> None:
         """A source that has not begun.
 
         Args:
-            address: `syslog://HOST:PORT`, with `?tcp` or `?udp` for one of both; port 0: any that is free.
+            address: `syslog://HOST:PORT`, with `?tcp` or `?udp` for one of both; port 0: any
+                that is free.
             folder: where the spool is.
             limit: bytes on disk at which it stops to listen.
             name: what its partition is called instead of by its port.
@@ -87,6 +95,8 @@ class _Syslog:
         Raises:
             ServeError: the address is taken, is not this machine's, or may not be used.
         """
+        # A port that is free for TCP may be taken for UDP: another one is tried, unless one was
+        # named.
         tries = _TRIES if self._address.port == 0 else 1
         while True:
             tries -= 1
@@ -112,6 +122,7 @@ class _Syslog:
             connections = Connections(lambda connection: self._serve(connection, writer), counts=self._counts)
             connections.open(host, port)
             self._connections, port = connections, connections.port
+        # Both on one port, as senders expect it: UDP takes the one that TCP was given.
         if protocol != "tcp":
             datagrams = Datagrams(lambda frames: self._give(frames, writer), room=writer.room, counts=self._counts)
             datagrams.open(host, port)
@@ -119,6 +130,7 @@ class _Syslog:
 
     def _serve(self, connection: Connection, writer: Writer) -> None:
         """Read a connection no faster than the spool takes it; keep what it brought if it breaks."""
+        # A connection has its own: a message may come in several pieces.
         framer = Framer()
         cut = 0
         try:
@@ -132,6 +144,7 @@ class _Syslog:
                     self._counts.add(closed_connections=1)
                     return
         finally:
+            # However it ended: what has come of a message that never ended is a line, too.
             self._holds(-framer.held)
             rest = framer.end()
             self._counts.add(unended_lines=len(rest))
@@ -160,6 +173,7 @@ def _chunks(connection: Connection, writer: Writer) -> Iterator[bytes]:
     """
     last: float | None = None
     while True:
+        # What senders had sent is still taken, for a second: they take it for delivered.
         if connection.stopping.is_set():
             last = last or time.monotonic() + _LAST
             if time.monotonic() > last or not writer.room(0):

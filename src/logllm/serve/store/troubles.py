@@ -61,13 +61,13 @@ def told(store: str) -> Iterator[None]:
     """
     try:
         yield
-    # The pool's own error is none of a database: it is not told by a code.
     except NoFreeConnection as exc:
+        # The pool's own error is none of a database: it is not told by a code.
         raise StoreAway(f"{store} is busy: no connection came free; try again") from exc
     except DBAPIError as exc:
         raise _translated(exc, store) from exc
-    # What does not parse was never written by `frames.to_rows`: another program, or damage.
     except PolarsError as exc:
+        # What does not parse was never written by `frames.to_rows`: another program, or damage.
         remedy = "`logllm store check` says how many; restore a backup"
         raise DataError(f"{store} holds rows that no logllm wrote: {remedy}") from exc
 

@@ -94,8 +94,8 @@ class Store:
         try:
             with told(place.name):
                 migrate(engine, place.name)
-        # Otherwise a connection stays open that nobody can close, with its lock on the file.
         except LogLLMError:
+            # Otherwise a connection stays open that nobody can close, with its lock on the file.
             engine.dispose()
             raise
         return cls(place, engine, clock=clock)

@@ -61,6 +61,7 @@ def topic_of(url: str) -> Topic:
         ServeError: it is no such address.
     """
     parts = urlsplit(url)
+    # What stands on a command line is seen by everyone on the machine.
     if "@" in parts.netloc:
         problem = "an address of Kafka holds no user and no password"
         raise ServeError(f"{problem}: those belong into the settings of a TOML file")
@@ -69,6 +70,7 @@ def topic_of(url: str) -> Topic:
     if not _TOPIC.fullmatch(name):
         problem = f"{name!r} cannot be the name of a topic" if name else "it names no topic"
         raise ServeError(f"{url}: {problem}; write kafka://HOST:PORT/TOPIC")
+    # A parameter that is misspelt would be passed over in silence, and another group read.
     values = parse_qs(parts.query, keep_blank_values=True)
     for parameter in values:
         if parameter not in _PARAMETERS:
@@ -91,6 +93,7 @@ def configuration(topic: Topic, settings: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         ServeError: a setting that is ours, or one that holds no plain value.
     """
+    # TOML makes a table of `sasl.username = "x"`: librdkafka's names hold the dots themselves.
     flat = dict(_flat(settings))
     for name, reason in _OURS.items():
         if name in flat:
@@ -99,6 +102,7 @@ def configuration(topic: Topic, settings: Mapping[str, Any]) -> dict[str, Any]:
     if group and topic.group and group != topic.group:
         problem = f"the address names the group {topic.group!r}, the settings {group!r}"
         raise ServeError(f"{problem}: name one")
+    # Defaults may be changed by a person, what is promised hangs on what is fixed.
     chosen = {**_DEFAULTS, **flat, **_FIXED}
     chosen["bootstrap.servers"] = topic.servers
     chosen["group.id"] = topic.group or group or GROUP

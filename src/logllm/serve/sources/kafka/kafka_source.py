@@ -56,6 +56,7 @@ class KafkaSource:
         self._begin: From = begin
         self._patience = patience
         self._settings = configuration(topic, settings or {})
+        # librdkafka's is in milliseconds.
         timeout = float(self._settings["session.timeout.ms"]) / 1000
         self._group = Group(url, topic.name, self._settings["group.id"], timeout)
         self._waiting = Waiting(most_lines)
@@ -70,6 +71,8 @@ class KafkaSource:
 
     def alone(self) -> None:
         """Read in a group of one's own, which takes no partition from those who watch."""
+        # A look that joined the watch's own group would take partitions from it for as long as it
+        # lasts.
         group = f"{self._group.group}-look-{uuid4().hex}"
         self._settings["group.id"] = group
         self._group = self._group._replace(group=group)
@@ -81,6 +84,7 @@ class KafkaSource:
             ServeError: no broker answers or lets us in, there is no such topic, a setting is wrong.
         """
         self._claim = claim
+        # Asked before the thread begins: a wrong address or a wrong topic is said at the start.
         consumer = self._connected()
         try:
             self._at_start = self._partitions(consumer)
@@ -97,6 +101,7 @@ class KafkaSource:
             ServeError: it cannot be read on, or the store does not know a partition and must.
         """
         handed = self._waiting.hand(wait)
+        # Lost first: a partition may have gone and come back, and is then claimed anew.
         for partition in handed.lost:
             self._first.pop(partition, None)
             self._position.pop(partition, None)
@@ -117,8 +122,9 @@ class KafkaSource:
     def stored(self, lows: Mapping[str, int]) -> None:
         """Have the group know how far partitions are stored; none is committed past its low."""
         ours = {name: low for name, low in lows.items() if name in self._first}
+        offsets = {_number(name): self._offset(name, low) for name, low in ours.items()}
         if self._polling is not None:
-            self._polling.commit({_number(name): self._offset(name, ours[name]) for name in ours})
+            self._polling.commit(offsets)
 
     def refused(self, partitions: Sequence[str]) -> None:
         """Told that another process has claimed partitions; those that are ours are claimed again."""
@@ -134,6 +140,8 @@ class KafkaSource:
     def lag(self) -> int | None:
         """Messages of this process's partitions that were not taken; none: no broker has said."""
         ends = self._polling.ends if self._polling is not None else {}
+        # Only of partitions of which both are known: an end without a position would count a whole
+        # topic.
         positions = {_number(name): position for name, position in self._position.items()}
         both = ends.keys() & positions.keys()
         return sum(max(0, ends[number] - positions[number]) for number in both) if both else None
@@ -150,15 +158,18 @@ class KafkaSource:
 
     def _connected(self) -> Consumer:
         """A consumer with these settings; it has spoken with nobody yet."""
+        # What goes wrong in the background is told by a callback, from whichever call serves it.
         callbacks = {"error_cb": self._troubled, "on_commit": self._answered}
         try:
             return Consumer({**self._settings, **callbacks}, logger=LOGGER)
         except (KafkaException, TypeError, ValueError) as exc:
+            # A wrong name and a wrong value come as different exceptions.
             problem = exc.args[0].str() if isinstance(exc.args[0], KafkaError) else exc
             raise ServeError(f"{self.name}: a setting is wrong: {problem}") from exc
 
     def _partitions(self, consumer: Consumer) -> set[int]:
         """Numbers of the topic's partitions, once a broker has answered."""
+        # Brokers and this process are often started together: it is waited a while.
         deadline = time.monotonic() + self._patience
         topic = self._group.topic
         while True:
@@ -198,6 +209,8 @@ class KafkaSource:
         if self._claim is None or self._polling is None:
             return
         offset = self._where(partition, self._claim(partition))
+        # OFFSET_BEGINNING and OFFSET_END are negative: where such a partition begins the broker
+        # says.
         if offset >= 0:
             self._first[partition] = self._position[partition] = offset
         self._polling.begin(_number(partition), offset)
@@ -221,6 +234,7 @@ class KafkaSource:
         if self._polling is not None and partition not in self._first:
             self._first[partition] = self._polling.first[_number(partition)]
             self._position[partition] = self._first[partition]
+        # Line 8 is the message at offset 7, and the next offset is 8: they are the same number.
         if last is not None:
             self._position[partition] = int(last)
 

@@ -27,6 +27,8 @@ def lines_of_messages(
         messages: In their order.
         counts: Where is counted what was no text, or longer than a line may be.
     """
+    # A message without a value deletes a key of a compacted topic: it says nothing, and its number
+    # stays free.
     numbers: list[int] = []
     values: list[bytes] = []
     for message in messages:
@@ -38,6 +40,7 @@ def lines_of_messages(
     lines = lines_in(_block(values), after=0, encoding="utf-8")
     counts["replaced_characters"] += lines.replaced
     counts["cut_lines"] += lines.cut
+    # All values are read as one block, as a file's lines are: masks and codes cost the same here.
     text = lines.frame["text"].head(len(values))
     return pl.DataFrame([pl.Series("line", numbers, dtype=pl.UInt64), text])
 
@@ -45,6 +48,7 @@ def lines_of_messages(
 def _block(values: Sequence[bytes]) -> bytes:
     """Values one below the other, each a line."""
     block = b"\n".join(values) + b"\n"
+    # Nearly always: no value holds a line end, and none needs to be looked at by itself.
     if block.count(b"\n") == len(values):
         return block
     return b"".join(_in_one_line(value) + b"\n" for value in values)

@@ -125,6 +125,8 @@ class Polling:
 
     def trouble(self, error: KafkaError) -> None:
         """Something went wrong with a broker: it passes, or it is the end."""
+        # What no waiting mends ends the watch; all else is counted, and librdkafka tries again by
+        # itself.
         end = final(error, name=self._group.name, topic=self._group.topic, group=self._group.group)
         if end is not None:
             self._waiting.fail(end)
@@ -148,6 +150,7 @@ class Polling:
     def _run(self) -> None:
         """Ask until it is told to stop."""
         try:
+            # Callbacks run inside `consume`, and so in this thread.
             self._consumer.subscribe(
                 [self._group.topic],
                 on_assign=lambda _, partitions: self._given(partitions),
@@ -162,6 +165,7 @@ class Polling:
 
     def _step(self) -> None:
         """One round: begin, ask, look after."""
+        # Claims and pauses are looked at twenty times a second, places and ends once.
         self._reconsider()
         self._begin()
         self._press()
@@ -175,6 +179,7 @@ class Polling:
 
     def _given(self, partitions: list[TopicPartition]) -> None:
         """The group gives partitions to this process; none is fetched before it is claimed."""
+        # Nothing is assigned yet: `_fetch` does it, once the partition is claimed.
         self._consumer.incremental_assign([])
         self._owned.update(partition.partition for partition in partitions)
         self._waiting.offer(self._group.partition(partition.partition) for partition in partitions)
@@ -210,11 +215,14 @@ class Polling:
         """Offer partitions once more that the store refused, if the group still has them here by now."""
         with self._lock:
             refused = dict(self._refused)
+        # The store refused what was written: nothing more is fetched until the claim is settled.
         for number, due in refused.items():
             ours = number in self._owned
             if number in self._next:
                 with self._waiting.owning:
                     self._let_go([number])
+            # As long as it takes the group to miss a member: by then it is known whose the
+            # partition is.
             if ours and time.monotonic() < due:
                 continue
             with self._lock:
@@ -228,6 +236,8 @@ class Polling:
         with self._lock:
             starts = dict(self._starts)
         for number, offset in starts.items():
+            # A number of the store is taken as it is; "the beginning" and "the end" are made
+            # numbers first, so that a restart before the first line begins at the same message.
             known = offset >= 0
             edges = None if known else self._edges(number)
             if edges is not None:
@@ -264,6 +274,7 @@ class Polling:
 
     def _receive(self, messages: list[Message]) -> None:
         """Hand on what came, each partition's together."""
+        # One arrival for all messages of a partition: a frame for each would be slow.
         together: dict[int, list[Message]] = {}
         for message in messages:
             error = message.error()
@@ -297,6 +308,9 @@ class Polling:
     def _return(self) -> None:
         """Go on with partitions whose next message is not there: where they begin now."""
         for number in list(self._adrift):
+            # Messages before the partition's first one were deleted for their age; an offset past
+            # its end is of a topic that was made anew, or of a leader that knows less than the last
+            # one did.
             edges = self._edges(number)
             if edges is None:  # asked again later
                 return
@@ -344,6 +358,7 @@ class Polling:
         """Where partitions end: as far as the broker has said it, nothing is asked."""
         ends = {}
         for number in self._next:
+            # From librdkafka's memory (`cached`): a question to the broker would hold up the loop.
             _, end = self._consumer.get_watermark_offsets(self._at(number), cached=True)
             if end >= 0:
                 ends[number] = end
@@ -371,6 +386,7 @@ class Polling:
         """Commit what is stored, and leave the group."""
         try:
             self._commit()
+            # Best effort: the store's places count, and the group's are for people.
             self._consumer.poll(_POLL)
             self._consumer.close()
         except (KafkaException, RuntimeError) as exc:

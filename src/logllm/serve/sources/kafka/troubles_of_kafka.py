@@ -43,6 +43,7 @@ def refused_login(error: KafkaError) -> bool:
 def count_of(error: KafkaError) -> str:
     """The name under which an error that passes is counted."""
     code = error.code()
+    # Even a refused login may pass: a broker that starts refuses everyone for some seconds.
     if code in _AUTHENTICATION:
         return "refused_logins"
     if code in _AWAY:
@@ -55,6 +56,7 @@ def final(error: KafkaError, *, name: str, topic: str, group: str) -> ServeError
     remedy = _FINAL.get(error.code())
     if remedy is not None:
         return ServeError(f"{name}: {remedy.format(topic=topic, group=group)}")
+    # librdkafka's own word for what it cannot recover from.
     if error.fatal():
         return ServeError(f"{name} cannot be read on: {error.str()}")
     return None

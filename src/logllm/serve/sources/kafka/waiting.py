@@ -79,10 +79,13 @@ class Waiting:
         """Partitions are another process's: what waits of them goes."""
         with self._ready:
             for partition in partitions:
+                # It was never claimed: whoever takes has not heard of it, and need not hear that it
+                # is gone.
                 if partition in self._unclaimed:
                     del self._unclaimed[partition]
                 else:
                     self._lost.append(partition)
+            # Its lines are the next owner's to give; what others brought stays in order.
             waiting, self._arrivals = self._arrivals, deque()
             for arrival in waiting:
                 if arrival.partition in self._lost:
@@ -113,6 +116,7 @@ class Waiting:
             if self._lost:
                 lost, self._lost = self._lost, []
                 return Handed([], lost, [])
+            # What came before the fault is good: it is taken first.
             if self._fault is not None and not self._arrivals:
                 raise self._fault
             return Handed(self._next(), [], list(self._unclaimed))
@@ -123,6 +127,7 @@ class Waiting:
 
     def _next(self) -> list[Arrival]:
         """The next lines, each partition's together."""
+        # Judging many lines at once costs little more than judging a few.
         together: dict[str, list[Arrival]] = {}
         lines = 0
         while self._arrivals and lines < _AT_ONCE:

@@ -90,8 +90,9 @@ class Spool:
         """
         self.folder = folder
         self.counts: Counter[str] = Counter()
-        """`torn_bytes`: cut from the end, after a kill in the middle of a write; `damaged_bytes`: passed
-        over because their checksum is wrong; `missing_lines`: those that numbers say were there."""
+        """`torn_bytes`: cut from the end, after a kill in the middle of a write; `damaged_bytes`:
+        passed over because their checksum is wrong; `missing_lines`: those that numbers say were
+        there."""
         self.next = 1
         """The number that the next line gets."""
         self.size = 0
@@ -137,6 +138,8 @@ class Spool:
         Raises:
             OSError: the disk is full or broken; none of these lines is here.
         """
+        # All that waits goes out in one write and one flush, which takes as long for one line as
+        # for thousands.
         number = self.next
         entries: list[bytes] = []
         for batch in batches:
@@ -155,6 +158,7 @@ class Spool:
                 os.ftruncate(self._written, segment.size)
             raise
 
+        # Only now are the lines there to read: what is told to a sender must be on disk.
         with self._changed:
             segment.size += len(block)
             self.size += len(block)
@@ -169,6 +173,8 @@ class Spool:
         """Lines from this one on, as many as one entry has; none: it has not come yet."""
         with self._changed:
             segments = list(self._segments)
+        # The segment that the line is in, or after it: where entries are damaged, lines are
+        # missing.
         start = bisect_right([segment.first for segment in segments], line) - 1
         for segment in segments[max(start, 0) :]:
             for entry in self._entries(segment, self._byte_of(segment, line)):
@@ -211,12 +217,14 @@ class Spool:
 
         The last segment is read through, and cut after its last whole entry.
         """
+        # Their names have twenty digits, so that they sort as the numbers do.
         paths = sorted(path for path in self.folder.glob("*.lines") if path.stem.isdecimal())
         self._segments = [_Segment(int(path.stem), path, path.stat().st_size) for path in paths]
         if not self._segments:
             self._begin_segment()
             self.size = 0
             return
+        # Only the last one can have been cut by a kill: all others were whole when it was begun.
         last = self._segments[-1]
         self._written = os.open(last.path, os.O_RDWR)
         end, self.next = 0, last.first
@@ -239,6 +247,9 @@ class Spool:
 
     def _begin_segment(self) -> None:
         """Make an empty segment, whose name keeps the number that comes next."""
+        # The name keeps the number even while the file is empty: after a restart, with all else
+        # deleted, lines go on to be numbered from it. The folder is flushed, or a crash could take
+        # the name away.
         path = self.folder / f"{self.next:020d}.lines"
         path.touch(mode=0o600)
         flush(self.folder)
@@ -253,6 +264,7 @@ class Spool:
 
         Where reading stopped, if it is that line's place.
         """
+        # Lines are read in order: nearly always it goes on where it stopped, without a search.
         first, byte, reached = self._place
         if first != segment.first or self._reading < 0:
             if self._reading >= 0:
@@ -282,6 +294,7 @@ def _divided(lines: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _packed(lines: Sequence[str], *, first: int, arrived: float) -> bytes:
     """An entry as it is written."""
+    # Half of a character, as a sender may give it, is no UTF-8: it becomes a question mark.
     text = "\n".join(lines).encode("utf-8", errors="replace")
     packed = zstandard.ZstdCompressor(level=_LEVEL).compress(text)
     body = _BODY.pack(len(packed), first, len(lines), arrived) + packed
@@ -292,6 +305,7 @@ def _unpacked(entry: _Entry, line: int) -> Group:
     """The lines of an entry from one of them on."""
     text = zstandard.ZstdDecompressor().decompress(entry.packed).decode()
     texts = pl.Series("text", [text], dtype=pl.String).str.split("\n").explode()
+    # A sender's empty text is a line as well: splitting gives as many as were joined.
     numbers = pl.int_range(entry.first, entry.first + entry.height, dtype=pl.UInt64, eager=True)
     frame = pl.DataFrame({"line": numbers, "text": texts}, schema=LINES)
     return Group(frame.slice(max(0, line - entry.first)), entry.arrived)
@@ -313,12 +327,14 @@ def _entries_of(handle: int, *, start: int, end: int) -> Iterator[_Entry]:
 
 def _entry_at(handle: int, *, start: int, end: int) -> _Entry | None:
     """The entry that begins at a byte; none: it is no whole one."""
+    # Head and body have a fixed size: one read tells how many bytes of text follow.
     head = os.pread(handle, _HEAD.size + _BODY.size, start)
     if len(head) < _HEAD.size + _BODY.size or not head.startswith(_MAGIC):
         return None
     _, checksum = _HEAD.unpack_from(head)
     length, first, height, arrived = _BODY.unpack_from(head, _HEAD.size)
     begin = start + len(head)
+    # Half written, or the length itself is damaged.
     if begin + length > end:
         return None
     packed = os.pread(handle, length, begin)
@@ -336,6 +352,7 @@ def _next_magic(handle: int, *, start: int, end: int) -> int:
             return min(start + place, end)
         if len(chunk) < len(_MAGIC):
             break
+        # The last three bytes once more: the mark may lie across two chunks.
         start += len(chunk) - len(_MAGIC) + 1
     return end
 

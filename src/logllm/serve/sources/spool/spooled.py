@@ -96,6 +96,7 @@ class Spooled:
             # The spool may have been deleted: numbers go on all the same.
             self._spool.skip_to(resumed.low)
             self._next = int(resumed.place.get("line", resumed.low))
+        # The writer first: what the listener hears must have somewhere to go.
         self._writer.start()
         self._running = True
         try:
@@ -108,8 +109,10 @@ class Spooled:
         """What has been flushed since, some thousand lines at most.
 
         Raises:
-            ServeError: the listener ended with a fault, and all that it heard was taken; the spool cannot be read.
+            ServeError: the listener ended with a fault, and all that it heard was taken; the spool
+                cannot be read.
         """
+        # What is there is given at once; only where nothing is, it is waited for.
         groups = self._groups()
         if not groups:
             self._spool.wait(self._next, wait)
@@ -158,13 +161,16 @@ class Spooled:
         if self._writer.trouble is not None:
             return f"{self.name}: {self._writer.trouble}; nothing more is taken until there is room"
         if self._running and not self._writer.room(0):
-            return f"{self.name}: the spool {self._spool.folder} is full; nothing more is taken until lines of it are stored"
+            full = f"the spool {self._spool.folder} is full"
+            return f"{self.name}: {full}; nothing more is taken until lines of it are stored"
         return None
 
     def close(self) -> None:
         """Stop to listen, and flush what was heard."""
         if self._running:
             self._running = False
+            # In this order: what was heard is given to the writer, then flushed, then the files are
+            # closed.
             self._listener.stop()
             self._writer.close()
         self._spool.close()

@@ -50,8 +50,8 @@ class Writer:
         self.trouble: str | None = None
         """What keeps it from writing now, in words."""
         self.counts: Counter[str] = Counter()
-        """`spool_refused_writes`: tries that the disk refused, all made again; `lost_lines`: those that could
-        not be written until the end."""
+        """`spool_refused_writes`: tries that the disk refused, all made again; `lost_lines`: those
+        that could not be written until the end."""
         self._spool = spool
         self._linger = linger
         self._lots: list[Lot] = []
@@ -102,12 +102,15 @@ class Writer:
         Waits at most so many seconds, and then they are withdrawn: they never will be.
         """
         if not lot.stored.wait(wait):
+            # Not while a write is under way: it might be stored after the sender was told that it
+            # is not.
             with self._attempt:
                 lot.withdrawn = not lot.stored.is_set()
         return not lot.withdrawn
 
     def close(self) -> None:
         """Write what waits, with one more try where the disk refuses it, and end."""
+        # The thread may wait for lines, for others to join them, or for room on the disk.
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -122,6 +125,8 @@ class Writer:
         while lots := self._waiting():
             while not self._written(lots):
                 with self._changed:
+                    # At the end one more try, and then what is lost is counted: a full disk must
+                    # not keep the program from ending.
                     last = self._closing or self._changed.wait_for(lambda: self._closing, _AGAIN)
                 if last and not self._written(lots):
                     self.counts["lost_lines"] += sum(len(lot.lines) for lot in lots if not lot.withdrawn)

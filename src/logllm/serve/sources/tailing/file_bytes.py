@@ -47,6 +47,7 @@ def open_file(name: str) -> OpenFile:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise NoFile(None, "is no regular file", name)
+        # By its bytes, not its name: a rotation may pack a file under the name that it had.
         start = _Whole(descriptor)
         _, tool = unpack(Counted(start))
     except BaseException:
@@ -65,6 +66,7 @@ def open_numbered(name: str, number: tuple[int, int]) -> OpenFile | None:
         file = open_file(name)
     except FileNotFoundError:
         return None
+    # Asked of the open file: between two looks at a name another file may take it.
     status = file.status()
     if (status.st_dev, status.st_ino) == number:
         return file
@@ -101,6 +103,7 @@ class _Plain:
 
     def read_at(self, offset: int, size: int) -> bytes:
         """At most `size` bytes from an offset on."""
+        # A network's file system may give fewer bytes than there are, and more at the next call.
         block = os.pread(self._descriptor, size, offset)
         while block and len(block) < size:
             further = os.pread(self._descriptor, size - len(block), offset + len(block))
@@ -147,6 +150,7 @@ class _Packed:
         Raises:
             FAULTS: of `logllm.logs.archives`: it is damaged or cut off before what is asked for.
         """
+        # A compressed file cannot be entered in its middle: it is unpacked anew from its beginning.
         if offset < self._start:
             self._rewind()
         while self._start + len(self._window) < offset + size:
@@ -167,6 +171,7 @@ class _Packed:
 
     def _forget(self, offset: int) -> None:
         """Let go of what lies far before an offset."""
+        # At least 8 MiB stay, and 1 MiB before what was asked for.
         surplus = min(len(self._window) - _WINDOW, offset - _STEP - self._start)
         if surplus > 0:
             del self._window[:surplus]
@@ -201,6 +206,8 @@ class Descriptors:
         self.close(owner)
         self._open[owner] = file
         while len(self._open) > self._most:
+            # It is opened again by its name when it is needed; only a file that was deleted is lost
+            # so.
             _, oldest = self._open.popitem(last=False)
             oldest.close()
 

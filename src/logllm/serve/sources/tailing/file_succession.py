@@ -91,6 +91,7 @@ class FileSuccession:
             last: the number of the last line that was given of them.
         """
         self.since = recorded[-1].changed
+        # Files may have been rotated while nobody watched: their content says which they are.
         plan = self._decided(lambda entries: self._again_in(recorded, entries))
         ends = [*(after.line - 1 for after in recorded[1:]), last]
         for stretch, entry, end in zip(recorded, plan.again, ends, strict=True):
@@ -104,6 +105,7 @@ class FileSuccession:
         """The files of a folder where lines are read again, and those that come after them."""
         files = [fitting(stretch.reached, entries, since=stretch.changed) for stretch in recorded]
         newest = recorded[-1]
+        # The newest no longer holds what was read: it was cut, perhaps after a copy was made.
         number = newest.mark[:2]
         copy = files[-1] if newest.mark.head_bytes else None
         if copy is None and any(number == (entry.device, entry.inode) for entry in entries):
@@ -147,6 +149,7 @@ class FileSuccession:
 
     def _left(self, newest: Generation, entry: Entry | None, *, now: float) -> None:
         """The path names another file, or none."""
+        # Lines may have come between the last look and the rotation.
         was_empty = newest.was_empty
         self.since = newest.sound[1]
         self._see_open(newest, now)
@@ -175,6 +178,7 @@ class FileSuccession:
             return file
         file = open_numbered(generation.name, generation.number)
         if file is None:
+            # It was rotated, or packed, while it was closed: it is looked for by its content.
             entry = fitting(generation.known_mark, self._listing(), since=generation.sound[1])
             if entry is None:
                 return None
@@ -232,12 +236,10 @@ class FileSuccession:
         if not 0 < newest.sound[0] <= _YOUNG:
             return False
         mark, since = newest.known_mark, newest.sound[1]
-        others = [entry for entry in self._listing() if entry.changed >= since]
-        return any(
-            holds(entry, mark) and not begins(entry, file)
-            for entry in others
-            if not newest.is_of(entry) and not self._shared.owners.owned(entry)
-        )
+        recent = [entry for entry in self._listing() if entry.changed >= since]
+        others = [entry for entry in recent if not newest.is_of(entry)]
+        unread = (entry for entry in others if not self._shared.owners.owned(entry))
+        return any(holds(entry, mark) and not begins(entry, file) for entry in unread)
 
     def _after_empty(self, newest: Generation) -> None:
         """A file that was empty has lines, or another name: others may have come before its lines.
@@ -259,6 +261,7 @@ class FileSuccession:
         if same is None:
             return _Plan(True, name, None, self._newer(entries))
         file = self._shared.descriptors.of(newest)
+        # Older than it, newer than what was read: copies, or lines from before it was emptied.
         between = self._newer(entries[: entries.index(same)])
         others = [entry for entry in between if not self._shared.owners.owned(entry)]
         if all(file is not None and begins(entry, file) for entry in others):
@@ -286,9 +289,11 @@ class FileSuccession:
             # Deleted, moved elsewhere or compressed; it is still read by its descriptor.
             following = files_after(same, entries) if same else self._newer(entries)
             return _Plan(True, newest.name, None, following)
+        # Cut, as by logrotate's copytruncate: what was not read of it stands in the copy.
         copy = same or self._shorter_copy(newest.known_mark, entries)
         rest = copy if copy and holds(copy, newest.mark) else None
-        return _Plan(False, newest.name, rest, files_after(copy, entries) if copy else self._newer(entries))
+        following = files_after(copy, entries) if copy else self._newer(entries)
+        return _Plan(False, newest.name, rest, following)
 
     def _replace(self, newest: Generation, copy: Entry | None) -> None:
         """A file is no longer what it was: its rest is read from a copy, if there is one."""
@@ -312,6 +317,7 @@ class FileSuccession:
 
         The files that follow are opened, and their first and last bytes learnt, in the same while.
         """
+        # A look in the middle of a rotation misses a file: it is looked until two looks agree.
         entries = self._listing()
         for _ in range(_TRIES):
             plan = decide(entries)
@@ -353,6 +359,7 @@ class FileSuccession:
         generation.go_to(mark, stretch.reached)
         generation.text, generation.stop = stretch.text, stretch.stop
         generation.lost = entry is None
+        # Of another number than the file that was read: a copy, to which nobody writes.
         generation.whole = not generation.lost and generation.number != mark[:2]
         file = None if entry is None else self.open(generation)
         if file is not None:

@@ -26,7 +26,7 @@ _ROOM = bytes(4)
 
 
 class ChangedBelowError(Exception):
-    """Bytes before the place that was reached are not what they were: the file was cut and written anew."""
+    """Bytes before the place that was reached are others: the file was cut and written anew."""
 
 
 class Piece(NamedTuple):
@@ -146,8 +146,11 @@ class Generation:
 
     def grew(self, size: int, changed: int, *, now: float) -> bool:
         """Told what the system says of it; whether this is new."""
+        # Files are asked about four times a second, and nearly always nothing has changed.
         if (size, changed) == self._looked:
             return False
+        # At the first look a file that was written to long ago is quiet already: after a restart
+        # nobody waits two seconds for each of a hundred old files.
         if self._looked is not None or self._young(changed):
             self.quiet_since = now
         self.size, self.changed = self._looked = (size, changed)
@@ -161,6 +164,7 @@ class Generation:
     def as_it_was(self, file: OpenFile) -> bool:
         """Whether the file still holds what was read of it; its first bytes are learnt."""
         # No further than it was seen to go: its end tells as much of it as its beginning.
+        # A packed file's size says nothing of its plain bytes.
         most = HEAD if file.packed else min(HEAD, self.size)
         if not self._begins_with(file.read_at(0, max(most, self._head_bytes))):
             return False
@@ -179,6 +183,7 @@ class Generation:
     def _know(self, file: OpenFile) -> None:
         """Learn the last bytes that are there; NULs may be written over."""
         tail = _just_before(file, self.size)
+        # Only ever further: a later look at a file that shrank must not forget what was seen.
         is_there = len(tail) == min(TAIL, self.size) and not tail.endswith(_ROOM)
         if is_there and self.size >= self._known[0]:
             self._known = self.size, tail
@@ -203,6 +208,8 @@ class Generation:
         Raises:
             ChangedBelowError: the file is no longer the one that was read.
         """
+        # Nearly all lines are short: a block of 1 MiB holds thousands. One that has no end in it
+        # may be as long as is kept, and more is read for it alone.
         piece = self._block(file, _BLOCK)
         if piece is not None and not len(piece.ends) and len(piece.raw) == _BLOCK:
             piece = self._block(file, MOST)
@@ -217,6 +224,7 @@ class Generation:
         piece = self._block(file, MOST)
         if piece is None or not piece.raw.strip(b"\0"):
             return None
+        # Of a line that is too long the beginning is kept, and all of the rest passed over.
         end = piece.start + len(piece.raw)
         if len(piece.raw) == MOST:
             end = self._end(file)
@@ -229,6 +237,7 @@ class Generation:
         Returns:
             How many lines, and whether all of them were passed over.
         """
+        # Searched from where the last call stopped, which may be in the middle of a line.
         lines, over = 0, False
         self._searched = max(self._searched, self.offset)
         stop = min(until, self._searched + most)
@@ -252,6 +261,8 @@ class Generation:
         if end <= self.offset:
             return None
         tail = self._tail
+        # With the bytes just before it: that they are the same is how a file that was cut and
+        # written anew is noticed, whatever its size and its times say.
         block = file.read_at(self.offset - len(tail), len(tail) + min(size, end - self.offset))
         raw = block[len(tail) :]
         if not block.startswith(tail) or (self.offset == 0 and not self._begins_with(raw[:HEAD])):
@@ -261,6 +272,7 @@ class Generation:
         if self.text is None:
             self._learn_text(raw)
         piece = Piece(tail, raw, np.zeros(0, np.int64), self.offset, self.offset)
+        # In UTF-16 every second byte of plain English is NUL.
         if raw.startswith(b"\0") and not self.text:
             piece = self._past_nuls(file, piece, size=size)
         return piece._replace(ends=line_ends(piece.raw, self.text or ""))
@@ -273,6 +285,7 @@ class Generation:
         end = self._end(file)
         start, raw = piece.start, piece.raw
         while raw and not raw.lstrip(b"\0"):
+            # A hole of gigabytes is passed over at once where the file system tells of it.
             data_from = getattr(file, "data_from", lambda offset: offset)
             start = data_from(start + len(raw))
             raw = file.read_at(start, min(size, end - start)) if start < end else b""
@@ -285,6 +298,7 @@ class Generation:
 
     def _longest(self, file: OpenFile, piece: Piece) -> Piece | None:
         """A line of which only the beginning can be kept, once its end is there."""
+        # Where the last look for its end stopped: a line of gigabytes is looked through once.
         position = max(self._searched, piece.start + len(piece.raw))
         end = self._end(file)
         most = position + _FURTHER
@@ -298,12 +312,14 @@ class Generation:
                 next_line = position + int(ends[0])
                 lines = piece._replace(raw=raw, ends=np.array([len(raw)]), next=next_line)
                 return self._given(lines, file)
+            # In UTF-16 a character has two bytes: every step ends between two characters.
             position += len(block) // 2 * 2
         self._searched = position
         return None
 
     def _given(self, piece: Piece, file: OpenFile) -> Piece:
         """A piece, after which reading goes on."""
+        # Most pieces end where the next begins: their own last bytes are those before the point.
         whole = piece.next == piece.start + len(piece.raw)
         before = (piece.before + piece.raw[-TAIL:])[-TAIL:]
         self._tail = before if whole else _just_before(file, piece.next)
@@ -332,6 +348,7 @@ def line_ends(raw: bytes, text: str) -> npt.NDArray[np.int64]:
     if not text:
         return np.flatnonzero(np.frombuffer(raw, np.uint8) == ord("\n")) + 1
     kind = "<u2" if text == "utf-16-le" else ">u2"
+    # By characters, not bytes: U+0A0A holds the byte of a line end twice, and is none.
     characters = np.frombuffer(raw, kind, count=len(raw) // 2)
     return 2 * (np.flatnonzero(characters == ord("\n")) + 1)
 
@@ -352,5 +369,7 @@ def _just_before(file: OpenFile, offset: int) -> bytes:
 def _whole_characters(raw: bytes) -> bytes:
     """The beginning of a line that is too long, without a piece of a character at its end."""
     last = len(raw) // 2 * 2
+    # The last four bytes at most belong to a character that was cut; its first byte is none of the
+    # form 10xxxxxx.
     begins = (at for at in range(last - 1, last - 5, -1) if raw[at] & 0xC0 != 0x80)
     return raw[: next(begins, last) // 2 * 2]

@@ -66,6 +66,8 @@ class Stretch:
 
     def note(self, piece: Piece, first: int) -> None:
         """Enter lines that are given, the first by its number."""
+        # Every 64th line is entered, with a checksum of the bytes before it, by which the point is
+        # known again in another file.
         due = self.lines[-1] + EVERY
         context = piece.before + piece.raw
         shift = len(piece.before)
@@ -73,6 +75,7 @@ class Stretch:
             start = int(piece.ends[row - 1]) if row else 0
             tail = context[max(0, start + shift - TAIL) : start + shift]
             self._enter(first + row, piece.start + start, tail=tail)
+        # A store that is away for hours stores nothing: the index gets coarser, not longer.
         if len(self.lines) > _MOST:
             for column in self._columns:
                 del column[1::2]
@@ -85,6 +88,7 @@ class Stretch:
 
     def recorded(self, line: int) -> Recorded:
         """The last entry before a line, or that line's own."""
+        # At most 63 lines before the one that is asked for: those are given once more.
         row = max(0, bisect_right(self.lines, line) - 1)
         bytes_before, checksum = self._tail_bytes[row], self._tails[row]
         known = self.generation.known_mark
@@ -117,6 +121,7 @@ class GivenLines:
     def begin(self, generation: Generation, line: int) -> None:
         """A file is read from where it stands, its next line has this number; none of another's come."""
         if self._stretches:
+            # Where a file's lines end is known only when the next one's begin.
             previous = self._stretches[-1]
             previous.stop = previous.generation.offset
         self._stretches.append(Stretch(generation, line))
@@ -129,15 +134,20 @@ class GivenLines:
         """From where a line and all after it can be read again; `last` is the last that was given."""
         if not self._stretches:
             return []
+        # All was given: reading goes on where it stands, without a line twice.
         if line > last:
             return [self._stretches[-1].here(last + 1)]
-        first = max(0, bisect_right(self._stretches, line, key=lambda stretch: stretch.lines[0]) - 1)
+
+        # The file that holds the line, and all after it from their beginnings.
+        after = bisect_right(self._stretches, line, key=lambda stretch: stretch.lines[0])
+        first = max(0, after - 1)
         beginning = self._stretches[first].recorded(line)
         further = self._stretches[first + 1 :]
         return [beginning, *(stretch.recorded(stretch.lines[0]) for stretch in further)]
 
     def forget(self, low: int) -> None:
         """Lines below `low` will not be asked for."""
+        # A file all of whose lines are stored; the last one stays, for more may come of it.
         while len(self._stretches) > 1 and self._stretches[1].lines[0] <= low:
             del self._stretches[0]
         if self._stretches:

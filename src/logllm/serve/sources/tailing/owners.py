@@ -33,6 +33,8 @@ class Owners:
     def finish(self, mark: Mark) -> None:
         """A file was read to its end."""
         self._finished[mark.device, mark.inode] = mark
+        # A program that rotates each minute for a year has half a million files; the oldest come
+        # back least likely.
         if len(self._finished) > _REMEMBERED:
             self._finished.popitem(last=False)
 
@@ -42,7 +44,10 @@ class Owners:
         generation = self._reading.get(number)
         if generation is not None:
             is_open = self._descriptors.of(generation) is not None
+            # While it is open its number cannot be used again. An empty file holds nothing to tell
+            # it by.
             if is_open or generation.empty or holds(entry, generation.mark):
                 return True
         mark = self._finished.get(number)
+        # A file that is read again after its end would give all of its lines twice.
         return mark is not None and mark.offset > 0 and holds(entry, mark)

@@ -86,10 +86,14 @@ def listing(path: str) -> list[Entry]:
     Raises:
         OSError: the folder cannot be looked at.
     """
+    # A link may bring the current file in a second time, under its own name.
     entries = _seen(path)
     current = entries.pop(path, None)
-    earlier_files = [entry for entry in entries.values() if current is None or entry[1:3] != current[1:3]]
-    return [*in_order(_once(earlier_files)), *([current] if current else [])]
+    if current is None:
+        return list(in_order(_once(entries.values())))
+    number = (current.device, current.inode)
+    others = [entry for entry in entries.values() if (entry.device, entry.inode) != number]
+    return [*in_order(_once(others)), current]
 
 
 def _seen(path: str) -> dict[str, Entry]:
@@ -116,10 +120,12 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
     as old as its packing: that it is younger than one that is not packed, or packed in the same
     moment as another, says nothing.
     """
+    # By numbers, not text: app.log.10 comes after app.log.9.
     by_name = sorted(entries, key=lambda entry: _numbers(entry.which))
     telling = [pair for pair in pairwise(by_name) if _times_tell(*pair)]
     rising = sum(first.changed < second.changed for first, second in telling)
     falling = sum(first.changed > second.changed for first, second in telling)
+    # 27.11.2026 sorts before 28.01.2020 by its numbers, and its file is newer.
     if min(rising, falling) > len(by_name) / 3 or len(set(map(_kind, by_name))) > 1:
         return sorted(by_name, key=lambda entry: entry.changed)
     counted = all(_kind(entry) == "number" for entry in by_name)
@@ -129,6 +135,7 @@ def in_order(entries: Iterable[Entry]) -> list[Entry]:
 
 def _times_tell(first: Entry, second: Entry) -> bool:
     """Whether the times of two files say which of them was written first."""
+    # A plain file is as old as its last line. A packed one may have been packed long after that.
     older, younger = sorted((first, second), key=lambda entry: entry.changed)
     if not _PACKED.search(younger.name):
         return True
@@ -153,12 +160,14 @@ def _kind(entry: Entry) -> str:
 
 def _earlier_files(folder: Path, log: str) -> Iterable[Entry]:
     """The earlier files of a log that a folder holds."""
+    # A folder may hold a hundred thousand files: most are passed over by how their name begins.
     own = rotated(log)
     stem = (own.log if own else log).partition(".")[0]
     for item in os.scandir(folder):
         if not item.name.startswith(stem):  # of many files in a folder
             continue
         form = rotated(item.name)
+        # `app.log.gz` beside `app.log`: its packed form, the newest of the earlier ones.
         if form is None and item.name != log and _PACKED.sub("", item.name) == log:
             form = Rotated(log, "0", inside=False)
         if form is None:
@@ -197,13 +206,19 @@ def _entry(path: str, which: str) -> Entry | None:
 def _once(entries: Iterable[Entry]) -> Sequence[Entry]:
     """Files without the compressed form of one that is there as well."""
     by_name = {entry.name: entry for entry in entries}
-    return [entry for name, entry in by_name.items() if not _twin(entry, by_name.get(_PACKED.sub("", name)))]
+    alone = []
+    for name, entry in by_name.items():
+        plain = by_name.get(_PACKED.sub("", name))
+        if not _twin(entry, plain):
+            alone.append(entry)
+    return alone
 
 
 def _twin(entry: Entry, plain: Entry | None) -> bool:
     """Whether a file is another's compressed form, whole or still in the making."""
     if plain is None or plain is entry:
         return False
+    # Told by content: app.log.1.gz may be of yesterday, and app.log.1 of today.
     heads = []
     for name in (entry.name, plain.name):
         try:
@@ -230,6 +245,7 @@ def fitting(mark: Mark, entries: Sequence[Entry], *, since: int) -> Entry | None
         entries: files, oldest first.
         since: when the file had changed when it was last seen, in ns.
     """
+    # A file keeps its number through a change of its name; a copy or a packed form has another.
     same = [entry for entry in entries if (entry.device, entry.inode) == mark[:2]]
     # Of an empty file nothing tells but that it is the same.
     if not mark.head_bytes:
@@ -265,6 +281,7 @@ def _asked(entry: Entry, question: Callable[[OpenFile], bool]) -> bool:
 
 def shorter_copy(mark: Mark, entries: Sequence[Entry]) -> Entry | None:
     """The oldest copy of a file that ends before a point up to which the file was read."""
+    # Known by its beginning alone: it ends before the point.
     head = mark._replace(offset=0, tail_bytes=0, tail=0)
     shorter = (entry for entry in entries if entry.size < mark.offset)
     return next((entry for entry in shorter if holds(entry, head)), None) if mark.head_bytes else None
@@ -275,6 +292,7 @@ def begins(entry: Entry, whole: OpenFile) -> bool:
 
     def is_beginning(file: OpenFile) -> bool:
         size = _plain_size(file)
+        # Its first and its last bytes: all of a file of gigabytes would take seconds.
         start, end = min(size, HEAD), max(0, size - TAIL)
         is_head = file.read_at(0, start) == whole.read_at(0, start)
         return is_head and file.read_at(end, size - end) == whole.read_at(end, size - end)

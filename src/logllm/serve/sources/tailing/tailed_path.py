@@ -29,7 +29,8 @@ class TailedPath:
             path: what the log is called.
             shared: what all logs of a source have in common.
             encoding: `utf-8` or `latin-1`.
-            quiet: seconds without a new byte after which nobody writes to a file that was rotated away.
+            quiet: seconds without a new byte after which nobody writes to a file that was rotated
+                away.
         """
         self.files = FileSuccession(path, shared)
         self.last = 0
@@ -59,6 +60,7 @@ class TailedPath:
             OSError: it may not be read.
         """
         self.files.begin([])
+        # Up to the size that it has now: what is written while it is passed over is read.
         newest = self.files.ahead[-1]
         file = self.files.open(newest)
         self._skip_until = ENDLESS if file is not None and file.packed else newest.size
@@ -74,9 +76,8 @@ class TailedPath:
             finished = [Mark(*mark) for mark in place["before"]]
             since, last = int(place["since"]), int(place["last"])
         except (KeyError, TypeError, ValueError) as exc:
-            raise ServeError(
-                f"{self.files.path}: another source or release wrote its place in the store ({exc!r}); name another store"
-            ) from exc
+            words = f"another source or release wrote its place in the store ({exc!r})"
+            raise ServeError(f"{self.files.path}: {words}; name another store") from exc
         self.files.remember(finished, since)
         self.last = recorded[0].line - 1 if recorded else last
         if recorded:
@@ -90,6 +91,7 @@ class TailedPath:
         Raises:
             OSError: they cannot be read for now.
         """
+        # A file that is over may be empty: the next one's lines are given in the same call.
         while self.files.ahead:
             first = self.files.ahead[0]
             lines, over = self._of_file(first, most, now=now)
@@ -99,7 +101,13 @@ class TailedPath:
                 return lines
         return None
 
-    def _of_file(self, first: Generation, most: int, *, now: float) -> tuple[pl.DataFrame | None, bool]:
+    def _of_file(
+        self,
+        first: Generation,
+        most: int,
+        *,
+        now: float,
+    ) -> tuple[pl.DataFrame | None, bool]:
         """The next lines of a file, and whether none come after them."""
         file = None if first.lost else self.files.open(first)
         if file is None:
@@ -114,6 +122,7 @@ class TailedPath:
             return self._numbered(piece), False
         if first.lost or not self._over(first, file, now=now):
             return None, first.lost
+        # Nobody will end the last line of a file to which nobody writes: it counts as it is.
         rest = self._rest(first, file)
         self._counts["unfinished_lines"] += rest is not None
         return self._numbered(rest) if rest else None, len(self.files.ahead) > 1
@@ -133,6 +142,7 @@ class TailedPath:
         try:
             piece = first.next_lines(file, most)
         except ChangedBelowError:
+            # The next look decides what it is; of an earlier file nothing more can come.
             first.doubtful = True
             first.lost = len(self.files.ahead) > 1
             return None
@@ -152,6 +162,7 @@ class TailedPath:
             return True
         if len(self.files.ahead) == 1:
             return False
+        # Until the next file has a byte the program may still hold this one.
         later = any(generation.size for generation in list(self.files.ahead)[1:])
         return first.whole or (later and now - first.quiet_since >= self._quiet)
 
@@ -165,6 +176,8 @@ class TailedPath:
         """No more lines come from this file."""
         self.files.finish(first)
         self._skip_until = None
+        # What was given stays given; what the store knows of its last line is passed over, so that
+        # the numbers of later lines stay the same.
         if first.lost:
             self._counts["lost_files"] += first.stop is None or first.offset < first.stop
         self._counts["truncated_bytes"] += max(0, first.seen - first.offset)
@@ -185,6 +198,7 @@ class TailedPath:
         """Lines as a frame, entered in the index."""
         self.given_bytes += len(piece.raw)
         raw, encoding = piece.raw, self._encoding
+        # UTF-16 is found by each file itself, whatever encoding was named for the log.
         text = self.files.ahead[0].text
         if text:
             raw, encoding = raw.decode(text, errors="replace").encode(), "utf-8"
@@ -213,6 +227,8 @@ class TailedPath:
 
     def place(self, line: int) -> dict[str, Any]:
         """From where a line, and all after it, can be read again: a JSON object."""
+        # A file that was never taken from must have an entry, too, or a restart would begin before
+        # it.
         if self.files.ahead and not self.files.ahead[0].lost:
             self._start(self.files.ahead[0])
         stretches = self._given.from_line(line, self.last)

@@ -26,6 +26,7 @@ def matches(path: str, patterns: Sequence[str]) -> bool:
     >>> matches("/var/log/app.log", ["/var/log/**/app*"])
     True
     """
+    # In `fnmatch` a star stands for any characters, slashes too: `**/` needs no more than that.
     globs = (abspath(pattern).replace("**/", "*") for pattern in filter(_many, patterns))  # noqa: PTH100
     return any(fnmatchcase(path, pattern) for pattern in globs)
 

@@ -48,8 +48,9 @@ class Connection:
 class Connections:
     """Listens on a port, and serves each connection in a thread.
 
-    Where there are as many as may be, the one that was silent longest makes room for a new one if it
-    was so for five minutes; else the new one is refused. A peer that is gone is noticed by TCP itself.
+    Where there are as many as may be, the one that was silent longest makes room for a new one if
+    it was so for five minutes; else the new one is refused. A peer that is gone is noticed by TCP
+    itself.
     """
 
     def __init__(self, serve: Callable[[Connection], None], *, counts: Counts) -> None:
@@ -57,7 +58,8 @@ class Connections:
 
         Args:
             serve: what to do with a connection, in a thread of its own; an OSError ends it.
-            counts: gets `connections`, `refused_connections`, `idle_connections` (those that made room) and `broken_connections`.
+            counts: gets `connections`, `refused_connections`, `idle_connections` (those that made
+                room) and `broken_connections`.
         """
         self._stopping = Event()
         self._serve = serve
@@ -85,6 +87,8 @@ class Connections:
 
     def close(self) -> None:
         """Stop; what a connection has brought so far is still read in its thread."""
+        # Nothing new first. Then connections hear nothing more, but can still be answered; what
+        # they have brought is read to its end, as far as five seconds go for all of them.
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
@@ -125,6 +129,8 @@ class Connections:
         with self._lock:
             if len(self._open) < CONNECTIONS:
                 return True
+            # A sender that keeps a connection open for days without a word is only in the way when
+            # all places are taken.
             silent = min(self._open, key=lambda connection: connection.heard)
         if time.monotonic() - silent.heard < IDLE:
             return False
@@ -134,6 +140,8 @@ class Connections:
 
     def _begin(self, connection: Connection) -> None:
         """Serve a connection in a thread of its own."""
+        # A peer whose machine was switched off sends nothing, not even an end: TCP asks after a
+        # minute.
         connection.socket.settimeout(None)
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for name, value in _KEEPALIVE.items():
@@ -146,6 +154,7 @@ class Connections:
             thread.start()
         except RuntimeError:
             with self._lock:
+                # There may be no more threads: the place is free again.
                 self._open.pop(connection)
             raise
         self._counts.add(connections=1)
@@ -176,10 +185,14 @@ def bound(host: str, port: int, *, kind: socket.SocketKind) -> socket.socket:
         raise ServeError(f"cannot listen on {host}: {exc.strerror}") from exc
     try:
         if kind is socket.SOCK_STREAM and os.name == "posix":
+            # Else a restart would have to wait a minute for connections of the former process. For
+            # UDP it would mean something else: two processes on one port.
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
     except OSError as exc:
         opened.close()
-        remedy = "; choose a port above 1023, or let the system's service pass it on" if isinstance(exc, PermissionError) else ""
+        remedy = ""
+        if isinstance(exc, PermissionError):
+            remedy = "; choose a port above 1023, or let the system's service pass it on"
         raise ServeError(f"cannot listen on port {port} of {host}: {exc.strerror}{remedy}") from exc
     return opened

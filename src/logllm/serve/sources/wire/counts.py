@@ -15,6 +15,7 @@ class Counts:
     def add(self, **counts: int) -> None:
         """Count something; nothing where it is 0."""
         with self._lock:
+            # A name appears only once something happened: a source that is well tells of nothing.
             self._counts.update({name: count for name, count in counts.items() if count})
 
     @property

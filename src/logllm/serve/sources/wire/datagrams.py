@@ -28,7 +28,13 @@ class Datagrams:
     them.
     """
 
-    def __init__(self, give: Callable[[list[bytes]], None], *, room: Callable[[float], bool], counts: Counts) -> None:
+    def __init__(
+        self,
+        give: Callable[[list[bytes]], None],
+        *,
+        room: Callable[[float], bool],
+        counts: Counts,
+    ) -> None:
         """A listener that has not begun.
 
         Args:
@@ -51,6 +57,8 @@ class Datagrams:
             ServeError: the address is taken, is not this machine's, or may not be used.
         """
         self._socket = bound(host, port, kind=socket.SOCK_DGRAM)
+        # Senders of UDP wait for nobody: what comes in a burst must have room, as much as the
+        # system gives.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         with suppress(OSError):
             self._socket.setsockopt(socket.SOL_SOCKET, _FORCE, _BUFFER)
@@ -66,6 +74,7 @@ class Datagrams:
     def dropped(self) -> int:
         """Datagrams that the kernel dropped because nobody took them, where it tells (Linux)."""
         if self._socket is not None and self._socket.fileno() >= 0:
+            # The kernel's count goes with the socket: what it said last stays.
             self._dropped = max(self._dropped, _dropped(os.fstat(self._socket.fileno()).st_ino))
         return self._dropped
 
@@ -82,6 +91,7 @@ class Datagrams:
         """Take datagrams until the end."""
         assert self._socket is not None  # noqa: S101 - opened before
         while True:
+            # One more round after the stop: what lies in the kernel's buffer has come.
             last = self._stopping.is_set()
             if self._room(0 if last else _LOOK):
                 select.select([self._socket], [], [], 0 if last else _LOOK)

@@ -65,6 +65,7 @@ class Room:
             Refused: there are no more.
         """
         with self._lock:
+            # Refused, not waited for: the sender holds the records, and comes again.
             if self._left < size:
                 raise Refused(503, "too many requests at once", Retry_After="1")
             self._left -= size
@@ -91,6 +92,8 @@ class Exchange:
             Refused: it is no HTTP.
             OSError: it broke, or the head took too long.
         """
+        # An exporter may say nothing for hours between two requests; once its first byte has come,
+        # the rest must follow within ten seconds.
         self._connection.socket.settimeout(None)
         if not self._http.trailing_data[0]:
             started = self._connection.receive(_PIECE)
@@ -110,8 +113,10 @@ class Exchange:
             OSError: it broke, or took too long.
         """
         length = request.headers.get("content-length", "0")
+        # By its head first: nothing of it needs to be read.
         if int(length) > BODY:
             raise Refused(413, f"a body of {length} bytes; send at most {BODY}")
+        # A body in chunks tells no length: it is counted as it comes.
         until = time.monotonic() + _BODY_TIME
         pieces: list[bytes] = []
         size = 0
@@ -132,6 +137,7 @@ class Exchange:
             Refused: it is no gzip, is cut off, or too long.
         """
         plain: list[bytes] = []
+        # One byte more than may be, so that too much shows; a small body may unpack to gigabytes.
         left = BODY + 1
         try:
             while body:
@@ -143,6 +149,7 @@ class Exchange:
                     raise Refused(413, f"a body of more than {BODY} bytes, once it is unpacked")
                 if not member.eof:
                     raise Refused(400, "the body is gzip that is cut off")
+                # gzip may come in several members, one behind the other.
                 body = member.unused_data
         except zlib.error as exc:
             raise Refused(400, f"the body is no gzip: {exc}") from exc
@@ -163,6 +170,7 @@ class Exchange:
             *answer.headers,
             *([] if whole else [("Connection", "close")]),
         ]
+        # Not where half of an answer was sent already: nothing that follows would be understood.
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._connection.socket.settimeout(_ANSWER_TIME)
             self._send(h11.Response(status_code=answer.status, headers=headers))
@@ -183,6 +191,7 @@ class Exchange:
         """
         try:
             while (event := self._http.next_event()) is h11.NEED_DATA:
+                # curl, among others, sends a larger body only after it was told to go on.
                 if self._http.they_are_waiting_for_100_continue:
                     self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 left = until - time.monotonic()
@@ -202,6 +211,8 @@ class Exchange:
         self._connection.stop(socket.SHUT_WR)
         until = time.monotonic() + _PARTING
         size = 0
+        # What the peer still sends is read and dropped, within two seconds and twice the largest
+        # body.
         while size < _PARTING_BYTES and (left := until - time.monotonic()) > 0:
             self._connection.socket.settimeout(left)
             piece = self._connection.receive(_PIECE)

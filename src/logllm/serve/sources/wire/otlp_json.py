@@ -29,11 +29,9 @@ def groups_of_json(body: bytes) -> Iterator[Group]:
         resource = _pairs(_inner(of_resource, "resource").get("attributes"))
         for of_scope in _items(of_resource, "scopeLogs"):
             scope = _inner(of_scope, "scope").get("name")
-            yield Group(
-                resource,
-                str(scope or ""),
-                map(_record, _items(of_scope, "logRecords", records=True)),
-            )
+            # Records are looked at one by one: a wrong one costs itself alone.
+            records = _items(of_scope, "logRecords", records=True)
+            yield Group(resource, str(scope or ""), map(_record, records))
 
 
 def _record(record: Any) -> Record:
@@ -45,6 +43,7 @@ def _record(record: Any) -> Record:
     if not isinstance(record, dict):
         raise Malformed("a record that is no object")
     return Record(
+        # When it happened, or where nobody says that, when it was seen.
         time=_whole(record.get("timeUnixNano")) or _whole(record.get("observedTimeUnixNano")),
         number=_whole(record.get("severityNumber")),
         severity=_text(record.get("severityText")),
@@ -64,8 +63,12 @@ def _value(value: Any, depth: int = 0) -> Any:
     """
     if value is None or value == {}:
         return None
-    if not isinstance(value, dict) or depth > _DEEPEST:
-        raise Malformed("a value that is no value of OTLP" if depth <= _DEEPEST else "values within values, too deep")
+    if depth > _DEEPEST:
+        raise Malformed("values within values, too deep")
+    if not isinstance(value, dict):
+        raise Malformed("a value that is no value of OTLP")
+
+    # A value is an object of one key, which says of what kind it is: {"stringValue": "up"}.
     [(name, inner), *_] = value.items()
     if name == "intValue":
         return _whole(inner)
@@ -97,7 +100,9 @@ def _items(holder: Any, name: str, *, records: bool = False) -> Sequence[Any]:
     items = holder.get(name)
     if items is None:
         return []
-    if not isinstance(items, list) or not (records or all(isinstance(item, dict) for item in items)):
+    if not isinstance(items, list):
+        raise Malformed(f"{name} is no list of objects")
+    if not records and not all(isinstance(item, dict) for item in items):
         raise Malformed(f"{name} is no list of objects")
     return items
 
@@ -116,6 +121,8 @@ def _whole(value: Any) -> int:
     """A whole number, which JSON may hold as text."""
     if value is None or value == "":
         return 0
+    # JavaScript's numbers end at 2^53, so that nanoseconds are sent as text. A bool is an int in
+    # Python, and no number of OTLP.
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise Malformed(f"{value!r:.40} is no whole number")
     try:

@@ -79,6 +79,7 @@ def written(groups: Iterable[Group]) -> Written:
     size = cut = rejected = 0
     reason = ""
     for group in groups:
+        # Resource and scope are the same for all records of a group: written once, added to each.
         tail = _tail(group)
         records = group.records
         while True:
@@ -88,13 +89,16 @@ def written(groups: Iterable[Group]) -> Written:
                     break
                 line, was_cut = _line(record, tail)
             except Malformed as exc:
+                # One record that is wrong does not cost the others: OTLP has an answer for "some
+                # were not taken".
                 rejected, reason = rejected + 1, reason or str(exc)
                 continue
             lines.append(line)
             cut += was_cut
             size += len(line)
             if size > _MOST:
-                raise TooMuch(f"its records take more than {_MOST >> 20} MiB: send fewer of them at once")
+                what = f"its records take more than {_MOST >> 20} MiB"
+                raise TooMuch(f"{what}: send fewer of them at once")
     replaced = sum(line.count("\ufffd") for line in lines)
     return Written(lines, replaced, cut, rejected, reason)
 
@@ -117,6 +121,7 @@ def level(number: int) -> str:
     >>> level(9), level(17), level(0)
     ('INFO', 'ERROR', '')
     """
+    # 1 to 4 are TRACE to TRACE4, 5 to 8 DEBUG to DEBUG4, and so on to 24.
     place = (number - 1) // _OF_A_LEVEL
     return _LEVELS[place] if 0 <= place < len(_LEVELS) else ""
 
@@ -142,12 +147,14 @@ def _line(record: Record, tail: str) -> tuple[str, bool]:
         ("traceId", record.trace),
         ("spanId", record.span),
     ):
+        # A trace that is not known is sent as zeros.
         if text.strip("0"):
             fields[name] = text
     if record.attributes:
         fields["attributes"] = record.attributes
 
     line = _dumped(fields)[:-1] + tail
+    # Cut in the body's text, where most of it stands, and not in the middle of the JSON.
     over = len(line) - LONGEST_LINE
     if over <= 0:
         return line, False
@@ -156,6 +163,7 @@ def _line(record: Record, tail: str) -> tuple[str, bool]:
     if len(written_body) <= over:
         reason = f"more than {LONGEST_LINE}, not by its body's text"
         raise Malformed(f"a record of {len(line)} characters, {reason}")
+    # What is cut is text as JSON writes it: a cut within `\u00e9` leaves half of a character.
     shorter = _HALF_ESCAPE.sub(r"\1", written_body[:-over])
     fields["body"] = json.loads(f'"{shorter}"')
     return _dumped(fields)[:-1] + tail, True

@@ -14,6 +14,7 @@ def groups_of_protobuf(body: bytes) -> Iterator[Group]:
     Raises:
         Malformed: it is no request.
     """
+    # Here, not above: who sends JSON alone need not have the package.
     from google.protobuf.message import DecodeError
 
     try:
@@ -42,10 +43,12 @@ def _record(record: Any) -> Record:
 
 def _value(value: Any) -> Any:
     """A value of any kind, as JSON has it."""
+    # None: a value that holds nothing, which is null.
     kind = value.WhichOneof("value")
     if kind == "string_value":
         return _text(value.string_value)
     if kind == "bytes_value":
+        # As OTLP's JSON form writes bytes: both forms of a record give the same line.
         return base64.b64encode(value.bytes_value).decode()
     if kind == "array_value":
         return [_value(item) for item in value.array_value.values]

@@ -20,6 +20,7 @@ def request_class() -> Any:
     from opentelemetry.proto.logs.v1 import logs_pb2
     from opentelemetry.proto.resource.v1 import resource_pb2
 
+    # A pool of their own: in the common one these names are taken by the published classes.
     pool = descriptor_pool.DescriptorPool()
     for module in (common_pb2, resource_pb2, logs_pb2, logs_service_pb2):
         file = descriptor_pb2.FileDescriptorProto()

@@ -49,12 +49,15 @@ class Framer:
             elif following == start:
                 break
             start = following
+        # Once for the whole chunk: to delete after each message would move all of the rest each
+        # time.
         del self._buffer[:start]
         self._searched = max(0, self._searched - start)
         return frames
 
     def end(self) -> list[bytes]:
         """What came of a message that did not end."""
+        # What was counted, and broke off, is kept without its number.
         counted = _COUNTED.match(self._buffer)
         rest = bytes(self._buffer[counted.end() if counted else 0 :])
         self._buffer.clear()
@@ -70,10 +73,13 @@ class Framer:
             passed = min(self._over, len(buffer) - start)
             self._over -= passed
             return start + passed, None
+        # "10 green bottles" begins with a number as well: only a priority behind it makes it a
+        # count.
         if buffer[start] in _DIGITS and not self._passing:
             counted = _COUNTED.match(buffer, start)
             if counted:
                 return self._counted(counted)
+            # "10 <3" may go on either way: it is waited for one more byte.
             if _MAY_BE_COUNTED.fullmatch(buffer, start):
                 return start, None
         return self._until_end(start)
@@ -82,6 +88,7 @@ class Framer:
         """A message whose bytes are counted."""
         length, start = int(counted[1]), counted.end()
         most = min(length, LONGEST_LINE)
+        # Not all of it has come: it begins again at its number.
         if len(self._buffer) - start < most:
             return counted.start(), None
         self.cut += length > most
@@ -91,6 +98,7 @@ class Framer:
     def _until_end(self, start: int) -> tuple[int, bytes | None]:
         """A message that ends at a line break or NUL."""
         buffer = self._buffer
+        # Only what is new is searched: a message of megabytes comes in thousands of pieces.
         end = _END.search(buffer, max(start, self._searched))
         place = end.start() if end else len(buffer)
         following = end.end() if end else len(buffer)

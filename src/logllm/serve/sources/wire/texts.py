@@ -30,11 +30,13 @@ def texts_of(frames: Sequence[bytes], counts: Counts) -> list[str]:
     if not whole:
         return []
     block = b"\n".join(whole)
+    # A message of several lines, such as a stack trace in one datagram, is one line.
     if block.count(b"\n") >= len(whole):
         whole = [frame.replace(b"\r\n", b"\n").replace(b"\n", _BREAK.encode()) for frame in whole]
         block = b"\n".join(whole)
     text = block.decode("utf-8", errors="replace")
     if _INVALID in text:
+        # What a sender itself wrote as U+FFFD was not replaced here.
         counts.add(replaced=text.count(_INVALID) - block.count(_INVALID_BYTES))
     return _shown(text, counts)
 
