@@ -263,8 +263,8 @@ class JournaldSource:
                 self._counts["restarts"] += 1
                 self._follow()
         elif self._question is not None:
-            # A journalctl that follows has been seen to fall silent for good, as after the
-            # journal's files were replaced: another one is asked for the entry after the last.
+            # A journalctl that follows may fall silent while the journal has more: another one was
+            # asked for the entry after the last.
             self._answered(self._question, now)
         elif now - self._heard >= self._silence:
             command = [*_PROGRAM, "--lines=1", *self._after(), *self._chosen]

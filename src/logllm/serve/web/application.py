@@ -58,6 +58,7 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
     told_as_json(app)
     for routes in _ROUTES:
         app.include_router(routes.router)
+    # The tools come with the extra `mcp`; the service goes without.
     if find_spec("mcp") is not None:
         from logllm.serve.web.routes.mcp_route import mcp_over_http
 
@@ -66,6 +67,8 @@ def application(service: Service, *, token: str | None) -> ASGIApp:
 
     # The last one is the first to see a request.
     most, seconds = section.body_bytes, section.body_seconds
+    # Headers stand on every answer, refusals too; what is refused is measured; who asks too often
+    # costs no look at tokens; only who may ask sends a body.
     layered: ASGIApp = Bodies(app, most=most, seconds=seconds)
     layered = Access(layered, token=token, host=section.host, names=section.names)
     layered = RateLimit(layered, rate=section.rate)

@@ -57,13 +57,17 @@ def changes_after(store: Store, place: Cursor, *, until: int | None = None) -> C
         until: changes after this one are left for later; none: all count.
     """
     with store.transaction(reading=True) as connection:
+        # Up to a number that is fixed now: what is committed meanwhile comes the next time.
         latest = queries.newest_change(connection)
         last = latest if until is None else min(latest, until)
         if last <= told_up_to(place):
             return Changes((), place)
         page = queries.changed(connection, after=place, until=last, limit=_AT_ONCE)
+        # Where a change has more verdicts than are read at once, the page ends within it.
         reached = page.next or Cursor(last)
         verdicts = queries.objects(connection, page.rows)
+        # Kinds, incidents and answers are of whole changes: they come with the last of a change's
+        # verdicts.
         span = _Span(told_up_to(place), told_up_to(reached))
         kinds = queries.changed_kinds(connection, after=span.after, until=span.until)
     contents = [
@@ -103,6 +107,8 @@ def _batches(rows: queries.Objects) -> Iterator[queries.Objects]:
 def _events(contents: Sequence[tuple[str, dict[str, Any]]], *, span: _Span) -> tuple[Event, ...]:
     """Events in order: who has the last of them has all, who has another comes back to the first."""
     last = len(contents) - 1
+    # The number of an event is where a client that breaks off there goes on. After 100 of 300
+    # verdicts he must come back to all of them.
     numbers = [span.until if place == last else span.after for place in range(len(contents))]
     pairs = zip(contents, numbers, strict=True)
     return tuple(event(name, content, number=number) for (name, content), number in pairs)
@@ -113,6 +119,7 @@ def _incidents(store: Store, span: _Span) -> queries.Objects:
     changed: queries.Objects = []
     after, now = span.after, datetime.now(UTC)
     while after < span.until:
+        # Page by page, as there may be more than one holds.
         rows = incidents(store, Wished(after=after), now=now)
         changed += [row for row in rows if row["change"] <= span.until]
         after = rows[-1]["change"] if rows else span.until
@@ -123,5 +130,6 @@ def _answers(store: Store, span: _Span) -> queries.Objects:
     """What people said, the oldest first."""
     if span.after >= span.until:
         return []
+    # They come newest first; events tell them in their order.
     newest = answers(store, after=span.after)
     return [told for told in reversed(newest) if told["change"] <= span.until]

@@ -62,12 +62,15 @@ class Feed:
         Args:
             after: the last change that the client has; none: he has read all.
         """
+        # Counted before anything is waited for: who looks goes on as long as somebody follows.
         self.followers += 1
         try:
             shared = await self._looking()
             place = Cursor(told_up_to(shared) if after is None else after)
             latest = told_up_to(shared)
             yield event("hello", {"change": latest, "version": __version__}, number=place.change)
+            # The store was replaced, or restored from a backup: numbers begin lower than the
+            # client's.
             if place.change > latest:
                 place = Cursor(latest)
                 yield event("reset", {"change": latest}, number=latest)
@@ -89,6 +92,8 @@ class Feed:
         while not self._closed:
             async for told in self._missed(place):
                 yield told
+                # After each event, so that nothing is told twice should the client have to read on
+                # by himself.
                 place = Cursor(told.id)
             # From here to the end of the line nothing else runs: what comes next is in the queue.
             queue = _Queue()
@@ -118,6 +123,7 @@ class Feed:
 
     async def _looking(self) -> Cursor:
         """How far all others are; begins to look for changes where nobody did."""
+        # The last look ended because nobody followed: where it was left says nothing any more.
         if self._task is None or self._task.done():
             self._place = None
             self._task = asyncio.create_task(self._look())
@@ -129,6 +135,7 @@ class Feed:
 
     async def _look(self) -> None:
         """Look for changes as long as someone follows."""
+        # Begins where the store is now: who has to know of what came before reads it himself.
         self._place = await self._read(partial(changes.newest, self._store))
         self._sources = await self._read(partial(source_rows, self._store))
         loop = asyncio.get_running_loop()
@@ -141,12 +148,14 @@ class Feed:
             if loop.time() > due:
                 due = loop.time() + _LOOK_AT_SOURCES
                 await self._tell_sources()
+            # Not while there is more of a change: a large one is read on at once.
             if read.place.key is None:
                 await asyncio.sleep(self._every)
 
     async def _tell_sources(self) -> None:
         """Give how the sources are, where that has changed."""
         now = await self._read(partial(source_rows, self._store))
+        # Watches write every few seconds, mostly the same.
         if now != self._sources and self._place is not None:
             self._sources = now
             number = told_up_to(self._place)
@@ -165,6 +174,7 @@ class Feed:
             except Exception as exc:  # whatever it is, who follows waits for its end
                 if self._closed:
                     raise
+                # Whoever runs the service sees it; clients see only that nothing comes.
                 sys.stderr.write(f"the live stream waits: {first_line(exc)}\n")
                 await asyncio.sleep(_TRY_AGAIN)
 
@@ -180,6 +190,7 @@ class _Queue:
         """Take events, or where that would be too many end, without those that wait."""
         if self._over:
             return
+        # The queue is bounded by giving up what waits: the store still has all of it.
         if self._events.qsize() + len(events) > _WAITING:
             self.end()
             return

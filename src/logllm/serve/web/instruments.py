@@ -63,6 +63,7 @@ class _Stored(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Followers of the stream, the last change, incidents, deliveries, and every watch."""
+        # All read before the first is given: a store that is away gives none, not a half.
         with self._store.transaction(reading=True) as connection:
             change = queries.newest_change(connection)
             incidents = queries.open_incidents(connection)
@@ -74,6 +75,7 @@ class _Stored(Collector):
         yield GaugeMetricFamily("logllm_open_incidents", "Incidents that go on.", incidents)
         yield _by_label("logllm_deliveries", "Messages, by what became of them.", label="state", values=deliveries)
         for name, about in _OF_WATCHES.items():
+            # A lag that no source knows is left out: 0 would say that nothing waits.
             known = [(row["stream"], row[name]) for row in watches if row[name] is not None]
             yield _by_label(f"logllm_watch_{name}", about, label="stream", values=known)
 

@@ -55,13 +55,17 @@ def page(connection: Connection, query: VerdictQuery) -> Page:
 
     # A session's whole name is looked up; anything else is looked for in some verdicts at a time.
     if query.before is None and not oldest_first:
+        # Only for a first page: a name has few verdicts, all of which are on it.
         rows = _named(connection, query, conditions=conditions)
         if rows:
             return Page(rows, None)
+    # A search for a text can use no index: it looks through 5,000 verdicts, and says where the next page goes on. The edge is where that ends.
     edge = _edge(connection, conditions, order=order)
     if edge is not None:
         conditions.append(_up_to(edge, oldest_first=oldest_first))
+    # Escaped: `%` and `_` of a person are those letters.
     like = [column.icontains(query.q, autoescape=True) for column in _searched()]
+    # A page that is full ends before the edge.
     matching = _page(connection, [*conditions, or_(*like)], order=order, limit=query.limit)
     return matching if matching.next is not None else Page(matching.rows, edge)
 
@@ -81,6 +85,7 @@ def changed(connection: Connection, *, after: Cursor, until: int, limit: int) ->
 
 def objects(connection: Connection, rows: Sequence[Row[Any]]) -> Objects:
     """Verdicts as they are given, with what people said of them."""
+    # Lists come without texts, one verdict with them: both are the same frame.
     lacking = {name: None for name in _UNSEEN}
     values = [lacking | row._asdict() for row in rows]
     frame = from_rows(pl.DataFrame(values, schema=_ROWS))
@@ -98,6 +103,8 @@ def objects(connection: Connection, rows: Sequence[Row[Any]]) -> Objects:
 def new_kinds(connection: Connection, query: KindsQuery) -> Objects:
     """Kinds of message that training never saw, the newest first."""
     conditions: Conditions = []
+    # Streams of kinds have an index of their own; without one all are looked at, of which there are
+    # few.
     if query.stream is not None:
         conditions.append(kinds.c.stream == query.stream)
     if query.since is not None:
@@ -137,6 +144,7 @@ def _conditions(connection: Connection, query: VerdictQuery) -> Conditions:
     if query.state is not None:
         conditions.append(IS_OPEN if query.state == "open" else columns.state == query.state)
     for name in ("stream", "incident", "kind"):
+        # Called as the columns are.
         value = getattr(query, name)
         if value is not None:
             conditions.append(columns[name] == value)
@@ -162,6 +170,7 @@ def _written_since(connection: Connection, query: VerdictQuery) -> Conditions:
     assert query.since is not None  # noqa: S101 - asked before
     older = stored_time(query.since - _CLOCKS_DIFFER)
     names = stored_streams(connection) if query.stream is None else [query.stream]
+    # Each stream by itself: its rows have an index by time. The earliest of all bounds the scan.
     before = [_last_change(connection, name, written_before=older) for name in names]
     earliest = min(before, default=0)
     return [verdicts.c.updated >= stored_time(query.since), verdicts.c.change > earliest]
@@ -175,6 +184,7 @@ def _written_before(connection: Connection, query: VerdictQuery) -> Conditions:
     after = [_first_change(connection, name, written_after=newer) for name in names]
     latest = [change for change in after if change is not None]
     conditions: Conditions = [verdicts.c.updated < stored_time(query.until)]
+    # A stream without a newer row has all of its rows before that time: nothing bounds them.
     if len(latest) == len(names) > 0:
         conditions.append(verdicts.c.change < max(latest))
     return conditions
@@ -205,7 +215,9 @@ def _page(
 ) -> Page:
     """Rows in an order, and where the next ones begin."""
     shown = [verdicts.c[name] for name in _ROWS if name not in _UNSEEN]
+    # One more than is shown tells whether there is a next page, without counting all.
     statement = select(*shown).where(*conditions).order_by(*order).limit(limit + 1)
+    # All at once, so that no reader holds an old state of the store.
     rows = connection.execute(statement).all()
     more = len(rows) > limit
     return Page(rows[:limit], _place(rows[limit - 1]) if more else None)
@@ -282,6 +294,7 @@ def _answers(
     rows: Sequence[Row[Any]],
 ) -> Mapping[VerdictKey, dict[str, Any]]:
     """What people said last of verdicts."""
+    # By stream and session, which an index serves; what else the key holds is compared below.
     streams, sessions = {row.stream for row in rows}, {row.session for row in rows}
     columns = [feedback.c[name] for name in VerdictKey._fields]
     told = (feedback.c.id, feedback.c.answer, feedback.c.lines)
@@ -290,6 +303,7 @@ def _answers(
     answers = {}
     for row in connection.execute(statement.order_by(feedback.c.id)):
         *key, number, answer, lines = row
+        # Oldest first, so that the last answer on a session stays.
         answers[VerdictKey(*key)] = _answer(number, answer, lines=lines)
     return answers
 

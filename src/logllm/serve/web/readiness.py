@@ -35,6 +35,8 @@ class Readiness:
 
         While one asks a store that does not answer, others are told what was known before.
         """
+        # Probes come every few seconds from several sides: one looks, the others get what it saw
+        # last.
         if not self._lock.acquire(blocking=False):
             return self._state
         try:
@@ -50,9 +52,12 @@ class Readiness:
         store, lag = "writable", None
         try:
             self._write()
+            # Of a watch that says nothing any more the last lag means nothing.
             waiting = [row["lag"] for row in source_rows(self._store) if row["alive"]]
             lag = sum(number for number in waiting if number is not None)
         except LogLLMError as exc:
+            # The kind of trouble, such as `StoreAway`: anybody may see this, and a message may name
+            # paths.
             store = type(exc).__name__
         watch = "ended with an error" if self._trouble() else "well"
         ready = store == "writable" and watch == "well"

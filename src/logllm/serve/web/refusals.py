@@ -50,6 +50,7 @@ class Refusal(Exception):
     def response(self) -> JSONResponse:
         """What the client gets."""
         code = _CODES.get(self.status, "error")
+        # One shape for all: a client reads `error.code`, a person `error.message`.
         body = {"error": {"code": code, "message": self.message}}
         return JSONResponse(body, self.status, self.headers)
 
@@ -82,6 +83,7 @@ async def _refused(request: Request, exc: Refusal) -> JSONResponse:
 async def _invalid(request: Request, exc: RequestValidationError) -> JSONResponse:
     """The first thing that is wrong with a request, in a sentence."""
     del request
+    # One sentence is read; a list of twenty is not.
     problems = exc.errors()
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return Refusal(422, f"{_problem(problems[0])}{more}").response()
@@ -91,6 +93,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
     """One thing that is wrong with a request; what was sent is not repeated."""
     if problem["type"] == "json_invalid":
         return f"the body is not JSON: {problem['ctx']['error']}"
+    # The first of it says only whether it was in the address or in the body.
     where = ".".join(str(part) for part in problem["loc"][1:])
     what = str(problem["msg"]).removeprefix("Value error, ")
     return f"{where or 'the request'}: {what[:1].lower()}{what[1:]}"
@@ -98,6 +101,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 async def _of_the_framework(request: Request, exc: HTTPException) -> JSONResponse:
     """What FastAPI itself refuses: unknown paths, wrong methods, bodies that are too large."""
+    # The framework found it while it read: the connection ends, or the rest would still come.
     if exc.status_code == 413:
         return too_large().response()
     message = str(exc.detail)
@@ -109,6 +113,7 @@ async def _of_the_framework(request: Request, exc: HTTPException) -> JSONRespons
 async def _ours(request: Request, exc: LogLLMError) -> JSONResponse:
     """Errors that logllm raises on purpose."""
     del request
+    # These pass by themselves: a client may come again. Others need a person.
     if isinstance(exc, StoreAway | StoreFull):
         return Refusal(503, str(exc), headers={"retry-after": _RETRY}).response()
     return Refusal(503, str(exc)).response()

@@ -33,6 +33,7 @@ def cursor(written: str) -> Cursor:
     Raises:
         ValueError: it is none.
     """
+    # "17" is a change of which all was given, "17.WyJh..." one within which a page ended.
     change, separator, name = written.partition(".")
     key = decode(name) if separator else None
     sound = change.isascii() and change.isdecimal() and int(change) <= _LARGEST
@@ -176,6 +177,7 @@ class GivenSession(_Asked):
     """Its messages as the run's format gives them: without the time, the level before a colon."""
 
     @model_validator(mode="after")
+    # An empty list is given, too: it is told apart from none.
     def _one_of_two(self) -> Self:
         if (self.lines is None) == (self.messages is None):
             raise ValueError("takes one of lines and messages")
@@ -211,6 +213,8 @@ class NewFeedback(_Asked):
 
     @model_validator(mode="after")
     def _one_session(self) -> Self:
+        # Either the verdict that is meant, or a session of which there is none with all that it
+        # needs.
         by_name = (self.stream, self.session, self.lines_text)
         named = all(value is not None for value in by_name)
         if (self.id is None) != named or (self.id is not None and any(by_name)):

@@ -72,6 +72,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more requests, and end."""
+        # First: uvicorn waits for answers that have begun, and a live stream never ends by itself.
         for close in self._closing:
             close()
         await super().shutdown(sockets)
@@ -113,6 +114,7 @@ class _Patient(H11Protocol):
 
     def pause_writing(self) -> None:
         """Begin to wait until the client takes something: much is there for him."""
+        # Called when more than some 64 KiB wait for a client.
         super().pause_writing()
         self._wait_for_reading(self.transport.get_write_buffer_size())
 
@@ -123,6 +125,7 @@ class _Patient(H11Protocol):
 
     def _wait_for_head(self) -> None:
         """Wait while no request is worked on."""
+        # Between two requests, and until a head has come, it is waited for the client.
         if self.cycle is not None and not self.cycle.response_complete:
             self._head.stop()
         else:
@@ -134,6 +137,7 @@ class _Patient(H11Protocol):
         def look() -> None:
             left = self.transport.get_write_buffer_size()
             self._read.stop()
+            # He took something: slow is allowed, not at all is not.
             if left < waiting:
                 self._wait_for_reading(left)
             else:
@@ -151,6 +155,7 @@ class _Deadline:
 
     def begin(self, loop: asyncio.AbstractEventLoop, act: Callable[[], None]) -> None:
         """Begin, unless it has begun."""
+        # A client that sends a byte every second must not begin the time anew.
         if self._timer is None:
             self._timer = loop.call_later(self._seconds, act)
 
@@ -169,6 +174,7 @@ def listening(section: ServeSection) -> socket.socket:
     """
     where = f"{section.host}:{section.port}"
     try:
+        # The first address of a name: IPv6 where the system prefers it.
         family, *_, address = socket.getaddrinfo(
             section.host,
             section.port,
@@ -190,5 +196,6 @@ def listening(section: ServeSection) -> socket.socket:
 def address_of(bound: socket.socket) -> str:
     """Where a browser finds what listens on a socket."""
     host, port = bound.getsockname()[:2]
+    # An address of IPv6 stands in brackets, or its colons would look like the port's.
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/"

@@ -53,6 +53,7 @@ def service_of(
         run: the folder that was named as the run.
         trouble: why the watch of this process has ended; none: it has not, or there is none.
     """
+    # One reader of changes for all clients, however many there are.
     feed = Feed(store)
     readiness = Readiness(store, trouble=trouble)
     instruments = Instruments(store, feed)

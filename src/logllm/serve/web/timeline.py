@@ -82,6 +82,7 @@ class Timeline:
         bounds = stretches(wanted.since, wanted.until, most=wanted.bins)
         now = self._clock()
         known = self._known(now)
+        # Pages ask for the last 24 hours again and again: all but the last stretches are known.
         places = {span: _Stretch(wanted.stream, *span) for span in bounds}
         lacking = [span for span in bounds if places[span] not in known]
 
@@ -102,6 +103,7 @@ class Timeline:
         settled = datetime.fromtimestamp(now - _UNSETTLED, UTC)
         past = {place: count for place, count in counted.items() if place.last < settled}
         with self._lock:
+            # A cache that is begun anew is filled by the next page; nothing else is lost.
             if len(self._counted) > _MOST:
                 self._counted.clear()
             self._counted |= past
@@ -130,6 +132,7 @@ def stretches(
     if last <= first:
         return []
     width = _width(first, last, most=most)
+    # Whole multiples of the width since 1970, so that the same stretches come again a minute later.
     numbers = range(floor(first / width), ceil(last / width))
     return [(_time(number * width), _time((number + 1) * width)) for number in numbers]
 
@@ -162,6 +165,7 @@ def _counts(
     pairs = [(stored_time(first), stored_time(last)) for first, last in spans]
     table = _BIN.data(pairs).cte()
     counted = select(table.c.first, _count(names, table), _count(names, table, IS_ANOMALOUS))
+    # One statement for all stretches: a hundred would take a hundred ways to a server.
     rows = {first: (sessions, odd) for first, sessions, odd in connection.execute(counted)}
     return {span: rows[first] for span, (first, _) in zip(spans, pairs, strict=True)}
 

@@ -15,6 +15,7 @@ def encode(key: VerdictKey) -> str:
     >>> encode(VerdictKey("app", "app.log", "blk_7", 1, 12))
     'WyJhcHAiLCJhcHAubG9nIiwiYmxrXzciLDEsMTJd'
     """
+    # JSON keeps texts and numbers apart; base64 makes of it what any address may hold.
     text = json.dumps(key, separators=(",", ":"))
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
@@ -26,6 +27,7 @@ def decode(name: str) -> VerdictKey | None:
     ('blk_7', None)
     """
     try:
+        # Without its padding, which some programs escape in addresses.
         padded = name + "=" * (-len(name) % 4)
         values = json.loads(urlsafe_b64decode(padded.encode()))
         key = VerdictKey(*values)
@@ -40,6 +42,7 @@ def _is_sound(key: VerdictKey) -> bool:
     numbers = key[3:]
     if not all(isinstance(text, str) for text in texts):
         return False
+    # `true` is an int in Python, and a number beyond 64 bits an error of the database.
     if not all(type(number) is int and abs(number) <= _LARGEST for number in numbers):
         return False
     return all(is_storable(text) for text in texts)

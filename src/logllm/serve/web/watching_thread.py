@@ -24,6 +24,7 @@ class WatchingThread:
             status: told several times a second how far things are.
             failed: told when the watch has ended with an error.
         """
+        # No daemon: what was read is stored before the process ends.
         self._thread = Thread(target=self._run, args=(status, failed), name="watch")
         self._thread.start()
 

@@ -41,6 +41,7 @@ def given(
 
 def records_of(several: Sequence[Given], *, reader: Reader) -> pl.DataFrame:
     """Records (`logllm.logs.records.RECORDS`) of all; `file` is the place of what they are of."""
+    # Numbers of lines begin anew in each session that was sent: `file` keeps them apart.
     frames = [_one(one, reader=reader) for one in several]
     placed = [frame.with_columns(file=pl.lit(place)) for place, frame in enumerate(frames)]
     together = pl.concat(placed)
@@ -50,13 +51,13 @@ def records_of(several: Sequence[Given], *, reader: Reader) -> pl.DataFrame:
 
 def _one(one: Given, *, reader: Reader) -> pl.DataFrame:
     """The records of one log or session, each with its line."""
-    lines = pl.DataFrame(
-        {"text": pl.Series(one.texts, dtype=pl.String)},
-    ).with_row_index("line", offset=1)
-    lines = lines.cast({"line": pl.UInt64})
-    records = pl.concat(_bare(lines, reader) if one.bare else _read(lines, reader, name=one.session))
+    texts = pl.DataFrame({"text": pl.Series(one.texts, dtype=pl.String)})
+    lines = texts.with_row_index("line", offset=1).cast({"line": pl.UInt64})
+    pieces = _bare(lines, reader) if one.bare else _read(lines, reader, name=one.session)
+    records = pl.concat(pieces)
     if one.session is None:
         return records
+    # The name that was sent is the one key, whatever the lines themselves name.
     return records.with_columns(keys=pl.concat_list(pl.lit(one.session)))
 
 
@@ -64,6 +65,7 @@ def _read(lines: pl.DataFrame, reader: Reader, *, name: str | None) -> Iterator[
     """Records of lines as they stand in a log."""
     pushed = reader.pushed(name or "-")
     yield pushed.push(lines)
+    # The last record may wait for lines that belong to it: here nothing more comes.
     last = pushed.rest()
     if last is not None:
         yield last
@@ -72,6 +74,7 @@ def _read(lines: pl.DataFrame, reader: Reader, *, name: str | None) -> Iterator[
 def _bare(lines: pl.DataFrame, reader: Reader) -> Iterator[pl.DataFrame]:
     """Records of messages."""
     nothing = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String})
+    # A message alone has nothing that a format could be tried on: it is masked as it is.
     masked = reader.masked(Records(lines.rename({"text": "message"}), nothing)).records
     reader.tally.counts["lines"] = reader.tally.counts.get("lines", 0) + lines.height
     lacking = {name: pl.lit(None, dtype=kind) for name, kind in RECORDS.items()}
@@ -82,7 +85,13 @@ def _bare(lines: pl.DataFrame, reader: Reader) -> Iterator[pl.DataFrame]:
 class GivenTexts:
     """What was sent, for evidence: a line as it is written, or its message."""
 
-    def __init__(self, several: Sequence[Given], *, settings: PrepareSection, redacted: bool) -> None:
+    def __init__(
+        self,
+        several: Sequence[Given],
+        *,
+        settings: PrepareSection,
+        redacted: bool,
+    ) -> None:
         """Of all that is judged together.
 
         Args:
@@ -97,6 +106,8 @@ class GivenTexts:
         self.files = ["-"] * len(several)
         """A name for each of what was sent, as for files."""
         by_field = settings.sessions.key_field
+        # Where a whole line may hold what is to be hidden, none is shown, and evidence is the
+        # message.
         tell = tells(settings.format, key_field=by_field, redacted=redacted)
         self._several = [one.texts if tell or one.bare else () for one in several]
 

@@ -75,13 +75,17 @@ class JudgingNow:
         Raises:
             Refusal: as `lines`, or two sessions have one name.
         """
+        # Verdicts are told apart by it: two of one name would be one session.
         names = [session.session for session in sessions]
         if len(set(names)) < len(names):
             raise Refusal(422, "sessions: two have one name")
-        several = [
-            given(session.lines or session.messages or (), session=name, bare=session.lines is None)
-            for name, session in zip(names, sessions, strict=True)
-        ]
+        several = []
+        for session in sessions:
+            bare = session.lines is None
+            texts = session.lines or session.messages or ()
+            several.append(given(texts, session=session.session, bare=bare))
+        # Grouped by the name that was sent, whatever the run groups by; long sessions are treated
+        # as in training.
         limits = self.detector.settings.sessions
         by_name = SessionSection(
             by="key",
@@ -98,6 +102,8 @@ class JudgingNow:
             raise Refusal(422, "there are no lines")
         if count > self._most:
             raise Refusal(413, f"{count:,} lines: send at most {self._most:,} at once")
+
+        # Asked for a newer run once, so that one request is read and judged by the same.
         with self._turn() as taken:
             self.detector = (self.newer and self.newer()) or self.detector
             detector = self.detector
@@ -133,11 +139,13 @@ class JudgingNow:
         Raises:
             Refusal: too many wait already, or what was sent cannot be judged.
         """
+        # Waiting has an end: who finds the queue full is told at once to come later.
         if not self._places.acquire(blocking=False):
             later = {"retry-after": "1"}
             raise Refusal(503, "others are being judged, and more wait", headers=later)
         try:
             with self._working:
+                # Without the time in the queue: it says how long judging takes.
                 begun = time.perf_counter()
                 yield lambda: round(time.perf_counter() - begun, 3)
         except DataError as exc:
@@ -193,6 +201,7 @@ def _objects(frame: pl.DataFrame) -> Iterator[dict[str, Any]]:
             silent = [name for name in OPTIONAL if verdict.get(name) is None]
             for name in silent:
                 verdict.pop(name, None)
+            # There are no files here: what was sent has no name that a client knows.
             for telling in verdict.get("evidence", ()):
                 telling.pop("file", None)
             yield verdict

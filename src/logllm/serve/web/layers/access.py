@@ -58,6 +58,8 @@ class Access:
     def _refusal(self, scope: Scope) -> Refusal | None:
         """What is wrong with a request, if anything is."""
         headers = Headers(scope=scope)
+        # The name first: what comes by a strange name must learn nothing, not even whether a token
+        # is needed.
         host = headers.get("host", "")
         if self._accepted is not None and _name(host) not in self._accepted:
             return Refusal(421, "this name is not ours: start logllm serve with --name NAME")
@@ -72,6 +74,7 @@ class Access:
 
     def _is_from_us(self, headers: Headers, *, host: str) -> bool:
         """Whether a request comes from our page, or from no page at all."""
+        # Browsers say where a request comes from; programs such as curl say nothing.
         origin = headers.get("origin")
         if origin is None:
             return headers.get("sec-fetch-site", "none") in {"none", "same-origin"}
@@ -81,6 +84,7 @@ class Access:
     def _without_token(self, headers: Headers) -> Refusal | None:
         """What is wrong with the token of a request."""
         scheme, _, brought = headers.get("authorization", "").partition(" ")
+        # Compared even where there is another scheme: how long it takes says nothing.
         digest = _digest(brought.strip().encode("latin-1"))
         right = hmac.compare_digest(digest, self._digest or b"")
         if scheme.lower() == "bearer" and right:
@@ -107,6 +111,7 @@ def _is_taken(headers: Headers, *, path: str) -> bool:
     A form, or plain text, is all that another site's page may send without asking first.
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    # A body of no kind could be anything; without a body there is nothing to take.
     if not kind:
         return headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers
     return kind == "application/json" or (kind == "text/plain" and path == _TAKES_TEXT)

@@ -32,6 +32,7 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        # By its own word, before a byte of it is read.
         length = Headers(scope=scope).get("content-length", "0")
         if not length.isdecimal() or int(length) > self._most:
             await too_large().response()(scope, receive, send)
@@ -53,6 +54,7 @@ class Bodies:
             over = over or not message.get("more_body", False)
             return message
 
+        # An answer that has begun must not be broken off for a body that nobody reads any more.
         async def answering(message: Message) -> None:
             nonlocal over
             over = True

@@ -10,6 +10,7 @@ from logllm.serve.web.instruments import Instruments
 from logllm.serve.web.layers.rate_limit import client_of
 
 _METHODS = {"DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"}
+_OURS = ("/v1/", "/healthz", "/readyz", "/metrics", "/mcp")
 
 
 class Measured:
@@ -32,6 +33,7 @@ class Measured:
         begun = time.perf_counter()
 
         async def measuring(message: Message) -> None:
+            # The start, not the end: a live stream's answer ends hours later.
             if message["type"] == "http.response.start":
                 self._count(scope, status=message["status"], seconds=time.perf_counter() - begun)
             await send(message)
@@ -49,7 +51,9 @@ class Measured:
 def _route(scope: Scope) -> str:
     """What was asked for, of which there are few: an address itself may be anything."""
     path: str | None = getattr(scope.get("route"), "path", None)
-    if path is not None and scope["path"].startswith(("/v1/", "/healthz", "/readyz", "/metrics", "/mcp")):
+    # A path of ours stands for all its addresses; those that people make up are counted together,
+    # or each would be a series of its own in Prometheus.
+    if path is not None and scope["path"].startswith(_OURS):
         return path
     return "other" if scope["path"].startswith("/v1/") else "page"
 
@@ -57,6 +61,8 @@ def _route(scope: Scope) -> str:
 def _line(scope: Scope, *, status: int, seconds: float) -> str:
     """A request on one line, without what was looked for."""
     time_now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # What was looked for stands behind `?`: names of people, perhaps. A path may hold marks that
+    # move a terminal's cursor.
     path = scope.get("raw_path", b"").partition(b"?")[0].decode("ascii", "replace")
     shown = "".join(letter if letter.isprintable() else "?" for letter in path)[:200]
     took = f"{1000 * seconds:.0f} ms"

@@ -54,8 +54,11 @@ class RateLimit:
     def _wait(self, client: str) -> float:
         """Take one request from a client's bucket; seconds until there is one, where there is none."""
         now = self._clock()
+        # Taken out and put in again: the order is by the last request, and the first is forgotten
+        # first.
         left, last = self._buckets.pop(client, (self._full, now))
         left = min(self._full, left + (now - last) * self._rate)
+        # A bucket of 4 s worth of requests, each taking one; it fills by `rate` a second.
         allowed = left >= 1.0
         self._buckets[client] = (left - 1.0 if allowed else left, now)
         while len(self._buckets) > _CLIENTS:
@@ -74,6 +77,7 @@ def client_of(scope: Scope) -> str:
         address = ip_address(host)
     except ValueError:
         return host
+    # Whoever has a /64 of IPv6 has 2^64 addresses: one bucket for all of them.
     if isinstance(address, IPv6Address) and address.ipv4_mapped is None:
         return str(IPv6Address(int(address) >> 64 << 64))
     return host

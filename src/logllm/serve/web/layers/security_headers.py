@@ -37,6 +37,8 @@ class SecurityHeaders:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 headers.update(HEADERS)
+                # Verdicts quote logs: no proxy keeps them, unless a route allows it, as for the
+                # page's files.
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 

@@ -22,6 +22,7 @@ def list_alerts(service: Served) -> JSONResponse:
 @router.post("/alerts/{message}/{sink}/retry", summary="Send a dead letter again")
 def retry_alert(service: Served, *, message: Number, sink: str) -> JSONResponse:
     """A message that was given up is sent again, at once."""
+    # It may have been sent again by another person, or deleted for its age.
     revived = revive(service.store, message=message, sink=sink, now=datetime.now(UTC))
     if not revived:
         raise absent("dead letter")

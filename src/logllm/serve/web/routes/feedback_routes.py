@@ -50,12 +50,15 @@ def _given(service: Service, new: NewFeedback) -> dict[str, Any]:
         DataError: the store has nothing of it, or a line is not in it.
     """
     lines = None if new.lines is None else tuple(new.lines)
+    # An empty list of lines says that none is guilty; none says nothing of lines.
     said = Said(new.answer, new.by, lines=lines, note=new.note)
     if new.id is not None:
         key = decode(new.id)
         if key is None:
             raise absent("session")
         return give(service.store, key, said=said)
+    # The store has no lines of a session that was missed: the run that judges here reads those
+    # given.
     if service.judging is None:
         raise Refusal(409, "no run reads lines here: start logllm serve RUN --store STORE")
     detector = service.judging.detector

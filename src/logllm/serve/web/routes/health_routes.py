@@ -25,6 +25,7 @@ def readyz(service: Served) -> JSONResponse:
 
     `lag` is what waits at the sources, in bytes or lines, of watches that are alive.
     """
+    # The status is for load balancers, which read nothing else.
     state = service.readiness.state()
     return JSONResponse(state, 200 if state["ready"] else 503)
 

@@ -18,10 +18,16 @@ _SESSIONS = 50
 """Verdicts that an incident is given with, the newest ones."""
 
 
-@router.get("/incidents", summary="Incidents, those that changed last first", responses=examples.shown(examples.INCIDENTS))
+@router.get(
+    "/incidents",
+    summary="Incidents, those that changed last first",
+    responses=examples.shown(examples.INCIDENTS),
+)
 def list_incidents(service: Served, query: Annotated[IncidentQuery, Query()]) -> JSONResponse:
     """Anomalous sessions of one fault, close in time; `next` is given back as `before`."""
     with service.store.transaction(reading=True) as connection:
+        # Before the list: what changes between the two comes once more by the stream, and is not
+        # missed.
         change = queries.newest_change(connection)
     rows = incidents(service.store, Wished(**query.model_dump()), now=datetime.now(UTC))
     following = rows[-1]["change"] if len(rows) >= query.limit else None
@@ -34,6 +40,7 @@ def one_incident(service: Served, number: Number) -> JSONResponse:
     told = incident(service.store, number, now=datetime.now(UTC))
     if told is None:
         raise absent("incident")
+    # An incident of a day may have thousands: the rest is asked for by `/v1/verdicts?incident=`.
     theirs = VerdictQuery(incident=number, limit=_SESSIONS)
     with service.store.transaction(reading=True) as connection:
         page = queries.page(connection, theirs)

@@ -25,11 +25,13 @@ _SESSION = {"session": "order 7", "messages": ["order taken", "payment refused"]
 async def _sent_lines(request: Request) -> list[str]:
     """The lines of a request, which are JSON, or stand there as in a file."""
     body = await request.body()
+    # As `curl --data-binary @app.log` sends a file.
     if request.headers.get("content-type", "").startswith("text/plain"):
         return body.decode("utf-8", "replace").removesuffix("\n").split("\n")
     try:
         return GivenLines.model_validate_json(body).lines
     except ValidationError as exc:
+        # In the framework's own form, so that all errors of requests are told alike.
         problems = exc.errors(include_url=False)
         in_body = [problem | {"loc": ("body", *problem["loc"])} for problem in problems]
         raise RequestValidationError(in_body) from exc

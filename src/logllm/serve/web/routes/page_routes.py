@@ -19,6 +19,7 @@ class PageFiles(StaticFiles):
 
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, but no source of ours."""
+        # The folder is a package, for its files to be found when logllm is installed.
         response = await super().get_response("absent" if path.endswith(".py") else path, scope)
         if isinstance(response, FileResponse) or response.status_code == 304:
             response.headers["cache-control"] = "no-cache"

@@ -27,6 +27,7 @@ def roll_back_run(service: Served) -> JSONResponse:
     try:
         roll_back(run)
     except (ModelError, DataError) as exc:
+        # Nothing to go back to, or it is damaged: the run goes on as it is.
         raise Refusal(409, str(exc)) from exc
     return JSONResponse(standing(run))
 

@@ -17,7 +17,11 @@ from logllm.serve.web.verdict_ids import decode
 router = APIRouter(prefix="/v1", tags=["verdicts"])
 
 
-@router.get("/verdicts", summary="Verdicts, the newest first", responses=examples.shown(examples.VERDICTS))
+@router.get(
+    "/verdicts",
+    summary="Verdicts, the newest first",
+    responses=examples.shown(examples.VERDICTS),
+)
 def verdicts(service: Served, query: Annotated[VerdictQuery, Query()]) -> JSONResponse:
     """Verdicts on sessions, the last written first; with `after` the oldest of the newer ones.
 
@@ -26,6 +30,8 @@ def verdicts(service: Served, query: Annotated[VerdictQuery, Query()]) -> JSONRe
     `next` is there.
     """
     with service.store.transaction(reading=True) as connection:
+        # In one transaction with the page: a client that goes on by the stream from `change` misses
+        # none.
         change = queries.newest_change(connection)
         page = queries.page(connection, query)
         shown = queries.objects(connection, page.rows)
@@ -38,13 +44,18 @@ def session(service: Served, name: str) -> JSONResponse:
     """One session by the `id` of its verdict, with what is kept of its lines (`texts`)."""
     key = decode(name)
     with service.store.transaction(reading=True) as connection:
+        # An id that cannot be read is one of nothing.
         row = None if key is None else queries.one(connection, key)
         if row is None:
             raise absent("session")
         return JSONResponse(queries.objects(connection, [row])[0])
 
 
-@router.get("/timeline", summary="How many sessions came when", responses=examples.shown(examples.TIMELINE))
+@router.get(
+    "/timeline",
+    summary="How many sessions came when",
+    responses=examples.shown(examples.TIMELINE),
+)
 def counts(service: Served, query: Annotated[TimelineQuery, Query()]) -> JSONResponse:
     """Sessions and anomalous ones by the time when they were last written, in equal stretches."""
     until = query.until or datetime.now(UTC)
