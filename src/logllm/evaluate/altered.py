@@ -78,19 +78,29 @@ def perturb(data: Path, out: Path, *, settings: PerturbSection, force: bool = Fa
     check_replaceable(out, force=force)
     prepared = Prepared.load(data)
     if "perturbed" in prepared.manifest:
-        raise DataError(f"{data} is altered already ({prepared.manifest['perturbed']['kind']}): alter the data it was made from")
+        kind = prepared.manifest["perturbed"]["kind"]
+        raise DataError(f"{data} is altered already ({kind}): alter the data it was made from")
     parts = {name: prepared.part(name) for name in PARTS}
     if not parts["test"].height:
         raise DataError(f"{data} holds no test sessions to alter: prepare it with a share for them")
-    statements = Statements(prepared.messages, parts["train"]["messages"].explode(), prepared.settings.mask)
+    # What is inserted is drawn from train as often as it occurs there: the program's own mix.
+    train_messages = parts["train"]["messages"].explode()
+    statements = Statements(prepared.messages, train_messages, prepared.settings.mask)
     parts["test"], messages, counts = altered(parts["test"], statements, settings=settings)
+
+    # The manifest is the data's own, with every count made anew from the altered parts.
+    perturbed = {
+        **settings.model_dump(mode="json"),
+        **counts,
+        "source": prepared.manifest["fingerprint"],
+    }
     manifest: Manifest = {
         **prepared.manifest,
         "logllm": __version__,
         **part_figures(pl.concat(parts.values())),
         "distinct_messages": len(messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
-        "perturbed": {**settings.model_dump(mode="json"), **counts, "source": prepared.manifest["fingerprint"]},
+        "perturbed": perturbed,
     }
     write_prepared(out, {**parts, "messages": messages.to_frame("message")}, manifest=manifest, force=force)
     return manifest
@@ -103,32 +113,53 @@ def altered(sessions: pl.DataFrame, statements: Statements, *, settings: Perturb
     different ones. A session becomes the same at any ratio.
     """
     rows = rows_of(sessions["messages"])
-    order = [at for at in np.random.default_rng(settings.seed).permutation(len(rows)).tolist() if _alterable(rows[at], settings.kind)]
-    chosen = sorted(order[: number_of(len(rows), settings.ratio)])
-    changes = [_change(rows[at], settings=settings, rng=np.random.default_rng([settings.seed, at])) for at in chosen]
+    # One order for all ratios, of which a longer beginning is taken: what is altered at 5 % is
+    # altered at 20 % too, and in the same way, for each session has random numbers of its own.
+    shuffled = np.random.default_rng(settings.seed).permutation(len(rows)).tolist()
+    order = [at for at in shuffled if _alterable(rows[at], settings.kind)]
+    count = number_of(len(rows), settings.ratio)
+    chosen = sorted(order[:count])
     if not chosen:
         return Altered(sessions, statements.table, {"sessions": 0, "messages": 0})
+    changes: list[Change] = []
+    for at in chosen:
+        rng = np.random.default_rng([settings.seed, at])
+        changes.append(_change(rows[at], settings=settings, rng=rng))
     frame, table = _rewritten(sessions[chosen], changes, statements=statements, settings=settings)
-    untouched = sessions.with_row_index("at").filter(~pl.col("at").is_in(chosen))
-    whole = pl.concat([untouched, frame.insert_column(0, pl.Series("at", chosen, dtype=pl.UInt32))]).sort("at").drop("at")
-    return Altered(whole, table, {"sessions": len(chosen), "messages": sum(change.altered for change in changes)})
+
+    # The altered ones back to their places among the others.
+    numbered = sessions.with_row_index("at")
+    untouched = numbered.filter(~pl.col("at").is_in(chosen))
+    touched = frame.insert_column(0, pl.Series("at", chosen, dtype=pl.UInt32))
+    whole = pl.concat([untouched, touched]).sort("at").drop("at")
+    messages_altered = sum(change.altered for change in changes)
+    return Altered(whole, table, {"sessions": len(chosen), "messages": messages_altered})
 
 
 def _alterable(session: Rows, kind: str) -> bool:
     """Whether a session can be altered so that it differs and is not empty."""
-    return len(session) > 1 if kind == "remove" else bool((session != session[0]).any()) if kind == "shuffle" else True
+    if kind == "remove":
+        return len(session) > 1
+    if kind == "shuffle":
+        return bool((session != session[0]).any())
+    return True
 
 
 def _change(session: Rows, *, settings: PerturbSection, rng: np.random.Generator) -> Change:
     """What becomes of a session."""
-    return _CHANGES[settings.kind](session, number_of(len(session), settings.strength), rng=rng)
+    count = number_of(len(session), settings.strength)
+    return _CHANGES[settings.kind](session, count, rng=rng)
 
 
 def _insert(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Other messages come anywhere, each beside the message before it, at the front beside the first."""
     gaps = np.sort(rng.integers(len(session) + 1, size=count))
-    places = np.insert(np.arange(len(session)), gaps, np.maximum(gaps - 1, 0))
-    return Change(places, np.insert(np.full(len(session), -1), gaps, rng.integers(_LARGE, size=count)), count)
+    # Gap 0 is before the first message; what is inserted there stands beside that one.
+    beside = np.maximum(gaps - 1, 0)
+    places = np.insert(np.arange(len(session)), gaps, beside)
+    random_numbers = rng.integers(_LARGE, size=count)
+    drawn = np.insert(np.full(len(session), -1), gaps, random_numbers)
+    return Change(places, drawn, count)
 
 
 def _remove(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
@@ -141,7 +172,8 @@ def _remove(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
 def _duplicate(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """Messages come again, one to three times, right after themselves."""
     times = np.ones(len(session), dtype=np.int64)
-    times[rng.permutation(len(session))[:count]] += rng.integers(1, _MOST_COPIES + 1, size=count)
+    repeated = rng.permutation(len(session))[:count]
+    times[repeated] += rng.integers(1, _MOST_COPIES + 1, size=count)
     places = np.repeat(np.arange(len(session)), times)
     return Change(places, np.full(len(places), -1), count)
 
@@ -149,9 +181,14 @@ def _duplicate(session: Rows, count: int, *, rng: np.random.Generator) -> Change
 def _shuffle(session: Rows, count: int, *, rng: np.random.Generator) -> Change:
     """A run of messages, at least two and not all the same, comes in another order."""
     length = min(len(session), max(2, count))
+    # How often the message has changed up to each place: a run is of one message alone if nothing
+    # changed between its ends, and in another order it would be the same.
     turns = np.concatenate([[0], np.cumsum(session[1:] != session[:-1])])
-    start = int(rng.choice(np.flatnonzero(turns[length - 1 :] > turns[: len(turns) - length + 1])))
+    turns_at_end, turns_at_start = turns[length - 1 :], turns[: len(turns) - length + 1]
+    starts = np.flatnonzero(turns_at_end > turns_at_start)
+    start = int(rng.choice(starts))
     places = np.arange(len(session))
+    # Equal messages may change places with one another: then it is shuffled again.
     while (session[places] == session).all():
         places[start : start + length] = start + rng.permutation(length)
     return Change(places, np.full(len(places), -1), length)
@@ -177,23 +214,37 @@ def _rewritten(
     sessions: pl.DataFrame, changes: Sequence[Change], *, statements: Statements, settings: PerturbSection
 ) -> tuple[pl.DataFrame, pl.Series]:
     """Sessions with their changes made, and the message table with what they need."""
+    # All sessions' messages one after the other, and which of them the altered ones have.
     lengths = sessions["messages"].list.len().cast(pl.Int64).to_numpy()
-    flat = np.concatenate([change.places + start for change, start in zip(changes, np.cumsum(lengths) - lengths, strict=True)])
+    starts = np.cumsum(lengths) - lengths
+    of_sessions = zip(changes, starts, strict=True)
+    flat = np.concatenate([change.places + start for change, start in of_sessions])
     drawn = np.concatenate([change.drawn for change in changes])
-    other = drawn >= 0
+    is_other = drawn >= 0
+
     # A session whose lines have no labels has no list of them; one of nulls keeps the columns alike.
-    unlabelled = pl.when(pl.col("item_anomalous").is_null()).then(pl.col("messages").list.eval(pl.element() < 0))
-    items = sessions.select("messages", "lines", "files", item_anomalous=unlabelled.otherwise("item_anomalous"))
-    taken = items.explode(*items.columns)[flat].with_columns(
-        row=np.repeat(np.arange(len(changes)), [len(change.places) for change in changes])
-    )
+    item_anomalous = pl.col("item_anomalous")
+    nulls = pl.col("messages").list.eval(pl.element() < 0)
+    labels = pl.when(item_anomalous.is_null()).then(nulls).otherwise("item_anomalous")
+    items = sessions.select("messages", "lines", "files", item_anomalous=labels)
+    new_lengths = [len(change.places) for change in changes]
+    row = np.repeat(np.arange(len(changes)), new_lengths)
+    taken = items.explode(*items.columns)[flat].with_columns(row=row)
+
+    # Other texts: inserted messages are drawn, with a normal line's label; reworded ones stay whose
+    # they are.
     table = statements.table
     messages = taken["messages"].to_numpy().copy()
     if settings.kind == "insert":
-        messages[other] = statements.drawn.to_numpy()[drawn[other] % len(statements.drawn)]
-        taken = taken.with_columns(item_anomalous=pl.when(~pl.Series(other)).then("item_anomalous").otherwise(False))
+        inserted = drawn[is_other] % len(statements.drawn)
+        messages[is_other] = statements.drawn.to_numpy()[inserted]
+        own_label = pl.when(~pl.Series(is_other)).then("item_anomalous").otherwise(False)
+        taken = taken.with_columns(item_anomalous=own_label)
     elif settings.kind == "reword":
-        messages[other], table = _worded(messages[other], statements=statements, seed=settings.seed)
+        reworded = messages[is_other]
+        messages[is_other], table = _worded(reworded, statements=statements, seed=settings.seed)
+
+    # Back to one row a session; a list of nulls was only there for the columns' sake.
     taken = taken.with_columns(messages=pl.Series(messages, dtype=pl.UInt32))
     lists = taken.group_by("row", maintain_order=True).agg(pl.all()).drop("row")
     keep = pl.when(sessions["item_anomalous"].is_not_null()).then("item_anomalous")
@@ -203,7 +254,12 @@ def _rewritten(
 def _worded(rows: Rows, *, statements: Statements, seed: int) -> tuple[Rows, pl.Series]:
     """Messages in other words, and the message table with them at its end."""
     distinct, of = np.unique(rows, return_inverse=True)
-    words = other_words(statements.table.gather(distinct), known=statements.table, masks=statements.masks, seed=seed)
+    texts = statements.table.gather(distinct)
+    words = other_words(texts, known=statements.table, masks=statements.masks, seed=seed)
+
+    # Two messages may have come to the same words: those are one message then.
     new = words.unique(maintain_order=True)
-    at = {text: len(statements.table) + number for number, text in enumerate(new)}
-    return np.array([at[text] for text in words])[of], pl.concat([statements.table, new])
+    first = len(statements.table)
+    place_of = {text: first + number for number, text in enumerate(new)}
+    places = np.array([place_of[text] for text in words])
+    return places[of], pl.concat([statements.table, new])

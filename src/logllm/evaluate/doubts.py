@@ -30,13 +30,19 @@ def _about_data(report: Report) -> Iterator[str]:
     """What the figures were taken on."""
     if report["split"] == "train":
         yield "these are the sessions that the model learned from: the figures say nothing about others"
+    # A run knows where its threshold was chosen by words that hold the data's fingerprint; runs
+    # from before that was so name only the part.
     how, split = report.get("threshold_chosen", ""), report["split"]
-    own = split == "validation" and " on validation" in how and report.get("data_of_training", True)
-    if own or ("fingerprint" in report and chosen_on(split, report["fingerprint"]) in how):
+    is_own_validation = split == "validation" and " on validation" in how
+    of_training = report.get("data_of_training", True)
+    is_named = "fingerprint" in report and chosen_on(split, report["fingerprint"]) in how
+    if (is_own_validation and of_training) or is_named:
         yield "the threshold was chosen on these sessions: judge others"
     if "data_of_training" in report and not report["data_of_training"]:
-        unknown = report["data_of_training"] is None
-        yield "what the run was trained on is not known" if unknown else "these data are not the ones the run was trained on"
+        if report["data_of_training"] is None:
+            yield "what the run was trained on is not known"
+        else:
+            yield "these data are not the ones the run was trained on"
     if altered := report.get("altered"):
         yield (
             f"{altered['sessions']:,} of the sessions were altered ({altered['kind']}) and kept their labels, rightly or not: "
@@ -45,12 +51,15 @@ def _about_data(report: Report) -> Iterator[str]:
     anomalous = report["tp"] + report["fn"]
     if anomalous < FEW_ANOMALIES:
         yield f"only {anomalous:,} of the sessions are anomalous: every figure is uncertain, see the intervals"
+    # What train has seen can be known by heart: such sessions say little about the others.
     share = report["leakage"]["seen"]
     if report["split"] != "train" and share is not None and share > MUCH_SEEN:
         alone = "there are no others" if report["unseen"] is None else "the figures on the others count"
         yield f"{share:.0%} of the sessions occur in train message for message, where a memory of them would do: {alone}"
     early = report["leakage"].get("early")
-    if report["split"] == "test" and not report.get("log") and early is not None and early > MUCH_SEEN:
+    # Of another log there is no train session that ends later.
+    in_time = report["split"] == "test" and not report.get("log")
+    if in_time and early is not None and early > MUCH_SEEN:
         yield f"{early:.0%} of the sessions begin before the last train session ends: how it does on what comes later is not measured"
 
 
@@ -59,10 +68,13 @@ def _about_rivals(report: Report) -> Iterator[str]:
     for name, rival in report.get("baselines", {}).items():
         above: list[str] = []
         within: list[str] = []
-        for figure, said in _NAMES.items():
-            ends = report["intervals"].get(figure)
-            if ends and rival[figure] is not None and rival[figure] >= ends[0]:
-                (above if rival[figure] > report[figure] else within).append(f"{said} {rival[figure]:.3f} against {report[figure]:.3f}")
+        for key, written in _NAMES.items():
+            ends = report["intervals"].get(key)
+            if not ends or rival[key] is None or rival[key] < ends[0]:
+                continue
+            theirs, ours = rival[key], report[key]
+            comparison = f"{written} {theirs:.3f} against {ours:.3f}"
+            (above if theirs > ours else within).append(comparison)
         if above:
             besides = f"; within the model's interval: {', '.join(within)}" if within else ""
             yield f"the trivial baseline {name} is better: {', '.join(above)}{besides}"

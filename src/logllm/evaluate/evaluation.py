@@ -42,18 +42,22 @@ def scored(detector: Detector, data: Path, *, split: str = "test", progress: Pro
     """
     prepared = Prepared.load(data)
     part = prepared.labelled(split)
-    scores = detector.score(rows_of(part["messages"]), prepared.messages, progress=progress)
+    of_sessions = rows_of(part["messages"])
+    scores = detector.score(of_sessions, prepared.messages, progress=progress)
     trained_on = detector.manifest["data"]["fingerprint"]
+    # Altered data are of training if those are which they were made from.
     altered = prepared.manifest.get("perturbed")
     origin = altered["source"] if altered else prepared.manifest["fingerprint"]
+    # An imported run does not know its data.
+    of_training = None if trained_on is None else trained_on == origin
+    facts = {name: detector.manifest.get(name) for name in _FACTS}
     report = {
         **judge(scores, prepared, split=split, threshold=detector.threshold),
         "lines": line_figures(detector, prepared, split=split, scores=scores),
         "model": detector.model,
         "threshold_chosen": detector.manifest["threshold"]["how"],
-        # An imported run does not know its data.
-        "data_of_training": None if trained_on is None else trained_on == origin,
-        "run": {name: detector.manifest.get(name) for name in _FACTS} | {"engine": detector.recipe.detect.engine},
+        "data_of_training": of_training,
+        "run": facts | {"engine": detector.recipe.detect.engine},
     }
     return report, score_frame(scores, prepared, split=split)
 
@@ -82,22 +86,35 @@ def judge(scores: Scores, prepared: Prepared, *, split: str, threshold: float) -
         raise DataError(f"{prepared.folder} holds no {split} sessions: name another --split, or prepare with a share for it")
     train = prepared.part("train")
     labels = part["anomalous"].to_numpy().astype(bool)
-    known = seen(part, train)
-    in_train = known.to_numpy()
-    first = part.with_row_index("row").unique(["messages", "anomalous"], keep="first", maintain_order=True)["row"].to_numpy()
+    is_seen = seen(part, train)
+    in_train = is_seen.to_numpy()
+
+    # Three views of the same sessions: all of them; those that no memory of train can judge; and
+    # each sequence once, so that a session that occurs a thousand times weighs as any other.
+    unseen = None
+    if (~in_train).any():
+        unseen = _figures(scores[~in_train], labels[~in_train], threshold=threshold)
+    numbered = part.with_row_index("row")
+    once = numbered.unique(["messages", "anomalous"], keep="first", maintain_order=True)
+    first = once["row"].to_numpy()
+
+    # Only the test part can be altered, or be of another log than train.
+    is_test = split == "test"
+    altered = prepared.manifest.get("perturbed") if is_test else None
+    other_log = ", ".join(file["name"] for file in prepared.manifest.get("test_raw", ()))
     return {
         **_figures(scores, labels, threshold=threshold),
-        "unseen": _figures(scores[~in_train], labels[~in_train], threshold=threshold) if (~in_train).any() else None,
+        "unseen": unseen,
         "distinct": _figures(scores[first], labels[first], threshold=threshold),
         "calibration": calibration(scores, labels),
         "sessions": part.height,
         "sessions_seen_in_train": int(in_train.sum()),
         "distinct_sessions": part["messages"].n_unique(),
-        "leakage": leakage(part, train, in_train=known),
+        "leakage": leakage(part, train, in_train=is_seen),
         "fingerprint": prepared.manifest["fingerprint"],
         "split": split,
-        "altered": prepared.manifest.get("perturbed") if split == "test" else None,
-        "log": ", ".join(each["name"] for each in prepared.manifest.get("test_raw", ())) if split == "test" else "",
+        "altered": altered,
+        "log": other_log if is_test else "",
     }
 
 

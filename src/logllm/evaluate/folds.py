@@ -58,21 +58,35 @@ def folds(data: Path, *, parts: int, out: Path, validation: float | None = None,
     check_replaceable(out, force=force, kind="folds")
     _check(prepared)
     sessions = pl.concat([prepared.labelled(name) for name in PARTS])
-    found = [_fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)]
-    for number, fold in enumerate(found, start=1):
-        kinds = fold.parts["train"]["anomalous"].unique().to_list()
-        if len(kinds) < 2:
-            said = "no" if not kinds else f"only {'anomalous' if kinds[0] else 'normal'}"
-            raise DataError(f"fold {number} of {len(found)} would train on {said} sessions: take fewer parts, or a log that fails earlier")
-    manifests = [_manifest(fold, prepared, number=number, of=len(found), share=share) for number, fold in enumerate(found, start=1)]
-    about: dict[str, Any] = {"kind": "folds", "version": DATA_VERSION, "logllm": __version__, "source": prepared.manifest["fingerprint"]}
-    about["folds"] = [{name: manifest[name] for name in ("parts", "overlapping", "warnings")} for manifest in manifests]
+    # All folds are checked before the first is written: minutes of scoring may follow.
+    made = [_fold(past, test, prepared=prepared, share=share) for past, test in _pasts(sessions, parts)]
+    for number, fold in enumerate(made, start=1):
+        _check_kinds(fold, number=number, of=len(made))
+    manifests = [_manifest(fold, prepared, number=number, of=len(made), share=share) for number, fold in enumerate(made, start=1)]
+
+    about: dict[str, Any] = {
+        "kind": "folds",
+        "version": DATA_VERSION,
+        "logllm": __version__,
+        "source": prepared.manifest["fingerprint"],
+    }
+    figures = ("parts", "overlapping", "warnings")
+    about["folds"] = [{name: manifest[name] for name in figures} for manifest in manifests]
     with new_folder(out, force=force, kind="folds") as folder:
-        for number, (fold, manifest) in enumerate(zip(found, manifests, strict=True), start=1):
+        for number, (fold, manifest) in enumerate(zip(made, manifests, strict=True), start=1):
             frames = {**fold.parts, "messages": prepared.messages.to_frame("message")}
             write_prepared(folder / f"fold-{number}", frames, manifest=manifest, force=False)
         write_json(folder / MANIFEST, about)
     return [out / f"fold-{number}" for number in range(1, parts)]
+
+
+def _check_kinds(fold: Fold, *, number: int, of: int) -> None:
+    """Whether a fold has normal and anomalous sessions to learn from."""
+    kinds = fold.parts["train"]["anomalous"].unique().to_list()
+    if len(kinds) >= 2:
+        return
+    which = "no" if not kinds else f"only {'anomalous' if kinds[0] else 'normal'}"
+    raise DataError(f"fold {number} of {of} would train on {which} sessions: take fewer parts, or a log that fails earlier")
 
 
 def _check(prepared: Prepared) -> None:
@@ -90,21 +104,29 @@ def _pasts(sessions: pl.DataFrame, parts: int) -> Iterator[tuple[pl.DataFrame, p
     order = in_time(sessions)["name"]
     if len(order) < parts:
         raise DataError(f"{plural(len(order), 'session')} cannot be cut in {plural(parts, 'part')}")
-    # Shares of later parts are rounded up, as those of `prepare` are.
-    numbers = np.repeat(np.arange(parts), np.diff(np.arange(parts + 1) * len(order) // parts))
+    # Shares of later parts are rounded up, as those of `prepare` are: 10 sessions in 3 parts are
+    # 3, 3 and 4.
+    borders = np.arange(parts + 1) * len(order) // parts
+    numbers = np.repeat(np.arange(parts), np.diff(borders))
     placed = pl.DataFrame({"name": order, "number": numbers}).with_row_index("place")
-    rows = sessions.with_columns(name=base_name()).join(placed, on="name", maintain_order="left").sort("place", "part")
+    named = sessions.with_columns(name=base_name())
+    rows = named.join(placed, on="name", maintain_order="left").sort("place", "part")
     for number in range(1, parts):
-        past, test = rows.filter(pl.col("number") < number), rows.filter(pl.col("number") == number)
+        past = rows.filter(pl.col("number") < number)
+        test = rows.filter(pl.col("number") == number)
         yield past.select(sessions.columns), test.select(sessions.columns)
 
 
 def _fold(past: pl.DataFrame, test: pl.DataFrame, *, prepared: Prepared, share: float) -> Fold:
     """One fold of the sessions before a part, and the part."""
+    # Windows may share records; sessions by key share none, however long they run side by side.
     windows = not prepared.settings.sessions.by_key
-    train, validation = last_share(without_overlap(past, test) if windows else past, share)
-    train = without_overlap(train, validation) if windows else train
-    return Fold({"train": train, "validation": validation, "test": test}, past.height - train.height - validation.height)
+    before_test = without_overlap(past, test) if windows else past
+    train, validation = last_share(before_test, share)
+    if windows:
+        train = without_overlap(train, validation)
+    left_out = past.height - train.height - validation.height
+    return Fold({"train": train, "validation": validation, "test": test}, left_out)
 
 
 def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: float) -> Manifest:
@@ -116,9 +138,15 @@ def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: fl
         if part["sessions"] and part["anomalous"] in (0, part["sessions"])
     ]
     if fold.overlapping:
-        warnings.append(agreeing(fold.overlapping, "{session reaches|sessions reach} into a later part and {is|are} in no part"))
+        left_out = agreeing(
+            fold.overlapping,
+            "{session reaches|sessions reach} into a later part and {is|are} in no part",
+        )
+        warnings.append(left_out)
     whole = sum(part["sessions"] for part in counts.values())
-    split = SplitSection(by="time", test=round(counts["test"]["sessions"] / whole, 6), validation=share)
+    test_share = round(counts["test"]["sessions"] / whole, 6)
+    split = SplitSection(by="time", test=test_share, validation=share)
+    settings = prepared.settings.model_copy(update={"split": split})
     return {
         **prepared.manifest,
         "logllm": __version__,
@@ -126,6 +154,6 @@ def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: fl
         **part_figures(pl.concat(fold.parts.values())),
         "parts": counts,
         "warnings": warnings,
-        "settings": prepared.settings.model_copy(update={"split": split}).model_dump(mode="json"),
+        "settings": settings.model_dump(mode="json"),
         "fold": {"number": number, "of": of, "source": prepared.manifest["fingerprint"]},
     }

@@ -22,23 +22,35 @@ def intervals(scores: Scores, labels: Labels, *, threshold: float, resamples: in
         return {}
     rng = np.random.default_rng(seed)
     # Equal sessions weigh alike: a resample is a draw of counts over the distinct (score, label) pairs.
-    pairs, counts = np.unique(np.stack([scores, labels.astype(float)]), axis=1, return_counts=True)
+    columns = np.stack([scores, labels.astype(float)])
+    pairs, counts = np.unique(columns, axis=1, return_counts=True)
     score, label = pairs[0], pairs[1].astype(bool)
-    found = np.zeros((0, len(NAMES)))
+    chances = counts / counts.sum()
+
+    # Some at once, to bound the memory; twice as many draws as are wanted, as one without an
+    # anomaly has no recall and does not count.
+    figures = np.zeros((0, len(NAMES)))
     for drawn in range(0, 2 * resamples, _AT_ONCE):
-        weights = rng.multinomial(len(scores), counts / counts.sum(), size=min(_AT_ONCE, 2 * resamples - drawn))
-        weights = weights[weights[:, label].any(axis=1)]
-        found = np.concatenate([found, _figures(score, label, threshold=threshold, weights=weights)])[:resamples]
-        if len(found) == resamples:
+        size = min(_AT_ONCE, 2 * resamples - drawn)
+        weights = rng.multinomial(len(scores), chances, size=size)
+        has_anomaly = weights[:, label].any(axis=1)
+        rows = _figures(score, label, threshold=threshold, weights=weights[has_anomaly])
+        figures = np.concatenate([figures, rows])[:resamples]
+        if len(figures) == resamples:
             break
-    ends = np.percentile(found, [2.5, 97.5], axis=0)
+    ends = np.percentile(figures, [2.5, 97.5], axis=0)
     return {name: ends[:, at].clip(0, 1).tolist() for at, name in enumerate(NAMES)}
 
 
 def _figures(scores: Scores, labels: Labels, *, threshold: float, weights: Weights) -> Scores:
     """Figures for each row of weights, (rows, 4), as `logllm.metrics.measure` defines them."""
     called = scores >= threshold
-    tp, fp, fn = (weights[:, some].sum(axis=1) for some in (called & labels, called & ~labels, ~called & labels))
+    tp = weights[:, called & labels].sum(axis=1)
+    fp = weights[:, called & ~labels].sum(axis=1)
+    fn = weights[:, ~called & labels].sum(axis=1)
+    # 0/0 is 0 here: a resample in which nothing is called, or nothing is anomalous.
     precision = tp / np.maximum(tp + fp, 1)
+    recall = tp / np.maximum(tp + fn, 1)
+    f1 = 2 * tp / np.maximum(2 * tp + fp + fn, 1)
     average = average_precision(scores, labels, weights=weights)
-    return np.stack([precision, tp / np.maximum(tp + fn, 1), 2 * tp / np.maximum(2 * tp + fp + fn, 1), average], axis=1)
+    return np.stack([precision, recall, f1, average], axis=1)

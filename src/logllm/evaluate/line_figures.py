@@ -59,7 +59,8 @@ def line_figures(
     part = Part.of(prepared, split)
     if part.line_labels is None or not any(map(len, part.sessions)):
         return None
-    judged = _Judged(scores, detector.score_lines(part.sessions, part.messages), part.line_labels)
+    lines = detector.score_lines(part.sessions, part.messages)
+    judged = _Judged(scores, lines, part.line_labels)
     threshold, how = _threshold(detector, prepared)
     return {
         **asdict(measure(judged.within, judged.anomalous, threshold=threshold)),
@@ -70,6 +71,7 @@ def line_figures(
 
 def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
     """From where on lines are called anomalous, and how that was chosen."""
+    # Training may have chosen it on kinds of fault that were held out: that is the better place.
     frozen = detector.manifest.get("line_threshold")
     if frozen is not None:
         return frozen["value"], frozen["how"]
@@ -87,6 +89,7 @@ def _threshold(detector: Detector, prepared: Prepared) -> tuple[float, str]:
 
 def _top(judged: _Judged, *, threshold: float) -> dict[str, Any]:
     """How often the line that says most is a guilty one."""
+    # Of right alarms alone: a missed session shows no line, a false one has no guilty line.
     called = judged.sessions >= threshold
     right = [
         bool(labels[lines.argmax()])

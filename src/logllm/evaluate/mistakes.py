@@ -72,28 +72,31 @@ def worst(
     in_train = set(known)
     called = pl.col("score") >= threshold
     kinds = {"false alarms": called & ~pl.col("anomalous"), "misses": ~called & pl.col("anomalous")}
-    found = {}
+    worst_of: dict[str, list[Mistake]] = {}
     for kind, wrong in kinds.items():
+        # A sequence that is judged wrongly a thousand times is one mistake, with its count.
         alike = scores.filter(wrong).group_by("messages", maintain_order=True)
-        rows = alike.agg(pl.all().first(), times=pl.len()).sort("score", descending=kind == "false alarms", maintain_order=True)
+        rows = alike.agg(pl.all().first(), times=pl.len())
+        highest_first = kind == "false alarms"
+        rows = rows.sort("score", descending=highest_first, maintain_order=True)
         shown = rows.head(SHOWN)
         telling = _telling(shown["messages"].to_list(), messages, score_lines=score_lines)
-        found[kind] = [
-            Mistake(
-                row["session"], row["score"], row["times"], row["in_train"],
-                lines=_lines(row["lines"], row["messages"], messages=messages, known=in_train, telling=message),
-            )
-            for row, message in zip(shown.iter_rows(named=True), telling, strict=True)
-        ]  # fmt: skip
-    return found
+        mistakes: list[Mistake] = []
+        for row, place in zip(shown.iter_rows(named=True), telling, strict=True):
+            lines = _lines(row["lines"], row["messages"], messages=messages, known=in_train, telling=place)
+            mistake = Mistake(row["session"], row["score"], row["times"], row["in_train"], lines=lines)
+            mistakes.append(mistake)
+        worst_of[kind] = mistakes
+    return worst_of
 
 
 def _telling(sessions: list[list[int]], messages: pl.Series, *, score_lines: ScoreLines | None) -> list[int | None]:
     """The place of each session's most telling message."""
     if score_lines is None:
         return [None] * len(sessions)
-    lines = score_lines([np.array(session, dtype=np.int64) for session in sessions], messages)
-    return [session[int(scores.argmax())] if session else None for session, scores in zip(sessions, lines, strict=True)]
+    rows = [np.array(session, dtype=np.int64) for session in sessions]
+    of_sessions = score_lines(rows, messages)
+    return [session[int(scores.argmax())] if session else None for session, scores in zip(sessions, of_sessions, strict=True)]
 
 
 def _lines(
@@ -105,8 +108,11 @@ def _lines(
     telling: int | None,
 ) -> tuple[Line, ...]:
     """A session's messages, those that repeat themselves in a row as one."""
+    # Ten times the same message in a row are one line of the page, with "10 times" beside it.
     lines = []
-    for place, run in groupby(zip(numbers, places, strict=True), key=lambda pair: pair[1]):
+    pairs = zip(numbers, places, strict=True)
+    for place, run in groupby(pairs, key=lambda pair: pair[1]):
         alike = [number for number, _ in run]
-        lines.append(Line(alike[0], messages[place], len(alike), place not in known, place == telling))
+        line = Line(alike[0], messages[place], len(alike), place not in known, place == telling)
+        lines.append(line)
     return tuple(lines)

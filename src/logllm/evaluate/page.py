@@ -18,10 +18,20 @@ def page(report: Mapping[str, Any], *, drawings: Mapping[str, str], mistakes: Ma
         drawings: plots by name, as SVG elements (`logllm.evaluate.plots.svg`).
         mistakes: the worst ones by kind (`logllm.evaluate.mistakes.worst`).
     """
-    report = {"model": "", "threshold_chosen": "", "log": "", "run": None, "baselines": {}, "lines": None, **report}
+    # What a baseline's report has not got, the page leaves out.
+    absent: dict[str, Any] = {
+        "model": "",
+        "threshold_chosen": "",
+        "log": "",
+        "run": None,
+        "baselines": {},
+        "lines": None,
+    }
+    report = {**absent, **report}
+    views = (report, report["unseen"], report["distinct"])
     values = {
         "report": report,
-        "columns": dict(zip(_SECTIONS, (report, report["unseen"], report["distinct"]), strict=True)),
+        "columns": dict(zip(_SECTIONS, views, strict=True)),
         "methods": {report["model"] or "the model": report, **report["baselines"]},
         "drawings": drawings,
         "mistakes": mistakes,

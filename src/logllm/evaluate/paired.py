@@ -54,15 +54,25 @@ def paired_difference(
     first, second = _rows(scores_a), _rows(scores_b)
     of = np.zeros(len(labels)) if groups is None else groups
     # Equal sessions weigh alike: a resample is a draw of counts over the distinct ones.
-    distinct, counts = np.unique(np.vstack([of, labels, first, second]).astype(np.float64), axis=1, return_counts=True)
-    label, a, b = distinct[1].astype(np.bool_), distinct[2 : 2 + len(first)], distinct[2 + len(first) :]
-    ones = counts[None]
-    estimate = float((_weighted(a, label, weights=ones) - _weighted(b, label, weights=ones))[0])
-    draws = _draws(distinct[0], counts, rng=np.random.default_rng(seed))
-    found = np.concatenate([_weighted(a, label, weights=weights) - _weighted(b, label, weights=weights) for weights in draws])
-    found = found[~np.isnan(found)]
-    lower, upper = np.percentile(found, [2.5, 97.5]) if len(found) else (np.nan, np.nan)
-    return Difference(estimate, float(lower), float(upper), float((found > 0).mean()) if len(found) else float("nan"))
+    columns = np.vstack([of, labels, first, second]).astype(np.float64)
+    distinct, counts = np.unique(columns, axis=1, return_counts=True)
+    group, label = distinct[0], distinct[1].astype(np.bool_)
+    a = distinct[2 : 2 + len(first)]
+    b = distinct[2 + len(first) :]
+
+    def differences(weights: Weights) -> Scores:
+        of_a = _weighted(a, label, weights=weights)
+        of_b = _weighted(b, label, weights=weights)
+        return of_a - of_b
+
+    estimate = float(differences(counts[None])[0])
+    draws = _draws(group, counts, rng=np.random.default_rng(seed))
+    resampled = np.concatenate([differences(weights) for weights in draws])
+    # In a resample without an anomaly average precision is no number.
+    resampled = resampled[~np.isnan(resampled)]
+    if not len(resampled):
+        return Difference(estimate, float("nan"), float("nan"), float("nan"))
+    return _spread(estimate, resampled)
 
 
 def f1_difference(called_a: Labels, called_b: Labels, *, labels: Labels, seed: int = 0) -> Difference:
@@ -96,8 +106,9 @@ def share_difference(true_a: Labels, true_b: Labels, *, seed: int = 0) -> Differ
     both = np.vstack([true_a, true_b])
 
     def difference(cells: Labels, weights: Weights) -> Scores:
-        more: Scores = (weights * cells[0]).sum(axis=1) - (weights * cells[1]).sum(axis=1)
-        share: Scores = more / weights.sum(axis=1)
+        of_a: Scores = (weights * cells[0]).sum(axis=1)
+        of_b: Scores = (weights * cells[1]).sum(axis=1)
+        share: Scores = (of_a - of_b) / weights.sum(axis=1)
         return share
 
     return _of_verdicts(both, difference, seed=seed)
@@ -106,9 +117,18 @@ def share_difference(true_a: Labels, true_b: Labels, *, seed: int = 0) -> Differ
 def _f1(labels: Labels, called: Labels, *, weights: Weights) -> Scores:
     """F1 for each row of weights."""
     hits = (weights * (called & labels)).sum(axis=1)
-    calls, there = (weights * called).sum(axis=1), (weights * labels).sum(axis=1)
-    f1: Scores = 2 * hits / np.maximum(calls + there, 1)
+    calls = (weights * called).sum(axis=1)
+    anomalies = (weights * labels).sum(axis=1)
+    # 2 tp / (2 tp + fp + fn), as calls are tp + fp and anomalies tp + fn.
+    f1: Scores = 2 * hits / np.maximum(calls + anomalies, 1)
     return f1
+
+
+def _spread(estimate: float, resampled: Scores) -> Difference:
+    """A difference with its interval, by percentiles."""
+    lower, upper = np.percentile(resampled, [2.5, 97.5])
+    share_above = float((resampled > 0).mean())
+    return Difference(estimate, float(lower), float(upper), share_above)
 
 
 def _of_verdicts(both: Labels, difference: Callable[[Labels, Weights], Scores], *, seed: int) -> Difference:
@@ -117,8 +137,7 @@ def _of_verdicts(both: Labels, difference: Callable[[Labels, Weights], Scores], 
     estimate = float(difference(cells, counts[None])[0])
     draws = _draws(np.zeros(len(counts)), counts, rng=np.random.default_rng(seed))
     resampled = np.concatenate([difference(cells, weights) for weights in draws])
-    lower, upper = np.percentile(resampled, [2.5, 97.5])
-    return Difference(estimate, float(lower), float(upper), float((resampled > 0).mean()))
+    return _spread(estimate, resampled)
 
 
 def _rows(scores: Scores | Sequence[Scores]) -> Scores:
@@ -131,13 +150,16 @@ def _draws(groups: Scores, counts: Weights, *, rng: np.random.Generator) -> Iter
     for _ in range(RESAMPLES // _AT_ONCE):
         weights = np.zeros((_AT_ONCE, len(counts)), dtype=np.int64)
         for group in np.unique(groups):
+            # Within each group as many sessions as it has, so that no fold weighs more by chance.
             members = groups == group
             total = int(counts[members].sum())
-            weights[:, members] = rng.multinomial(total, counts[members] / total, size=_AT_ONCE)
+            chances = counts[members] / total
+            weights[:, members] = rng.multinomial(total, chances, size=_AT_ONCE)
         yield weights
 
 
 def _weighted(scores: Scores, labels: Labels, *, weights: Weights) -> Scores:
     """Average precision for each row of weights, the mean over the rows of scores; not a number where no anomaly weighs."""
-    means: Scores = np.mean([average_precision(row, labels, weights=weights) for row in scores], axis=0)
+    of_seeds = [average_precision(row, labels, weights=weights) for row in scores]
+    means: Scores = np.mean(of_seeds, axis=0)
     return means

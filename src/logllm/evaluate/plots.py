@@ -62,8 +62,11 @@ def svg(figure: "Figure") -> str:
     """A figure as an element for a page: transparent, in the page's own text colour and fonts, without names of any other place."""
     import matplotlib as mpl
 
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "logllm", "font.family": "sans-serif"}):
+    # Text stays text, for the page's own fonts; the salt makes the ids the same each time.
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": "logllm", "font.family": "sans-serif"}
+    with mpl.rc_context(settings):
         text = saved(figure, "svg", transparent=True, metadata={"Date": None}).decode()
+    # Within a page an element needs no head, no names of other places and no style of its own.
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
@@ -94,8 +97,9 @@ def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labe
 
     figure, axes = _axes("recall", "precision")
     precision, recall, _ = precision_recall_curve(labels, scores, drop_intermediate=True)
-    kept = _thinned(len(recall))
-    axes.step(recall[kept], precision[kept], where="post", color=_ANOMALOUS, clip_on=False)
+    # A curve of a hundred thousand points makes a page of megabytes that looks the same.
+    shown = _thinned(len(recall))
+    axes.step(recall[shown], precision[shown], where="post", color=_ANOMALOUS, clip_on=False)
     axes.axhline(labels.mean(), color=_INK, linestyle=":", label=f"chance {labels.mean():.3f}")
     point = f"at the threshold {report['threshold']:.3g}"
     axes.plot(report["recall"], report["precision"], "o", color=_NORMAL, clip_on=False, label=point)
@@ -107,7 +111,11 @@ def _precision_recall(report: Mapping[str, Any], *, scores: Scores, labels: Labe
 def _distribution(scores: Scores, labels: Labels, *, threshold: float) -> "Figure":
     """How many sessions of each label have which score."""
     figure, axes = _score_axes("sessions", threshold=threshold)
-    parts = {"normal": (_logits(scores[~labels]), _NORMAL), "anomalous": (_logits(scores[labels]), _ANOMALOUS)}
+    # A logarithmic axis for the counts: a hundred anomalies among a million sessions would not show.
+    parts = {
+        "normal": (_logits(scores[~labels]), _NORMAL),
+        "anomalous": (_logits(scores[labels]), _ANOMALOUS),
+    }
     edges = np.linspace(-_END, _END, 39).tolist()
     for name, (logits, colour) in parts.items():
         axes.hist(logits, edges, histtype="stepfilled", alpha=0.35, facecolor=colour)
@@ -128,7 +136,8 @@ def _reliability(calibration: Mapping[str, Any]) -> "Figure":
     for axes in (upper, lower):
         _plain(axes)
     upper.plot([0, 1], [0, 1], color=_INK, linestyle=":", label="probabilities")
-    means, shares = ([band[name] for band in bands] for name in ("mean", "anomalous"))
+    means = [band["mean"] for band in bands]
+    shares = [band["anomalous"] for band in bands]
     error = f"scores, off by {calibration['error']:.3f} in the mean"
     upper.plot(means, shares, "o-", color=_ANOMALOUS, clip_on=False, label=error)
     upper.set(xlim=(0, 1), ylim=(0, 1.03))
@@ -153,8 +162,8 @@ def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Label
     """F1 if another threshold had been chosen: how much hangs on the choice."""
     figure, axes = _score_axes("F1", threshold=report["threshold"])
     values, f1 = f1_by_threshold(_logits(scores), labels)
-    kept = _thinned(len(values))
-    axes.step(values[kept], f1[kept], where="pre", color=_ANOMALOUS)
+    shown = _thinned(len(values))
+    axes.step(values[shown], f1[shown], where="pre", color=_ANOMALOUS)
     axes.set_ylim(0, 1.03)
     return figure
 
@@ -162,9 +171,11 @@ def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Label
 def _score_axes(y: str, *, threshold: float) -> tuple["Figure", "Axes"]:
     """A plot over scores on a logit axis, the threshold marked; its ends hold what lies beyond."""
     figure, axes = _axes("score (logit scale)", y)
-    axes.set_xticks(_logits(np.array(_TICKS)), [f"{tick:g}".removeprefix("0") for tick in _TICKS])
+    labels = [f"{tick:g}".removeprefix("0") for tick in _TICKS]
+    axes.set_xticks(_logits(np.array(_TICKS)), labels)
     axes.set_xlim(-_END - 0.2, _END + 0.2)
-    axes.axvline(float(_logits(np.array([threshold]))[0]), color=_INK, linestyle="--", linewidth=1)
+    at_threshold = float(_logits(np.array([threshold]))[0])
+    axes.axvline(at_threshold, color=_INK, linestyle="--", linewidth=1)
     return figure, axes
 
 
@@ -175,6 +186,7 @@ def _legend(figure: "Figure") -> None:
 
 def _logits(scores: Scores) -> npt.NDArray[np.float64]:
     """Scores on the logit scale, what lies beyond its ends at them."""
+    # logit(p) = ln p - ln (1 - p), which is infinite at 0 and at 1.
     least = 1 / (1 + np.exp(_END))
     inside = scores.clip(least, 1 - least)
     logits: npt.NDArray[np.float64] = np.log(inside) - np.log1p(-inside)
@@ -183,4 +195,5 @@ def _logits(scores: Scores) -> npt.NDArray[np.float64]:
 
 def _thinned(count: int) -> npt.NDArray[np.int64]:
     """Places of some of the points of a long curve, both ends among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, _POINTS)).round().astype(np.int64))
+    places = np.linspace(0, count - 1, min(count, _POINTS))
+    return np.unique(places.round().astype(np.int64))

@@ -68,7 +68,8 @@ def write_report(
     """
     check_report(folder, force=force)
     report, scores = judged.report, judged.scores
-    score, labels = scores["score"].to_numpy(), scores["anomalous"].to_numpy().astype(bool)
+    score = scores["score"].to_numpy()
+    labels = scores["anomalous"].to_numpy().astype(bool)
     full = complete({**report, "logllm": version("logllm")})
     figures = draw(full, scores=score, labels=labels)
     mistakes = worst(
@@ -78,14 +79,18 @@ def write_report(
         threshold=full["threshold"],
         score_lines=judged.score_lines,
     )
-    text = page(full, drawings={name: svg(figure) for name, figure in figures.items()}, mistakes=mistakes)
+    drawings = {name: svg(figure) for name, figure in figures.items()}
+    text = page(full, drawings=drawings, mistakes=mistakes)
+
+    # The manifest comes last: a folder with one is whole, and says what its files must be.
     with new_folder(folder, force=force, kind=KIND) as place:
         write_json(place / "report.json", full)
         write_atomic(place / "scores.parquet", lambda path: scores.write_parquet(path))
         for name, figure in figures.items():
             write_atomic(place / f"{name}.png", png(figure))
         write_atomic(place / PAGE, text.encode())
-        write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": {path.name: sha256(path) for path in sorted(place.iterdir())}})
+        files = {path.name: sha256(path) for path in sorted(place.iterdir())}
+        write_json(place / MANIFEST, {"kind": KIND, "version": 1, "files": files})
     return full
 
 

@@ -28,8 +28,8 @@ def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> T
     Drain with the settings of Drain3 (depth 4, similarity .4, words with a digit are variable), without masks of its own. It learns
     from each distinct message once, in order, and is frozen then. What it learnt from has the template of its group as it is in the end.
 
-    >>> found = templates(["send 1 to a", "send 2 to b", "send 3 to c", "stop"], [True, True, False, False], ids=False)
-    >>> found.texts, found.unmatched
+    >>> made = templates(["send 1 to a", "send 2 to b", "send 3 to c", "stop"], [True, True, False, False], ids=False)
+    >>> made.texts, made.unmatched
     (['send <*> to <*>', 'send <*> to <*>', 'send <*> to <*>', 'stop'], 1)
 
     Args:
@@ -44,14 +44,22 @@ def templates(messages: Sequence[str], learn: Sequence[bool], *, ids: bool) -> T
         from drain3.drain import Drain
     except ImportError as exc:
         raise RecipeError("Drain's templates need drain3: pip install 'logllm[study]'") from exc
+    # Learnt first, all of them: a template becomes more general as messages join its group.
     drain = Drain()
-    known = {text: drain.add_log_message(text)[0] for text, wanted in zip(messages, learn, strict=True) if wanted}
-    groups = [known.get(text) or drain.match(text, full_search_strategy="fallback") for text in messages]
-    texts = [
-        (f"E{group.cluster_id}" if group else "E0") if ids else (group.get_template() if group else text)
-        for text, group in zip(messages, groups, strict=True)
-    ]
-    return Templates(texts, len(drain.clusters), sum(group is None for group in groups))
+    group_of = {}
+    for text, is_learnt in zip(messages, learn, strict=True):
+        if is_learnt:
+            group_of[text] = drain.add_log_message(text)[0]
+    texts: list[str] = []
+    unmatched = 0
+    for text in messages:
+        group = group_of.get(text) or drain.match(text, full_search_strategy="fallback")
+        unmatched += group is None
+        if ids:
+            texts.append(f"E{group.cluster_id}" if group else "E0")
+        else:
+            texts.append(group.get_template() if group else text)
+    return Templates(texts, len(drain.clusters), unmatched)
 
 
 def write_templates(data: Path, out: Path, *, ids: bool) -> None:
@@ -71,24 +79,38 @@ def write_templates(data: Path, out: Path, *, ids: bool) -> None:
     parts = {name: prepared.part(name) for name in PARTS}
     learn = np.zeros(len(prepared.messages), dtype=np.bool_)
     learn[parts["train"]["messages"].explode().to_numpy()] = True
-    found = templates(prepared.messages.to_list(), learn.tolist(), ids=ids)
-    texts = pl.Series("message", found.texts)
+    made = templates(prepared.messages.to_list(), learn.tolist(), ids=ids)
+
+    # Many messages have one template: it is one message of the new table.
+    texts = pl.Series("message", made.texts)
     distinct = texts.unique(maintain_order=True).to_frame().with_row_index("place")
-    places = texts.to_frame().join(distinct, on="message", maintain_order="left")["place"]
-    frames = {name: part.with_columns(messages=_renumbered(part["messages"], places)) for name, part in parts.items()}
-    every = pl.concat(list(frames.values()))
+    joined = texts.to_frame().join(distinct, on="message", maintain_order="left")
+    places = joined["place"]
+    frames: dict[str, pl.DataFrame] = {}
+    for name, part in parts.items():
+        frames[name] = part.with_columns(messages=_renumbered(part["messages"], places))
+    whole = pl.concat(list(frames.values()))
+    about = {
+        "learnt": made.learnt,
+        "unmatched_messages": made.unmatched,
+        "ids": ids,
+        "of": prepared.manifest["fingerprint"],
+    }
     manifest = {
         **prepared.manifest,
         "parts": {name: part_figures(frame) for name, frame in frames.items()},
         "distinct_messages": distinct.height,
-        "distinct_sessions": part_figures(every)["distinct_sessions"],
-        "templates": {"learnt": found.learnt, "unmatched_messages": found.unmatched, "ids": ids, "of": prepared.manifest["fingerprint"]},
+        "distinct_sessions": part_figures(whole)["distinct_sessions"],
+        "templates": about,
     }
     write_prepared(out, {**frames, "messages": distinct.select("message")}, manifest=manifest, force=True)
 
 
 def _renumbered(messages: pl.Series, places: pl.Series) -> pl.Series:
     """Sessions' messages under their new numbers."""
-    flat = pl.DataFrame({"row": np.repeat(np.arange(len(messages)), messages.list.len().to_numpy()), "message": messages.explode()})
-    flat = flat.with_columns(message=places.gather(flat["message"]).cast(pl.UInt32))
+    lengths = messages.list.len().to_numpy()
+    row = np.repeat(np.arange(len(messages)), lengths)
+    flat = pl.DataFrame({"row": row, "message": messages.explode()})
+    renumbered = places.gather(flat["message"]).cast(pl.UInt32)
+    flat = flat.with_columns(message=renumbered)
     return flat.group_by("row", maintain_order=True).agg("message")["message"]

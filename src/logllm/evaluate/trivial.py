@@ -45,7 +45,8 @@ def judged(recipe: Recipe, prepared: Prepared) -> Judged:
     labels = prepared.labelled("test")["anomalous"].to_numpy().astype(bool)
     part = learnt_from(prepared, method)
     done = fitted(method, prepared, part=part, recipe=recipe, workplace=Workplace())
-    scores = method.score(Part.of(prepared, "test").sessions, prepared.messages)
+    test = Part.of(prepared, "test")
+    scores = method.score(test.sessions, prepared.messages)
     report = {
         **judge(scores, prepared, split="test", threshold=done.threshold.value),
         "model": recipe.method,
@@ -64,6 +65,7 @@ def trivial(prepared: Prepared, *, seed: int = 0) -> dict[str, dict[str, Any]]:
         try:
             recipe = recipe_for(name, overrides=[f"train.seed={seed}"])
             reports[name] = judged(recipe, prepared).report
-        except DataError as exc:  # such as one label only in train: a run from elsewhere can be judged all the same
+        except DataError as exc:
+            # Such as one label only in train: a run from elsewhere can be judged all the same.
             missing[name] = str(exc)
     return {"baselines": reports, "not_judged": missing}

@@ -88,7 +88,11 @@ _BRACKETS = ("()", "[]", "{}", '""', "''")
 def _synonyms() -> dict[str, tuple[str, ...]]:
     """Each word's stand-ins."""
     groups = [group.split() for group in re.split(r"[;\n]", SYNONYMS.strip())]
-    return {word: tuple(other for other in group if other != word) for group in groups for word in group}
+    stand_ins: dict[str, tuple[str, ...]] = {}
+    for group in groups:
+        for word in group:
+            stand_ins[word] = tuple(other for other in group if other != word)
+    return stand_ins
 
 
 _ATTEMPTS = 40
@@ -108,23 +112,29 @@ def other_words(messages: pl.Series, *, known: pl.Series, masks: MaskSection, se
     """
     taken = set(known)
     stable = mask(messages, masks) == messages
-    found: list[str | None] = [None] * len(messages)
+    worded: list[str | None] = [None] * len(messages)
+    # All that have no words yet are tried together: masking costs least for many texts at once.
     for attempt in range(_ATTEMPTS):
-        pending = [at for at, text in enumerate(found) if text is None]
-        drafts = pl.Series([_draft(messages[at], seed=seed, attempt=attempt) for at in pending], dtype=pl.String)
+        pending = [at for at, text in enumerate(worded) if text is None]
+        drafted = [_draft(messages[at], seed=seed, attempt=attempt) for at in pending]
+        drafts = pl.Series(drafted, dtype=pl.String)
         for at, draft, masked in zip(pending, drafts, mask(drafts, masks), strict=True):
             # Text that masking changes is none that `prepare` writes; rules of one's own may be such that its own text is not stable.
             if draft not in taken and (masked == draft or not stable[at]):
-                found[at] = draft
-    if None in found:
-        raise DataError(f"{messages[found.index(None)]!r:.200} cannot be reworded: the masks of the data change whatever it becomes")
-    return pl.Series(messages.name, found, dtype=pl.String)
+                worded[at] = draft
+    if None in worded:
+        message = messages[worded.index(None)]
+        raise DataError(f"{message!r:.200} cannot be reworded: the masks of the data change whatever it becomes")
+    return pl.Series(messages.name, worded, dtype=pl.String)
 
 
 def _draft(message: str, *, seed: int, attempt: int) -> str:
     """An attempt at other words; later ones change more."""
-    rng = np.random.default_rng([seed, attempt, int.from_bytes(sha256(message.encode()).digest()[:8])])
-    return reworded(message, rng, edits=int(rng.integers(1, 4)) + attempt // _PATIENCE)
+    # Chance depends on the message's text alone, not on which others there are.
+    digest = sha256(message.encode()).digest()
+    rng = np.random.default_rng([seed, attempt, int.from_bytes(digest[:8])])
+    edits = int(rng.integers(1, 4)) + attempt // _PATIENCE
+    return reworded(message, rng, edits=edits)
 
 
 def reworded(message: str, rng: np.random.Generator, *, edits: int) -> str:
@@ -147,26 +157,37 @@ def reworded(message: str, rng: np.random.Generator, *, edits: int) -> str:
     return message
 
 
-def _some(found: Sequence[re.Match[str]], rng: np.random.Generator) -> list[re.Match[str]]:
-    """About half of what was found, at least one."""
-    kept = rng.random(len(found)) < 0.5
-    kept[rng.integers(len(found))] = True
-    return [each for each, keep in zip(found, kept, strict=True) if keep]
+def _some(words: Sequence[re.Match[str]], rng: np.random.Generator) -> list[re.Match[str]]:
+    """About half of the words, at least one; none of none."""
+    if not words:
+        return []
+    is_chosen = rng.random(len(words)) < 0.5
+    is_chosen[rng.integers(len(words))] = True
+    return [word for word, chosen in zip(words, is_chosen, strict=True) if chosen]
 
 
 def _synonym(message: str, rng: np.random.Generator) -> str:
     """Words become synonyms, in the case they are written in."""
-    found = [word for word in _WORD.finditer(message) if word[0].lower() in STAND_INS]
-    for word in reversed(_some(found, rng) if found else []):
+    words = [word for word in _WORD.finditer(message) if word[0].lower() in STAND_INS]
+    # From the end: what stands before a word keeps its place.
+    for word in reversed(_some(words, rng)):
         other = str(rng.choice(STAND_INS[word[0].lower()]))
-        message = message[: word.start()] + (other.capitalize() if word[0][0].isupper() else other) + message[word.end() :]
+        if word[0][0].isupper():
+            other = other.capitalize()
+        message = message[: word.start()] + other + message[word.end() :]
     return message
 
 
 def _reorder(message: str, rng: np.random.Generator) -> str:
     """Two neighbouring clauses or phrases change places."""
+    # Clauses lie at the even places, the marks between them at the odd ones. The first clause stays
+    # where it is if a component's name, such as `DataNode: `, stands before it.
     pieces = _MARK.split(message)
-    clauses = [at for at in range(0, len(pieces) - 2, 2) if _whole(pieces[at]) and _whole(pieces[at + 2]) and (at or ": " not in pieces[0])]
+    clauses: list[int] = []
+    for at in range(0, len(pieces) - 2, 2):
+        both_whole = _whole(pieces[at]) and _whole(pieces[at + 2])
+        if both_whole and (at or ": " not in pieces[0]):
+            clauses.append(at)
     phrases = list(_PHRASES.finditer(message))
     if not clauses and not phrases:
         return message
@@ -176,7 +197,8 @@ def _reorder(message: str, rng: np.random.Generator) -> str:
         pieces[at], pieces[at + 2] = pieces[at + 2], pieces[at]
         return "".join(pieces)
     pair = phrases[chosen - len(clauses)]
-    return message[: pair.start()] + pair[3] + pair[2] + pair[1] + message[pair.end() :]
+    swapped = pair[3] + pair[2] + pair[1]
+    return message[: pair.start()] + swapped + message[pair.end() :]
 
 
 def _whole(clause: str) -> bool:
@@ -185,9 +207,14 @@ def _whole(clause: str) -> bool:
     >>> _whole("free <*> KB"), _whole("(size <*>")
     (True, False)
     """
-    return all(
-        clause.count(pair[0]) == clause.count(pair[1]) if pair[0] != pair[1] else clause.count(pair[0]) % 2 == 0 for pair in _BRACKETS
-    )
+    for pair in _BRACKETS:
+        opening, closing = pair[0], pair[1]
+        opened, closed = clause.count(opening), clause.count(closing)
+        # A quote opens and closes alike: there must be an even number of them.
+        balanced = opened == closed if opening != closing else opened % 2 == 0
+        if not balanced:
+            return False
+    return True
 
 
 def _add(message: str, rng: np.random.Generator) -> str:
@@ -202,15 +229,17 @@ def _add(message: str, rng: np.random.Generator) -> str:
 
 def _drop(message: str, rng: np.random.Generator) -> str:
     """Small words go, each with the white space after it."""
-    found = [word for word in re.finditer(r"(?<!\S)([A-Za-z]+)\s+", message) if word[1].lower() in DROPPED]
-    for word in reversed(_some(found, rng) if found else []):
+    small = re.finditer(r"(?<!\S)([A-Za-z]+)\s+", message)
+    words = [word for word in small if word[1].lower() in DROPPED]
+    for word in reversed(_some(words, rng)):
         message = message[: word.start()] + message[word.end() :]
     return message
 
 
 def _rename(message: str, rng: np.random.Generator) -> str:
     """A component gets another name, wherever the message names it."""
-    names = sorted({name[0] for pattern in (_IDENTIFIER, _COMPONENT) for name in pattern.finditer(message)})
+    patterns = (_IDENTIFIER, _COMPONENT)
+    names = sorted({name[0] for pattern in patterns for name in pattern.finditer(message)})
     if not names:
         return message
     name = str(rng.choice(names))
@@ -226,7 +255,9 @@ def _other_name(name: str, rng: np.random.Generator) -> str:
     end = _LAST_PART.search(name)
     other = RENAMED.get(end[0].capitalize()) if end else None
     if end and other:
-        return name[: end.start()] + (other if end[0][0].isupper() else other.lower())
+        if end[0][0].islower():
+            other = other.lower()
+        return name[: end.start()] + other
     return name + str(rng.choice(_ENDINGS if re.search("[A-Z.$]", name) else _DAEMONS))
 
 

@@ -10,7 +10,8 @@ from logllm.config.train import StageSection
 def changed(recipe: Recipe, **train: Any) -> Recipe:
     """A recipe with other settings of `train`."""
     settings = recipe.model_dump(mode="json", exclude_none=True)
-    return Recipe.read({**settings, "train": {**settings["train"], **train}}, source=f"recipe {recipe.name}")
+    train_settings = {**settings["train"], **train}
+    return Recipe.read({**settings, "train": train_settings}, source=f"recipe {recipe.name}")
 
 
 def stage_of(stage: StageSection) -> int:
@@ -33,12 +34,18 @@ def scaled(recipe: Recipe, sessions: int, *, available: int) -> Recipe:
         available: sessions of the train part, for stages that count in epochs.
     """
     train = recipe.train
-    lengths = [stage.max_sessions or (stage.epochs or 1) * max(available, stage.min_epoch_sessions) for stage in train.stages]
-    batches = _shares(lengths, max(sessions // train.batch, len(lengths)))
-    stages = [
-        {**stage.model_dump(mode="json", exclude={"epochs", "max_sessions"}), "max_sessions": count * train.batch}
-        for stage, count in zip(train.stages, batches, strict=True)
-    ]
+    # How many sessions each stage trains on now: its own number, or its epochs of all there are.
+    lengths: list[int] = []
+    for stage in train.stages:
+        epoch = max(available, stage.min_epoch_sessions)
+        lengths.append(stage.max_sessions or (stage.epochs or 1) * epoch)
+    total = max(sessions // train.batch, len(lengths))
+    batches = _shares(lengths, total)
+
+    stages: list[dict[str, Any]] = []
+    for stage, count in zip(train.stages, batches, strict=True):
+        settings = stage.model_dump(mode="json", exclude={"epochs", "max_sessions"})
+        stages.append({**settings, "max_sessions": count * train.batch})
     return changed(recipe, stages=stages)
 
 
@@ -49,10 +56,12 @@ def _shares(lengths: Sequence[int], total: int) -> list[int]:
     ([4, 8, 138], [1, 1, 2], [2, 2, 1])
     """
     exact = [length * total / sum(lengths) for length in lengths]
-    shares = [max(1, int(part)) for part in exact]
+    shares = [max(1, int(share)) for share in exact]
+    # "At least 1" may have made the sum too large: the largest pay for it.
     while sum(shares) > total:
         shares[shares.index(max(shares))] -= 1
     by_remainder = sorted(range(len(exact)), key=lambda at: int(exact[at]) - exact[at])
-    for at in by_remainder[: total - sum(shares)]:
+    missing = total - sum(shares)
+    for at in by_remainder[:missing]:
         shares[at] += 1
     return shares

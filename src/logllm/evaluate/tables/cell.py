@@ -47,21 +47,20 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell as people say it."""
-        return "/".join(part for part in (self.data.name, self.variant, self.method, f"seed {self.seed}") if part)
+        names = (self.data.name, self.variant, self.method, f"seed {self.seed}")
+        return "/".join(name for name in names if name)
 
     @property
     def slug(self) -> str:
         """The name of the cell's folder: the same for the same work, whatever table it belongs to and whatever settings came since."""
+        # Only settings that differ from the defaults: a new setting leaves old cells theirs.
         elsewhere = self.trained.slug if isinstance(self.trained, Cell) else _fingerprint(self.trained)
-        what = [
-            self.data.identity,
-            self.method,
-            self.seed,
-            self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"}),
-            elsewhere,
-            *(["scores"] if self.scores else []),
-        ]
-        digest = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+        settings = self.recipe and self.recipe.model_dump(mode="json", exclude_defaults=True, exclude={"name", "title"})
+        work = [self.data.identity, self.method, self.seed, settings, elsewhere]
+        if self.scores:
+            work.append("scores")
+        written = json.dumps(work, sort_keys=True)
+        digest = hashlib.sha256(written.encode()).hexdigest()
         return f"{self.data.name}-{self.method}-{self.seed}-{digest[:10]}"
 
     def run(self, cells: Path) -> Path:
@@ -107,26 +106,35 @@ def work(cell: Cell, cells: Path, *, runner: Runner) -> dict[str, Any] | None:
         if not ours:
             return None
         run = cell.run(cells)
-        if cell.trained is None and run.is_dir() and not (run / MANIFEST).is_file():  # cut off before it had begun
+        is_broken = run.is_dir() and not (run / MANIFEST).is_file()  # cut off before it had begun
+        if cell.trained is None and is_broken:
             shutil.rmtree(run)
         figures: dict[str, Any] = {}
         commands = _commands(cell, home, run=run)
         for step, command in commands.items():
-            spent = runner(command, home / f"{step}.log")
+            log = home / f"{step}.log"
+            spent = runner(command, log)
+            # Each attempt is written down before it is judged: what an interrupted one took counts.
+            attempt = {
+                "step": step,
+                "seconds": spent.seconds,
+                "peak": spent.peak,
+                "code": spent.code,
+            }
             with (home / _SPENT).open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"step": step, "seconds": spent.seconds, "peak": spent.peak, "code": spent.code}) + "\n")
+                file.write(json.dumps(attempt) + "\n")
             if spent.code:
-                raise ModelError(f"{cell.label}: logllm {command[0]} ended with {spent.code}: {spent.said} (log: {home / f'{step}.log'})")
+                raise ModelError(f"{cell.label}: logllm {command[0]} ended with {spent.code}: {spent.said} (log: {log})")
             figures = json.loads(spent.out) if spent.out else {}
+        # Commands as anyone can repeat them: without this machine's folders.
+        folders = {str(home): ".", str(cells): "..", str(cell.data.folder): cell.data.name}
         report = {
             "cell": cell.label,
             "figures": figures,
             **_spent(home),
             "data": cell.data.manifest()["fingerprint"],
             **_surroundings(run),
-            "commands": [
-                told(command, {str(home): ".", str(cells): "..", str(cell.data.folder): cell.data.name}) for command in commands.values()
-            ],
+            "commands": [told(command, folders) for command in commands.values()],
         }
         write_json(home / REPORT, report)
     return report
@@ -137,33 +145,43 @@ def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
     data, begun = str(cell.data.folder), run.is_dir()
     keep = ["--report", str(home / "scores"), "--force"] if cell.scores else []
     score = {"score": ["evaluate", str(run), "--data", data, "--json", *keep]}
+    where = ["--data", data, "--out", str(run)]
+    # A baseline takes seconds and is fitted again from the start; a training goes on where it was.
     if cell.method != LOGLLM and cell.trained is None:
         seed = ["--set", f"train.seed={cell.seed}"]
         again = ["--force"] if begun else []
-        return {"train": ["train", cell.method, *seed, "--data", data, "--out", str(run), *again], **score}
+        return {"train": ["train", cell.method, *seed, *where, *again], **score}
     if cell.recipe is None:
         return score
-    write_atomic(home / "recipe.toml", cell.recipe.toml().encode())
+    recipe = home / "recipe.toml"
+    write_atomic(recipe, cell.recipe.toml().encode())
     resume = ["--resume"] if begun else []
-    return {"train": ["train", str(home / "recipe.toml"), "--data", data, "--out", str(run), *resume], **score}
+    return {"train": ["train", str(recipe), *where, *resume], **score}
 
 
 def _spent(home: Path) -> dict[str, Any]:
     """Time, all attempts added, and the largest memory of training and scoring."""
-    lines = [json.loads(line) for line in (home / _SPENT).read_text(encoding="utf-8").splitlines()]
+    written = (home / _SPENT).read_text(encoding="utf-8").splitlines()
+    attempts = [json.loads(line) for line in written]
     steps: dict[str, list[dict[str, Any]]] = {}
-    for line in lines:
-        steps.setdefault(line["step"], []).append(line)
-    seconds = {step: round(sum(line["seconds"] for line in of), 1) for step, of in steps.items()}
-    peaks = {step: max((line["peak"] for line in of if line["peak"]), default=None) for step, of in steps.items()}
-    return {"seconds": seconds, "peak_memory": peaks, "interruptions": sum(line["code"] != 0 for line in lines)}
+    for attempt in attempts:
+        steps.setdefault(attempt["step"], []).append(attempt)
+    seconds: dict[str, float] = {}
+    peaks: dict[str, int | None] = {}
+    for step, of_step in steps.items():
+        seconds[step] = round(sum(attempt["seconds"] for attempt in of_step), 1)
+        measured = [attempt["peak"] for attempt in of_step if attempt["peak"]]
+        peaks[step] = max(measured, default=None)
+    interruptions = sum(attempt["code"] != 0 for attempt in attempts)
+    return {"seconds": seconds, "peak_memory": peaks, "interruptions": interruptions}
 
 
 def _surroundings(run: Path) -> dict[str, Any]:
     """What the run says of the libraries and the machine it was made with."""
     manifest = json.loads((run / MANIFEST).read_bytes())
-    known = {name: manifest[name] for name in ("versions", "threads", "machine", "base_models", "recipe") if name in manifest}
-    return {"logllm": manifest.get("logllm", __version__), **known}
+    names = ("versions", "threads", "machine", "base_models", "recipe")
+    facts = {name: manifest[name] for name in names if name in manifest}
+    return {"logllm": manifest.get("logllm", __version__), **facts}
 
 
 _PARTING = ("--only", "--jobs")
@@ -182,7 +200,9 @@ def told(arguments: Sequence[str], folders: Mapping[str, str] | None = None) -> 
     """
     for folder, name in (folders or {}).items():
         arguments = [argument.replace(folder, name) for argument in arguments]
-    return shlex.join(["logllm", *(re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments)])
+    # Of any other absolute path, alone or behind `=`, all but the last name goes.
+    shown = [re.sub(r"(?:(?<==)|^)/(?:[^/]+/)*", "", argument) for argument in arguments]
+    return shlex.join(["logllm", *shown])
 
 
 def whole(arguments: Sequence[str]) -> list[str]:
@@ -191,6 +211,10 @@ def whole(arguments: Sequence[str]) -> list[str]:
     >>> whole(["reproduce", "beta", "--only", "hdfs/*", "--jobs=2", "--seeds", "3"])
     ['reproduce', 'beta', '--seeds', '3']
     """
-    return [
-        argument for before, argument in pairwise(["", *arguments]) if before not in _PARTING and argument.partition("=")[0] not in _PARTING
-    ]
+    kept: list[str] = []
+    for before, argument in pairwise(["", *arguments]):
+        is_option = argument.partition("=")[0] in _PARTING
+        is_its_value = before in _PARTING
+        if not is_option and not is_its_value:
+            kept.append(argument)
+    return kept

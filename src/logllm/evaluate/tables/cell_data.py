@@ -47,8 +47,8 @@ class CellData(NamedTuple):
 
     def manifest(self) -> Manifest:
         """What the data's manifest says."""
-        found: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
-        return found
+        manifest: Manifest = json.loads((self.folder / MANIFEST).read_bytes())
+        return manifest
 
 
 def given_data(text: str) -> CellData:
@@ -64,8 +64,10 @@ def given_data(text: str) -> CellData:
     prepared = Prepared.load(folder)
     prepared.labelled("test")
     name = name if sign else folder.resolve().name
-    known = (each for each in SETS if name.lower().startswith(each) or prepared.settings.format.name == each)
-    return CellData(name, folder.resolve(), prepared.manifest["fingerprint"], next(known, None))
+    of_format = prepared.settings.format.name
+    papers = (paper for paper in SETS if name.lower().startswith(paper) or of_format == paper)
+    fingerprint = prepared.manifest["fingerprint"]
+    return CellData(name, folder.resolve(), fingerprint, next(papers, None))
 
 
 class Alteration(NamedTuple):
@@ -83,21 +85,30 @@ def altered(source: CellData, under: Path, *, by: Alteration, seed: int) -> Cell
     """Data with an altered test part (`logllm perturb`)."""
     how = f"{by.kind}-{by.ratio:g}-{by.strength:g}-{seed}"
     folder = under / f"{source.name}-{source.identity[:8]}-{how}"
-    options = {"out": folder, "kind": by.kind, "ratio": by.ratio, "strength": by.strength, "seed": seed}
-    command = ["perturb", source.folder, *(part for name, value in options.items() for part in (f"--{name}", value))]
-    return source._replace(
-        folder=folder, identity=f"{source.identity} {how}", make=partial(_run, command=list(map(str, command)), out=folder)
-    )
+    options = {
+        "out": folder,
+        "kind": by.kind,
+        "ratio": by.ratio,
+        "strength": by.strength,
+        "seed": seed,
+    }
+    command = ["perturb", str(source.folder)]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    make = partial(_run, command=command, out=folder)
+    return source._replace(folder=folder, identity=f"{source.identity} {how}", make=make)
 
 
 def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
     """Data cut in parts of equal size in the order of time: each but the first is a test part, all before it train (`logllm folds`)."""
     out = under / f"{source.name}-{source.identity[:8]}-{parts}-parts"
-    make = partial(_run, command=["folds", str(source.folder), "--parts", str(parts), "--out", str(out)], out=out)
-    return [
-        source._replace(folder=out / f"fold-{number}", identity=f"{source.identity} fold {number} of {parts}", make=make)
-        for number in range(1, parts)
-    ]
+    command = ["folds", str(source.folder), "--parts", str(parts), "--out", str(out)]
+    make = partial(_run, command=command, out=out)
+    made: list[CellData] = []
+    for number in range(1, parts):
+        identity = f"{source.identity} fold {number} of {parts}"
+        made.append(source._replace(folder=out / f"fold-{number}", identity=identity, make=make))
+    return made
 
 
 def prepared_anew(source: CellData, under: Path, *, raw: list[str], labels: Path | None) -> dict[str, CellData]:
@@ -109,20 +120,24 @@ def prepared_anew(source: CellData, under: Path, *, raw: list[str], labels: Path
     given = Prepared.load(source.folder)
     if "test_raw" in given.manifest:
         raise DataError(f"the test part of {source.folder} is another log: prepare one log, whole, for the table of preprocessing")
-    settings = given.settings.model_copy(update={"mask": given.settings.mask.model_copy(update={"rules": "off", "own": ()})})
+    no_masks = given.settings.mask.model_copy(update={"rules": "off", "own": ()})
+    settings = given.settings.model_copy(update={"mask": no_masks})
 
     def variant(name: str, make: Callable[[Path], object], *, first: CellData | None = None) -> CellData:
         folder = under / f"{source.name}-{source.identity[:8]}-{name}"
-        return source._replace(
-            folder=folder, identity=f"{source.identity} {name}", make=partial(_made_here, make=make, folder=folder), source=first
-        )
+        make_here = partial(_made_here, make=make, folder=folder)
+        identity = f"{source.identity} {name}"
+        return source._replace(folder=folder, identity=identity, make=make_here, source=first)
 
+    # Templates are learnt from the messages as they are, which therefore are made first.
     plain = variant("raw", partial(_unmasked, raw, labels=labels, settings=settings, given=given))
+    template = partial(write_templates, plain.folder, ids=False)
+    template_id = partial(write_templates, plain.folder, ids=True)
     return {
         "raw text": plain,
         "regex": source,
-        "Drain template": variant("template", partial(write_templates, plain.folder, ids=False), first=plain),
-        "template id": variant("id", partial(write_templates, plain.folder, ids=True), first=plain),
+        "Drain template": variant("template", template, first=plain),
+        "template id": variant("id", template_id, first=plain),
     }
 
 
@@ -136,15 +151,19 @@ def _unmasked(raw: list[str], out: Path, *, labels: Path | None, settings: Prepa
     if settings.format.label is None and labels is None:
         raise RecipeError("the log's lines carry no label: name the labels' file with --labels")
     manifest = prepare(raw, out, settings=settings, labels=labels, force=True)
-    counts = ("sessions", "anomalous", "parts")
-    here, there = (
-        [each[name] for name in counts[:2]] + [part["sessions"] for part in each["parts"].values()] for each in (manifest, given.manifest)
-    )
+    # Masks do not change which sessions there are: other counts mean another log.
+    here, there = _counts(manifest), _counts(given.manifest)
     if here != there:
         (out / MANIFEST).unlink()
         raise DataError(
             f"--raw is not the log that {given.folder} was prepared from: sessions, anomalous and parts are {here}, there {there}"
         )
+
+
+def _counts(manifest: Manifest) -> list[int]:
+    """How many sessions there are, how many of them anomalous, and how many in each part."""
+    of_parts = [part["sessions"] for part in manifest["parts"].values()]
+    return [manifest["sessions"], manifest["anomalous"], *of_parts]
 
 
 def _run(runner: Runner, *, command: list[str], out: Path) -> None:

@@ -89,7 +89,9 @@ class Asked:
     @property
     def named(self) -> tuple[str, ...]:
         """The baselines."""
-        return BASELINES.get(self.table, ()) if self.baselines is None else self.baselines
+        if self.baselines is None:
+            return BASELINES.get(self.table, ())
+        return self.baselines
 
 
 def grid(asked: Asked, under: Path) -> list[Cell]:
@@ -103,6 +105,7 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
         RecipeError: options that the table has not, or a recipe without the stages it compares.
         DataError: data that cannot be prepared anew.
     """
+    # What an option cannot mean for this table is said before anything is made or trained.
     if asked.folds is not None and (asked.table != "main" or asked.folds < 2):
         raise RecipeError(f"--folds {asked.folds} is for the table main, and at least 2")
     if asked.folds is not None and not 1 <= asked.from_fold < asked.folds:
@@ -133,13 +136,15 @@ def _main(asked: Asked, under: Path) -> list[Cell]:
     """LogLLM with its full budget, and baselines."""
     if asked.folds is None:
         return [cell for data in asked.sets for cell in _methods(asked, Row(data))]
-    parts = [
-        Row(part, f"fold {number}", {"fold": number})
-        for data in asked.sets
-        for number, part in enumerate(folded(data, under, parts=asked.folds), start=1)
-        if number >= asked.from_fold
-    ]
-    return [replace(cell, scores=True) for row in parts for cell in _methods(asked, row)]
+    cells: list[Cell] = []
+    for data in asked.sets:
+        for number, part in enumerate(folded(data, under, parts=asked.folds), start=1):
+            if number < asked.from_fold:
+                continue
+            row = Row(part, f"fold {number}", {"fold": number})
+            # The figures of all folds together need each session's score.
+            cells += [replace(cell, scores=True) for cell in _methods(asked, row)]
+    return cells
 
 
 def _preprocessing(asked: Asked, under: Path) -> list[Cell]:
@@ -148,46 +153,58 @@ def _preprocessing(asked: Asked, under: Path) -> list[Cell]:
         raise RecipeError(
             "the table preprocessing takes one --data and the log it was prepared from, --raw (with --labels, if those are a file)"
         )
-    variants = prepared_anew(asked.sets[0], under, raw=list(asked.raw), labels=asked.labels)
-    return [cell for name, data in variants.items() for cell in _methods(asked, Row(data, name))]
+    given = asked.sets[0]
+    variants = prepared_anew(given, under, raw=list(asked.raw), labels=asked.labels)
+    cells: list[Cell] = []
+    for name, data in variants.items():
+        cells += _methods(asked, Row(data, name))
+    return cells
 
 
 def _stages(asked: Asked, _: Path) -> list[Cell]:
     """LogLLM without some of its stages, always for as long."""
-    found = {stage_of(stage) for stage in asked.recipe.train.stages}
-    if missing := {1, 2, 3} - found:
+    trained_stages = asked.recipe.train.stages
+    present = {stage_of(stage) for stage in trained_stages}
+    if missing := {1, 2, 3} - present:
         raise RecipeError(
             f"recipe {asked.recipe.name} has no stage {min(missing)} of the paper's three, and the table leaves out one after the other: "
             "take --recipe small, or the paper's"
         )
-    cells = []
+    cells: list[Cell] = []
     for data in asked.sets:
-        for name, kept in STAGES.items():
-            left = [stage.model_dump(mode="json") for stage in asked.recipe.train.stages if stage_of(stage) in kept]
-            cells += _seeds(asked, Row(data, name), recipe=changed(asked.recipe, stages=left))
+        for name, numbers in STAGES.items():
+            left = [stage.model_dump(mode="json") for stage in trained_stages if stage_of(stage) in numbers]
+            recipe = changed(asked.recipe, stages=left)
+            cells += _seeds(asked, Row(data, name), recipe=recipe)
     return cells
 
 
 def _beta(asked: Asked, _: Path) -> list[Cell]:
     """LogLLM with more or less of the minority class."""
-    cells = []
+    cells: list[Cell] = []
     for data in asked.sets:
         for beta in asked.betas:
-            cells += _seeds(asked, Row(data, f"{beta:g}", {"beta": beta}), recipe=changed(asked.recipe, oversample=beta))
+            row = Row(data, f"{beta:g}", {"beta": beta})
+            cells += _seeds(asked, row, recipe=changed(asked.recipe, oversample=beta))
     return cells
 
 
 def _unstable(asked: Asked, under: Path) -> list[Cell]:
     """Trained once, judged on the test part as it is and altered; a baseline is fitted anew, to the same train part."""
-    cells = []
+    cells: list[Cell] = []
+    alterations = [Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios]
     for data in asked.sets:
         whole = _methods(asked, Row(data, UNALTERED, {"ratio": 0.0}))
         cells += whole
-        for by in (Alteration(kind, ratio, asked.strength) for kind in asked.kinds for ratio in asked.ratios):
+        for by in alterations:
+            # Each seed has an altered part of its own: else chance in the alteration would be one
+            # draw, however many seeds there are.
+            name = f"{by.kind} {by.ratio:g}"
             others = [altered(data, under, by=by, seed=seed) for seed in range(asked.seeds)]
             for cell in whole:
                 trained = asked.run or cell if cell.method == LOGLLM else cell
-                cells.append(Cell(others[cell.seed], cell.method, cell.seed, f"{by.kind} {by.ratio:g}", by._asdict(), trained=trained))
+                other = others[cell.seed]
+                cells.append(Cell(other, cell.method, cell.seed, name, by._asdict(), trained=trained))
     return cells
 
 
@@ -205,15 +222,21 @@ def _methods(asked: Asked, row: Row) -> list[Cell]:
     own = _seeds(asked, row, recipe=asked.recipe)
     if asked.run is not None:
         own = [replace(cell, recipe=None, trained=asked.run) for cell in own]
-    return own + [Cell(row.data, name, seed, row.name, row.facts) for name in asked.named for seed in range(asked.seeds)]
+    baselines = [Cell(row.data, name, seed, row.name, row.facts) for name in asked.named for seed in range(asked.seeds)]
+    return own + baselines
 
 
 def _seeds(asked: Asked, row: Row, *, recipe: Recipe) -> list[Cell]:
     """Cells that train LogLLM, for as long as was asked, with each seed."""
+    # Folds are other data than were named, but in the table `main` they train in full.
     sessions = asked.sessions or (None if asked.table == "main" else SHORT)
     if sessions is not None:
         given = next(data for data in asked.sets if data.name == row.data.name)
-        recipe = scaled(recipe, sessions, available=given.manifest()["parts"]["train"]["sessions"])
+        available = given.manifest()["parts"]["train"]["sessions"]
+        recipe = scaled(recipe, sessions, available=available)
     lengths = [stage.max_sessions or f"{stage.epochs} x all" for stage in recipe.train.stages]
     facts = {**row.facts, "stages": lengths}
-    return [Cell(row.data, LOGLLM, seed, row.name, facts, changed(recipe, seed=seed)) for seed in range(asked.seeds)]
+    cells: list[Cell] = []
+    for seed in range(asked.seeds):
+        cells.append(Cell(row.data, LOGLLM, seed, row.name, facts, changed(recipe, seed=seed)))
+    return cells

@@ -35,19 +35,22 @@ _CAVEATS = {
 }
 
 
-def page(found: Mapping[str, Mapping[str, Any]], *, pictures: str = "results") -> str:
+def page(tables: Mapping[str, Mapping[str, Any]], *, pictures: str = "results") -> str:
     """The whole page.
 
     Args:
-        found: tables (`logllm.evaluate.tables.results.results`) by the name of their file.
+        tables: results (`logllm.evaluate.tables.results.results`) by the name of their file.
         pictures: the folder of the plots, as the page names it.
     """
     order = {table: at for at, table in enumerate(TITLES)}
-    parts = [_INTRODUCTION]
-    for name, each in sorted(found.items(), key=lambda item: (order[item[1]["table"]], item[0])):
-        notes = [note for note in (_CAVEATS.get(each["table"]), each["remark"]) if note]
-        plot = f"![{TITLES[each['table']]}: {name}]({pictures}/{name}.png)"
-        parts.append("\n\n".join([markdown(each), *notes, *([plot] if any(row["seeds"] for row in each["rows"]) else [])]) + "\n")
-    if not found:
-        parts.append("No results are kept here yet; the commands below make them.\n")
-    return "\n".join([*parts, _COMMANDS])
+    paragraphs = [_INTRODUCTION]
+    by_title = sorted(tables.items(), key=lambda item: (order[item[1]["table"]], item[0]))
+    for name, results in by_title:
+        blocks = [markdown(results)]
+        blocks += [note for note in (_CAVEATS.get(results["table"]), results["remark"]) if note]
+        if any(row["seeds"] for row in results["rows"]):
+            blocks.append(f"![{TITLES[results['table']]}: {name}]({pictures}/{name}.png)")
+        paragraphs.append("\n\n".join(blocks) + "\n")
+    if not tables:
+        paragraphs.append("No results are kept here yet; the commands below make them.\n")
+    return "\n".join([*paragraphs, _COMMANDS])

@@ -42,39 +42,61 @@ def pooled(cells: Sequence[Cell], folder: Path, *, reports: Reports, resamples: 
         reports: of the finished ones.
         resamples: of the bootstrap for the intervals.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for data in dict.fromkeys(cell.data.name for cell in cells):
         here = [cell for cell in cells if cell.data.name == data]
-        seeds: dict[str, list[Pooled]] = {}
-        for method in sorted({cell.method for cell in here}, key=lambda name: (name != LOGLLM, name)):
-            of = [cell for cell in here if cell.method == method]
-            if of and all(cell.slug in reports for cell in of):
-                numbers = sorted({cell.seed for cell in of})
-                seeds[method] = [_pool([cell for cell in of if cell.seed == number], folder, reports=reports) for number in numbers]
+        by_method = _by_method(here, folder, reports=reports)
         folds = sorted({cell.facts["fold"] for cell in here})
-        rows += [
-            {"data": data, "variant": "pooled", "method": method, "folds": folds, **_figures(each, resamples=resamples)}
-            for method, each in seeds.items()
-        ]
-        for row in rows:
-            if row["data"] == data and row["method"] != LOGLLM and LOGLLM in seeds:
-                ours, theirs = ([each.scores for each in seeds[name]] for name in (LOGLLM, row["method"]))
-                found = paired_difference(ours, theirs, labels=seeds[LOGLLM][0].labels, groups=seeds[LOGLLM][0].folds)
-                row["difference"] = found._asdict()
+        for method, seeds in by_method.items():
+            row: dict[str, Any] = {"data": data, "variant": "pooled", "method": method, "folds": folds}
+            row |= _figures(seeds, resamples=resamples)
+            if method != LOGLLM and LOGLLM in by_method:
+                row["difference"] = _ahead(by_method[LOGLLM], seeds)
+            rows.append(row)
     return rows
+
+
+def _by_method(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> dict[str, list[Pooled]]:
+    """For each method whose folds are all done the sessions of each seed; LogLLM first."""
+    methods = sorted({cell.method for cell in cells}, key=lambda name: (name != LOGLLM, name))
+    by_method: dict[str, list[Pooled]] = {}
+    for method in methods:
+        own = [cell for cell in cells if cell.method == method]
+        if not all(cell.slug in reports for cell in own):
+            continue
+        pools: list[Pooled] = []
+        for seed in sorted({cell.seed for cell in own}):
+            of_seed = [cell for cell in own if cell.seed == seed]
+            pools.append(_pool(of_seed, folder, reports=reports))
+        by_method[method] = pools
+    return by_method
+
+
+def _ahead(ours: Sequence[Pooled], theirs: Sequence[Pooled]) -> dict[str, float]:
+    """How far LogLLM is ahead of another method on the same sessions, drawn fold by fold."""
+    difference = paired_difference(
+        [seed.scores for seed in ours],
+        [seed.scores for seed in theirs],
+        labels=ours[0].labels,
+        groups=ours[0].folds,
+    )
+    return difference._asdict()
 
 
 def _pool(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> Pooled:
     """The sessions of one method's folds with one seed."""
-    frames = []
+    frames: list[pl.DataFrame] = []
     for cell in sorted(cells, key=lambda cell: int(cell.facts["fold"])):
-        frame = _scores(cell, folder)
+        number = int(cell.facts["fold"])
         called = pl.col("score") >= reports[cell.slug]["figures"]["threshold"]
-        frames.append(
-            frame.select("session", "score", "anomalous", called=called, fold=pl.lit(int(cell.facts["fold"]), pl.Int64)).sort("session")
-        )
-    every = pl.concat(frames)
-    return Pooled(*(every[name].to_numpy() for name in ("score", "anomalous", "called", "fold")))
+        fold = pl.lit(number, pl.Int64)
+        frame = _scores(cell, folder)
+        frame = frame.select("session", "score", "anomalous", called=called, fold=fold)
+        # By name, so that every method has its sessions in the same order.
+        frames.append(frame.sort("session"))
+    whole = pl.concat(frames)
+    columns = ("score", "anomalous", "called", "fold")
+    return Pooled(*(whole[name].to_numpy() for name in columns))
 
 
 def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
@@ -89,22 +111,24 @@ def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
 
 def _figures(seeds: Sequence[Pooled], *, resamples: int) -> dict[str, Any]:
     """Figures over all folds, spread over seeds."""
-    found = [_measured(each, resamples=resamples) for each in seeds]
+    measured = [_measured(seed, resamples=resamples) for seed in seeds]
     return {
         "seeds": len(seeds),
         "sessions": len(seeds[0].labels),
         "anomalous": int(seeds[0].labels.sum()),
-        **{name: spread(figures[name] for figures, _ in found) for name in FIGURES},
-        "intervals": {name: widest([ends.get(name) for _, ends in found]) for name in FIGURES},
+        **{name: spread(figures[name] for figures, _ in measured) for name in FIGURES},
+        "intervals": {name: widest([ends.get(name) for _, ends in measured]) for name in FIGURES},
     }
 
 
-def _measured(each: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
+def _measured(pool: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Figures and intervals: verdicts by each fold's own threshold, average precision by the scores."""
-    verdicts = each.called.astype(np.float64)
-    figures = asdict(measure(verdicts, each.labels, threshold=0.5))
-    by_scores = measure(each.scores, each.labels, threshold=0.5)
+    verdicts = pool.called.astype(np.float64)
+    figures = asdict(measure(verdicts, pool.labels, threshold=0.5))
+    by_scores = measure(pool.scores, pool.labels, threshold=0.5)
     figures["average_precision"] = by_scores.average_precision
-    by_verdict = intervals(verdicts, each.labels, threshold=0.5, resamples=resamples)
-    by_score = intervals(each.scores, each.labels, threshold=0.5, resamples=resamples)
-    return figures, {name: (by_score if name == "average_precision" else by_verdict)[name] for name in by_verdict}
+    by_verdict = intervals(verdicts, pool.labels, threshold=0.5, resamples=resamples)
+    by_score = intervals(pool.scores, pool.labels, threshold=0.5, resamples=resamples)
+    if "average_precision" in by_verdict:
+        by_verdict["average_precision"] = by_score["average_precision"]
+    return figures, by_verdict

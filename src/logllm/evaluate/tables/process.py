@@ -33,6 +33,7 @@ class Processes:
 
     def __init__(self, *, jobs: int) -> None:
         """Share the machine's cores between `jobs` commands at a time."""
+        # Two cells at a time with all cores each would take longer than one after the other.
         threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
         self._environment = {**os.environ, "OMP_NUM_THREADS": threads}
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -56,15 +57,20 @@ class Processes:
                 self._running.add(process)
                 if self._stopped:
                     process.terminate()
+            # Not `wait()`: this gives what the process itself took, children of others apart.
             _, status, usage = os.wait4(process.pid, 0)
         with self._lock:
             process.returncode = os.waitstatus_to_exitcode(status)
             self._running.discard(process)
+        # `ru_maxrss` is in bytes on macOS, in KiB elsewhere.
         unit = 1 if sys.platform == "darwin" else 1024
         out = result.read_text(encoding="utf-8", errors="replace")
         result.unlink()
-        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return Spent(time.monotonic() - started, usage.ru_maxrss * unit, process.returncode, out, said[-1] if said else "")
+        written = log.read_text(encoding="utf-8", errors="replace")
+        lines = written.strip().splitlines()
+        last_line = lines[-1] if lines else ""
+        seconds = time.monotonic() - started
+        return Spent(seconds, usage.ru_maxrss * unit, process.returncode, out, last_line)
 
     def stop(self) -> None:
         """End what is running, and let nothing begin."""

@@ -69,8 +69,13 @@ def published(table: str, data: str | None, *, method: str = "logllm", variant: 
     """
     if data not in SETS:
         return None
+    # `precision/recall/F1` a data set, in the order of `SETS`, behind the method's name.
     at = SETS.index(data)
     if table == "main":
-        return Published(*map(float, _COMPARED[method].split()[1:][at].split("/"))) if method in _COMPARED else None
+        if method not in _COMPARED:
+            return None
+        cells = _COMPARED[method].split()[1:]
+        precision, recall, f1 = cells[at].split("/")
+        return Published(float(precision), float(recall), float(f1))
     row = _F1.get(table, {}).get(variant) if method == "logllm" else None
     return Published(None, None, float(row.split()[at])) if row else None

@@ -33,7 +33,9 @@ def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapp
         `cells`, every one with its state; `rows`, one for each data set, variant and method, with mean, deviation and range over seeds and
         the paper's figures where there are any; `missing`, how many cells are not done.
     """
-    entries = [_entry(cell, reports.get(cell.slug), why=failed.get(cell.slug)) for cell in cells]
+    entries: list[dict[str, Any]] = []
+    for cell in cells:
+        entries.append(_entry(cell, reports.get(cell.slug), why=failed.get(cell.slug)))
     rows = _rows(table, list(zip(cells, entries, strict=True)))
     return {
         "kind": "reproduction",
@@ -49,30 +51,48 @@ def results(table: str, cells: Sequence[Cell], *, reports: Reports, failed: Mapp
 
 def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> dict[str, Any]:
     """One cell with its figures, or with the reason why it has none."""
-    entry = {"data": cell.data.name, "variant": cell.variant, "method": cell.method, "seed": cell.seed, **cell.facts, "cell": cell.slug}
-    if report is None:
-        return {**entry, "state": "failed" if why else "open", **({"why": why} if why else {})}
-    figures = report["figures"]
-    kept = {name: figures[name] for name in _KEPT if name in figures}
-    return {
-        **entry,
-        "state": "done",
-        **kept,
-        **{f"of_{name}" if name == "data" else name: report[name] for name in _SURROUNDINGS if name in report},
+    entry: dict[str, Any] = {
+        "data": cell.data.name,
+        "variant": cell.variant,
+        "method": cell.method,
+        "seed": cell.seed,
+        **cell.facts,
+        "cell": cell.slug,
     }
+    if report is None:
+        entry["state"] = "failed" if why else "open"
+        return entry | {"why": why} if why else entry
+    figures = report["figures"]
+    entry["state"] = "done"
+    entry |= {name: figures[name] for name in _KEPT if name in figures}
+    # The fingerprint is called `of_data`: `data` is the name of the data set.
+    for name in _SURROUNDINGS:
+        if name in report:
+            entry["of_data" if name == "data" else name] = report[name]
+    return entry
 
 
 def _rows(table: str, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Cells that differ in the seed alone, as one row."""
     groups: dict[tuple[str, str, str], list[tuple[Cell, dict[str, Any]]]] = {}
     for cell, entry in cells:
-        groups.setdefault((cell.data.name, cell.variant, cell.method), []).append((cell, entry))
-    rows = []
+        key = (cell.data.name, cell.variant, cell.method)
+        groups.setdefault(key, []).append((cell, entry))
+    rows: list[dict[str, Any]] = []
     for (data, variant, method), group in groups.items():
         done = [entry for _, entry in group if entry["state"] == "done"]
         cell = group[0][0]
-        row = {"data": data, "variant": variant, "method": method, **cell.facts, "seeds": len(done), "missing": len(group) - len(done)}
-        rows.append({**row, **_figures(done), "paper": beside(table, cell)})
+        row = {
+            "data": data,
+            "variant": variant,
+            "method": method,
+            **cell.facts,
+            "seeds": len(done),
+            "missing": len(group) - len(done),
+            **_figures(done),
+            "paper": beside(table, cell),
+        }
+        rows.append(row)
     return rows
 
 
@@ -80,14 +100,21 @@ def _figures(done: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Figures of finished cells over seeds."""
     if not done:
         return {}
+    # A seed without a session that train has not seen has no such figures: it is left out there.
     unseen = [entry["unseen"] for entry in done if entry.get("unseen")]
-    return {
-        **{name: spread(entry[name] for entry in done) for name in FIGURES},
-        "intervals": {name: widest([entry["intervals"].get(name) for entry in done]) for name in FIGURES},
-        "unseen": {name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")},
+    figures: dict[str, Any] = {name: spread(entry[name] for entry in done) for name in FIGURES}
+    intervals: dict[str, list[float] | None] = {}
+    for name in FIGURES:
+        intervals[name] = widest([entry["intervals"].get(name) for entry in done])
+    of_unseen = {name: spread(entry[name] for entry in unseen) for name in ("f1", "average_precision")}
+    seconds = {step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")}
+    peaks = [peak for entry in done for peak in entry["peak_memory"].values() if peak]
+    return figures | {
+        "intervals": intervals,
+        "unseen": of_unseen,
         "sessions": done[0]["sessions"],
-        "seconds": {step: _mean(entry["seconds"].get(step) for entry in done) for step in ("train", "score")},
-        "peak_memory": max((peak for entry in done for peak in entry["peak_memory"].values() if peak), default=None),
+        "seconds": seconds,
+        "peak_memory": max(peaks, default=None),
         "threads": sorted({entry["threads"] for entry in done if "threads" in entry}),
     }
 
@@ -98,11 +125,12 @@ def spread(values: Iterable[float | None]) -> dict[str, float | None]:
     >>> spread([0.5, 0.7]) == {"mean": 0.6, "sd": stdev([0.5, 0.7]), "min": 0.5, "max": 0.7}
     True
     """
-    known = list(values)
-    found = [value for value in known if value is not None]
-    if not found or len(found) < len(known):
+    of_seeds = list(values)
+    numbers = [value for value in of_seeds if value is not None]
+    if not numbers or len(numbers) < len(of_seeds):
         return dict.fromkeys(("mean", "sd", "min", "max"))
-    return {"mean": fmean(found), "sd": stdev(found) if len(found) > 1 else None, "min": min(found), "max": max(found)}
+    deviation = stdev(numbers) if len(numbers) > 1 else None
+    return {"mean": fmean(numbers), "sd": deviation, "min": min(numbers), "max": max(numbers)}
 
 
 def widest(intervals: Sequence[Sequence[float] | None]) -> list[float] | None:
@@ -112,7 +140,11 @@ def widest(intervals: Sequence[Sequence[float] | None]) -> list[float] | None:
     [0.4, 0.8]
     """
     known = [interval for interval in intervals if interval]
-    return [min(low for low, _ in known), max(high for _, high in known)] if known else None
+    if not known:
+        return None
+    lowest = min(low for low, _ in known)
+    highest = max(high for _, high in known)
+    return [lowest, highest]
 
 
 def _mean(values: Iterable[float | None]) -> float | None:
@@ -137,10 +169,14 @@ def share_of_paper(data: CellData) -> dict[str, Any]:
 
 def with_losses(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows of altered data with the F1 lost against the same method's on unaltered data."""
-    whole = {(row["data"], row["method"]): row["f1"]["mean"] for row in rows if not row["ratio"] and row.get("f1")}
-    losses = []
+    whole: dict[tuple[str, str], float] = {}
+    for row in rows:
+        if not row["ratio"] and row.get("f1"):
+            whole[row["data"], row["method"]] = row["f1"]["mean"]
+    losses: list[dict[str, Any]] = []
     for row in rows:
         before = whole.get((row["data"], row["method"]))
         after = row["f1"]["mean"] if row.get("f1") else None
-        losses.append({**row, "f1_lost": None if before is None or after is None else before - after})
+        lost = None if before is None or after is None else before - after
+        losses.append({**row, "f1_lost": lost})
     return losses

@@ -45,25 +45,30 @@ class Table:
 
     def reports(self) -> dict[str, dict[str, Any]]:
         """Reports of the finished cells."""
-        found = {cell.slug: finished(cell, self.cells) for cell in self.grid}
-        return {slug: report for slug, report in found.items() if report is not None}
+        by_slug = {cell.slug: finished(cell, self.cells) for cell in self.grid}
+        return {slug: report for slug, report in by_slug.items() if report is not None}
 
     def states(self) -> Iterator[tuple[Cell, str]]:
         """Every cell, and whether it is done, begun or open."""
         done = self.reports()
         for cell in self.grid:
-            yield cell, "done" if cell.slug in done else "begun" if (self.cells / cell.slug).is_dir() else "open"
+            if cell.slug in done:
+                yield cell, "done"
+            elif (self.cells / cell.slug).is_dir():
+                yield cell, "begun"
+            else:
+                yield cell, "open"
 
     def write(self, *, final: bool = True) -> dict[str, Any]:
         """Write the table as JSON, Markdown and PNG, as far as it is done; what takes long only where nothing more comes for now."""
-        found = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
+        written = results(self.name, self.grid, reports=self.reports(), failed=self.failed, about=self.about)
         if final and self.finish is not None:
-            found = self.finish(found, self)
+            written = self.finish(written, self)
         self.out.mkdir(parents=True, exist_ok=True)
-        write_json(self.out / f"{self.name}.json", found)
-        write_atomic(self.out / f"{self.name}.md", (markdown(found) + "\n").encode())
-        plot(found, self.out / f"{self.name}.png")
-        return found
+        write_json(self.out / f"{self.name}.json", written)
+        write_atomic(self.out / f"{self.name}.md", (markdown(written) + "\n").encode())
+        plot(written, self.out / f"{self.name}.png")
+        return written
 
 
 def opened(asked: Asked, out: Path, *, command: str) -> Table:
@@ -73,17 +78,25 @@ def opened(asked: Asked, out: Path, *, command: str) -> Table:
         RecipeError, DataError: see `logllm.evaluate.tables.grid.grid`.
     """
     finish = None if asked.folds is None else _with_pooled
-    return Table(asked.table, grid(asked, out / "data"), out, {"command": command, "budget": asked.budget}, finish)
+    cells = grid(asked, out / "data")
+    about = {"command": command, "budget": asked.budget}
+    return Table(asked.table, cells, out, about, finish)
 
 
-def _with_pooled(found: dict[str, Any], table: Table) -> dict[str, Any]:
+def _with_pooled(table_results: dict[str, Any], table: Table) -> dict[str, Any]:
     """Results with the figures over all folds."""
-    return {**found, "pooled": pooled(table.grid, table.cells, reports=table.reports())}
+    of_folds = pooled(table.grid, table.cells, reports=table.reports())
+    return {**table_results, "pooled": of_folds}
 
 
 def wanted(cells: Sequence[Cell], only: str | None) -> list[Cell]:
     """Each piece of work once; with `only` those whose label holds this pattern (`*` for anything)."""
-    distinct = {cell.slug: cell for cell in reversed(cells) if only is None or fnmatch.fnmatch(cell.label, f"*{only}*")}
+    # Of cells that are the same work the first one stays: later entries of a dict replace earlier
+    # ones, so that it is made from the end.
+    distinct: dict[str, Cell] = {}
+    for cell in reversed(cells):
+        if only is None or fnmatch.fnmatch(cell.label, f"*{only}*"):
+            distinct[cell.slug] = cell
     return list(reversed(distinct.values()))
 
 
@@ -119,7 +132,9 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     watch(f"{table.name}: {len(cells) - len(todo)} of {len(cells)} cells are done; the others' folders are in {table.cells}")
     counting = _counting(watch, len(todo))
     # What judges the run of another cell comes after all that train.
-    for phase in ([cell for cell in todo if not isinstance(cell.trained, Cell)], [cell for cell in todo if isinstance(cell.trained, Cell)]):
+    training = [cell for cell in todo if not isinstance(cell.trained, Cell)]
+    judging = [cell for cell in todo if isinstance(cell.trained, Cell)]
+    for phase in (training, judging):
         with ThreadPoolExecutor(max_workers=jobs) as pool:
             pending = {pool.submit(work, cell, table.cells, runner=do): cell for cell in phase}
             try:
@@ -130,12 +145,11 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
                     future.cancel()
                 table.write(final=False)
                 raise
-    found = table.write()
+    written = table.write()
     if table.failed:
-        raise ModelError(
-            f"{len(table.failed)} cells failed, the first: {next(iter(table.failed.values()))}; the same command tries them again"
-        )
-    return found
+        first = next(iter(table.failed.values()))
+        raise ModelError(f"{len(table.failed)} cells failed, the first: {first}; the same command tries them again")
+    return written
 
 
 def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cell], *, watch: Watch) -> None:
@@ -152,12 +166,12 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cel
                 table.failed[cell.slug] = str(exc)
                 watch(f"failed: {exc}")
             else:
-                watch(f"{cell.label}: {_said(report)}")
+                watch(f"{cell.label}: {_in_short(report)}")
         if done:
             table.write(final=False)
 
 
-def _said(report: Mapping[str, Any] | None) -> str:
+def _in_short(report: Mapping[str, Any] | None) -> str:
     """A cell's figures in short, where it was ours to do."""
     if report is None:
         return "left to another process, which is at it"
@@ -173,7 +187,9 @@ def _counting(watch: Watch, count: int) -> Watch:
     def told(text: str) -> None:
         nonlocal done
         done += 1
-        left = (time.monotonic() - began) / done * (count - done)
-        watch(f"[{done}/{count}] {text}" + (f"; about {left / 60:,.0f} min left" if done < count else ""))
+        seconds_a_cell = (time.monotonic() - began) / done
+        minutes = seconds_a_cell * (count - done) / 60
+        left = f"; about {minutes:,.0f} min left" if done < count else ""
+        watch(f"[{done}/{count}] {text}{left}")
 
     return told
