@@ -15,7 +15,8 @@ def plural(count: int, noun: str) -> str:
     >>> plural(1, "session"), plural(1200, "anomalous session"), plural(0, "line")
     ('1 session', '1,200 anomalous sessions', '0 lines')
     """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    ending = "" if count == 1 else "s"
+    return f"{count:,} {noun}{ending}"
 
 
 def agreeing(count: int, text: str) -> str:
@@ -24,7 +25,9 @@ def agreeing(count: int, text: str) -> str:
     >>> agreeing(1, "{line was|lines were} cut"), agreeing(2, "{line was|lines were} cut")
     ('1 line was cut', '2 lines were cut')
     """
-    return f"{count:,} " + _EITHER.sub(lambda either: either[1 if count == 1 else 2], text)
+    form = 1 if count == 1 else 2
+    words = _EITHER.sub(lambda either: either[form], text)
+    return f"{count:,} {words}"
 
 
 def counted_as(count: int, name: str) -> str:

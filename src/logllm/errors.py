@@ -47,7 +47,8 @@ def first_line(exc: BaseException) -> str:
     >>> first_line(ValueError("no such layer\nsee the manual")), first_line(KeyError())
     ('no such layer', 'KeyError')
     """
-    return next(iter(str(exc).strip().splitlines()), type(exc).__name__)
+    lines = str(exc).strip().splitlines()
+    return lines[0] if lines else type(exc).__name__
 
 
 def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None = None) -> str:
@@ -65,10 +66,13 @@ def nearest(name: str, known: Sequence[str], *, titles: Mapping[str, str] | None
 
     def nearness(candidate: str) -> float:
         spelling = SequenceMatcher(None, asked, candidate.lower()).ratio()
-        named = _WORD.findall(candidate.lower())
-        titled = _WORD.findall((titles or {}).get(candidate, "").lower())
-        meant = [max(_alike(word, named), _IN_TITLE * _alike(word, titled)) for word in words]
-        return max(spelling, sum(meant) / max(1, len(meant)))
+        # "decision tree" is spelt like no name, and yet its words are those of a title.
+        name_words = _WORD.findall(candidate.lower())
+        title_words = _WORD.findall((titles or {}).get(candidate, "").lower())
+        meant = 0.0
+        for word in words:
+            meant += max(_alike(word, name_words), _IN_TITLE * _alike(word, title_words))
+        return max(spelling, meant / max(1, len(words)))
 
     return max(known, key=nearness)
 

@@ -46,10 +46,10 @@ def lacking(package: str, *, to: str = "do this") -> RecipeError:
     "to train takes peft, which is not installed: pip install 'logllm[train]', or in the source's folder pip install '.[train]'"
     """
     extra = next((extra for extra, packages in _EXTRAS.items() if package in packages), None)
-    said = f"to {to} takes {package}, which is not installed: "
+    missing = f"to {to} takes {package}, which is not installed: "
     if extra is None:
-        return RecipeError(f"{said}this installation is not whole; install logllm again")
-    return RecipeError(f"{said}pip install 'logllm[{extra}]', or in the source's folder pip install '.[{extra}]'")
+        return RecipeError(f"{missing}this installation is not whole; install logllm again")
+    return RecipeError(f"{missing}pip install 'logllm[{extra}]', or in the source's folder pip install '.[{extra}]'")
 
 
 def versions() -> dict[str, str]:

@@ -55,8 +55,10 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
     """
     weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
     called = scores >= threshold
-    outcomes = (called & labels, called & ~labels, ~called & ~labels, ~called & labels)
-    tp, fp, tn, fn = (int(weight[outcome].sum()) for outcome in outcomes)
+    tp = int(weight[called & labels].sum())
+    fp = int(weight[called & ~labels].sum())
+    tn = int(weight[~called & ~labels].sum())
+    fn = int(weight[~called & labels].sum())
     average = None
     if tp + fn:
         average = float(average_precision(scores, labels, weights=weight[None])[0])
@@ -82,13 +84,20 @@ def average_precision(scores: Scores, labels: Labels, *, weights: Weights | Scor
     ... ).round(4).tolist()
     [0.8333, 0.8333]
     """
+    # From the highest score down: equal scores are called together, so that figures are read only
+    # where a run of them ends.
     order = np.argsort(-scores, kind="stable")
-    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)  # where a run of equal scores ends
-    hits = np.cumsum(weights[:, order] * labels[order], axis=1)[:, ends]
-    called = np.cumsum(weights[:, order], axis=1)[:, ends]
+    run_ends = np.flatnonzero(np.diff(scores[order]))
+    ends = np.append(run_ends, len(scores) - 1)
+    ordered = weights[:, order]
+    hits = np.cumsum(ordered * labels[order], axis=1)[:, ends]
+    called = np.cumsum(ordered, axis=1)[:, ends]
+
+    # The sum over these places of precision there, times the recall gained since the last one.
     with np.errstate(divide="ignore", invalid="ignore"):
         precision = np.nan_to_num(hits / called)
-        means: Scores = (precision * np.diff(hits, axis=1, prepend=0)).sum(axis=1) / hits[:, -1]
+        gained = np.diff(hits, axis=1, prepend=0)
+        means: Scores = (precision * gained).sum(axis=1) / hits[:, -1]
     return means
 
 
@@ -118,7 +127,9 @@ def within_verdicts(lines: Sequence[Scores], sessions: Scores) -> Scores:
     >>> within_verdicts([np.array([0.9, 0.1]), np.array([0.4])], np.array([0.6, 0.5])).tolist()
     [0.6, 0.1, 0.4]
     """
-    gated = [np.minimum(of_session, verdict) for of_session, verdict in zip(lines, sessions, strict=True)]
+    gated: list[Scores] = []
+    for of_session, verdict in zip(lines, sessions, strict=True):
+        gated.append(np.minimum(of_session, verdict))
     return np.concatenate([*gated, np.zeros(0)])
 
 
@@ -133,8 +144,12 @@ def f1_by_threshold(scores: Scores, labels: Labels, *, weights: Scores | None = 
     """
     weight = np.ones(len(scores)) if weights is None else weights
     values, of = np.unique(scores, return_inverse=True)
-    positives = np.bincount(of, weights=weight * labels, minlength=len(values))[::-1].cumsum()[::-1]
-    called = np.bincount(of, weights=weight, minlength=len(values))[::-1].cumsum()[::-1]
+    # Sums from each value up: of what lies at it, and at all higher ones.
+    of_value = np.bincount(of, weights=weight * labels, minlength=len(values))
+    positives = of_value[::-1].cumsum()[::-1]
+    called_at = np.bincount(of, weights=weight, minlength=len(values))
+    called = called_at[::-1].cumsum()[::-1]
+    # 2 tp / (2 tp + fp + fn), as called is tp + fp and the anomalous ones are tp + fn.
     return values, 2 * positives / (called + (weight * labels).sum())
 
 
@@ -176,10 +191,15 @@ def choose_threshold(
     ends, f1 = f1_by_threshold(values, labels, weights=weights)
     begins = np.concatenate([[ends[0] - 2.0], ends[:-1]])
     best = np.flatnonzero(f1 >= f1.max() - close - 1e-12)
-    lengths, middles = (ends - begins)[best], (ends + begins)[best] / 2
-    middle = float(np.average(middles, weights=lengths) if close else middles[lengths.argmax()])
-
-    return Threshold(score_at(middle, scale), "best F1 on validation", len(labels), anomalous, float(f1.max()))
+    lengths = (ends - begins)[best]
+    middles = (ends + begins)[best] / 2
+    if close:
+        middle = float(np.average(middles, weights=lengths))
+    else:
+        middle = float(middles[lengths.argmax()])
+    value = score_at(middle, scale)
+    highest = float(f1.max())
+    return Threshold(value, "best F1 on validation", len(labels), anomalous, highest)
 
 
 def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float, float]:
@@ -198,8 +218,11 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
     >>> round(-begin / slope, 6)
     1.0
     """
-    anomalous, normal = float(weights[labels].sum()), float(weights[~labels].sum())
-    wanted = np.where(labels, (anomalous + 1) / (anomalous + 2), 1 / (normal + 2))
+    anomalous = float(weights[labels].sum())
+    normal = float(weights[~labels].sum())
+    likely_of_anomalous = (anomalous + 1) / (anomalous + 2)
+    likely_of_normal = 1 / (normal + 2)
+    wanted = np.where(labels, likely_of_anomalous, likely_of_normal)
 
     # Newton's method on a number of mean 0 and spread 1, whose steps are bounded: it then does not leap.
     middle, spread = float(values.mean()), float(values.std()) or 1.0
@@ -208,10 +231,15 @@ def even_odds(values: Scores, labels: Labels, *, weights: Scores) -> tuple[float
     for _ in range(_NEWTON_STEPS):
         likely = sigmoid(line @ design)
         gradient = design @ (weights * (likely - wanted))
-        curvature = (design * (weights * likely * (1 - likely))) @ design.T
+        certainty = weights * likely * (1 - likely)
+        curvature = (design * certainty) @ design.T
+        # A little more on the diagonal: it can be solved where all values are one.
         curvature += np.eye(2) * 1e-9 * weights.sum()
         step = np.linalg.solve(curvature, gradient)
-        line -= step * min(1.0, 2.0 / (float(np.abs(step).max()) or 1.0))
+        longest = float(np.abs(step).max()) or 1.0
+        line -= step * min(1.0, 2.0 / longest)
+
+    # The line in units of the number itself again.
     slope = float(line[0]) / spread
     return slope, float(line[1]) - slope * middle
 
@@ -238,9 +266,12 @@ def even_threshold(values: Scores, labels: Labels, *, weights: Scores) -> float 
         return None
     likely = sigmoid(slope * values + begin)
     order = np.argsort(-values, kind="stable")
-    hits, called = np.cumsum((weights * likely)[order]), np.cumsum(weights[order])
+    # Expected hits and calls from each session up, where it is anomalous with its own probability.
+    hits = np.cumsum((weights * likely)[order])
+    called = np.cumsum(weights[order])
     best = float((2 * hits / (called + hits[-1])).max())
-    return (float(np.log(best / 2 / (1 - best / 2))) - begin) / slope
+    odds = best / 2 / (1 - best / 2)
+    return (float(np.log(odds)) - begin) / slope
 
 
 def threshold_between(values: Scores, at: int, *, scale: Literal["logits", "scores"]) -> float:
@@ -263,14 +294,18 @@ def on_scale(scores: Scores, scale: Literal["logits", "scores"]) -> Scores:
     """Scores, or their logits, finite where a score is 0 or 1."""
     if scale == "scores":
         return scores
-    within = np.clip(scores, np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg)
+    # The least number above 0 and the largest below 1: their logits are finite.
+    least, most = np.finfo(np.float64).tiny, 1 - np.finfo(np.float64).epsneg
+    within = np.clip(scores, least, most)
     logits: Scores = np.log(within) - np.log1p(-within)
     return logits
 
 
 def score_at(place: float, scale: Literal["logits", "scores"]) -> float:
     """The score at a place of the scale."""
-    return float(1 / (1 + np.exp(-place))) if scale == "logits" else min(max(place, 0.0), 1.0)
+    if scale == "logits":
+        return float(1 / (1 + np.exp(-place)))
+    return min(max(place, 0.0), 1.0)
 
 
 def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
@@ -279,16 +314,19 @@ def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
     >>> calibration(np.array([0.0, 0.0, 1.0, 1.0]), np.array([False, False, True, False]))["error"]
     0.25
     """
+    # 1.0 itself belongs to the last band.
     of = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
-    bands = [
-        {
+    bands: list[dict[str, Any]] = []
+    distance = 0.0
+    for number in np.unique(of).tolist():
+        inside = of == number
+        band = {
             "from": number / _BANDS,
             "to": (number + 1) / _BANDS,
-            "sessions": int((of == number).sum()),
-            "mean": float(scores[of == number].mean()),
-            "anomalous": float(labels[of == number].mean()),
+            "sessions": int(inside.sum()),
+            "mean": float(scores[inside].mean()),
+            "anomalous": float(labels[inside].mean()),
         }
-        for number in np.unique(of).tolist()
-    ]
-    distances = (band["sessions"] * abs(band["mean"] - band["anomalous"]) for band in bands)
-    return {"error": float(sum(distances) / len(scores)), "bands": bands}
+        bands.append(band)
+        distance += band["sessions"] * abs(band["mean"] - band["anomalous"])
+    return {"error": float(distance / len(scores)), "bands": bands}

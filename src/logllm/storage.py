@@ -57,6 +57,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
     Raises:
         DataError: the place is full, not writable, or not there; nothing is left behind.
     """
+    # To disk before it has its name: after a loss of power the name would stand for an empty file.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with explained(path):
@@ -111,10 +112,12 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
     Raises:
         DataError: see `check_replaceable`; or the place is full or not writable, and then nothing is left behind.
     """
+    # Before the work and after it: somebody else may have made the folder meanwhile.
     check_replaceable(folder, force=force, kind=kind)
     with explained(folder):
         place = folder.resolve()
-    temporary, aside = (place.with_name(f".{place.name}.{os.getpid()}.{ending}") for ending in ("tmp", "old"))
+    temporary = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+    aside = place.with_name(f".{place.name}.{os.getpid()}.old")
     try:
         with explained(folder):
             temporary.mkdir(parents=True)
@@ -215,7 +218,8 @@ def fingerprint(folder: Path, *, full: bool = False) -> str:
         full: read every file, whatever is remembered.
     """
     digest = hashlib.sha256()
-    for file in sorted([*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")]):
+    files = [*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")]
+    for file in sorted(files):
         digest.update(f"{file.name} {remembered_sha256(file, full=full)}\n".encode())
     return digest.hexdigest()
 
@@ -233,11 +237,13 @@ def honour_umask(path: Path) -> None:
         probe.mkdir()
         inner = probe / "file"
         inner.touch()
-        of_folders, of_files = (stat.S_IMODE(made.stat().st_mode) for made in (probe, inner))
+        of_folders = stat.S_IMODE(probe.stat().st_mode)
+        of_files = stat.S_IMODE(inner.stat().st_mode)
     finally:
         shutil.rmtree(probe, ignore_errors=True)
 
-    for written in [path, *(path.rglob("*") if path.is_dir() else [])]:
+    inside = path.rglob("*") if path.is_dir() else []
+    for written in [path, *inside]:
         wanted = of_folders if written.is_dir() else of_files
         if not written.is_symlink() and stat.S_IMODE(written.stat().st_mode) != wanted:
             written.chmod(wanted)
@@ -253,7 +259,8 @@ def explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, PolarsError, SafetensorError) as exc:
-        wrapped = re.search(r"\(os error (\d+)\)", str(exc))  # how libraries written in Rust say it
+        # Libraries written in Rust wrap the system's error in a text: "... (os error 28)".
+        wrapped = re.search(r"\(os error (\d+)\)", str(exc))
         number = exc.errno if isinstance(exc, OSError) else wrapped and int(wrapped[1])
         if number in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(exc):
             raise DataError(f"the disk that holds {path} is full: free some space or choose another place") from exc
@@ -292,7 +299,8 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
     """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the first to go and the last to come."""
     moved: list[tuple[Path, Path]] = []
     try:
-        for path in sorted(source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first):
+        in_order = sorted(source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first)
+        for path in in_order:
             moved.append((path, path.replace(target / path.name)))
     except OSError:
         for before, after in moved:
@@ -328,7 +336,8 @@ def _remember(name: str, entry: dict[str, Any]) -> None:
             if isinstance(entry_of_other, dict) and other != name:
                 remembered[other] = entry_of_other
     remembered[name] = entry
-    lines = json.dumps(dict(list(remembered.items())[-_MOST_HASHES:]), indent=1)
+    latest = list(remembered.items())[-_MOST_HASHES:]
+    lines = json.dumps(dict(latest), indent=1)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

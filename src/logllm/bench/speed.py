@@ -68,7 +68,8 @@ def bench(
         raise DataError("a measurement reads its input several times: name files, not -")
     told = progress or (lambda doing, share: None)
     run = find_run(run)
-    settings = PrepareSection.read(read_manifest(run)["data"]["prepare"], source="the run's manifest")
+    prepare = read_manifest(run)["data"]["prepare"]
+    settings = PrepareSection.read(prepare, source="the run's manifest")
     told("from files to verdicts", 0.0)
     detector, report = _end_to_end(run, sources, engine=engine)
     told("reading, parsing, masking, grouping", 0.4)
@@ -76,6 +77,7 @@ def bench(
     if data is not None:
         told("training", 0.85)
         report["training"] = training_speed(read_recipe(run), data)
+    # A fresh process, as a person starts one: loading Python, the libraries and the run count.
     told("starting afresh", 0.95)
     report["start_seconds"] = _start_seconds(run, sources, encoding=settings.format.encoding)
     told("done", 1.0)
@@ -95,14 +97,13 @@ def _end_to_end(run: Path, sources: Sequence[str], *, engine: str | None) -> tup
     loaded = resident()
     sessions = 0
     reading = detector.read(sources)
+    # To write verdicts as text counts: `detect` does it, too.
     for frame in judging.each(reading.frames()):
         judging.timed(lambda verdicts: sum(map(len, json_lines(verdicts))), frame.drop("messages"))
         sessions += frame.height
-    return detector, {
-        "load_seconds": loading.seconds,
-        "end_to_end": judging.stage(lines=reading.counts["lines"], sessions=sessions),
-        "memory": {"loaded": loaded, "peak": most_resident()},
-    }
+    whole = judging.stage(lines=reading.counts["lines"], sessions=sessions)
+    memory = {"loaded": loaded, "peak": most_resident()}
+    return detector, {"load_seconds": loading.seconds, "end_to_end": whole, "memory": memory}
 
 
 def scorer_of(detector: Detector) -> Scorer:
@@ -121,20 +122,26 @@ def _stages(detector: Detector, sources: Sequence[str], *, settings: PrepareSect
     """Every stage by itself, and the machine's peak."""
     recipe, scorer = detector.recipe, scorer_of(detector)
     engine, tokenizer = scorer.engine, scorer.tokenizer
-    lines = line_stages(sources, settings, batch_lines=recipe.detect.read_lines)
-    grouped, sessions, messages = session_stages(sources, settings, batch_lines=recipe.detect.read_lines)
+    at_once = recipe.detect.read_lines
+    lines = line_stages(sources, settings, batch_lines=at_once)
+    grouped, sessions, messages = session_stages(sources, settings, batch_lines=at_once)
     told("encoding and decoding", 0.45)
     longest = recipe.model.encoder.max_tokens
     modelled, peaks = model_stages(engine, tokenizer, data=(sessions, messages), max_tokens=longest)
     told("scoring", 0.65)
     scoring = Watch()
-    scoring.timed(Scorer(engine, tokenizer, max_tokens=longest).score, sessions, messages)
+    # A scorer of its own: the detector's has scored these sessions, and remembers them.
+    anew = Scorer(engine, tokenizer, max_tokens=longest)
+    scoring.timed(anew.score, sessions, messages)
     stages = {**lines, **grouped, **modelled, "score": scoring.stage(sessions=len(sessions))}
+    model = engine.model
+    formats = {"encoder": number_format(model.encoder), "decoder": number_format(model.decoder)}
+    gemm = {"lowest": min(peaks), "median": statistics.median(peaks), "highest": max(peaks)}
     return {
-        "gemm": {"lowest": min(peaks), "median": statistics.median(peaks), "highest": max(peaks)},
+        "gemm": gemm,
         "engine": recipe.detect.engine,
-        "formats": {"encoder": number_format(engine.model.encoder), "decoder": number_format(engine.model.decoder)},
-        "work": saved(sessions, messages, model=engine.model),
+        "formats": formats,
+        "work": saved(sessions, messages, model=model),
         "stages": stages,
     }
 
@@ -156,7 +163,9 @@ def training_speed(
     """
     batch = recipe.train.batch
     prepared = Prepared.load(data)
-    short = [stage.model_copy(update={"max_sessions": batch * (steps + _WARM_UP), "epochs": None}) for stage in recipe.train.stages]
+    # A few steps a stage: the first one, which sets memory up, is left out of the median.
+    limit = {"max_sessions": batch * (steps + _WARM_UP), "epochs": None}
+    short = [stage.model_copy(update=limit) for stage in recipe.train.stages]
     section = recipe.train.model_copy(update={"stages": tuple(short)})
     examples = Examples.of(prepared)
     check_examples(recipe, examples)
@@ -164,7 +173,8 @@ def training_speed(
     seconds: list[list[float]] = [[] for _ in short]
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
         model, tokenizer = assemble(recipe.model)
-        tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+        texts, longest = prepared.messages.to_list(), recipe.model.encoder.max_tokens
+        tokens = MessageTokens(texts, tokenizer, max_tokens=longest)
         training = TrainingSet(sessions, labels, tokens, alerts)
         loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
         since = clock()
@@ -176,17 +186,22 @@ def training_speed(
             since = now
 
         loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
-    return [
-        {"trains": list(stage.trains), "steps": steps, "sessions_per_second": batch / statistics.median(taken[_WARM_UP:])}
-        for stage, taken in zip(short, seconds, strict=True)
-    ]
+    figures: list[dict[str, Any]] = []
+    for stage, taken in zip(short, seconds, strict=True):
+        speed = batch / statistics.median(taken[_WARM_UP:])
+        figures.append({"trains": list(stage.trains), "steps": steps, "sessions_per_second": speed})
+    return figures
 
 
 def _start_seconds(run: Path, sources: Sequence[str], *, encoding: Literal["utf-8", "latin-1"]) -> float | None:
     """Seconds from the start of a process to its verdict on the log's first lines; none where those alone are no log."""
-    batch = next(islice(read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES), 1))
+    batches = read_lines(sources, encoding=encoding, batch_lines=FIRST_LINES)
+    batch = next(islice(batches, 1))
     first = "\n".join(batch.frame["text"]) + "\n"
-    command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), "-"]  # a pipe: no copy of a log is left anywhere
+    # Through a pipe: no copy of a log is left anywhere.
+    command = [sys.executable, "-m", "logllm", "detect", "--no-cache", str(run), "-"]
     started = time.perf_counter()
-    done = subprocess.run(command, input=first.encode(encoding), check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    nowhere = subprocess.DEVNULL
+    lines = first.encode(encoding)
+    done = subprocess.run(command, input=lines, check=False, stdout=nowhere, stderr=nowhere)
     return time.perf_counter() - started if done.returncode == 0 else None

@@ -53,7 +53,9 @@ class Watch:
 
     def stage(self, **done: int) -> Stage:
         """What was done in the time."""
-        return {"seconds": self.seconds, **done, **{f"{what}_per_second": count / max(self.seconds, 1e-9) for what, count in done.items()}}
+        seconds = max(self.seconds, 1e-9)
+        speeds = {f"{what}_per_second": count / seconds for what, count in done.items()}
+        return {"seconds": self.seconds, **done, **speeds}
 
 
 def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> dict[str, Stage]:
@@ -61,12 +63,17 @@ def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines
     parser = Parser(settings.format, sessions=settings.sessions)
     reading, parsing, masking = Watch(), Watch(), Watch()
     lines = messages = 0
-    for batch in reading.each(read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)):
+    batches = read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)
+    for batch in reading.each(batches):
         records, _ = parsing.timed(parser.parse, batch)
         masking.timed(mask, records["message"], settings.mask)
         lines += batch.frame.height
         messages += records.height
-    return {"read": reading.stage(lines=lines), "parse": parsing.stage(lines=lines), "mask": masking.stage(lines=messages)}
+    return {
+        "read": reading.stage(lines=lines),
+        "parse": parsing.stage(lines=lines),
+        "mask": masking.stage(lines=messages),
+    }
 
 
 def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines: int) -> tuple[dict[str, Stage], list[Rows], pl.Series]:
@@ -80,12 +87,14 @@ def session_stages(sources: Sequence[str], settings: PrepareSection, *, batch_li
     everything, grouping = Watch(), Watch()
     messages = MessageTable()
     numbered = map(messages.numbered, reader.read(sources))
-    found = [grouping.timed(sessions.push, records) for records in everything.each(numbered)]
-    found.append(grouping.timed(sessions.flush))
+    # Reading is lazy: to take the next frame is to read, parse, mask and number it.
+    closed = [grouping.timed(sessions.push, records) for records in everything.each(numbered)]
+    closed.append(grouping.timed(sessions.flush))
     everything.seconds += grouping.seconds
     lines = reader.tally.counts["lines"]
-    rows = rows_of(pl.concat(found)["messages"])
-    return {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}, rows, messages.messages
+    rows = rows_of(pl.concat(closed)["messages"])
+    figures = {"group": grouping.stage(lines=lines), "all four": everything.stage(lines=lines)}
+    return figures, rows, messages.messages
 
 
 def model_stages(
@@ -106,15 +115,18 @@ def model_stages(
     sessions, messages = data
     once = distinct(sessions).sessions
     tokenising = Watch()
-    tokens = tokenising.timed(lambda: MessageTokens(messages.to_list(), tokenizer, max_tokens=max_tokens))
+    texts = messages.to_list()
+    tokens = tokenising.timed(lambda: MessageTokens(texts, tokenizer, max_tokens=max_tokens))
     model, vectors = engine.model, engine.encode(tokens)
     encoder, decoder = encoder_work(tokens), decoder_work(once, model.prompt)
     encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
     decoding = _again_and_again(lambda: engine.judge(once, vectors), times=DECODINGS)
+    to_encode = encoder.flops(model.encoder.model)
+    to_decode = decoder.flops(model.decoder.model)
     stages = {
         "tokenise": tokenising.stage(messages=len(tokens)),
-        "encode": encoding.stage(encoder.flops(model.encoder.model), tokens=encoder.positions, messages=len(tokens)),
-        "decode": decoding.stage(decoder.flops(model.decoder.model), positions=decoder.positions, sessions=len(once)),
+        "encode": encoding.stage(to_encode, tokens=encoder.positions, messages=len(tokens)),
+        "decode": decoding.stage(to_decode, positions=decoder.positions, sessions=len(once)),
     }
     return stages, [*encoding.peaks, *decoding.peaks]
 
@@ -129,10 +141,10 @@ class Passes(NamedTuple):
 
     def stage(self, flops: int, **done: int) -> Stage:
         """The pass of middling time, and the middling share of the peak: each pass is set beside the peak right before and right after it."""
-        shares = [
-            share(flops, seconds=taken, peak=around) for taken, *around in zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
-        ]
-        return {**Watch(statistics.median(self.seconds)).stage(**done), "flops": flops, "share": statistics.median(shares)}
+        beside = zip(self.seconds, self.peaks, self.peaks[1:], strict=False)
+        shares = [share(flops, seconds=taken, peak=around) for taken, *around in beside]
+        middling = Watch(statistics.median(self.seconds)).stage(**done)
+        return {**middling, "flops": flops, "share": statistics.median(shares)}
 
 
 def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:

@@ -52,14 +52,20 @@ class Work:
             model: an encoder or a decoder of transformers, with or without adapters, or the source of one.
         """
         config = model.config
-        width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        attention, layers = width * config.num_attention_heads, config.num_hidden_layers
+        heads = config.num_attention_heads
+        width = getattr(config, "head_dim", None) or config.hidden_size // heads
+        attention, layers = width * heads, config.num_hidden_layers
         weights = linear_weights(model)
         whole: int = 2 * weights * self.positions + 4 * attention * layers * self.contexts
         if not self.ends:
             return whole
-        kept = 2 * width * getattr(config, "num_key_value_heads", config.num_attention_heads) * config.hidden_size
-        unwanted: int = 2 * (weights // layers - kept) * (self.positions - self.ends) + 4 * attention * (self.contexts - self.end_contexts)
+        # In the last layer positions where nothing is read need their keys and values alone.
+        key_heads = getattr(config, "num_key_value_heads", heads)
+        keys_and_values = 2 * width * key_heads * config.hidden_size
+        unread = self.positions - self.ends
+        rest_of_layer = 2 * (weights // layers - keys_and_values) * unread
+        unread_attention = 4 * attention * (self.contexts - self.end_contexts)
+        unwanted: int = rest_of_layer + unread_attention
         return whole - unwanted
 
 
@@ -89,7 +95,10 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     >>> decoder_work([np.array([7, 8]), np.array([7]), np.array([7, 8])], prompt)
     Work(positions=8, contexts=30, ends=2, end_contexts=11)
     """
-    head, question = np.arange(-len(prompt.head), 0), np.arange(len(prompt.question)) - len(prompt.head) - len(prompt.question)
+    # Rows below 0 stand for the words of the prompt, which are the same in every session.
+    begin, length = len(prompt.head), len(prompt.question)
+    head = np.arange(-begin, 0)
+    question = np.arange(length) - begin - length
     distinct = {session.tobytes(): session for session in sessions}
     tree = grow([np.concatenate([head, session, question]) for session in distinct.values()])
     ends = sum(map(len, tree.paths))
@@ -135,5 +144,6 @@ def number_format(part: Encoder | Decoder | LightPart) -> str:
     'bfloat16'
     """
     kinds = {parameter.dtype for name, parameter in part.named_parameters() if "lora_" not in name and parameter.dim() > 1}
-    kinds |= {torch.uint8} if any(not kind.is_floating_point for kind in kinds) else set()
-    return "4-bit" if torch.uint8 in kinds else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))
+    # Whole numbers are packed weights of four bits each.
+    packed = any(not kind.is_floating_point for kind in kinds)
+    return "4-bit" if packed else ", ".join(sorted(str(kind).removeprefix("torch.") for kind in kinds))

@@ -53,7 +53,8 @@ def here(dataset: Dataset) -> Source | None:
     try:
         about = json.loads((folder / _ABOUT).read_bytes())
         sizes = {name: (folder / name).stat().st_size for name in about["files"]}
-        if sizes != about["files"] or any(about[name] != value for name, value in _wanted(dataset).items()):
+        same_slice = all(about[name] == value for name, value in _wanted(dataset).items())
+        if sizes != about["files"] or not same_slice:
             raise ValueError(f"{_ABOUT} says {about['files']}, there are {sizes}")
     except (OSError, ValueError, LookupError, TypeError) as exc:
         raise DataError(f"{folder} does not hold {dataset.name} as it was fetched ({exc}): delete the folder and run it again") from exc
@@ -69,8 +70,11 @@ def announced(dataset: Dataset, *, patience: Patience | None = None) -> int | No
     transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience())
     transfer.open()
     transfer.close()
+    if transfer.size is None:
+        return None
     part = _part(dataset)
-    return None if transfer.size is None else max(0, transfer.size - (part.stat().st_size if part.is_file() else 0))
+    fetched = part.stat().st_size if part.is_file() else 0
+    return max(0, transfer.size - fetched)
 
 
 def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patience | None = None) -> Source:
@@ -83,25 +87,27 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
         DataError: it cannot be fetched, is damaged, or there is no room; or another process is fetching it.
     """
     folder = _folder(dataset)
-    transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience or Patience(), progress=progress)
+    patience = patience or Patience()
+    transfer = Transfer(address(dataset), size=dataset.bytes, patience=patience, progress=progress)
     with locked(folder.parent / f".{folder.name}.lock") as ours:
         if not ours:
             raise DataError(f"{folder.name} is being fetched into {folder.parent} by another process: wait for it")
-        found = here(dataset)
-        if found is not None:
-            return found
-        for left in folder.parent.glob(f".{folder.name}.*.tmp"):  # of a process that was killed: no other one is at work here
+        source = here(dataset)
+        if source is not None:
+            return source
+        # What a process left that was killed: no other one is at work here, as we hold the lock.
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):
             shutil.rmtree(left, ignore_errors=True)
         try:
             with new_folder(folder, force=False) as fresh, _explained(transfer):
-                log = (_from_zip if dataset.kind == "zip" else _from_stream)(dataset, transfer, folder=fresh)
-                about = _about(dataset, transfer) | {
-                    **log._asdict(),
-                    "files": {file.name: file.stat().st_size for file in sorted(fresh.iterdir())},
-                }
+                take = _from_zip if dataset.kind == "zip" else _from_stream
+                log = take(dataset, transfer, folder=fresh)
+                sizes = {file.name: file.stat().st_size for file in sorted(fresh.iterdir())}
+                about = _about(dataset, transfer) | {**log._asdict(), "files": sizes}
                 write_json(fresh / _ABOUT, about)
         finally:
             transfer.close()
+        # Only now: while the folder is not whole, a later process goes on with the part file.
         forget(_part(dataset))
         return _source(dataset, about)
 
@@ -123,7 +129,8 @@ def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if dataset.labels is not None:
             labels = folder / dataset.labels
-            with archive.open(_member(names, dataset.labels)) as member, explained(labels), labels.open("wb") as sink:
+            labels_file = _member(names, dataset.labels)
+            with archive.open(labels_file) as member, explained(labels), labels.open("wb") as sink:
                 shutil.copyfileobj(member, sink)
         with archive.open(_member(names, dataset.log)) as log:
             return keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
@@ -134,6 +141,7 @@ def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
     plain, _ = unpack(Counted(transfer))
     log = _untarred(plain, dataset.log) if dataset.kind == "tar" else plain
     kept = keep(log, folder / _log(dataset), lines=Slice(dataset.start, dataset.stop))
+    # What lies behind the slice is read for the checksum's sake alone.
     if dataset.md5 is not None:
         while transfer.read(BLOCK):
             pass
@@ -144,7 +152,7 @@ def _from_stream(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
 def _untarred(plain: Bytes, log: str) -> Bytes:
     """One file of a tar archive that is read once, from front to back."""
     archive: Any = tarfile.open(fileobj=cast(Any, plain), mode="r|", bufsize=BLOCK)  # noqa: SIM115 - it ends with the stream
-    names = []
+    names: list[str] = []
     for info in archive:
         names.append(info.name)
         if info.isfile() and PurePosixPath(info.name).name == log:
@@ -154,10 +162,10 @@ def _untarred(plain: Bytes, log: str) -> Bytes:
 
 def _member(names: Sequence[str], wanted: str) -> str:
     """The file of an archive that has a name, in whatever folder."""
-    found = next((name for name in names if PurePosixPath(name).name == wanted), None)
-    if found is None:
+    member = next((name for name in names if PurePosixPath(name).name == wanted), None)
+    if member is None:
         raise _without(wanted, names)
-    return found
+    return member
 
 
 def _without(wanted: str, names: Sequence[str]) -> DataError:
@@ -183,16 +191,27 @@ def _wanted(dataset: Dataset) -> dict[str, Any]:
 
 def _about(dataset: Dataset, transfer: Transfer) -> dict[str, Any]:
     """Where a data set came from."""
-    url = dataset.url if transfer.url.startswith("file:") else transfer.url  # what is said of data names no place on a machine
-    seen = {"url": url, "bytes": transfer.size, "bytes_read": transfer.at, "md5": transfer.md5 if transfer.ended else None}
-    said = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "terms": dataset.terms, "cite": dataset.cite}
-    return _wanted(dataset) | seen | said
+    # What is said of data names no place on a machine.
+    url = dataset.url if transfer.url.startswith("file:") else transfer.url
+    seen = {
+        "url": url,
+        "bytes": transfer.size,
+        "bytes_read": transfer.at,
+        "md5": transfer.md5 if transfer.ended else None,
+    }
+    published = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "terms": dataset.terms,
+        "cite": dataset.cite,
+    }
+    return _wanted(dataset) | seen | published
 
 
 def _source(dataset: Dataset, about: dict[str, Any]) -> Source:
     """The data set in its folder."""
     folder = _folder(dataset)
-    return Source(folder / _log(dataset), None if dataset.labels is None else folder / dataset.labels, about)
+    labels = None if dataset.labels is None else folder / dataset.labels
+    return Source(folder / _log(dataset), labels, about)
 
 
 def _folder(dataset: Dataset) -> Path:

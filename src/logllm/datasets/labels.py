@@ -56,11 +56,16 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
             where a line's should be, or two labels for one session or line.
     """
     table = _read(path)
+    columns = table.columns
     pairs = ((settings.begin, settings.end), _ALSO)
-    span = next((pair for pair in pairs if set(pair) <= set(table.columns)), None)
-    if span is not None and settings.session not in table.columns:
-        return _of_intervals(table.rename(dict(zip(span, ("from", "to"), strict=True))), settings, path=path)
-    by = settings.line if settings.line in table.columns and settings.session not in table.columns else settings.session
+    span = next((pair for pair in pairs if set(pair) <= set(columns)), None)
+    if span is not None and settings.session not in columns:
+        named = table.rename(dict(zip(span, ("from", "to"), strict=True)))
+        return _of_intervals(named, settings, path=path)
+
+    # A column of sessions comes before one of lines: a session's label may have a line beside it.
+    of_lines = settings.line in columns and settings.session not in columns
+    by = settings.line if of_lines else settings.session
     wanted = (by, settings.label)
     if missing := [column for column in wanted if column not in table.columns]:
         raise DataError(
@@ -68,16 +73,22 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
             f"expected are {settings.session} (or {settings.line}, or {settings.begin} and {settings.end}) and {settings.label} "
             "(label_file in the format's TOML names others)"
         )
-    table = table.select(name=pl.col(by).str.strip_chars(), label=pl.col(settings.label).str.strip_chars()).drop_nulls()
+    name = pl.col(by).str.strip_chars()
+    label = pl.col(settings.label).str.strip_chars()
+    table = table.select(name=name, label=label).drop_nulls()
     _check_kinds(table, settings, path=path)
     if not settings.anomalous and table.height:
         counts = Counter(table["label"].to_list())
-        check_words(counts, settings.normal, where=f"labels {path}", some_normal=by == settings.session)
-    labels = table.select("name", anomalous=~pl.col("label").is_in(list(settings.normal))).unique(maintain_order=True)
+        check_words(counts, settings.normal, where=f"labels {path}", some_normal=not of_lines)
+
+    # The same label twice is one; two kinds of label for one thing cannot both be right.
+    is_anomalous = ~pl.col("label").is_in(list(settings.normal))
+    labels = table.select("name", anomalous=is_anomalous).unique(maintain_order=True)
     twice = labels.filter(pl.col("name").is_duplicated())
     if twice.height:
-        raise DataError(f"labels {path} gives {'line' if by == settings.line else 'session'} {twice['name'][0]} both kinds of label")
-    if by == settings.line:
+        what = "line" if of_lines else "session"
+        raise DataError(f"labels {path} gives {what} {twice['name'][0]} both kinds of label")
+    if of_lines:
         return _numbered(labels, path)
     if not labels.height:
         raise DataError(f"labels {path} holds no labels")
@@ -86,21 +97,27 @@ def read_labels(path: Path, settings: LabelFileSection) -> pl.DataFrame:
 
 def _of_intervals(table: pl.DataFrame, settings: LabelFileSection, *, path: Path) -> pl.DataFrame:
     """Labels of intervals; without a column of labels each is of a fault."""
-    label = pl.col(settings.label).str.strip_chars() if settings.label in table.columns else pl.lit("fault")
+    label = pl.lit("fault")
+    if settings.label in table.columns:
+        label = pl.col(settings.label).str.strip_chars()
     table = table.select("from", "to", label=label).drop_nulls("label")
     _check_kinds(table, settings, path=path)
     if not settings.anomalous and table.height:
-        check_words(Counter(table["label"].to_list()), settings.normal, where=f"labels {path}", some_normal=False)
-    return table.select("from", "to", anomalous=~pl.col("label").is_in(list(settings.normal)))
+        counts = Counter(table["label"].to_list())
+        check_words(counts, settings.normal, where=f"labels {path}", some_normal=False)
+    is_anomalous = ~pl.col("label").is_in(list(settings.normal))
+    return table.select("from", "to", anomalous=is_anomalous)
 
 
 def _check_kinds(table: pl.DataFrame, settings: LabelFileSection, *, path: Path) -> None:
     """Whether labels are of two kinds, where both are named."""
     if not settings.anomalous:
         return
-    third = table.filter(~pl.col("label").is_in([*settings.normal, *settings.anomalous]))["label"].unique(maintain_order=True)
+    two_kinds = [*settings.normal, *settings.anomalous]
+    others = table.filter(~pl.col("label").is_in(two_kinds))
+    third = others["label"].unique(maintain_order=True)
     if len(third):
-        known = ", ".join((*settings.normal, *settings.anomalous))
+        known = ", ".join(two_kinds)
         raise DataError(f"labels {path} holds labels other than {known}: {', '.join(third.head(_SHOWN))}")
 
 
@@ -128,18 +145,20 @@ def check_words(
     alarms = {label: count for label, count in counts.items() if label not in normal}
     if not alarms:
         return
-    said = f"{where}: {_listed(alarms)} would be read as anomalous"
+    reading = f"{where}: {_listed(alarms)} would be read as anomalous"
     remedy = f"normal are {', '.join(filter(None, normal))}; say --normal LABEL"
     if some_normal and len(alarms) == len(counts):
-        raise DataError(f"{said}, and none means normal: {remedy}{'' if of_lines else _OR_NAMED}")
-    # A person who has said what is normal has seen the labels.
+        raise DataError(f"{reading}, and none means normal: {remedy}{'' if of_lines else _OR_NAMED}")
+    # A person who has reading what is normal has seen the labels.
     if tuple(normal) not in _DEFAULTS:
         return
     quiet = [label for label in alarms if label.strip().lower() in _NO_ALARM]
     if quiet:
-        raise DataError(f"{where}: {_listed({label: alarms[label] for label in quiet})} would be read as anomalous: {remedy}")
+        listed = _listed({label: alarms[label] for label in quiet})
+        raise DataError(f"{where}: {listed} would be read as anomalous: {remedy}")
+    # Names of people or numbers of tickets are labels of no kind: nearly each is another one.
     if len(alarms) > _MANY and 2 * len(alarms) > sum(counts.values()):
-        raise DataError(f"{said}, nearly each label is another one: name the column that holds labels, or {remedy}")
+        raise DataError(f"{reading}, nearly each label is another one: name the column that holds labels, or {remedy}")
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -149,8 +168,12 @@ def _listed(counts: Mapping[str, int]) -> str:
     "'up' (1,200 times), 'down' (2 times)"
     """
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-    shown = [f"{shortened(label)!r} ({count:,} {'time' if count == 1 else 'times'})" for label, count in most[:_SHOWN]]
-    return ", ".join(shown) + (f" and {len(most) - _SHOWN:,} more" if len(most) > _SHOWN else "")
+    shown: list[str] = []
+    for label, count in most[:_SHOWN]:
+        times = "time" if count == 1 else "times"
+        shown.append(f"{shortened(label)!r} ({count:,} {times})")
+    more = f" and {len(most) - _SHOWN:,} more" if len(most) > _SHOWN else ""
+    return ", ".join(shown) + more
 
 
 def by_line(labels: pl.DataFrame) -> bool:
@@ -167,7 +190,8 @@ def _read(path: Path) -> pl.DataFrame:
     """All columns of a CSV file, as text."""
     try:
         with path.open("rb") as file:
-            table = pl.read_csv(unpack(Counted(file))[0].read(), infer_schema=False, encoding="utf8-lossy")
+            plain, _ = unpack(Counted(file))
+            table = pl.read_csv(plain.read(), infer_schema=False, encoding="utf8-lossy")
     except FAULTS as exc:
         raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     except pl.exceptions.PolarsError as exc:
@@ -177,8 +201,10 @@ def _read(path: Path) -> pl.DataFrame:
 
 def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
     """Labels of lines, in their order; a file without any says that all lines are normal."""
-    numbered = labels.select("name", "anomalous", line=pl.col("name").cast(pl.UInt64, strict=False))
-    wrong = numbered.filter((pl.col("line") > 0).fill_null(False).not_())
+    number = pl.col("name").cast(pl.UInt64, strict=False)
+    numbered = labels.select("name", "anomalous", line=number)
+    is_number = (pl.col("line") > 0).fill_null(False)
+    wrong = numbered.filter(is_number.not_())
     if wrong.height:
         raise DataError(f"labels {path} names line {wrong['name'][0]!r}: lines are whole numbers from 1")
     return numbered.select("line", "anomalous").sort("line")
@@ -190,13 +216,14 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
     Raises:
         DataError: not one session has a label.
     """
-    named = sessions.with_columns(name=base_name()).join(
-        labels.rename({"anomalous": "label"}), on="name", how="left", maintain_order="left"
-    )
+    by_name = labels.rename({"anomalous": "label"})
+    named = sessions.with_columns(name=base_name())
+    named = named.join(by_name, on="name", how="left", maintain_order="left")
     if named["label"].null_count() == named.height:
+        theirs = named["name"][0] if named.height else "(none)"
         raise DataError(
-            f"labels {source} has none for any of the {plural(named.height, 'session')}: it names sessions like {labels['name'][0]}, "
-            f"the log's are like {named['name'][0] if named.height else '(none)'}"
+            f"labels {source} has none for any of the {plural(named.height, 'session')}: "
+            f"it names sessions like {labels['name'][0]}, the log's are like {theirs}"
         )
     unused = labels.join(named, on="name", how="anti").height
     return Labelled(named.with_columns(anomalous="label").select(sessions.columns), unused)
@@ -220,17 +247,20 @@ def intervals(table: pl.DataFrame, described: FormatSection, *, source: Path, to
     forms = (*_FORMS, *described.time_format)
     if not table.height:
         raise DataError(f"labels {source} holds no interval")
-    ends = {}
+    ends: dict[str, pl.Series] = {}
     for name in ("from", "to"):
         written = table[name].str.strip_chars().fill_null("")
-        ends[name] = parse_times(written.str.replace(_MINUTES, "${1}:00${2}"), forms, today=today)
+        # `2024-07-03 09:00` has no seconds, which ISO 8601 lets one leave out and `iso` does not.
+        with_seconds = written.str.replace(_MINUTES, "${1}:00${2}")
+        ends[name] = parse_times(with_seconds, forms, today=today)
         unread = written.filter(ends[name].is_null())
         if len(unread):
             raise DataError(
                 f"labels {source}: {name} {unread[0]!r} is no time that can be read: write it as "
                 "2024-07-03 09:00:00+02:00, or as in the log"
             )
-    read = table.select(ends["from"], ends["to"], "anomalous", written=pl.format("{} to {}", "from", "to"))
+    as_written = pl.format("{} to {}", "from", "to")
+    read = table.select(ends["from"], ends["to"], "anomalous", written=as_written)
     backward = read.filter(pl.col("to") < pl.col("from"))
     if backward.height:
         raise DataError(f"labels {source}: {backward['written'][0]} ends before it begins")
@@ -245,7 +275,12 @@ def without_zone(table: pl.DataFrame) -> bool:
     """
     clock = r"\d\d:\d\d"
     named = r"(?:[A-Za-z]{1,5}|[+-]\d\d:?\d?\d?)\s*$"
-    return any((table[name].str.contains(clock) & ~table[name].str.contains(named)).any() for name in ("from", "to"))
+    for name in ("from", "to"):
+        has_time = table[name].str.contains(clock)
+        has_zone = table[name].str.contains(named)
+        if (has_time & ~has_zone).any():
+            return True
+    return False
 
 
 def with_interval_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -> pl.DataFrame:
@@ -257,17 +292,26 @@ def with_interval_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source
     Raises:
         DataError: the log has no times, or an interval holds nothing of any session.
     """
-    timed = sessions.select(pl.int_range(pl.len()).alias("row"), "start", "end").drop_nulls("start")
+    row = pl.int_range(pl.len()).alias("row")
+    timed = sessions.select(row, "start", "end").drop_nulls("start")
     if not timed.height:
         raise DataError(f"labels {source} are by time, and the log has no times: label sessions, or lines where it is one file")
-    touching = labels.with_row_index("interval").join_where(timed, pl.col("start") <= pl.col("to"), pl.col("end") >= pl.col("from"))
-    idle = labels.with_row_index("interval").join(touching, on="interval", how="anti")
+    # Both reach from a first moment to a last one: they overlap if each begins before the other ends.
+    numbered = labels.with_row_index("interval")
+    begins_before = pl.col("start") <= pl.col("to")
+    ends_after = pl.col("end") >= pl.col("from")
+    touching = numbered.join_where(timed, begins_before, ends_after)
+
+    # An interval that holds nothing is nearly always in another zone than the log.
+    idle = numbered.join(touching, on="interval", how="anti")
     if idle.height:
         shown = ", ".join(idle["written"].head(_SHOWN))
         more = f" and {idle.height - _SHOWN} more" if idle.height > _SHOWN else ""
+        holds = "holds" if idle.height == 1 else "hold"
+        first, last = _shown(timed["start"].min()), _shown(timed["end"].max())
         raise DataError(
-            f"labels {source}: {plural(idle.height, 'interval')} of {labels.height:,} {'holds' if idle.height == 1 else 'hold'} "
-            f"no session ({shown}{more}): the log reaches from {_shown(timed['start'].min())} to {_shown(timed['end'].max())} UTC, "
+            f"labels {source}: {plural(idle.height, 'interval')} of {labels.height:,} {holds} "
+            f"no session ({shown}{more}): the log reaches from {first} to {last} UTC, "
             "and times without a zone are read as UTC: add the zone, such as +02:00"
         )
     hit = touching.filter("anomalous")["row"].unique()
@@ -301,15 +345,15 @@ class LineLabels:
 
         One frame is held back: the lines that go on a record may lie in the next batch.
         """
-        held: pl.DataFrame | None = None
+        previous: pl.DataFrame | None = None
         for records in batches:
             self._rejects = self._rejects.append(reader.rejects)
             if records.height:
-                if held is not None:
-                    yield self._labelled(held, before=int(records["line"].min()))  # type: ignore[arg-type]
-                held = records
-        if held is not None:
-            yield self._labelled(held, before=reader.tally.counts["lines"] + 1)
+                if previous is not None:
+                    yield self._labelled(previous, before=int(records["line"].min()))  # type: ignore[arg-type]
+                previous = records
+        if previous is not None:
+            yield self._labelled(previous, before=reader.tally.counts["lines"] + 1)
         self.counts["labels_beyond"] += self._labels.height
 
     def check(self, source: Path | None) -> None:
@@ -328,13 +372,22 @@ class LineLabels:
         """Records with the labels up to where the next ones begin."""
         due = pl.col("line") < before
         labels = self._labels.filter(due)
-        rejects = self._rejects.filter(self._rejects < before).to_frame()
-        self._labels, self._rejects = self._labels.filter(~due), self._rejects.filter(self._rejects >= before)
+        self._labels = self._labels.filter(~due)
+        is_due = self._rejects < before
+        rejects = self._rejects.filter(is_due).to_frame()
+        self._rejects = self._rejects.filter(~is_due)
+
+        # Labels of lines that did not parse are of no record.
         lost = labels.join(rejects, on="line", how="semi")
         self.counts["rejected_alerts"] += int(lost["anomalous"].sum())
+        read = labels.join(rejects, on="line", how="anti", maintain_order="left")
+
+        # `join_asof` gives each label the last record that begins at its line or before it: that
+        # which the line goes on.
         first = records.select("line", record="line").sort("line")
-        found = labels.join(rejects, on="line", how="anti", maintain_order="left").set_sorted("line").join_asof(first, on="line")
-        self.counts["labels_joined"] += int((found["line"] != found["record"]).sum())
-        marks = found.group_by(line="record").agg(pl.col("anomalous").max().alias("mark"))
+        placed = read.set_sorted("line").join_asof(first, on="line")
+        self.counts["labels_joined"] += int((placed["line"] != placed["record"]).sum())
+        by_record = placed.group_by(line="record")
+        marks = by_record.agg(pl.col("anomalous").max().alias("mark"))
         marked = records.join(marks, on="line", how="left", maintain_order="left")
         return marked.with_columns(anomalous=pl.col("mark").fill_null(False)).drop("mark")

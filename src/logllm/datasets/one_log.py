@@ -80,6 +80,8 @@ def grouped(
     spans = None
     if labels is not None and log.labels is not None and by_interval(labels):
         spans = intervals(labels, settings.format, source=log.labels, today=reader.today)
+
+    # From lines to sessions, all of it lazily: a frame of records at a time goes through.
     records = _advised(reader, log.names, progress=progress)
     # Labels by line are of one file, and one file is read by one reader.
     if marks is not None and isinstance(reader, Reader):
@@ -87,10 +89,13 @@ def grouped(
     batches = map(messages.numbered, records)
     sessionizers, pieces = _cut_then_windowed(batches, settings) if cut else _grouped(batches, settings)
     # Only sessions by key are marked anew, and a log of those is not cut before it is grouped.
-    sessions = marked(pl.concat(pieces), messages.messages, settings=settings.sessions, span=sessionizers[0].span)
+    span = sessionizers[0].span
+    grouping = settings.sessions
+    sessions = marked(pl.concat(pieces), messages.messages, settings=grouping, span=span)
     if log.labels is None:
         where = f"field {settings.format.label} of the lines"
         check_words(reader.labels, settings.format.normal, where=where, of_lines=True)
+    # What was read must be worth training on, before labels are looked for in it.
     read = reader.tally.counts["lines"] - reader.tally.counts["rejected"]
     if not sessions.height:
         raise DataError(_why_no_sessions(settings, sessions=sessionizers[0], records=read))
@@ -100,7 +105,8 @@ def grouped(
         raise DataError(f"{late}: sort the log by time, or use windows by count")
     if marks is not None:
         marks.check(log.labels)
-        counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in (*counts, *marks.counts)}
+        names = (*counts, *marks.counts)
+        counts = {name: counts.get(name, 0) + marks.counts.get(name, 0) for name in names}
     elif spans is not None and labels is not None and log.labels is not None:
         sessions = with_interval_labels(sessions, spans, source=log.labels)
         counts["labels_without_zone"] = int(without_zone(labels))
@@ -114,7 +120,9 @@ def grouped(
 
 def file_entry(name: str, reader: Reader | ServicesReader) -> dict[str, Any]:
     """A file as the manifest names it: without its folder, which may be anywhere, and as the reader lets it be written."""
-    return {"name": reader.named(Path(name).name), "bytes": Path(name).stat().st_size if read_again(name) else None}
+    # Only what can be read again is a file with a size: a pipe has none.
+    size = Path(name).stat().st_size if read_again(name) else None
+    return {"name": reader.named(Path(name).name), "bytes": size}
 
 
 def _advised(reader: Reader | ServicesReader, names: list[str], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
@@ -128,8 +136,9 @@ def _advised(reader: Reader | ServicesReader, names: list[str], *, progress: Pro
 def _counts(reader: Reader | ServicesReader, sessionizers: list[Sessionizer]) -> dict[str, int]:
     """What reader and sessionizers counted, in one."""
     total = Counter(reader.tally.counts)
-    for each in sessionizers:
-        total.update(each.counts | {"long_sessions": each.long, "cut_messages": each.messages_cut})
+    for sessionizer in sessionizers:
+        of_long = {"long_sessions": sessionizer.long, "cut_messages": sessionizer.messages_cut}
+        total.update(sessionizer.counts | of_long)
     return dict(total)
 
 
@@ -145,9 +154,10 @@ def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
-    pieces = []
+    pieces: list[pl.DataFrame] = []
     for sessionizer, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
-        pieces.append(pl.concat([sessionizer.push(piece), sessionizer.flush()]))
+        closed, left = sessionizer.push(piece), sessionizer.flush()
+        pieces.append(pl.concat([closed, left]))
     return sessionizers, pieces
 
 

@@ -13,7 +13,8 @@ def seen(part: pl.DataFrame, train: pl.DataFrame) -> pl.Series:
     [True, False]
     """
     known = train.select(pl.col("messages").unique(), in_train=True)
-    return part.select("messages").join(known, on="messages", how="left", maintain_order="left")["in_train"].fill_null(False)
+    joined = part.select("messages").join(known, on="messages", how="left", maintain_order="left")
+    return joined["in_train"].fill_null(False)
 
 
 def leakage(part: pl.DataFrame, train: pl.DataFrame, *, in_train: pl.Series) -> dict[str, Any]:
@@ -34,19 +35,26 @@ def leakage(part: pl.DataFrame, train: pl.DataFrame, *, in_train: pl.Series) -> 
     known = train["messages"].explode().unique().implode()
     messages = part["messages"].explode().drop_nulls()
     distinct = messages.unique()
+    normal = sessions.filter(~pl.col("anomalous"))
+    anomalous = sessions.filter("anomalous")
+    repeated = 1 - part["messages"].n_unique() / part.height if part.height else None
+    # "Early" is about time: without times nothing can be said of it.
     ends: Any = train["end"].max()
     starts = sessions["start"].drop_nulls()
+    early = None if ends is None else _share(starts < ends)
     return {
         "seen": _share(sessions["in_train"]),
-        "seen_normal": _share(sessions.filter(~pl.col("anomalous"))["in_train"]),
-        "seen_anomalous": _share(sessions.filter("anomalous")["in_train"]),
-        "repeated": 1 - part["messages"].n_unique() / part.height if part.height else None,
+        "seen_normal": _share(normal["in_train"]),
+        "seen_anomalous": _share(anomalous["in_train"]),
+        "repeated": repeated,
         "new_messages": _share(~distinct.is_in(known)),
         "new_occurrences": _share(~messages.is_in(known)),
-        "early": None if ends is None else _share(starts < ends),
+        "early": early,
     }
 
 
 def _share(which: pl.Series) -> float | None:
     """How much of a column is true."""
-    return float(which.sum() / len(which)) if len(which) else None
+    if not len(which):
+        return None
+    return float(which.sum() / len(which))

@@ -58,8 +58,8 @@ class PackagedSet:
 
 
 PACKAGED = {
-    each.name: each
-    for each in (
+    data_set.name: data_set
+    for data_set in (
         PackagedSet(
             name="postgres",
             title="a PostgreSQL server under a mixed load, faults injected and recorded",

@@ -82,19 +82,32 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     force, today = options.get("force", False), datetime.now(UTC).date()
     check_replaceable(out, force=force)
     logs = _logs(raw, options, settings=settings)
+
+    # One message table for all logs: the same message has one number in train and in test.
     messages = MessageTable()
     stdin = options.get("stdin")
     readers = [reader_of(how, log.names, today=today, stdin=stdin) for log, how in logs]
     cut = len(logs) == 1 and _by_records(settings)
-    groups = [
-        grouped(log, reader, messages=messages, cut=cut, progress=options.get("progress"))
-        for (log, _), reader in zip(logs, readers, strict=True)
-    ]
-    groups[1:] = [group._replace(sessions=group.sessions.with_columns(session=pl.format(_TEST, "session"))) for group in groups[1:]]
+    groups: list[Grouped] = []
+    for (log, _), reader in zip(logs, readers, strict=True):
+        group = grouped(log, reader, messages=messages, cut=cut, progress=options.get("progress"))
+        groups.append(_renamed(group) if groups else group)
+
+    # What is in no part, though it could have been, reaches across a border.
     parts = _parts(groups, settings)
     sessions = pl.concat([group.sessions for group in groups])
-    counts = {name: sum(group.counts.get(name, 0) for group in groups) for group in groups for name in group.counts}
-    counts["overlapping"] = sum(_to_divide(group).height for group in groups) - sum(part.height for part in parts.values())
+    counts: dict[str, int] = {}
+    for group in groups:
+        for name, count in group.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    to_divide = sum(_to_divide(group).height for group in groups)
+    counts["overlapping"] = to_divide - sum(part.height for part in parts.values())
+
+    rejects = [reject for reader in readers for reject in reader.tally.first_rejects]
+    warnings = _warnings(parts, counts, settings=settings)
+    warnings += _mask_warnings(messages.messages, counts)
+    for reader in readers:
+        warnings += zone_notes(reader.zones, zone=reader.settings.format.time_zone)
     manifest: Manifest = {
         "kind": "data",
         "version": DATA_VERSION,
@@ -103,17 +116,14 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         **part_figures(sessions),
         "distinct_messages": len(messages.messages),
         "parts": {name: part_figures(part) for name, part in parts.items()},
-        "first_rejects": [reject for reader in readers for reject in reader.tally.first_rejects][:3],
-        "warnings": [
-            *_warnings(parts, counts, settings=settings),
-            *_mask_warnings(messages.messages, counts),
-            *(note for reader in readers for note in zone_notes(reader.zones, zone=reader.settings.format.time_zone)),
-        ],
+        "first_rejects": rejects[:3],
+        "warnings": warnings,
         "settings": settings.model_dump(mode="json"),
     }
     for name, (log, _), reader in zip(("", "test_"), logs, readers, strict=False):
-        files = [file_entry(each, reader) for each in (*log.names, *([str(log.labels)] if log.labels else []))]
-        manifest |= {f"{name}raw": files[: len(log.names)], f"{name}labels": files[-1] if log.labels else None}
+        manifest[f"{name}raw"] = [file_entry(file, reader) for file in log.names]
+        labels = str(log.labels) if log.labels else None
+        manifest[f"{name}labels"] = file_entry(labels, reader) if labels else None
     if len(logs) > 1:
         manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
         manifest["warnings"].insert(0, f"the test part is another log, whole: the share of {settings.split.test:g} for testing is not used")
@@ -124,8 +134,15 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
     if paper := options.get("paper"):
         manifest["paper"] = compared(manifest, paper)
         manifest["warnings"] += differences(manifest["paper"])
-    write_prepared(out, {**parts, "messages": messages.messages.to_frame("message")}, manifest=manifest, force=force)
+    frames = {**parts, "messages": messages.messages.to_frame("message")}
+    write_prepared(out, frames, manifest=manifest, force=force)
     return manifest
+
+
+def _renamed(group: Grouped) -> Grouped:
+    """A test log's sessions under names of their own."""
+    session = pl.format(_TEST, "session")
+    return group._replace(sessions=group.sessions.with_columns(session=session))
 
 
 def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSection) -> list[tuple[RawLog, PrepareSection]]:
@@ -158,7 +175,9 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     if others:
         train, test = labelled, others[0]
     elif cut is not None:
-        train, test = labelled.filter(pl.col("place") < cut), labelled.filter(pl.col("place") >= cut)
+        # Windows were made on both sides of the cut, so that none reaches across it.
+        before_cut = pl.col("place") < cut
+        train, test = labelled.filter(before_cut), labelled.filter(~before_cut)
     elif split.by == "time":
         train, test = last_share(labelled, split.test)
     else:
@@ -171,12 +190,15 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
         train = without_overlap(train, validation)
     if not train.height:
         raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
-    return {name: part.drop("place") for name, part in zip(PARTS, (train, validation, test), strict=True)}
+    parts = zip(PARTS, (train, validation, test), strict=True)
+    return {name: part.drop("place") for name, part in parts}
 
 
 def _goes_back(train: pl.Series, test: pl.Series) -> bool:
     """Whether sessions of the test part started before the last of the train part, but for a few."""
-    last, first = train.to_physical().quantile(1 - _FEW, "nearest"), test.to_physical().quantile(_FEW, "nearest")
+    # Not the very last and the very first: a few records out of order are no reason to complain.
+    last = train.to_physical().quantile(1 - _FEW, "nearest")
+    first = test.to_physical().quantile(_FEW, "nearest")
     return last is not None and first is not None and first < last
 
 
@@ -200,8 +222,9 @@ def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
 
 def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
     """What a person should know before training on this."""
-    warnings = []
-    for name, share in (("train", 1.0), ("validation", settings.split.validation), ("test", settings.split.test)):
+    warnings: list[str] = []
+    shares = {"train": 1.0, "validation": settings.split.validation, "test": settings.split.test}
+    for name, share in shares.items():
         kinds = parts[name]["anomalous"].unique().drop_nulls().to_list()
         if not parts[name].height and share:
             warnings.append(f"the {name} part is empty")

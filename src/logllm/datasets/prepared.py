@@ -42,6 +42,7 @@ class Prepared:
         Raises:
             DataError: not prepared data, of another version, or changed since.
         """
+        # The manifest first: nothing else is read of a folder that is of another kind or version.
         folder = Path(folder)
         path = folder / MANIFEST
         if not path.is_file():
@@ -61,7 +62,8 @@ class Prepared:
                 raise DataError(f"{folder} has no {name}: prepare it again")
             if sha256(folder / name) != recorded["sha256"]:
                 raise DataError(f"{folder / name} has changed since it was prepared (its sha256 is another): prepare it again")
-        return cls(folder, manifest=manifest, settings=PrepareSection.read(manifest["settings"], source=str(path)))
+        settings = PrepareSection.read(manifest["settings"], source=str(path))
+        return cls(folder, manifest=manifest, settings=settings)
 
     def part(self, name: str) -> pl.DataFrame:
         """The sessions of one part (`logllm.sessions.sessionizer.SESSIONS`; `cut` only where it was prepared so), in the order of the log.
@@ -115,6 +117,8 @@ def write_prepared(out: Path, frames: Mapping[str, pl.DataFrame], *, manifest: M
             path = folder / f"{name}.parquet"
             write_atomic(path, lambda place, frame=frame: frame.write_parquet(place, row_group_size=_ROW_GROUP))  # type: ignore[misc]
             manifest["files"][path.name] = {"sha256": sha256(path), "bytes": path.stat().st_size}
+        # Over what the frames hold, not over the files: another release of Parquet writes other
+        # bytes.
         manifest["fingerprint"] = fingerprint(frames)
         write_json(folder / MANIFEST, manifest)
 
@@ -134,6 +138,7 @@ def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
 
 
 def _update(digest: "hashlib._Hash", column: pl.Series) -> None:
+    # Lengths and contents both: `["ab"]` and `["a", "b"]` hold the same text.
     """Add a column: where it is null, how long its lists and texts are, and what they hold."""
     digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
     if isinstance(column.dtype, pl.List):

@@ -55,8 +55,9 @@ def _counts(lines: int, *, train: tuple[int, int], test: tuple[int, int]) -> dic
     2
     """
     whole = {"lines": lines, "sessions": train[0] + test[0], "anomalous": train[1] + test[1]}
-    parts = {"train.sessions": train[0], "train.anomalous": train[1], "test.sessions": test[0], "test.anomalous": test[1]}
-    return whole | parts
+    of_train = {"train.sessions": train[0], "train.anomalous": train[1]}
+    of_test = {"test.sessions": test[0], "test.anomalous": test[1]}
+    return whole | of_train | of_test
 
 
 CATALOG = {
@@ -120,7 +121,8 @@ def paper_settings(dataset: Dataset) -> PrepareSection:
     >>> settings.split.by, settings.split.validation, settings.sessions.max_messages, settings.format.encoding
     ('random', 0.0, 128, 'latin-1')
     """
-    return choose(dataset.name, recipe=dataset.name, overrides={"format": {}, "sessions": {}, "split": {}, "mask": {}})
+    no_changes: dict[str, dict[str, Any]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
+    return choose(dataset.name, recipe=dataset.name, overrides=no_changes)
 
 
 def compared(manifest: Mapping[str, Any], paper: Mapping[str, int]) -> dict[str, dict[str, int]]:
@@ -131,10 +133,12 @@ def compared(manifest: Mapping[str, Any], paper: Mapping[str, int]) -> dict[str,
     >>> compared({"lines": 7, "parts": {"test": {"anomalous": 1}}}, {"lines": 7, "test.anomalous": 2})
     {'lines': {'paper': 7, 'here': 7}, 'test.anomalous': {'paper': 2, 'here': 1}}
     """
-    both = {}
+    both: dict[str, dict[str, int]] = {}
     for field, count in paper.items():
+        # `train.sessions` is a count of the part, `sessions` one of the whole.
         part, _, name = field.rpartition(".")
-        both[field] = {"paper": count, "here": (manifest["parts"][part] if part else manifest)[name]}
+        counts = manifest["parts"][part] if part else manifest
+        both[field] = {"paper": count, "here": counts[name]}
     return both
 
 

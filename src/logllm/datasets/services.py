@@ -27,7 +27,7 @@ from logllm.logs.redaction import Redactor
 from logllm.logs.tally import Tally
 from logllm.logs.times import parse_times
 from logllm.progress import Progress
-from logllm.sessions.proposal import propose, sample_fields, window_size
+from logllm.sessions.proposal import Proposal, propose, sample_fields, window_size
 
 _FITS = 0.5  # of a file's first lines belong to a record
 _GLANCE = 300  # lines of a further file of a service
@@ -98,15 +98,13 @@ class ServicesReader:
         self._names: list[str] = []
         self._batch_lines = batch_lines
         self._redactor = Redactor() if redact or settings.redact else None
-        self._readers = {
-            service.name: Reader(
-                _alone(settings, service),
-                today=today,
-                batch_lines=batch_lines,
-                redact=self._redactor or False,
-            )
-            for service in settings.services
-        }
+        self._readers: dict[str, Reader] = {}
+        # One redactor for all: a name stands for the same thing in every service's lines.
+        hide = self._redactor or False
+        for service in settings.services:
+            alone = _alone(settings, service)
+            reader = Reader(alone, today=today, batch_lines=batch_lines, redact=hide)
+            self._readers[service.name] = reader
         self.tally = Tally(settings.format, named=self.named, redact=self._redactor is not None)
         """What was read so far, and what was not."""
         self.files: list[str] = []
@@ -127,6 +125,7 @@ class ServicesReader:
         batches = self._batches(names, progress=progress)
         frames = self._in_time(batches) if self.settings.sessions.merged else batches
         count = 0
+        # Each reader numbers its own records from 1: numbered anew, they are one log's.
         for records in frames:
             numbers = pl.int_range(count + 1, count + 1 + records.height, dtype=pl.UInt64, eager=True)
             count += records.height
@@ -170,13 +169,16 @@ class ServicesReader:
         sessions = self.settings.sessions
         of_files = session_names(names, by=sessions.by) if sessions.by_file else None
         places = [place for place, name in enumerate(names) if name in self._services]
+        service_of_place = {place: self._services[names[place]].name for place in places}
         total, before = input_bytes(names), 0
-        for name, group in groupby(places, key=lambda place: self._services[names[place]].name):
+        for service, group in groupby(places, key=service_of_place.__getitem__):
             here = list(group)
-            part, reader = [names[place] for place in here], self._readers[name]
+            files = [names[place] for place in here]
+            reader = self._readers[service]
+            # A service may come again later: its reader then counts on from the files it has read.
             earlier, read_so_far = len(reader.files), before
             told = None if progress is None else lambda read, _: progress(read_so_far + read, total)  # noqa: B023 - used at once
-            for records in reader.read(part, progress=told):
+            for records in reader.read(files, progress=told):
                 self.tally.take([other.tally for other in self._readers.values()])
                 self.rejects = reader.rejects
                 if records.height:
@@ -184,7 +186,7 @@ class ServicesReader:
                     session = of_files[place] if of_files else None
                     yield self._placed(records, place, session=session)
             self.tally.take([other.tally for other in self._readers.values()])
-            before += input_bytes(part)
+            before += input_bytes(files)
 
     def _placed(self, records: pl.DataFrame, place: int, *, session: str | None) -> pl.DataFrame:
         """Records of a file with its place among all, and their keys as all services' are called."""
@@ -200,7 +202,8 @@ class ServicesReader:
         """All records in the order of their times; one without a time follows the one before it in its file."""
         records = pl.concat(list(batches))
         clock = pl.col("time").forward_fill().over("file")
-        yield from records.sort(clock, maintain_order=True, nulls_last=False).iter_slices(self._batch_lines)
+        in_order = records.sort(clock, maintain_order=True, nulls_last=False)
+        yield from in_order.iter_slices(self._batch_lines)
 
 
 def reader_of(
@@ -232,9 +235,12 @@ def service_name(file: str) -> str:
     >>> [service_name(file) for file in ("logs/app.log.2.gz", "postgresql-2024-07-03_000000.log", "db1.log", "2024.log")]
     ['app', 'postgresql', 'db', '2024']
     """
+    # `postgresql-2024-07-03_000000.log`: the ending first, or the date would not stand at the end.
     name = _ARCHIVE.sub("", Path(file).name)
-    bare = _ENDING.sub("", _NUMBERS.sub("", _ENDING.sub("", name)))
-    return bare.strip("-_.") or _ENDING.sub("", name)
+    without_ending = _ENDING.sub("", name)
+    without_numbers = _NUMBERS.sub("", without_ending)
+    bare = _ENDING.sub("", without_numbers)
+    return bare.strip("-_.") or without_ending
 
 
 def kinds(files: Sequence[str], *, today: date, zone: str | None = None) -> list[Kind]:
@@ -255,7 +261,8 @@ def kinds(files: Sequence[str], *, today: date, zone: str | None = None) -> list
         start = first_lines([file])
         name = service_name(file)
         same = [kind for kind in made if kind.service.name == name]
-        kind = next((kind for kind in same if _fits(start.text, kind.service.format, today=today)), None)
+        fitting = (kind for kind in same if _fits(start.text, kind.service.format, today=today))
+        kind = next(fitting, None)
         if kind is None:
             recognition = recognise(start.text, today=today, zone=zone)
             unique = name if not same else Path(file).name
@@ -277,23 +284,20 @@ def together(several: Sequence[Kind], *, today: date) -> Together:
     Where each has a key they are by key, each by its own. Else windows: of time where all have times,
     so that a window holds what all services said in it, else of lines, which end with their file.
     """
-    proposals = []
+    proposals: list[Proposal] = []
     for kind in several:
         rows, described = whole_rows(kind.text, kind.service.format)
         proposals.append(propose(sample_fields(rows, described), described, lines=kind.lines))
     if all(proposal.sessions.by == "key" for proposal in proposals):
-        sections = [proposal.sessions for proposal in proposals]
-        services = tuple(
-            kind.service.model_copy(update={"format": kind.service.format.model_copy(update={"sessions": sessions})})
-            for kind, sessions in zip(several, sections, strict=True)
-        )
-        reasons = "; ".join(f"{kind.service.name}: {proposal.reason}" for kind, proposal in zip(several, proposals, strict=True))
-        return Together(sections[0], services, f"{reasons}; sessions are called SERVICE/KEY")
+        return _by_own_keys(several, proposals)
+
+    # Windows of time need the times of all; else each file is cut into windows of lines.
     services = tuple(kind.service for kind in several)
     if all(service.format.time is not None for service in services):
         size = _seconds(several, today=today)
         sessions = SessionSection(by="time", size=size, merged=True)
-        return Together(sessions, services, f"windows of {size} seconds of all files, their records merged by time: not all have a key")
+        reason = f"windows of {size} seconds of all files, their records merged by time: not all have a key"
+        return Together(sessions, services, reason)
     without = next(kind for kind in several if kind.service.format.time is None)
     size = min(window_size(kind.lines) for kind in several)
     reason = (
@@ -301,6 +305,18 @@ def together(several: Sequence[Kind], *, today: date) -> Together:
         "so that files cannot be merged; parts are drawn at random"
     )
     return Together(SessionSection(size=size), services, reason)
+
+
+def _by_own_keys(several: Sequence[Kind], proposals: Sequence[Proposal]) -> Together:
+    """Sessions by key, each service's by its own."""
+    services: list[ServiceSection] = []
+    reasons: list[str] = []
+    for kind, proposal in zip(several, proposals, strict=True):
+        described = kind.service.format.model_copy(update={"sessions": proposal.sessions})
+        services.append(kind.service.model_copy(update={"format": described}))
+        reasons.append(f"{kind.service.name}: {proposal.reason}")
+    reason = f"{'; '.join(reasons)}; sessions are called SERVICE/KEY"
+    return Together(proposals[0].sessions, tuple(services), reason)
 
 
 def assigned(files: Sequence[str], services: Sequence[ServiceSection], *, today: date) -> Mapping[str, ServiceSection]:
@@ -316,12 +332,16 @@ def assigned(files: Sequence[str], services: Sequence[ServiceSection], *, today:
         text = first_lines([file]).text.head(_GLANCE)
         name = service_name(file)
         fits = [(fit_of(text, service.format, today=today), service) for service in services]
-        fitting = [(service.name == name, fit.matched, service) for fit, service in fits if fit.share > _FITS]
-        fitting = fitting or [(True, fit.matched, service) for fit, service in fits if service.name == name]
-        if not fitting:
+        # The name decides where its format fits; else the format that matches most lines; else,
+        # as a log that says nothing yet fits none, the name alone.
+        candidates = [(service.name == name, fit.matched, service) for fit, service in fits if fit.share > _FITS]
+        if not candidates:
+            candidates = [(True, fit.matched, service) for fit, service in fits if service.name == name]
+        if not candidates:
             known = ", ".join(f"{service.name} ({service.format.name})" for service in services)
             raise DataError(f"{file} is in the format of none of the services that the data was prepared from: {known}")
-        chosen[file] = max(fitting, key=lambda fit: fit[:2])[2]
+        _, _, best = max(candidates, key=lambda candidate: candidate[:2])
+        chosen[file] = best
     return chosen
 
 
@@ -332,15 +352,21 @@ def _fits(text: pl.Series, described: FormatSection, *, today: date) -> bool:
 
 def _seconds(several: Sequence[Kind], *, today: date) -> int:
     """A length of windows that hold about a hundred records, some twenty of them in a short log."""
+    # Records a second of all services together, and from when to when their samples reach.
     rate, begin, end = 0.0, math.inf, -math.inf
     for kind in several:
         rows, described = whole_rows(kind.text, kind.service.format)
         written = read_fields(rows, described).time
-        times = parse_times(rows if written is None else written, described.time_format, today=today).drop_nulls().to_physical() / 1e6
-        if len(times) > 1:
-            first, last = float(times.min()), float(times.max())  # type: ignore[arg-type]
+        texts = rows if written is None else written
+        times = parse_times(texts, described.time_format, today=today).drop_nulls()
+        seconds = times.to_physical() / 1e6
+        if len(seconds) > 1:
+            first, last = float(seconds.min()), float(seconds.max())  # type: ignore[arg-type]
             begin, end = min(begin, first), max(end, last)
-            rate += len(times) / max(1.0, last - first)
+            rate += len(seconds) / max(1.0, last - first)
+
+    # Of the lengths that give a short log twenty windows that which holds nearest to a hundred
+    # records; distance is taken of the logarithms: 50 and 200 are as far away.
     most = max(1.0, (end - begin) / _WINDOWS) if rate else _LENGTHS[-1]
     sizes = [size for size in _LENGTHS if size <= most]
     return min(sizes, key=lambda size: abs(math.log(max(rate, 1e-9) * size / _RECORDS)))

@@ -64,27 +64,34 @@ def choose(
         )
     described = name if isinstance(name, FormatSection) else load_format(name)
     recipe_data = Recipe.load(recipe).data if recipe is not None else None
-    said = _said(overrides["format"])
-    described = _opened(described, said)
-    if said.get("message", described.message) != described.message:  # what follows the one goes with no other
-        said = {"tail": (), **said}
-    if "time" in said:
-        said = {"day": None, **said}
-    described = FormatSection.read({**described.model_dump(), **said}, source=f"format {described.name}")
-    described = meaning_normal(described, said.get("normal"), field="label" in said)
+    of_format = _said(overrides["format"])
+    described = _opened(described, of_format)
+    # What follows the message goes with no other, and neither does a day that stands apart with
+    # another time.
+    if of_format.get("message", described.message) != described.message:
+        of_format = {"tail": (), **of_format}
+    if "time" in of_format:
+        of_format = {"day": None, **of_format}
+    described = FormatSection.read({**described.model_dump(), **of_format}, source=f"format {described.name}")
+    described = meaning_normal(described, of_format.get("normal"), field="label" in of_format)
+    # The recipe's grouping and split come before the format's own, the user's before both.
     sessions = recipe_data.sessions if recipe_data and recipe_data.sessions else described.sessions
     split = recipe_data.split if recipe_data and recipe_data.split else SplitSection(by=described.split)
-    grouping = _sessions(sessions, _said(overrides["sessions"]))
+    of_sessions = _said(overrides["sessions"])
+    grouping = _sessions(sessions, of_sessions)
     if services:
+        # Where some files have no times, no order of time goes through all of them.
         apart = not grouping.by_key and any(service.format.time is None for service in services)
-        split = SplitSection(by="random") if apart else split  # no order of time goes through all files
-        services, grouping = _for_services(services, grouping, format_options=said, session_options=_said(overrides["sessions"]))
+        if apart:
+            split = SplitSection(by="random")
+        services, grouping = _for_services(services, grouping, format_options=of_format, session_options=of_sessions)
+    chosen_split = {**split.model_dump(), **_said(overrides["split"])}
     return PrepareSection(
         format=described,
         services=services,
         mask=_masks(described, _said(overrides["mask"])),
         sessions=grouping,
-        split=SplitSection.read({**split.model_dump(), **_said(overrides["split"])}, source="split settings"),
+        split=SplitSection.read(chosen_split, source="split settings"),
         **_said(overrides.get("prepare", {})),
     )
 
@@ -100,7 +107,9 @@ def as_before(before: Mapping[str, Any], *, overrides: Mapping[str, Options], so
     Raises:
         RecipeError: something else would be another, or the settings cannot be read.
     """
-    fixed = [option for section in ("format", "sessions", "mask") for option, value in overrides[section].items() if value]
+    fixed: list[str] = []
+    for section in ("format", "sessions", "mask"):
+        fixed += [option for option, value in overrides[section].items() if value]
     if fixed:
         raise RecipeError(f"{source} says how lines are read, masked and grouped: leave out what sets {', '.join(fixed)}")
     split = {**before["split"], **_said(overrides["split"])}
@@ -146,6 +155,7 @@ def suited(
         check_zone(zone, what="--time-zone")
     names = named_files(sources)
     left_out = tuple(passed_over(sources))
+    # Files of several kinds are told apart only where each can be looked at by itself.
     if len(names) > 1 and all(map(read_again, names)):
         several = kinds(names, today=today, zone=zone)
         if len({kind.service.format for kind in several}) > 1:
@@ -162,7 +172,8 @@ def suited(
         # What is said in some connection's messages groups no connections.
         proposal, notes = _NO_PROCESS, (*notes, _PREFIX)
     sessions = f"{proposal.reason}; another grouping: --key, --key-field, --session-by or --window"
-    return Suited(recognition.format.model_copy(update={"sessions": proposal.sessions}), notes, sessions, stdin)
+    suiting = recognition.format.model_copy(update={"sessions": proposal.sessions})
+    return Suited(suiting, notes, sessions, stdin)
 
 
 def _several(several: Sequence[Kind], *, notes: tuple[str, ...], today: date) -> Suited:
@@ -204,9 +215,11 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     ('block', 'cut', 'blk_-?\\d+')
     """
     sessions, theirs = settings.sessions, described.sessions
+    key_field = sessions.key_field
     if sessions.by == theirs.by == "key":
-        sessions = sessions.model_copy(update={"key_pattern": theirs.key_pattern, "key_field": theirs.key_field})
-    elif sessions.key_field is not None and not any(may_have(layer, sessions.key_field) for layer in described.layers):
+        own_key = {"key_pattern": theirs.key_pattern, "key_field": theirs.key_field}
+        sessions = sessions.model_copy(update=own_key)
+    elif key_field is not None and not any(may_have(layer, key_field) for layer in described.layers):
         limits = {"max_messages": sessions.max_messages, "long": sessions.long}
         sessions = theirs.model_copy(update=limits)
     return settings.model_copy(update={"format": described, "sessions": sessions, "services": ()})
@@ -226,8 +239,12 @@ def in_zone(settings: PrepareSection, zone: str) -> PrepareSection:
     """
     check_zone(zone, what="--time-zone")
     update = {"time_zone": zone}
-    services = tuple(service.model_copy(update={"format": service.format.model_copy(update=update)}) for service in settings.services)
-    return settings.model_copy(update={"format": settings.format.model_copy(update=update), "services": services})
+    services: list[ServiceSection] = []
+    for service in settings.services:
+        in_that_zone = service.format.model_copy(update=update)
+        services.append(service.model_copy(update={"format": in_that_zone}))
+    described = settings.format.model_copy(update=update)
+    return settings.model_copy(update={"format": described, "services": tuple(services)})
 
 
 def with_times_read(settings: PrepareSection, raw: Sequence[str | Path], *, stdin: Bytes | None) -> Bytes | None:
@@ -258,15 +275,20 @@ def _for_services(
         raise RecipeError(f"{option} speaks of one format, and the logs are of several kinds, {kinds_of_them}: prepare them by themselves")
     timed = all(service.format.time is not None for service in services)
     if "by" in session_options and sessions.by == "key":
-        own = [service.format.model_copy(update={"sessions": sessions}) for service in services]
-        services = tuple(ServiceSection(name=service.name, format=form, apart=False) for service, form in zip(services, own, strict=True))
-        return services, sessions.model_copy(update={"merged": timed})
+        # The user's key is sought in the lines of every service, and joins what they say of it.
+        of_all: list[ServiceSection] = []
+        for service in services:
+            described = service.format.model_copy(update={"sessions": sessions})
+            of_all.append(ServiceSection(name=service.name, format=described, apart=False))
+        return tuple(of_all), sessions.model_copy(update={"merged": timed})
     if sessions.by == "time" and not timed:
         without = next(service.name for service in services if service.format.time is None)
         raise RecipeError(
             f"windows of time need times, and no time was found in the files of {without}: windows of lines, such as --window 100"
         )
-    return services, sessions if sessions.by_key else sessions.model_copy(update={"merged": timed})
+    if sessions.by_key:
+        return services, sessions
+    return services, sessions.model_copy(update={"merged": timed})
 
 
 def _opened(described: FormatSection, said: Options) -> FormatSection:
@@ -331,7 +353,9 @@ def _length(option: str, text: str) -> tuple[str, int]:
     match = re.fullmatch(r"([1-9]\d*)([smhd]?)", text)
     if match is None:
         raise RecipeError(f"{option} {text}: write a number of records, such as 100, or a time, such as 30s, 5m, 1h")
-    return ("time", int(match[1]) * _UNITS[match[2]]) if match[2] else ("count", int(match[1]))
+    if match[2]:
+        return "time", int(match[1]) * _UNITS[match[2]]
+    return "count", int(match[1])
 
 
 def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:

@@ -36,13 +36,19 @@ class Slice:
         >>> [lines.of(block) for block in (b"a\nb", b"b\nc\nd\n")], lines.kept
         ([b'b', b'b\nc\n'], 2)
         """
-        before, self.lines = self.lines, self.lines + block.count(b"\n")
-        first = _after(block, self.start - before) if self.lines >= self.start else len(block)
-        last = _after(block, self.stop - before) if self.stop is not None and self.done else len(block)
+        # The slice begins and ends within this block, or the block lies before it, in it, after it.
+        before = self.lines
+        self.lines += block.count(b"\n")
+        first, last = len(block), len(block)
+        if self.lines >= self.start:
+            first = _after(block, self.start - before)
+        if self.stop is not None and self.done:
+            last = _after(block, self.stop - before)
         inside = block[first:last]
         if inside:
-            ended = min(self.lines, self.stop or self.lines) - self.start
-            self.kept = ended + (not inside.endswith(b"\n"))
+            whole_lines = min(self.lines, self.stop or self.lines) - self.start
+            self.kept = whole_lines + (not inside.endswith(b"\n"))
+        return inside
         return inside
 
 
@@ -67,14 +73,18 @@ def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
             inside = lines.of(block)
             digest.update(inside)
             sink.write(inside)
-    if not lines.kept or (lines.stop is not None and lines.kept < lines.stop - lines.start):
+    too_few = lines.stop is not None and lines.kept < lines.stop - lines.start
+    if not lines.kept or too_few:
         wanted = "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"
-        raise DataError(
-            f"the log ends after {plural(lines.start + lines.kept if lines.kept else lines.lines, 'line')}{wanted}: it is not the one expected"
-        )
+        end = lines.start + lines.kept if lines.kept else lines.lines
+        raise DataError(f"the log ends after {plural(end, 'line')}{wanted}: it is not the one expected")
     return Kept(lines.kept, digest.hexdigest())
 
 
 def _after(block: bytes, lines: int) -> int:
     """Where a block goes on after so many line ends."""
-    return int(np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))[lines - 1]) + 1 if lines > 0 else 0
+    if lines <= 0:
+        return 0
+    # numpy looks for line ends a hundred times as fast as a loop over the bytes.
+    line_ends = np.flatnonzero(np.frombuffer(block, np.uint8) == ord("\n"))
+    return int(line_ends[lines - 1]) + 1

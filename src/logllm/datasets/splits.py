@@ -22,7 +22,8 @@ def number_of(total: int, share: float) -> int:
 def last_share(sessions: pl.DataFrame, share: float) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All but the last share of the sessions in order of their start, and that share; the parts of a session stay together."""
     units = in_time(sessions)
-    return _divided(sessions, units, chosen=units["name"].tail(number_of(units.height, share)))
+    count = number_of(units.height, share)
+    return _divided(sessions, units, chosen=units["name"].tail(count))
 
 
 def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.Generator) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -31,11 +32,13 @@ def random_share(sessions: pl.DataFrame, share: float, *, generator: np.random.G
     Each label's share is as near the whole's as whole sessions allow, so a label with a single session is drawn rarely.
     """
     units = _units(sessions)
-    classes = [units.filter(pl.col("anomalous") == anomalous)["name"] for anomalous in (False, True)]
-    drawn = [
-        members.gather(np.sort(generator.permutation(len(members))[:count]))
-        for members, count in zip(classes, _counts(classes, share), strict=True)
-    ]
+    # Normal and anomalous ones are drawn apart, so that both have their share in each part.
+    anomalous = pl.col("anomalous")
+    classes = [units.filter(~anomalous)["name"], units.filter(anomalous)["name"]]
+    drawn: list[pl.Series] = []
+    for members, count in zip(classes, _counts(classes, share), strict=True):
+        order = generator.permutation(len(members))
+        drawn.append(members.gather(np.sort(order[:count])))
     return _divided(sessions, units, chosen=pl.concat(drawn))
 
 
@@ -59,17 +62,19 @@ def without_overlap(sessions: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame
 def _units(sessions: pl.DataFrame) -> pl.DataFrame:
     """Sessions with their parts as one: `name`, `start`, `first`, `anomalous`."""
     named = sessions.select("start", "first", "anomalous", name=base_name())
-    return named.group_by("name", maintain_order=True).agg(
-        pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False)
-    )
+    by_name = named.group_by("name", maintain_order=True)
+    # Without a label a session counts as normal here: only its label's share is asked for.
+    return by_name.agg(pl.col("start").min(), pl.col("first").min(), pl.col("anomalous").max().fill_null(False))
 
 
 def _counts(classes: list[pl.Series], share: float) -> list[int]:
     """How many to draw of each class: whole numbers that add up, by the largest remainder."""
     exact = [len(members) * share for members in classes]
     counts = [math.floor(number + _ROUNDING) for number in exact]
-    missing = number_of(sum(map(len, classes)), share) - sum(counts)
-    for place in sorted(range(len(classes)), key=lambda place: counts[place] - exact[place])[: max(0, missing)]:
+    total = number_of(sum(map(len, classes)), share)
+    missing = max(0, total - sum(counts))
+    by_remainder = sorted(range(len(classes)), key=lambda place: counts[place] - exact[place])
+    for place in by_remainder[:missing]:
         counts[place] += 1
     return counts
 
@@ -77,5 +82,8 @@ def _counts(classes: list[pl.Series], share: float) -> list[int]:
 def _divided(sessions: pl.DataFrame, units: pl.DataFrame, *, chosen: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Sessions whose unit is not chosen, and those whose is."""
     names = sessions.select(base_name().alias("name"))["name"]
-    inside = names.is_in(chosen.implode()) if len(chosen) < units.height else pl.repeat(True, sessions.height, eager=True)
+    if len(chosen) < units.height:
+        inside = names.is_in(chosen.implode())
+    else:
+        inside = pl.repeat(True, sessions.height, eager=True)
     return sessions.filter(~inside), sessions.filter(inside)

@@ -100,6 +100,7 @@ class Transfer:
         fault: Exception | None
         while size and not self.ended:
             self.open()
+            # Never more than is still missing: a server may send on what is of no file of ours.
             left = size if self.size is None else min(size, self.size - self.at)
             block, fault = b"", None
             try:
@@ -110,7 +111,10 @@ class Transfer:
                 fault = exc
             if block:
                 self._take(block)
-            if fault is not None or (not block and self.size is not None and self.at < self.size):
+
+            # A connection that ends before the announced length has broken off.
+            ended_early = not block and self.size is not None and self.at < self.size
+            if fault is not None or ended_early:
                 self._broken(fault or EOFError("the connection ended"))
             elif self.at == self.size or (not block and self.size is None):
                 self.ended = True
@@ -138,15 +142,19 @@ class Transfer:
         self._md5.update(block)
         self.at += len(block)
         self._gave = True
-        if self._progress is not None and (self.at - self._told >= BLOCK or self.at == self.size):
+        told_long_ago = self.at - self._told >= BLOCK
+        if self._progress is not None and (told_long_ago or self.at == self.size):
             self._told = self.at
             self._progress(self.at, self.size or 0)
 
     def _connect(self) -> None:
         """Ask for what is missing, and see that it is of the same file."""
         headers = {"User-Agent": f"logllm/{__version__}", "Accept-Encoding": "identity"}
+        # `If-Range` makes the server send all of it where the file is no longer that version.
         if self.at and self._ranges:
-            headers |= {"Range": f"bytes={self.at}-"} | ({} if self.version is None else {"If-Range": self.version})
+            headers["Range"] = f"bytes={self.at}-"
+            if self.version is not None:
+                headers["If-Range"] = self.version
         try:
             request = urllib.request.Request(self.url, headers=headers)  # noqa: S310 - the catalogue's address, or the user's own
             self._response = urllib.request.urlopen(request, timeout=self._patience.timeout)  # noqa: S310
@@ -162,6 +170,7 @@ class Transfer:
     def _refused(self, answer: HTTPError) -> None:
         """Whether an answer that is no file means the end, a pause, no ranges, or no hope."""
         answer.close()
+        # 416: nothing lies behind what is here, which is whole if it is as long as the file.
         if answer.code == 416 and (total := _total(answer.headers)) is not None:
             self._check(total, answer.headers)
             self.ended = total == self.at
@@ -175,6 +184,7 @@ class Transfer:
     def _compare(self) -> None:
         """See that what the server sends goes on where it broke off."""
         headers = self._response.headers
+        # 206 is what follows; anything else is the file from its start.
         if self._response.status != 206:
             self._check(_length(headers), headers)
             if self.at:
@@ -193,8 +203,12 @@ class Transfer:
         if other_version or other_size:
             self.changed = True
             self.close()
-            announced = "another version" if size is None or size == self.size else f"{size:,} bytes"
-            expected = f"expected are {self.size:,}" if self.size is not None else f"{self.at:,} have come already"
+            announced = f"{size:,} bytes"
+            if size is None or size == self.size:
+                announced = "another version"
+            expected = f"{self.at:,} have come already"
+            if self.size is not None:
+                expected = f"expected are {self.size:,}"
             raise DataError(
                 f"{self.url} is not the file it should be: the server announces {announced}, {expected}; run it again, or {REMEDY}"
             )
@@ -205,7 +219,10 @@ class Transfer:
         """Pass over what a server without ranges sends a second time; it must be what it was."""
         seen, digest = 0, hashlib.md5(usedforsecurity=False)
         try:
-            while seen < self.at and (block := self._response.read1(min(BLOCK, self.at - seen))):
+            while seen < self.at:
+                block = self._response.read1(min(BLOCK, self.at - seen))
+                if not block:
+                    break
                 digest.update(block)
                 seen += len(block)
         except (OSError, HTTPException) as exc:
@@ -221,6 +238,7 @@ class Transfer:
     def _broken(self, fault: Exception) -> None:
         """Wait before the next try, or give up."""
         self.close()
+        # One that gave bytes has not failed in vain: only tries that gave nothing count.
         self._failures = 0 if self._gave else self._failures + 1
         self._gave = False
         if self._failures >= self._patience.tries:
@@ -229,7 +247,8 @@ class Transfer:
                 f"{self.url} breaks off: {self.at:,} of {size} bytes announced have come, and {self._failures} tries in a row gave no more "
                 f"({fault or type(fault).__name__}); run it again later, or {REMEDY}"
             ) from fault
-        self._patience.sleep(min(2.0 ** max(0, self._failures - 1), 30.0))
+        seconds = 2.0 ** max(0, self._failures - 1)
+        self._patience.sleep(min(seconds, 30.0))
 
 
 def _length(headers: Any) -> int | None:
@@ -266,8 +285,10 @@ def download(transfer: Transfer, part: Path, *, md5: str | None = None) -> None:
     with explained(part):
         part.parent.mkdir(parents=True, exist_ok=True)
         known = _part_of(about)
+        # What is here is gone on with only if it is of the same file, and not longer than it.
         same = known.get("url") == transfer.url and transfer.size in (None, known.get("size"))
-        if same and part.is_file() and part.stat().st_size <= (known.get("size") or part.stat().st_size):
+        fetched = part.stat().st_size if part.is_file() else None
+        if same and fetched is not None and fetched <= (known.get("size") or fetched):
             transfer.size = known.get("size")
             transfer.resume(part, version=known.get("version"))
         else:
@@ -275,7 +296,8 @@ def download(transfer: Transfer, part: Path, *, md5: str | None = None) -> None:
     try:
         transfer.open()
         with explained(part):
-            write_atomic(about, json.dumps({"url": transfer.url, "size": transfer.size, "version": transfer.version}).encode())
+            origin = {"url": transfer.url, "size": transfer.size, "version": transfer.version}
+            write_atomic(about, json.dumps(origin).encode())
             with part.open("ab") as file:
                 while block := transfer.read(BLOCK):
                     file.write(block)
@@ -314,6 +336,6 @@ def _about(part: Path) -> Path:
 def _part_of(about: Path) -> dict[str, Any]:
     """What a part is a part of, as written beside it; nothing where that cannot be read."""
     with suppress(OSError, ValueError):
-        found = json.loads(about.read_bytes())
-        return found if isinstance(found, dict) else {}
+        written = json.loads(about.read_bytes())
+        return written if isinstance(written, dict) else {}
     return {}
