@@ -93,15 +93,9 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         group = grouped(log, reader, messages=messages, cut=cut, progress=options.get("progress"))
         groups.append(_renamed(group) if groups else group)
 
-    # What is in no part, though it could have been, reaches across a border.
     parts = _parts(groups, settings)
     sessions = pl.concat([group.sessions for group in groups])
-    counts: dict[str, int] = {}
-    for group in groups:
-        for name, count in group.counts.items():
-            counts[name] = counts.get(name, 0) + count
-    to_divide = sum(_to_divide(group).height for group in groups)
-    counts["overlapping"] = to_divide - sum(part.height for part in parts.values())
+    counts = _counts(groups, parts)
 
     rejects = [reject for reader in readers for reject in reader.tally.first_rejects]
     warnings = _warnings(parts, counts, settings=settings)
@@ -192,6 +186,18 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
         raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
     parts = zip(PARTS, (train, validation, test), strict=True)
     return {name: part.drop("place") for name, part in parts}
+
+
+def _counts(groups: Sequence[Grouped], parts: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """What was counted in all logs, and the sessions that are in no part."""
+    counts: dict[str, int] = {}
+    for group in groups:
+        for name, count in group.counts.items():
+            counts[name] = counts.get(name, 0) + count
+    # What is in no part, though it could have been, reaches across a border.
+    to_divide = sum(_to_divide(group).height for group in groups)
+    counts["overlapping"] = to_divide - sum(part.height for part in parts.values())
+    return counts
 
 
 def _goes_back(train: pl.Series, test: pl.Series) -> bool:
