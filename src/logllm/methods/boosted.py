@@ -23,7 +23,8 @@ _SETTINGS = {
     "subsample": 0.8,
     "colsample_bytree": 0.5,
     "tree_method": "hist",
-    "nthread": 1,  # more do not gain on tables of this size, and wait for one another on a busy machine
+    # More do not gain on tables of this size, and wait for one another on a busy machine.
+    "nthread": 1,
 }
 
 
@@ -43,6 +44,7 @@ class Boosted:
         import xgboost
 
         rows = xgboost.DMatrix(matrix.learnable(), label=labels, weight=weights)
+        # As JSON, which is its open format: its own would be read by no other program.
         grown: list[Mapping[str, Any]] = []
         for draw in range(_DRAWS):
             settings = {**_SETTINGS, "seed": (_DRAWS * seed + draw) % 2**31}
@@ -58,7 +60,8 @@ class Boosted:
     def arrays(self) -> dict[str, Array]:
         """The trees, for files, in 32 bits a number: XGBoost has no more."""
         narrow = {"i": np.int32, "f": np.float32}
-        return {name: array.astype(narrow[array.dtype.kind]) for name, array in self._trees.arrays().items()}
+        arrays = self._trees.arrays().items()
+        return {name: array.astype(narrow[array.dtype.kind]) for name, array in arrays}
 
     def restore(self, fitted: Learnt) -> None:
         """Take trees from files.
@@ -70,7 +73,10 @@ class Boosted:
 
 
 class _Node(NamedTuple):
-    """A node of a tree, as `Trees` has it: up to the threshold a row goes left. Its children are numbered within the tree."""
+    """A node of a tree, as `Trees` has it: up to the threshold a row goes left.
+
+    Its children are numbered within the tree.
+    """
 
     feature: int
     threshold: float
@@ -79,7 +85,8 @@ class _Node(NamedTuple):
     value: float = 0.0
 
 
-_COLUMNS = np.dtype([(name, np.int64 if kind is int else np.float64) for name, kind in _Node.__annotations__.items()])
+_WIDE = {int: np.int64, float: np.float64}
+_COLUMNS = np.dtype([(name, _WIDE[kind]) for name, kind in _Node.__annotations__.items()])
 
 
 def taken(trees: Iterable[Mapping[str, Any]]) -> Trees:
@@ -92,18 +99,22 @@ def taken(trees: Iterable[Mapping[str, Any]]) -> Trees:
     firsts: list[int] = []
     roots: list[int] = []
     for tree in trees:
+        # Children are numbered within each tree: of the second one all numbers move behind the
+        # first.
         own = _nodes(tree)
         roots.append(len(nodes))
         firsts += [len(nodes)] * len(own)
         nodes += own
     table = np.array(nodes, dtype=_COLUMNS)
     first = np.array(firsts, dtype=np.int64)
+    # As XGBoost has it, in 32 bits: JSON writes it with fewer digits.
+    value = table["value"].astype(np.float32).astype(np.float64)
     return Trees(
         feature=table["feature"],
         threshold=table["threshold"],
         left=first + table["left"],
         right=first + table["right"],
-        value=table["value"].astype(np.float32).astype(np.float64),  # as XGBoost has it; JSON writes it with fewer digits
+        value=value,
         roots=np.array(roots, dtype=np.int64),
     )
 
@@ -114,8 +125,11 @@ def _nodes(tree: Mapping[str, Any]) -> list[_Node]:
     nodes: list[_Node] = []
     further: list[_Node] = []
     for place, left in enumerate(lefts):
+        # A leaf has no child, its value stands where others have their condition, and it is its own
+        # child: whoever has come there stays.
         if left < 0:
-            nodes.append(_Node(0, 0.0, place, place, value=tree["split_conditions"][place]))
+            value = tree["split_conditions"][place]
+            nodes.append(_Node(0, 0.0, place, place, value=value))
             continue
         node, more = _split(tree, place, free=len(lefts) + len(further))
         nodes.append(node)
@@ -126,11 +140,15 @@ def _nodes(tree: Mapping[str, Any]) -> list[_Node]:
 def _split(tree: Mapping[str, Any], place: int, *, free: int) -> tuple[_Node, list[_Node]]:
     """A node that is no leaf, and another one where one comparison does not say as much.
 
-    XGBoost goes left below a number, and sends a count of 0 to the side that the node names. Where that is the right one, some counts
-    may lie between the two on the left: then 0 is sent away first.
+    XGBoost goes left below a number, and sends a count of 0 to the side that the node names. Where
+    that is the right one, some counts may lie between the two on the left: then 0 is sent away
+    first.
     """
-    feature, left, right = (tree[name][place] for name in ("split_indices", "left_children", "right_children"))
-    most_left = float(np.ceil(tree["split_conditions"][place])) - 1.0  # counts are whole numbers
+    feature = tree["split_indices"][place]
+    left, right = tree["left_children"][place], tree["right_children"][place]
+
+    # Counts are whole numbers: below 2.5 are 0, 1 and 2, and below 2 are 0 and 1.
+    most_left = float(np.ceil(tree["split_conditions"][place])) - 1.0
     if tree["default_left"][place]:
         return _Node(feature, max(most_left, 0.0), left, right), []
     if most_left < 1.0:

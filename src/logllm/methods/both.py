@@ -29,7 +29,10 @@ where other lines come into a log (`docs/figures.md`), which what is held out do
 
 
 class Quick(Method):
-    """`words` and, where labels are per line, `lines`: the minds that learn in seconds, their logits' mean."""
+    """The minds that learn in seconds, their logits' mean.
+
+    They are `words` and, where labels are per line, `lines`.
+    """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
     scale: ClassVar[Literal["logits", "scores"]] = "logits"
@@ -64,6 +67,7 @@ class Quick(Method):
         """
         if line_labels is None:
             self.lines = None
+        # Without labels of lines there is no mind of lines, and so no folder of it in the run.
         for mind in self.of.values():
             mind.fit(sessions, messages, labels=labels, line_labels=line_labels, seed=seed)
 
@@ -94,6 +98,7 @@ class Quick(Method):
         Raises:
             ModelError: files that are missing or of another method.
         """
+        # A run without the folder was learnt without labels of lines.
         if not (folder / LINES).is_dir():
             self.lines = None
         for name, mind in self.of.items():
@@ -103,10 +108,11 @@ class Quick(Method):
 class Both(Method):
     """The weighted mean of the logits of LogLLM, of `words`, and, where labels are per line, of `lines`.
 
-    Their errors are others: LogLLM knows what is meant by words that it has never seen here, a learner of words
-    knows exactly those that it has, and a learner of lines is not led astray by what surrounds a line. How much
-    LogLLM's logit counts beside the others' is chosen on kinds of fault that are held out
-    (`logllm.methods.mixture.Mixture`), else it counts a quarter, and four times where lines have no labels.
+    Their errors are others: LogLLM knows what is meant by words that it has never seen here, a
+    learner of words knows exactly those that it has, and a learner of lines is not led astray by
+    what surrounds a line. How much LogLLM's logit counts beside the others' is chosen on kinds of
+    fault that are held out (`logllm.methods.mixture.Mixture`), else it counts a quarter, and four
+    times where lines have no labels.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -121,6 +127,8 @@ class Both(Method):
         self._new_quick = partial(Quick, recipe, workplace)
         self.weights: Weights = {LOGLLM: _BESIDE_LINES[0], WORDS: 1.0, LINES: 1.0}
         """How much each mind's logit counts; until it is fitted or loaded as in runs that do not say so."""
+        # Known of a run by its files, before it is loaded: whoever asks for lines' scores asks
+        # early.
         finished = workplace.begun.get("files", {})
         if finished and not any(name.startswith(f"{LINES}/") for name in finished):
             self._quick.lines = None
@@ -184,7 +192,11 @@ class Both(Method):
         *,
         progress: Progress | None = None,
     ) -> Opinion:
-        """The same; what each mind says, as probabilities; and how many of a session's words `words` has never seen."""
+        """The same; what each mind says, as probabilities; and the share of words never seen.
+
+        That is of a session's words those that `words` has not learnt.
+        """
+        # The logits are there already: to say what each mind said costs nothing.
         logits = self.minds(sessions, messages, progress=progress)
         minds = pl.DataFrame({name: sigmoid(logit) for name, logit in logits.items()})
         new_words = self._quick.words.new_words(sessions, messages)
@@ -204,6 +216,7 @@ class Both(Method):
 
     def weighings(self) -> list[Weights]:
         """LogLLM's logit counts as where nothing is chosen, or as much as is tried, or alone."""
+        # LogLLM alone is tried as well: on some logs the others only do harm.
         others = self._quick.of
         tried = _BESIDE_LINES if LINES in others else _BESIDE_WORDS
         beside = [{LOGLLM: weight, **dict.fromkeys(others, 1.0)} for weight in tried]
@@ -216,18 +229,27 @@ class Both(Method):
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each line speaks for "anomalous".
 
-        Without labels of lines that is what all minds say of its message as a session of its own. With them it is the
-        mean of two logits: what the learner of lines says of it, twice, and what the others say of its message.
+        Without labels of lines that is what all minds say of its message as a session of its own.
+        With them it is the mean of two logits: what the learner of lines says of it, twice, and
+        what the others say of its message.
         """
         if self._quick.lines is None:
             return super().score_lines(sessions, messages)
+
+        # The two that know sessions see each distinct message as a session of its own.
         rows = occurring(sessions)
         alone = [rows[place : place + 1] for place in range(len(rows))]
         others = np.zeros(len(messages))
         margins = [mind.margins(alone, messages) for mind in (self.logllm, self._quick.words)]
         others[rows] = np.mean(margins, axis=0)
+
+        # A learner of lines sees each line where it stands: of equal messages each has its own.
         lines = self._quick.lines.line_margins(sessions, messages)
-        return [sigmoid((2.0 * line + others[session]) / 3.0) for line, session in zip(lines, sessions, strict=True)]
+        scores = []
+        for line, session in zip(lines, sessions, strict=True):
+            logits = (2.0 * line + others[session]) / 3.0
+            scores.append(sigmoid(logits))
+        return scores
 
     def about(self) -> dict[str, Any]:
         """What LogLLM says of itself."""

@@ -1,4 +1,4 @@
-"""A run made ready for others: adapters alone or merged weights, a model card, and nothing of this machine."""
+"""A run made ready for others: adapters alone or merged weights, a card, nothing of this machine."""
 
 import json
 import shutil
@@ -30,6 +30,8 @@ from logllm.storage import new_folder, sha256, write_atomic
 
 WHOLE = "whole"
 """A manifest's `bundle` of a run without adapters."""
+_OF_REPORTS = {"model", "split", "average_precision", "intervals", "threshold"}
+"""What every report of an evaluation holds."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,11 @@ class Bundle:
     """What is to be exported.
 
     Attributes:
-        merged: encoder and decoder whole, with the adapters merged in, instead of adapters that need the base models.
+        merged: encoder and decoder whole, with the adapters merged in, instead of adapters that
+            need the base models.
         license: the bundle's licence, as the Hugging Face hub spells it.
-        reports: files that `logllm evaluate --json` printed for this run; the card shows their figures.
+        reports: files that `logllm evaluate --json` printed for this run; the card shows their
+            figures.
     """
 
     merged: bool = False
@@ -47,7 +51,14 @@ class Bundle:
     reports: tuple[Path, ...] = ()
 
 
-def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, progress: Report | None = None) -> dict[str, Any]:
+def export_run(
+    run: Path,
+    out: Path,
+    *,
+    bundle: Bundle,
+    force: bool = False,
+    progress: Report | None = None,
+) -> dict[str, Any]:
     """Write a bundle: a run that `Detector.load` opens, with a model card.
 
     Base models that were folders of this machine are called by their last name.
@@ -71,24 +82,41 @@ def export_run(run: Path, out: Path, *, bundle: Bundle, force: bool = False, pro
     if out.resolve() == run.resolve():
         raise ModelError(f"{out} is the run itself: name another folder for the bundle")
     if "bundle" in manifest:
-        raise ModelError(f"{run} is an exported bundle already: push it, or export the run that it came from")
+        remedy = "push it, or export the run that it came from"
+        raise ModelError(f"{run} is an exported bundle already: {remedy}")
+
+    # Reports first, and folders' names: what is wrong with either is said before anything is written.
     reports = [_report(path, manifest) for path in bundle.reports]
     section, hub = _named(recipe.model)
     recipe = recipe.model_copy(update={"model": section})
     with new_folder(out, force=force, kind="bundle") as place:
         kind = _write(run, place, bundle=bundle, recipe=recipe, progress=progress)
         write_recipe(place, recipe)
+
+        # The manifest vouches for the files as they are here, and for base models by names that
+        # mean something elsewhere.
         names = section.weights
-        bases = {part: {**base, "weights": names[part]} for part, base in manifest.get("base_models", {}).items()}
-        files = {str(file.relative_to(place)): sha256(file) for file in sorted(place.rglob("*")) if file.is_file()}
+        own_bases = manifest.get("base_models", {})
+        bases = {network: {**base, "weights": names[network]} for network, base in own_bases.items()}
+        written = [file for file in sorted(place.rglob("*")) if file.is_file()]
+        files = {str(file.relative_to(place)): sha256(file) for file in written}
         bundled = {**manifest, "bundle": kind, "base_models": bases, "files": files}
+
+        # The card is for people, and may be edited: no hash vouches for it.
         card = model_card(bundled, recipe, hub=hub, license=bundle.license, reports=reports)
         write_atomic(place / CARD, card.encode())
         write_manifest(place, bundled)
     return read_manifest(out)
 
 
-def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: Report | None) -> str:
+def _write(
+    run: Path,
+    place: Path,
+    *,
+    bundle: Bundle,
+    recipe: Recipe,
+    progress: Report | None,
+) -> str:
     """Write what the run has learnt; gives what kind of bundle that makes.
 
     Raises:
@@ -98,9 +126,11 @@ def _write(run: Path, place: Path, *, bundle: Bundle, recipe: Recipe, progress: 
     files = read_manifest(run)["files"]
     network = PROJECTOR in files
     if bundle.merged and not network:
-        raise ModelError(f"{run} is a run of method {recipe.method}, which has no adapters to merge: export it without --merged")
+        what = f"{run} is a run of method {recipe.method}, which has no adapters to merge"
+        raise ModelError(f"{what}: export it without --merged")
 
-    # What is not the network's own is the same in every bundle: how sessions end, what other methods beside it have learnt.
+    # What is not the network's own is the same in every bundle: how sessions end, what other
+    # methods beside it have learnt.
     for name in files:
         if not network or name not in LEARNED:
             (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -120,19 +150,25 @@ def _named(section: ModelSection) -> tuple[ModelSection, dict[str, str | None]]:
     Raises:
         ModelError: two folders that cannot be told apart by their last names.
     """
-    parts = {"encoder": section.encoder, "decoder": section.decoder}
     names: dict[str, str] = {}
     hub: dict[str, str | None] = {}
-    for part, weights in section.weights.items():
+    for network, weights in section.weights.items():
+        # A folder of this machine means nothing elsewhere: its last name does, for whoever has the
+        # weights in a folder called so.
         folder = Path(weights).expanduser()
         local = folder.is_dir() or folder.is_absolute() or weights.startswith(".")
-        names[part] = folder.resolve().name if local else weights
-        hub[part] = None if local else SMALL_TIER[weights].hub if weights in SMALL_TIER else weights
+        names[network] = folder.resolve().name if local else weights
+        small = SMALL_TIER.get(weights)
+        on_hub = weights if small is None else small.hub
+        hub[network] = None if local else on_hub
     if names["encoder"] == names["decoder"]:
-        raise ModelError(
-            f"both base models' folders are called {names['encoder']}: rename one and change it in the run's recipe and manifest"
-        )
-    return section.model_copy(update={part: inner.model_copy(update={"weights": names[part]}) for part, inner in parts.items()}), hub
+        what = f"both base models' folders are called {names['encoder']}"
+        remedy = "rename one and change it in the run's recipe and manifest"
+        raise ModelError(f"{what}: {remedy}")
+
+    networks = {"encoder": section.encoder, "decoder": section.decoder}
+    renamed = {network: inner.model_copy(update={"weights": names[network]}) for network, inner in networks.items()}
+    return section.model_copy(update=renamed), hub
 
 
 def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
@@ -140,10 +176,12 @@ def _copy(run: Path, place: Path, *, section: ModelSection) -> None:
     for name in LEARNED:
         (place / name).parent.mkdir(exist_ok=True)
         shutil.copyfile(run / name, place / name)
-    for part, weights in section.weights.items():
-        path = place / part / "adapter_config.json"
+    for network, weights in section.weights.items():
+        # PEFT's own file names the base model as well.
+        path = place / network / "adapter_config.json"
         config = json.loads(path.read_text(encoding="utf-8"))
-        write_atomic(path, json.dumps({**config, "base_model_name_or_path": weights}, indent=2).encode())
+        renamed = {**config, "base_model_name_or_path": weights}
+        write_atomic(path, json.dumps(renamed, indent=2).encode())
 
 
 def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -> None:
@@ -159,19 +197,21 @@ def _merge(run: Path, place: Path, *, recipe: Recipe, progress: Report | None) -
     from logllm.model.checkpoint import load_run
 
     if "nf4" in (recipe.model.encoder.quantize, recipe.model.decoder.quantize):
-        raise ModelError(
-            f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away: export without --merged, "
-            "or train with quantize = 'none'"
-        )
+        what = f"{run} stands on 4-bit weights, and adapters merged into those would be rounded away"
+        remedy = "export without --merged, or train with quantize = 'none'"
+        raise ModelError(f"{what}: {remedy}")
     model, _, with_paths, _ = load_run(run, merged=True, progress=progress)
     wholes: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     try:
         with without_bars():
-            for part, weights in with_paths.model.weights.items():
-                wholes[part].save_pretrained(place / part)
-                AutoTokenizer.from_pretrained(locate(weights)).save_pretrained(place / part)
+            for network, weights in with_paths.model.weights.items():
+                # With its tokenizer: whoever gets the bundle needs no base model at all.
+                wholes[network].save_pretrained(place / network)
+                tokenizer = AutoTokenizer.from_pretrained(locate(weights))
+                tokenizer.save_pretrained(place / network)
     except SafetensorError as exc:
-        raise DataError(f"{place} cannot be written: {exc}; free some space or choose another place") from exc
+        remedy = "free some space or choose another place"
+        raise DataError(f"{place} cannot be written: {exc}; {remedy}") from exc
     shutil.copyfile(run / PROJECTOR, place / PROJECTOR)
 
 
@@ -186,10 +226,14 @@ def _report(path: Path, manifest: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError) as exc:
         raise DataError(f"{path} cannot be read: {exc}; write it with logllm evaluate --json") from exc
     ours = model_name(manifest)
-    if not isinstance(report, dict) or not {"model", "split", "average_precision", "intervals", "threshold"} <= report.keys():
+    if not isinstance(report, dict) or _OF_REPORTS - report.keys():
         raise DataError(f"{path} is no report: write it with logllm evaluate --json")
+
+    # Figures of another run, or at another threshold, would be read as this one's.
     if report["model"] != ours:
         raise DataError(f"{path} is a report of {report['model']}, not of {ours}: evaluate this run")
-    if report["threshold"] != (now := manifest["threshold"]["value"]):
-        raise DataError(f"{path} was made at the threshold {report['threshold']:.4g}, and the run's is {now:.4g}: evaluate it again")
+    now = manifest["threshold"]["value"]
+    if report["threshold"] != now:
+        made = f"{path} was made at the threshold {report['threshold']:.4g}"
+        raise DataError(f"{made}, and the run's is {now:.4g}: evaluate it again")
     return report

@@ -64,6 +64,7 @@ def toy(*, sessions: int, seed: int) -> Toy:
     made = []
     for label in labels:
         kinds = [LOST] if label else [WRITE, SYNC]
+        # Anomalous ones are longer as well: a method that only counts has something to go by.
         work = rng.choice(kinds, size=rng.integers(1, 6) + 3 * label)
         made.append(np.array([OPEN, *work, CLOSE]))
     return Toy(made, labels, [session == LOST for session in made])
@@ -85,7 +86,10 @@ class Trial:
 
     @cached_property
     def sessions(self) -> list[Rows]:
-        """What it scores: sessions over `ALTERED`, some of messages never seen, one that is there twice, one of nothing."""
+        """What it scores: sessions over `ALTERED`.
+
+        Some are of messages never seen, one is there twice, one is of nothing.
+        """
         sessions = toy(sessions=40, seed=1).sessions
         unknown = [np.array([OPEN, 6, 7, 8, CLOSE]), np.array([PANIC])]
         return [*sessions, *unknown, sessions[0], np.array([], dtype=np.int64)]
@@ -150,13 +154,19 @@ def check_declaration(trial: Trial) -> None:
 def check_scores(trial: Trial) -> None:
     """One number in [0, 1] a session, whatever the session."""
     told: list[tuple[int, int]] = []
-    scores = trial.fitted.score(trial.sessions, ALTERED, progress=lambda done, total: told.append((done, total)))
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+
+    scores = trial.fitted.score(trial.sessions, ALTERED, progress=progress)
     _are_scores(scores, count=len(trial.sessions), what="scores")
     assert trial.same(scores[-2], scores[0]), "a session that is there twice scores the same twice"
     assert all(0 <= done <= total for done, total in told), f"progress goes to its total: {told}"
     assert told == sorted(told), f"progress goes forwards: {told}"
+    # What is remembered of the first time must not change the second.
     again = trial.fitted.score(trial.sessions, ALTERED)
     assert trial.same(again, scores), "scored a second time, sessions score the same"
+    # Nothing at all, a table of nothing, and a session of nothing: a quiet minute of a live log.
     _are_scores(trial.fitted.score([], ALTERED), count=0, what="scores of no session")
     _are_scores(trial.fitted.score([], ALTERED[:0]), count=0, what="scores of an empty table")
     one = trial.fitted.score([trial.sessions[-1]], ALTERED)
@@ -189,12 +199,14 @@ def check_seeds(trial: Trial) -> None:
     scores = trial.fitted.score(trial.sessions, ALTERED)
     same = trial.learnt(trial.train, seed=3).score(trial.sessions, ALTERED)
     assert trial.same(same, scores), "the same seed gives the same scores"
+    # The largest seed that NumPy's and torch's generators both take.
     other = trial.learnt(trial.train, seed=2**32 - 1).score(trial.sessions, ALTERED)
     _are_scores(other, count=len(trial.sessions), what="scores with another seed")
 
 
 def check_tables(trial: Trial) -> None:
     """Messages are known by their text: in another order of the table they are the same."""
+    # Message m of the one table is message argsort(order)[m] of the other.
     order = np.array([8, 2, 5, 0, 7, 1, 6, 4, 3])
     moved = [order.argsort()[session] for session in trial.sessions]
     scores = trial.fitted.score(trial.sessions, ALTERED)
@@ -208,6 +220,7 @@ def check_tables(trial: Trial) -> None:
 def check_files(trial: Trial) -> None:
     """What is saved and loaded scores the same; nothing but open formats is written, and in the folder alone."""
     home = trial.empty()
+    # A file of somebody else's lies in the folder already.
     other = home / "manifest.json"
     other.write_text("{}", encoding="utf-8")
     before = set(trial.folder.rglob("*"))
@@ -218,6 +231,7 @@ def check_files(trial: Trial) -> None:
     strange = sorted(path.name for path in written if path.suffix not in SUFFIXES)
     assert not strange, f"files are {', '.join(sorted(SUFFIXES))}, not {strange}"
     assert other.read_text(encoding="utf-8") == "{}", "save leaves alone what is not its own"
+    # A new one that has learnt nothing: all that it needs must be in the files.
     loaded = trial.make(trial.recipe, Workplace())
     loaded.load(home)
     scores = trial.fitted.score(trial.sessions, ALTERED)
@@ -227,6 +241,7 @@ def check_files(trial: Trial) -> None:
     lines_again = np.concatenate(loaded.score_lines(trial.sessions, ALTERED))
     assert trial.same(lines_again, lines), "and its lines, too"
     about = trial.fitted.about()
+    # Such as the seconds that a fit took, which a run's manifest has and its files have not.
     less = {name: about.get(name) for name in loaded.about()}
     assert loaded.about() == less, "about() says nothing else after load, though it may say less"
     with _refused(ModelError, "load from a folder without its files"):
@@ -260,6 +275,7 @@ def check_nothing(trial: Trial) -> None:
 
 def check_threads(trial: Trial) -> None:
     """Two callers at once have each their own scores."""
+    # Different calls at once, with sessions in common: what one remembers the other may find.
     halves = [trial.sessions[:30], trial.sessions[10:]] * 2
     alone = [trial.fitted.score(half, ALTERED) for half in halves]
     with ThreadPoolExecutor(2) as pool:
@@ -272,6 +288,7 @@ def check_chance(trial: Trial) -> None:
     """The process's own dice lie as they lay."""
     trial.fitted.score(trial.sessions, ALTERED)  # whatever it imports is there
     before = _dice()
+    # All that a method does, from learning to loading.
     method = trial.learnt(trial.train, seed=5)
     method.score(trial.sessions, ALTERED)
     home = trial.empty()

@@ -22,10 +22,10 @@ _TREES = 100
 
 
 class Classified(Method):
-    """Features, and a classifier that learns from normal and anomalous sessions; its score is the probability it gives.
+    """Features, and a classifier that learns from normal and anomalous sessions.
 
-    Equal sessions are one row that weighs as much as they do together. What a message never seen means is the features'
-    affair.
+    Its score is the probability that the classifier gives. Equal sessions are one row that weighs
+    as much as they do together. What a message never seen means is the features' affair.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -51,9 +51,12 @@ class Classified(Method):
         """
         labels = of_both_kinds(labels)
         apart, of = distinct(anything(sessions))
+
+        # A session that is now normal, now anomalous, is two rows: the classifier has to weigh them.
         rows = ByKind.of(of, labels, distinct=len(apart))
         self._features.fit(apart, messages)
-        matrix = self._features.reader(apart, messages)([apart[place] for place in rows.places])
+        read = self._features.reader(apart, messages)
+        matrix = read([apart[place] for place in rows.places])
         self._classifier.fit(matrix, rows.anomalous, weights=rows.counts, seed=seed)
 
     def score(
@@ -65,6 +68,8 @@ class Classified(Method):
     ) -> Scores:
         """P(anomalous)."""
         apart, of = distinct(sessions)
+        # Equal sessions are judged once, and some at a time: a matrix of all would not fit into
+        # memory.
         chunks = matrices(self._features, apart, messages=messages, progress=progress)
         scores = [self._classifier.probability(matrix) for matrix in chunks]
         return np.concatenate([*scores, np.zeros(0)])[of]

@@ -89,6 +89,7 @@ class Logistic:
         scaler = StandardScaler().fit(cells, sample_weight=weights)
         regression.fit(scaler.transform(cells), labels, sample_weight=weights)
         # The scaling goes into the weights.
+        # w (x - mean) / scale + b is (w / scale) x + (b - mean w / scale).
         self._weights = regression.coef_[0] / scaler.scale_
         self._bias = regression.intercept_ - scaler.mean_ @ self._weights
 

@@ -1,4 +1,4 @@
-"""Sessions of one sort, known by a usual kind of message: what is common in one may be unheard of in another."""
+"""Sessions of one sort, known by a usual kind of message: each sort has its own rarities."""
 
 from typing import NamedTuple, Self
 
@@ -22,7 +22,8 @@ class Contexts(NamedTuple):
     """In how many sessions each kind occurs: of all, and of those that hold a usual kind.
 
     An error that only people who type statements make is rare in a service's session, however often
-    it is seen. So a session is compared with all sessions, and with those of each usual kind it holds.
+    it is seen. So a session is compared with all sessions, and with those of each usual kind that
+    it holds.
     """
 
     usual: Rows
@@ -41,8 +42,12 @@ class Contexts(NamedTuple):
             usual: the usual kinds.
             kinds: how many kinds there are.
         """
+        # Context by context: the entries of the sessions in it, counted by their kinds.
         inside = _inside(held, usual)
-        counts = [np.bincount(held.kinds[within[held.sessions]], minlength=kinds) for within in inside.T]
+        counts = []
+        for within in inside.T:
+            kinds_inside = held.kinds[within[held.sessions]]
+            counts.append(np.bincount(kinds_inside, minlength=kinds))
         return cls(usual, inside.sum(axis=0), np.stack(counts, axis=1))
 
     def less(self, part: "Contexts") -> "Contexts":
@@ -56,8 +61,13 @@ class Contexts(NamedTuple):
             held: what sessions hold.
             like: how many sessions of each context hold a kind or the like of it, (kinds, 1 + c).
         """
-        surprise = -np.log((like + 0.5) / (self.sizes + 1)).clip(max=0)
+        # -log of the share of a context's sessions that hold the kind; the half and the one keep
+        # what was never seen from being impossible.
+        share = (like + 0.5) / (self.sizes + 1)
+        surprise = -np.log(share).clip(max=0)
         rarity: Nats = np.abs(surprise[held.kinds, 0])
+
+        # Each context that a session is in may only make a kind rarer.
         inside = _inside(held, self.usual)
         for context in range(1, len(self.sizes)):
             here = inside[held.sessions, context]
@@ -88,6 +98,7 @@ def usual_kinds(holding: Rows, *, sessions: int) -> Rows:
         holding: how many sessions hold each kind.
         sessions: how many there are.
     """
+    # At least two sessions: what is counted of one says nothing of what is usual.
     most = np.argsort(-holding, kind="stable")[:_CONTEXTS]
     return most[holding[most] >= max(2, _LEAST * sessions)]
 

@@ -1,4 +1,4 @@
-"""The contract of everything that gives sessions a score, and what a method may ask of what it learns from."""
+"""The contract of all that gives sessions a score, and what it may ask of what it learns from."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -161,6 +161,7 @@ class Method(Protocol):
 
 def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> list[Scores]:
     """Each distinct message scored as a session of its own, then given out to the sessions' messages."""
+    # A session of one message is judged as all sessions are; equal messages are asked for once.
     rows = occurring(sessions)
     table = np.zeros(len(messages))
     table[rows] = method.score([rows[at : at + 1] for at in range(len(rows))], messages)
@@ -181,7 +182,8 @@ def normal_sessions(sessions: Sequence[Rows], labels: Labels | None) -> list[Row
     if labels is not None:
         normal = [session for session, bad in zip(sessions, labels, strict=True) if not bad]
     if not normal:
-        raise DataError("no session to learn from is normal: this baseline learns what normal is, and needs some")
+        need = "this baseline learns what normal is, and needs some"
+        raise DataError(f"no session to learn from is normal: {need}")
     return normal
 
 
@@ -199,7 +201,8 @@ def of_both_kinds(labels: Labels | None) -> Labels:
         )
     if labels.all() or not labels.any():
         kind = "anomalous" if len(labels) and labels.all() else "normal"
-        raise DataError(f"all {len(labels):,} sessions to learn from are {kind}: this baseline needs normal and anomalous ones")
+        what = f"all {len(labels):,} sessions to learn from are {kind}"
+        raise DataError(f"{what}: this baseline needs normal and anomalous ones")
     return labels
 
 

@@ -28,22 +28,32 @@ _AT_ONCE = 4096
 
 
 class DeepLog(Method):
-    """An LSTM that has read normal sessions says how surprising an event is (Du et al.: *DeepLog*, CCS 2017).
+    """An LSTM that has read normal sessions says how surprising an event is.
 
-    A session's score is that of its most surprising event, r / (r + p), p being the probability that the network gave the event and r one
-    in a hundred. An event that no normal session holds scores 1.
+    After Du et al.: *DeepLog*, CCS 2017. A session's score is that of its most surprising event,
+    r / (r + p), p being the probability that the network gave the event and r one in a hundred. An
+    event that no normal session holds scores 1.
 
-    Ours differs: a masked message is an event, where theirs are a parser's; an event counts by its probability, where theirs is normal
-    among the nine most likely (the HDFS sample's normal sessions have 15 events, and nine of them leave little to find); events near a
-    session's start, which theirs leaves out, are predicted from fewer than ten, and the session's end is predicted too; the limit is
-    chosen on validation; parameters of events (their second network) are not looked at. Two layers of 64 units, as there.
+    Ours differs: a masked message is an event, where theirs are a parser's; an event counts by its
+    probability, where theirs is normal among the nine most likely (the HDFS sample's normal
+    sessions have 15 events, and nine of them leave little to find); events near a session's start,
+    which theirs leaves out, are predicted from fewer than ten, and the session's end is predicted
+    too; the limit is chosen on validation; parameters of events (their second network) are not
+    looked at. Two layers of 64 units, as there.
 
     With labels the anomalous sessions are left out, without labels it learns from all.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
 
-    def __init__(self, recipe: Recipe, workplace: Workplace, *, steps: int = _STEPS, batch: int = _BATCH) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        workplace: Workplace,
+        *,
+        steps: int = _STEPS,
+        batch: int = _BATCH,
+    ) -> None:
         """There is nothing to set but how long it learns: steps, and windows a step."""
         self._steps = steps
         self._batch = batch
@@ -66,7 +76,11 @@ class DeepLog(Method):
         self._events = Vocabulary.of(normal, messages)
         apart, of = distinct(normal)
         windows, which, session = windows_of(apart, self._numbers(apart, messages))
-        counts = np.bincount(which, weights=np.bincount(of)[session], minlength=len(windows))
+
+        # Distinct windows of distinct sessions, each drawn as often as it occurs in all of them:
+        # once for each session that is equal to the one that it is in.
+        times = np.bincount(of)[session]
+        counts = np.bincount(which, weights=times, minlength=len(windows))
         events = torch.from_numpy(windows)
         rng = np.random.default_rng(seed)
 
@@ -93,7 +107,10 @@ class DeepLog(Method):
         return scores[of]
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
-        """How surprising each message is where it stands; that of the session's end, which is no message, is left out."""
+        """How surprising each message is where it stands.
+
+        That of the session's end, which is no message, is left out.
+        """
         apart, of = distinct(sessions)
         surprises = self._surprises(apart, messages)
         return [surprises[row][:-1] for row in of]
@@ -118,6 +135,7 @@ class DeepLog(Method):
 
     def _surprises(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """For each session the scores of its events, that of its end last."""
+        # Each distinct window is predicted once: most events of a log are like many others.
         windows, which, _ = windows_of(sessions, self._numbers(sessions, messages))
         chunks = [windows[at : at + _AT_ONCE] for at in range(0, len(windows), _AT_ONCE)]
         surprise = np.concatenate([*map(self._surprise, chunks), np.zeros(0)])
@@ -129,7 +147,8 @@ class DeepLog(Method):
         events = torch.from_numpy(windows)
         with torch.inference_mode():
             probabilities = self._network(events[:, :-1]).softmax(1)  # (windows, events)
-        own = probabilities.gather(1, events[:, -1:])[:, 0].double()  # (windows,); of the unknown it is 0
+        # Of an event that is not known the probability is 0, and the surprise 1.
+        own = probabilities.gather(1, events[:, -1:])[:, 0].double()  # (windows,)
         surprise: Scores = (RARE / (RARE + own)).numpy()
         return surprise
 
@@ -145,25 +164,32 @@ class _NextEvent(nn.Module):
 
     def forward(self, events: Tensor) -> Tensor:
         """Logits, (windows, events), after ten events each, (windows, 10)."""
-        logits: Tensor = self.head(self.lstm(self.embedding(events))[0][:, -1])
+        states, _ = self.lstm(self.embedding(events))  # (windows, 10, 64)
+        logits: Tensor = self.head(states[:, -1])  # (windows, events)
         return logits.index_fill(1, torch.tensor([UNKNOWN]), -1e9)
 
 
 def windows_of(sessions: Sequence[Rows], numbers: Rows) -> tuple[Rows, Rows, Rows]:
-    """Ten events and the one after them, for each event of some sessions and the end of each, whose number is the last.
+    """Ten events and the one after them, for each event of some sessions and the end of each.
+
+    The number of the end is the last.
 
     Returns:
-        The distinct windows, (w, 11), 0 where a session has not begun or an event is not known; and for each event of
-        the sessions which window is its own, and which session.
+        The distinct windows, (w, 11), 0 where a session has not begun or an event is not known; and
+        for each event of the sessions which window is its own, and which session.
     """
     sessions = [np.append(session, len(numbers) - 1) for session in sessions]
     sizes = lengths(sessions)
     session = np.repeat(np.arange(len(sessions)), sizes)
-    ends = np.arange(len(session)) + WINDOW * (session + 1)  # each session stands behind ten places of nothing
+
+    # All sessions in one row, each behind ten places of nothing: then every window is a slice of
+    # the row, and none looks into the session before.
+    ends = np.arange(len(session)) + WINDOW * (session + 1)
     laid = np.zeros(len(session) + WINDOW * (len(sessions) + 1), dtype=np.int64)
     if len(session):
         laid[ends] = numbers[np.concatenate(sessions)]
-    windows = laid[ends[:, None] + np.arange(-WINDOW, 1)]  # (events, 11)
+    places = ends[:, None] + np.arange(-WINDOW, 1)
+    windows = laid[places]  # (events, 11)
     apart, which = np.unique(windows, axis=0, return_inverse=True)
     return apart, which.ravel(), session
 

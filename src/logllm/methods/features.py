@@ -1,4 +1,4 @@
-"""Sessions as rows of a matrix: how often each message occurs, which words do, or what its vectors amount to."""
+"""Sessions as rows of a matrix: their messages counted, their words, or what vectors amount to."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -55,7 +55,7 @@ class Features(Protocol):
 
 
 class EventCounts:
-    """How often each message occurs; one that was not there to learn from has no column and is left out."""
+    """How often each message occurs; one that was not there to learn from has no column."""
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> None:
         """Settle the columns: the messages of these sessions."""
@@ -66,6 +66,7 @@ class EventCounts:
         numbers = self._vocabulary.numbers(sessions, messages)
 
         def read(chunk: Sequence[Rows]) -> Matrix:
+            # What has no column is left out: a forest or a regression could say nothing of it.
             rows, places = _flat(chunk)
             counted = numbers[places]
             here = counted != UNKNOWN
@@ -88,7 +89,9 @@ class EventCounts:
 
 
 class WordCounts:
-    """How often each word of the masked messages occurs; words are what blanks part, signs and letters' cases included.
+    """How often each word of the masked messages occurs.
+
+    Words are what blanks part, signs and letters' cases included.
 
     A message never seen is known by the words it shares with others.
     """
@@ -103,13 +106,18 @@ class WordCounts:
             DataError: they hold no words.
         """
         texts = messages.gather(occurring(sessions)).to_list()
-        words = {word for text in texts for word in self._words(text)}
+        words: set[str] = set()
+        for text in texts:
+            words.update(self._words(text))
         if not words:
             raise DataError(f"the messages to learn from hold {self.lacking}")
+        # In an order that does not depend on the data's: the same words, the same columns.
         self._know(sorted(words))
 
     def reader(self, sessions: Sequence[Rows], messages: pl.Series) -> Callable[[Sequence[Rows]], Sparse]:
         """What makes matrices of counts, (b, words known)."""
+        # The columns of all messages' words, one message after the other: message m has
+        # `sizes[m]` of them, from `starts[m]` on.
         rows = occurring(sessions)
         of_rows = [self._columns(text) for text in messages.gather(rows).to_list()]
         sizes = np.zeros(len(messages), dtype=np.int64)
@@ -118,7 +126,7 @@ class WordCounts:
         columns = np.concatenate([*of_rows, np.zeros(0, dtype=np.int64)])
 
         def read(chunk: Sequence[Rows]) -> Sparse:
-            # Each message of a session once, then its words, which count as often as the message does.
+            # Each message of a session once, then its words, which count as often as it does.
             texts = Sparse.counted(*_flat(chunk), shape=(len(chunk), len(messages)))
             size = sizes[texts.columns]
             words = columns[_runs(starts[texts.columns], size)]
@@ -136,8 +144,11 @@ class WordCounts:
             of_text = list(self._words(text))
             words[row] = len(of_text)
             new[row] = sum(word not in self._numbers for word in of_text)
+
+        # Of each message it is known now: added up by sessions.
         session, place = _flat(sessions)
-        total, unknown = (np.bincount(session, weights=counts[place], minlength=len(sessions)) for counts in (words, new))
+        total = np.bincount(session, weights=words[place], minlength=len(sessions))
+        unknown = np.bincount(session, weights=new[place], minlength=len(sessions))
         return unknown / np.maximum(total, 1.0)
 
     def about(self) -> dict[str, Any]:
@@ -162,7 +173,8 @@ class WordCounts:
 
     def _columns(self, text: str) -> Rows:
         """The columns of a message's words."""
-        numbers = [self._numbers[word] for word in self._words(text) if word in self._numbers]
+        words = self._words(text)
+        numbers = [self._numbers[word] for word in words if word in self._numbers]
         return np.array(numbers, dtype=np.int64)
 
 
@@ -187,9 +199,14 @@ class WordPresence(WordCounts):
 
 
 class VectorSummary:
-    """Elementwise mean, maximum and minimum of the vectors of a session's messages; any message has a vector."""
+    """Elementwise mean, maximum and minimum of a session's messages' vectors; any message has one."""
 
-    def __init__(self, vectors: FrozenVectors, *, kinds: Sequence[Summary] = ("mean", "max", "min")) -> None:
+    def __init__(
+        self,
+        vectors: FrozenVectors,
+        *,
+        kinds: Sequence[Summary] = ("mean", "max", "min"),
+    ) -> None:
         """Summarise a session by some of the three, beside one another."""
         self._vectors = vectors
         self._kinds = tuple(kinds)
@@ -203,6 +220,7 @@ class VectorSummary:
 
         def read(chunk: Sequence[Rows]) -> Matrix:
             width = len(self._kinds) * table.shape[1]
+            # A session without a message stays zeros: there is nothing to reduce.
             cells = np.zeros((len(chunk), width), dtype=np.float32)
             filled = np.flatnonzero(lengths(chunk))
             for start in range(0, len(filled), _AT_ONCE):
@@ -225,6 +243,8 @@ class VectorSummary:
 
     def _summarised(self, sessions: Sequence[Rows], table: Vectors) -> Vectors:
         """Rows of sessions that are not empty."""
+        # All messages of all sessions below one another, reduced from each session's first to the
+        # next's.
         vectors = table[np.concatenate(sessions)]
         sizes = lengths(sessions)
         starts = np.cumsum(sizes) - sizes
@@ -253,6 +273,7 @@ def matrices(
         cells: of a matrix, at most; one row at least.
     """
     read = features.reader(sessions, messages)
+    # How wide a row is, only the reader knows: it is asked with no session.
     columns = read([]).table().shape[1]
     at_once = max(1, min(_ROWS, cells // max(1, columns)))
     for start in range(0, len(sessions), at_once):
@@ -273,6 +294,8 @@ def _runs(starts: Rows, sizes: Rows) -> Rows:
     >>> _runs(np.array([5, 0]), np.array([2, 3])).tolist()
     [5, 6, 0, 1, 2]
     """
+    # Of each run its start, less what was counted before it: then one count goes through all of
+    # them.
     first = np.repeat(starts - (np.cumsum(sizes) - sizes), sizes)
     runs: Rows = first + np.arange(sizes.sum())
     return runs

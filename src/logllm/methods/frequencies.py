@@ -51,10 +51,15 @@ def held(sessions: Sequence[Rows], kinds: Rows) -> Held:
         sessions: for each session the rows of its messages.
         kinds: the kind of each row.
     """
+    # All messages one after the other: the kind of each, and the session that it is of.
     flat = kinds[np.concatenate([*sessions, _NOTHING])]
     session = np.repeat(np.arange(len(sessions)), lengths(sessions))
+
+    # Session and kind as one number, to count equal pairs at once: with 7 kinds, kind 5 of session
+    # 2 is 2 * 7 + 5 = 19, and 19 // 7 and 19 % 7 give the two again.
     width = int(flat.max()) + 1 if len(flat) else 1
-    entries, of, times = np.unique(session * width + flat, return_inverse=True, return_counts=True)
+    pairs = session * width + flat
+    entries, of, times = np.unique(pairs, return_inverse=True, return_counts=True)
     return Held(entries // width, entries % width, times.astype(np.int64), len(sessions), of)
 
 
@@ -70,48 +75,69 @@ class Frequencies:
         """Know counts."""
         self.counts = counts
         self.sessions = sessions
-        # The half and the one keep what was never seen from being impossible.
+        # Sessions that hold a kind so often or more: sums from the right. Of (6, 3, 1) sessions
+        # with none, one and two there are (10, 4, 1).
         reaching = counts[:, ::-1].cumsum(axis=1)[:, ::-1]
         self.holding: Rows = reaching[:, 1]
         """How many sessions hold a kind at all, (kinds,)."""
-        self._repeated = -np.log((reaching + 0.5) / (self.holding[:, None] + 1))
-        self._repeated[:, :2] = 0
-        self._seldom = -np.log((counts.cumsum(axis=1) + 0.5) / (sessions + 1)).clip(max=0)
+
+        # Surprise is -log of a share of sessions. The half and the one keep what was never seen
+        # from being impossible.
+        of_holding = (reaching + 0.5) / (self.holding[:, None] + 1)
+        self._repeated = -np.log(of_holding)
+        self._repeated[:, :2] = 0  # to hold it once is no repetition
+
+        # So often or less: sums from the left. A share may come out above 1, which surprises nobody.
+        at_most = counts.cumsum(axis=1)
+        of_all = (at_most + 0.5) / (sessions + 1)
+        self._seldom = -np.log(of_all).clip(max=0)
         self._seldom = np.abs(self._seldom)
 
     @classmethod
-    def of(cls, found: Held, *, kinds: int) -> Self:
+    def of(cls, held: Held, *, kinds: int) -> Self:
         """Count what sessions hold."""
-        times = np.minimum(found.times, _MOST)
-        counts = np.bincount(found.kinds * (_MOST + 1) + times, minlength=kinds * (_MOST + 1))
-        counts = counts.reshape(kinds, _MOST + 1).astype(np.int64)
-        counts[:, 0] = found.total - counts.sum(axis=1)
-        return cls(counts, sessions=found.total)
+        # Kind and times as one number, to count equal pairs at once.
+        width = _MOST + 1
+        times = np.minimum(held.times, _MOST)
+        counts = np.bincount(held.kinds * width + times, minlength=kinds * width)
+        counts = counts.reshape(kinds, width).astype(np.int64)
+
+        # What is in no entry a session does not hold.
+        counts[:, 0] = held.total - counts.sum(axis=1)
+        return cls(counts, sessions=held.total)
 
     def less(self, part: "Frequencies") -> "Frequencies":
         """Those without a part's."""
         return Frequencies(self.counts - part.counts, sessions=self.sessions - part.sessions)
 
-    def unusual(self, found: Held) -> tuple[Nats, Nats]:
+    def unusual(self, held: Held) -> tuple[Nats, Nats]:
         """How surprising it is that a session holds a kind so often, and that it does no more often.
 
         The first is said of the sessions that hold it at all. Both are in nats, one number an entry;
         0 for kinds that were not learnt.
         """
-        learnt = found.kinds < len(self.counts)
-        kinds = np.where(learnt, found.kinds, 0)
-        times = np.minimum(found.times, _MOST)
-        repeated, seldom = self._repeated[kinds, times], self._seldom[kinds, times]
+        # Kinds that were not learnt are numbered behind the others: they look up kind 0, and what
+        # that says is put aside.
+        learnt = held.kinds < len(self.counts)
+        kinds = np.where(learnt, held.kinds, 0)
+        times = np.minimum(held.times, _MOST)
+        repeated = self._repeated[kinds, times]
+        seldom = self._seldom[kinds, times]
         return np.where(learnt, repeated, 0), np.where(learnt, seldom, 0)
 
-    def lacking(self, found: Held) -> Nats:
+    def lacking(self, held: Held) -> Nats:
         """The largest surprise that a session does not hold a kind at all, (b,), in nats."""
+        # Of few kinds it says anything that they are missing: those get a column each.
         usual = np.flatnonzero(self.holding >= _USUAL * self.sessions)
-        place = np.full(max(len(self.counts), int(found.kinds.max(initial=0)) + 1), -1)
-        place[usual] = np.arange(len(usual))
-        lacks = np.ones((found.total, len(usual)), dtype=np.bool_)
-        here = place[found.kinds] >= 0
-        lacks[found.sessions[here], place[found.kinds[here]]] = False
+        kinds = max(len(self.counts), int(held.kinds.max(initial=0)) + 1)
+        column = np.full(kinds, -1)
+        column[usual] = np.arange(len(usual))
+
+        # Each session lacks all of them but those that it holds.
+        lacks = np.ones((held.total, len(usual)), dtype=np.bool_)
+        columns = column[held.kinds]
+        here = columns >= 0
+        lacks[held.sessions[here], columns[here]] = False
         surprise: Nats = (lacks * self._seldom[usual, 0]).max(axis=1, initial=0)
         return surprise
 

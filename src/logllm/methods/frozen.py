@@ -112,6 +112,8 @@ class Judgement:
         """Of their lines, each of which says no more than its session."""
         if self.lines is None:
             return None
+        # A line of a session that is called normal is not called anomalous: it says the less of the
+        # two.
         verdicts = np.repeat(self.sessions(weights).values, self.sizes)
         return replace(self.lines, values=np.minimum(self.lines.values, verdicts))
 
@@ -151,6 +153,7 @@ def frozen_thresholds(
         DataError: the sessions have no labels.
         ModelError, RecipeError: as the method's `fit`.
     """
+    # Of few kinds a third would be one or two: what those say is chance.
     labels, kinds = labels_of(part), known_by(part)
     if len(np.unique(kinds[labels])) < _FEWEST_KINDS:
         return None
@@ -165,24 +168,29 @@ def frozen_thresholds(
         method = fresh()
         trial.fit(method, fold)
         judgements += trial.judged_by(method, fold)
-    if sum(int(one.labels.sum()) for one in judgements) < FEW_ANOMALIES * _FORMS:
+    anomalies = sum(int(judgement.labels.sum()) for judgement in judgements)
+    if anomalies < FEW_ANOMALIES * _FORMS:
         return None
 
     # How much each mind counts, and where the threshold lies then.
+    is_mixture = isinstance(method, Mixture)
     weights, moved = {_ONE: 1.0}, 0.0
     about: dict[str, Any] = {}
     if isinstance(method, Mixture):
         weights, about = weighed(judgements, method.weighings())
         moved = _moved(method, judgements, weights=weights, trial=trial)
         about["weights"]["moved"] = round(moved, 3)
+
+    # One threshold of all judgements together: a fold has too few kinds of fault for one of its own.
     folded = plural(count, "fold")
     how = f"best F1 on kinds of fault held out, {folded}, as they are and with other names"
-    sessions = [one.sessions(weights) for one in judgements]
-    lines = [one for one in (one.of_lines(weights) for one in judgements) if one is not None]
+    sessions = [judgement.sessions(weights) for judgement in judgements]
+    by_lines = [judgement.of_lines(weights) for judgement in judgements]
+    lines = [judged for judged in by_lines if judged is not None]
     return Frozen(
         _threshold(sessions, scale=method.scale, how=how, moved=moved),
         _threshold(lines, scale=method.scale, how=how) if lines else None,
-        weights if isinstance(method, Mixture) else None,
+        weights if is_mixture else None,
         about,
     )
 
@@ -215,6 +223,7 @@ class _Trial:
             if isinstance(method, Mixture):
                 minds: Mapping[str, Scores] = method.minds(held.sessions, messages)
             else:
+                # As logits where the method has them: those can be averaged and moved.
                 minds = {_ONE: on_scale(method.score(held.sessions, messages), method.scale)}
             judgement = self._judgement(minds, fold)
             if held.line_labels is None:
@@ -233,6 +242,8 @@ class _Trial:
         return self.part.messages, renamed(self.part.messages)
 
     def _judgement(self, minds: Mapping[str, Scores], fold: Fold) -> Judgement:
+        # Which sessions are held out is chance: they are weighed so that anomalies are as frequent
+        # as in the whole part.
         labels, kinds = self.labels[fold.held], self.kinds[fold.held]
         weights = weights_of(labels, kinds=kinds, share=float(self.labels.mean()))
         sizes = lengths([self.part.sessions[row] for row in fold.held])
@@ -261,10 +272,19 @@ def weighed(
         judgements: of what was held out.
         weighings: the weights to choose from.
     """
-    precision = [float(np.mean([one.sessions(weights).average_precision() for one in judgements])) for weights in weighings]
+    # Average precision, not F1: it needs no threshold, which is chosen afterwards.
+    precision: list[float] = []
+    for weights in weighings:
+        of_folds = [judgement.sessions(weights).average_precision() for judgement in judgements]
+        precision.append(float(np.mean(of_folds)))
     best = int(np.argmax(precision))
-    chosen = weighings[best if precision[best] >= precision[0] + _BETTER else 0]
-    tried = [{**weights, "average_precision": round(value, 4)} for weights, value in zip(weighings, precision, strict=True)]
+    clearly = precision[best] >= precision[0] + _BETTER
+    chosen = weighings[best if clearly else 0]
+
+    # All that was tried is told: whoever reads the manifest sees by how much it was better.
+    tried = []
+    for weights, value in zip(weighings, precision, strict=True):
+        tried.append({**weights, "average_precision": round(value, 4)})
     how = "average precision on kinds of fault held out"
     return dict(chosen), {"weights": {**chosen, "how": how, "tried": tried}}
 
@@ -286,9 +306,11 @@ def _moved(
             trial.fit(quick, fold)
             by_quick = list(trial.judged_quickly(quick, fold))
             equal = dict.fromkeys(by_quick[0].minds, 1.0)
-            many += [one.sessions(equal) for one in by_quick]
+            many += [judgement.sessions(equal) for judgement in by_quick]
 
-    few = [one.sessions(equal) for one in judgements]
+    # The same minds on the few folds and on the many: how far apart their thresholds are is due to
+    # which kinds of fault those folds hold out. The mixture moves by the share that they have in it.
+    few = [judgement.sessions(equal) for judgement in judgements]
     share = sum(weights[name] for name in equal) / sum(weights.values())
     return share * (_place(many) - _place(few))
 
@@ -296,8 +318,10 @@ def _moved(
 def _place(judged: Sequence[_Judged]) -> float:
     """Where, on their scale, the threshold of judgements lies."""
     together = _Judged.together(judged)
+    # A logit of infinity would take the middle between two with it.
     values = np.clip(together.values, -_FARTHEST, _FARTHEST)
     place = even_threshold(values, together.labels, weights=together.weights)
+    # None: anomalous sessions do not score higher; the best F1 is all there is to go by.
     if place is not None:
         return place
     scores, weights = sigmoid(values), together.weights
@@ -315,6 +339,7 @@ def _threshold(
     """The threshold of judgements, and the F1 that it has on them."""
     together = _Judged.together(judged)
     place = _place(judged) + moved
+    # Of the judgements as they are, at the place as it was moved.
     values, f1 = f1_by_threshold(together.values, together.labels, weights=together.weights)
     reached = int(np.searchsorted(values, place))
     return Threshold(

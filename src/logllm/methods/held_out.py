@@ -1,4 +1,4 @@
-"""Kinds of fault held out: the divisions of a train part by which it is found out how a method judges what is new to it."""
+"""Kinds of fault held out: divisions of a train part that show how a method judges what is new."""
 
 import re
 from collections.abc import Iterator
@@ -48,12 +48,16 @@ def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
         kinds: what each session is known by, (b,).
         share: of anomalous sessions where nothing is held out.
 
-    >>> weights_of(np.array([True, True, True, False, False]), kinds=np.array([1, 1, 2, 3, 3]), share=0.5).tolist()
+    >>> labels = np.array([True, True, True, False, False])
+    >>> weights_of(labels, kinds=np.array([1, 1, 2, 3, 3]), share=0.5).tolist()
     [0.5, 0.5, 1.0, 1.0, 1.0]
     """
+    # Of a kind that holds n sessions each counts 1 / n, and each normal session 1.
     _, of, sizes = np.unique(kinds[labels], return_inverse=True, return_counts=True)
     weights = np.ones(len(labels))
     weights[labels] = 1 / sizes[of]
+
+    # Then all anomalous ones together are to the normal ones as share to 1 - share.
     weights[labels] *= share / (1 - share) * (~labels).sum() / weights[labels].sum()
     return weights
 
@@ -65,7 +69,8 @@ def labels_of(part: Part) -> Labels:
         DataError: there are none.
     """
     if part.labels is None:
-        raise DataError("the sessions have no labels: --set train.folds=0 takes the threshold without kinds of fault that are held out")
+        remedy = "--set train.folds=0 takes the threshold without kinds of fault that are held out"
+        raise DataError(f"the sessions have no labels: {remedy}")
     return part.labels
 
 
@@ -89,30 +94,41 @@ def folds(labels: Labels, kinds: Kinds, *, count: int, seed: int) -> Iterator[Fo
         count: how many.
         seed: decides the draws.
     """
+    # What most normal sessions are known by is never new to a method: it is not held out whole.
     faults = np.unique(kinds[labels])
     normal_kinds, sizes = np.unique(kinds[~labels], return_counts=True)
     seldom = normal_kinds[sizes <= _FREQUENT * (~labels).sum()]
+
+    # Shuffled once, then dealt out: every third kind, from the first, the second, the third on.
     dice = np.random.default_rng(seed)
     faults, seldom = dice.permutation(faults), dice.permutation(seldom)
     for number in range(count):
         held_faults = faults[number :: max(count, _FEWEST_SHARES)]
         held_normal = seldom[number :: max(count, _NORMAL_SHARES)]
         held = np.where(labels, np.isin(kinds, held_faults), np.isin(kinds, held_normal))
-        held |= dice.random(len(labels)) < np.where(labels | ~np.isin(kinds, seldom), _KNOWN_SHARE, 0.0)
+
+        # And some that are like what is learnt: a threshold is for those, too.
+        is_known = labels | ~np.isin(kinds, seldom)
+        held |= dice.random(len(labels)) < np.where(is_known, _KNOWN_SHARE, 0.0)
         yield Fold(np.flatnonzero(~held), np.flatnonzero(held))
 
 
 def known_by(part: Part) -> Kinds:
     """For each session the kind of message that it is known by, (b,).
 
-    An anomalous session is known by its first line that is labelled; where lines have no labels, and for a normal one, it is the
-    kind that the fewest normal sessions have.
+    An anomalous session is known by its first line that is labelled; where lines have no labels,
+    and for a normal one, it is the kind that the fewest normal sessions have.
     """
+    # Kinds by number, from 1: 0 is left for a session without a message.
     labels = labels_of(part)
     kind_of = kinds_of(part.messages).rank("dense").to_numpy().astype(np.int64)
-    normal = [np.unique(kind_of[session]) for session, anomalous in zip(part.sessions, labels, strict=True) if not anomalous]
-    counts = np.bincount(np.concatenate([*normal, np.zeros(0, dtype=np.int64)]), minlength=int(kind_of.max(initial=0)) + 1)
-    known = np.zeros(len(part.sessions), dtype=np.int64)  # 0: a session without a message
+
+    # How many normal sessions hold each kind, a session once.
+    pairs = zip(part.sessions, labels, strict=True)
+    normal = [np.unique(kind_of[session]) for session, anomalous in pairs if not anomalous]
+    in_normal = np.concatenate([*normal, np.zeros(0, dtype=np.int64)])
+    counts = np.bincount(in_normal, minlength=int(kind_of.max(initial=0)) + 1)
+    known = np.zeros(len(part.sessions), dtype=np.int64)
     for row, session in enumerate(part.sessions):
         kinds = kind_of[session]
         if part.line_labels is not None and part.line_labels[row].any():
@@ -153,5 +169,6 @@ def made_up(word: str) -> str:
     >>> made_up("carts") == made_up("carts"), made_up("carts") == made_up("orders")
     (True, False)
     """
+    # Two letters for each two of the word's own: as long, and can be spoken.
     digest = blake2b(word.encode(), digest_size=8).digest()
     return "".join(_SYLLABLES[byte % len(_SYLLABLES)] for byte in digest[: max(2, len(word) // 2)])

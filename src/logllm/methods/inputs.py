@@ -38,11 +38,15 @@ class Inputs(Protocol):
 
 
 class EventNumbers:
-    """A message's number; a message that was not there to learn from is 0, as padding is, and is read as nothing."""
+    """A message's number.
+
+    A message that was not there to learn from is 0, as padding is, and is read as nothing.
+    """
 
     def fit(self, sessions: Sequence[Rows], messages: pl.Series) -> int:
         """Number the messages that occur."""
         self._vocabulary = Vocabulary.of(sessions, messages)
+        # One more than there are messages: 0 is what is not known.
         return len(self._vocabulary) + 1
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Tensor:
@@ -65,8 +69,9 @@ class EventNumbers:
 class MessageVectors:
     """A message's vector of the frozen encoder; every message has one.
 
-    Encoders' vectors lie close together, which small networks learn from slowly: the messages to learn from are moved to mean 0 and
-    scaled, all components alike, to a mean square of 1, and every other message as they are.
+    Encoders' vectors lie close together, which small networks learn from slowly: the messages to
+    learn from are moved to mean 0 and scaled, all components alike, to a mean square of 1, and
+    every other message as they are.
     """
 
     def __init__(self, vectors: FrozenVectors) -> None:
@@ -77,7 +82,8 @@ class MessageVectors:
         """Encode the messages that occur."""
         vectors = self._vectors.table(sessions, messages)[occurring(sessions)]
         self._centre = vectors.mean(0)
-        spread = float(np.sqrt(np.square(vectors - self._centre).mean()))
+        squares = np.square(vectors - self._centre)
+        spread = float(np.sqrt(squares.mean()))
         self._scale = spread or 1.0  # one message alone has no spread
         return int(vectors.shape[1])
 

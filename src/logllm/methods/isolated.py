@@ -20,11 +20,13 @@ _TREES = 100
 
 
 class Isolated(Method):
-    """An isolation forest on features of all sessions, their labels not looked at (Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008).
+    """An isolation forest on features of all sessions, their labels not looked at.
 
-    The score is the paper's: near 1 where few random cuts set a session apart, below .5 where it takes many. Not fitted on
-    normal sessions alone: a forest cuts only where its sessions differ, so that what never or always occurs in normal ones
-    it would not see at all (on the HDFS sample, average precision .05 on counts instead of .73).
+    After Liu, Ting, Zhou: *Isolation Forest*, ICDM 2008. The score is the paper's: near 1 where few
+    random cuts set a session apart, below .5 where it takes many. Not fitted on normal sessions
+    alone: a forest cuts only where its sessions differ, so that what never or always occurs in
+    normal ones it would not see at all (on the HDFS sample, average precision .05 on counts instead
+    of .73).
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -70,8 +72,11 @@ class Isolated(Method):
         chunks = matrices(self._features, apart, messages=messages, progress=progress)
         sums = [self._trees.sums(matrix.table()) for matrix in chunks]
         depths = np.concatenate([*sums, np.zeros(0)])
+
+        # 2 ^ (-mean depth / usual depth), the paper's formula (2). A forest learnt from one session
+        # has no depth.
         total = len(self._trees.roots) * self._usual
-        share = depths / total if total else np.ones(len(depths))  # one session has no depth
+        share = depths / total if total else np.ones(len(depths))
         scores: Scores = 2.0**-share
         return scores.clip(0, 1)[of]
 

@@ -50,7 +50,8 @@ class Learnt(NamedTuple):
             arrays = load((folder / ARRAYS).read_bytes())
             facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         except (OSError, ValueError, SafetensorError) as exc:
-            raise ModelError(f"{folder} holds no fitted method that can be read: {first_line(exc)}; train it again") from exc
+            what = f"{folder} holds no fitted method that can be read"
+            raise ModelError(f"{what}: {first_line(exc)}; train it again") from exc
         if not isinstance(facts, dict):
             raise ModelError(f"{folder / FACTS} is not what a fitted method writes: train it again")
         return cls(arrays, facts, folder)
@@ -77,4 +78,5 @@ class Learnt(NamedTuple):
 
     def _misfit(self, file: str, name: str) -> ModelError:
         """The error for files of another method."""
-        return ModelError(f"{self.folder}: {file} has no {name!r}, so it is of another method: train it again")
+        what = f"{self.folder}: {file} has no {name!r}, so it is of another method"
+        return ModelError(f"{what}: train it again")

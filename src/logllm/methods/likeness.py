@@ -44,29 +44,35 @@ class Likeness:
 
     def vectors(self, messages: pl.Series) -> Matrix:
         """Messages as vectors, (u, 512)."""
+        # Each distinct word is hashed once, however many messages hold it.
         words = _words(messages)
         distinct = words["word"].unique(maintain_order=True)
-        rows = words.join(
-            pl.DataFrame({"word": distinct, **self._components(distinct.to_list())}),
-            on="word",
-            maintain_order="left",
-        )
+        components = pl.DataFrame({"word": distinct, **self._components(distinct.to_list())})
+        rows = words.join(components, on="word", maintain_order="left")
+
+        # TF-IDF: the weight of a word, times 1 + log of how often it stands there.
         weight = rows["weight"] * (1 + rows["times"].log())
         signed = (weight * _UNIT).round() * rows["sign"]
-        place = rows["row"].to_numpy().astype(np.int64) * _SIZE + rows["component"].to_numpy()
+
+        # Message and component as one number, to add up what falls together at once.
+        row = rows["row"].to_numpy().astype(np.int64)
+        place = row * _SIZE + rows["component"].to_numpy()
         summed = np.bincount(place, weights=signed.to_numpy(), minlength=len(messages) * _SIZE)
         return summed.astype(np.float32).reshape(len(messages), _SIZE)
 
     def _components(self, words: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Of each word the component, the sign and the weight."""
+        # Python's own hash would differ from process to process.
         digests = [blake2b(word.encode(), digest_size=4).digest() for word in words]
         numbers = np.array([int.from_bytes(digest) for digest in digests], dtype=np.int64)
+
+        # idf = log((1 + n) / (1 + df)) + 1, as scikit-learn smooths it: a word never seen has one.
         frequencies = np.array([self.frequencies.get(word, 0) for word in words], dtype=np.float64)
-        return {
-            "component": (numbers >> 1) % _SIZE,
-            "sign": np.where(numbers & 1, 1.0, -1.0),
-            "weight": np.log((1 + self.messages) / (1 + frequencies)) + 1,
-        }
+        rarity = np.log((1 + self.messages) / (1 + frequencies)) + 1
+
+        # The lowest bit is the sign, those above it the component.
+        sign = np.where(numbers & 1, 1.0, -1.0)
+        return {"component": (numbers >> 1) % _SIZE, "sign": sign, "weight": rarity}
 
 
 def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
@@ -79,15 +85,20 @@ def alike(some: Matrix, others: Matrix, *, weights: Weights) -> Weights:
         others: vectors that they are compared with.
         weights: of the others, whole numbers, (len(others),) or (len(others), k).
     """
+    # Some at a time: 5,000 others and 100,000 messages would be 4 GB of cosines.
     norms = _norms(others)
     sums = [np.zeros((0, *weights.shape[1:]))]
     for start in range(0, len(some), _AT_ONCE):
         chunk = some[start : start + _AT_ONCE]
         products = (chunk @ others.T).astype(np.float64)
         cosines = products / (_norms(chunk)[:, None] * norms)
-        kernel = ((cosines - _LEAST) / (1 - _LEAST)).clip(0, 1) ** _SHARPNESS
+
+        # 0 up to a cosine of .3, 1 at 1, and steep between: at .65 one sixteenth.
+        nearness = ((cosines - _LEAST) / (1 - _LEAST)).clip(0, 1)
+        kernel = nearness**_SHARPNESS
         # As whole numbers, for sums that are exact in any order.
-        sums.append(np.round(kernel * 2**20) @ weights / 2**20)
+        whole = np.round(kernel * 2**20)
+        sums.append(whole @ weights / 2**20)
     return np.concatenate(sums)
 
 

@@ -41,22 +41,31 @@ class Pairs(NamedTuple):
         """
         nothing = np.zeros(0, dtype=np.int64)
         own = np.concatenate([*sessions, nothing])
-        before = np.concatenate([*(_shifted(session) for session in sessions), nothing])
-        pairs, of = np.unique(own * (messages + 1) + before + 1, return_inverse=True)
-        rows, earlier = pairs // (messages + 1), pairs % (messages + 1) - 1
+        shifted = [_shifted(session) for session in sessions]
+        before = np.concatenate([*shifted, nothing])
+
+        # Both as one number, to take equal pairs once: the line before counts from 1, so that 0
+        # stands for none. Of 5 messages row 4 after row 2 is 4 * 6 + 3.
+        width = messages + 1
+        pairs, of = np.unique(own * width + before + 1, return_inverse=True)
+        rows, earlier = pairs // width, pairs % width - 1
+
+        # A slice of one row is a session of one message, an empty one a session of none.
+        sizes = (earlier >= 0).astype(np.int64)
+        places = range(len(pairs))
         return cls(
-            own=[rows[place : place + 1] for place in range(len(pairs))],
-            before=[earlier[place : place + (earlier[place] >= 0)] for place in range(len(pairs))],
+            own=[rows[place : place + 1] for place in places],
+            before=[earlier[place : place + sizes[place]] for place in places],
             of=of,
             ends=np.cumsum(lengths(sessions)),
         )
 
 
 class LineWords(WordTrees):
-    """Boosted trees on the words of a line and, in columns of their own, those of the line before it in its session.
+    """Boosted trees on the words of a line and, in columns of their own, those of the line before.
 
-    A detail or a statement is then known by the error that it follows. A session is its most anomalous line. A line
-    weighs as much as the root of the number of its equals.
+    A detail or a statement is then known by the error that it follows. A session is its most
+    anomalous line. A line weighs as much as the root of the number of its equals.
     """
 
     needs: ClassVar[Needs] = Needs.LINES
@@ -87,6 +96,9 @@ class LineWords(WordTrees):
         self._counts.fit(anything(sessions), messages)
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
         by_kind = ByKind.of(pairs.of, np.concatenate(line_labels), distinct=len(pairs.own))
+
+        # n equal lines weigh sqrt(n) together: a line that comes in each session would else count
+        # more than all others, and once is too little for what comes a thousand times.
         equal = np.bincount(pairs.of)
         weights = by_kind.counts / np.sqrt(equal[by_kind.places])
         matrix = self._matrix(pairs, by_kind.places, messages=messages)
@@ -113,10 +125,13 @@ class LineWords(WordTrees):
             return []
         pairs = Pairs.of_sessions(sessions, messages=len(messages))
         places = np.arange(len(pairs.own))
-        margins = [
-            self._trees.margins(self._matrix(pairs, places[start : start + _AT_ONCE], messages=messages))
-            for start in range(0, len(places), _AT_ONCE)
-        ]
+
+        # Each distinct pair is judged once, some at a time: a matrix has a column a word.
+        margins = []
+        for start in range(0, len(places), _AT_ONCE):
+            chunk = places[start : start + _AT_ONCE]
+            matrix = self._matrix(pairs, chunk, messages=messages)
+            margins.append(self._trees.margins(matrix))
         of_lines = np.concatenate([*margins, np.zeros(0)])[pairs.of]
         return np.split(of_lines, pairs.ends[:-1])
 

@@ -18,10 +18,11 @@ from logllm.sessions.message_table import Rows, ever_alerts, occurring
 
 
 class Lines(Method):
-    """A logistic regression of single messages' vectors on the labels of their lines; a session is its most alert message.
+    """A logistic regression of single messages' vectors on the labels of their lines.
 
-    It is what a projector with `start = "alerts"` is fitted to: how much of LogLLM's figures is its decoder's shows beside it.
-    A message never seen has a vector as any other.
+    A session is its most alert message. It is what a projector with `start = "alerts"` is fitted
+    to: how much of LogLLM's figures is its decoder's shows beside it. A message never seen has a
+    vector as any other.
     """
 
     needs: ClassVar[Needs] = Needs.LINES
@@ -50,11 +51,13 @@ class Lines(Method):
         if line_labels is None:
             raise DataError("labels are of sessions: this baseline learns from labels of lines")
         rows = occurring(sessions)
+        # A message is an alert where it ever was labelled so: of equal messages the network sees
+        # one.
         bad = ever_alerts(rows, sessions, alerts=line_labels)
         if bad.all() or not bad.any():
-            raise DataError(
-                f"the messages to learn from are {'all' if bad.all() else 'none of them'} alerts: this baseline tells the two apart"
-            )
+            which = "all" if bad.all() else "none of them"
+            what = f"the messages to learn from are {which} alerts"
+            raise DataError(f"{what}: this baseline tells the two apart")
         vectors = self._vectors.table(sessions, messages)[rows].astype(np.float64)
         self._weights, self._bias = alert_regression(vectors, bad)
 
@@ -66,8 +69,10 @@ class Lines(Method):
         progress: Progress | None = None,
     ) -> Scores:
         """The largest of a session's messages, as a probability."""
+        # A session without a message has the logit -infinity, and so the score 0.
         values = self._values(sessions, messages)
-        return sigmoid(np.array([values[session].max(initial=-np.inf) for session in sessions]))
+        largest = [values[session].max(initial=-np.inf) for session in sessions]
+        return sigmoid(np.array(largest))
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """Each message's own probability."""

@@ -67,7 +67,9 @@ class LogLLMMethod(Method):
         """Raise what `fit` would raise before its first step, base models that are missing included."""
         from logllm.training.fit import check_examples
 
-        check_examples(self._recipe, _examples(sessions, messages, labels=labels, line_labels=line_labels))
+        examples = _examples(sessions, messages, labels=labels, line_labels=line_labels)
+        check_examples(self._recipe, examples)
+        # It reads the base models' files: one that is missing raises.
         self.about()
 
     def fit(
@@ -91,9 +93,10 @@ class LogLLMMethod(Method):
 
         if (threads := self._workplace.begun.get("threads")) is not None:
             torch.set_num_threads(threads)  # as it was begun, so that the weights end the same
-        recipe = self._recipe
-        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+        section = self._recipe.train.model_copy(update={"seed": seed})
+        recipe = self._recipe.model_copy(update={"train": section})
         examples = _examples(sessions, messages, labels=labels, line_labels=line_labels)
+        # Checkpoints of a fold that is only tried for the threshold go with it.
         with TemporaryDirectory(prefix="logllm-") as scratch:
             trained = fit_network(
                 recipe,
@@ -107,7 +110,13 @@ class LogLLMMethod(Method):
         engines = self._engines(sessions, messages, seed=seed)
         self._fitted = {"seconds": round(trained.seconds, 1), "engines": engines}
 
-    def score(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def score(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """P(anomalous): the two answers' logits where they first differ, through a softmax.
 
         Raises:
@@ -115,7 +124,13 @@ class LogLLMMethod(Method):
         """
         return sigmoid(self.margins(sessions, messages, progress=progress))
 
-    def margins(self, sessions: Sequence[Rows], messages: pl.Series, *, progress: Progress | None = None) -> Scores:
+    def margins(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Scores:
         """The logits of `score`, (b,).
 
         Raises:
@@ -130,12 +145,16 @@ class LogLLMMethod(Method):
         return self.scorer.score(sessions, messages, progress=progress)
 
     def about(self) -> dict[str, Any]:
-        """Threads and base models, these by name and fingerprint; after a fit also how long it took and what rounding costs."""
+        """Threads and base models, these by name and fingerprint.
+
+        After a fit also how long it took and what rounding costs.
+        """
         from torch import get_num_threads
 
         from logllm.model.base.weights import base_models
 
-        bases = base_models(self._recipe.model.weights, full=self._workplace.verify, progress=self._workplace.report)
+        weights, full = self._recipe.model.weights, self._workplace.verify
+        bases = base_models(weights, full=full, progress=self._workplace.report)
         return {"threads": get_num_threads(), "base_models": bases, **self._fitted}
 
     def save(self, folder: Path) -> None:
@@ -155,14 +174,18 @@ class LogLLMMethod(Method):
         """
         from logllm.model.fast.light import load_network
 
-        manifest = self._workplace.begun
+        manifest, report = self._workplace.begun, self._workplace.report
         try:
-            self._network, self._tokenizer = load_network(folder, recipe=self._recipe, manifest=manifest, progress=self._workplace.report)
+            loaded = load_network(folder, recipe=self._recipe, manifest=manifest, progress=report)
         except FileNotFoundError as exc:
-            raise ModelError(f"{folder} lacks a file that a run of LogLLM has ({exc}): train it again") from exc
-        asked = self._recipe.detect.engine
-        least = _MANY if asked == "auto" else 0
-        self.scorer = self._scorer_of(settled(asked, self._workplace.begun), least=least)
+            what = f"{folder} lacks a file that a run of LogLLM has ({exc})"
+            raise ModelError(f"{what}: train it again") from exc
+        self._network, self._tokenizer = loaded
+
+        # Of few sessions rounding saves nothing that anybody would notice.
+        wished = self._recipe.detect.engine
+        least = _MANY if wished == "auto" else 0
+        self.scorer = self._scorer_of(settled(wished, manifest), least=least)
 
     def _largest(
         self,
@@ -172,49 +195,67 @@ class LogLLMMethod(Method):
         scorer: "Scorer",
         progress: Progress | None,
     ) -> Scores:
-        """The largest of the logits after each message; beginnings that sessions share are computed once."""
+        """The largest of the logits after each message.
+
+        Beginnings that sessions share are computed once.
+        """
         once = distinct(sessions)
-        counts = np.maximum(lengths(once.sessions), 1)  # a session without messages has a verdict, too
+        # A session without messages has a verdict, too.
+        counts = np.maximum(lengths(once.sessions), 1)
         margins = np.empty(len(counts))
 
-        # As many sessions at once as have not too many beginnings.
+        # As many sessions at once as have not too many beginnings: a new chunk where their sum has
+        # gone past the next multiple.
         chunk = np.cumsum(counts) // _BEGINNINGS
-        for rows in np.split(np.arange(len(counts)), np.flatnonzero(np.diff(chunk)) + 1):
-            shorter = [
-                once.sessions[row][:length]
-                for row in rows
-                for length in range(min(1, len(once.sessions[row])), len(once.sessions[row]) + 1)
-            ]
+        starts = np.flatnonzero(np.diff(chunk)) + 1
+        for rows in np.split(np.arange(len(counts)), starts):
+            # A session of (a, b, c) is judged as (a), (a, b) and (a, b, c).
+            shorter: list[Rows] = []
+            for row in rows:
+                session = once.sessions[row]
+                first = min(1, len(session))
+                shorter += [session[:length] for length in range(first, len(session) + 1)]
+
+            # The beginnings of each session stand together: the largest from first to first.
             firsts = np.cumsum(counts[rows]) - counts[rows]
-            margins[rows] = np.maximum.reduceat(scorer.score(shorter, messages), firsts)
+            logits = scorer.score(shorter, messages)
+            margins[rows] = np.maximum.reduceat(logits, firsts)
             if progress is not None:
                 progress(int(rows[-1]) + 1, len(counts))
         return margins[once.of]
 
-    def _engines(self, sessions: Sequence[Rows], messages: pl.Series, *, seed: int) -> dict[str, Any]:
+    def _engines(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        seed: int,
+    ) -> dict[str, Any]:
         """Which engines that round may serve, found out on some of the distinct sessions."""
         once = distinct(sessions).sessions
-        chosen = np.random.default_rng(seed).permutation(len(once))[:_MEASURED]
-        some = [once[place] for place in np.sort(chosen)]
+        drawn = np.random.default_rng(seed).permutation(len(once))[:_MEASURED]
+        sample = [once[place] for place in np.sort(drawn)]
         assert self.scorer is not None  # noqa: S101 - fitted before
         try:
             rounding = self._scorer_of("bf16", doubt=0)
         except ModelError:  # a decoder that no engine rounds
             return {}
-        errors = rounding.score(some, messages) - self.scorer.score(some, messages)
-        return {"bf16": measured(float(np.abs(errors).max()), sessions=len(some))}
+        errors = rounding.score(sample, messages) - self.scorer.score(sample, messages)
+        return {"bf16": measured(float(np.abs(errors).max()), sessions=len(sample))}
 
     def _scorer_of(self, engine: str, *, least: int = 0, doubt: float = DOUBT) -> "Scorer":
-        """A scorer by one engine, which rounds calls of at least so many sessions, and computes again what is in so much doubt."""
+        """A scorer by one engine.
+
+        It rounds calls of at least so many sessions, and computes again what is in so much doubt.
+        """
         from logllm.model.fast.scorer import Engine, Scorer
 
         section = self._recipe.detect.model_copy(update={"engine": engine})
         assert self._network is not None  # noqa: S101 - only called once there is one
-        return Scorer(
-            Engine(self._network, section=section, threshold=self._workplace.threshold, least=least, doubt=doubt),
-            self._tokenizer,
-            max_tokens=self._recipe.model.encoder.max_tokens,
-        )
+        threshold = self._workplace.threshold
+        made = Engine(self._network, section=section, threshold=threshold, least=least, doubt=doubt)
+        max_tokens = self._recipe.model.encoder.max_tokens
+        return Scorer(made, self._tokenizer, max_tokens=max_tokens)
 
 
 def _examples(

@@ -11,10 +11,12 @@ from logllm.methods.vectors import FrozenVectors
 
 
 class LogRobust(nn.Module):
-    """Attention BiLSTM (Zhang et al.: *Robust Log-Based Anomaly Detection on Unstable Log Data*, ESEC/FSE 2019).
+    """Attention BiLSTM.
 
-    Ours differs: messages' vectors come from the frozen sentence encoder, where theirs are sums of FastText's word vectors
-    weighted by TF-IDF; one layer of 64 units each way instead of two of 128; attention weights are a softmax.
+    After Zhang et al.: *Robust Log-Based Anomaly Detection on Unstable Log Data*, ESEC/FSE 2019.
+    Ours differs: messages' vectors come from the frozen sentence encoder, where theirs are sums of
+    FastText's word vectors weighted by TF-IDF; one layer of 64 units each way instead of two of
+    128; attention weights are a softmax.
     """
 
     def __init__(self, width: int) -> None:
@@ -26,12 +28,18 @@ class LogRobust(nn.Module):
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Logits, (b,), of sessions, (b, s, d_enc)."""
-        # Packed, or the way back would begin in the padding and a score depend on what else is in its batch.
+        # Packed, or the way back would begin in the padding and a score depend on what else is in
+        # its batch.
         sizes = mask.sum(1).clamp(min=1)
         packed = nn.utils.rnn.pack_padded_sequence(vectors, sizes, batch_first=True, enforce_sorted=False)
-        states, _ = nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=mask.shape[1])  # (b, s, 128)
-        weights = self.attention(torch.tanh(states)).masked_fill(~mask.unsqueeze(-1), -1e9).softmax(1)  # (b, s, 1)
-        logits: Tensor = self.head((weights * states).sum(1)).squeeze(-1)  # (b,)
+        read, _ = self.lstm(packed)
+        states, _ = nn.utils.rnn.pad_packed_sequence(read, batch_first=True, total_length=mask.shape[1])  # (b, s, 128)
+
+        # Attention to padding is nothing: e to the -1e9.
+        attention = self.attention(torch.tanh(states))  # (b, s, 1)
+        weights = attention.masked_fill(~mask.unsqueeze(-1), -1e9).softmax(1)
+        session = (weights * states).sum(1)  # (b, 128)
+        logits: Tensor = self.head(session).squeeze(-1)  # (b,)
         return logits
 
 

@@ -33,12 +33,20 @@ class Sparse(NamedTuple):
     shape: tuple[int, int]
 
     @classmethod
-    def counted(cls, rows: Rows, columns: Rows, *, shape: tuple[int, int], times: Scores | None = None) -> "Sparse":
+    def counted(
+        cls,
+        rows: Rows,
+        columns: Rows,
+        *,
+        shape: tuple[int, int],
+        times: Scores | None = None,
+    ) -> "Sparse":
         """How often each cell is named; with `times`, how often each naming counts, (rows,).
 
         >>> Sparse.counted(np.array([1, 0, 1]), np.array([2, 1, 2]), shape=(2, 3)).table().tolist()
         [[0.0, 1.0, 0.0], [0.0, 0.0, 2.0]]
         """
+        # Row and column as one number, to count equal cells at once.
         width = max(1, shape[1])
         cells, of = np.unique(rows * width + columns, return_inverse=True)
         counts = np.bincount(of, weights=times, minlength=len(cells))
@@ -52,6 +60,7 @@ class Sparse(NamedTuple):
         >>> left.beside(Sparse.counted(zero, zero, shape=(1, 1))).table().tolist()
         [[1.0, 0.0, 1.0]]
         """
+        # Cells stand row after row: both are mixed, and put in that order again.
         rows = np.concatenate([self.rows, right.rows])
         columns = np.concatenate([self.columns, right.columns + self.shape[1]])
         order = np.lexsort((columns, rows))
@@ -63,9 +72,12 @@ class Sparse(NamedTuple):
         """A sparse array of SciPy's."""
         from scipy.sparse import csr_array
 
-        # Trees read no matrix whose indexes have 64 bits.
-        starts = np.searchsorted(self.rows, np.arange(self.shape[0] + 1)).astype(np.int32)
-        return csr_array((self.values, self.columns.astype(np.int32), starts), shape=self.shape)
+        # Trees read no matrix whose indexes have 64 bits. Row r has the cells from starts[r] to
+        # starts[r + 1].
+        rows = np.arange(self.shape[0] + 1)
+        starts = np.searchsorted(self.rows, rows).astype(np.int32)
+        columns = self.columns.astype(np.int32)
+        return csr_array((self.values, columns, starts), shape=self.shape)
 
     def table(self) -> Table:
         """All cells, (b, columns)."""
@@ -100,7 +112,10 @@ class Dense(NamedTuple):
 
 
 class ByKind(NamedTuple):
-    """The distinct ones of some things, apart by their kind: one that is now normal, now anomalous, is there twice."""
+    """The distinct ones of some things, apart by their kind.
+
+    One that is now normal, now anomalous, is there twice.
+    """
 
     anomalous: Labels
     """The kind of each."""
@@ -113,9 +128,13 @@ class ByKind(NamedTuple):
     def of(cls, places: Rows, labels: Labels, *, distinct: int) -> Self:
         """Things by what they are equal to, and their labels.
 
-        >>> ByKind.of(np.array([0, 1, 0, 0]), np.array([False, False, True, False]), distinct=2).counts.tolist()
+        >>> labels = np.array([False, False, True, False])
+        >>> ByKind.of(np.array([0, 1, 0, 0]), labels, distinct=2).counts.tolist()
         [2, 1, 1]
         """
-        counts = np.stack([np.bincount(places[labels == kind], minlength=distinct) for kind in (False, True)])
+        is_bad = labels.astype(np.bool_)
+        normal = np.bincount(places[~is_bad], minlength=distinct)
+        anomalous = np.bincount(places[is_bad], minlength=distinct)
+        counts = np.stack([normal, anomalous])
         kinds, rows = np.nonzero(counts)
         return cls(kinds == 1, rows, counts[kinds, rows])

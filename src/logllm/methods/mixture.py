@@ -63,6 +63,7 @@ def mixed(logits: Mapping[str, Scores], weights: Weights) -> Scores:
     >>> mixed({"a": np.array([3.0]), "b": np.array([0.0])}, {"a": 1.0, "b": 2.0}).tolist()
     [1.0]
     """
+    # Of logits, not probabilities: two minds at .99 and .5 are surer together than their mean says.
     counts = [weights[name] for name in logits]
     mean: Scores = np.average(list(logits.values()), axis=0, weights=counts)
     return mean
@@ -87,6 +88,7 @@ def read_weights(folder: Path, *, otherwise: Weights) -> Weights:
         text = (folder / WEIGHTS).read_text(encoding="utf-8")
         return {name: float(weight) for name, weight in json.loads(text).items()}
     except FileNotFoundError:
+        # A run from before weights were chosen has no such file.
         return otherwise
     except (OSError, ValueError, AttributeError, TypeError) as exc:
         raise ModelError(f"{folder / WEIGHTS} cannot be read: {first_line(exc)}; train it again") from exc

@@ -37,8 +37,9 @@ _BUCKET = 16
 class SessionNetwork(Method):
     """A network that reads whole sessions and learns from normal and anomalous ones.
 
-    At most 20 epochs and 800 steps of 64 sessions with AdamW, the rate falling from 1e-3 to nothing, the rarer kind
-    repeated up to 30 % as LogLLM's training does. The length is fixed: nothing is chosen on validation but the threshold.
+    At most 20 epochs and 800 steps of 64 sessions with AdamW, the rate falling from 1e-3 to
+    nothing, the rarer kind repeated up to 30 % as LogLLM's training does. The length is fixed:
+    nothing is chosen on validation but the threshold.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -46,7 +47,8 @@ class SessionNetwork(Method):
     def __init__(self, network: Callable[[int], nn.Module], inputs: Inputs) -> None:
         """Join what makes a network of the inputs' width with inputs.
 
-        The network is given inputs, (b, s) or (b, s, d), and their mask, (b, s), and gives one logit a session, (b,).
+        The network is given inputs, (b, s) or (b, s, d), and their mask, (b, s), and gives one
+        logit a session, (b,).
         """
         self._new = network
         self._inputs = inputs
@@ -69,8 +71,11 @@ class SessionNetwork(Method):
         self._width = self._inputs.fit(anything(sessions), messages)
         table = with_padding(self._inputs.table(sessions, messages))
         rng = np.random.default_rng(seed)
+
+        # How many sessions an epoch has with the rarer kind repeated; -(-a // b) rounds up.
         epoch = len(oversampled(labels, share=_MINORITY, rng=rng))
-        steps = min(_MOST_STEPS, _EPOCHS * -(-epoch // _BATCH))
+        batches_an_epoch = -(-epoch // _BATCH)
+        steps = min(_MOST_STEPS, _EPOCHS * batches_an_epoch)
 
         def loss(rows: Rows) -> Tensor:
             logits = self._network(*padded([sessions[row] for row in rows], table))  # (b,)
@@ -93,6 +98,7 @@ class SessionNetwork(Method):
         apart, of = distinct(sessions)
         table = with_padding(self._inputs.table(apart, messages))
         logits = np.zeros(len(apart))
+        # Sessions of like length together, so that little of a batch is padding.
         by_length = np.argsort(lengths(apart), kind="stable")
         with torch.inference_mode():
             for start in range(0, len(apart), _BATCH):
@@ -141,6 +147,7 @@ def restored(new: Callable[[], nn.Module], fitted: Learnt) -> nn.Module:
     Raises:
         ModelError: the files are of another method.
     """
+    # On no device: weights that are about to be replaced are neither drawn nor held.
     with torch.device("meta"):
         network = new()
     names = [name for name in fitted.arrays if name.startswith(_PREFIX)]
@@ -152,8 +159,17 @@ def restored(new: Callable[[], nn.Module], fitted: Learnt) -> nn.Module:
     return network.requires_grad_(False).eval()
 
 
-def descend(network: nn.Module, batches: Iterable[Batch], *, loss: Callable[[Batch], Tensor], steps: int) -> None:
-    """Train a network for some steps of AdamW at a rate that falls to nothing, clipped at norm 1; leave it in evaluation mode."""
+def descend(
+    network: nn.Module,
+    batches: Iterable[Batch],
+    *,
+    loss: Callable[[Batch], Tensor],
+    steps: int,
+) -> None:
+    """Train a network for some steps of AdamW, and leave it in evaluation mode.
+
+    The rate falls to nothing, and gradients are clipped at norm 1.
+    """
     optimizer = torch.optim.AdamW(network.parameters(), lr=_RATE)
     rate = torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=1.0, end_factor=0.0, total_iters=steps)
     network.train()
@@ -176,11 +192,20 @@ def seeded(seed: int) -> Iterator[None]:
 
 def _batches(labels: Labels, sizes: Rows, *, rng: np.random.Generator) -> Iterator[Rows]:
     """Rows of sessions of like length, epoch after epoch without end."""
+    many = _BUCKET * _BATCH
     while True:
         rows = rng.permutation(oversampled(labels, share=_MINORITY, rng=rng))
-        buckets = [rows[start : start + _BUCKET * _BATCH] for start in range(0, len(rows), _BUCKET * _BATCH)]
-        ordered = [bucket[np.argsort(sizes[bucket], kind="stable")] for bucket in buckets]
-        batches = [bucket[start : start + _BATCH] for bucket in ordered for start in range(0, len(bucket), _BATCH)]
+
+        # Sorted within buckets of 16 batches, not as a whole: batches of an epoch would else be the
+        # same each time.
+        batches: list[Rows] = []
+        for first in range(0, len(rows), many):
+            bucket = rows[first : first + many]
+            ordered = bucket[np.argsort(sizes[bucket], kind="stable")]
+            starts = range(0, len(ordered), _BATCH)
+            batches += [ordered[start : start + _BATCH] for start in starts]
+
+        # Not from short to long.
         yield from (batches[at] for at in rng.permutation(len(batches)))
 
 
@@ -190,7 +215,11 @@ def with_padding(table: Tensor) -> Tensor:
 
 
 def padded(sessions: Sequence[Rows], table: Tensor) -> tuple[Tensor, Tensor]:
-    """Sessions as one tensor, (b, s, ...), padded on the right with the table's last row; and which places are messages, (b, s)."""
+    """Sessions as one tensor, (b, s, ...), and which places are messages, (b, s).
+
+    They are padded on the right with the table's last row.
+    """
+    # At least one place, for a network cannot read nothing.
     sizes = torch.from_numpy(lengths(sessions))
     mask = torch.arange(max(1, int(sizes.max()))) < sizes[:, None]  # (b, s)
     rows = torch.full(mask.shape, len(table) - 1)

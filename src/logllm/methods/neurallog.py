@@ -15,10 +15,11 @@ _WIDTH = 128
 
 
 class NeuralLog(nn.Module):
-    """One transformer encoder layer over message vectors (Le, Zhang: *Log-based Anomaly Detection Without Log Parsing*, ASE 2021).
+    """One transformer encoder layer over message vectors.
 
-    Ours differs: the masked messages' vectors come from the frozen sentence encoder, theirs from BERT with numbers and
-    symbols taken out; 128 wide with 4 heads and 256 inside, where theirs is 768, 12 and 2,048.
+    After Le, Zhang: *Log-based Anomaly Detection Without Log Parsing*, ASE 2021. Ours differs: the
+    masked messages' vectors come from the frozen sentence encoder, theirs from BERT with numbers
+    and symbols taken out; 128 wide with 4 heads and 256 inside, where theirs is 768, 12 and 2,048.
     """
 
     def __init__(self, width: int) -> None:
@@ -26,14 +27,22 @@ class NeuralLog(nn.Module):
         super().__init__()
         self.project = nn.Linear(width, _WIDTH)
         self.layer = nn.TransformerEncoderLayer(_WIDTH, nhead=4, dim_feedforward=256, dropout=0.1, batch_first=True)
-        self.head = nn.Sequential(nn.Dropout(0.1), nn.Linear(_WIDTH, 32), nn.ReLU(), nn.Dropout(0.1), nn.Linear(32, 1))
+        hidden = nn.Linear(_WIDTH, 32)
+        last = nn.Linear(32, 1)
+        self.head = nn.Sequential(nn.Dropout(0.1), hidden, nn.ReLU(), nn.Dropout(0.1), last)
 
     def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
         """Logits, (b,), of sessions, (b, s, d_enc)."""
-        read = mask | (mask.sum(1, keepdim=True) == 0)  # a session of nothing: its padding is read, or attention has nothing to weigh
-        states = self.layer(self.project(vectors) + _positions(vectors.shape[1]), src_key_padding_mask=~read)  # (b, s, 128)
+        # Of a session of nothing the padding is read, or attention has nothing to weigh.
+        is_empty = mask.sum(1, keepdim=True) == 0
+        read = mask | is_empty
+        placed = self.project(vectors) + _positions(vectors.shape[1])
+        states = self.layer(placed, src_key_padding_mask=~read)  # (b, s, 128)
+
+        # The mean of the states of what is read.
         weight = read.unsqueeze(-1).to(states.dtype)  # (b, s, 1)
-        logits: Tensor = self.head((states * weight).sum(1) / weight.sum(1)).squeeze(-1)  # (b,)
+        mean = (states * weight).sum(1) / weight.sum(1)  # (b, 128)
+        logits: Tensor = self.head(mean).squeeze(-1)  # (b,)
         return logits
 
 
@@ -44,5 +53,7 @@ def neurallog(recipe: Recipe, workplace: Workplace) -> Method:
 
 def _positions(length: int) -> Tensor:
     """Sines and cosines that say where in a session a message stands (Vaswani et al., 2017), (s, 128)."""
-    angles = torch.arange(length)[:, None] * torch.exp(torch.arange(0, _WIDTH, 2) * (-math.log(10_000) / _WIDTH))  # (s, 64)
+    # Of component 2i the angle is place / 10,000 ^ (2i / 128).
+    frequencies = torch.exp(torch.arange(0, _WIDTH, 2) * (-math.log(10_000) / _WIDTH))  # (64,)
+    angles = torch.arange(length)[:, None] * frequencies  # (s, 64)
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)

@@ -91,13 +91,15 @@ class Novelty(Method):
             DataError: there is no normal session, or none with a message.
         """
         normal = anything(normal_sessions(sessions, labels))
+        # Only messages that occur in them: a table may hold those of other parts, too.
         kinds = kinds_of(messages.gather(occurring(normal)))
         texts = kinds.unique(maintain_order=True)
         self._vocabulary = Vocabulary(texts.to_list())
         self._likeness = Likeness.of(texts)
         self._grades = grades(texts)
 
-        # In all sessions and in each fifth of them: how many hold a kind how often.
+        # In all sessions and in each fifth of them: how many hold a kind how often. Fifths in
+        # order, not at random: neighbours in time are alike, and would say too much of each other.
         numbers, _ = self._numbered(normal, messages)
         whole = held(normal, numbers)
         blocks = np.arange(len(normal)) * min(_BLOCKS, len(normal)) // len(normal)
@@ -113,8 +115,12 @@ class Novelty(Method):
         most = np.argsort(-holding, kind="stable")[:_COMPARED]
         self._compared = np.sort(most)
         self._others = vectors[self._compared]
+
+        # Of all groups at once: cosines cost much, and are the same for each of them. A kind is
+        # its own like at the least, also where it is none of those compared with.
         counts = np.concatenate([context.holding for context in contexts], axis=1)
-        like = alike(vectors, self._others, weights=counts[self._compared].astype(np.float64))
+        weights = counts[self._compared].astype(np.float64)
+        like = alike(vectors, self._others, weights=weights)
         likes = np.split(np.maximum(like, counts), len(groups), axis=1)
         self._counted, *parts = map(Counted, frequencies, contexts, likes)
         self._tail = self._held_back(fifths, parts)
@@ -140,8 +146,13 @@ class Novelty(Method):
         # Each entry as a session of its own that lacks nothing.
         numbers = np.arange(len(whole.kinds))
         alone = whole._replace(sessions=numbers, total=len(numbers))
-        scores = self._tail.scores(of_sessions(alone, entries, lacking=None))[whole.of]
-        return np.split(scores, lengths(sessions).cumsum()[:-1]) if len(sessions) else []
+        surprise = of_sessions(alone, entries, lacking=None)
+
+        # `of` gives each message the score of its entry, session after session.
+        scores = self._tail.scores(surprise)[whole.of]
+        if not len(sessions):
+            return []
+        return np.split(scores, lengths(sessions).cumsum()[:-1])
 
     @property
     def tail(self) -> Tail:
@@ -230,41 +241,46 @@ class Novelty(Method):
 
         Kinds that were learnt come first, from 0; the others after them, in the order of the table.
         """
+        # The vocabulary counts from 1 and has 0 for what it does not know: here that is -1.
         rows = occurring(sessions)
         kinds = kinds_of(messages.gather(rows))
-        known = self._vocabulary.of_texts(kinds.to_list()) - 1
-        new = kinds.filter(pl.Series(known < 0))
+        own = self._vocabulary.of_texts(kinds.to_list()) - 1
+        is_new = own < 0
+
+        # Each new kind once, numbered on behind those that were learnt.
+        new = kinds.filter(pl.Series(is_new))
         others = new.unique(maintain_order=True)
         numbered = others.to_frame("kind").with_row_index("place")
-        places = new.to_frame("kind").join(numbered, on="kind", maintain_order="left")
-        known[known < 0] = places["place"].to_numpy().astype(np.int64) + len(self._vocabulary)
+        places = new.to_frame("kind").join(numbered, on="kind", maintain_order="left")["place"]
+        own[is_new] = places.to_numpy().astype(np.int64) + len(self._vocabulary)
+
         numbers = np.zeros(len(messages), dtype=np.int64)
-        numbers[rows] = known
+        numbers[rows] = own
         return numbers, others
 
     def _seen(self, sessions: Sequence[Rows], messages: pl.Series) -> tuple[Held, Counted, Grades]:
         """What sessions hold; what was counted of all their kinds, and grades of trouble."""
         numbers, others = self._numbered(sessions, messages)
+        # Kinds that were learnt have their numbers already; new ones get theirs now, behind them.
         weights = self._counted.contexts.holding[self._compared].astype(np.float64)
         like = alike(self._likeness.vectors(others), self._others, weights=weights)
-        counted = self._counted._replace(like=np.concatenate([self._counted.like, like]))
+        all_like = np.concatenate([self._counted.like, like])
+        counted = self._counted._replace(like=all_like)
         graded = np.concatenate([self._grades, grades(others)])
         return held(sessions, numbers), counted, graded
 
 
-def _new(found: Held, *, like: Nats, grades: Grades) -> New:
+def _new(entries: Held, *, like: Nats, grades: Grades) -> New:
     """What sessions hold of which no session learnt from holds the like."""
-    here = like[found.kinds] < NEW
-    kinds = found.kinds[here]
-    return New(found.sessions[here], kinds, grades[kinds], total=found.total)
+    here = like[entries.kinds] < NEW
+    kinds = entries.kinds[here]
+    return New(entries.sessions[here], kinds, grades[kinds], total=entries.total)
 
 
 def _fresh(news: Sequence[New]) -> Fresh:
     """New messages of held-back sessions, in all parts together."""
     total = sum(new.total for new in news)
+    with_new = sum(len(np.unique(new.sessions)) for new in news)
     counts = [new.spread() for new in news]
-    return Fresh(
-        share=sum(len(np.unique(new.sessions)) for new in news) / total,
-        kinds=sum(map(len, counts)),
-        most=int(np.concatenate(counts).max(initial=0)),
-    )
+    most = int(np.concatenate(counts).max(initial=0))
+    return Fresh(share=with_new / total, kinds=sum(map(len, counts)), most=most)

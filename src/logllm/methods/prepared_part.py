@@ -35,6 +35,7 @@ class Part(NamedTuple):
         """
         frame = prepared.part(name)
         anomalous, items = frame["anomalous"], frame["item_anomalous"]
+        # A part has labels of all of its sessions, or counts as having none.
         labels = None if anomalous.null_count() else anomalous.to_numpy().astype(np.bool_)
         line_labels = None
         if not items.null_count():

@@ -23,13 +23,15 @@ _AT_ONCE = 1024
 class Rapid(Method):
     """How far a session's strangest message is from the nearest message of normal sessions; nothing is trained.
 
-    After No, Lee, Kang, Kang: *RAPID: Training-free Retrieval-based Log Anomaly Detection with PLM considering
-    Token-level information* (Engineering Applications of Artificial Intelligence, 2024; arXiv 2023). Ours differs: one
-    pooled vector a message and the cosine, where theirs first picks the nearest by a vector and then compares token by
-    token; each message on its own, the session taking the largest distance; and no core set, as each message is kept once.
+    After No, Lee, Kang, Kang: *RAPID: Training-free Retrieval-based Log Anomaly Detection with PLM
+    considering Token-level information* (Engineering Applications of Artificial Intelligence, 2024;
+    arXiv 2023). Ours differs: one pooled vector a message and the cosine, where theirs first picks
+    the nearest by a vector and then compares token by token; each message on its own, the session
+    taking the largest distance; and no core set, as each message is kept once.
 
-    A distance d becomes the score d / (d + m), m being the median distance of a normal message to the nearest
-    other one: .5 says that a message is as far from normal as normal messages are from one another.
+    A distance d becomes the score d / (d + m), m being the median distance of a normal message to
+    the nearest other one: .5 says that a message is as far from normal as normal messages are from
+    one another.
 
     With labels the anomalous sessions are left out, without labels it learns from all.
     """
@@ -56,9 +58,14 @@ class Rapid(Method):
         """
         normal = anything(normal_sessions(sessions, labels))
         self._vocabulary = Vocabulary.of(normal, messages)
-        self._normal = _directions(self._vectors.table(normal, messages)[occurring(normal)])
+        vectors = self._vectors.table(normal, messages)[occurring(normal)]
+        self._normal = _directions(vectors)
+
+        # Of each normal message the nearest is itself: the nearest but one says how far they are
+        # apart. Equal ones at no distance would make everything else look far.
         apart = self._distances(self._normal, rank=1)
-        self._usual = float(np.median(apart[apart > 0])) if (apart > 0).any() else 0.5
+        far = apart > 0
+        self._usual = float(np.median(apart[far])) if far.any() else 0.5
 
     def score(
         self,
@@ -71,7 +78,8 @@ class Rapid(Method):
         strange = self._strange(sessions, messages)
         scores = np.zeros(len(sessions))
         flat = strange[np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])]
-        np.maximum.at(scores, np.repeat(np.arange(len(sessions)), lengths(sessions)), flat)
+        session = np.repeat(np.arange(len(sessions)), lengths(sessions))
+        np.maximum.at(scores, session, flat)
         return scores
 
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
@@ -100,7 +108,11 @@ class Rapid(Method):
         self._usual = float(fitted.fact("usual_distance"))
 
     def _strange(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores:
-        """Scores of a table's messages that occur, (len(messages),); those that normal sessions hold are at no distance."""
+        """Scores of a table's messages that occur, (len(messages),).
+
+        Those that normal sessions hold are at no distance.
+        """
+        # Only what is new is encoded: of most logs that is little.
         unknown = self._vocabulary.numbers(sessions, messages) == UNKNOWN
         rows = occurring(sessions)
         new = rows[unknown[rows]]
@@ -113,6 +125,7 @@ class Rapid(Method):
     def _distances(self, directions: Vectors, *, rank: int) -> Scores:
         """Cosine distance to the nearest normal message, or with `rank` 1 to the nearest but one."""
         distances = np.ones(len(directions))
+        # A single normal message has no other: it is its own nearest but one.
         rank = min(rank, len(self._normal) - 1)
         for start in range(0, len(directions), _AT_ONCE):
             chunk = directions[start : start + _AT_ONCE]

@@ -179,15 +179,16 @@ def entry(name: str) -> Entry:
     """
     points = list(entry_points(group=GROUP, name=name))
     makers = ["logllm"] if name in _BUILT_IN else []
-    makers += [f"{point.dist.name} {point.dist.version}" if point.dist else "an unnamed package" for point in points]
+    makers += [_maker(point) for point in points]
     if not makers:
         near = nearest(name, names(), titles=_titles())
         raise RecipeError(f"no method {name!r}: the nearest is {near!r} of {', '.join(names())}")
+
+    # Which of two is meant by a recipe would depend on what else is installed.
     if len(makers) > 1:
-        raise RecipeError(
-            f"method {name!r} is brought by {' and by '.join(makers)}: uninstall one of them"
-            f"{', or ask its makers for another name' if points else ''}"
-        )
+        brought = f"method {name!r} is brought by {' and by '.join(makers)}"
+        ask = ", or ask its makers for another name" if points else ""
+        raise RecipeError(f"{brought}: uninstall one of them{ask}")
     if name in _BUILT_IN:
         return _BUILT_IN[name]
 
@@ -201,6 +202,12 @@ def entry(name: str) -> Entry:
         raise _failure(name, chosen, what=f"made: {chosen.place} is no class and no function")
     title = (factory.__doc__ or "").strip().partition("\n")[0]
     return chosen._replace(what=title, needs=getattr(factory, "needs", None))
+
+
+def _maker(point: EntryPoint) -> str:
+    """The package that an entry point is of, with its version."""
+    package = point.dist
+    return "an unnamed package" if package is None else f"{package.name} {package.version}"
 
 
 def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
@@ -218,7 +225,10 @@ def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
     chosen = entry(name)
     ours = name in _BUILT_IN
     if ours and recipe.options:
-        raise RecipeError(f"method {name!r} has no options, recipe {recipe.name} sets {', '.join(recipe.options)}")
+        options = ", ".join(recipe.options)
+        raise RecipeError(f"method {name!r} has no options, recipe {recipe.name} sets {options}")
+
+    # Ours are imported here and no earlier: who trains words must not wait for torch.
     factory = EntryPoint(name, chosen.place, GROUP).load()
     try:
         method: Method = factory(recipe, workplace)
@@ -230,7 +240,9 @@ def make(name: str, recipe: Recipe, *, workplace: Workplace) -> Method:
 
 
 def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe that a name means: a packaged one, a TOML file, or a method's name for that method as it comes.
+    """The recipe that a name means.
+
+    That is a packaged one, a TOML file, or a method's name for that method as it comes.
 
     Args:
         name: of either kind, or a path.
@@ -243,6 +255,7 @@ def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
         return Recipe.load(name, overrides=overrides)
     if name in names():
         return Recipe.of_method(name, overrides=overrides)
+    # A person may have meant either: the nearest of both is named, and then all of them.
     near = nearest(name, [*packaged(), *names()], titles=_titles())
     raise RecipeError(
         f"no recipe or method {name!r}: the nearest is {near!r}; name a TOML file, "
@@ -252,9 +265,10 @@ def recipe_for(name: str, *, overrides: Sequence[str] = ()) -> Recipe:
 
 def _titles() -> dict[str, str]:
     """What logllm's own methods are, in words that people may call them by."""
-    return {name: f"{known.what} {known.source}" for name, known in _BUILT_IN.items()}
+    return {name: f"{method.what} {method.source}" for name, method in _BUILT_IN.items()}
 
 
 def _failure(name: str, chosen: Entry, *, what: str) -> ModelError:
     """The error of another package's method that cannot be had."""
-    return ModelError(f"method {name!r} of {chosen.source} cannot be {what}; install another version of that package, or uninstall it")
+    remedy = "install another version of that package, or uninstall it"
+    return ModelError(f"method {name!r} of {chosen.source} cannot be {what}; {remedy}")

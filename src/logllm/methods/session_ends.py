@@ -1,4 +1,4 @@
-"""How sessions begin and end, learnt beside a method: with it a run judges sessions that the ends of a log cut."""
+"""How sessions begin and end, learnt beside a method, to judge sessions that a log's ends cut."""
 
 import numpy as np
 
@@ -15,14 +15,21 @@ _QUIET = 0.999
 
 
 def learnt_ends(prepared: Prepared, method: Method) -> Ends:
-    """How the sessions of the train part begin and end, and how high a fitted method scores their messages alone."""
+    """How the sessions of the train part begin and end.
+
+    And how high a fitted method scores their messages alone.
+    """
     ends = Ends.learn(prepared.part("train"), prepared.messages, settings=prepared.settings.sessions)
     ends.line_score = _line_score(ends, method, prepared=prepared)
     return ends
 
 
 def _line_score(ends: Ends, method: Method, *, prepared: Prepared) -> float:
-    """The score that hardly a message of normal sessions exceeds as a session of its own; each counts as often as it occurs."""
+    """The score that hardly a message of normal sessions exceeds as a session of its own.
+
+    Each message counts as often as it occurs.
+    """
+    # The messages that normal sessions hold most often: those are most of what comes.
     keys: Keys = keys_of_messages(prepared.messages)
     rows = np.flatnonzero(~ends.new(keys))
     often = ends.lines[places(ends.keys, keys[rows]), 0]
@@ -30,7 +37,10 @@ def _line_score(ends: Ends, method: Method, *, prepared: Prepared) -> float:
     rows, often = rows[most], often[most]
     if not often.any():
         return float("nan")
-    scores: Scores = method.score([rows[at : at + 1] for at in range(len(rows))], prepared.messages)
+
+    # The quantile .999 of their scores, weighted by how often each occurs.
+    alone = [rows[at : at + 1] for at in range(len(rows))]
+    scores: Scores = method.score(alone, prepared.messages)
     order = np.argsort(scores, kind="stable")
     reached = often[order].cumsum() >= _QUIET * often.sum()
     return float(scores[order][reached.argmax()])

@@ -55,6 +55,7 @@ class Grep(Method):
         progress: Progress | None = None,
     ) -> Scores:
         """0, or one half and more."""
+        # Grades of all messages of each session added up: two graves are four.
         flat = np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])
         session = np.repeat(np.arange(len(sessions)), lengths(sessions))
         words = np.bincount(session, weights=grades(messages)[flat], minlength=len(sessions))

@@ -33,6 +33,8 @@ class Counted(NamedTuple):
 
     def less(self, part: "Counted") -> "Counted":
         """That of the sessions without a part."""
+        # A part's own sessions may be most of what is like a kind: what is left is at least those
+        # that hold the kind itself.
         contexts = self.contexts.less(part.contexts)
         like = np.maximum(self.like - part.like, contexts.holding)
         return Counted(self.frequencies.less(part.frequencies), contexts, like)
@@ -63,11 +65,14 @@ def of_entries(held: Held, counted: Counted, *, grades: Grades) -> OfEntries:
         counted: what others do.
         grades: of trouble, of each kind.
     """
+    # A rare message that is repeated is worse, and each doubling adds as much: 2, 4, 8, 16 times
+    # add one to four nats. A common one may come as often as it likes.
     rarity = counted.contexts.rarity(held, counted.like)
     doublings = np.log2(held.times).clip(max=_DOUBLINGS)
     rare = rarity + np.where(rarity > _RARE, doublings, 0)
 
     grade = grades[held.kinds]
+    # What is new to all sessions, in whatever context, is in no count at all.
     repeated, seldom = counted.frequencies.unusual(held)
     new = counted.like[held.kinds, 0] < NEW
     new_grade = np.where(new, grade, 0)
@@ -91,9 +96,14 @@ def of_sessions(held: Held, entries: OfEntries, *, lacking: Nats | None) -> Surp
     """
     singly = (entries.rare, entries.troubled, entries.repeated, entries.seldom)
     kinds = np.stack([_largest(held, nats) for nats in singly], axis=1)
+
+    # To hold too little and to hold nothing are one kind of surprise; of a session of which only a
+    # part was seen neither is said.
     kinds[:, -1] = 0 if lacking is None else np.maximum(kinds[:, -1], lacking)
+
     # What is new and speaks of trouble adds up.
-    together = [np.bincount(held.sessions, weights=nats, minlength=held.total) for nats in (entries.new_trouble, entries.new_kinds)]
+    summed = (entries.new_trouble, entries.new_kinds)
+    together = [np.bincount(held.sessions, weights=nats, minlength=held.total) for nats in summed]
     return Surprise(kinds.max(axis=1), np.column_stack([kinds, *together]))
 
 

@@ -69,7 +69,11 @@ class Tail:
         A score is one half and more where a session goes beyond every held-back one in some kind of
         surprise, by so much that it is 20 times less likely.
         """
+        # Each kind of surprise against the most of its own: a session that lacks a message is not
+        # measured by one that repeats one. 20 times less likely is log 20, about 3 nats.
         excess = (surprise.kinds - self.most - _MARGIN).max(axis=1)
+
+        # Below one half x / (x + m) / 2, which is 1/4 at m; from there on up to 1 by e / (1 + e).
         inside = surprise.all / (surprise.all + self._middle) / 2
         outside = 0.5 + excess / (1 + excess.clip(min=0)) / 2
         scores: Scores = np.where(excess >= 0, outside, inside)
@@ -84,6 +88,7 @@ class Tail:
         >>> tail.least(0.1), round(tail.least(10), 3)
         (0.5, 0.849)
         """
+        # Ten times as many sessions, ten times as many chances: so much more must be surprising.
         excess = log(max(times, 1.0))
         return 0.5 + excess / (1 + excess) / 2
 
@@ -96,8 +101,11 @@ class Tail:
         >>> tail.p_values(tail.scores(surprise)).tolist()
         [1.0, 0.75, 0.5, 0.25]
         """
+        # The surprise that a score was made of: s = x / (x + m) / 2 turned round.
         shares = (2 * scores).clip(max=1 - 1e-12)
         surprises = shares * self._middle / (1 - shares)
+
+        # A rank among the held-back sessions and the one judged: never 0, for it is one of them.
         count = len(self.surprises)
         as_strange = count - np.searchsorted(self.surprises, surprises - _NEAR)
         p_values: Scores = (as_strange + 1) / (count + 1)

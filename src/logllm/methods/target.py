@@ -1,5 +1,6 @@
-"""A threshold that reaches what somebody wants: a precision, a recall, so many alerts a day, a share of the sessions."""
+"""A threshold that reaches what is wanted: a precision, a recall, alerts a day, a share."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from math import floor
@@ -30,7 +31,13 @@ class Goal(NamedTuple):
     a_day: float | None
     """Sessions a day of the log that they are of; none where that is not asked for."""
 
-    def threshold(self, scores: Scores, labels: Labels | None, *, scale: Literal["logits", "scores"]) -> Threshold:
+    def threshold(
+        self,
+        scores: Scores,
+        labels: Labels | None,
+        *,
+        scale: Literal["logits", "scores"],
+    ) -> Threshold:
         """The threshold that reaches it.
 
         Args:
@@ -44,8 +51,12 @@ class Goal(NamedTuple):
         steps = _Steps.of(scores, labels)
         at, how = self._chosen(steps)
         value = threshold_between(steps.values, at, scale=scale)
-        anomalous = 0 if labels is None else steps.anomalies
-        f1 = None if labels is None else float(2 * steps.hits[at] / (steps.called[at] + anomalous))
+        if labels is None:
+            return Threshold(value, how, len(scores), 0, None)
+
+        # F1 = 2 tp / (called + anomalous): what is hit counts in both.
+        anomalous = steps.anomalies
+        f1 = float(2 * steps.hits[at] / (steps.called[at] + anomalous))
         return Threshold(value, how, len(scores), anomalous, f1)
 
     def reached(
@@ -73,6 +84,7 @@ class Goal(NamedTuple):
         if target.top_share is not None:
             at = steps.within(target.top_share, what=f"a share of {target.top_share:g}")
             return at, f"at most {target.top_share:g} of the sessions"
+        # Alerts a day are a share of the sessions a day: 5 of 10,000 are .05 %.
         wanted, a_day = target.alerts_per_day or 0.0, self.a_day or 0.0
         what = f"{wanted:g} alerts a day, of {_rounded(a_day)} sessions a day,"
         at = steps.within(wanted / a_day, what=what, a_day=a_day)
@@ -92,10 +104,13 @@ class _Steps(NamedTuple):
     @classmethod
     def of(cls, scores: Scores, labels: Labels | None) -> "_Steps":
         """The steps of some sessions."""
+        # Sessions, and anomalous ones, of each distinct score ...
         values, place = np.unique(scores, return_inverse=True)
         labelled = np.zeros(len(scores)) if labels is None else labels
         called = np.bincount(place, minlength=len(values))
         hits = np.bincount(place, weights=labelled, minlength=len(values)).astype(np.int64)
+
+        # ... and of each from it on: sums from the highest score downwards.
         return cls(values, called[::-1].cumsum()[::-1], hits[::-1].cumsum()[::-1])
 
     @property
@@ -116,29 +131,40 @@ class _Steps(NamedTuple):
         return share
 
     def of_precision(self, least: float) -> tuple[int, str]:
-        """The step of highest recall among those that are precise enough; of equals that of the fewest alarms."""
-        reaching = np.flatnonzero(self.precision >= least - _SLACK)
+        """The step of highest recall among those that are precise enough.
+
+        Of equals it is that of the fewest alarms.
+        """
+        precision, recall = self.precision, self.recall
+        reaching = np.flatnonzero(precision >= least - _SLACK)
         if not len(reaching):
-            best = int(np.flatnonzero(self.precision == self.precision.max())[0])
-            raise OutOfReach(
-                f"no threshold has a precision of {least:g} on these sessions: the highest is "
-                f"{_down(self.precision[best])}, at a recall of {_down(self.recall[best])}"
-            )
-        at = int(reaching[self.hits[reaching] == self.hits[reaching].max()][-1])
-        return at, f"precision of at least {least:g} ({self.precision[at]:.3f}, at a recall of {self.recall[at]:.3f})"
+            best = int(np.flatnonzero(precision == precision.max())[0])
+            highest = f"{_down(precision[best])}, at a recall of {_down(recall[best])}"
+            what = f"no threshold has a precision of {least:g} on these sessions"
+            raise OutOfReach(f"{what}: the highest is {highest}")
+
+        # The last of those that hit as many: from there on fewer are called for the same hits.
+        hits = self.hits[reaching]
+        at = int(reaching[hits == hits.max()][-1])
+        reached = f"{precision[at]:.3f}, at a recall of {recall[at]:.3f}"
+        return at, f"precision of at least {least:g} ({reached})"
 
     def of_recall(self, least: float) -> tuple[int, str]:
         """The step of the fewest alarms among those that find enough."""
+        # The first step calls every session, and so always finds enough.
         at = int(np.flatnonzero(self.recall >= least - _SLACK)[-1])
         if at == 0 and self.called[0] > self.anomalies:
-            raise OutOfReach(f"a recall of {least:g} is reached only by calling every session anomalous{self._less()}")
-        return at, f"recall of at least {least:g} ({self.recall[at]:.3f}, at a precision of {self.precision[at]:.3f})"
+            what = f"a recall of {least:g} is reached only by calling every session anomalous"
+            raise OutOfReach(f"{what}{self._less()}")
+        reached = f"{self.recall[at]:.3f}, at a precision of {self.precision[at]:.3f}"
+        return at, f"recall of at least {least:g} ({reached})"
 
     def _less(self) -> str:
         """What is reached by calling all sessions anomalous but those of the lowest score."""
         if len(self.values) == 1:
             return ", since all have one score"
-        return f": the highest that tells some from others is {_down(self.recall[1])}, at a precision of {_down(self.precision[1])}"
+        second = f"{_down(self.recall[1])}, at a precision of {_down(self.precision[1])}"
+        return f": the highest that tells some from others is {second}"
 
     def within(self, share: float, *, what: str, a_day: float | None = None) -> int:
         """The step that calls the most sessions of those that call no more than a share of them."""
@@ -147,12 +173,14 @@ class _Steps(NamedTuple):
             raise OutOfReach(f"{what} would be all of the sessions: give less")
         reaching = np.flatnonzero(self.called <= floor(share * count + _SLACK))
         if not len(reaching):
+            # Sessions of one score are called together, or not at all.
             fewest = int(self.called[-1])
-            least = f"{fewest / count:.4g} of them" if a_day is None else f"{_rounded(a_day * fewest / count)} alerts a day"
-            raise OutOfReach(
-                f"{what} cannot be told on {plural(count, 'session')}: the least is {least}, "
-                f"{agreeing(fewest, '{session has|sessions share}')} the highest score"
-            )
+            least = f"{fewest / count:.4g} of them"
+            if a_day is not None:
+                least = f"{_rounded(a_day * fewest / count)} alerts a day"
+            highest = f"{agreeing(fewest, '{session has|sessions share}')} the highest score"
+            cannot = f"{what} cannot be told on {plural(count, 'session')}"
+            raise OutOfReach(f"{cannot}: the least is {least}, {highest}")
         return int(reaching[0])
 
 
@@ -165,13 +193,15 @@ def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | Non
         split: the part.
 
     Raises:
-        DataError: that cannot be told from this part: it has no sessions, no labels, too few anomalies or no times.
+        DataError: that cannot be told from this part: it has no sessions, no labels, too few
+            anomalies or no times.
     """
     if not target.wanted:
         return None
     part = prepared.part(split)
     if not part.height:
-        raise DataError(f"{prepared.folder} holds no {split} sessions to choose a threshold on: prepare it with a share for them")
+        what = f"{prepared.folder} holds no {split} sessions to choose a threshold on"
+        raise DataError(f"{what}: prepare it with a share for them")
     if target.needs_labels:
         anomalous = int(prepared.labelled(split)["anomalous"].sum())
         if anomalous < FEW_ANOMALIES:
@@ -194,15 +224,17 @@ def sessions_a_day(prepared: Prepared, *, split: str) -> float:
     Raises:
         DataError: it has no times, or no time passes.
     """
-    own_log = prepared.manifest.get("test_raw")
-    parts = PARTS if not own_log else ("test",) if split == "test" else ("train", "validation")
+    # All parts of one log lie in the same time: its sessions are theirs together.
+    parts: Sequence[str] = PARTS
+    if prepared.manifest.get("test_raw"):
+        parts = ("test",) if split == "test" else ("train", "validation")
     times = pl.concat([prepared.part(name).select("start", "end") for name in parts])
     start, end = times["start"].min(), times["end"].max()
     if not isinstance(start, datetime) or not isinstance(end, datetime) or end <= start:
-        raise DataError(
-            f"{prepared.folder} has no times to count alerts a day by: a share of the sessions needs none (--top-share), "
-            "or prepare it with the field that holds its times (--time)"
-        )
+        what = f"{prepared.folder} has no times to count alerts a day by"
+        share = "a share of the sessions needs none (--top-share)"
+        field = "prepare it with the field that holds its times (--time)"
+        raise DataError(f"{what}: {share}, or {field}")
     return times.height / ((end - start).total_seconds() / _DAY)
 
 

@@ -1,4 +1,4 @@
-"""Prepared data and a recipe become a run: check, begin, fit, judge, choose the threshold, save, finish."""
+"""Prepared data and a recipe become a run: check, begin, fit, judge, threshold, save, finish."""
 
 import platform
 import shutil
@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from safetensors import SafetensorError
 
 from logllm.config.recipe import Recipe
@@ -22,9 +21,10 @@ from logllm.methods.mixture import Mixture
 from logllm.methods.prepared_part import Part
 from logllm.methods.registry import make
 from logllm.methods.session_ends import learnt_ends
-from logllm.methods.target import Goal, OutOfReach, goal
-from logllm.metrics import FEW_ANOMALIES, Threshold, calibration, choose_threshold, measure
-from logllm.progress import Progress, Report
+from logllm.methods.target import OutOfReach, goal
+from logllm.methods.validation import judged
+from logllm.metrics import Threshold
+from logllm.progress import Report
 from logllm.runs.manifest import (
     CHECKPOINTS,
     RECIPE,
@@ -36,7 +36,6 @@ from logllm.runs.manifest import (
 from logllm.runs.promotion import check_own
 from logllm.sessions.ends import Ends
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
-from logllm.training.sampler import with_beginnings
 
 _SCRATCH = ".method.new"
 
@@ -48,7 +47,7 @@ class Fitted:
     method: Method
     threshold: Threshold
     validation: dict[str, Any]
-    """What a manifest says: `threshold`, `metrics`, `reliability`, and where it was chosen `line_threshold`."""
+    """What a manifest says: `threshold`, `metrics`, `reliability`, and maybe `line_threshold`."""
     seconds: float
     """That the fit took."""
     ends: Ends
@@ -98,7 +97,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
     if begun is None:
         if not force and (out / MANIFEST).exists():
             read_manifest(out)  # raises where it is no run's
-            raise ModelError(f"{out} holds a run already: name a new folder, go on with --resume, or start over with --force")
+            remedy = "name a new folder, go on with --resume, or start over with --force"
+            raise ModelError(f"{out} holds a run already: {remedy}")
         check_replaceable(out, force=force, kind="run")
         check_own(out)
     workplace = Workplace(folder=out, begun=begun or {}, report=progress, watch=watch)
@@ -111,7 +111,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         _check_same(out, begun, fresh=manifest)
         manifest = begun
 
-    # Begin, where a method goes on after interruptions: recipe and manifest are there before it learns.
+    # Begin, where a method goes on after interruptions: recipe and manifest are there before it
+    # learns.
     if method.resumes and begun is None:
         with new_folder(out, force=force, kind="run") as folder:
             write_recipe(folder, recipe)
@@ -141,7 +142,8 @@ def _check_reached(out: Path, done: Fitted | None) -> None:
         OutOfReach: it does not.
     """
     if done is not None and done.missed:
-        raise OutOfReach(f"{done.missed}; {out} is trained all the same, with a threshold of {done.threshold.value:.3g}")
+        trained = f"{out} is trained all the same, with a threshold of {done.threshold.value:.3g}"
+        raise OutOfReach(f"{done.missed}; {trained}")
 
 
 def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
@@ -152,7 +154,8 @@ def checked(recipe: Recipe, data: Path) -> dict[str, Any]:
         data: a folder that `prepare` wrote.
 
     Returns:
-        `method`, and of the train part `sessions`, `anomalous` (none where that is not known) and `distinct_messages`.
+        `method`, and of the train part `sessions`, `anomalous` (none where that is not known) and
+        `distinct_messages`.
 
     Raises:
         DataError, ModelError, RecipeError: as `train`.
@@ -178,7 +181,8 @@ def _begun(out: Path, recipe: Recipe) -> dict[str, Any]:
     """
     begun = read_manifest(out)
     if read_recipe(out) != recipe:
-        raise RecipeError(f"{out} was begun with another recipe (see {out / RECIPE}): resume with the same one and the same --set")
+        what = f"{out} was begun with another recipe (see {out / RECIPE})"
+        raise RecipeError(f"{what}: resume with the same one and the same --set")
     return begun
 
 
@@ -194,25 +198,34 @@ def learnt_from(prepared: Prepared, method: Method) -> Part:
     if method.needs is Needs.LINES and part.line_labels is None:
         raise DataError("labels are of sessions: this method learns from labels of lines")
     if not part.sessions:
-        raise DataError(f"{prepared.folder} holds no train sessions: prepare it with a smaller share for test")
+        what = f"{prepared.folder} holds no train sessions"
+        raise DataError(f"{what}: prepare it with a smaller share for test")
     return part
 
 
-def _first_manifest(out: Path, recipe: Recipe, *, prepared: Prepared, method: Method) -> dict[str, Any]:
+def _first_manifest(
+    out: Path,
+    recipe: Recipe,
+    *,
+    prepared: Prepared,
+    method: Method,
+) -> dict[str, Any]:
     """What is known of a run before it has learnt."""
-    data = {"fingerprint": prepared.manifest["fingerprint"], "prepare": prepared.manifest["settings"]}
+    of_data = prepared.manifest
     return {
+        # What a method says of itself comes first: it takes no name of what every manifest says.
         **method.about(),
         "name": out.resolve().name,
         "state": "training",
         "method": recipe.method,
         "recipe": recipe.name,
         "seed": recipe.train.seed,
+        # With the versions: elsewhere, or with others, the last digits of scores may differ.
         "machine": platform.machine(),
         "versions": versions(),
-        "data": data,
-        "counts": prepared.manifest["parts"],
-        "labelled": prepared.manifest["unlabelled"] < prepared.manifest["sessions"],
+        "data": {"fingerprint": of_data["fingerprint"], "prepare": of_data["settings"]},
+        "counts": of_data["parts"],
+        "labelled": of_data["unlabelled"] < of_data["sessions"],
     }
 
 
@@ -224,9 +237,9 @@ def _check_same(out: Path, begun: Mapping[str, Any], *, fresh: Mapping[str, Any]
     """
     for field in ("data", "base_models"):
         if begun.get(field) != fresh.get(field):
-            raise ModelError(
-                f"{out}: manifest field {field} disagrees: it was begun with other {field.replace('_', ' ')}; train into a new folder"
-            )
+            other = f"it was begun with other {field.replace('_', ' ')}"
+            what = f"{out}: manifest field {field} disagrees"
+            raise ModelError(f"{what}: {other}; train into a new folder")
 
 
 def fitted(
@@ -237,7 +250,9 @@ def fitted(
     recipe: Recipe,
     workplace: Workplace,
 ) -> Fitted:
-    """Fit a method on the train part, and choose its threshold on the validation part or on kinds of fault that are held out.
+    """Fit a method on the train part, and choose its threshold.
+
+    It is chosen on the validation part, or on kinds of fault that are held out.
 
     Args:
         method: made, and not fitted yet.
@@ -252,7 +267,11 @@ def fitted(
     """
     started = time.perf_counter()
     seed = recipe.train.seed
-    method.fit(part.sessions, part.messages, labels=part.labels, line_labels=part.line_labels, seed=seed)
+    labels, line_labels = part.labels, part.line_labels
+    method.fit(part.sessions, part.messages, labels=labels, line_labels=line_labels, seed=seed)
+
+    # Kinds of fault held out, fold after fold, by new methods that leave no checkpoints. Whoever
+    # wants a target wants it reached on the validation part.
     wanted = goal(prepared, recipe.target, split="validation")
     frozen = None
     if recipe.train.folds and wanted is None:
@@ -267,10 +286,11 @@ def fitted(
     if frozen is not None and frozen.weights is not None and isinstance(method, Mixture):
         method.weights = frozen.weights
     seconds = time.perf_counter() - started
-    judged = Part.of(prepared, "validation")
-    threshold, validation, missed = _judged(
+
+    # The validation part says how good it is, and where nothing was held out also the threshold.
+    threshold, validation, missed = judged(
         method,
-        judged,
+        Part.of(prepared, "validation"),
         frozen=None if frozen is None else frozen.sessions,
         wanted=wanted,
         report=workplace.report,
@@ -288,62 +308,6 @@ def of_lines(threshold: Threshold) -> dict[str, Any]:
     return {"lines": fields.pop("sessions"), **fields}
 
 
-def _judged(
-    method: Method,
-    part: Part,
-    *,
-    frozen: Threshold | None,
-    wanted: Goal | None,
-    report: Report | None,
-) -> tuple[Threshold, dict[str, Any], str]:
-    """The threshold, unless it is chosen already; what a manifest says of the validation part; and why the threshold is not as wanted."""
-    sessions, labels, own = part.sessions, part.labels, len(part.sessions)
-    told = None if report is None else _scoring(report)
-    if labels is None:
-        unlabelled = Threshold(0.5, "default: the validation part has no labels", own, 0)
-        if wanted is None:
-            return *_unmeasured(unlabelled), ""
-        scores = method.score(sessions, part.messages, progress=told)
-        threshold, missed = wanted.reached(scores, None, scale=method.scale, otherwise=unlabelled)
-        return *_unmeasured(threshold), missed
-
-    # Beginnings are judged, too, where they can be labelled and there are anomalies enough to choose by.
-    lines = part.line_labels if method.judges_beginnings and frozen is None and wanted is None else None
-    if lines is not None and int(labels.sum()) >= FEW_ANOMALIES:
-        sessions, labels = with_beginnings(sessions, labels, alerts=lines)
-
-    scores = np.zeros(0)
-    if sessions:
-        scores = method.score(sessions, part.messages, progress=told)
-    threshold = frozen or choose_threshold(scores, labels, scale=method.scale)
-    if len(sessions) > own:
-        threshold = replace(threshold, how=f"{threshold.how}, each session's beginnings included")
-    if not own:
-        return *_unmeasured(threshold), ""
-    missed = ""
-    if wanted is not None:
-        threshold, missed = wanted.reached(scores, labels, scale=method.scale, otherwise=threshold)
-
-    # How good it is, and how sure, is said of whole sessions.
-    figures = asdict(measure(scores[:own], labels[:own], threshold=threshold.value))
-    reliability = calibration(scores[:own], labels[:own])
-    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": figures}, "reliability": reliability}, missed
-
-
-def _scoring(report: Report) -> Progress:
-    """What is told how much of the validation part is scored."""
-
-    def told(done: int, total: int) -> None:
-        report("scoring the validation part", done / total)
-
-    return told
-
-
-def _unmeasured(threshold: Threshold) -> tuple[Threshold, dict[str, Any]]:
-    """The same of a validation part that says nothing of how good a method is."""
-    return threshold, {"threshold": asdict(threshold), "metrics": {"validation": None}, "reliability": None}
-
-
 def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
     """Write what a method has learnt, then the manifest that vouches for it.
 
@@ -353,6 +317,8 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
     scratch = folder / _SCRATCH
     try:
         shutil.rmtree(scratch, ignore_errors=True)
+        # Into a folder of its own first: a method that fails in the middle leaves no run that looks
+        # whole.
         scratch.mkdir()
         done.method.save(scratch)
         done.ends.save(scratch)
@@ -372,7 +338,8 @@ def _finish(folder: Path, done: Fitted, *, begun: Mapping[str, Any]) -> None:
         raise ModelError(f"run {begun['name']} cannot be written: {reason}; make room, then {again}") from exc
     # What a method says of itself comes first: it takes no name of what every manifest says.
     about = done.method.about()
-    # What resumes counts the seconds before an interruption, too; what was learnt for the threshold alone it does not.
+    # What resumes counts the seconds before an interruption, too; what was learnt for the threshold
+    # alone it does not.
     seconds = max(round(done.seconds, 1), about.get("seconds", 0.0))
     manifest = {
         **about,

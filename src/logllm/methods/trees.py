@@ -35,12 +35,17 @@ class Trees(NamedTuple):
             trees: `tree_` of each.
             values: what each tree's nodes say.
         """
+        # All trees' nodes below one another; scikit-learn numbers children within each tree, from
+        # its root on.
         sizes = np.array([tree.node_count for tree in trees], dtype=np.int64)
         roots = np.cumsum(sizes) - sizes
         first = np.repeat(roots, sizes)  # the root of each node's tree
-        left, right, feature, threshold = (
-            np.concatenate([getattr(tree, name) for tree in trees]) for name in ("children_left", "children_right", "feature", "threshold")
-        )
+        left = np.concatenate([tree.children_left for tree in trees])
+        right = np.concatenate([tree.children_right for tree in trees])
+        feature = np.concatenate([tree.feature for tree in trees])
+        threshold = np.concatenate([tree.threshold for tree in trees])
+
+        # A leaf has the child -1; here it is its own, so that whoever has come there stays.
         leaf = left < 0
         own = np.arange(len(leaf))
         return cls(
@@ -57,6 +62,7 @@ class Trees(NamedTuple):
         leaf = self.left == np.arange(len(self.left))
         node = np.repeat(self.roots, len(table))  # of each tree and row, (trees * b,)
         row = np.tile(np.arange(len(table)), len(self.roots))
+        # All rows go down all trees at once, a step at a time, until each has come to a leaf.
         going = np.flatnonzero(~leaf[node])
         while len(going):
             here = node[going]
@@ -80,7 +86,10 @@ class Trees(NamedTuple):
             ModelError: they are of another method.
         """
         wide = {"threshold": np.float64, "value": np.float64}
-        arrays: dict[str, Any] = {name: fitted.array(name).astype(wide.get(name, np.int64)) for name in cls._fields}
+        arrays: dict[str, Any] = {}
+        for name in cls._fields:
+            kind = wide.get(name, np.int64)
+            arrays[name] = fitted.array(name).astype(kind)
         return cls(**arrays)
 
 
@@ -95,11 +104,16 @@ def node_depths(tree: Any) -> Rows:
 
 
 def usual_depth(sessions: Rows) -> Scores:
-    """How deep a tree of random cuts is on average that sets some sessions apart from one another (Liu et al. 2008).
+    """How deep a tree of random cuts is on average that sets some sessions apart from one another.
+
+    After Liu et al. 2008.
 
     >>> usual_depth(np.array([1, 2, 3])).round(4).tolist()
     [0.0, 1.0, 1.2074]
     """
+    # c(n) = 2 H(n - 1) - 2 (n - 1) / n, with H(i) about ln i + Euler's constant; two sessions take
+    # one cut, one takes none.
     more = np.maximum(sessions, 3).astype(np.float64)
     many = 2.0 * (np.log(more - 1.0) + np.euler_gamma) - 2.0 * (more - 1.0) / more
-    return np.where(sessions > 2, many, np.where(sessions == 2, 1.0, 0.0))
+    few = np.where(sessions == 2, 1.0, 0.0)
+    return np.where(sessions > 2, many, few)

@@ -59,7 +59,9 @@ def grades(messages: pl.Series) -> Grades:
     Args:
         messages: masked, (u,).
     """
+    # PostgreSQL logs the statement that failed: "error" in it is a column's name, as often as not.
     own = messages.str.replace(_STATEMENT, "")
+    # Whole messages at once: the rules are one expression each, which Polars compiles once.
     grave = own.str.contains(f"(?i){_WORD}{_GRAVE})")
     plain = own.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
     graded = pl.DataFrame({"grave": grave, "plain": plain}).select(

@@ -17,10 +17,11 @@ from logllm.sessions.message_table import Rows, lengths
 
 
 class Unseen(Method):
-    """The share of a session's messages that no normal session to learn from holds; any such message is an alarm.
+    """The share of a session's messages that no normal session to learn from holds.
 
-    With labels the anomalous sessions are left out, without labels it learns from all. The share ranks; so that .5 parts
-    none from some it is raised by one half, and halved, wherever it is not zero.
+    Any such message is an alarm. With labels the anomalous sessions are left out, without labels it
+    learns from all. The share ranks; so that .5 parts none from some it is raised by one half, and
+    halved, wherever it is not zero.
     """
 
     needs: ClassVar[Needs] = Needs.NOTHING
@@ -53,6 +54,8 @@ class Unseen(Method):
     ) -> Scores:
         """0, or .5 and half the share."""
         new = self._vocabulary.numbers(sessions, messages) == UNKNOWN
+        # The new messages of each session, counted all at once; a session of nothing has the share
+        # 0.
         sizes = lengths(sessions)
         session = np.repeat(np.arange(len(sessions)), sizes)
         flat = new[np.concatenate([*sessions, np.zeros(0, dtype=np.int64)])]

@@ -31,8 +31,8 @@ _POSITIONS = 4096
 class FrozenVectors:
     """A frozen encoder's vectors; those of the messages that were asked for last are remembered.
 
-    A vector differs in its last digits with the messages that are encoded beside it, and so do scores made of it.
-    Several threads may ask at once: one encodes at a time.
+    A vector differs in its last digits with the messages that are encoded beside it, and so do
+    scores made of it. Several threads may ask at once: one encodes at a time.
     """
 
     def __init__(
@@ -65,7 +65,9 @@ class FrozenVectors:
         return cls(recipe.model.encoder, report=workplace.report, verify=workplace.verify)
 
     def table(self, sessions: Sequence[Rows], messages: pl.Series) -> Vectors:
-        """Vectors of a table's messages that occur in sessions, zeros for the others, (len(messages), d_enc).
+        """Vectors of a table's messages that occur in sessions, (len(messages), d_enc).
+
+        The others have zeros.
 
         Raises:
             ModelError: the encoder is missing or does not serve.
@@ -94,6 +96,8 @@ class FrozenVectors:
         from logllm.model.base.weights import locate
         from logllm.model.encoder import Encoder, MessageTokens
 
+        # With the first message that is not remembered: a run whose log says nothing new needs no
+        # encoder.
         if self._loaded is None:
             folder = locate(self.section.weights, progress=self._report)
             model, tokenizer = load_backbone(folder, self.section)

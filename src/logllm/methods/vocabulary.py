@@ -33,6 +33,8 @@ class Vocabulary:
 
         `UNKNOWN` stands for those that are not known, and for those that do not occur.
         """
+        # Only what occurs is looked up: a table may be much longer than the sessions that are asked
+        # for.
         rows = occurring(sessions)
         numbers = np.full(len(messages), UNKNOWN, dtype=np.int64)
         numbers[rows] = self.of_texts(messages.gather(rows).to_list())

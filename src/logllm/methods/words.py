@@ -69,9 +69,10 @@ class WordTrees(Method):
 class Words(WordTrees):
     """Boosted trees on how often each word occurs in a session; its score is the probability they give.
 
-    Where labels are per line each distinct message is a row too, anomalous where it ever is: what a message says by
-    itself is then not lost in long sessions. A message never seen is known by the words it shares with others, and a
-    word never seen says nothing. Equal sessions are one row that weighs as much as they do together.
+    Where labels are per line each distinct message is a row too, anomalous where it ever is: what a
+    message says by itself is then not lost in long sessions. A message never seen is known by the
+    words it shares with others, and a word never seen says nothing. Equal sessions are one row that
+    weighs as much as they do together.
     """
 
     needs: ClassVar[Needs] = Needs.SESSIONS
@@ -118,6 +119,8 @@ class Words(WordTrees):
     ) -> Scores:
         """The logits of `score`, (b,)."""
         apart, of = distinct(sessions)
+        # Equal sessions are judged once; a log of a hundred thousand may have a thousand distinct
+        # ones.
         chunks = matrices(self._counts, apart, messages=messages, progress=progress)
         margins = [self._trees.margins(matrix) for matrix in chunks]
         return np.concatenate([*margins, np.zeros(0)])[of]
