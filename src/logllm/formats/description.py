@@ -39,6 +39,7 @@ def own_formats() -> dict[str, FormatSection]:
     formats: dict[str, FormatSection] = {}
     for file in sorted(folder.glob("*.toml")):
         described = _as_it_is(file, file.stat().st_mtime_ns)
+        # A name stands for one format, in --format as in a run.
         if described.name in formats or described.name in known():
             whose = "another file there" if described.name in formats else "a built-in one"
             raise RecipeError(f"format {file}: {whose} is called {described.name!r}, too: give it another name")
@@ -68,7 +69,8 @@ def load_format(name: str | Path) -> FormatSection:
             return own
         else:
             names = [*own_formats(), *known()]
-            near = nearest(str(name), names, titles={other: load_format(other).title for other in names})
+            titles = {other: load_format(other).title for other in names}
+            near = nearest(str(name), names, titles=titles)
             raise RecipeError(f"no format {str(name)!r}: name a TOML file or one of {', '.join(names)} (nearest: {near})")
         settings = tomllib.loads(text)
     except (OSError, UnicodeDecodeError) as exc:

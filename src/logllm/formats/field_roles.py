@@ -68,15 +68,16 @@ class _Written(NamedTuple):
 def structured_formats(text: pl.Series, *, today: date) -> Iterator[FormatSection]:
     """JSON, CSV, logfmt and W3C, where most lines are, with the fields found in them.
 
-    >>> found = next(structured_formats(pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2), today=date(2024, 1, 1)))
-    >>> found.kind, found.message, found.time, found.time_format
+    >>> described = next(structured_formats(pl.Series(['{"ts": 1700000000, "msg": "up"}'] * 2), today=date(2024, 1, 1)))
+    >>> described.kind, described.message, described.time, described.time_format
     ('json', 'msg', 'ts', ('epoch',))
     """
     lines = text.filter(text.str.contains(r"\S")).head(_LOOKED_AT).to_list()
     if not lines:
         return
+    # Half of them do: what npm and the like write before and between is counted as rejected.
     rows = [row for row in map(json_fields, lines) if row]
-    if len(rows) > _HALF * len(lines):  # what npm and the like write before and between is counted as rejected
+    if len(rows) > _HALF * len(lines):
         if (postgres := postgres_fields(rows)) is not None:
             yield postgres
         yield _json_described(lines, rows, today=today)
@@ -98,9 +99,11 @@ def _w3c_formats(lines: Sequence[str], *, today: date) -> Iterator[FormatSection
         described = FormatSection(name="w3c", kind="w3c", separator=separator, columns=names)
         text, read = whole_rows(pl.Series("text", lines), described)
         cells = pl.DataFrame(read_columns(text, read, names=read.columns))
-        rows = cells.filter(pl.any_horizontal(pl.all().is_not_null())).fill_null("").rows(named=True)
+        has_cells = pl.any_horizontal(pl.all().is_not_null())
+        rows = cells.filter(has_cells).fill_null("").rows(named=True)
         if len(rows) >= _MOST * len(text) > 0:
-            yield _described("w3c", rows, today=today).model_copy(update={"separator": separator, "columns": names})
+            own = _described("w3c", rows, today=today)
+            yield own.model_copy(update={"separator": separator, "columns": names})
             return
 
 
@@ -109,10 +112,14 @@ def _json_described(lines: Sequence[str], rows: Sequence[Row], *, today: date) -
     path = _records(lines)
     if path is None:
         return _described("json", rows, today=today)
-    records = [record for line in lines for record in json_records(line, path) or ()][:_LOOKED_AT]
-    described = _described("json", [row for row in map(json_fields, records) if row], today=today)
-    said = f"each line holds records, in lists: {'.'.join(path)}"
-    return described.model_copy(update={"records": ".".join(path), "title": "; ".join(filter(None, (said, described.title)))})
+    # As OpenTelemetry's collector writes them: `{"resourceLogs": [{"scopeLogs": [{...}, {...}]}]}`.
+    records = [record for line in lines for record in json_records(line, path) or ()]
+    inner_rows = [row for row in map(json_fields, records[:_LOOKED_AT]) if row]
+    described = _described("json", inner_rows, today=today)
+    dotted = ".".join(path)
+    reasons = (f"each line holds records, in lists: {dotted}", described.title)
+    title = "; ".join(filter(None, reasons))
+    return described.model_copy(update={"records": dotted, "title": title})
 
 
 def _records(lines: Sequence[str]) -> list[str] | None:
@@ -123,8 +130,11 @@ def _records(lines: Sequence[str]) -> list[str] | None:
             paths[tuple(_path_to_records(json.loads(line)))] += 1
         except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
             continue
-    path, often = paths.most_common(1)[0] if paths else ((), 0)
-    return list(path) if path and often > _HALF * min(len(lines), _TO_UNPACK) else None
+    if not paths:
+        return None
+    path, often = paths.most_common(1)[0]
+    looked_at = min(len(lines), _TO_UNPACK)
+    return list(path) if path and often > _HALF * looked_at else None
 
 
 def _path_to_records(value: Any) -> list[str]:
@@ -133,15 +143,22 @@ def _path_to_records(value: Any) -> list[str]:
         return []
     whole = len(json.dumps(value))
     for name, inner in value.items():
-        listed = isinstance(inner, list) and bool(inner) and all(isinstance(each, dict) for each in inner)
-        if listed and len(json.dumps(inner)) > _HALF * whole and not all({"key", "value"} == set(each) for each in inner):
+        is_list = isinstance(inner, list) and bool(inner)
+        if not is_list or not all(isinstance(entry, dict) for entry in inner):
+            continue
+        # `[{"key": "a", "value": 1}]` is how OpenTelemetry writes one object.
+        is_object = all(set(entry) == {"key", "value"} for entry in inner)
+        if len(json.dumps(inner)) > _HALF * whole and not is_object:
             return [name, *_path_to_records(inner[0])]
     return []
 
 
 def _is_of_a_record(name: str) -> bool:
     """Whether a field is one that records have and what is around them has not."""
-    return bool(_TIMES.fullmatch(bare_name(name))) or bare_name(name) in ("message", "msg", "body", "eventtime", "timeunixnano")
+    bare = bare_name(name)
+    if _TIMES.fullmatch(bare):
+        return True
+    return bare in ("message", "msg", "body", "eventtime", "timeunixnano")
 
 
 def _described(kind: Literal["json", "logfmt", "csv", "w3c"], rows: Sequence[Row], *, today: date) -> FormatSection:
@@ -163,21 +180,26 @@ def _described(kind: Literal["json", "logfmt", "csv", "w3c"], rows: Sequence[Row
 
 def _time(rows: Sequence[Row], *, today: date, besides: str) -> _Written:
     """The field that is called a time and is one, else a day and a time of day, else the first that is a time as ISO 8601 writes it."""
-    columns = {name: pl.Series(values) for name, values in _columns(rows).items() if name != besides}
+    all_columns = _columns(rows)
+    columns = {name: pl.Series(values) for name, values in all_columns.items() if name != besides}
     named = [name for name in columns if _TIMES.fullmatch(bare_name(name))]
     named.sort(key=lambda name: bool(_LATER.search(bare_name(name))))
     days = [name for name in columns if _DAYS.fullmatch(bare_name(name))]
     clocks = [name for name in columns if _CLOCKS.fullmatch(bare_name(name))]
     apart = [_Written(clock, day) for day in days for clock in clocks]
+
+    # What is called a time first, whatever its form; then any field, by forms that are no accident.
     tried: list[tuple[_Written, tuple[str, ...]]] = [(_Written(name), _FORMS) for name in named]
     tried += [(pair, _APART) for pair in apart]
     tried += [(_Written(name), ("iso",)) for name in columns]
     tried += [(_Written(name), _FORMS_OF_PEOPLE) for name in columns]
     for written, forms in tried:
         values = columns[written.time or ""]
-        values = values if written.day is None else columns[written.day] + " " + values
+        if written.day is not None:
+            values = columns[written.day] + " " + values
         for form in forms:
             times = parse_times(values, [form], today=today)
+            # A number of ten digits is seconds since 1970 only if that gives a likely year.
             sound = times.dt.date().is_between(_SINCE, _UNTIL)
             if (sound.sum() or 0) >= _MOST * len(times):
                 return written._replace(form=form)
@@ -193,8 +215,10 @@ def _columns(rows: Sequence[Row]) -> dict[str, list[str]]:
 def _logfmt_row(line: str) -> Row:
     """Pairs of a line that holds little else."""
     pairs = _PAIR.findall(line)
-    held = sum(len(name) + len(value) + 2 for name, value in pairs)
-    return {name: value.strip('"') for name, value in pairs} if held >= _MOST * len(line) else {}
+    in_pairs = sum(len(name) + len(value) + 2 for name, value in pairs)
+    if in_pairs < _MOST * len(line):
+        return {}
+    return {name: value.strip('"') for name, value in pairs}
 
 
 def _csv_rows(lines: Sequence[str], separator: str) -> list[Row]:
@@ -204,8 +228,11 @@ def _csv_rows(lines: Sequence[str], separator: str) -> list[Row]:
     except csv.Error:
         return []
     names = [name.strip().removeprefix("\ufeff") for name in table[0]]
-    sound = len(names) > 1 and len(set(names)) == len(names) and all(re.fullmatch(r"[A-Za-z_@][\w .@/()-]*", name) for name in names)
+    distinct = len(names) > 1 and len(set(names)) == len(names)
+    sound = distinct and all(re.fullmatch(r"[A-Za-z_@][\w .@/()-]*", name) for name in names)
     rows = [row for row in table[1:] if len(row) == len(names)]
-    if not sound or not rows or len(rows) < _MOST * (len(table) - 2):
+    # The header is no row, and the last line that was looked at may be half of one.
+    few = len(rows) < _MOST * (len(table) - 2)
+    if not sound or not rows or few:
         return []
     return [dict(zip(names, row, strict=True)) for row in rows]

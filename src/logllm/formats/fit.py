@@ -45,23 +45,31 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
         good &= fields.severity.is_not_null() | ~own
     if fields.time is not None:
         # A pattern says itself whether a line may be without a time.
-        may_lack = ~own if described.kind != "pattern" else pl.repeat(value=True, n=len(own), dtype=pl.Boolean, eager=True)
+        if described.kind == "pattern":
+            may_lack = pl.repeat(value=True, n=len(own), dtype=pl.Boolean, eager=True)
+        else:
+            may_lack = ~own
         timeless = fields.time.is_null() & may_lack
         good &= fields.time.is_not_null() | timeless
         if good.any():
-            times = parse_times(fields.time.set(~good, None), time_forms(described), today=today)
+            written = fields.time.set(~good, None)
+            times = parse_times(written, time_forms(described), today=today)
             good &= times.is_not_null() | timeless
+    # A line that is no record goes on with one if a record came before it, and its kind lets it.
     goes_on = ~good & good.cum_max()
     if goes_on.any():
-        lines = pl.DataFrame({"text": text, "kind": kind.set(~good, None).forward_fill()})
+        kinds = kind.set(~good, None).forward_fill()
+        lines = pl.DataFrame({"text": text, "kind": kinds})
         goes_on &= lines.select(joins(described)).to_series()
         goes_on &= ~begins(text, described) if goes_on.any() else True
-    beside = (text.str.len_chars() - fields.message.str.len_chars()).filter(good).sum()
+    # Characters beside the messages: a format that tells more of them from the message knows more.
+    characters = text.str.len_chars()
+    beside = (characters - fields.message.str.len_chars()).filter(good).sum()
     return Fit(
         described,
         matched=mean(good),
         share=mean(good | goes_on),
-        explained=float(beside) / max(1, int(text.str.len_chars().sum())),
+        explained=float(beside) / max(1, int(characters.sum())),
         begins_enough=begin_enough(text, good, goes_on=goes_on, times=times),
     )
 
@@ -69,7 +77,9 @@ def fit_of(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
 def _fit_of_nested(text: pl.Series, described: FormatSection, *, today: date) -> Fit:
     """How well a format with another inside fits: its messages by the inner one."""
     outer = fit_of(text, described.model_copy(update={"inside": None}), today=today)
-    inner = fit_of(inner_texts(text, described).texts, described.inside, today=today)  # type: ignore[arg-type]
+    texts = inner_texts(text, described).texts
+    inner = fit_of(texts, described.inside, today=today)  # type: ignore[arg-type]
+    # The inner format explains its share of what the outer one left as messages.
     explained = outer.explained + (1 - outer.explained) * inner.explained
     return inner._replace(format=described, explained=explained)
 

@@ -53,17 +53,21 @@ def begin_enough(
     if records > _MANY * len(text):
         return True
     further = text.filter(goes_on)
-    if not records or not len(further) or not (times is None or ordered(times.filter(begins))):
+    in_order = times is None or ordered(times.filter(begins))
+    if not records or not len(further) or not in_order:
         return False
+    # What holds a time of its own begins a record of another kind.
     if _share(further.str.contains(_HEAD)) > _HEADS:
         return False
     places = begins.arg_true()
+    first = int(places[0])
     # Records of a log are everywhere in it; a few lines that somebody quotes are not.
     ends = pl.concat([places.cast(pl.Int64), pl.Series([len(text)], dtype=pl.Int64)])
     longest = int(ends.diff().max() or 0)  # type: ignore[arg-type]
-    if times is not None and records >= _RECORDS and max(longest, int(places[0])) <= _GAP * len(text):
+    spread = max(longest, first) <= _GAP * len(text)
+    if times is not None and records >= _RECORDS and spread:
         return True
-    starts = int(places[0]) <= _START * len(text)
+    starts = first <= _START * len(text)
     return starts and _share(further.str.contains(_FURTHER)) >= _LIKE_FURTHER
 
 
@@ -78,7 +82,8 @@ def ordered(times: pl.Series) -> bool:
     steps = times.drop_nulls().diff().drop_nulls()
     if not len(steps):
         return True
-    return max(_share(steps > -_AT_ONCE), _share(steps < _AT_ONCE)) >= _IN_ORDER
+    forward, backward = _share(steps > -_AT_ONCE), _share(steps < _AT_ONCE)
+    return max(forward, backward) >= _IN_ORDER
 
 
 def _share(values: pl.Series) -> float:

@@ -78,9 +78,12 @@ def chosen_message(columns: Columns) -> Choice:
 
 def _named(columns: Columns) -> str | None:
     """The field that is called a message and is one; the less nested the better."""
-    names = [name for name in columns if _called(name) in _MESSAGES and _filled(columns[name]) >= _HALF]
+    # `host.message` is less likely the message than `message` is.
+    names = [name for name in columns if _called(name) in _MESSAGES]
+    names = [name for name in names if _filled(columns[name]) >= _HALF]
     names = [name for name in names if not _mostly(_NUMBER.fullmatch, columns[name])]
-    for name in sorted(names, key=lambda name: (name.count("."), _MESSAGES.index(_called(name)))):
+    names.sort(key=lambda name: (name.count("."), _MESSAGES.index(_called(name))))
+    for name in names:
         if not _structured(columns[name]):
             return name
     return None
@@ -94,6 +97,7 @@ def _called(name: str) -> str:
 def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     """A message, with other fields after it where it is (nearly) one text in all lines."""
     texts = _masked(columns[name])
+    # "record" around what a server wrote says nothing: the inner message does.
     inner = _inner(name, columns, texts=texts)
     if inner is not None:
         return Choice(name, ((": ", inner),), note=f"{name} is one text in most lines: {inner} is added to it")
@@ -105,8 +109,11 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     if tail:
         added = _listed([other for _, other in tail])
         return Choice(name, tail, note=f"{name} is one text in nearly all lines: {added} {'is' if len(tail) == 1 else 'are'} added to it")
+    # One text in all lines, and nothing to add to it: its words, a severity, or no other field that
+    # differs either make it a message all the same.
     words = " " in _first(texts).replace(PLACEHOLDER, "").strip()
-    if words or severity is not None or not any(_differs(columns[other]) for other in columns if other != name):
+    others = [values for other, values in columns.items() if other != name]
+    if words or severity is not None or not any(map(_differs, others)):
         return Choice(name)
     return Choice(WHOLE, note=f"{name} says the same in nearly all lines: the message is the whole line (another: --message FIELD)")
 
@@ -114,14 +121,21 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
 def _unnamed(columns: Columns) -> Choice:
     """The message of lines without a field that is called one."""
     request = _request(columns)
-    if len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1:
+    # A request needs its first field in every line: an access log has one in each.
+    whole = len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1
+    if whole:
         names = [name for _, name in request]
         return Choice(names[0], tuple(request[1:]), note=f"no field is a message: it is the request and its status ({_listed(names)})")
     texts = [name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST]
     if texts:
-        return Choice(next((name for name in texts if _called(name) in _MESSAGES), texts[0]))
-    telling = any(map(_differs, columns.values()))  # else all lines are the same, and any text is as good
-    blanks = {name: _blanks(values) for name, values in columns.items() if _is_text(name, values) and not (telling and _constant(values))}
+        named = (name for name in texts if _called(name) in _MESSAGES)
+        return Choice(next(named, texts[0]))
+    # The field with the most words a line; where all lines are the same any text is as good.
+    telling = any(map(_differs, columns.values()))
+    blanks: dict[str, float] = {}
+    for name, values in columns.items():
+        if _is_text(name, values) and not (telling and _constant(values)):
+            blanks[name] = _blanks(values)
     best = max(blanks, key=lambda name: blanks[name], default=WHOLE)
     if blanks.get(best, 0) >= _WORDS:
         return Choice(best)
@@ -140,23 +154,39 @@ def _inner(name: str, columns: Columns, *, texts: Sequence[str]) -> str | None:
         return None
     for other, values in columns.items():
         beside = [values[place] for place in rows]
-        own = bare_name(other) in _MESSAGES and other != name and not _structured(beside)
-        if own and _filled(beside) >= _ALIKE and _share_of_first(_masked(beside)) < _ALIKE:
+        if bare_name(other) not in _MESSAGES or other == name or _structured(beside):
+            continue
+        if _filled(beside) >= _ALIKE and _share_of_first(_masked(beside)) < _ALIKE:
             return other
     return None
 
 
 def _request(columns: Columns) -> list[tuple[str, str]]:
     """Method, path and status of a request, as far as there are fields for them, each with what stands before it."""
-    lines = [name for name, values in columns.items() if _mostly(_REQUEST.match, values)]
-    methods = [name for name, values in columns.items() if _mostly(lambda value: value.upper() in _METHODS, values)]
+    lines: list[str] = []
+    methods: list[str] = []
+    for name, values in columns.items():
+        if _mostly(_REQUEST.match, values):
+            lines.append(name)
+        if _mostly(lambda value: value.upper() in _METHODS, values):
+            methods.append(name)
+
+    # Of several paths that whose name comes first among the usual ones.
     paths = [name for name in columns if bare_name(name).endswith(_PATHS) and _is_path(name, columns[name])]
-    paths.sort(key=lambda name: next(place for place, ending in enumerate(_PATHS) if bare_name(name).endswith(ending)))
-    fields = [("", lines[0])] if lines else []
-    if not lines:
+    paths.sort(key=_rank_of_path)
+
+    # `GET /a HTTP/1.1` says method and path in one.
+    if lines:
+        fields = [("", lines[0])]
+    else:
         fields = [("", methods[0])] if methods else []
         fields += [(" ", paths[0])] if paths else []
     return fields + _status(columns)[:1]
+
+
+def _rank_of_path(name: str) -> int:
+    """Which of the usual names of paths a field's name ends in."""
+    return next(rank for rank, ending in enumerate(_PATHS) if bare_name(name).endswith(ending))
 
 
 def _status(columns: Columns) -> list[tuple[str, str]]:
@@ -167,14 +197,17 @@ def _status(columns: Columns) -> list[tuple[str, str]]:
 
 def _severity(columns: Columns) -> str | None:
     """The field that holds the names of levels, more than one of them."""
-    names = [name for name in columns if _LEVELS.fullmatch(bare_name(name)) and _mostly(_LEVEL_WORDS.fullmatch, columns[name])]
+    names = [name for name in columns if _LEVELS.fullmatch(bare_name(name))]
+    names = [name for name in names if _mostly(_LEVEL_WORDS.fullmatch, columns[name])]
     names = [name for name in names if len({value for value in columns[name] if value}) > 1]
     return min(names, key=lambda name: name.count("."), default=None)
 
 
 def _is_error(name: str, values: Sequence[str]) -> bool:
     """Whether a field tells what went wrong, where something did."""
-    return bool(_ERRORS.fullmatch(bare_name(name))) and len(set(values)) > 1 and not any("\n" in value for value in values)
+    if not _ERRORS.fullmatch(bare_name(name)) or len(set(values)) <= 1:
+        return False
+    return not any("\n" in value for value in values)
 
 
 def _is_stack(name: str, values: Sequence[str]) -> bool:
@@ -184,7 +217,9 @@ def _is_stack(name: str, values: Sequence[str]) -> bool:
 
 def _is_path(name: str, values: Sequence[str]) -> bool:
     """Whether a field holds what was requested."""
-    return not _NO_PATHS.search(name) and _mostly(lambda value: value.startswith(("/", "http://", "https://")), values)
+    if _NO_PATHS.search(name):
+        return False
+    return _mostly(lambda value: value.startswith(("/", "http://", "https://")), values)
 
 
 def _is_text(name: str, values: Sequence[str]) -> bool:
@@ -196,7 +231,10 @@ def _is_text(name: str, values: Sequence[str]) -> bool:
 
 def _is_event(values: Sequence[str]) -> bool:
     """Whether a field names what happened in a word."""
-    return _filled(values) == 1 and not _structured(values) and 1 < len(set(values)) <= _HALF * len(values)
+    if _filled(values) < 1 or _structured(values):
+        return False
+    # Few kinds of event, and more than one: many would be names or numbers.
+    return 1 < len(set(values)) <= _HALF * len(values)
 
 
 def _is_json(values: Sequence[str]) -> bool:
@@ -231,12 +269,14 @@ def _mostly(test: Callable[[str], Any], values: Sequence[str]) -> bool:
     """Whether most rows have a value, and most values pass a test."""
     written = [value for value in values if value]
     passing = sum(1 for value in written if test(value))
-    return len(written) >= _HALF * len(values) and passing >= _MOST * len(written) > 0
+    enough = len(written) >= _HALF * len(values)
+    return enough and passing >= _MOST * len(written) > 0
 
 
 def _masked(values: Sequence[str]) -> list[str]:
     """Texts without what is different in each."""
-    return mask(pl.Series(values, dtype=pl.String), MaskSection()).to_list()
+    texts = pl.Series(values, dtype=pl.String)
+    return mask(texts, MaskSection()).to_list()
 
 
 def _first(texts: Sequence[str]) -> str:
@@ -255,4 +295,6 @@ def _listed(names: Sequence[str]) -> str:
     >>> _listed(["a", "b", "c"])
     'a, b and c'
     """
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    if len(names) == 1:
+        return names[0]
+    return f"{', '.join(names[:-1])} and {names[-1]}"

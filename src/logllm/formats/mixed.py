@@ -53,7 +53,8 @@ def with_others(
         return described
     text, read = whole_rows(text, described)
     rows, fields, kind = opened(text.alias("text").to_frame(), read)
-    lines = _heads(rows["text"].filter(fields.message.is_null() | (kind > 0)))
+    other_kinds = rows["text"].filter(fields.message.is_null() | (kind > 0))
+    lines = _heads(other_kinds)
     if not len(lines):
         return described
     likely = [other for other in candidates if _may_be_beside(other) and other.name != inner.name]
@@ -78,8 +79,10 @@ def _others(lines: pl.Series, candidates: Sequence[FormatSection], *, today: dat
     others: list[FormatSection] = []
     json = lines.filter(lines.str.starts_with("{"))
     if len(json) >= _FEWEST:
-        others += [other for other in structured_formats(json, today=today) if _is_a_log(other)][:1]
+        likely = [other for other in structured_formats(json, today=today) if _is_a_log(other)]
+        others += likely[:1]
     left = lines.filter(~lines.str.starts_with("{"))
+    # The format of the most lines, then that of the most of the rest, and so on.
     while len(left) and len(others) < _MOST:
         readings = [_reading(left, other, today=today) for other in candidates]
         best = max(readings, key=lambda reading: (int(reading.matched.sum()), reading.told))
@@ -87,14 +90,17 @@ def _others(lines: pl.Series, candidates: Sequence[FormatSection], *, today: dat
             break
         others.append(best.format)
         left = left.filter(~best.matched)
+    # At last any format with a time, where nothing better tells what is left.
     if len(left) >= _FEWEST and (timed := timed_format(left)) is not None:
-        others += [timed] if _reading(left, timed, today=today).matched.mean() >= _FIFTH else []  # type: ignore[operator]
+        matched = _reading(left, timed, today=today).matched
+        others += [timed] if matched.mean() >= _FIFTH else []  # type: ignore[operator]
     return others
 
 
 def _is_a_log(described: FormatSection) -> bool:
     """Whether JSON is a program's log, and no body that an application writes into its own."""
-    return described.kind == "json" and described.time is not None and described.severity is not None and described.message != WHOLE
+    has_roles = described.time is not None and described.severity is not None
+    return described.kind == "json" and has_roles and described.message != WHOLE
 
 
 def _reading(lines: pl.Series, described: FormatSection, *, today: date) -> _Reading:

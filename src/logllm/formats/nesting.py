@@ -65,8 +65,10 @@ def nested(inner: Inner, described: FormatSection) -> FormatSection:
         own = tuple(pair for pair in described.instead if pair[0] != described.time)
         described = described.model_copy(update={"instead": own})
     sessions = described.sessions
+    # A server's lines that name no process have the outer one's: a container's is the server's.
     if described.innermost.name.startswith(POSTGRES) and not sessions.by_key:
-        process = next((name for name in outer.streams if _PROCESS.fullmatch(bare_name(name))), None)
+        processes = (name for name in outer.streams if _PROCESS.fullmatch(bare_name(name)))
+        process = next(processes, None)
         sessions = SessionSection(by="key", key_field=process) if process else sessions
     name = f"{described.name} inside {outer.name}"
     title = f"{described.title or described.name}; in the messages of {outer.name}"
@@ -85,8 +87,10 @@ def _names(text: pl.Series, outer: FormatSection) -> Iterator[str]:
         yield from group_names(outer.pattern or "")
     elif outer.kind == "json":
         rows: Sequence[Mapping[str, str]] = [json_fields(line) for line in text.head(_LOOKED_AT)]
-        for name in dict.fromkeys(name for row in rows for name in row):
-            if len({row[name] for row in rows if name in row}) >= _FEWEST:
+        names = dict.fromkeys(name for row in rows for name in row)
+        for name in names:
+            values = {row[name] for row in rows if name in row}
+            if len(values) >= _FEWEST:
                 yield name
     else:
         yield from fields_of(outer)

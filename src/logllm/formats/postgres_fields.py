@@ -39,11 +39,14 @@ def postgres_fields(rows: Sequence[Row]) -> FormatSection | None:
     for severity in names:
         if bare_name(severity) not in _SEVERITY:
             continue
+        # `record.error_severity` has its message beside it: `record.message`.
         before = severity[: severity.rfind(".") + 1]
-        values = [row[severity] for row in rows if severity in row and f"{before}message" in row]
-        messages = [row.get(f"{before}message", "") for row in rows]
-        whole_lines = sum(1 for message in messages if _LINE.search(message))
-        if 2 * whole_lines > len(rows):  # with a prefix of their own, which is read from them
+        message = f"{before}message"
+        values = [row[severity] for row in rows if severity in row and message in row]
+        messages = [row.get(message, "") for row in rows]
+        # Whole lines of a server, with a prefix of their own, are read from that prefix.
+        whole_lines = sum(1 for text in messages if _LINE.search(text))
+        if 2 * whole_lines > len(rows):
             continue
         if len(values) >= min(_FEW, len(rows)) and set(values) <= _LEVELS:
             return _described(names, before=before, severity=severity)
@@ -52,17 +55,27 @@ def postgres_fields(rows: Sequence[Row]) -> FormatSection | None:
 
 def _described(names: Sequence[str], *, before: str, severity: str) -> FormatSection:
     """The format of a record whose fields begin with a path."""
-    beside = {bare_name(name): name for name in names if name.startswith(before) and "." not in name[len(before) :]}
-    outer = {bare_name(name): name for name in names if "." not in name}
+    # Fields beside the severity come first; of the line's own, those that these lack.
+    beside: dict[str, str] = {}
+    outer: dict[str, str] = {}
+    for name in names:
+        if name.startswith(before) and "." not in name[len(before) :]:
+            beside[bare_name(name)] = name
+        if "." not in name:
+            outer[bare_name(name)] = name
     message = f"{before}message"
     time = _first(beside, _TIMES) or _first(outer, _TIMES)
-    outer_time = _first({name: path for name, path in outer.items() if path != time}, _TIMES)
+    other_outer = {name: path for name, path in outer.items() if path != time}
+    outer_time = _first(other_outer, _TIMES)
     outer_message = outer.get("msg") or (outer.get("message") if before else None)
-    position, pid = _first(beside, _POSITIONS), _first(beside, _PIDS)
+    position = _first(beside, _POSITIONS)
+    pid = _first(beside, _PIDS)
     # All of a line is one record here.
     further = [(f"\n{word}:  ", _first(beside, fields)) for word, fields in _PARTS]
     tail = [(" at character ", position), *further]
+    # Lines of the operator's own have no such fields, and what else is a message and a time.
     instead = [(message, outer_message), (time, outer_time)]
+    sessions = SessionSection(by="key", key_field=pid) if pid else SessionSection()
     return FormatSection(
         name="postgresql-json",
         title=f"PostgreSQL's records in fields of JSON: message in {message}, time in {time or 'no field'}",
@@ -73,7 +86,7 @@ def _described(names: Sequence[str], *, before: str, severity: str) -> FormatSec
         time_format=("iso", "epoch", "epoch_ms"),
         tail=tuple((words, field) for words, field in tail if field),
         instead=tuple((name, other) for name, other in instead if name and other),
-        sessions=SessionSection(by="key", key_field=pid) if pid else SessionSection(),
+        sessions=sessions,
     )
 
 

@@ -85,9 +85,11 @@ def postgres_format(text: pl.Series) -> FormatSection | None:
         return None
     if int(text.str.contains(_PADDED).sum() or 0) > _MOST_PADDED * len(prefixes):
         return None
+    # The time is taken out before a process is sought: its digits would be taken for one.
     time, form = next((time, form) for time, form in _TIMES if _in_most(prefixes, time))
     without = prefixes.str.replace(time, "", literal=False) if time else prefixes
-    pid = next((pid for pid in _PIDS if _in_most(without, pid.whole) and _names_a_process(without, pid)), None)
+    likely = (pid for pid in _PIDS if _in_most(without, pid.whole))
+    pid = next((pid for pid in likely if _names_a_process(without, pid)), None)
     return _described(prefixes, time, form=form, pid=pid)
 
 
@@ -106,24 +108,31 @@ def _names_a_process(prefixes: pl.Series, pid: _Pid) -> bool:
         lines = prefixes.str.extract(r"\[\d+-(\d+)\]").drop_nulls()
         return float((lines == "1").mean()) < _MOST_FIRST  # type: ignore[arg-type]
     numbers = prefixes.str.extract(f"{pid.before}({pid.number}){pid.after}").drop_nulls()
-    a_counter = all((numbers == first).mean() > _COUNTED for first in ("1", "2"))  # type: ignore[operator]
+    # A counter of lines starts with 1 and goes on with 2 in every session; a process does not.
+    shares = [(numbers == first).mean() for first in ("1", "2")]
+    a_counter = all(share > _COUNTED for share in shares)  # type: ignore[operator]
     return not a_counter and (not pid.bare or numbers.n_unique() > 1)
 
 
 def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -> FormatSection:
     """The format with the parts that were found."""
-    pieces = []
+    # The pieces in the order in which they stand in the prefix, which differs from server to server.
+    pieces: list[tuple[float, str]] = []
     if time:
         pieces.append((_first(prefixes, time), f"(?<time>{time})"))
     if pid is not None:
         place = _first(prefixes, pid.whole, besides=time)
         pieces.append((place, f"{pid.before}(?<pid>{pid.number}){pid.after.removesuffix('$')}"))
+    # The pattern is put together from front to back: what stands before a piece, then the piece.
     rest, pattern = prefixes, ""
     for _, piece in sorted(pieces):
         bare = re.sub(r"\(\?<\w+>", "(?:", piece)
-        pattern += _between(rest.str.extract(f"^(.*?)(?:{bare})")) + piece
+        between = _between(rest.str.extract(f"^(.*?)(?:{bare})"))
+        pattern += between + piece
         rest = rest.str.replace(f"^.*?(?:{bare})", "")
-    pattern = (pattern + _between(rest) + f"(?<message>{_WORD}.*)").replace(r"\d", "[0-9]")
+    pattern += _between(rest) + f"(?<message>{_WORD}.*)"
+    pattern = pattern.replace(r"\d", "[0-9]")
+    sessions = SessionSection(by="key", key_field="pid") if pid is not None else SessionSection()
     return FormatSection(
         name=POSTGRES,
         title="PostgreSQL's stderr, its log_line_prefix told from the lines",
@@ -132,7 +141,7 @@ def _described(prefixes: pl.Series, time: str, *, form: str, pid: _Pid | None) -
         time_format=(form,),
         continuation=_CONTINUATION,
         masks=load_format(POSTGRES).masks,
-        sessions=SessionSection(by="key", key_field="pid") if pid is not None else SessionSection(),
+        sessions=sessions,
     )
 
 
@@ -142,7 +151,8 @@ def _first(prefixes: pl.Series, piece: str, *, besides: str = "") -> float:
     if besides:
         zeros = lambda part: "\0" * len(part[0])  # noqa: E731 - of the same length
         hidden = prefixes.map_elements(lambda prefix: re.sub(besides, zeros, prefix), pl.String)
-    return float(hidden.str.extract(f"^(.*?)(?:{piece})").str.len_chars().mean() or 0)  # type: ignore[arg-type]
+    before = hidden.str.extract(f"^(.*?)(?:{piece})")
+    return float(before.str.len_chars().mean() or 0)  # type: ignore[arg-type]
 
 
 def _between(texts: pl.Series) -> str:

@@ -75,8 +75,8 @@ class Recognition(NamedTuple):
 def recognise(text: pl.Series, *, today: date, zone: str | None = None) -> Recognition:
     """The format that fits some lines best: a built-in one, a structured kind with its fields found, PostgreSQL's with its prefix found, or plain.
 
-    >>> found = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
-    >>> found.format.name, found.format.message, found.share
+    >>> recognition = recognise(pl.Series(['{"ts": 1700000000, "msg": "up"}', '{"ts": 1700000001, "msg": "down"}']), today=date(2024, 1, 1))
+    >>> recognition.format.name, recognition.format.message, recognition.share
     ('json', 'msg', 1.0)
 
     Args:
@@ -95,16 +95,19 @@ def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tup
     """
     text = pl.Series("text", lines, dtype=pl.String)
     fits = _fits(text, today=today)
-    if not any(map(_is_own, fits[:1])):  # which says itself what is inside it
+    # A format of one's own says itself what is inside it.
+    if not any(map(_is_own, fits[:1])):
         fits = _with_server(text, _with_nested(text, fits, today=today), today=today)
     plain = Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True)
     if not fits or fits[0].format.name == _TIMED:
         fits = [*_of_several_kinds(text, fits, today=today), *fits]
     best, *others = fits or [plain]
     beside = with_others(text, best.format, candidates=_particular(), today=today)
-    best = best if beside is best.format else fit_of(text, beside, today=today)
+    if beside is not best.format:
+        best = fit_of(text, beside, today=today)
     if zone is not None and best.format.time_formats:
-        best = best._replace(format=best.format.model_copy(update={"time_zone": zone}))
+        in_zone = best.format.model_copy(update={"time_zone": zone})
+        best = best._replace(format=in_zone)
     notes = [_found(best, others, lines=len(text)), *_of_others(best.format), *time_notes(text, best.format)]
     notes += [*_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
@@ -120,27 +123,33 @@ def _with_server(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
         return fits
     beside = with_others(text, servers[0].format, candidates=_particular(), today=today)
     whole = fit_of(text, beside, today=today)
-    better = whole.share > fits[0].share + _AS_GOOD if _of_a_server(fits[0]) else whole.matched >= fits[0].matched * (1 - _AS_GOOD)
+    if _of_a_server(fits[0]):
+        better = whole.share > fits[0].share + _AS_GOOD
+    else:
+        better = whole.matched >= fits[0].matched * (1 - _AS_GOOD)
     return [whole, *fits] if better else fits
 
 
 def _of_several_kinds(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
     """The format of the most lines of a mixed log, where with others beside it it fits as many as the one that fits best; else nothing."""
     least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
+    glance = _to_glance_at(text, lines=_GLANCE_MIXED)
     formats = (*_told(text, today=today), *_particular())
-    of_some = _fitting(formats, text, glance=_to_glance_at(text, lines=_GLANCE_MIXED), today=today, least=_SEVERAL)
+    of_some = _fitting(formats, text, glance=glance, today=today, least=_SEVERAL)
     of_some.sort(key=lambda fit: (-fit.matched, -fit.explained))
     for fit in of_some[:_OUTERS]:
         beside = with_others(text, fit.format, candidates=_particular(), today=today)
         whole = fit_of(text, beside, today=today)
-        if beside.innermost.beside and whole.begins_enough and whole.share > _TOGETHER and whole.matched >= least:
+        enough = whole.begins_enough and whole.share > _TOGETHER and whole.matched >= least
+        if beside.innermost.beside and enough:
             return [whole]
     return []
 
 
 def fitting(text: pl.Series, *, instead_of: str, today: date) -> list[str]:
     """Names of the formats that fit most of some lines, the best first."""
-    return list(dict.fromkeys(fit.format.name for fit in _fits(text, today=today) if fit.format.name != instead_of))
+    names = [fit.format.name for fit in _fits(text, today=today)]
+    return [name for name in dict.fromkeys(names) if name != instead_of]
 
 
 def advised(wrong: WrongFormat, *, today: date) -> DataError:
@@ -154,7 +163,8 @@ def advised(wrong: WrongFormat, *, today: date) -> DataError:
 
 def fitting_format(text: pl.Series, described: FormatSection, *, today: date) -> FormatSection:
     """A format where it fits more than half of some lines, else the one that fits them best."""
-    return described if fit_of(text, described, today=today).share > _ENOUGH else recognise(text, today=today).format
+    fits = fit_of(text, described, today=today).share > _ENOUGH
+    return described if fits else recognise(text, today=today).format
 
 
 def _fits(text: pl.Series, *, today: date) -> list[Fit]:
@@ -164,13 +174,18 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     built_in = _fitting(_built_in(), text, glance=glance, today=today)
     told = _fitting(_told(text, today=today), text, glance=glance, today=today)
     built_in = [fit for fit in built_in if not any(_more_telling(other, fit) for other in told)]
-    fits = [
-        fit for fit in told if not any(_same_kind(fit, other) for other in built_in)
-    ] + built_in  # the first of those that explain as much
-    fits = own + _without_general(fits, _fitting(_with_times(text), text, glance=glance, today=today))
-    most = max((fit.matched for fit in fits), default=0.0)
-    # A server's own words are a better sign than any general pattern.
-    return sorted(fits, key=lambda fit: (not _is_own(fit), fit.matched < most * (1 - _AS_GOOD), not _of_a_server(fit), -fit.explained))
+    # Those that the lines tell come first of those that explain as much.
+    fits = [fit for fit in told if not any(_same_kind(fit, other) for other in built_in)]
+    fits += built_in
+    timed = _fitting(_with_times(text), text, glance=glance, today=today)
+    fits = own + _without_general(fits, timed)
+    least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
+
+    def rank(fit: Fit) -> tuple[bool, bool, bool, float]:
+        # A server's own words are a better sign than any general pattern.
+        return not _is_own(fit), fit.matched < least, not _of_a_server(fit), -fit.explained
+
+    return sorted(fits, key=rank)
 
 
 def _is_own(fit: Fit) -> bool:
@@ -272,7 +287,8 @@ def _to_glance_at(text: pl.Series, *, lines: int = _GLANCE) -> pl.Series:
     """The first and the last of some lines, and some between them: a trace may be longer than each of these."""
     if len(text) <= 3 * lines:
         return text
-    return pl.concat([text.head(lines), text.slice(len(text) // 2, lines), text.tail(lines)])
+    middle = text.slice(len(text) // 2, lines)
+    return pl.concat([text.head(lines), middle, text.tail(lines)])
 
 
 def _fitting(
@@ -354,7 +370,8 @@ def _titled(described: FormatSection) -> str:
     """
     if described.name not in _STRUCTURED:
         return described.title
-    fields = [name for name in (described.severity, described.message, *(name for _, name in described.tail)) if name]
+    tail = (name for _, name in described.tail)
+    fields = [name for name in (described.severity, described.message, *tail) if name]
     message = "the whole line" if described.message == WHOLE else ", ".join(fields)
     return f"{_STRUCTURED[described.name]}: message in {message}, time in {_time_of(described)}"
 
@@ -367,7 +384,8 @@ def _time_of(described: FormatSection) -> str:
 
 def _of_json(text: pl.Series, best: Fit) -> Iterator[str]:
     """That lines are JSON behind something else, where that keeps their fields from being read."""
-    unread = best.format.kind in ("plain", "pattern") and len(best.format.model_dump(include={"inside"}, exclude_none=True)) == 0
+    around = best.format.model_dump(include={"inside"}, exclude_none=True)
+    unread = best.format.kind in ("plain", "pattern") and not around
     if unread and mean(text.str.contains(_BEHIND)) > _ENOUGH:
         yield (
             "messages are JSON behind a prefix, and their fields are not read: without it they are "

@@ -89,8 +89,10 @@ def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[
         match = _TWO_NUMBERS.match(form)
         if match is None:
             continue
+        # 03/07/2024: tell what was guessed only where the other guess reads every time as well.
         other = f"{match[3]}{match[2]}{match[1]}{form[match.end() :]}"
-        own = written.filter(written_times(written, [form], zone=None).is_not_null())
+        is_own = written_times(written, [form], zone=None).is_not_null()
+        own = written.filter(is_own)
         if len(own) and written_times(own, [other], zone=None).count() == len(own):
             first = "the day" if match[1] == "%d" else "the month"
             yield f"{first} is taken for the first number of times such as {own[0]}: --time-format '{other}' reads them the other way"
@@ -99,6 +101,8 @@ def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[
 def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
     """What is assumed of times without a day or a year."""
     years = times.dt.year()
+    # Times without a day are read as of a day in a year that no log is of, those without a year
+    # likewise: `DAYLESS` and `YEARLESS`.
     for missing, limit in (("day", DAYLESS + 1), ("year", YEARLESS + 1)):
         lacking = written.filter(years <= limit)
         if len(lacking) and (years > YEARLESS + 1).any():

@@ -117,7 +117,8 @@ def timed_format(text: pl.Series) -> FormatSection | None:
     """
     lines = _sample(text)
     for heads, time, forms in _shapes(lines):
-        described = _described(heads, time=time, forms=forms, everywhere=len(heads) >= _EVERYWHERE * len(lines))
+        everywhere = len(heads) >= _EVERYWHERE * len(lines)
+        described = _described(heads, time=time, forms=forms, everywhere=everywhere)
         if described is not None:
             return described
     return None
@@ -127,13 +128,14 @@ def _sample(text: pl.Series) -> list[str]:
     """Lines to look at that hold something."""
     text = text.filter(text.str.contains(r"\S")).str.strip_chars().str.head(400)
     if len(text) > 3 * _LOOKED_AT:
-        text = pl.concat([text.head(_LOOKED_AT), text.slice(len(text) // 2, _LOOKED_AT), text.tail(_LOOKED_AT)])
+        middle = text.slice(len(text) // 2, _LOOKED_AT)
+        text = pl.concat([text.head(_LOOKED_AT), middle, text.tail(_LOOKED_AT)])
     return text.to_list()
 
 
 def _shapes(lines: Sequence[str]) -> Iterator[tuple[list[_Head], str, list[str]]]:
     """Ways in which times are written, the one of most lines first: lines in two parts around it, its pattern, and its formats."""
-    shapes = []
+    shapes: list[tuple[list[_Head], str, list[str]]] = []
     for pattern, form in _EPOCHS:
         search = re.compile(rf"^({_ONLY_SIGNS})({pattern})(?![0-9.])(.*)$")
         matches = [match for line in lines if (match := search.match(line))]
@@ -143,7 +145,8 @@ def _shapes(lines: Sequence[str]) -> Iterator[tuple[list[_Head], str, list[str]]
         heads = _dated(lines, date)
         if heads:
             shapes.append((heads, _pattern(heads, date), _forms(heads, date)))
-    return iter(sorted((shape for shape in shapes if shape[0]), key=lambda shape: -len(shape[0])))
+    with_lines = [shape for shape in shapes if shape[0]]
+    return iter(sorted(with_lines, key=lambda shape: -len(shape[0])))
 
 
 def _dated(lines: Sequence[str], date: _Date) -> list[_Head]:
@@ -155,12 +158,16 @@ def _dated(lines: Sequence[str], date: _Date) -> list[_Head]:
     zones = [head.zone.strip() for head in guessed if head.zone]
     likely = {zone for zone in zones if not re.fullmatch(_NO_ZONES, zone)}
     everywhere = len(zones) >= _MOST * len(guessed)
-    return guessed if everywhere and likely == set(zones) and len(likely) <= _MOST_ZONES else heads
+    if everywhere and likely == set(zones) and len(likely) <= _MOST_ZONES:
+        return guessed
+    return heads
 
 
 def _headed(lines: Sequence[str], date: _Date, *, zones: str) -> Iterator[_Head]:
     """Lines that hold a time written with such a day, in one of some zones or in none."""
-    before = rf".{{0,{_FAR}}}?(?<![0-9A-Za-z./-])(?<![0-9]:)" if _telling(date) else _ONLY_SIGNS
+    # A day that is plainly one may stand anywhere; `20240703` only at the start of a line.
+    anywhere = rf".{{0,{_FAR}}}?(?<![0-9A-Za-z./-])(?<![0-9]:)"
+    before = anywhere if _telling(date) else _ONLY_SIGNS
     zone = rf" ?(?:{_OFFSET}|(?:{zones})\b)"
     year = r" [0-9]{4}\b" if date.codes and "y" not in date.codes.lower() else "(?!)"
     search = re.compile(
@@ -177,7 +184,8 @@ def _headed(lines: Sequence[str], date: _Date, *, zones: str) -> Iterator[_Head]
 
 def _telling(date: _Date) -> bool:
     """Whether a day is so long that it is one, whatever stands before it."""
-    return ("y" in date.codes.lower() and date.codes not in ("%Y%m%d", "%y%m%d")) or "%b" in date.codes
+    with_year = "y" in date.codes.lower() and date.codes not in ("%Y%m%d", "%y%m%d")
+    return with_year or "%b" in date.codes
 
 
 def _clock(date: _Date) -> str:
@@ -189,7 +197,8 @@ def _pattern(heads: Sequence[_Head], date: _Date) -> str:
     """Pattern of the times of some lines: what none of them has is no part of it."""
     dotted = any(head.dotted for head in heads)
     # A word that is no zone, such as a level, must not be taken for one in other lines.
-    guessed = {head.zone.strip() for head in heads if head.zone.strip().isalpha()} - ZONES.keys()
+    words = {head.zone.strip() for head in heads}
+    guessed = {word for word in words if word.isalpha()} - ZONES.keys()
     zones = "|".join([_NAMES, *sorted(guessed)])
     pieces = [date.pattern, date.between, _clock(date) if dotted else _CLOCK]
     optional = (
@@ -208,7 +217,8 @@ def _pattern(heads: Sequence[_Head], date: _Date) -> str:
 def _forms(heads: Sequence[_Head], date: _Date) -> list[str]:
     """Formats of the times of some lines, the commonest first."""
     codes = date.codes
-    if codes in ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y") and _day_first([head.date for head in heads]):
+    two_numbers = codes in ("%m/%d/%Y", "%m-%d-%Y", "%m/%d/%y")
+    if two_numbers and _day_first([head.date for head in heads]):
         codes = codes.replace("%m", "%_").replace("%d", "%m").replace("%_", "%d")
     counted = Counter(_form(head, codes) for head in heads)
     return [form for form, _ in counted.most_common(_FORMS)]
@@ -221,7 +231,8 @@ def _day_first(dates: Sequence[str]) -> bool:
     (True, False, False)
     """
     numbers = [[int(number) for number in re.split("[/-]", date)[:2]] for date in dates]
-    firsts, seconds = {pair[0] for pair in numbers}, {pair[1] for pair in numbers}
+    firsts = {first for first, _ in numbers}
+    seconds = {second for _, second in numbers}
     if max(firsts | seconds) > _MONTHS:
         return max(firsts) > _MONTHS
     return len(firsts) > len(seconds)
@@ -229,11 +240,16 @@ def _day_first(dates: Sequence[str]) -> bool:
 
 def _form(head: _Head, codes: str) -> str:
     """The format of one time."""
-    seconds = ":%S" if len(re.findall(":[0-9]{2}", head.time.removeprefix(head.date))) > 1 else ""
-    plain = codes == "%Y-%m-%d" and re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T\t][0-9]{2}:[0-9]{2}:[0-9]{2}", head.time)
+    clock_of = head.time.removeprefix(head.date)
+    seconds = ":%S" if len(re.findall(":[0-9]{2}", clock_of)) > 1 else ""
+    whole = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[ T\t][0-9]{2}:[0-9]{2}:[0-9]{2}"
+    plain = codes == "%Y-%m-%d" and re.match(whole, head.time)
     if plain and not head.half and head.fraction[:1] in ("", ".", ","):
         return "iso"
-    clock = "%H.%M.%S" if head.dotted else ("%I" if head.half else "%H") + ":%M" + seconds
+
+    # Each piece as it is written: `03.07.2024 09:00:01,123 CEST` is `%d.%m.%Y %H:%M:%S,%f %Z`.
+    hour = "%I" if head.half else "%H"
+    clock = "%H.%M.%S" if head.dotted else f"{hour}:%M{seconds}"
     fraction = f"{head.fraction[0]}%f" if head.fraction else ""
     half = head.half[:-2] + "%p" if head.half else ""
     zone = (" " if head.zone.startswith(" ") else "") + "%Z" if head.zone else ""
@@ -247,7 +263,8 @@ def _as_written(codes: str, date: str) -> str:
     pieces = re.sub(r"\s+", " ", date).split(" ")
     if len(pieces) == 1 or " " not in codes:
         return codes
-    return " ".join(code + ("," if piece.endswith(",") else "") for code, piece in zip(codes.split(" "), pieces, strict=True))
+    commas = ["," if piece.endswith(",") else "" for piece in pieces]
+    return " ".join(code + comma for code, comma in zip(codes.split(" "), commas, strict=True))
 
 
 def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], everywhere: bool) -> FormatSection | None:
@@ -260,18 +277,23 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
     # Those go here and there, while a log's own go on.
     if (not everywhere or words >= _SENTENCE) and not ordered(written_times(_times(heads), forms, zone=None)):
         return None
+    # The pattern of what stands before the time: one for nearly all lines, or anything.
     if most >= _MOST * len(heads) and skeleton.count("\0") <= _PIECES:
-        before, alike = _before(skeleton), [head for head in heads if _skeleton(head.before) == skeleton]
+        before = _before(skeleton)
+        alike = [head for head in heads if _skeleton(head.before) == skeleton]
     elif not everywhere:
         return None
     else:
         ends = {head.before[-1:] for head in heads}
-        before, alike = rf".{{0,{_FAR}}}?" + (re.escape(ends.pop()) if len(ends) == 1 else ""), list(heads)
+        last = re.escape(ends.pop()) if len(ends) == 1 else ""
+        before, alike = rf".{{0,{_FAR}}}?{last}", list(heads)
     rests = [head.after for head in alike]
     mute = [not rest.strip(_SIGNS) for rest in rests]
     silent = sum(mute) > (1 - _MOST) * len(rests)
-    if silent and words:  # what stands before the time begins the message, and further lines go on with it
-        pattern, level = f"(?<message>{before.replace('(?<level>', '(?:')})(?<time>{time}).*", False
+    # What stands before the time begins the message, and further lines go on with it.
+    if silent and words:
+        nameless = before.replace("(?<level>", "(?:")
+        pattern, level = f"(?<message>{nameless})(?<time>{time}).*", False
     else:
         telling = [rest for rest, nothing in zip(rests, mute, strict=True) if not nothing]
         after = _after(telling, level="(?<level>" not in before)
@@ -316,14 +338,17 @@ def _kind(piece: str) -> str:
         return "N"
     if piece.isspace():
         return " "
-    return "C" if piece.startswith("\x1b") else "W" if piece[0].isalnum() or piece[0] == "_" else piece
+    if piece.startswith("\x1b"):
+        return "C"
+    is_word = piece[0].isalnum() or piece[0] == "_"
+    return "W" if is_word else piece
 
 
 def _before(skeleton: str) -> str:
     """Pattern of a skeleton; the first level and the first number are groups."""
     kinds = {"L": rf"{_LEVEL}", "N": "[0-9]+", "W": r"[\w.$@/-]+", " ": r"[ \t]+", "C": r"\x1b\[[0-9;]*m"}
     names = {"L": "level", "N": "pid"}
-    pieces = []
+    pieces: list[str] = []
     for kind in skeleton.split("\0")[1:]:
         name = names.pop(kind, None)
         pattern = kinds.get(kind) or re.escape(kind)
@@ -354,9 +379,11 @@ def _after(rests: Sequence[str], *, level: bool) -> str:
     first = rf"[\])>}}'\"]{{0,2}}{sign}*"
     padded = any(re.match(r"[\])>]{0,2} ?\[ +[0-9]+\]", rest) for rest in rests)
     rounds = [[frame, levels], [frame]] if padded else []
+    # From what tells most to what tells least: the first order that nearly all lines follow.
     for order in (*rounds, *(orders if level else ()), [process, thread], [thread], [numbered], []):
         pattern = first + "".join(order)
         search = re.compile(pattern.replace("(?<", "(?P<") + r"[^ \t]")
-        if sum(search.match(rest) is not None for rest in rests) >= _MOST * len(rests):
+        following = sum(search.match(rest) is not None for rest in rests)
+        if following >= _MOST * len(rests):
             return pattern
     return r"[ \t]*"
