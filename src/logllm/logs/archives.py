@@ -76,7 +76,11 @@ class Counted:
         """As `peek`, but of what arrives only so much as comes within some seconds of its first byte."""
         self.peek(1 if self.arriving else size)
         end = time.monotonic() + patience
-        while self.arriving and len(self._ahead) < size and self._later(max(0.0, end - time.monotonic())):
+        # What arrives is waited for, but not for ever: a pipe may say one line and then nothing.
+        while self.arriving and len(self._ahead) < size:
+            patience_left = max(0.0, end - time.monotonic())
+            if not self._later(patience_left):
+                break
             if not self._further(size):
                 break
         return self._ahead[:size]
@@ -142,6 +146,8 @@ class _Archive:
 
     def read(self, size: int = -1, /) -> bytes:
         """At most `size` bytes; a fault is raised only when all before it has been read."""
+        # What precedes a fault is given first: it was read well, and may be all that somebody
+        # needs.
         try:
             while (size < 0 or len(self._plain) < size) and self._more():
                 pass
@@ -281,8 +287,11 @@ def utf_16(start: bytes) -> str | None:
             return name
     start = start[: min(_TOLD_BY, len(start) // 2 * 2)]
     first, second = start[::2], start[1::2]
+    # Western text in UTF-16: nearly every second byte is NUL, and which of them tells the order.
     for name, full, empty in (("utf-16-le", first, second), ("utf-16-be", second, first)):
-        if len(empty) >= _LEAST and empty.count(0) >= _HALF * len(empty) and full.count(0) <= _HARDLY * len(full):
+        mostly_nul = empty.count(0) >= _HALF * len(empty)
+        hardly_nul = full.count(0) <= _HARDLY * len(full)
+        if len(empty) >= _LEAST and mostly_nul and hardly_nul:
             return name
     return None
 
@@ -303,9 +312,12 @@ class Walked(NamedTuple):
         '2 files passed over: a.db (binary), b.log (empty)'
         """
         count = len(self.passed_over)
+        if not count:
+            return ""
         shown = [f"{name} ({why})" for name, why in list(self.passed_over.items())[:_SHOWN]]
         more = f" and {count - _SHOWN:,} more" if count > _SHOWN else ""
-        return f"{count:,} file{'' if count == 1 else 's'} passed over: {', '.join(shown)}{more}" if count else ""
+        files = "file" if count == 1 else "files"
+        return f"{count:,} {files} passed over: {', '.join(shown)}{more}"
 
 
 def walked(folder: Path) -> Walked:
@@ -365,7 +377,8 @@ def _binary(start: bytes) -> bool:
     """
     halves = (start[::2], start[1::2])
     zeros = [half.count(0) / max(1, len(half)) for half in halves]
-    if max(zeros) > 0.5 and min(zeros) < _FEW:  # one byte of each letter is zero
+    # In UTF-16 one byte of each letter is zero: the other one is looked at.
+    if max(zeros) > 0.5 and min(zeros) < _FEW:
         start = halves[zeros.index(min(zeros))]
     controls = len(start) - len(start.translate(None, _CONTROLS))
     return controls > _FEW * len(start)

@@ -72,6 +72,7 @@ class Arriving:
 
     def _given(self, size: int) -> bytes:
         """The first `size` bytes of what is held."""
+        # A piece that is longer than what is asked for is divided, and its rest stays the first.
         taken: list[bytes] = []
         while self._pieces and size:
             piece = self._pieces.popleft()
@@ -86,6 +87,7 @@ class Arriving:
     def _take(self, pieces: Iterable[bytes]) -> None:
         """Hold what the source gives, until it ends."""
         try:
+            # The source waits while too much is held, so that memory is bounded whoever reads.
             for piece in pieces:
                 with self._changed:
                     self._pieces.append(piece)

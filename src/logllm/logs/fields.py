@@ -56,7 +56,10 @@ def fields_of(described: FormatSection) -> list[str]:
     ['time', 'pid', 'message']
     """
     if described.inside is not None:
-        return list(dict.fromkeys(name for layer in described.layers for name in fields_of(layer.model_copy(update={"inside": None}))))
+        names: list[str] = []
+        for layer in described.layers:
+            names += fields_of(layer.model_copy(update={"inside": None}))
+        return list(dict.fromkeys(names))
     if described.kind == "plain":
         return []
     if described.kind == "pattern":
@@ -88,7 +91,9 @@ def check_format(described: FormatSection, *, key_field: str | None = None) -> N
     if described.kind == "plain" and len(_names(described, key_field)) > 1:
         raise RecipeError(f"format {described.name} is plain: its lines have a message and no other field")
     if described.kind == "pattern":
-        own = key_field if may_have(described, key_field) or not any(may_have(other, key_field) for other in described.beside) else None
+        # A key that only lines of another kind have is no group of this pattern.
+        elsewhere = any(may_have(other, key_field) for other in described.beside)
+        own = key_field if may_have(described, key_field) or not elsewhere else None
         read_fields(pl.Series("text", [""]), described, key_field=own)
     for other in described.beside:
         check_format(other)
@@ -127,7 +132,8 @@ def check_pattern(pattern: str, *, what: str) -> None:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.ComputeError as exc:
         lines = [line.strip() for line in str(exc).splitlines()]
-        reason = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[0])
+        reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = reasons[0] if reasons else lines[0]
         raise RecipeError(f"{what}: {pattern!r} is no regular expression: {reason}") from exc
 
 
@@ -139,16 +145,18 @@ def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSec
     >>> [described.name for described in may_fit(lines, own)]
     ['at']
     """
+    # One query tries all patterns on the lines, each a column; a format without a pattern or a sign
+    # may always fit.
     signs = {"json": r"^[{\[]", "logfmt": "="}
-    patterns = {
-        str(place): signs.get(described.kind) or _thinned(described, ())
-        for place, described in enumerate(formats)
-        if described.kind in signs or described.kind == "pattern"
-    }
+    patterns: dict[str, str] = {}
+    for place, described in enumerate(formats):
+        if described.kind in signs or described.kind == "pattern":
+            patterns[str(place)] = signs.get(described.kind) or _thinned(described, ())
     line = pl.col("line").str.strip_chars()
-    matching = text.alias("line").to_frame().select(line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items())
-    some = matching.row(0, named=True) if patterns else {}
-    return [described for place, described in enumerate(formats) if some.get(str(place), True)]
+    lines = text.alias("line").to_frame()
+    matching = lines.select(line.str.contains(pattern).any().alias(name) for name, pattern in patterns.items())
+    matches = matching.row(0, named=True) if patterns else {}
+    return [described for place, described in enumerate(formats) if matches.get(str(place), True)]
 
 
 def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | None = None) -> Fields:
@@ -161,22 +169,31 @@ def read_fields(text: pl.Series, described: FormatSection, *, key_field: str | N
     Raises:
         RecipeError: the pattern is no regular expression or lacks a group.
     """
-    text = text.str.strip_chars() if described.kind == "pattern" else text
-    found = read_named(text, described, names=_names(described, key_field))
-    optional = (described.label, key_field, described.severity)
-    label, key, severity = (None if name is None else found[name] for name in optional)
-    time = time_in(found, described)
-    parts = tuple(_tidy(word + ":  " + found[name]) for word, name in described.parts)
-    message = found[described.message]
+    if described.kind == "pattern":
+        text = text.str.strip_chars()
+    columns = read_named(text, described, names=_names(described, key_field))
+    label = None if described.label is None else columns[described.label]
+    key = None if key_field is None else columns[key_field]
+    severity = None if described.severity is None else columns[described.severity]
+    time = time_in(columns, described)
+    parts = tuple(_tidy(word + ":  " + columns[name]) for word, name in described.parts)
+
+    # `GET`, ` ` + path, ` -> ` + status: the fields that follow the message, those that are there.
+    message = columns[described.message]
     for words, name in described.tail:
-        message = pl.select(message + (pl.lit(words) + found[name]).fill_null("")).to_series()
+        further = (pl.lit(words) + columns[name]).fill_null("")
+        message = pl.select(message + further).to_series()
     message = _tidy(message if severity is None else _graded(message, severity))
+
+    # Where the message stands below its first line, a time alone begins a record without one.
     if described.message_below and time is not None:
         message = message.zip_with(message.is_not_null() | time.is_null(), pl.Series([""]))
     unfit = _empty_or_garbled(message)
     if described.message_below:
         unfit &= message != ""
-    return Fields(message.set(unfit, None) if unfit.any() else message, time, label, key, severity, parts)
+    if unfit.any():
+        message = message.set(unfit, None)
+    return Fields(message, time, label, key, severity, parts)
 
 
 def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -192,57 +209,65 @@ def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str
     """
     names = tuple(dict.fromkeys((described.message, *names)))
     if described.kind == "plain":
-        found = {described.message: text}
+        columns = {described.message: text}
     elif described.kind != "pattern":
-        found = _with_others(text, described, names=names)
+        columns = _with_others(text, described, names=names)
     else:
-        groups = text.str.extract_groups(_up_to_message(_thinned(described, names), described.message)).struct
-        found = {name: groups.field(name) for name in groups.fields}
-        if _BEFORE in found:
-            found[described.message] = text.str.strip_prefix(found[_BEFORE])
+        pattern = _up_to_message(_thinned(described, names), described.message)
+        groups = text.str.extract_groups(pattern).struct
+        columns = {name: groups.field(name) for name in groups.fields}
+        if _BEFORE in columns:
+            columns[described.message] = text.str.strip_prefix(columns[_BEFORE])
     for written, meant in described.escapes:
-        found[described.message] = found[described.message].str.replace_all(written, meant, literal=True)
-    return found
+        message = columns[described.message]
+        columns[described.message] = message.str.replace_all(written, meant, literal=True)
+    return columns
 
 
 def _with_others(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
     """Fields of structured lines, with those that stand in for what a line lacks."""
-    found = read_columns(text, described, names=names)
-    message = found[described.message]
-    if message.str.contains("\x1b", literal=True).any():  # JSON writes it as \u001b, so that the line held none
-        found[described.message] = without_codes(message)
+    columns = read_columns(text, described, names=names)
+    message = columns[described.message]
+    # JSON writes the sign of such codes as \u001b, so that the line itself held none.
+    if message.str.contains("\x1b", literal=True).any():
+        columns[described.message] = without_codes(message)
     for name, other in described.instead:
-        if name in found and found[name].null_count():
-            missing = found[name].is_null()
-            found[name] = read_columns(text, described, names=[other])[other].zip_with(missing, found[name])
-    return found
+        if name in columns and columns[name].null_count():
+            missing = columns[name].is_null()
+            stand_in = read_columns(text, described, names=[other])[other]
+            columns[name] = stand_in.zip_with(missing, columns[name])
+    return columns
 
 
 def _names(described: FormatSection, key_field: str | None) -> list[str]:
     """Names of the fields to read."""
-    named: tuple[str | None, ...] = (described.message, described.time, described.day, described.label)
-    named = (*named, key_field, described.severity, *(name for _, name in (*described.tail, *described.parts)))
+    named = [described.message, described.time, described.day, described.label]
+    named += [key_field, described.severity]
+    named += [name for _, name in (*described.tail, *described.parts)]
     return [name for name in named if name is not None]
 
 
-def time_in(found: dict[str, pl.Series], described: FormatSection) -> pl.Series | None:
+def time_in(columns: dict[str, pl.Series], described: FormatSection) -> pl.Series | None:
     """Times as they are written, by the fields that hold them; nothing where a format has none."""
     if described.time is None:
         return None
-    clock = found[described.time]
-    return clock if described.day is None else found[described.day] + " " + clock
+    clock = columns[described.time]
+    return clock if described.day is None else columns[described.day] + " " + clock
 
 
 def _graded(message: pl.Series, severity: pl.Series) -> pl.Series:
     """Messages behind their severities, as PostgreSQL and other programs write them; those without one as they are."""
-    before = pl.when(severity.is_not_null() & (severity != "")).then(severity + ":  ").otherwise(pl.lit(""))
+    has_severity = severity.is_not_null() & (severity != "")
+    before = pl.when(has_severity).then(severity + ":  ").otherwise(pl.lit(""))
     return pl.select(before + message).to_series()
 
 
 def _tidy(texts: pl.Series) -> pl.Series:
     """Texts without white space around them and around their line breaks, which other programs indent."""
     texts = texts.str.strip_chars()
-    return texts.str.replace_all(_AROUND_BREAK, "\n") if texts.str.contains("\n", literal=True).any() else texts
+    if not texts.str.contains("\n", literal=True).any():
+        return texts
+    return texts.str.replace_all(_AROUND_BREAK, "\n")
 
 
 @cache
@@ -310,8 +335,8 @@ def json_fields(line: str) -> Mapping[str, str]:
 def _leaves(value: Any, before: str = "") -> Iterator[tuple[str, str]]:
     """Paths and values of what is no object in an object."""
     if isinstance(value, dict):
-        for name, each in value.items():
-            yield from _leaves(each, f"{before}.{name}" if before else name)
+        for name, inner in value.items():
+            yield from _leaves(inner, f"{before}.{name}" if before else name)
     elif value is not None:
         yield before, value if isinstance(value, str) else json.dumps(value)
 
@@ -328,8 +353,11 @@ def json_records(line: str, path: Sequence[str]) -> list[str] | None:
         return None
     if not isinstance(value, dict) or path[0] not in value:
         return None
+    # Name after name: the lists of one level are opened, and all that is in them is gone through.
     values = [value]
     for name in path:
-        inner = [each[name] for each in values if isinstance(each, dict) and name in each]
-        values = [each for listed in inner for each in (listed if isinstance(listed, list) else [listed])]
-    return [json.dumps(each, ensure_ascii=False) for each in values] or None
+        inner = [entry[name] for entry in values if isinstance(entry, dict) and name in entry]
+        values = []
+        for listed in inner:
+            values += listed if isinstance(listed, list) else [listed]
+    return [json.dumps(record, ensure_ascii=False) for record in values] or None

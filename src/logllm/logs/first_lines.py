@@ -42,7 +42,9 @@ def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) ->
         if not read_again(names[0]):
             raise DataError(f"{names[0]} can be read only once: give it as - (... | logllm ... -), or name its --format")
         text = _first(names[0], None)
-        return FirstLines(text, stdin, len(text) if len(names) == 1 and len(text) < _LINES else None)
+        is_whole = len(names) == 1 and len(text) < _LINES
+        return FirstLines(text, stdin, len(text) if is_whole else None)
+    # Looked at, not read: whoever reads standard input afterwards has these bytes again.
     ahead = Counted(stdin or standard_input())
     begun = ahead.look(_AHEAD, patience=_PATIENCE)
     text = _first(STDIN, BytesIO(begun))

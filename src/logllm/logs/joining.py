@@ -57,7 +57,8 @@ def made_whole(batches: Iterable[Lines], described: FormatSection, *, counts: Co
     whole = iter(batches)
     if described.kind == "csv":
         whole = _joined(lambda: CsvRows(described.separator, counts), whole)
-        whole = whole if described.columns else headed(whole, described.separator, counts=counts)
+        if not described.columns:
+            whole = headed(whole, described.separator, counts=counts)
     if described.kind == "w3c":
         whole = with_columns(whole, described, counts=counts)
     if described.kind == "export":
@@ -74,9 +75,12 @@ def _unpacked(lines: Lines, path: Sequence[str], *, counts: Counts) -> Lines:
 
     Polars takes no list of objects apart whose fields are not known, so Python does.
     """
-    unpacked = [json_records(text, path) for text in lines.frame["text"]]
-    texts = [[text] if records is None else records for text, records in zip(lines.frame["text"], unpacked, strict=True)]
-    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String))).explode("text")
+    texts: list[list[str]] = []
+    for text in lines.frame["text"]:
+        records = json_records(text, path)
+        texts.append([text] if records is None else records)
+    rows = lines.frame.with_columns(text=pl.Series(texts, dtype=pl.List(pl.String)))
+    rows = rows.explode("text")
     counts["lines"] += lines.frame.height - rows.height  # as many as the files have
     return replace(lines, frame=rows)
 
@@ -86,14 +90,18 @@ def whole_rows(text: pl.Series, described: FormatSection) -> tuple[pl.Series, Fo
 
     Of rows whose columns change those of the first columns.
     """
-    in_pieces = described.kind in ("csv", "w3c", "export") or described.records is not None or described.partial is not None
+    named_rows = described.kind in ("csv", "w3c", "export")
+    in_pieces = named_rows or described.records is not None or described.partial is not None
     if not in_pieces:
         return text.filter(text.str.contains(r"\S")), described  # an empty line is no sign of another format
     batches = list(made_whole([lines_of(text)], described, counts=Counter()))
     columns = next((batch.columns for batch in batches if batch.columns), ())
-    alike = [batch.frame["text"] for batch in batches if batch.columns == columns or described.kind != "w3c"]
+    texts: list[pl.Series] = []
+    for batch in batches:
+        if batch.columns == columns or described.kind != "w3c":
+            texts.append(batch.frame["text"])
     named = {"columns": columns} if columns else {}
-    return pl.concat([text.clear(), *alike]), described.model_copy(update=named)
+    return pl.concat([text.clear(), *texts]), described.model_copy(update=named)
 
 
 def _joined(new: Callable[[], Joining[pl.DataFrame]], batches: Iterable[Lines]) -> Iterator[Lines]:
@@ -148,13 +156,20 @@ class Blocks:
         goes_on = self._goes_on(piece["text"])
         if self._held is None and not self._inside and not goes_on.any():
             return self._whole(piece)
+        # Rows are numbered by the lines that begin one: what was held back began before.
         held = piece.clear() if self._held is None else self._held
         start = pl.concat([pl.repeat(True, held.height, eager=True), ~goes_on])
-        frame = pl.concat([held, piece]).group_by(start.cum_sum().alias("row"), maintain_order=True)
-        rows = frame.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
+        lines = pl.concat([held, piece])
+        by_block = lines.group_by(start.cum_sum().alias("row"), maintain_order=True)
+        rows = by_block.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
         self._count(held.height + piece.height - rows.height)
-        self._held = rows.tail(1).with_columns(pl.col("text").str.head(LONGEST_LINE + 1)) if self._inside else None
-        return self._whole(rows.head(-1) if self._inside else rows)
+
+        # The last block is still open; a character too many shows later that it was too long.
+        if not self._inside:
+            self._held = None
+            return self._whole(rows)
+        self._held = rows.tail(1).with_columns(pl.col("text").str.head(LONGEST_LINE + 1))
+        return self._whole(rows.head(-1))
 
     def flush(self) -> pl.DataFrame | None:
         """The block that never ended."""
@@ -170,9 +185,9 @@ class Blocks:
 
     def _whole(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Blocks without empty ones, none too long."""
-        some = rows.filter(pl.col("text") != "")
-        self._count(rows.height - some.height)
-        return some.with_columns(bounded(some["text"], self._counts))
+        written = rows.filter(pl.col("text") != "")
+        self._count(rows.height - written.height)
+        return written.with_columns(bounded(written["text"], self._counts))
 
     def _count(self, joined: int) -> None:
         self._counts["continued"] += joined
@@ -196,13 +211,18 @@ class Partials:
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
         """Whole lines; one that may go on is held back, and all that come after it."""
-        if not piece.height or (self._held is None and not piece["text"].str.contains(self._section.goes_on).any()):
+        if not piece.height:
+            return piece
+        if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
+            return piece
             return piece
         lines = piece if self._held is None else pl.concat([self._held, piece])
         pieces = self._pieces(lines)
         rows = self._rows(pieces)
+        # The first line of all that may still go on: from it on everything is held back.
         near = pl.col("last") + _FAR >= lines["line"][-1]
-        going_on = rows.filter(pl.col("goes_on") & near & (pl.col("pieces") < _MOST_PIECES))["line"].min()
+        may_go_on = pl.col("goes_on") & near & (pl.col("pieces") < _MOST_PIECES)
+        going_on = rows.filter(may_go_on)["line"].min()
         if going_on is None:
             self._held = None
             return self._whole(rows)
@@ -217,21 +237,31 @@ class Partials:
     def _pieces(self, lines: pl.DataFrame) -> pl.DataFrame:
         """Lines with what of them is joined, and `first`, the number of the line that begins theirs."""
         groups = lines["text"].str.extract_groups(self._section.pattern).struct.unnest()
-        known = {name: groups[name] if name in groups.columns else pl.lit("") for name in ("before", "part", "after", "stream")}
+        names = ("before", "part", "after", "stream")
+        known = {name: groups[name] if name in groups.columns else pl.lit("") for name in names}
         pieces = lines.with_columns(**known)
-        goes_on = pl.col("part").is_not_null() & pl.col("text").str.contains(self._section.goes_on)
-        pieces = pieces.with_columns(other=pl.col("part").is_null(), goes_on=goes_on)
+        is_piece = pl.col("part").is_not_null()
+        goes_on = is_piece & pl.col("text").str.contains(self._section.goes_on)
+        pieces = pieces.with_columns(other=~is_piece, goes_on=goes_on)
+
+        # A run is one line's pieces: each goes on with the one before it in its stream, which is
+        # not too far away. After so many pieces it begins anew.
         stream = ("stream", "other")
-        before = pl.col("goes_on").shift(1, fill_value=False) & (pl.col("line") - pl.col("line").shift(1) <= _FAR)
-        pieces = pieces.with_columns(run=(~before.fill_null(value=False)).cum_sum().over(stream))
-        pieces = pieces.with_columns(part_of=pl.int_range(pl.len()).over(*stream, "run") // _MOST_PIECES)
+        distance = pl.col("line") - pl.col("line").shift(1)
+        goes_on_before = pl.col("goes_on").shift(1, fill_value=False) & (distance <= _FAR)
+        begins_run = ~goes_on_before.fill_null(value=False)
+        pieces = pieces.with_columns(run=begins_run.cum_sum().over(stream))
+        place = pl.int_range(pl.len()).over(*stream, "run")
+        pieces = pieces.with_columns(part_of=place // _MOST_PIECES)
         return pieces.with_columns(first=pl.col("line").first().over(*stream, "run", "part_of"))
 
     def _rows(self, pieces: pl.DataFrame) -> pl.DataFrame:
         """Pieces put together, without those that would make a line too long."""
         fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
-        whole = pl.col("before").first() + pl.col("part").filter(fits).str.join("") + pl.col("after").first()
-        rows = pieces.group_by(line="first", maintain_order=True).agg(
+        part = pl.col("part").filter(fits).str.join("")
+        whole = pl.col("before").first() + part + pl.col("after").first()
+        by_line = pieces.group_by(line="first", maintain_order=True)
+        rows = by_line.agg(
             text=pl.when(pl.len() == 1).then(pl.col("text").first()).otherwise(whole),
             cut=~fits.fill_null(value=True).all(),
             goes_on=pl.col("goes_on").last(),
@@ -270,21 +300,33 @@ class Continuations:
             records = pl.concat([self._held, records])
         if not records.height:
             return piece
+        # Each reject beside the last record that begins before it.
         records = records.with_row_index("place")
-        near = rejects.join_asof(records.select("line", "place", "kind"), on="line", strategy="backward", check_sortedness=False)
+        heads = records.select("line", "place", "kind")
+        near = rejects.join_asof(heads, on="line", strategy="backward", check_sortedness=False)
+
         # What begins another record ends the one before it, for all lines up to the next.
-        other = begins(near["text"], self._described)
+        near = near.with_columns(other=begins(near["text"], self._described))
         ended = pl.col("other").cum_max().over("place")
-        near = near.with_columns(other=other).with_columns(going_on=pl.col("place").is_not_null() & joins(self._described) & ~ended)
-        more = near.filter("going_on").group_by("place", maintain_order=True).agg(pl.col("text").str.strip_chars())
+        is_after_one = pl.col("place").is_not_null()
+        near = near.with_columns(going_on=is_after_one & joins(self._described) & ~ended)
+        by_record = near.filter("going_on").group_by("place", maintain_order=True)
+        more = by_record.agg(pl.col("text").str.strip_chars())
         self._counts["continued"] += int(near["going_on"].sum())
+
+        # The message and the lines that go on with it, without the empty ones; a character too many
+        # shows that the record grew too long.
         written = pl.element().filter(pl.element() != "")
         further = pl.concat_list("message", "text").list.eval(written).list.join("\n")
         if more.height:
             joined = records.join(more, on="place", how="left", maintain_order="left")
-            grown = pl.when(pl.col("text").is_null()).then("message").otherwise(further.str.head(LONGEST_LINE + 1))
+            bounded_text = further.str.head(LONGEST_LINE + 1)
+            grown = pl.when(pl.col("text").is_null()).then("message").otherwise(bounded_text)
             records = joined.with_columns(message=grown).drop("text")
-        ended_last = near.select((pl.col("other") & (pl.col("place") == records.height - 1)).any()).item()
+
+        # The last record may go on in the next batch, unless another one has begun after it.
+        after_last = pl.col("other") & (pl.col("place") == records.height - 1)
+        ended_last = near.select(after_last.any()).item()
         records = records.drop("place")
         self._held = None if ended_last else records.tail(1)
         left = near.filter(~pl.col("going_on")).select(rejects.columns)

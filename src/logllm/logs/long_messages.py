@@ -32,7 +32,8 @@ def with_early_ends(messages: pl.Series) -> pl.Series:
 
 def _turned(messages: pl.Series) -> pl.Series:
     """Long messages, each turned."""
-    pieces = messages.str.extract_all(_PIECE).alias("piece").to_frame().with_row_index("message").explode("piece")
+    split = messages.str.extract_all(_PIECE).alias("piece")
+    pieces = split.to_frame().with_row_index("message").explode("piece")
     piece, tokens = pl.col("piece"), pl.col("tokens")
     pieces = pieces.with_columns(tokens=piece.str.count_matches(_UNIT))
     pieces = pieces.with_columns(
@@ -40,7 +41,9 @@ def _turned(messages: pl.Series) -> pl.Series:
         last=tokens.cum_sum(reverse=True).over("message") <= _LAST,
     )
     first, last = pl.col("first"), pl.col("last")
-    parts = pieces.group_by("message", maintain_order=True).agg(
+    # `first words … last words … what was between them`: the end comes where a model still reads.
+    by_message = pieces.group_by("message", maintain_order=True)
+    parts = by_message.agg(
         first=piece.filter(first).str.join(""),
         last=piece.filter(last).str.join(""),
         between=piece.filter(~first & ~last).str.join(""),

@@ -158,7 +158,9 @@ def rules(settings: MaskSection) -> tuple[Rule, ...]:
             raise RecipeError(f"mask rule {rule.name}: {rule.pattern!r} matches an empty text and so would stand between all letters")
     table = own + (PAPER_RULES if settings.rules == "paper" else ())
     if own and (reason := _fault(table)):
-        names = " and ".join(rule.name for rule in next(filter(_fault, combinations(own, 2)), own))
+        # The first pair that does not go together is named, or all where only several do not.
+        faulty = next(filter(_fault, combinations(own, 2)), own)
+        names = " and ".join(rule.name for rule in faulty)
         remedy = "all rules are one expression: give groups different names, or none with (?:...), and keep it short"
         raise RecipeError(f"mask rules {names} cannot be used together: {reason}; {remedy}")
     return table
@@ -199,14 +201,20 @@ def _with_codes(marked: pl.Series, masked: pl.Series, *, pattern: str) -> pl.Ser
     may, the message is masked with its codes set apart, which is right everywhere and eight times as slow.
     """
     pair = f"{_BEGINS}[^{_BEGINS}{_ENDS}]*{_ENDS}"
+    # What was masked between the marks is thrown away: only how many pairs are left counts.
     codes_of = marked.str.extract_all(pair)
     places = masked.str.replace_all(pair, _BEGINS)
     pieces = places.str.split(_BEGINS)
-    pairs = masked.str.count_matches(pair) == codes_of.list.len()
-    whole = pairs & (pieces.list.len() == codes_of.list.len() + 1) & ~places.str.contains(_ENDS, literal=True)
+    count = codes_of.list.len()
+    all_pairs = masked.str.count_matches(pair) == count
+    no_mark_left = ~places.str.contains(_ENDS, literal=True)
+    whole = all_pairs & (pieces.list.len() == count + 1) & no_mark_left
+
+    # piece 0, code 0, piece 1, code 1, piece 2, ...
     filled = pieces.list.get(0)
-    for place in range(int(codes_of.list.len().max() or 0)):  # type: ignore[arg-type]
-        code, after = codes_of.list.get(place, null_on_oob=True), pieces.list.get(place + 1, null_on_oob=True)
+    for place in range(int(count.max() or 0)):  # type: ignore[arg-type]
+        code = codes_of.list.get(place, null_on_oob=True)
+        after = pieces.list.get(place + 1, null_on_oob=True)
         filled = filled + (code + after).fill_null("")
     filled = filled.str.replace_many([_BEGINS, _ENDS], ["", ""])
     return filled if whole.all() else filled.zip_with(whole, _around_codes(marked, pattern))
@@ -228,8 +236,8 @@ def _fault(table: Iterable[Rule]) -> str | None:
     try:
         pl.Series([""]).str.contains(_joined(table))
     except pl.exceptions.ComputeError as exc:
-        found = re.search(r"^(?:regex )?error: (.*[^:\n])$", str(exc), re.MULTILINE)
-        return found[1].rstrip(".") if found else first_line(exc)
+        told = re.search(r"^(?:regex )?error: (.*[^:\n])$", str(exc), re.MULTILINE)
+        return told[1].rstrip(".") if told else first_line(exc)
     return None
 
 
@@ -268,10 +276,12 @@ def with_short_traces(messages: pl.Series) -> pl.Series:
         return messages
     # Messages are rows of lines, without what only points at a place in the line above.
     rows = messages.filter(several).alias("line").to_frame().with_row_index("message")
-    lines = rows.with_columns(pl.col("line").str.split("\n")).explode("line").filter(~pl.col("line").str.contains(_CARETS))
-    short = _essential(lines).group_by("message", maintain_order=True).agg(pl.col("line").str.join("\n"))
-    places = several.arg_true()
-    return messages.clone().scatter(places.gather(short["message"]), short["line"])
+    lines = rows.with_columns(pl.col("line").str.split("\n")).explode("line")
+    lines = lines.filter(~pl.col("line").str.contains(_CARETS))
+    by_message = _essential(lines).group_by("message", maintain_order=True)
+    short = by_message.agg(pl.col("line").str.join("\n"))
+    places = several.arg_true().gather(short["message"])
+    return messages.clone().scatter(places, short["line"])
 
 
 def _essential(lines: pl.DataFrame) -> pl.DataFrame:
@@ -279,19 +289,27 @@ def _essential(lines: pl.DataFrame) -> pl.DataFrame:
     line, python, call, source, own = (pl.col(name) for name in ("line", "python", "call", "source", "own"))
     follows = pl.col("message") == pl.col("message").shift(1)
     follows = follows.fill_null(value=False)
-    lines = lines.with_columns(python=line.str.contains(_PYTHON), call=line.str.contains(_CALL) & follows)
+    is_call = line.str.contains(_CALL) & follows
+    lines = lines.with_columns(python=line.str.contains(_PYTHON), call=is_call)
     # A line of source belongs to the call before it.
     under = python.shift(1, fill_value=False) & follows
     lines = lines.with_columns(source=under & ~line.str.contains(_NO_SOURCE))
-    lines = lines.with_columns(call=call & ~source, run=(~(call | source)).cum_sum())
+    in_trace = call | source
+    lines = lines.with_columns(call=call & ~source, run=(~in_trace).cum_sum())
     lines = lines.with_columns(own=call & ~line.str.contains(_LIBRARY))
     # Where all calls are a library's one of these will do.
-    lines = lines.with_columns(told=(own | (call & ~own.any().over("run"))).cast(pl.Int32))
-    last = pl.col("told").cum_sum(reverse=True).over("run") == 1
-    first = pl.col("told").cum_sum().over("run") == 1
-    lines = lines.with_columns(chosen=(pl.col("told") == 1) & pl.when(python).then(last).otherwise(first))
-    shown = ~(call | source) | pl.col("chosen") | (source & pl.col("chosen").shift(1, fill_value=False))
-    return lines.filter(shown)
+    only_library = ~own.any().over("run")
+    lines = lines.with_columns(told=(own | (call & only_library)).cast(pl.Int32))
+
+    # Python writes the innermost call last, the others write it first.
+    told = pl.col("told")
+    last = told.cum_sum(reverse=True).over("run") == 1
+    first = told.cum_sum().over("run") == 1
+    innermost = pl.when(python).then(last).otherwise(first)
+    lines = lines.with_columns(chosen=(told == 1) & innermost)
+    chosen = pl.col("chosen")
+    source_of_chosen = source & chosen.shift(1, fill_value=False)
+    return lines.filter(~(call | source) | chosen | source_of_chosen)
 
 
 @cache
@@ -330,7 +348,12 @@ def _marking(settings: MaskSection) -> tuple[str, str]:
     """All codes as one alternation of three groups each, of which one row's are filled, and what marks the middle one."""
     table = codes(settings)
     pattern = "|".join(f"({row.before})({row.code})({row.after})" for row in table)
-    before, code, after = ("".join(f"${{{3 * place + part}}}" for place in range(len(table))) for part in (1, 2, 3))
+    # Row n has the groups 3n + 1 to 3n + 3. All groups are written, those of the other rows empty:
+    # "${1}${4}${7}...", the mark, "${2}${5}${8}...", the mark, "${3}${6}${9}...".
+    firsts = range(1, 3 * len(table) + 1, 3)
+    before = "".join(f"${{{group}}}" for group in firsts)
+    code = "".join(f"${{{group + 1}}}" for group in firsts)
+    after = "".join(f"${{{group + 2}}}" for group in firsts)
     return pattern, f"{before}{_BEGINS}{code}{_ENDS}{after}"
 
 
@@ -339,6 +362,7 @@ def _around_codes(messages: pl.Series, pattern: str) -> pl.Series:
 
     A code and what a rule matches both become a pair of marks, the code between them: an empty pair is a variable part.
     """
-    paired = messages.str.replace_all(f"{_BEGINS}([^{_ENDS}]*){_ENDS}|{pattern}", f"{_BEGINS}${{1}}{_ENDS}")
+    either = f"{_BEGINS}([^{_ENDS}]*){_ENDS}|{pattern}"
+    paired = messages.str.replace_all(either, f"{_BEGINS}${{1}}{_ENDS}")
     masked = paired.str.replace_all(_BEGINS + _ENDS, PLACEHOLDER, literal=True)
     return masked.str.replace_many([_BEGINS, _ENDS], ["", ""])

@@ -88,21 +88,29 @@ class Parser:
         """
         rows, fields, kind = self._read(lines, key_field=self._key_field)
         nothing = pl.lit(None, dtype=pl.String)
+        anomalous: pl.Expr | pl.Series = pl.lit(None, dtype=pl.Boolean)
+        if fields.label is not None:
+            anomalous = ~fields.label.is_in(list(self._format.normal))
         places = rows.select(pl.col(name) for name in _PLACES if name in rows.columns)
         frame = places.with_columns(
             message=fields.message,
             time=nothing if fields.time is None else fields.time,
-            anomalous=pl.lit(None, dtype=pl.Boolean) if fields.label is None else ~fields.label.is_in(list(self._format.normal)),
+            anomalous=anomalous,
             key=nothing if fields.key is None else fields.key,
             kind=kind,
         )
-        parsed = frame["message"].is_not_null()
-        rejects = rows.with_columns(frame["anomalous"]).filter(~parsed)
-        frame = self._with_parts(frame, fields) if fields.parts else frame
-        frame = frame.filter(frame["message"].is_not_null()) if rejects.height else frame
+
+        # A line without a message is a reject; it may have a label all the same.
+        is_record = frame["message"].is_not_null()
+        rejects = rows.with_columns(frame["anomalous"]).filter(~is_record)
+        if fields.parts:
+            frame = self._with_parts(frame, fields)
+        if rejects.height:
+            frame = frame.filter(frame["message"].is_not_null())
         time = written_times(frame["time"], self._time_forms, zone=self._format.time_zone)
         self.zones.update(zone_names(frame["time"], self._format.time_formats))
-        records = frame.select(*places.columns, time, self._keys(frame).alias("keys"), "message", "anomalous", "kind")
+        keys = self._keys(frame).alias("keys")
+        records = frame.select(*places.columns, time, keys, "message", "anomalous", "kind")
         if not self._alone:
             self._count_others(kind)
         if fields.label is not None:
@@ -127,8 +135,12 @@ class Parser:
     def times(self, lines: Lines) -> pl.DataFrame:
         """Times of the records of some lines, alone."""
         fields = self._read(lines, key_field=None).fields
-        written = pl.Series([], dtype=pl.String) if fields.time is None else fields.time.filter(fields.message.is_not_null())
-        return written_times(written, self._time_forms, zone=self._format.time_zone).alias("time").to_frame()
+        if fields.time is None:
+            written = pl.Series([], dtype=pl.String)
+        else:
+            written = fields.time.filter(fields.message.is_not_null())
+        times = written_times(written, self._time_forms, zone=self._format.time_zone)
+        return times.alias("time").to_frame()
 
     def _read(self, lines: Lines, *, key_field: str | None) -> Opened:
         """What lines hold, by the format with the columns that a file names itself."""
@@ -143,17 +155,23 @@ class Parser:
 
     def _with_parts(self, frame: pl.DataFrame, fields: Fields) -> pl.DataFrame:
         """Each line's message, and after it a message for each further part that the line has."""
-        found = pl.when(frame["message"].is_not_null()).then(pl.concat_list(frame["message"], *fields.parts).list.drop_nulls())
-        return frame.with_columns(message=found).explode("message")
+        messages = pl.concat_list(frame["message"], *fields.parts).list.drop_nulls()
+        of_records = pl.when(frame["message"].is_not_null()).then(messages)
+        return frame.with_columns(message=of_records).explode("message")
 
     def _keys(self, frame: pl.DataFrame) -> pl.Series:
         """Each record's keys, every one once, in the order they are named."""
         if self._key_pattern is not None:
             return keys_in(frame["message"], self._key_pattern)
         one = pl.col("key").str.strip_chars()
-        listing = pl.when(one.is_null() | one.is_in(NO_KEY)).then(pl.lit([], dtype=pl.List(pl.String))).otherwise(pl.concat_list(one))
-        if self._key_field is not None and self._format.kind == "json" and frame.select(one.str.starts_with("[").any()).item():
-            several = pl.Series([_listed(text) for text in frame.select(one).to_series()], dtype=pl.List(pl.String))
+        is_none = one.is_null() | one.is_in(NO_KEY)
+        no_keys = pl.lit([], dtype=pl.List(pl.String))
+        listing = pl.when(is_none).then(no_keys).otherwise(pl.concat_list(one))
+        # A JSON field may hold a list of keys, which it then writes as `["a","b"]`.
+        in_json = self._key_field is not None and self._format.kind == "json"
+        if in_json and frame.select(one.str.starts_with("[").any()).item():
+            lists = [_listed(text) for text in frame.select(one).to_series()]
+            several = pl.Series(lists, dtype=pl.List(pl.String))
             listing = pl.when(several.is_not_null()).then(several).otherwise(listing)
         return frame.select(listing).to_series()
 
@@ -196,11 +214,13 @@ def _captured(messages: pl.Series, pattern: str) -> pl.Series:
     """What the pattern's one group matches in each message."""
     nothing = pl.lit([], dtype=pl.List(pl.String))
     one = messages.str.extract(pattern, 1).fill_null("")
-    keys = pl.select(pl.when(one.is_in(NO_KEY)).then(nothing).otherwise(pl.concat_list(one))).to_series()
+    single = pl.when(one.is_in(NO_KEY)).then(nothing).otherwise(pl.concat_list(one))
+    keys = pl.select(single).to_series()
     several = messages.str.count_matches(pattern) > 1
     if not several.any():
         return keys
-    # NUL is in no message: it is no text, and was replaced when the line was read.
+    # Messages with several matches: each match becomes NUL, what the group matches, NUL, so that
+    # every second piece is a key. NUL is in no message: it is no text, and was replaced before.
     marked = messages.set(~several, None).str.replace_all(f"(?s:.*?)(?:{pattern})", "\0${1}\0")
     captured = marked.str.split("\0").list.gather_every(2, 1)
     captured = captured.list.eval(pl.element().filter(~pl.element().is_in(NO_KEY)))
@@ -218,6 +238,8 @@ def _listed(text: str | None) -> list[str] | None:
         return None
     try:
         values = json.loads(text)
-        return list(dict.fromkeys(each if isinstance(each, str) else json.dumps(each) for each in values if each is not None))
+        given = [value for value in values if value is not None]
+        keys = [value if isinstance(value, str) else json.dumps(value) for value in given]
+        return list(dict.fromkeys(keys))
     except (ValueError, RecursionError):  # the latter: nested deeper than Python follows
         return None

@@ -29,9 +29,10 @@ def redact(texts: pl.Series) -> pl.Series:
     """
     texts = texts.clone()  # `scatter` writes in place
     for rule in SECRETS:
-        found = texts.str.contains(rule.pattern)
-        if found.any():
-            texts = texts.scatter(found.arg_true(), _replaced(texts.filter(found), rule))
+        matching = texts.str.contains(rule.pattern)
+        if matching.any():
+            replaced = _replaced(texts.filter(matching), rule)
+            texts = texts.scatter(matching.arg_true(), replaced)
     return texts
 
 
@@ -60,17 +61,23 @@ class Redactor:
         flat = names.explode() if isinstance(names.dtype, pl.List) else names
         distinct = flat.drop_nulls().unique(maintain_order=True)
         whole = field is not None and SECRET_FIELD.search(field)
-        shown = pl.repeat("<secret>", len(distinct), eager=True) if whole else redact(distinct)
-        changed = distinct.filter(shown != distinct)
+        whole = field is not None and SECRET_FIELD.search(field)
+        shown = redact(distinct)
+        if whole:
+            shown = pl.repeat("<secret>", len(distinct), eager=True)
+        is_changed = shown != distinct
+        changed = distinct.filter(is_changed)
         if not len(changed):
             return names
-        marked = [
-            _SHOWN.sub(rf"<\1:{self._digest(name)}>", text, count=1)
-            for name, text in zip(changed, shown.filter(shown != distinct), strict=True)
-        ]
+
+        # `<ip>` becomes `<ip:eff159aeb27de6bf>`: the same address the same digest, in this call.
+        digested: list[str] = []
+        for name, text in zip(changed, shown.filter(is_changed), strict=True):
+            digested.append(_SHOWN.sub(rf"<\1:{self._digest(name)}>", text, count=1))
+        replacements = pl.Series(digested, dtype=pl.String)
         if isinstance(names.dtype, pl.List):
-            return names.list.eval(pl.element().replace(changed, pl.Series(marked, dtype=pl.String)))
-        return names.replace(changed, pl.Series(marked, dtype=pl.String))
+            return names.list.eval(pl.element().replace(changed, replacements))
+        return names.replace(changed, replacements)
 
     def name(self, name: str) -> str:
         """One name."""
@@ -99,22 +106,34 @@ def redacted_errors() -> Iterator[None]:
 def _replaced(texts: pl.Series, rule: Secret) -> pl.Series:
     """Texts that a rule matches with what it finds replaced."""
     kept = "${1}" if re.compile(rule.pattern).groups else ""
+    replacement = f"{kept}{rule.shown}"
     check = rule.check
     if check is None:
-        return texts.str.replace_all(rule.pattern, f"{kept}{rule.shown}")
+        return texts.str.replace_all(rule.pattern, replacement)
+
+    # Each distinct match is checked once: whether all are secrets, none is, or some are.
     candidates = texts.str.extract_all(rule.pattern)
     distinct = candidates.explode().unique()
     wrong = [text for text in distinct if not check(text)]
-    if not wrong or len(wrong) == len(distinct):
-        return texts if wrong else texts.str.replace_all(rule.pattern, f"{kept}{rule.shown}")
+    if not wrong:
+        return texts.str.replace_all(rule.pattern, replacement)
+    if len(wrong) == len(distinct):
+        return texts
     seeming = candidates.list.eval(pl.element().is_in(wrong))
     true = ~seeming.list.any()
-    texts = texts.scatter(true.arg_true(), texts.filter(true).str.replace_all(rule.pattern, f"{kept}{rule.shown}"))
-    both = seeming.list.any() & ~seeming.list.all()
+    cleaned = texts.filter(true).str.replace_all(rule.pattern, replacement)
+    texts = texts.scatter(true.arg_true(), cleaned)
+
     # Few texts hold a secret and what only looks like one: they alone are gone through match by match.
+    both = seeming.list.any() & ~seeming.list.all()
     pattern = re.compile(rule.pattern)
-    one_by_one = [
-        pattern.sub(lambda match: f"{match[1] if kept else ''}{rule.shown}" if check(match[0]) else match[0], text)
-        for text in texts.filter(both)
-    ]
-    return texts.scatter(both.arg_true(), pl.Series(one_by_one, dtype=pl.String)) if one_by_one else texts
+
+    def replaced(match: re.Match[str]) -> str:
+        if not check(match[0]):
+            return match[0]
+        return f"{match[1] if kept else ''}{rule.shown}"
+
+    one_by_one = [pattern.sub(replaced, text) for text in texts.filter(both)]
+    if not one_by_one:
+        return texts
+    return texts.scatter(both.arg_true(), pl.Series(one_by_one, dtype=pl.String))

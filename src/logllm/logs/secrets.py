@@ -28,8 +28,13 @@ def _luhn(text: str) -> bool:
     >>> _luhn("4111 1111 1111 1111"), _luhn("4111 1111 1111 1112"), _luhn("1700000000000000")
     (True, False, False)
     """
+    # Luhn: from the right every second digit is doubled, and the digits of what comes of that are
+    # added up; the sum of all ends in 0. Issuers' numbers begin with 2 to 6.
     digits = [int(letter) for letter in text if letter.isdecimal()]
-    doubled = sum(digits[-1::-2]) + sum(sum(divmod(2 * digit, 10)) for digit in digits[-2::-2])
+    doubled = sum(digits[-1::-2])
+    for digit in digits[-2::-2]:
+        tens, ones = divmod(2 * digit, 10)
+        doubled += tens + ones
     return 2 <= digits[0] <= 6 and doubled % 10 == 0
 
 
@@ -39,8 +44,12 @@ def _iban(text: str) -> bool:
     >>> _iban("GB82 WEST 1234 5698 7654 32"), _iban("GB83 WEST 1234 5698 7654 32")
     (True, False)
     """
+    # Country and check digits go to the end, letters become numbers (A is 10), and the whole is 1
+    # modulo 97.
     bare = "".join(text.split())
-    return int("".join(str(int(letter, 36)) for letter in bare[4:] + bare[:4])) % 97 == 1
+    turned = bare[4:] + bare[:4]
+    number = int("".join(str(int(letter, 36)) for letter in turned))
+    return number % 97 == 1
 
 
 def _ipv4(text: str) -> bool:
@@ -75,7 +84,11 @@ def _mixed(text: str) -> bool:
     """
     if text.count("/") > len(text) / 12:  # a path
         return False
-    kinds = ["d" if letter.isdecimal() else "u" if letter.isupper() else "l" for letter in text if letter.isalnum()]
+    kinds: list[str] = []
+    for letter in text:
+        if letter.isalnum():
+            kinds.append("d" if letter.isdecimal() else "u" if letter.isupper() else "l")
+    # In a name of several words, such as `DefaultDispatcher`, kinds change rarely.
     changes = sum(before != after for before, after in pairwise(kinds))
     return set(kinds) == {"d", "l", "u"} and changes >= 0.3 * len(kinds)
 
@@ -87,7 +100,9 @@ def _encoded(text: str) -> bool:
     (True, False, False)
     """
     word = text.split(maxsplit=1)[-1]
-    return not word.strip("=.").isalpha() or not (word.islower() or word.istitle() or word.isupper())
+    has_signs = not word.strip("=.").isalpha()
+    in_one_case = word.islower() or word.istitle() or word.isupper()
+    return has_signs or not in_one_case
 
 
 def _mailbox(text: str) -> bool:

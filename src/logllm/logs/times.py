@@ -79,21 +79,27 @@ def parse_times(values: pl.Series, formats: Sequence[str], *, today: date, zone:
 def with_years(times: pl.Series, years: Years, *, zone: str | None) -> pl.Series:
     """Times as `written_times` gives them, with the years that those lack."""
     given = years.given(times)
+    # Only now do times of one zone mean moments: a year decides whether it is summer there.
     if zone is None or given is times:
         return given
-    own = times.dt.year() <= YEARLESS + 1
-    return local_to_utc(given.dt.replace_time_zone(None), zone=zone).zip_with(own.fill_null(False), given)
+    lacked_year = (times.dt.year() <= YEARLESS + 1).fill_null(False)
+    on_clocks = given.dt.replace_time_zone(None)
+    return local_to_utc(on_clocks, zone=zone).zip_with(lacked_year, given)
 
 
 def written_times(values: pl.Series, formats: Sequence[str], *, zone: str | None) -> pl.Series:
     """Times as written to UTC; those without a year or a day as `logllm.logs.calendar.years` has them, still on the clocks of `zone`."""
     times = pl.Series(values.name, [None] * len(values), dtype=UTC_MICROSECONDS)
     for form in formats:
+        # Only what no format before has read is tried.
         missing = values.is_not_null() & times.is_null()
         if not missing.any():
             break
-        parsed = _parsed(values if missing.all() else values.set(~missing, None), form, zone=zone)
-        times = parsed if missing.all() else times.zip_with(times.is_not_null(), parsed)
+        if missing.all():
+            times = _parsed(values, form, zone=zone)
+        else:
+            parsed = _parsed(values.set(~missing, None), form, zone=zone)
+            times = times.zip_with(times.is_not_null(), parsed)
     return times.alias(values.name)
 
 
@@ -109,7 +115,9 @@ def zone_names(values: pl.Series, formats: Sequence[str]) -> list[str]:
             names.append(values.str.strip_chars().str.extract(_ISO, 4))
         elif "%Z" in form:
             names.append(_spaced(values).str.extract(_zoned_pattern(form), 2))
-    distinct = pl.concat(names).drop_nulls().unique().sort().to_list() if names else []
+    if not names:
+        return []
+    distinct = pl.concat(names).drop_nulls().unique().sort().to_list()
     return [name for name in distinct if name.isalpha() and name not in _MERIDIEM]
 
 
@@ -119,15 +127,22 @@ def _parsed(values: pl.Series, form: str, *, zone: str | None) -> pl.Series:
         return _iso(values, zone=zone)
     if form in _EPOCHS:
         return _epoch(values, micros=_EPOCHS[form], seconds=form == "epoch")
-    if form.endswith(":%f"):  # milliseconds as a number of their own: `1:2:35:7` is 35.007 seconds
-        values = values.str.replace(r":(\d)$", ":0$1").str.replace(r":(\d\d)$", ":0$1").str.replace(r":(\d{3})$", ".$1")
+    # Milliseconds as a number of their own: `1:2:35:7` is 35.007 seconds.
+    if form.endswith(":%f"):
+        values = values.str.replace(r":(\d)$", ":0$1")
+        values = values.str.replace(r":(\d\d)$", ":0$1")
+        values = values.str.replace(r":(\d{3})$", ".$1")
         form = form.removesuffix(":%f") + ".%f"
+    # Polars reads a fraction behind a point alone.
     if ":%f" in form:
-        values, form = values.str.replace(r"(:\d\d:\d\d):(\d+)", "$1.$2"), form.replace(":%f", ".%f")
+        values = values.str.replace(r"(:\d\d:\d\d):(\d+)", "$1.$2")
+        form = form.replace(":%f", ".%f")
     if ",%f" in form:
-        values, form = values.str.replace(r",(\d+)", ".$1"), form.replace(",%f", ".%f")
+        values = values.str.replace(r",(\d+)", ".$1")
+        form = form.replace(",%f", ".%f")
     form = form.replace(".%f", "%.f")  # as Python writes it
     values = _spaced(values)
+    # A zone's name is taken out and looked up: strptime knows offsets, and no names.
     minutes = None
     if "%Z" in form:
         pattern = _zoned_pattern(form)
@@ -138,24 +153,33 @@ def _parsed(values: pl.Series, form: str, *, zone: str | None) -> pl.Series:
         return _round_the_year(values, form, minutes=minutes)
     if _ZONE.search(form):
         return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
-    return _to_utc(values.str.to_datetime(form, strict=False, time_unit="us"), minutes, zone=zone)
+    naive = values.str.to_datetime(form, strict=False, time_unit="us")
+    return _to_utc(naive, minutes, zone=zone)
 
 
 def _spaced(values: pl.Series) -> pl.Series:
     """Times with single blanks, as their formats have them."""
-    return values.str.replace_all(r"\s+", " ") if values.str.contains(r"\s\s|[^\S ]").any() else values
+    if not values.str.contains(r"\s\s|[^\S ]").any():
+        return values
+    return values.str.replace_all(r"\s+", " ")
 
 
 def _round_the_year(values: pl.Series, form: str, *, minutes: pl.Series | None) -> pl.Series:
     """Times without a year, or without a day."""
-    if _WEEKDAY.search(form):  # which is another one in the year that stands for all
-        values, form = values.str.replace(r"^(\W*)[A-Za-z]+,? ?", "$1"), _WEEKDAY.sub("", form)
-    before, codes = (f"{YEARLESS:04d}", "%Y") if _DAY.search(form) else (f"{DAYLESS:04d}-01-01", "%Y-%m-%d")
+    # The day of the week is another one in the year that stands for all.
+    if _WEEKDAY.search(form):
+        values = values.str.replace(r"^(\W*)[A-Za-z]+,? ?", "$1")
+        form = _WEEKDAY.sub("", form)
+    # `Dec 31 23:59:58` is read as `0008 Dec 31 23:59:58`, `23:59:58` as of 0004-01-01.
+    before, codes = f"{DAYLESS:04d}-01-01", "%Y-%m-%d"
+    if _DAY.search(form):
+        before, codes = f"{YEARLESS:04d}", "%Y"
     values, form = f"{before} " + values, f"{codes} {form}"
     if _ZONE.search(form):
         return values.str.to_datetime(form, strict=False, time_unit="us", time_zone="UTC")
     naive = values.str.to_datetime(form, strict=False, time_unit="us")
-    return _to_utc(naive, None if minutes is None else minutes.fill_null(0), zone=None)
+    offsets = None if minutes is None else minutes.fill_null(0)
+    return _to_utc(naive, offsets, zone=None)
 
 
 def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) -> pl.Series:
@@ -163,9 +187,12 @@ def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) ->
     if minutes is None or not minutes.count():
         return local_to_utc(naive, zone=zone)
     frame = pl.DataFrame({"naive": naive, "minutes": minutes})
-    fixed = frame.select(pl.col("naive") - pl.duration(minutes="minutes")).to_series().cast(pl.Datetime("us"))
+    in_utc = pl.col("naive") - pl.duration(minutes="minutes")
+    fixed = frame.select(in_utc).to_series().cast(pl.Datetime("us"))
     fixed = fixed.dt.replace_time_zone("UTC")
-    return fixed if not minutes.null_count() else fixed.zip_with(minutes.is_not_null(), local_to_utc(naive, zone=zone))
+    if not minutes.null_count():
+        return fixed
+    return fixed.zip_with(minutes.is_not_null(), local_to_utc(naive, zone=zone))
 
 
 def _zoned_pattern(form: str) -> str:
@@ -175,8 +202,12 @@ def _zoned_pattern(form: str) -> str:
     '^(\\S+?:\\S+?) ?([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\\d\\d?(?::?\\d\\d)?)( \\S+?)$'
     """
     pieces = [piece for piece in re.split(r"(%[-_0#:.]?[A-Za-z])", form) if piece]
-    written = (_OF_CODE.get(piece, r"\S+?") if piece.startswith("%") else re.escape(piece).replace(r"\ ", " ") for piece in pieces)
-    pattern = "".join(written)
+    pattern = ""
+    for piece in pieces:
+        if piece.startswith("%"):
+            pattern += _OF_CODE.get(piece, r"\S+?")
+        else:
+            pattern += re.escape(piece).replace(r"\ ", " ")
     before, _, after = pattern.partition(_OF_CODE["%Z"])
     return f"^({before.rstrip(' ')}) ?{_OF_CODE['%Z']}({after})$"
 
@@ -186,21 +217,27 @@ def _offsets(zones: pl.Series, *, zone: str | None) -> pl.Series:
     parts = zones.str.extract_groups(r"^(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?$").struct.unnest()
     parts.columns = ["sign", "hours", "minutes"]
     written = parts.select(_written_minutes()).to_series()
-    return written.zip_with(written.is_not_null(), zone_minutes(zones.set(written.is_not_null(), None), zone=zone))
+    is_written = written.is_not_null()
+    named = zone_minutes(zones.set(is_written, None), zone=zone)
+    return written.zip_with(is_written, named)
 
 
 def _written_minutes() -> pl.Expr:
     """Minutes of an offset in the columns `sign`, `hours`, `minutes`."""
-    offset = pl.col("hours").cast(pl.Int64) * 60 + pl.col("minutes").cast(pl.Int64).fill_null(0)
+    hours = pl.col("hours").cast(pl.Int64)
+    minutes = pl.col("minutes").cast(pl.Int64).fill_null(0)
+    offset = hours * 60 + minutes
     return pl.when(pl.col("sign") == "-").then(-offset).otherwise(offset)
 
 
 def _epoch(values: pl.Series, *, micros: float, seconds: bool) -> pl.Series:
     """Counts since 1970, of units that are so many microseconds."""
     counted = values.cast(pl.Float64, strict=False) * micros
+    # What is larger is no time of this unit: a count of milliseconds that a person called seconds.
     limit = (_MILLISECONDS_FROM if seconds else _LAST_SECOND) * 1e6
     fits = (counted.is_finite() & (counted.abs() < limit)).fill_null(False)
-    whole = counted.zip_with(fits, pl.Series([None], dtype=pl.Float64)).round().cast(pl.Int64)
+    nothing = pl.Series([None], dtype=pl.Float64)
+    whole = counted.zip_with(fits, nothing).round().cast(pl.Int64)
     return whole.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
 
 
@@ -208,9 +245,12 @@ def _iso(values: pl.Series, *, zone: str | None) -> pl.Series:
     """RFC 3339 and its usual relaxations: a space for the T, a comma before the fraction, hours alone or a name as the zone, no zone."""
     parts = values.str.strip_chars().str.extract_groups(_ISO).struct.unnest()
     parts.columns = ["day", "clock", "fraction", "zone", "sign", "hours", "minutes"]
+    # Nine digits of a fraction are read, of which six count; `,5` is half a second.
     micros = pl.col("fraction").str.pad_end(9, "0").str.head(6).cast(pl.Int64).fill_null(0)
-    stamp = (pl.col("day") + " " + pl.col("clock")).str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
-    naive = parts.select((stamp + pl.duration(microseconds=micros)).cast(pl.Datetime("us")).alias(values.name)).to_series()
+    written = pl.col("day") + " " + pl.col("clock")
+    stamp = written.str.to_datetime("%Y-%m-%d %H:%M:%S", strict=False, time_unit="us")
+    exact = (stamp + pl.duration(microseconds=micros)).cast(pl.Datetime("us"))
+    naive = parts.select(exact.alias(values.name)).to_series()
     offsets = parts.select(_written_minutes()).to_series()
     named = parts["zone"]
     if named.count():

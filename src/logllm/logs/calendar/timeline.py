@@ -41,11 +41,16 @@ class Order:
         if self._told and not self.turned:
             return records
         self._waiting.append(records)
-        times = 0 if self._told else sum(len(frame) - frame["time"].null_count() for frame in self._waiting)
+        times = 0
+        if not self._told:
+            times = sum(len(frame) - frame["time"].null_count() for frame in self._waiting)
+        # Fifty times tell; so does a pause, since nobody knows when the next line will come.
         if not self._told and (paused or times >= _LOOKED_AT):
             self._told = True
             self.turned = times >= _LOOKED_AT and newest_first(self._times())
-        return records.clear() if self.turned or not self._told else self._all()
+        if self.turned or not self._told:
+            return records.clear()
+        return self._all()
 
     def flush(self) -> pl.DataFrame | None:
         """What has waited until the file ended."""
@@ -97,6 +102,8 @@ def in_time(
     last: Lines | None = None
     try:
         for lines, (records, rejects) in parsed:
+            # Each file has an order and years of its own, and what waited in one comes before the
+            # next.
             if file is None or last is None or lines.index != last.index:
                 if file is not None and last is not None:
                     yield from file.rest(last)
@@ -139,7 +146,8 @@ class _InTime:
         waited = self.order.flush()
         if waited is None:
             return
-        self._counts["turned"] += waited.height if self.order.turned else 0
+        if self.order.turned:
+            self._counts["turned"] += waited.height
         nothing = last.frame.clear()
         rejects = nothing.with_columns(anomalous=pl.lit(None, dtype=pl.Boolean))
         yield replace(last.counted(), frame=nothing), Records(self.given(waited), rejects)

@@ -41,7 +41,10 @@ class _Turns:
 
     def __init__(self, length: int) -> None:
         """Nothing seen yet of cycles of so many microseconds."""
-        self._back, self._forward = -int(_BACK * length), int(_FORWARD * length)
+        # With a third and eleven twelfths of a year: a step from November back to February is 9
+        # months, more than a third, and so begins the next year.
+        self._back = -int(_BACK * length)
+        self._forward = int(_FORWARD * length)
         self._place: int | None = None
         self._turn = 0
 
@@ -49,7 +52,9 @@ class _Turns:
         """The turn of each of the next times, whose places in their year or day are given."""
         before = places[0] if self._place is None else self._place
         steps = places - places.shift(1, fill_value=before)
-        turned = (steps < self._back).cast(pl.Int64) - (steps > self._forward).cast(pl.Int64)
+        next_one = (steps < self._back).cast(pl.Int64)
+        last_one = (steps > self._forward).cast(pl.Int64)
+        turned = next_one - last_one
         turns = turned.cum_sum() + self._turn
         self._place, self._turn = places[-1], turns[-1]
         return turns
@@ -85,9 +90,12 @@ class _Beside:
             return None
         if self._length == _DAY:
             return round((self._whole - self._place) / _DAY)
+        # Of the year that the whole time is about in and those beside it, the one in which the
+        # first time lies nearest to it.
         year = _EPOCH.year + self._whole // _MEAN_YEAR
         years = pl.Series([year - 1, year, year + 1])
-        away = (_micros(years, pl.repeat(self._place, len(years), eager=True)) - self._whole).abs()
+        places = pl.repeat(self._place, len(years), eager=True)
+        away = (_micros(years, places) - self._whole).abs()
         return int(years[away.arg_min() or 0])
 
 
@@ -111,7 +119,8 @@ class Years:
         self.moved = 0
         """Times that had to be of an earlier year than the lines before them say, since they would lie in the future."""
         self._today, self._begun = today, monotonic()
-        self._looked_at = pl.DataFrame(schema={"yearly": pl.Boolean, "turn": pl.Int64, "leap": pl.Boolean, "place": pl.Int64})
+        looked_at = {"yearly": pl.Boolean, "turn": pl.Int64, "leap": pl.Boolean, "place": pl.Int64}
+        self._looked_at = pl.DataFrame(schema=looked_at)
         self._ahead = _Turns(_DAY), _Turns(_YEAR)
         self._turns = _Turns(_DAY), _Turns(_YEAR)
         self._beside = _Beside(_DAY, _DAYLESS_START), _Beside(_YEAR, _YEARLESS_START)
@@ -127,11 +136,15 @@ class Years:
             if not own.any():
                 continue
             places = micros.filter(own) - start
-            seen = pl.DataFrame({"turn": self._ahead[yearly].of(places), "place": places})
-            leap = pl.col("place") // _DAY == _FEB_29
-            seen = seen.select("turn", "place", leap=leap if yearly else False, yearly=bool(yearly))
+            places = micros.filter(own) - start
+            turns = self._ahead[yearly].of(places)
+            is_leap_day = pl.col("place") // _DAY == _FEB_29
+            seen = pl.DataFrame({"turn": turns, "place": places})
+            seen = seen.select("turn", "place", leap=is_leap_day if yearly else False, yearly=bool(yearly))
+            # The latest place of each turn is enough to tell in which years all times are past.
             rows = pl.concat([self._looked_at, seen.select(self._looked_at.columns)])
-            self._looked_at = rows.group_by("yearly", "turn", "leap").agg(pl.col("place").max())
+            by_turn = rows.group_by("yearly", "turn", "leap")
+            self._looked_at = by_turn.agg(pl.col("place").max())
 
     def given(self, times: pl.Series) -> pl.Series:
         """Times with their years and days; those that say them as they are."""
@@ -146,7 +159,10 @@ class Years:
             if own.any():
                 places = micros.filter(own) - start
                 turns = self._turns[yearly].of(places)
-                placed = self._in_years(places, turns) if yearly else (turns + self._first_day) * _DAY + places
+                if yearly:
+                    placed = self._in_years(places, turns)
+                else:
+                    placed = (turns + self._first_day) * _DAY + places
                 micros = micros.scatter(own.arg_true(), placed)
         return micros.cast(pl.Datetime("us")).dt.replace_time_zone("UTC").alias(times.name)
 
@@ -160,8 +176,11 @@ class Years:
         if of_year is not None:
             self._first_year = of_year
             return
+        # From next year back: the first one with which nothing lies in the future; of these, the
+        # first in which each Feb 29 is there.
         turns = self._looked_at.filter("yearly")
-        past = (year for year in range(now.year + 1, now.year - _SEARCHED, -1) if self._past(turns, year))
+        years = range(now.year + 1, now.year - _SEARCHED, -1)
+        past = (year for year in years if self._past(turns, year))
         latest = next(past, now.year)
         leap = turns.filter("leap")["turn"]
         with_leap_days = (year for year in chain([latest], past) if _leap(leap + year).all())
@@ -169,16 +188,24 @@ class Years:
 
     def _past(self, turns: pl.DataFrame, first: int) -> bool:
         """Whether no time that was looked at is in the future, if the first is of a year."""
-        return bool((_micros(turns["turn"] + first, turns["place"]) < self._end()).all())
+        times = _micros(turns["turn"] + first, turns["place"])
+        return bool((times < self._end()).all())
 
     def _in_years(self, places: pl.Series, turns: pl.Series) -> pl.Series:
         """Times in their years; where one would be in the future, or a Feb 29 in no leap year, it and all after it are earlier."""
         years = turns + (self._first_year or 0)
+        # The last leap year up to the year, where the time is of Feb 29.
         leap_year = years.zip_with(places // _DAY != _FEB_29, years // 4 * 4)
+
+        # The last year in which the time is not in the future: next year, this one, or the last.
+        end = self._end()
         next_year = pl.repeat(self._now().year + 1, len(places), dtype=pl.Int64, eager=True)
-        last_year = next_year - (_micros(next_year, places) >= self._end()).cast(pl.Int64)
-        last_year -= (_micros(last_year, places) >= self._end()).cast(pl.Int64)
-        beyond = pl.select(years - pl.min_horizontal(last_year, leap_year)).to_series()
+        last_year = next_year - (_micros(next_year, places) >= end).cast(pl.Int64)
+        last_year -= (_micros(last_year, places) >= end).cast(pl.Int64)
+
+        # What one time has to go back all after it go back, too: the order of lines stays.
+        allowed = pl.min_horizontal(last_year, leap_year)
+        beyond = pl.select(years - allowed).to_series()
         back = beyond.clip(lower_bound=self._back).cum_max()
         self.moved += int((back > back.shift(1, fill_value=self._back)).sum())
         self._back = back[-1]
@@ -190,7 +217,8 @@ class Years:
 
     def _end(self) -> int:
         """The end of tomorrow."""
-        return ((self._now() - _EPOCH).days + 2) * _DAY
+        days = (self._now() - _EPOCH).days
+        return (days + 2) * _DAY
 
 
 def lack(times: pl.Series) -> bool:
@@ -205,8 +233,10 @@ def steps_back(times: pl.Series) -> pl.Series:
     steps = micros.diff()
     back = steps < 0
     for yearly, _, own in _kinds(micros):
-        round_it = int(_BACK * (_YEAR if yearly else _DAY))
-        back = back.zip_with(~own, (steps > round_it) | (back & (steps > -round_it)))
+        # Round the end of the cycle a long step forward is one back, and the other way round.
+        longest = int(_BACK * (_YEAR if yearly else _DAY))
+        round_the_end = (steps > longest) | (back & (steps > -longest))
+        back = back.zip_with(~own, round_the_end)
     return back.filter(steps != 0)
 
 
@@ -220,7 +250,8 @@ def _kinds(micros: pl.Series) -> list[tuple[int, int, pl.Series]]:
 
 def _leap(years: pl.Series) -> pl.Series:
     """Whether years have a Feb 29."""
-    return (years % 4 == 0) & ((years % 100 != 0) | (years % 400 == 0))
+    fourth, hundredth = years % 4 == 0, years % 100 != 0
+    return fourth & (hundredth | (years % 400 == 0))
 
 
 def _micros(years: pl.Series, places: pl.Series) -> pl.Series:
@@ -229,8 +260,11 @@ def _micros(years: pl.Series, places: pl.Series) -> pl.Series:
     >>> _micros(pl.Series([1970, 1971, 1971]), pl.Series([0, 60 * _DAY, 59 * _DAY])).to_list()
     [0, 36633600000000, None]
     """
+    # Days before the year, of 365 each and one for each leap year; 719,162 lie before 1970.
     before = years - 1
-    days = before * 365 + before // 4 - before // 100 + before // 400 - (_EPOCH.toordinal() - 1)
+    leap_days = before // 4 - before // 100 + before // 400
+    days = before * 365 + leap_days - (_EPOCH.toordinal() - 1)
+    # Places count in a leap year: after Feb 29 they are a day less in one without.
     day, leap = places // _DAY, _leap(years)
     days -= ((day > _FEB_29) & ~leap).cast(pl.Int64)
     micros = days * _DAY + places

@@ -41,14 +41,19 @@ _YEARS = range(2010, 2027)  # of which a zone's own abbreviations are taken
 def _minutes(offset: str) -> int:
     """Minutes east of Greenwich, from such as `+5:30`."""
     hours, _, minutes = offset.lstrip("+-").partition(":")
-    return (-1 if offset.startswith("-") else 1) * (60 * int(hours) + int(minutes or 0))
+    sign = -1 if offset.startswith("-") else 1
+    return sign * (60 * int(hours) + int(minutes or 0))
 
 
 def _meanings(row: str) -> tuple[str, tuple[tuple[int, str], ...]]:
     """An abbreviation, and its minutes and places."""
+    # `CST -6 North America | +8 China`: the name, and for each meaning an offset and a place.
     name, _, rest = row.strip().partition(" ")
-    pairs = (meaning.strip().partition(" ") for meaning in rest.split("|"))
-    return name, tuple((_minutes(offset), place) for offset, _, place in pairs)
+    meanings: list[tuple[int, str]] = []
+    for meaning in rest.split("|"):
+        offset, _, place = meaning.strip().partition(" ")
+        meanings.append((_minutes(offset), place))
+    return name, tuple(meanings)
 
 
 ZONES: dict[str, tuple[tuple[int, str], ...]] = dict(_meanings(row) for row in re.split(r",|\n", _TABLE.strip()))
@@ -120,20 +125,27 @@ def local_to_utc(times: pl.Series, *, zone: str | None) -> pl.Series:
     if (minutes := fixed_minutes(zone)) is not None:
         return (times - timedelta(minutes=minutes)).dt.replace_time_zone("UTC")
     local = times.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    # In an hour that clocks leave out in spring the time is none: it is what it would have been
+    # without the step.
     if local.null_count() > times.null_count():
-        before = (times - _HOUR).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
-        local = local.zip_with(local.is_not_null(), before + _HOUR)
+        hour_before = (times - _HOUR).dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+        local = local.zip_with(local.is_not_null(), hour_before + _HOUR)
     return local.dt.convert_time_zone("UTC")
 
 
 def unknown_zones(names: Iterable[str], *, zone: str | None) -> list[str]:
     """Abbreviations that no table has, where nothing else says what they mean."""
-    return [] if zone is not None else sorted({name.upper() for name in names} - ZONES.keys())
+    if zone is not None:
+        return []
+    return sorted({name.upper() for name in names} - ZONES.keys())
 
 
 def ambiguous_zones(names: Iterable[str], *, zone: str | None) -> list[str]:
     """Abbreviations of several meanings, where nothing else says which."""
-    return [] if zone is not None else sorted(name for name in {name.upper() for name in names} if len(ZONES.get(name, ())) > 1)
+    if zone is not None:
+        return []
+    distinct = {name.upper() for name in names}
+    return sorted(name for name in distinct if len(ZONES.get(name, ())) > 1)
 
 
 def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
@@ -156,12 +168,14 @@ def _meant(name: str, zone: str | None) -> int | None:
     meanings = ZONES.get(name, ())
     if zone is None or len(meanings) == 1:
         return meanings[0][0] if meanings else 0
-    return fixed_minutes(zone) if fixed_minutes(zone) is not None else _abbreviations(zone).get(name)
+    minutes = fixed_minutes(zone)
+    return _abbreviations(zone).get(name) if minutes is None else minutes
 
 
 @cache
 def _abbreviations(zone: str) -> dict[str, int]:
     """A zone's own abbreviations."""
+    # In January and in July: one of them is in summer time, where a zone has it.
     days = [datetime(year, month, 1) for year in _YEARS for month in (1, 7)]
     local = pl.Series(days).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     minutes = (local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_minutes()
@@ -171,5 +185,6 @@ def _abbreviations(zone: str) -> dict[str, int]:
 def _told(meaning: tuple[int, str]) -> str:
     """A meaning for people."""
     minutes, place = meaning
+    hours, rest = divmod(abs(minutes), 60)
     sign = "-" if minutes < 0 else "+"
-    return f"{sign}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d} ({place})"
+    return f"{sign}{hours:02d}:{rest:02d} ({place})"

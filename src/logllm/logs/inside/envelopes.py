@@ -58,18 +58,23 @@ def opened(lines: pl.DataFrame, described: FormatSection, *, key_field: str | No
     *outer, inner = described.layers
     if not outer:
         return Opened(lines, *read_kinds(lines["text"], inner, key_field=key_field))
-    rows = lines.with_columns(*(pl.lit(None, dtype=dtype).alias(name) for name, dtype in _OUTER.items()))
-    rows = rows.with_columns(further=pl.lit(False), first=pl.lit(True), source=pl.int_range(pl.len()))
+    # What is known around a line starts empty; each layer from the outside in adds what it says.
+    nulls = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _OUTER.items()]
+    rows = lines.with_columns(*nulls)
+    source = pl.int_range(pl.len())
+    rows = rows.with_columns(further=pl.lit(False), first=pl.lit(True), source=source)
     for layer in outer:
         rows = _inside(rows, layer, key_field=key_field)
-    own_key = key_field if any(may_have(kind, key_field) for kind in (inner, *inner.beside)) else None
+    is_inner = any(may_have(kind, key_field) for kind in (inner, *inner.beside))
+    own_key = key_field if is_inner else None
     fields, kind = read_kinds(rows["text"], inner, key_field=own_key)
     given = fields._replace(
         time=_or(fields.time, rows["time"]),
         label=_or(fields.label, rows["label"]),
         key=_or(fields.key, rows["key"]),
     )
-    return Opened(rows.with_row_index("row").drop("time", "label", "key"), given, kind)
+    rows = rows.with_row_index("row").drop("time", "label", "key")
+    return Opened(rows, given, kind)
 
 
 def _or(own: pl.Series | None, outer: pl.Series) -> pl.Series:
@@ -79,32 +84,46 @@ def _or(own: pl.Series | None, outer: pl.Series) -> pl.Series:
 
 def _inside(rows: pl.DataFrame, layer: FormatSection, *, key_field: str | None) -> pl.DataFrame:
     """The lines in the messages of some rows; a row that is none of the format stays as it is."""
-    marked = layer.kind == "pattern" and FURTHER in group_names(layer.pattern or "")
-    wanted = (layer.label, key_field if may_have(layer, key_field) else None, FURTHER if marked else None)
+    is_marked = layer.kind == "pattern" and FURTHER in group_names(layer.pattern or "")
+    own_key = key_field if may_have(layer, key_field) else None
+    wanted = (layer.label, own_key, FURTHER if is_marked else None)
     names = [name for name in (*wanted, layer.time, layer.day, *layer.streams) if name is not None]
-    found = read_named(rows["text"].str.strip_chars_start() if layer.kind == "pattern" else rows["text"], layer, names=names)
-    time = time_in(found, layer)
-    label, key, further = (found[name] if name is not None else None for name in wanted)
-    message = found[layer.message]
+    text = rows["text"]
+    if layer.kind == "pattern":
+        text = text.str.strip_chars_start()
+    columns = read_named(text, layer, names=names)
+    time = time_in(columns, layer)
+    label, key, further = (columns[name] if name is not None else None for name in wanted)
+    message = columns[layer.message]
+
+    # A line goes on where the record says so (`further`), or where it is no record but looks so.
     outside = message.is_null()
-    goes_on = rows["further"] if further is None else rows["further"] | (further.fill_null("") != "")
+    goes_on = rows["further"]
+    if further is not None:
+        goes_on = goes_on | (further.fill_null("") != "")
     if layer.continuation is not None:
         goes_on |= outside & rows["text"].str.contains(layer.continuation)
+
+    inside = message.str.strip_chars_end("\r\n")
     taken = rows.with_columns(
-        text=message.str.strip_chars_end("\r\n").zip_with(~outside, rows["text"]),
+        text=inside.zip_with(~outside, rows["text"]),
         time=rows["time"] if time is None else _or(time, rows["time"]),
         label=rows["label"] if label is None else _or(label, rows["label"]),
         key=rows["key"] if key is None else _or(key, rows["key"]),
         further=goes_on,
-    ).with_columns(stream=_stream(rows["stream"], [found[name] for name in layer.streams], outside=outside))
-    inner = layer.inside
-    return taken if inner is None or inner.kind == "json" else _one_a_row(taken)
+    )
+    of_streams = [columns[name] for name in layer.streams]
+    taken = taken.with_columns(stream=_stream(rows["stream"], of_streams, outside=outside))
+    # A message that is an object is one record, whatever line breaks are in it.
+    one_record = layer.inside is None or layer.inside.kind == "json"
+    return taken if one_record else _one_a_row(taken)
 
 
 def _stream(before: pl.Series, names: list[pl.Series], *, outside: pl.Series) -> pl.Series:
     """The streams of some rows, more precisely than before; null where that is not known."""
-    parts = [before.fill_null(""), *(name.fill_null("") for name in names)]
-    known = pl.select(pl.concat_str(*parts, separator=_BETWEEN)).to_series()
+    names_so_far = [before.fill_null(""), *(name.fill_null("") for name in names)]
+    joined = pl.concat_str(*names_so_far, separator=_BETWEEN)
+    known = pl.select(joined).to_series()
     return known.zip_with(~outside, before)
 
 
@@ -112,6 +131,7 @@ def _one_a_row(rows: pl.DataFrame) -> pl.DataFrame:
     """Messages of several lines as so many rows, of which all but the first go on."""
     if not rows["text"].str.contains("\n", literal=True).any():
         return rows
-    split = rows.with_columns(pl.col("text").str.split("\n"), piece=pl.int_range(pl.len())).explode("text")
+    pieces = rows.with_columns(pl.col("text").str.split("\n"), piece=pl.int_range(pl.len()))
+    split = pieces.explode("text")
     later = (split["piece"] == split["piece"].shift(1)).fill_null(False)
     return split.with_columns(further=pl.col("further") | later, first=pl.col("first") & ~later).drop("piece")

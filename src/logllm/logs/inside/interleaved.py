@@ -38,10 +38,12 @@ class Interleaved:
         if not rows.height:
             return self._given(piece.records, piece.rejects)
         rows = self._runs(rows)
-        joins = ~pl.col("begins") & pl.col("goes_on") & pl.col("headed")
-        rejects = rows.filter(~pl.col("begins") & ~joins & pl.col("first"))
-        self._counts["continued"] += rows.filter(joins & pl.col("first")).height
-        records = self._joined(rows.filter(pl.col("begins") | joins))
+        begins_record, is_first = pl.col("begins"), pl.col("first")
+        joins_one = ~begins_record & pl.col("goes_on") & pl.col("headed")
+        rejects = rows.filter(~begins_record & ~joins_one & is_first)
+        self._counts["continued"] += rows.filter(joins_one & is_first).height
+        records = self._joined(rows.filter(begins_record | joins_one))
+
         # The last record of each stream may go on, unless its stream has been silent for long.
         closed = pl.col("closed") | ~pl.col("latest")
         may_go_on = ~closed & (pl.col("last") + _FAR >= rows["line"][-1])
@@ -65,13 +67,15 @@ class Interleaved:
     def _rows(self, piece: Records) -> pl.DataFrame:
         """Records and rejects in the order of their lines."""
         records, rejects = piece
+        # The same columns for both, so that they can be sorted by their lines.
         no, yes = pl.lit(False), pl.lit(True)
         begun = records.with_columns(begins=yes, goes_on=no, other=no, first=yes, closed=no)
+        begins_another = begins(rejects["text"], self._described) & ~rejects["further"]
         further = rejects.with_columns(
             begins=no,
             closed=no,
             goes_on=pl.col("further"),
-            other=begins(rejects["text"], self._described) & ~rejects["further"],
+            other=begins_another,
             kind=pl.lit(None, dtype=pl.UInt8),
             time=pl.lit(None, dtype=records.schema["time"]),
             keys=pl.lit(None, dtype=records.schema["keys"]),
@@ -80,7 +84,8 @@ class Interleaved:
         columns = ["line", "row", "stream", "begins", "goes_on", "other", "first", "closed"]
         columns += ["time", "keys", "anomalous", "kind", "message"]
         rows = pl.concat([begun.select(columns), further.select(columns)])
-        rows = rows.sort("line", "row", maintain_order=True).with_columns(last=pl.col("line"))
+        rows = rows.sort("line", "row", maintain_order=True)
+        rows = rows.with_columns(last=pl.col("line"))
         # A line that is none of the outer format is of the stream of the one before it.
         rows = rows.with_columns(pl.col("stream").forward_fill().fill_null(self._stream))
         self._stream = rows["stream"][-1] if rows.height else self._stream
@@ -89,7 +94,8 @@ class Interleaved:
     def _runs(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Rows with `run`, which with `stream` says what belongs together, and whether a record heads it."""
         before = pl.col("last").shift(1).over("stream")
-        far = (pl.col("line").cast(pl.Int64) - before.cast(pl.Int64) > _FAR).fill_null(True)
+        distance = pl.col("line").cast(pl.Int64) - before.cast(pl.Int64)
+        far = (distance > _FAR).fill_null(True)
         # What begins another record ends the one before it, though it is none; and a record that was
         # held back for another stream's sake may have been ended before.
         ended = pl.col("closed").shift(1, fill_value=False).over("stream")
@@ -102,16 +108,20 @@ class Interleaved:
             last=pl.col("last").max().over(own),
             latest=pl.col("run") == pl.col("run").max().over("stream"),
         )
-        return rows.with_columns(goes_on=pl.col("goes_on") | joins(self._described, of="message"))
+        joins_by_text = joins(self._described, of="message")
+        return rows.with_columns(goes_on=pl.col("goes_on") | joins_by_text)
 
     def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
         """A record a run, with the texts of its rows."""
         if rows["begins"].all():
             return rows
+        # A character more than a line may have shows that the record grew too long.
         text = pl.col("message").str.strip_chars()
-        texts = text.filter(text != "").str.join("\n").str.head(LONGEST_LINE + 1)
+        whole = text.filter(text != "").str.join("\n")
+        texts = whole.str.head(LONGEST_LINE + 1)
         others = pl.exclude("message", "stream", "run").first()
-        return rows.group_by("stream", "run", maintain_order=True).agg(others, texts.alias("message"))
+        by_run = rows.group_by("stream", "run", maintain_order=True)
+        return by_run.agg(others, texts.alias("message"))
 
     def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
         """Records and rejects as they are everywhere else."""

@@ -74,7 +74,8 @@ def kinds(described: FormatSection) -> tuple[FormatSection, ...]:
     """
     if described.continuation is None or _below(described):
         return (described, *described.beside)
-    others = tuple(other.model_copy(update={"continuation": described.continuation}) for other in _OTHERS)
+    goes_on = {"continuation": described.continuation}
+    others = tuple(other.model_copy(update=goes_on) for other in _OTHERS)
     if all(own.time is None for own in (described, *described.beside)):
         others = tuple(other.model_copy(update={"time": None}) for other in others)
     return (described, *described.beside, *others)
@@ -103,13 +104,19 @@ def joins(described: FormatSection, *, of: str = "text") -> pl.Expr:
     for place, format_ in enumerate(kinds(described)):
         if format_.continuation is not None:
             places.setdefault(format_.continuation, []).append(place)
-    of_kind = [pl.col("kind").is_in(having) & pl.col(of).str.contains(pattern) for pattern, having in places.items()]
-    return pl.any_horizontal(of_kind).fill_null(value=False) if of_kind else pl.repeat(value=False, n=pl.len(), dtype=pl.Boolean)
+    # One condition for each pattern, whichever of the formats have it: a log's often share one.
+    of_kind: list[pl.Expr] = []
+    for pattern, having in places.items():
+        of_kind.append(pl.col("kind").is_in(having) & pl.col(of).str.contains(pattern))
+    if not of_kind:
+        return pl.repeat(value=False, n=pl.len(), dtype=pl.Boolean)
+    return pl.any_horizontal(of_kind).fill_null(value=False)
 
 
 def time_forms(described: FormatSection) -> tuple[str, ...]:
     """How times of a format's records may be written, of whatever kind their lines are."""
-    others = kinds(described.innermost)[len(described.innermost.beside) + 1 :]
+    inner = described.innermost
+    others = kinds(inner)[len(inner.beside) + 1 :]
     unforeseen = _FORMS if any(other.time is not None for other in others) else ()
     return tuple(dict.fromkeys((*described.time_formats, *unforeseen)))
 
@@ -133,15 +140,18 @@ def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | No
     fields = read_fields(text, described, key_field=own)
     kind = pl.repeat(0, len(text), dtype=pl.UInt8, eager=True)
     last = len(formats) if unforeseen else len(described.beside) + 1
+    # What one format leaves unread the next one is tried on, in the order of `kinds`.
     for place, other in enumerate(formats[1:last], 1):
         missing = fields.message.is_null()
         if place > len(described.beside):
+            # Unforeseen: only what may go on with a record and yet looks like the first of one.
             missing &= text.str.contains(described.continuation or "") & text.str.contains(BEGINNING)
             missing &= ~text.str.contains(_MUTE)
         if not missing.any():
             continue
         places = missing.arg_true()
-        read = read_fields(text.gather(places), other, key_field=key_field if may_have(other, key_field) else None)
+        other_key = key_field if may_have(other, key_field) else None
+        read = read_fields(text.gather(places), other, key_field=other_key)
         fields = _filled(fields, read, places=places)
         is_read = read.message.is_not_null()
         kind = kind.scatter(places.filter(is_read), place)
@@ -153,7 +163,11 @@ def _filled(fields: Fields, read: Fields, *, places: pl.Series) -> Fields:
     nothing = fields.message.clear(len(fields.message))
 
     def put(own: pl.Series | None, other: pl.Series | None) -> pl.Series | None:
-        return own if other is None else (nothing if own is None else own).clone().scatter(places, other)
+        if other is None:
+            return own
+        column = nothing if own is None else own
+        return column.clone().scatter(places, other)
 
     message = fields.message.clone().scatter(places, read.message)
-    return fields._replace(message=message, time=put(fields.time, read.time), key=put(fields.key, read.key))
+    time, key = put(fields.time, read.time), put(fields.key, read.key)
+    return fields._replace(message=message, time=time, key=key)

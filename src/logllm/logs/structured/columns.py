@@ -23,45 +23,55 @@ def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[s
     r"""Fields of lines of a structured kind as text, null where a line has none.
 
     >>> line = pl.Series(['at=7 msg="a \\"b\\" at=8" x'])
-    >>> found = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
-    >>> [found[name].item() for name in ("at", "msg", "y")]
+    >>> columns = read_columns(line, FormatSection(name="x", kind="logfmt"), names=["at", "msg", "y"])
+    >>> [columns[name].item() for name in ("at", "msg", "y")]
     ['7', 'a "b" at=8', None]
 
     Raises:
         RecipeError: a CSV file has no column of the name.
     """
-    found = {name: text for name in names if name == WHOLE}
+    columns = {name: text for name in names if name == WHOLE}
     wanted = [name for name in dict.fromkeys(names) if name != WHOLE]
     if described.kind == "json":
-        return found | {name: _json(text, name) for name in wanted}
+        return columns | {name: _json(text, name) for name in wanted}
     if described.kind == "logfmt":
-        return found | {name: _logfmt(text, name) for name in wanted}
+        return columns | {name: _logfmt(text, name) for name in wanted}
     if described.kind == "export":
-        return found | {name: _filled(text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")) for name in wanted}
+        for name in wanted:
+            value = text.str.extract(rf"(?:^|\n){re.escape(name)}=([^\n]*)")
+            columns[name] = _filled(value)
+        return columns
     if described.kind == "w3c":
-        return found | _w3c(text, described, names=wanted)
-    return found | _csv(text, described, names=wanted)
+        return columns | _w3c(text, described, names=wanted)
+    return columns | _csv(text, described, names=wanted)
 
 
 def _json(text: pl.Series, name: str) -> pl.Series:
     """A field by its dotted path, or by its whole name where that itself holds dots."""
-    paths = ["$" + "".join(f"[{part if part.isdecimal() else json.dumps(part)}]" for part in parts) for parts in (name.split("."), [name])]
-    found = text.str.json_path_match(paths[0])
-    if paths[1] != paths[0] and found.null_count():
-        found = found.zip_with(found.is_not_null(), text.str.json_path_match(paths[1]))
-    return found
+    # `http.request_id` is `{"http": {"request_id": ...}}`, or `{"http.request_id": ...}`.
+    paths: list[str] = []
+    for parts in (name.split("."), [name]):
+        steps = [part if part.isdecimal() else json.dumps(part) for part in parts]
+        paths.append("$" + "".join(f"[{step}]" for step in steps))
+    by_parts, whole = paths
+    values = text.str.json_path_match(by_parts)
+    if whole != by_parts and values.null_count():
+        values = values.zip_with(values.is_not_null(), text.str.json_path_match(whole))
+    return values
 
 
 def _logfmt(text: pl.Series, name: str) -> pl.Series:
     """A pair's value; what stands within another one's quotes is no pair."""
-    found = text.str.extract(rf'^\s*(?:{_PAIR}\s+)*?{re.escape(name)}=("(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s|$)')
-    quoted = found.str.starts_with('"').fill_null(False)
+    pair = rf'^\s*(?:{_PAIR}\s+)*?{re.escape(name)}=("(?:[^"\\]|\\.)*"|[^\s"]*)(?:\s|$)'
+    values = text.str.extract(pair)
+    quoted = values.str.starts_with('"').fill_null(False)
     if not quoted.any():
-        return _filled(found)
-    inner = found.str.strip_prefix('"').str.strip_suffix('"')
+        return _filled(values)
+    inner = values.str.strip_prefix('"').str.strip_suffix('"')
     for written, meant in _ESCAPES:
         inner = inner.str.replace_all(written, meant, literal=True)
-    return _filled(inner.str.replace_all("\\\\", "\\", literal=True).zip_with(quoted, found))
+    inner = inner.str.replace_all("\\\\", "\\", literal=True)
+    return _filled(inner.zip_with(quoted, values))
 
 
 def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -74,7 +84,11 @@ def _csv(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> 
     places = sorted({columns.index(name) for name in names})
     pattern = _row(described.separator, len(columns), places=tuple(places))
     cells = _cells(text, pattern, places=places)
-    return {name: _filled(_unquoted(cells[columns.index(name)])).alias(name) for name in names}
+    values: dict[str, pl.Series] = {}
+    for name in names:
+        cell = cells[columns.index(name)]
+        values[name] = _filled(_unquoted(cell)).alias(name)
+    return values
 
 
 def _w3c(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> dict[str, pl.Series]:
@@ -86,7 +100,11 @@ def _w3c(text: pl.Series, described: FormatSection, *, names: Sequence[str]) -> 
         return dict.fromkeys(names, nothing)
     pattern = w3c_row(described.separator, len(columns), places=tuple(places))
     cells = _cells(text, pattern, places=places)
-    written = {columns[place]: _filled(_unquoted(cell.set(cell == "-", None))) for place, cell in cells.items()}
+    # A dash stands where a cell holds nothing.
+    written: dict[str, pl.Series] = {}
+    for place, cell in cells.items():
+        value = cell.set(cell == "-", None)
+        written[columns[place]] = _filled(_unquoted(value))
     return {name: written.get(name, nothing).alias(name) for name in names}
 
 
@@ -102,7 +120,8 @@ def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     cell, between = cell_pattern(separator), re.escape(separator)
     pieces: list[str] = []
     for place in range(columns):
-        pieces.append((between if place else "") + (f"(?<c{place}>{cell})" if place in places else cell))
+        group = f"(?<c{place}>{cell})" if place in places else cell
+        pieces.append((between if place else "") + group)
     return f"^{''.join(pieces)}(?:{between}(?s:.*))?$"
 
 
@@ -111,9 +130,12 @@ def _unquoted(cells: pl.Series) -> pl.Series:
     quoted = cells.str.starts_with('"').fill_null(False)
     if not quoted.any():
         return cells
-    return cells.str.strip_prefix('"').str.strip_suffix('"').str.replace_all('""', '"', literal=True).zip_with(quoted, cells)
+    inner = cells.str.strip_prefix('"').str.strip_suffix('"')
+    inner = inner.str.replace_all('""', '"', literal=True)
+    return inner.zip_with(quoted, cells)
 
 
 def _filled(values: pl.Series) -> pl.Series:
     """Values, null where there is nothing in them."""
-    return values.set(values == "", None) if (values == "").any() else values
+    empty = values == ""
+    return values.set(empty, None) if empty.any() else values

@@ -17,7 +17,8 @@ def header(text: str, separator: str) -> tuple[str, ...]:
     ('at', "'log' text", 'x')
     """
     try:
-        cells = next(csv.reader([text.removeprefix("\ufeff").replace("\r", " ")], delimiter=separator), [])
+        row = text.removeprefix("\ufeff").replace("\r", " ")
+        cells = next(csv.reader([row], delimiter=separator), [])
     except csv.Error:  # a quote within a cell that is not quoted, or a cell of megabytes
         return ()
     return tuple(cell.strip() for cell in cells)
@@ -57,6 +58,8 @@ class CsvRows:
             separator: What stands between cells.
             counts: Where joined lines (`continued`, and `lines`, of which the frames hold fewer) are counted.
         """
+        # A line opens a cell that goes over its end; goes on with an open one, closing it and
+        # opening another perhaps; or closes it for good.
         between, cell, quoted = re.escape(separator), cell_pattern(separator), '(?:[^"]|"")*'
         self._opens = f'^(?:{cell}{between})*"{quoted}$'
         self._goes_on = f'^{quoted}(?:"{between}(?:{cell}{between})*"{quoted})?$'
@@ -66,7 +69,8 @@ class CsvRows:
 
     def push(self, piece: pl.DataFrame) -> pl.DataFrame:
         """Whole rows, each with its first line's number."""
-        return self._rows(piece if self._held is None else pl.concat([self._held, piece]), ended=False)
+        lines = piece if self._held is None else pl.concat([self._held, piece])
+        return self._rows(lines, ended=False)
 
     def flush(self) -> pl.DataFrame | None:
         """The lines of a row that never ended."""
@@ -80,10 +84,12 @@ class CsvRows:
             return lines
         open_after = self._open_after(lines["text"], opens, ended=ended)
         row = (~open_after.shift(1, fill_value=False)).cum_sum()
-        self._held = lines.filter(row == row[-1]) if open_after[-1] else None
-        whole = lines.filter(row != row[-1]) if open_after[-1] else lines
-        rows = whole.group_by(row.head(whole.height).alias("row"), maintain_order=True)
-        joined = rows.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
+        # Lines of one row have one number; the last row is held back where it may go on.
+        is_last = row == row[-1]
+        self._held = lines.filter(is_last) if open_after[-1] else None
+        whole = lines.filter(~is_last) if open_after[-1] else lines
+        by_row = whole.group_by(row.head(whole.height).alias("row"), maintain_order=True)
+        joined = by_row.agg(pl.col("line").first(), pl.col("text").str.join("\n")).drop("row")
         for name in ("continued", "lines"):
             self._counts[name] += whole.height - joined.height
         return joined
@@ -93,18 +99,32 @@ class CsvRows:
 
         What a line makes of an open row and of none is known for all lines at once, and so is where a row would end that began at it.
         """
-        inside, size, line = pl.col("inside"), pl.col("size"), text.alias("line").to_frame()
-        frame = line.select(
-            opens=opens,
-            inside=pl.col("line").str.contains(self._goes_on),
-            closes=pl.col("line").str.contains(self._closes),
-            length=pl.col("line").str.len_chars() + 1,  # with its line end
-            size=(pl.col("line").str.len_chars() + 1).cum_sum(),
+        inside, size, line = pl.col("inside"), pl.col("size"), pl.col("line")
+        length_with_end = line.str.len_chars() + 1
+        frame = (
+            text.alias("line")
+            .to_frame()
+            .select(
+                opens=opens,
+                inside=line.str.contains(self._goes_on),
+                closes=line.str.contains(self._closes),
+                length=length_with_end,
+                size=length_with_end.cum_sum(),
+            )
         )
-        closed = pl.when(~inside).then("closes").shift(-1).backward_fill()  # by the next line that does not go on; null: it is not here
-        length = pl.when(~inside).then(size).shift(-1).backward_fill().fill_null(size.last()) - size + pl.col("length") - 1
+
+        # A row that began here would be closed by the next line that does not go on, if that closes
+        # it; null: that line is not here. So long it would be then, without its last line end.
+        closed = pl.when(~inside).then("closes").shift(-1).backward_fill()
+        end = pl.when(~inside).then(size).shift(-1).backward_fill().fill_null(size.last())
+        length = end - size + pl.col("length") - 1
         begins = pl.col("opens") & closed.fill_null(not ended) & (length <= LONGEST_LINE)
         frame = frame.with_columns(begins=begins)
-        turned = (pl.col("begins") & ~inside).cum_sum() % 2 == 1
-        settled = pl.when(pl.col("begins") == inside).then(inside ^ turned).forward_fill().fill_null(False)
+
+        # A line makes of "no row is open" `begins`, of "one is open" `inside`. Where both are the
+        # same that is settled; where they differ the state is kept, or turned over.
+        begins_row = pl.col("begins")
+        turned = (begins_row & ~inside).cum_sum() % 2 == 1
+        known = pl.when(begins_row == inside).then(inside ^ turned)
+        settled = known.forward_fill().fill_null(False)
         return frame.select(settled ^ turned).to_series()

@@ -24,7 +24,8 @@ def w3c_names(line: str) -> tuple[str, ...]:
     """
     if not re.match(_NAMES, line):
         return ()
-    return tuple(name for name in re.split(r"[\s,]+", line[len("#fields:") :]) if name)
+    names = re.split(r"[\s,]+", line[len("#fields:") :])
+    return tuple(name for name in names if name)
 
 
 @cache
@@ -56,6 +57,7 @@ def with_columns(batches: Iterable[Lines], described: FormatSection, *, counts: 
     for lines in batches:
         if lines.index != file:
             file, names, day = lines.index, "", ""
+        # Header lines stand anywhere, and say how the rows up to the next one are to be read.
         rows = _headed(lines.frame, names=names, day=day)
         if rows.height:
             names, day = rows["names"][-1], rows["day"][-1]
@@ -65,8 +67,8 @@ def with_columns(batches: Iterable[Lines], described: FormatSection, *, counts: 
         rows = rows.filter(~headers)
         if not rows.height:  # what was done to its lines is counted all the same
             yield replace(lines, frame=lines.frame.clear())
-        for part in rows.partition_by("part", maintain_order=True):
-            yield _named(part, lines, described=described)
+        for alike in rows.partition_by("part", maintain_order=True):
+            yield _named(alike, lines, described=described)
             lines = lines.counted()
 
 
@@ -84,14 +86,16 @@ def _headed(frame: pl.DataFrame, *, names: str, day: str) -> pl.DataFrame:
         names=named.forward_fill().fill_null(names),
         day=text.str.extract(_DAY).forward_fill().fill_null(day),
     )
-    return rows.with_columns(part=pl.struct("names", "day").rle_id())
+    header = pl.struct("names", "day").rle_id()
+    return rows.with_columns(part=header)
 
 
-def _named(part: pl.DataFrame, lines: Lines, *, described: FormatSection) -> Lines:
+def _named(alike: pl.DataFrame, lines: Lines, *, described: FormatSection) -> Lines:
     """Rows of one header; a day that it names is put behind rows that say a time of day alone."""
-    columns = w3c_names(part["names"][0]) or described.columns
-    day = part["day"][0]
-    frame = part.select("line", "text")
+    columns = w3c_names(alike["names"][0]) or described.columns
+    day = alike["day"][0]
+    frame = alike.select("line", "text")
+    # The day stands once above rows that say only a time of day: it is put behind each.
     if day and _TIME in columns and _DATE not in columns:
         columns = (*columns, _DATE)
         frame = frame.with_columns(pl.col("text").str.strip_chars_end() + described.separator + day)
