@@ -37,17 +37,23 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -
 
     Of the settings of detection only the sizes do not count: they alter scores by less than 1e-5.
     """
-    detect = recipe.detect.model_dump(
-        mode="json", exclude={"batch_positions", "batch_tokens", "tree_positions", "read_lines", "cache_sessions"}
-    )
+    # Sizes of batches alter scores by less than 1e-5: who changes them keeps the cache.
+    sizes = {"batch_positions", "batch_tokens", "tree_positions", "read_lines", "cache_sessions"}
+    detect = recipe.detect.model_dump(mode="json", exclude=sizes)
     model = recipe.model.model_dump(mode="json")
     for part in ("encoder", "decoder"):
         model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
     bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
-    settled = None if recipe.detect.engine == "exact" else threshold  # around it scores that round are exact
+
+    # Around the threshold scores that round are computed again exactly, so that it matters there.
+    settled = None if recipe.detect.engine == "exact" else threshold
     package = entry(recipe.method).source  # of another package's method its release
-    said = [_LAYOUT, __version__, recipe.method, package, recipe.options, manifest["files"], bases, model, detect, settled]
-    return hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=16).hexdigest()
+    determining = [
+        *(_LAYOUT, __version__, recipe.method, package, recipe.options),
+        *(manifest["files"], bases, model, detect, settled),
+    ]
+    written = json.dumps(determining, sort_keys=True)
+    return hashlib.blake2b(written.encode(), digest_size=16).hexdigest()
 
 
 Known = tuple[float, str | None]
@@ -100,14 +106,19 @@ class ScoreCache:
 
     def _known(self, file: sqlite3.Connection, keys: Iterable[bytes]) -> dict[bytes, Known]:
         """Look up, and note the use."""
+        # The keys go into a table of their own: a query takes no more than some thousand values.
         file.executemany("INSERT OR IGNORE INTO asked VALUES (?)", ((key,) for key in keys))
         rows = file.execute("SELECT key, score, more FROM scores JOIN asked USING (key)")
-        found: dict[bytes, Known] = {key: (score, more) for key, score, more in rows}
+        known: dict[bytes, Known] = {key: (score, more) for key, score, more in rows}
+        turn = self._turn
         with suppress(sqlite3.OperationalError):  # in a file that can only be read no use is noted
-            file.execute("UPDATE scores SET used = ? WHERE used < ? AND key IN (SELECT key FROM asked)", (self._turn, self._turn))
+            file.execute(
+                "UPDATE scores SET used = ? WHERE used < ? AND key IN (SELECT key FROM asked)",
+                (turn, turn),
+            )
         file.execute("DELETE FROM asked")
         file.commit()
-        return found
+        return known
 
     def _keep(self, file: sqlite3.Connection, sessions: Mapping[bytes, Known]) -> None:
         """Write, and remove what is longest out of use."""
@@ -169,8 +180,10 @@ class ScoreCache:
 def _let_go(newest: Path) -> None:
     """Remove the scores of runs that are longest out of use."""
     with suppress(OSError):  # another process may be doing the same
-        others = sorted((path for path in newest.parent.glob("*.sqlite") if path != newest), key=lambda path: path.stat().st_mtime)
-        for path in others[: max(0, len(others) - RUNS + 1)]:
+        others = [path for path in newest.parent.glob("*.sqlite") if path != newest]
+        others.sort(key=lambda path: path.stat().st_mtime)
+        excess = max(0, len(others) - RUNS + 1)
+        for path in others[:excess]:
             _remove(path)
 
 

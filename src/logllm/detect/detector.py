@@ -94,6 +94,8 @@ class Detector:
             settings = for_format(settings, format)
         if time_zone is not None:
             settings = in_zone(settings, time_zone)
+        # A run that may take scores from the cache is loaded only when a session comes that is not
+        # known.
         cached = cache and opened.recipe.detect.cache_sessions > 0
         if not cached:
             opened.method  # noqa: B018 - loads it
@@ -253,12 +255,8 @@ class Detector:
             reader = ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
         else:
             reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
-        return Reading(
-            reader,
-            names,
-            run=self.run,
-            manner=Manner(self._cached, progress, top_share, occurrences, evidence),
-        )
+        manner = Manner(self._cached, progress, top_share, occurrences, evidence)
+        return Reading(reader, names, run=self.run, manner=manner)
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""

@@ -63,14 +63,16 @@ def new_kinds(
     """
     rows = occurrences.with_columns(text=messages.gather(occurrences["message"]))
     rows = rows.filter(pl.Series(is_new(rows["text"])))
-    kinds = rows.with_columns(kind=kinds_of(rows["text"])).group_by("kind", maintain_order=True)
+    by_kind = rows.with_columns(kind=kinds_of(rows["text"]))
+    kinds = by_kind.group_by("kind", maintain_order=True)
     first = kinds.agg(pl.col("text", "line", "file").first(), pl.col("count").sum())
     graded = first.with_columns(grade=pl.Series(grades(first["text"])))
     foremost = graded.sort("grade", descending=True, maintain_order=True)
     several = len(files) > 1
+    columns = ("text", "count", "line", "file", "grade")
     return [
         NewKind(text, count, line, files[file] if several else None, grade)
-        for text, count, line, file, grade in foremost.select("text", "count", "line", "file", "grade").iter_rows()
+        for text, count, line, file, grade in foremost.select(columns).iter_rows()
     ]
 
 
@@ -83,7 +85,10 @@ def drift(sessions: Sequence[Rows], messages: pl.Series, *, novelty: Novelty) ->
         novelty: has learnt good logs.
     """
     usual = novelty.tail.fresh.share
-    count = len(np.unique(novelty.new(sessions, messages).sessions))
-    if count < _LEAST or count <= max(_DRIFT, _MORE * usual) * len(sessions):
+    new = novelty.new(sessions, messages)
+    count = len(np.unique(new.sessions))
+    # A good log brings new messages, too: only what is far more than that is drift.
+    usual_count = max(_DRIFT, _MORE * usual) * len(sessions)
+    if count < _LEAST or count <= usual_count:
         return None
     return Drift(count, len(sessions), usual)

@@ -91,19 +91,10 @@ class OpenedRun:
         detect = DetectSection.read(settings, source="detect")
         if settled(detect.engine, manifest) == "exact":
             detect = detect.model_copy(update={"engine": "exact"})
-        workplace = Workplace(
-            folder=folder,
-            begun=manifest,
-            verify=verify,
-            threshold=manifest["threshold"]["value"] if threshold is None else threshold,
-            report=progress,
-        )
-        return cls(
-            folder,
-            recipe=recipe.model_copy(update={"detect": detect}),
-            manifest=manifest,
-            workplace=workplace,
-        )
+        chosen = manifest["threshold"]["value"] if threshold is None else threshold
+        workplace = Workplace(folder=folder, begun=manifest, verify=verify, threshold=chosen, report=progress)
+        recipe = recipe.model_copy(update={"detect": detect})
+        return cls(folder, recipe=recipe, manifest=manifest, workplace=workplace)
 
     @property
     def method(self) -> Method:
@@ -112,6 +103,7 @@ class OpenedRun:
         Raises:
             ModelError: its base models are not those of the manifest, or its files do not fit.
         """
+        # Several threads may want it at once: one loads it, the others wait for it.
         with self._loading:
             if self._method is None:
                 method = make(self.recipe.method, self.recipe, workplace=self._workplace)
@@ -139,7 +131,8 @@ class OpenedRun:
     @cached_property
     def _reads_lines(self) -> bool:
         """Whether lines have scores of their own; known before the method is loaded: scores that are known take no model."""
-        return make(self.recipe.method, self.recipe, workplace=self._workplace).reads_lines
+        unloaded = make(self.recipe.method, self.recipe, workplace=self._workplace)
+        return unloaded.reads_lines
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
         """How surprising messages are to novelty, (u,); none: score each as a session of its own."""
@@ -159,8 +152,10 @@ class OpenedRun:
         if self._reads_lines:
             frozen = self.manifest.get("line_threshold")
             return min(self.threshold, 0.5) if frozen is None else frozen["value"]
+        # The next number above what normal lines score: to reach it is to say more than they do.
         normal = np.nan if self.ends is None else self.ends.line_score
-        return max(self.threshold, float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0)))
+        above = float(np.nextafter(np.nan_to_num(normal, nan=0.0), 2.0))
+        return max(self.threshold, above)
 
     def seen_scores(self, sessions: Sequence[Rows], messages: pl.Series) -> Scores | None:
         """Of novelty scores of sessions that are cut, by what was seen of them, (b,)."""

@@ -83,8 +83,8 @@ class Reading(Iterator[Verdict]):
         self._occurrences: list[pl.DataFrame] | None = [] if manner.occurrences else None
         self._table = MessageTable()
         self._frames = self._judged()
-        each = (verdicts(frame.drop("messages")) for frame in self.frames())
-        self._verdicts = chain.from_iterable(each)
+        objects = (verdicts(frame.drop("messages")) for frame in self.frames())
+        self._verdicts = chain.from_iterable(objects)
 
     @property
     def rejects(self) -> list[dict[str, object]]:
@@ -109,9 +109,10 @@ class Reading(Iterator[Verdict]):
     @property
     def occurrences(self) -> pl.DataFrame:
         """Of each message so far, where they are counted, its `message`, `count` of lines, and the first's `line` and `file`."""
-        frames = self._occurrences or [_occurrences(self._table.numbered(pl.DataFrame(schema=RECORDS)))]
-        rows = pl.concat(frames).group_by("message", maintain_order=True)
-        return rows.agg(pl.col("count").sum(), pl.col("line", "file").first())
+        nothing = self._table.numbered(pl.DataFrame(schema=RECORDS))
+        frames = self._occurrences or [_occurrences(nothing)]
+        by_message = pl.concat(frames).group_by("message", maintain_order=True)
+        return by_message.agg(pl.col("count").sum(), pl.col("line", "file").first())
 
     @property
     def threshold(self) -> float:
@@ -176,17 +177,17 @@ class Reading(Iterator[Verdict]):
                     waiting.append(closed)
                 elif closed.height:
                     yield self._verdict_frame(closed, judging, known=known, after=sessionizer)
+            # The input has ended: what is still open closes now, with what was judged together.
             last = pl.concat([*waiting, sessionizer.flush()])
-            for name, count in (
-                *sessionizer.counts.items(),
-                ("cut_messages", sessionizer.messages_cut),
-            ):
+            further = {**sessionizer.counts, "cut_messages": sessionizer.messages_cut}
+            for name, count in further.items():
                 self.counts[name] = self.counts.get(name, 0) + count
             if last.height:
                 if self._run.together:
                     self._run.learn(last, self.messages)
                 verdicts = self._verdict_frame(last, judging, known=known, after=sessionizer)
                 yield verdicts if self._top_share is None else self._ordered(verdicts, share=self._top_share)
+        # After all verdicts: what was read before the fault is worth having.
         if faults:
             raise faults[0]
 

@@ -95,7 +95,8 @@ def summarise(
     rows = _rows(verdicts).with_columns(original="message")
     shape_of_row = shapes.push(kinds_of(messages)).gather(rows["message"])
     rows = rows.with_columns(message=shape_of_row)
-    normal = rows.filter(~pl.col("anomalous")).group_by("message").agg(normal=pl.col("row").n_unique())
+    of_normal = rows.filter(~pl.col("anomalous")).group_by("message")
+    normal = of_normal.agg(normal=pl.col("row").n_unique())
     others = verdicts.height - int(verdicts["anomalous"].sum())
     rows = rows.filter("anomalous")
     if not rows.height:
@@ -113,44 +114,61 @@ def summarise(
     foremost = foremost.unique("row", keep="first", maintain_order=True)
     foremost = _apart(foremost.sort("time", "place", nulls_last=True), gap=_gap(verdicts))
     rows = _placed(rows, foremost)
-    incidents = []
-    for part in rows.partition_by("incident", maintain_order=True):
-        incident = _incident(part, normal, messages=messages, others=others, shown=shown)
-        incidents.append(replace(incident, expected=_expected(part, verdicts, shown=shown)))
+    incidents: list[Incident] = []
+    for of_incident in rows.partition_by("incident", maintain_order=True):
+        incident = _incident(of_incident, normal, messages=messages, others=others, shown=shown)
+        expected = _expected(of_incident, verdicts, shown=shown)
+        incidents.append(replace(incident, expected=expected))
     return sorted(incidents, key=lambda incident: -incident.sessions * incident.score)
 
 
 def _rows(verdicts: pl.DataFrame) -> pl.DataFrame:
     """One row a message of a session: `row` (the session's), `session`, `score`, `anomalous`, `message`, `place`, `time`, `line`, `file`."""
+    # Only a session's first and last lines have known times, its start and its end.
     several = "files" in verdicts.columns
     listed = ["messages", "lines", *(["files"] if several else [])]
     last = pl.col("lines").list.len() - 1
-    rows = verdicts.with_row_index("row").with_columns(last=last).explode(listed)
+    numbered = verdicts.with_row_index("row").with_columns(last=last)
+    rows = numbered.explode(listed)
     at = pl.int_range(pl.len()).over("row")
     time = pl.when(at == 0).then("start").when(at == pl.col("last")).then("end")
-    order = ["files", "lines"] if several else ["lines"]
     rows = rows.with_columns(time=time)
-    if several:  # by their times: app.log.1 comes before app.log
-        known = rows.group_by("files", maintain_order=True).agg(pl.col("time").min()).sort("time", nulls_last=True, maintain_order=True)
-        rows = rows.with_columns(pl.col("files").cast(pl.Enum(known["files"])))
+
+    # In the order of the log; files by their first times, as app.log.1 comes before app.log.
+    order = ["files", "lines"] if several else ["lines"]
+    if several:
+        by_file = rows.group_by("files", maintain_order=True).agg(pl.col("time").min())
+        in_order = by_file.sort("time", nulls_last=True, maintain_order=True)
+        rows = rows.with_columns(pl.col("files").cast(pl.Enum(in_order["files"])))
     rows = rows.sort(order, maintain_order=True)
+
+    # A line in between has the time of the nearest known one before it.
+    file = pl.col("files").cast(pl.String) if several else pl.lit(None, dtype=pl.String)
     return rows.with_row_index("place").select(
         *("row", "session", "score", "anomalous", "place"),
         message="messages",
         time=pl.col("time").forward_fill().backward_fill(),
         line="lines",
-        file=pl.col("files").cast(pl.String) if several else pl.lit(None, dtype=pl.String),
+        file=file,
     )
 
 
 def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.DataFrame:
     """For each message of some sessions how many have it, and its smoothed log odds against the normal ones, in standard errors."""
     own = rows["row"].n_unique()
-    counted = rows.group_by("message", maintain_order=True).agg(sessions=pl.col("row").n_unique())
-    counted = counted.join(normal, on="message", how="left", maintain_order="left").with_columns(pl.col("normal").fill_null(0))
+    by_message = rows.group_by("message", maintain_order=True)
+    counted = by_message.agg(sessions=pl.col("row").n_unique())
+    counted = counted.join(normal, on="message", how="left", maintain_order="left")
+    counted = counted.with_columns(pl.col("normal").fill_null(0))
+
+    # Log odds of having the message, of these sessions less of the normal ones, each count with half
+    # a session more; their variance is about 1 / here + 1 / there.
     here, there = pl.col("sessions") + 0.5, pl.col("normal") + 0.5
-    odds = (here / (own - here + 1)).log() - (there / (others - there + 1)).log()
-    return counted.select("message", "sessions", weight=odds / (1 / here + 1 / there).sqrt())
+    odds_here = here / (own - here + 1)
+    odds_there = there / (others - there + 1)
+    log_odds = odds_here.log() - odds_there.log()
+    error = (1 / here + 1 / there).sqrt()
+    return counted.select("message", "sessions", weight=log_odds / error)
 
 
 def gravity(messages: pl.Series) -> pl.Series:
@@ -182,17 +200,21 @@ def _scored(rows: pl.DataFrame, scores: MessageScores | None, *, threshold: floa
     places = foremost["original"].head(_SCORED)
     scored = pl.DataFrame({"original": places, "alone": scores(places)})
     # To a tenth: of what is anomalous by itself beyond doubt the gravest is meant.
-    loud = pl.when(pl.col("alone") >= threshold).then(pl.col("alone").round(1)).otherwise(0.0)
-    return rows.join(scored, on="original", how="left", maintain_order="left").with_columns(loud=loud)
+    is_loud = pl.col("alone") >= threshold
+    loud = pl.when(is_loud).then(pl.col("alone").round(1)).otherwise(0.0)
+    rows = rows.join(scored, on="original", how="left", maintain_order="left")
+    return rows.with_columns(loud=loud)
 
 
 def _evident(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """Rows with `alone` and `loud` by the evidence of their verdicts, the latter to a tenth."""
     several = "files" in verdicts.columns
-    said = verdicts.select("evidence").with_row_index("row").explode("evidence", empty_as_null=False)
-    said = said.filter(pl.col("evidence").is_not_null()).unnest("evidence")
-    said = said.select("row", "line", *(["file"] if several else []), alone="score")
-    rows = rows.join(said, on=["row", "line", *(["file"] if several else [])], how="left", maintain_order="left")
+    place = ["row", "line", *(["file"] if several else [])]
+    listed = verdicts.select("evidence").with_row_index("row")
+    listed = listed.explode("evidence", empty_as_null=False)
+    lines = listed.filter(pl.col("evidence").is_not_null()).unnest("evidence")
+    lines = lines.select(*place, alone="score")
+    rows = rows.join(lines, on=place, how="left", maintain_order="left")
     return rows.with_columns(loud=pl.col("alone").round(1).fill_null(0.0))
 
 
@@ -200,16 +222,20 @@ def _expected(rows: pl.DataFrame, verdicts: pl.DataFrame, *, shown: int) -> tupl
     """What did not come in the sessions of an incident's rows."""
     if "expected" not in verdicts.columns:
         return ()
-    missing = verdicts["expected"].gather(rows["row"].unique()).drop_nulls().explode()
-    counted = missing.alias("message").to_frame().group_by("message", maintain_order=True).len()
-    foremost = counted.sort("len", descending=True, maintain_order=True)["message"].head(shown)
-    return tuple(foremost)
+    sessions = rows["row"].unique()
+    missing = verdicts["expected"].gather(sessions).drop_nulls().explode()
+    by_message = missing.alias("message").to_frame().group_by("message", maintain_order=True)
+    foremost = by_message.len().sort("len", descending=True, maintain_order=True)
+    return tuple(foremost["message"].head(shown))
 
 
 def _gap(verdicts: pl.DataFrame) -> timedelta:
     """How far incidents are apart."""
     span = verdicts.select(pl.col("end").max() - pl.col("start").min()).item()
-    return _LEAST_GAP if span is None else min(max(span * _GAP, _LEAST_GAP), _MOST_GAP)
+    if span is None:
+        return _LEAST_GAP
+    share: timedelta = span * _GAP
+    return min(max(share, _LEAST_GAP), _MOST_GAP)
 
 
 def _apart(foremost: pl.DataFrame, *, gap: timedelta) -> pl.DataFrame:
@@ -225,9 +251,11 @@ def _apart(foremost: pl.DataFrame, *, gap: timedelta) -> pl.DataFrame:
 
 def _placed(rows: pl.DataFrame, foremost: pl.DataFrame) -> pl.DataFrame:
     """The rows that lie in the time of their session's incident, with `decided`: whether it is the session's foremost message."""
-    placed = rows.join(foremost.rename({"message": "decisive"}), on="row", maintain_order="left")
+    decisive = foremost.rename({"message": "decisive"})
+    placed = rows.join(decisive, on="row", maintain_order="left")
     inside = pl.col("time").is_between("began", "ended").fill_null(True)
-    return placed.filter(inside).with_columns(decided=pl.col("message") == pl.col("decisive")).sort("incident", "place")
+    decided = pl.col("message") == pl.col("decisive")
+    return placed.filter(inside).with_columns(decided=decided).sort("incident", "place")
 
 
 def _incident(
@@ -241,27 +269,33 @@ def _incident(
     """One incident of its sessions' rows."""
     decided = pl.col("row").filter("decided").n_unique()
     best = rows.sort("score", descending=True, maintain_order=True)
-    tells = best.group_by("message", maintain_order=True).agg(
+    by_message = best.group_by("message", maintain_order=True)
+    tells = by_message.agg(
         pl.col("original", "line", "file", "alone", "loud", "telling", "gravity").first(),
         alike=pl.col("original").n_unique() == 1,
         decided=decided,
     )
-    tells = tells.join(_weights(rows, normal, others=others), on="message", maintain_order="left")
-    # Everyday messages only where nothing else tells.
-    by_itself = (pl.col("loud") > 0) | pl.col("telling")
-    grave = (pl.col("loud") > 0) | (pl.col("gravity") > 1)
+    weights = _weights(rows, normal, others=others)
+    tells = tells.join(weights, on="message", maintain_order="left")
+
+    # A message tells if enough sessions are known by it, or if it is over-represented and grave.
+    is_loud = pl.col("loud") > 0
     decisive = pl.col("decided") > _SELDOM * pl.col("sessions")
+    grave = is_loud | (pl.col("gravity") > 1)
     tells = tells.filter(decisive | ((pl.col("weight") > _TELLING) & grave))
+    # Everyday messages only where nothing else tells.
+    by_itself = is_loud | pl.col("telling")
     tells = tells.filter(by_itself | ~by_itself.any())
     order = ("decided", "loud", "gravity", "weight")
     tells = tells.sort(*order, descending=True, nulls_last=True, maintain_order=True)
     sessions = best.unique("row", keep="first", maintain_order=True)
+    foremost = tells.head(shown)
     return Incident(
         start=rows["began"][0],
         end=rows["ended"][0],
         sessions=sessions.height,
         score=float(sessions["score"].mean()),  # type: ignore[arg-type]
-        messages=tuple(_telling(row, messages) for row in tells.head(shown).iter_rows(named=True)),
+        messages=tuple(_telling(row, messages) for row in foremost.iter_rows(named=True)),
         top=tuple(sessions.head(shown).select("session", "score").iter_rows()),
     )
 

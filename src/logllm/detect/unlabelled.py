@@ -185,11 +185,14 @@ class Against(Unlabelled):
         """
         if self._given is not None:
             return Judgement(scores, scores >= self._given, self.novelty.tail.p_values(scores))
+        # The more sessions are judged, the rarer one must be: else chance alone would give alarms.
         times = count / self.sessions
         anomalous: Labels = scores >= self.novelty.tail.least(times)
         new = self.novelty.new(rows_of(sessions), messages)
-        fresh = self.novelty.tail.fresh
-        anomalous[new.sessions[_often(new, fresh)]] = True
+        of_trouble = _often(new, self.novelty.tail.fresh)
+        anomalous[new.sessions[of_trouble]] = True
+
+        # An anomalous session's score is never below the threshold, whatever made it one.
         lifted = anomalous & (scores < self.threshold)
         scores = np.where(lifted, scores + self.threshold, scores)
         return Judgement(scores, anomalous, self.novelty.tail.p_values(scores))
@@ -204,7 +207,8 @@ def _often(new: New, fresh: Fresh) -> Flags:
     """Which new messages speak of grave trouble in far more sessions than any held-back ones did."""
     grave = new.kinds[new.grades > 1]
     kinds, counts = np.unique(grave, return_counts=True)
-    often: Flags = np.isin(new.kinds, kinds[counts > _SPREAD * (fresh.most + 1)])
+    frequent = kinds[counts > _SPREAD * (fresh.most + 1)]
+    often: Flags = np.isin(new.kinds, frequent)
     return often
 
 
@@ -216,7 +220,7 @@ def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progre
     """
     sessionizer = Sessionizer(reader.settings.sessions)
     table = MessageTable()
-    frames = []
+    frames: list[pl.DataFrame] = []
     try:
         for batch in reader.read(list(names), progress=progress):
             frames.append(sessionizer.push(table.numbered(batch)))

@@ -60,21 +60,20 @@ def unusual(
     several = "files" in top.columns
     groups: dict[int, UnusualSession] = {}
     for place, (of_lines, session) in enumerate(zip(scores, rows, strict=True)):
+        # Sessions with the same most surprising message are unusual in one way: the first stands
+        # for all.
         foremost = int(session[of_lines.argmax()])
         if foremost in groups:
             group = groups[foremost]
             groups[foremost] = group._replace(alike=group.alike + 1)
             continue
         verdict = top.row(place, named=True)
-        shown = tuple(
-            UnusualLine(
-                messages[int(session[at])],
-                verdict["lines"][at],
-                verdict["files"][at] if several else None,
-            )
-            for at in strangest(session, of_lines, lines=lines)
-        )
-        groups[foremost] = UnusualSession(verdict["session"], verdict["score"], 0, shown)
+        shown: list[UnusualLine] = []
+        for at in strangest(session, of_lines, lines=lines):
+            file = verdict["files"][at] if several else None
+            shown.append(UnusualLine(messages[int(session[at])], verdict["lines"][at], file))
+        name, score = verdict["session"], verdict["score"]
+        groups[foremost] = UnusualSession(name, score, 0, tuple(shown))
     return list(groups.values())[:sessions]
 
 

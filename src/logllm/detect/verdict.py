@@ -76,7 +76,8 @@ def json_lines(frame: pl.DataFrame) -> Iterator[str]:
     """A verdict frame as one JSON object a line, some thousand lines a piece; times in ISO 8601, UTC."""
     number = pl.lit(SCHEMA, dtype=pl.UInt8).alias("schema")
     times = [pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ") for name in ("start", "end")]
-    return (some.with_columns(*times, number).write_ndjson() for some in frame.iter_slices(_AT_ONCE))
+    pieces = frame.iter_slices(_AT_ONCE)
+    return (piece.with_columns(*times, number).write_ndjson() for piece in pieces)
 
 
 def json_schema() -> dict[str, Any]:
@@ -99,12 +100,14 @@ def to_frame(sessions: pl.DataFrame, scores: Scores, *, anomalous: Labels, model
     """A sessions frame, its scores and verdicts as a verdict frame; `files` are the inputs' names."""
     names = pl.Series(files, dtype=pl.String)
     file_of_line = pl.col("files").list.eval(pl.lit(names).gather(pl.element()))
-    judged = sessions.rename({"closed": "state"}).with_columns(
+    renamed = sessions.rename({"closed": "state"})
+    judged = renamed.with_columns(
         score=pl.Series(scores, dtype=pl.Float64),
         anomalous=pl.Series(anomalous, dtype=pl.Boolean),
         model=pl.lit(model),
         files=file_of_line if len(files) > 1 else None,
     )
+    # A column that says nothing of any of these sessions is left out.
     there = [name for name in OPTIONAL if name in judged.columns]
     extra = [name for name in there if judged[name].null_count() < judged.height]
     return judged.select(*FIELDS, *extra)

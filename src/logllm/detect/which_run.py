@@ -92,6 +92,7 @@ def task(
     if good:
         return _against(logs, good, format=format, grouping=grouping, zone=zone)
     run = find_run(first)
+    # A run reads logs as its own data was read: nothing has to be looked at first.
     if own and not named and format is None:
         return Task(run, logs, said="\n".join(passed_over(logs)))
     if format is not None and format != AUTO:
@@ -133,6 +134,7 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
         return _Asked(log.format, log.stdin, said, logs, sessions=log.sessions)
     if not only_postgres:
         return _Asked(log.services, None, "\n".join(log.notes), logs)
+    # The files that a run of PostgreSQL's cannot judge are left out, and said.
     of_file = assigned(named_files(logs), log.services, today=today)
     readable = [file for file, service in of_file.items() if _of_postgres(service.format)]
     others = [f"{file} ({service.format.name})" for file, service in of_file.items() if file not in readable]
@@ -209,6 +211,7 @@ def _grouped(settings: PrepareSection, reason: str) -> str:
 
 def _endless(logs: Sequence[str]) -> bool:
     """Whether an input may never end: a pipe, or standard input unless that is a file."""
+    # Only standard input may be a file all the same: `logllm detect - < app.log`.
     pipes = [name for name in named_files(logs) if not read_again(name)]
     if pipes != [STDIN]:
         return bool(pipes)

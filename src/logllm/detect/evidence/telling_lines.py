@@ -74,15 +74,19 @@ def evidence(
         files: names of the inputs; where there is one only, no line has a file.
     """
     # Equal sessions are looked at once.
-    alike = sessions.select("messages", "score").with_row_index("session").group_by("messages", maintain_order=True)
+    numbered = sessions.select("messages", "score").with_row_index("session")
+    alike = numbered.group_by("messages", maintain_order=True)
     distinct = alike.agg("session", pl.col("score").first()).with_row_index("of")
-    telling, missing = _telling(rows_of(distinct["messages"]), messages, scores=distinct["score"].to_numpy(), sources=sources)
+    rows_of_distinct = rows_of(distinct["messages"])
+    scores = distinct["score"].to_numpy()
+    telling, missing = _telling(rows_of_distinct, messages, scores=scores, sources=sources)
 
     # Each telling line of each session.
     of_session = distinct.select("of", "session").explode("session").sort("session")
     rows = of_session.join(telling, on="of", maintain_order="left_right")
     told = sessions.select("lines", "files", "score").with_row_index("session")
     rows = rows.join(told, on="session", maintain_order="left")
+    # `at` is the message's place in its session, and so the place of its line among the lines.
     at = pl.col("at")
     rows = rows.select(
         "session",
@@ -92,9 +96,12 @@ def evidence(
         message=messages.gather(rows["message"]),
     )
     rows = rows.with_columns(text=written.texts(rows.select("file", "line", "message")))
+
+    # One list of structs a session, with the file's name only where there are several files.
     names = pl.Series(files, dtype=pl.String)
     named = [pl.lit(names).gather(pl.col("file")).alias("file")] if len(files) > 1 else []
-    lines = rows.select("session", pl.struct("line", *named, "score", "text").alias("evidence"))
+    entry = pl.struct("line", *named, "score", "text").alias("evidence")
+    lines = rows.select("session", entry)
     lists = lines.group_by("session", maintain_order=True).agg("evidence")
     expected = _without_secrets(missing) if written.redacted else missing
     return lists.select("evidence", expected=expected.gather(of_session["of"]))
@@ -119,15 +126,14 @@ def _telling(distinct: list[Rows], messages: pl.Series, *, scores: Scores, sourc
         return guilty, _lists(expected)
     among = [distinct[row] for row in innocent]
     turned = turns(among, scores[innocent], score=sources.score, threshold=sources.threshold)
-    lines = pl.DataFrame(
-        {
-            "of": innocent.astype(np.uint32),
-            "message": [session[place] for session, place in zip(among, turned.places, strict=True)],
-            "score_of_line": turned.scores,
-            "at": turned.places,
-        },
-        schema=guilty.schema,
-    )
+    at_turn = [session[place] for session, place in zip(among, turned.places, strict=True)]
+    columns = {
+        "of": innocent.astype(np.uint32),
+        "message": at_turn,
+        "score_of_line": turned.scores,
+        "at": turned.places,
+    }
+    lines = pl.DataFrame(columns, schema=guilty.schema)
     if sources.following is not None:
         missing = _expected(among, turned, messages=messages, following=sources.following)
         for row, of_session in zip(innocent.tolist(), missing, strict=True):
@@ -137,19 +143,22 @@ def _telling(distinct: list[Rows], messages: pl.Series, *, scores: Scores, sourc
 
 def _foremost(distinct: list[Rows], of_lines: list[Scores], *, least: float) -> pl.DataFrame:
     """The lines that say most of each session, and not less than that."""
-    entries = pl.DataFrame(
-        {
-            "of": np.repeat(np.arange(len(distinct), dtype=np.uint32), lengths(distinct)),
-            "message": np.concatenate(distinct).astype(np.uint32),
-            "score_of_line": np.concatenate(of_lines),
-        }
-    )
-    entries = entries.with_columns(at=pl.int_range(pl.len()).over("of"))
+    of = np.repeat(np.arange(len(distinct), dtype=np.uint32), lengths(distinct))
+    columns = {
+        "of": of,
+        "message": np.concatenate(distinct).astype(np.uint32),
+        "score_of_line": np.concatenate(of_lines),
+    }
+    entries = pl.DataFrame(columns).with_columns(at=pl.int_range(pl.len()).over("of"))
     order = entries.sort("of", "score_of_line", "at", descending=[False, True, False])
     once = order.unique(["of", "message"], keep="first", maintain_order=True)
+
+    # Half of what the foremost line says, and the least there is; the foremost one in any case.
     says = pl.col("score_of_line")
-    enough = (says >= _LEAST * says.max().over("of")) & ((says >= least) | (says == says.max().over("of")))
-    return once.filter(enough).group_by("of", maintain_order=True).head(MOST)
+    most = says.max().over("of")
+    enough = (says >= _LEAST * most) & ((says >= least) | (says == most))
+    foremost = once.filter(enough).group_by("of", maintain_order=True)
+    return foremost.head(MOST)
 
 
 def _expected(sessions: list[Rows], turned: Turns, *, messages: pl.Series, following: Following) -> list[list[str] | None]:
@@ -158,8 +167,12 @@ def _expected(sessions: list[Rows], turned: Turns, *, messages: pl.Series, follo
     texts = dict(zip(keys.tolist(), messages.to_list(), strict=True))
     lists: list[list[str] | None] = []
     for session, place, risen in zip(sessions, turned.places, turned.risen, strict=True):
+        # After the beginning before the message at which it turned; of one that never turned, after
+        # all of it, where nothing came.
         of_session = keys[session]
-        before, came = (of_session[:place], of_session[place]) if risen else (of_session, END)
+        before, came = of_session, END
+        if risen:
+            before, came = of_session[:place], of_session[place]
         likely = following.expected(before, came=came)
         lists.append([texts[key] for key in likely if key in texts] or None)
     return lists

@@ -43,9 +43,11 @@ def turns(sessions: list[Rows], scores: Scores, *, score: Score, threshold: floa
     below = np.zeros(len(sessions), dtype=np.int64)  # so many messages are known to be too few
     enough = lengths(sessions)  # and so many to be enough
     reached = scores.copy()
+    # Halving: between `below` and `enough` the message lies at which the session turned.
     while len(open_ := np.flatnonzero(enough - below > 1)):
         middle = (below[open_] + enough[open_]) // 2
-        tried = score([sessions[row][:size] for row, size in zip(open_, middle, strict=True)])
+        beginnings = [sessions[row][:size] for row, size in zip(open_, middle, strict=True)]
+        tried = score(beginnings)
         anomalous = tried >= threshold
         below[open_[~anomalous]] = middle[~anomalous]
         enough[open_[anomalous]] = middle[anomalous]

@@ -41,10 +41,11 @@ class WrittenLines:
             key_field: the field that names a record's session, if one does.
             redacted: whether what is secret is taken out of lines.
         """
-        self._files = [
-            _Again(name, described) if read_again(name) and tells(described, key_field=key_field, redacted=redacted) else None
-            for name, described in inputs
-        ]
+        self._files: list[_Again | None] = []
+        for name, described in inputs:
+            may_be_shown = tells(described, key_field=key_field, redacted=redacted)
+            readable = read_again(name) and may_be_shown
+            self._files.append(_Again(name, described) if readable else None)
         self.redacted = redacted
         """Whether what is secret is taken out of lines."""
 
@@ -54,13 +55,15 @@ class WrittenLines:
         Args:
             places: `file` (the input's place), `line`, and `message`, the masked message.
         """
-        there = [
-            again.at(numbers["line"]).with_columns(file=pl.lit(file, dtype=pl.UInt32))
-            for (file,), numbers in places.group_by("file")
-            if (again := self._files[file]) is not None
-        ]
+        # Each file is read for all its lines at once.
         none = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "file": pl.UInt32})
-        written = pl.concat([none, *there])
+        frames = [none]
+        for (file,), of_file in places.group_by("file"):
+            again = self._files[file]
+            if again is not None:
+                lines = again.at(of_file["line"])
+                frames.append(lines.with_columns(file=pl.lit(file, dtype=pl.UInt32)))
+        written = pl.concat(frames)
         return shown(places, written, redacted=self.redacted)
 
 
@@ -75,8 +78,10 @@ def shown(places: pl.DataFrame, written: pl.DataFrame, *, redacted: bool) -> pl.
     rows = places.join(written, on=["file", "line"], how="left", maintain_order="left")
     text = pl.col("text").str.strip_chars()
     telling = text.str.contains(r"[\pL\pN]").fill_null(False)
-    texts = rows.select(pl.when(telling).then(text).otherwise("message").alias("text"))["text"]
-    without = redact(texts) if redacted else texts  # before it is cut: half a secret is not recognised
+    either = pl.when(telling).then(text).otherwise("message").alias("text")
+    texts = rows.select(either)["text"]
+    # Before it is cut: half a secret is not recognised.
+    without = redact(texts) if redacted else texts
     long = without.str.len_chars() > _SHOWN
     cut = pl.when(long).then(without.str.head(_SHOWN) + "…").otherwise(without)
     return pl.select(cut.alias("text"))["text"]
@@ -95,6 +100,7 @@ class _Again:
         """Some lines, `line` and `text`, as far as they can still be read."""
         wanted = numbers.unique().to_frame("line")
         first, last = int(wanted["line"].min()), int(wanted["line"].max())  # type: ignore[arg-type]
+        # A file can only be read forwards: for a line before what is at hand it is begun anew.
         if self._frames and first < self._frames[0]["line"][0]:
             self._begin()
         there = [wanted.join(frame, on="line") for frame in self._frames]

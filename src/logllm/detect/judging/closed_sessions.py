@@ -80,7 +80,9 @@ class Judging:
         """
         sessions = self._cuts.marked(sessions, messages, span=seen.span, over=seen.over)
         if seen.open:
-            sessions = sessions.with_columns(cut=cut_at(pl.col("cut").is_in(["start", "both"]).fill_null(False), pl.lit(True)))
+            # One that goes on is cut at its end, whatever is known of its beginning.
+            is_cut_at_start = pl.col("cut").is_in(["start", "both"]).fill_null(False)
+            sessions = sessions.with_columns(cut=cut_at(is_cut_at_start, pl.lit(True)))
         scores, more = self._known.of(sessions["messages"], messages, progress=progress)
         if more is not None:
             sessions = pl.concat([sessions, more], how="horizontal")
@@ -112,7 +114,9 @@ class Judging:
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores:
         """How much some messages speak for "anomalous"."""
         scores = self._run.line_scores(rows, messages)
-        return self._known.of(_alone(rows), messages).scores if scores is None else scores
+        if scores is not None:
+            return scores
+        return self._known.of(_alone(rows), messages).scores
 
     def _enough(self, cut: pl.DataFrame, messages: pl.Series, *, seen: Seen) -> Labels:
         """Whether what was seen of cut sessions is enough by itself to call them anomalous."""
@@ -163,6 +167,7 @@ class Judging:
         scores = self._run.score_lines(distinct, messages)
         if scores is not None:
             return scores
+        # A message is scored once, however many sessions hold it.
         rows = occurring(distinct)
         of_messages = np.zeros(len(messages))
         of_messages[rows] = self._known.of(_alone(rows), messages).scores

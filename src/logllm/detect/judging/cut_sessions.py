@@ -50,7 +50,9 @@ class CutSessions:
             over: whether no more come.
         """
         ends = self._ends
-        if ends is None or not self._by_key or not sessions.height or (ends.timed and span.began is None):
+        # Without times in the log a run whose pauses are seconds knows nothing.
+        no_times = ends is not None and ends.timed and span.began is None
+        if ends is None or not self._by_key or not sessions.height or no_times:
             return sessions
         self._keys.of(messages)
         cut = ends.cut(sessions, self._keys, span=span, over=over, doubt=self._doubt)
@@ -80,7 +82,8 @@ class CutSessions:
                 telling[rows] = self._ends.telling(keys[rows])
                 scored = rows[self._ends.new(keys[rows])]
             # A message must also say more than those of normal sessions say by themselves.
-            level = max(level, np.nextafter(np.nan_to_num(self._ends.line_score, nan=1.0), 2.0))
+            normal = np.nan_to_num(self._ends.line_score, nan=1.0)
+            level = max(level, np.nextafter(normal, 2.0))
         if len(scored) and level <= 1:
             telling[scored] = score_lines(scored) >= level
         return telling

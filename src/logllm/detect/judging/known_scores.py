@@ -69,10 +69,15 @@ class KnownScores:
             messages: the message table: that of earlier calls, or one that continues it.
             progress: told of the distinct sessions scored.
         """
-        rows = sessions.alias("messages").to_frame().with_row_index("row").group_by("messages", maintain_order=True).agg("row")
+        # Equal sessions are put together by Polars: Python sees each distinct one once.
+        numbered = sessions.alias("messages").to_frame().with_row_index("row")
+        rows = numbered.group_by("messages", maintain_order=True).agg("row")
         known = self._known(rows["messages"], messages, progress=progress)
-        of = np.empty(len(sessions), dtype=np.int64)  # which of the distinct ones each session is
-        of[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(known)), rows["row"].list.len().to_numpy())
+
+        # And back: which of the distinct ones each session is.
+        times = rows["row"].list.len().to_numpy()
+        of = np.empty(len(sessions), dtype=np.int64)
+        of[rows["row"].explode().to_numpy()] = np.repeat(np.arange(len(known)), times)
         scores = np.array([score for score, _ in known], dtype=np.float64)[of]
         texts = [text for _, text in known]
         return Opinion(scores, _decoded(texts)[of] if any(texts) else None)
@@ -82,34 +87,42 @@ class KnownScores:
         ends = distinct.list.len().to_numpy().cumsum(dtype=np.int64)
         flat = distinct.explode().to_numpy().astype(np.int64)
         keys = self._keys(flat, ends, messages=messages)
-        found = {key: self._remembered[key] for key in keys if key in self._remembered}
-        if self._cache is not None and len(found) < len(keys):
-            cached = self._cache.known(key for key in keys if key not in found)
+        known = {key: self._remembered[key] for key in keys if key in self._remembered}
+        if self._cache is not None and len(known) < len(keys):
+            cached = self._cache.known(key for key in keys if key not in known)
             self.from_cache += len(cached)
-            found |= cached
-        new = [place for place, key in enumerate(keys) if key not in found]
+            known |= cached
+
+        # What is left is judged some thousand at a time, and kept after each: who interrupts a long
+        # run loses little.
+        new = [place for place, key in enumerate(keys) if key not in known]
         for start in range(0, len(new), _AT_ONCE):
-            some = new[start : start + _AT_ONCE]
-            sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in some]
+            places = new[start : start + _AT_ONCE]
+            sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in places]
             told = None if progress is None else _further(progress, start, total=len(new))
-            said = self._judge(sessions, messages, progress=told)
-            more = [None] * len(some) if said.more is None else _encoded(said.more)
-            pairs = zip(said.scores.tolist(), more, strict=True)
-            fresh = dict(zip((keys[place] for place in some), pairs, strict=True))
-            found |= fresh
+            opinion = self._judge(sessions, messages, progress=told)
+            more = [None] * len(places) if opinion.more is None else _encoded(opinion.more)
+            pairs = zip(opinion.scores.tolist(), more, strict=True)
+            fresh = dict(zip((keys[place] for place in places), pairs, strict=True))
+            known |= fresh
             if self._cache is not None:
                 self._cache.keep(fresh)
-        self._remembered |= found
-        for key in list(islice(self._remembered, max(0, len(self._remembered) - self._most))):
+
+        # The longest remembered go first, so that memory does not grow with the log.
+        self._remembered |= known
+        excess = max(0, len(self._remembered) - self._most)
+        for key in list(islice(self._remembered, excess)):
             del self._remembered[key]
-        return [found[key] for key in keys]
+        return [known[key] for key in keys]
 
     def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
         """A digest of each session's messages, by their texts: rows are others in another call."""
         new = messages[len(self._digests) :]
         if len(new):
-            digests = b"".join(blake2b(message.encode(), digest_size=_DIGEST).digest() for message in new)
-            self._digests = np.concatenate([self._digests, np.frombuffer(digests, dtype=np.uint8).reshape(-1, _DIGEST)])
+            digests = [blake2b(message.encode(), digest_size=_DIGEST).digest() for message in new]
+            rows = np.frombuffer(b"".join(digests), dtype=np.uint8).reshape(-1, _DIGEST)
+            self._digests = np.concatenate([self._digests, rows])
+        # A session's digest is that of its messages' digests, one after the other.
         texts = memoryview(self._digests[flat].tobytes())
         bounds = [0, *(ends * _DIGEST).tolist()]
         return [blake2b(texts[start:end], digest_size=_DIGEST).digest() for start, end in pairwise(bounds)]
@@ -122,7 +135,8 @@ def _encoded(more: pl.DataFrame) -> list[str | None]:
 
 def _decoded(texts: Sequence[str | None]) -> pl.DataFrame:
     """What `_encoded` made JSON of; nothing in the rows of nothing."""
-    return pl.DataFrame([{} if text is None else json.loads(text) for text in texts], infer_schema_length=None)
+    rows = [{} if text is None else json.loads(text) for text in texts]
+    return pl.DataFrame(rows, infer_schema_length=None)
 
 
 def _further(progress: Progress, done: int, *, total: int) -> Progress:

@@ -77,12 +77,16 @@ class Answers:
 
     def write(self) -> None:
         """Write all answers."""
-        frame = pl.DataFrame(self._rows(), schema=dict.fromkeys(self._columns, pl.String), orient="row")
+        schema = dict.fromkeys(self._columns, pl.String)
+        frame = pl.DataFrame(self._rows(), schema=schema, orient="row")
         write_atomic(self._path, frame.write_csv().encode())
 
     def _rows(self) -> Iterator[tuple[str, str | None, str]]:
         """The file's rows; a long session of several pieces is anomalous where one of them is."""
-        anomalous = {name for answer, names in self._given.values() for name in names if answer == ANOMALOUS}
+        anomalous: set[str] = set()
+        for answer, names in self._given.values():
+            if answer == ANOMALOUS:
+                anomalous.update(names)
         for asked, (answer, names) in self._given.items():
             for name in names:
                 overruled = answer == NORMAL and name in anomalous
@@ -96,6 +100,7 @@ class Answers:
             raise DataError(
                 f"{self._path} has no column {missing[0]!r}, so `logllm label` has not written it: name another file with --labels"
             )
+        # Rows of one question stand together; they become one answer with all its names again.
         answers = {word or "": answer for answer, word in self._words.items()}
         given: dict[str, tuple[str, tuple[str, ...]]] = {}
         for name, word, asked in table.select(*self._columns).iter_rows():
@@ -121,11 +126,17 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
     table = _table(path)
     if missing := {"session", "label"}.difference(table.columns):
         raise DataError(f"{path} has no column {min(missing)!r}: columns session and label are read, as --export writes them")
-    rows = [(session, label.strip().lower()) for session, label in table.select("session", "label").iter_rows() if label.strip()]
+    rows: list[tuple[str, str]] = []
+    for session, label in table.select("session", "label").iter_rows():
+        if label.strip():
+            rows.append((session, label.strip().lower()))
     wrong = sorted({label for _, label in rows if label not in _SPELT})
     if wrong:
         raise DataError(f"{path} holds labels other than anomalous and normal: {', '.join(wrong[:_SHOWN])}")
-    by_name = {name: question for question in asked for name in (*question.names, question.session)}
+    by_name: dict[str, Question] = {}
+    for question in asked:
+        for name in (*question.names, question.session):
+            by_name[name] = question
     strange = [session for session, _ in rows if session not in by_name]
     if strange:
         raise DataError(
@@ -152,4 +163,5 @@ def _table(path: Path) -> pl.DataFrame:
     try:
         return pl.read_csv(path, infer_schema=False).fill_null("")
     except (OSError, pl.exceptions.PolarsError) as exc:
-        raise DataError(f"{path} is not a CSV file that can be read: {getattr(exc, 'strerror', None) or first_line(exc)}") from exc
+        reason = getattr(exc, "strerror", None) or first_line(exc)
+        raise DataError(f"{path} is not a CSV file that can be read: {reason}") from exc

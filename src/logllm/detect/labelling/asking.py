@@ -66,10 +66,10 @@ def ask(
 
 def handed_out(asked: Sequence[Question], log: JudgedLog) -> pl.DataFrame:
     """What would be asked, a session a row, its label left open."""
-    rows = []
+    rows: list[tuple[str, None, float, int, str]] = []
     for question in asked:
         lines = _lines(question, log, most=_LINES)
-        text = "\n".join(f"{mark} {where}: {said}" for mark, where, said in lines.iter_rows())
+        text = "\n".join(f"{mark} {where}: {shown}" for mark, where, shown in lines.iter_rows())
         rows.append((question.session, None, question.score, len(question.names), text))
     return pl.DataFrame(rows, schema=_COLUMNS, orient="row")
 
@@ -99,15 +99,15 @@ def _show(
 def _lines(question: Question, log: JudgedLog, *, most: int) -> pl.DataFrame:
     """Lines of a session, `mark`, `where` and `text`: the first ones, and the most telling one."""
     row = log.sessions.row(question.row, named=True)
-    lines = pl.DataFrame(
-        {
-            "file": row["files"],
-            "line": row["lines"],
-            "message": log.messages.gather(row["messages"]),
-        },
-        schema={"file": pl.UInt32, "line": pl.UInt64, "message": pl.String},
-    ).with_row_index("at")
+    columns = {
+        "file": row["files"],
+        "line": row["lines"],
+        "message": log.messages.gather(row["messages"]),
+    }
+    schema = {"file": pl.UInt32, "line": pl.UInt64, "message": pl.String}
+    lines = pl.DataFrame(columns, schema=schema).with_row_index("at")
     telling = pl.col("at") == question.telling
+    # The most telling line is shown in any case: it takes the place of the last of the first ones.
     others = most if question.telling < most else most - 1
     chosen = lines.filter((pl.col("at") < others) | telling)
 

@@ -109,13 +109,14 @@ def read_judged(
     reader = reader_of(settings, names, today=datetime.now(UTC).date())
     sessionizer = Sessionizer(settings.sessions)
     table = MessageTable()
-    frames = []
+    frames: list[pl.DataFrame] = []
     try:
         for batch in reader.read(names, progress=progress):
             frames.append(sessionizer.push(table.numbered(batch)))
     except WrongFormat as exc:
         raise advised(exc, today=reader.today) from None
-    sessions = pl.concat([*frames, sessionizer.flush()]).unique("session", keep="last", maintain_order=True)
+    sessions = pl.concat([*frames, sessionizer.flush()])
+    sessions = sessions.unique("session", keep="last", maintain_order=True)
 
     named = sessions.drop("anomalous").with_columns(name=base_name())
     judged = named.join(verdicts.drop("files"), on="session", maintain_order="left")
@@ -125,5 +126,6 @@ def read_judged(
             f"and the log holds {plural(sessions.height, 'session')}: name the log that was judged"
         )
     inputs = [(name, reader.described(name)) for name in names]
-    written = WrittenLines(inputs, key_field=settings.sessions.key_field, redacted=redacted or settings.redact)
+    hide = redacted or settings.redact
+    written = WrittenLines(inputs, key_field=settings.sessions.key_field, redacted=hide)
     return JudgedLog(judged, table.messages, reader.files, written)

@@ -47,8 +47,9 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
     """
     apart, of = distinct(rows_of(log.sessions["messages"]))
     telling = _telling(apart, log.messages, score_lines=score_lines)
-    messages = log.messages.gather([int(rows[place]) for rows, place in zip(apart, telling, strict=True)])
-    groups = _groups(log.sessions, of).with_columns(kind=kinds_of(messages))
+    foremost = [int(rows[place]) for rows, place in zip(apart, telling, strict=True)]
+    kinds = kinds_of(log.messages.gather(foremost))
+    groups = _groups(log.sessions, of).with_columns(kind=kinds)
     asked = [
         Question(
             session=log.sessions["session"][group["row"]],
@@ -67,7 +68,8 @@ def _groups(sessions: pl.DataFrame, of: Rows) -> pl.DataFrame:
     """Sessions of the same messages as one: `group`, `row` (the highest score's), `score`, `anomalous`, `names`."""
     rows = sessions.with_row_index("row").with_columns(group=pl.Series(of))
     foremost = rows.sort("score", descending=True, maintain_order=True)
-    groups = foremost.group_by("group").agg(
+    by_group = foremost.group_by("group")
+    groups = by_group.agg(
         pl.col("row", "score", "anomalous").first(),
         pl.col("name").unique(maintain_order=True).alias("names"),
     )
@@ -77,6 +79,7 @@ def _groups(sessions: pl.DataFrame, of: Rows) -> pl.DataFrame:
 def _telling(apart: Sequence[Rows], messages: pl.Series, *, score_lines: ScoreLines | None) -> Rows:
     """Of each session the place of its most telling message."""
     if score_lines is None:
+        # Without scores of lines, the message that fewest sessions hold tells one from the others.
         holding = np.zeros(len(messages), dtype=np.int64)
         for rows in apart:
             holding[np.unique(rows)] += 1
@@ -87,11 +90,13 @@ def _telling(apart: Sequence[Rows], messages: pl.Series, *, score_lines: ScoreLi
 
 def _in_turn(groups: pl.DataFrame, *, threshold: float) -> Iterator[int]:
     """The places of groups, in the order in which they are asked about."""
-    far = (pl.col("score") - threshold).abs()
+    score = pl.col("score")
+    far = (score - threshold).abs()
+    alike = pl.col("names").list.len().cast(pl.Int64)
     orders = {
-        "highest": iter(_of_each_kind(groups, by=-pl.col("score"))),
+        "highest": iter(_of_each_kind(groups, by=-score)),
         "nearest": iter(_of_each_kind(groups, by=far)),
-        "usual": iter(_ordered(groups, by=-pl.col("names").list.len().cast(pl.Int64))),
+        "usual": iter(_ordered(groups, by=-alike)),
     }
     asked: set[int] = set()
     for turn in cycle(_TURNS):
@@ -105,7 +110,8 @@ def _in_turn(groups: pl.DataFrame, *, threshold: float) -> Iterator[int]:
 
 def _of_each_kind(groups: pl.DataFrame, *, by: pl.Expr) -> list[int]:
     """Places of groups, the lowest first, of each kind one before any has two."""
-    ranked = groups.with_columns(by=by).with_columns(turn=pl.col("by").rank("ordinal").over("kind"))
+    turn = pl.col("by").rank("ordinal").over("kind")
+    ranked = groups.with_columns(by=by).with_columns(turn=turn)
     return _ordered(ranked, by=[pl.col("turn"), pl.col("by")])
 
 

@@ -71,13 +71,8 @@ def gathered(log: Judged, wish: Wish) -> Contents:
     # All texts at once: each file is read once more.
     redacted = wish.redact or log.reading.settings.redact
     tells = [placed for group in told for placed, _ in group.tells]
-    texts = Texts(
-        [*_placed([*tells, *shown_kinds]), *_of_sessions(table, log.messages)],
-        log.reading,
-        logs=wish.logs,
-        redacted=redacted,
-        aside=wish.aside,
-    )
+    wanted = [*_placed([*tells, *shown_kinds]), *_of_sessions(table, log.messages)]
+    texts = Texts(wanted, log.reading, logs=wish.logs, redacted=redacted, aside=wish.aside)
 
     safe = redact_text if redacted else str
     rows = _rows(table, texts, level=log.reading.threshold, safe=safe)
@@ -85,6 +80,14 @@ def gathered(log: Judged, wish: Wish) -> Contents:
     judgement = _judgement(log, good=[safe(name) for name in wish.good])
     # An unusual session may last as long as the log, so it stands where it began.
     when = [Interval(group.start, group.start if log.ranked else group.end) for group in told]
+    new_kinds = None
+    if kinds is not None:
+        new_kinds = tuple(_tell(kind, kind.lines, texts=texts) for kind in shown_kinds)
+
+    # What there was no room for is counted, so that nobody takes the page for all.
+    anomalous_left_out = judgement.anomalous - anomalous
+    others_shown = len(rows) - anomalous
+    others_left_out = judgement.sessions - judgement.anomalous - others_shown
     return Contents(
         name=_name(log.reading),
         source=_source(log, how_read=safe(wish.how_read)),
@@ -92,11 +95,11 @@ def gathered(log: Judged, wish: Wish) -> Contents:
         timeline=timeline(log.verdicts, when),
         groups=_groups(told, texts, rows=rows),
         groups_left_out=len(groups) - len(told),
-        new_kinds=None if kinds is None else tuple(_tell(kind, kind.lines, texts=texts) for kind in shown_kinds),
+        new_kinds=new_kinds,
         new_kinds_left_out=len(kinds or []) - len(shown_kinds),
         table=rows,
-        anomalous_left_out=judgement.anomalous - anomalous,
-        others_left_out=judgement.sessions - judgement.anomalous - (len(rows) - anomalous),
+        anomalous_left_out=anomalous_left_out,
+        others_left_out=others_left_out,
         any_masked=texts.any_masked,
         redacted=redacted,
         made=wish.made,
@@ -106,18 +109,22 @@ def gathered(log: Judged, wish: Wish) -> Contents:
 def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) -> tuple[Group, ...]:
     """Incidents, or ways of being unusual, numbered."""
     anchors = {row.verdict["session"]: row.anchor for row in reversed(rows)}
-    return tuple(
-        Group(
-            number,
-            group.start,
-            group.end,
-            group.sessions,
-            group.score,
-            tells=tuple(_tell(placed, sessions, texts=texts) for placed, sessions in group.tells),
-            such_as=tuple((name, score, anchors.get(name)) for name, score in group.such_as),
+    numbered: list[Group] = []
+    for number, group in enumerate(told, 1):
+        tells = tuple(_tell(placed, sessions, texts=texts) for placed, sessions in group.tells)
+        such_as = tuple((name, score, anchors.get(name)) for name, score in group.such_as)
+        numbered.append(
+            Group(
+                number,
+                group.start,
+                group.end,
+                group.sessions,
+                group.score,
+                tells=tells,
+                such_as=such_as,
+            )
         )
-        for number, group in enumerate(told, 1)
-    )
+    return tuple(numbered)
 
 
 def _table(log: Judged, *, names: Sequence[str]) -> _Table:
@@ -128,16 +135,14 @@ def _table(log: Judged, *, names: Sequence[str]) -> _Table:
     others = room if log.ranked or log.verdicts.height <= room else OTHERS
     anomalous = ordered.filter("anomalous").head(SESSIONS)
     normal = ordered.filter(~pl.col("anomalous")).head(others)
-    shown = pl.concat([anomalous, normal]).sort("anomalous", "score", descending=True, maintain_order=True)
+    shown = pl.concat([anomalous, normal])
+    shown = shown.sort("anomalous", "score", descending=True, maintain_order=True)
     # A line of JSON is a record, whatever line breaks its message holds.
     described = log.reading.settings.format
     several_lines = described.kind != "json" or described.inside is not None
-    opened = shown_lines(
-        shown,
-        log.messages,
-        marks=marked_lines(shown, log),
-        begun=begun_lines(log.verdicts) if several_lines else {},
-    )
+    marks = marked_lines(shown, log)
+    begun = begun_lines(log.verdicts) if several_lines else {}
+    opened = shown_lines(shown, log.messages, marks=marks, begun=begun)
     return _Table(shown, opened)
 
 
@@ -149,8 +154,10 @@ def _placed(tells: Sequence[Placed]) -> Iterator[Wanted]:
 def _of_sessions(table: _Table, messages: pl.Series) -> Iterator[Wanted]:
     """The lines of opened sessions, as records that are to be shown."""
     lines = [line for session in table.opened for line in session.lines]
-    masked = messages.gather(pl.Series([line.message for line in lines], dtype=pl.UInt32))
-    return (Wanted(line.place, text, line.further) for line, text in zip(lines, masked, strict=True))
+    places = pl.Series([line.message for line in lines], dtype=pl.UInt32)
+    masked = messages.gather(places)
+    pairs = zip(lines, masked, strict=True)
+    return (Wanted(line.place, text, line.further) for line, text in pairs)
 
 
 def _rows(
@@ -161,21 +168,27 @@ def _rows(
     safe: Callable[[str], str],
 ) -> tuple[Session, ...]:
     """The rows of the table."""
-    verdicts = table.sessions.drop("messages", "lines", "files", "evidence", strict=False)
-    return tuple(
-        Session(
+    columns = ("messages", "lines", "files", "evidence")
+    verdicts = table.sessions.drop(*columns, strict=False)
+    pairs = zip(verdicts.iter_rows(named=True), table.opened, strict=True)
+    rows: list[Session] = []
+    for number, (verdict, opened) in enumerate(pairs, 1):
+        begun, ended = verdict["start"], verdict["end"]
+        shown = sum(line.before + line.times for line in opened.lines)
+        telling = texts.said(_foremost(opened.lines).place) if opened.lines else ""
+        row = Session(
             anchor=f"s{number}",
             verdict=_shown_verdict(verdict, safe=safe),
             call=_call(verdict, level=level),
-            lasts=None if verdict["start"] is None else verdict["end"] - verdict["start"],
-            length=sum(line.before + line.times for line in opened.lines) + opened.after,
-            telling=texts.said(_foremost(opened.lines).place) if opened.lines else "",
+            lasts=None if begun is None else ended - begun,
+            length=shown + opened.after,
+            telling=telling,
             marked=sum(line.mark is not None for line in opened.lines),
             lines=tuple(_line(line, texts) for line in opened.lines),
             after=opened.after,
         )
-        for number, (verdict, opened) in enumerate(zip(verdicts.iter_rows(named=True), table.opened, strict=True), 1)
-    )
+        rows.append(row)
+    return tuple(rows)
 
 
 def _shown_verdict(verdict: Mapping[str, Any], *, safe: Callable[[str], str]) -> dict[str, Any]:
@@ -188,7 +201,8 @@ def _call(verdict: Mapping[str, object], *, level: float) -> str:
     """What a session is called."""
     if verdict["anomalous"]:
         return "anomalous"
-    doubtful = verdict.get("cut") is not None and float(verdict["score"]) >= level  # type: ignore[arg-type]
+    score = float(verdict["score"])  # type: ignore[arg-type]
+    doubtful = verdict.get("cut") is not None and score >= level
     return "cut" if doubtful else "normal"
 
 
@@ -234,7 +248,10 @@ def _source(log: Judged, *, how_read: str) -> Source:
     """What was read."""
     verdicts, reading = log.verdicts, log.reading
     counts = reading.counts
-    troubles = [counted_as(count, name) for name, count in counts.items() if count and name not in _NO_TROUBLE]
+    troubles: list[str] = []
+    for name, count in counts.items():
+        if count and name not in _NO_TROUBLE:
+            troubles.append(counted_as(count, name))
     return Source(
         inputs=tuple(reading.files),
         lines=counts["lines"],
@@ -255,7 +272,8 @@ def _judgement(log: Judged, *, good: Sequence[str]) -> Judgement:
     if "cut" in verdicts.columns:
         of_cut = verdicts.filter(pl.col("cut").is_not_null())
         cut = of_cut.height
-        doubtful = of_cut.filter(~pl.col("anomalous") & (pl.col("score") >= detector.threshold)).height
+        reaches = pl.col("score") >= detector.threshold
+        doubtful = of_cut.filter(~pl.col("anomalous") & reaches).height
     return Judgement(
         ranked=log.ranked,
         model=detector.model,

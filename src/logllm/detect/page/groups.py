@@ -67,7 +67,8 @@ def unusual_ways(log: Judged) -> list[ToldOf]:
         lines=_TELLS,
     )
     names = [session.session for session in sessions]
-    first = log.verdicts.filter(pl.col("session").is_in(names)).unique("session", keep="first")
+    is_shown = pl.col("session").is_in(names)
+    first = log.verdicts.filter(is_shown).unique("session", keep="first")
     times = {name: (start, end) for name, start, end in first.select("session", "start", "end").iter_rows()}
     return [
         ToldOf(

@@ -120,11 +120,12 @@ def duration(value: timedelta | None) -> str:
     seconds = value.total_seconds()
     if seconds < 10:
         return f"{seconds:.2g} s"
-    parts = []
+    parts: list[tuple[int, str]] = []
     rest = round(seconds)
     for size, name in _UNITS:
         whole, rest = divmod(rest, size)
         parts.append((whole, name))
     parts.append((rest, "s"))
+    # From the largest unit that is not 0: `1 d 2 h`, without the minutes.
     first = next(at for at, (whole, _) in enumerate(parts) if whole)
     return " ".join(f"{whole} {name}" for whole, name in parts[first : first + 2] if whole)

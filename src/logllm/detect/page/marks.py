@@ -39,14 +39,16 @@ def _surprising(rows: pl.DataFrame, log: Judged) -> pl.DataFrame:
     """The most surprising lines of sessions that are ranked."""
     sessions = rows_of(rows["messages"])
     scores = log.detector.score_lines(sessions, log.messages)
-    marked = [
-        (row, at, float(of_lines[at]))
-        for row, (session, of_lines) in enumerate(zip(sessions, scores, strict=True))
-        for at in strangest(session, of_lines, lines=_LINES)
-        if of_lines[at] >= _SURPRISING * of_lines.max()
-    ]
+    marked: list[tuple[int, int, float]] = []
+    for row, (session, of_lines) in enumerate(zip(sessions, scores, strict=True)):
+        least = _SURPRISING * of_lines.max()
+        for at in strangest(session, of_lines, lines=_LINES):
+            if of_lines[at] >= least:
+                marked.append((row, at, float(of_lines[at])))
     schema = {"row": pl.UInt32, "at": pl.UInt32, "mark": pl.Float64}
-    places = pl.DataFrame(marked, schema=schema, orient="row").join(rows, on="row", maintain_order="left")
-    at = pl.col("at")
-    file = pl.col("files").list.get(at) if "files" in rows.columns else pl.lit(None)
-    return places.select("row", pl.col("lines").list.get(at).alias("line"), file.alias("file"), "mark").cast(MARKS)
+    places = pl.DataFrame(marked, schema=schema, orient="row")
+    places = places.join(rows, on="row", maintain_order="left")
+    at_place = pl.col("at")
+    line = pl.col("lines").list.get(at_place).alias("line")
+    file = pl.col("files").list.get(at_place) if "files" in rows.columns else pl.lit(None)
+    return places.select("row", line, file.alias("file"), "mark").cast(MARKS)

@@ -76,10 +76,10 @@ def shown_lines(
         maintain_order="left",
     )
     repeats = _repeats(records)
-    shown = repeats.filter(_order(repeats) <= LINES)
-    shown = _with_gaps(shown)
-    joined = messages.gather(shown["message"].cast(pl.UInt32)).str.count_matches("\n", literal=True)
-    shown = shown.with_columns(joined=joined)
+    shown = _with_gaps(repeats.filter(_order(repeats) <= LINES))
+    # A record of several lines has as many line breaks in its message.
+    texts = messages.gather(shown["message"].cast(pl.UInt32))
+    shown = shown.with_columns(joined=texts.str.count_matches("\n", literal=True))
     of_row: dict[int, list[ShownLine]] = {}
     for line in shown.iter_rows(named=True):
         of_row.setdefault(line["row"], []).append(_line(line, begun.get(line["file"])))
@@ -98,6 +98,7 @@ def _records(sessions: pl.DataFrame) -> pl.DataFrame:
 
 def _repeats(records: pl.DataFrame) -> pl.DataFrame:
     """One row for records of one message in a row: where the marked one is, or the first, and how many they are."""
+    # A row of another session or of another file begins a repeat, whatever its message.
     same = pl.col("message").eq_missing(pl.col("message").shift(1))
     for column in ("row", "file"):
         same &= pl.col(column).eq_missing(pl.col(column).shift(1))
@@ -118,6 +119,7 @@ def _repeats(records: pl.DataFrame) -> pl.DataFrame:
 
 def _order(repeats: pl.DataFrame) -> pl.Series:
     """In which order lines of a session are to be shown, as long as there is room: from 1."""
+    # Marked lines first, then those around them, then a session's beginning, then its end.
     marked = pl.col("mark").is_not_null()
     around = [marked.shift(by).over("row").fill_null(False) for by in range(-_NEAR, _NEAR + 1)]
     at = pl.int_range(pl.len()).over("row")
@@ -147,6 +149,7 @@ def _line(line: Mapping[str, object], begun: pl.Series | None) -> ShownLine:
     further: tuple[int, ...] = ()
     if joined and begun is not None:
         at = int(begun.search_sorted(first, side="right"))
+        # Its further lines reach to the next record's first line, and are as many as were joined.
         end = int(begun[at]) if at < len(begun) else first + joined + 1
         further = tuple(range(first + 1, min(first + joined + 1, end)))
     return ShownLine(

@@ -64,15 +64,22 @@ class Texts:
         records = {record.place: record for record in wanted}
         lines: dict[Place, str] = {}
         if tells(settings.format, key_field=settings.sessions.key_field, redacted=redacted):
-            numbers = [(file, line) for (file, first), record in records.items() for line in (first, *record.further)]
+            # All lines of all records at once: each file is read once.
+            numbers: list[Place] = []
+            for (file, line), record in records.items():
+                numbers += [(file, number) for number in (line, *record.further)]
             lines = written_lines(numbers, logs, reading=reading, aside=aside)
         first = {place: lines[place] for place in records if place in lines}
         masked = {place: record.masked for place, record in records.items()}
         said = said_in(first, settings.format)
 
+        # What could not be read again is shown as the model read it.
         self._masked = records.keys() - first.keys()
-        whole = {place: _whole(record, lines) if place in first else masked[place] for place, record in records.items()}
-        short = {place: said.get(place) or masked[place].partition("\n")[0] for place in records}
+        whole: dict[Place, str] = {}
+        short: dict[Place, str] = {}
+        for place, record in records.items():
+            whole[place] = _whole(record, lines) if place in first else masked[place]
+            short[place] = said.get(place) or masked[place].partition("\n")[0]
         self._whole = _without_secrets(whole) if redacted else whole
         self._short = _without_secrets(short) if redacted else short
 
@@ -95,13 +102,15 @@ class Texts:
 def _whole(record: Wanted, lines: Mapping[Place, str]) -> str:
     """The lines of a record."""
     file, first = record.place
-    written = [lines[file, line] for line in (first, *record.further) if (file, line) in lines]
+    numbers = (first, *record.further)
+    written = [lines[file, line] for line in numbers if (file, line) in lines]
     return "\n".join(written).rstrip()
 
 
 def _without_secrets(texts: Mapping[Place, str]) -> dict[Place, str]:
     """Texts that may be shown; they are cut afterwards, since half a secret is not recognised."""
-    return dict(zip(texts, redact(pl.Series(list(texts.values()), dtype=pl.String)), strict=True))
+    redacted = redact(pl.Series(list(texts.values()), dtype=pl.String))
+    return dict(zip(texts, redacted, strict=True))
 
 
 def _shown(text: str) -> str:

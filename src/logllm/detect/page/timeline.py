@@ -113,14 +113,18 @@ def _bars(verdicts: pl.DataFrame, *, start: datetime, end: datetime) -> tuple[Ba
     """The sessions by when they began."""
     length = (end - start).total_seconds()
     timed = verdicts.filter(pl.col("start").is_not_null())
+    # Which of the 72 bars each session began in; the log's last moment belongs to the last one.
     after = (timed["start"] - start).dt.total_microseconds().to_numpy() / 1e6
     place = np.minimum((after / length * BARS).astype(np.int64), BARS - 1)
     counts = np.bincount(place, minlength=BARS)
     anomalous = np.bincount(place, weights=timed["anomalous"].to_numpy(), minlength=BARS)
     most = counts.max()
     width = 100 / BARS
-    return tuple(
-        Bar(
+    bars: list[Bar] = []
+    for at, (count, bad) in enumerate(zip(counts.tolist(), anomalous.tolist(), strict=True)):
+        if not count:
+            continue
+        bar = Bar(
             x=at * width,
             width=width,
             sessions=int(count),
@@ -129,9 +133,8 @@ def _bars(verdicts: pl.DataFrame, *, start: datetime, end: datetime) -> tuple[Ba
             marked=100 * bad / most,
             start=start + timedelta(seconds=length * at / BARS),
         )
-        for at, (count, bad) in enumerate(zip(counts.tolist(), anomalous.tolist(), strict=True))
-        if count
-    )
+        bars.append(bar)
+    return tuple(bars)
 
 
 def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
@@ -141,31 +144,43 @@ def _marks(start: datetime, end: datetime) -> tuple[Mark, ...]:
     ['10:00', '10:05', '10:10', '10:15', '10:20']
     """
     length = (end - start).total_seconds()
-    step = next((step for step in _STEPS if length / step <= _MARKS), _STEPS[-1] * (1 + length // (_MARKS * _STEPS[-1])))
-    first = -(-start.timestamp() // step) * step
+    # The smallest step that gives few enough marks; of a log of many years a multiple of the last.
+    longest = _STEPS[-1]
+    steps = (step for step in _STEPS if length / step <= _MARKS)
+    step = next(steps, longest * (1 + length // (_MARKS * longest)))
+    began = start.timestamp()
+    first = -(-began // step) * step
     times = np.arange(first, end.timestamp() + 1e-6, step)
     clock = "%H:%M" if step >= _MINUTE else "%H:%M:%S"
     several_days = start.date() != end.date()
-    marks = [(100 * (time - start.timestamp()) / length, datetime.fromtimestamp(time, UTC)) for time in times.tolist()]
-    inside = [(x, time) for x, time in marks if _EDGE <= x <= 100 - _EDGE]
-    words = []
-    for _, time in inside:
+    marks: list[Mark] = []
+    for seconds in times.tolist():
+        x = 100 * (seconds - began) / length
+        if not _EDGE <= x <= 100 - _EDGE:
+            continue
+        # At midnight the day is written, which is what a reader then wants to know.
+        time = datetime.fromtimestamp(seconds, UTC)
         midnight = several_days and time.time() == time.min.time()
-        words.append(time.strftime("%m-%d" if midnight else clock))
-    return tuple(Mark(x, word, at % 2 == 1) for at, ((x, _), word) in enumerate(zip(inside, words, strict=True)))
+        words = time.strftime("%m-%d" if midnight else clock)
+        marks.append(Mark(x, words, len(marks) % 2 == 1))
+    return tuple(marks)
 
 
 def _spans(incidents: Sequence[Interval], *, start: datetime, end: datetime) -> tuple[Span, ...]:
     """Incidents whose times are known, those that would touch each other below one another."""
     length = (end - start).total_seconds()
+    # The right end of the last span in each lane: the next one goes into the first lane with room.
     ends: list[float] = []
-    spans = []
-    known = [(at, one.start, one.end) for at, one in enumerate(incidents, 1) if one.start and one.end]
-    for number, began, ended in sorted(known, key=lambda one: one[1]):
-        x = min(100 * (began - start).total_seconds() / length, 100 - _LEAST)
-        width = max(100 * (ended - began).total_seconds() / length, _LEAST)
+    spans: list[Span] = []
+    known = [(number, incident.start, incident.end) for number, incident in enumerate(incidents, 1) if incident.start and incident.end]
+    for number, began, ended in sorted(known, key=lambda span: span[1]):
+        place = 100 * (began - start).total_seconds() / length
+        lasts = 100 * (ended - began).total_seconds() / length
+        x, width = min(place, 100 - _LEAST), max(lasts, _LEAST)
         middle = min(max(x + width / 2, _EDGE_OF_LABELS), 100 - _EDGE_OF_LABELS)
-        left, right = min(x, middle - _LABEL / 2), max(x + width, middle + _LABEL / 2)
+        # Its number may be wider than the span itself.
+        left = min(x, middle - _LABEL / 2)
+        right = max(x + width, middle + _LABEL / 2)
         lane = next((lane for lane, last in enumerate(ends) if last <= left), len(ends))
         ends[lane : lane + 1] = [right]
         spans.append(Span(number, x, width, lane, middle))

@@ -99,7 +99,8 @@ def written_lines(
         name = names[file or reading.files[0]]
         stdin = aside.again() if aside is not None and name == STDIN else None
         if stdin is not None or read_again(name):
-            lines = lines_at(name, wanted, encoding=reading.settings.format.encoding, stdin=stdin)
+            encoding = reading.settings.format.encoding
+            lines = lines_at(name, wanted, encoding=encoding, stdin=stdin)
             written |= {(file, number): text for number, text in lines.items()}
     return written
 
@@ -111,7 +112,10 @@ def said_in(lines: Mapping[Place, str], described: FormatSection) -> dict[Place,
         lines: as they are written.
         described: their format.
     """
-    if described.kind in ("csv", "w3c", "export") or not lines:  # of which a line is a part only
+    # Of rows of a table and of blocks a line is only a part, which says nothing by itself.
+    if described.kind in ("csv", "w3c", "export") or not lines:
         return {}
-    messages = read_fields(pl.Series(list(lines.values()), dtype=pl.String), described).message
-    return {place: text.partition("\n")[0] for place, text in zip(lines, messages, strict=True) if text}
+    texts = pl.Series(list(lines.values()), dtype=pl.String)
+    messages = read_fields(texts, described).message
+    pairs = zip(lines, messages, strict=True)
+    return {place: text.partition("\n")[0] for place, text in pairs if text}
