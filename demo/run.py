@@ -1,4 +1,4 @@
-"""The demo: what was wrong with a PostgreSQL server, found by the model that comes with logllm in a log that it has not seen.
+"""The demo: what was wrong with a PostgreSQL server, found by the run that comes with logllm in a log that it has not seen.
 
 Each step is a command that is printed before it runs and works as well when typed by hand. Everything is written to
 out/demo, which each run makes anew. It exits with 1 if the average precision is below .9.
@@ -38,7 +38,7 @@ def main() -> int:
     shutil.rmtree(ROOT / OUT, ignore_errors=True)
     (ROOT / OUT).mkdir(parents=True)
     console.print(
-        f"{LOG} is the log of a real PostgreSQL server under load, in which faults were really injected. The model that comes with\n"
+        f"{LOG} is the log of a real PostgreSQL server under load, in which faults were really injected. The run that comes with\n"
         "logllm has learnt from another run of it. First the log alone, without labels, and without naming its format:"
     )
     logllm(["detect", LOG, "--summary"], to=VERDICTS)

@@ -27,7 +27,7 @@ def settings(tmp_path, place, monkeypatch):
 def test_a_test_message_says_what_was_answered(logllm, settings, place) -> None:
     outcome = logllm("alerts", "test", "--alerts", settings)
     assert (outcome.code, outcome.err.strip()) == (0, "ops: taken: HTTP 200 ok")
-    assert "test message of logllm" in place.got[0]["text"]
+    assert "test message from logllm" in place.got[0]["text"]
     assert "<https://logs.example|open the incident>" in place.got[0]["text"]
 
 
@@ -36,7 +36,7 @@ def test_a_test_message_that_is_not_taken_is_an_error(logllm, settings, place) -
     outcome = logllm("alerts", "test", "--alerts", settings)
     assert outcome.code == 2
     assert "ops: not taken: HTTP 404 no_service" in outcome.err
-    assert "ops took no message" in outcome.err
+    assert "ops accepted no message" in outcome.err
     assert place.url not in outcome.err
 
 
@@ -75,7 +75,7 @@ def test_a_watch_tells_of_its_incidents_and_show_says_so(logllm, run, tmp_path, 
     options = ("--store", store, "--idle", 3600, "--stream", "jobs", "--alerts", settings)
     outcome = logllm("watch", run, "-", *options, stdin=written(range(200, 300), fault=250).encode())
     assert outcome.code == 0, outcome.err
-    assert "incidents are told to ops" in outcome.err
+    assert "incidents are sent to ops" in outcome.err
     (message,) = place.got
     assert message["text"].startswith("*Incident in jobs: 1 anomalous session*")
     assert "failed: connection timed out" in message["text"]
@@ -107,4 +107,4 @@ def test_a_dead_letter_is_shown_and_sent_again_by_the_next_watch(logllm, run, tm
 def test_show_of_a_store_that_tells_nobody_says_how(logllm, tmp_path) -> None:
     Store.open(tmp_path / "app.db").close()
     outcome = logllm("alerts", "show", tmp_path / "app.db")
-    assert outcome.err.strip() == "nobody is told of incidents: `logllm watch --alert URL`"
+    assert outcome.err.strip() == "incidents are sent nowhere: `logllm watch --alert URL`"

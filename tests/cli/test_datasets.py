@@ -76,7 +76,7 @@ def test_counts_are_compared_with_the_papers(logllm, small_liberty, tmp_path) ->
     assert manifest["paper"]["sessions"] == {"paper": 50, "here": 50}
     assert manifest["paper"]["anomalous"] == {"paper": 43, "here": 44}
     assert "anomalous: 44 here, 43 in the paper" in manifest["warnings"]
-    assert "as the paper counts: lines, sessions, train sessions, test sessions" in done.err
+    assert "the same counts as in the paper: lines, sessions, train sessions, test sessions" in done.err
     assert "note: anomalous: 44 here, 43 in the paper" in done.err
 
 

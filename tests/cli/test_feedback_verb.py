@@ -34,7 +34,7 @@ def test_a_false_alarm_and_the_way_back(logllm, where):
     first, muted, remedy = said.err.splitlines()
     assert " by ann: app a: normal: a " in first
     assert "\x1b" not in first
-    assert muted.startswith("nobody is told of this kind until ")
+    assert muted.startswith("no alerts for this kind until ")
     assert muted.endswith("disk <*> lost")
     assert remedy.endswith("--undo 1`")
     back = logllm("feedback", where, "--undo", 1)
@@ -47,7 +47,7 @@ def test_answers_are_listed_the_newest_last(logllm, where):
     logllm("feedback", where, "a", "--normal")
     second = logllm("feedback", where, "a", "--anomalous", "--line", 5, "--json")
     assert json.loads(second.out)["replaces"] == 1
-    assert "it counts instead of answer 1" in second.err
+    assert "it replaces answer 1" in second.err
     listed = logllm("feedback", where, "--list")
     lines = listed.err.splitlines()
     assert ["app a: normal" in lines[0], "app a: anomalous, line 5" in lines[1], lines[2]] == [True, True, "2 answers"]
@@ -75,12 +75,12 @@ def test_lines_of_what_was_missed_are_read_as_the_run_reads(logllm, where, plain
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("a",), "say what the session is: --anomalous or --normal"),
-        (("--normal",), "name the session, as `logllm store show` does"),
+        (("a",), "say what the session is with --anomalous or --normal"),
+        (("--normal",), "name the session as `logllm store show` prints it"),
         (("z", "--normal"), "has no session z"),
         (("b", "--anomalous"), "give its lines, too"),
         (("a", "--anomalous", "--line", "4"), "the session has no line 4: its lines are 3, 5"),
-        (("c", "--anomalous", "--text", "-"), "say --run RUN and --stream NAME"),
+        (("c", "--anomalous", "--text", "-"), "--text also needs --run RUN"),
     ],
     ids=["no answer", "no session", "another session", "no lines", "another line", "no run"],
 )

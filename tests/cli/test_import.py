@@ -52,7 +52,7 @@ def test_the_other_verbs_work_on_an_imported_run(logllm, authors, options, bgl, 
     ("arguments", "said"),
     [
         (["--recipe", "bgk"], "no recipe 'bgk'"),
-        (["--recipe", "small"], "recipe small does not say whose logs it is for: name their format with --format"),
+        (["--recipe", "small"], "recipe small does not say which logs it is for: name their format with --format"),
         (["--format", "bgk"], "no format 'bgk'"),
         (["--set", "model.decoder.weights=nowhere/nothing"], "no weights 'nowhere/nothing'"),
     ],

@@ -82,7 +82,7 @@ def test_from_no_label_to_a_run_that_has_learnt_from_some(logllm, log, judged, t
 def test_without_a_terminal_it_says_what_to_do(logllm, log, judged) -> None:
     outcome = logllm("label", *judged, log, stdin=b"")
     assert outcome.code == 2
-    assert "no terminal to ask in" in outcome.err
+    assert "no terminal to ask on" in outcome.err
     assert "--export FILE.csv" in outcome.err
     assert "--import FILE.csv" in outcome.err
 

@@ -99,7 +99,7 @@ def test_secrets_are_taken_out(logllm, tmp_path, good, faulty) -> None:
     text, _ = made(logllm, tmp_path, secret, "--against", good, "--redact")
     assert "@example.org" not in text
     assert "&lt;email&gt; &amp; others" in text
-    assert "What is secret was taken out." in text
+    assert "Secrets were removed." in text
 
 
 def test_standard_input_is_shown_as_it_is_written(logllm, tmp_path, good, faulty) -> None:

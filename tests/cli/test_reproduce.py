@@ -73,7 +73,7 @@ def test_two_cells_of_the_table_of_stages(logllm, here, tiny_data, tiny_models, 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["beta", "--betas", "0,x"], "write numbers with commas"),
+        (["beta", "--betas", "0,x"], "write numbers separated by commas"),
         (["beta", "--betas", "0,1.5"], "oversample"),
         (["stages", "--baselines", "cnn"], "leave --baselines out"),
         (["everything"], "there is no table"),

@@ -123,7 +123,7 @@ def test_wrong_answers_are_refused_and_nothing_changes(learnt, tmp_path, logllm)
         done = logllm("retrain", run, "--store", tmp_path / "app.db", "--data", learnt / "data", "--json")
         assert done.code == 0, done.err
         assert not json.loads(done.out)["promoted"]
-        assert "refused: the labelled data of before contradict 10 of 30 answers: look at them" in done.err
+        assert "refused: the earlier labelled data contradict 10 of 30 answers: look at them" in done.err
         assert "labelled sessions with such a line are anomalous: disk failed at block <*>" in done.err
         assert find_run(run) == run
         assert not [path for path in tmp_path.iterdir() if path.name.startswith("app.2")]

@@ -25,7 +25,7 @@ STORE = ("--store", "app.db")
         (("--host", "::"), "", "a token is needed"),
         ((), "short", "found by trying"),
         (("--token-file", "absent"), None, "absent cannot be read"),
-        (("--port", "1", "--host", "203.0.113.1"), "0123456789abcdef", "cannot be listened on"),
+        (("--port", "1", "--host", "203.0.113.1"), "0123456789abcdef", " cannot be opened for listening"),
     ],
     ids=["everywhere", "everywhere-6", "short", "absent", "address"],
 )

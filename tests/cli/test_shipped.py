@@ -98,7 +98,7 @@ def test_one_s_own_log_as_the_test_part(logllm, packaged, postgres, tmp_path) ->
     assert json.loads(outcome.out)["parts"]["test"] == {"sessions": 40, "anomalous": 1, "distinct_sessions": 2}
     alone = logllm("prepare", "postgres", "--raw", postgres, "--labels", labels, "--test-labels", labels, "--out", tmp_path / "x")
     assert alone.code == 2
-    assert "--test-labels are the labels of --test-raw" in alone.err
+    assert "--test-labels belong to --test-raw" in alone.err
 
 
 def test_show_names_it(logllm) -> None:
@@ -126,7 +126,7 @@ def test_detect_without_a_run(logllm, tiny_run, postgres, tmp_path) -> None:
 def test_detect_refuses_another_kind_in_one_line(logllm, tiny_data) -> None:
     outcome = logllm("detect", "postgres", tiny_data.parent / "app.jsonl")
     assert (outcome.code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
-    assert "PostgreSQL's logs only" in outcome.err
+    assert "only PostgreSQL logs" in outcome.err
 
 
 def test_a_summary_says_what_was_wrong_when_and_where(logllm, packaged, postgres, tmp_path) -> None:

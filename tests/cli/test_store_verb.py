@@ -96,7 +96,7 @@ def test_verdicts_for_people(logllm, where):
 def test_what_is_no_time(logllm, where, time):
     outcome = logllm("store", "show", where, "--since", time)
     assert outcome.code == 2
-    assert "is no time: write one such as" in outcome.err
+    assert "is not a time: write one such as" in outcome.err
 
 
 @pytest.mark.parametrize("words", ["show", "check", "retain --days 1"])

@@ -153,7 +153,7 @@ def test_several_inputs_are_one_log(logllm, tiny_run, tiny_data, tmp_path) -> No
         (["prepare", "*.log", "--out", "y"], r"did you mean --raw '\*.log'\?"),
         (["prepare", "--raw", "empty", "--out", "y"], "empty is a folder without a log"),
         (["prepare", "logcat", "--raw", "x", "--out", "y"], "nearest: android"),
-        (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are fetched"),
+        (["prepare", "spirit", "--out", "y"], "name the log with --raw; without it hdfs, bgl, thunderbird, liberty are downloaded"),
         (["prepare", "bgl", "--raw", "nothere.log", "--out", "y"], "there is no file nothere.log"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "ten"], "--window ten: write a number of records"),
         (["prepare", "bgl", "--raw", "x", "--out", "y", "--window", "10", "--step", "5m"], "not of one kind"),
@@ -201,8 +201,8 @@ def test_prepare_finds_the_format_and_says_so(logllm, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (range(180, 190), "the train part holds no anomalous one: prepare again with --split random"),
-        (range(160), "the train part holds no normal one: prepare again with --split random"),
+        (range(180, 190), "the train part has no anomalous one: prepare again with --split random"),
+        (range(160), "the train part has no normal one: prepare again with --split random"),
         (range(0, 200, 20), "logllm train small --data"),
     ],
     ids=["anomalous at the end", "normal at the end", "both everywhere"],
@@ -270,7 +270,7 @@ def test_a_test_log_of_another_format_is_said(logllm, tmp_path) -> None:
     other.write_text("".join(f'{{"ts": {1_704_164_645 + place}, "msg": "up"}}\n' for place in range(120)))
     done = logllm("prepare", "--raw", one, "--test-raw", other, "--out", tmp_path / "out")
     assert done.code == 0, done.err
-    assert "--test-raw is read by another format than --raw: json, its message in msg" in done.err
+    assert "--test-raw has another format than --raw: json, with its message in msg" in done.err
     (tmp_path / "labels.csv").write_text(
         "session,label\n" + "".join(f"10@{first},{'ok' if first > 1 else 'bad'}\n" for first in range(1, 121))
     )

@@ -127,7 +127,7 @@ def test_mistakes(logllm, arguments, said, tmp_path) -> None:
 def test_a_run_that_knows_other_logs_is_named_first(logllm, tmp_path) -> None:
     outcome = logllm("watch", "-", "--store", tmp_path / "app.db", stdin=written(range(50)).encode())
     assert outcome.code == 2
-    assert "knows PostgreSQL's logs only" in outcome.err
+    assert "knows only PostgreSQL logs" in outcome.err
 
 
 def test_settings_beside_a_file_of_settings(logllm, tmp_path) -> None:

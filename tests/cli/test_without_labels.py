@@ -82,7 +82,7 @@ def test_a_log_alone_is_ranked_not_judged(logllm, faulty) -> None:
     assert not any(verdict["anomalous"] for verdict in found)
     assert 454 in max(found, key=lambda verdict: verdict["score"])["lines"]
     assert f"{len(found)} sessions, ranked, not judged" in outcome.err
-    assert "--fail-on-anomaly cannot fail" in outcome.err
+    assert "--fail-on-anomaly could never fail" in outcome.err
     shown = outcome.err.partition("the most unusual sessions:")[2]
     assert "faulty.log:454: " in shown.partition("\n\n")[2].partition("\n\n")[0]
 
@@ -119,8 +119,8 @@ def test_a_log_that_has_drifted_says_so(logllm, good, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (["--new-kinds"], "--new-kinds names what good logs lack"),
-        (["--threshold", 0.3], "ranked, not judged, so there is no --threshold"),
+        (["--new-kinds"], "--new-kinds lists what good logs lack"),
+        (["--threshold", 0.3], "ranked, not judged, so --threshold has no use"),
         (["--against", "nothing.log"], "nothing.log"),
     ],
     ids=["new kinds", "threshold", "no such log"],
@@ -139,7 +139,7 @@ def test_a_pipe_is_not_ranked_and_is_judged_against_a_good_log_as_it_comes(good,
     )
     refused = run()
     assert (refused.returncode, refused.stdout) == (2, b"")
-    assert b"may have none: give a file, or a good log with --against" in refused.stderr
+    assert b"may never end: name a file, or a good log with --against" in refused.stderr
     judged = run("--against", str(good), "--fail-on-anomaly", "--only-anomalous")
     assert judged.returncode == 1
     assert 454 in json.loads(judged.stdout)["lines"]

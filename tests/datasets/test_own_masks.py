@@ -40,9 +40,9 @@ def test_settings_of_before_keep_nothing():
 @pytest.mark.parametrize(
     ("text", "mask", "warned"),
     [
-        ("request {place} status={bad}", {}, "1,200 records are 1 distinct message: what tells them apart is masked"),
+        ("request {place} status={bad}", {}, "1,200 records are 1 distinct message: what distinguishes them is masked"),
         ("request {place} status={bad}", own_masks(load_format("plain")), "1,200 records are 2 distinct messages"),
-        ("user {word} came", {}, "1,200 of 1,200 records are distinct messages: something is different in nearly every line"),
+        ("user {word} came", {}, "1,200 of 1,200 records are distinct messages: nearly every line holds something that varies"),
     ],
     ids=["one message", "two messages", "all distinct"],
 )

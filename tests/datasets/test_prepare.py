@@ -273,7 +273,7 @@ def test_without_labels_all_sessions_are_divided_and_that_is_said(hdfs, tmp_path
     assert [part["sessions"] for part in manifest["parts"].values()] == [28, 4, 8]
     assert (manifest["unlabelled"], manifest["anomalous"], manifest["overlapping"]) == (40, 0, 0)
     assert manifest["warnings"] == [
-        "no session has a label, which LogLLM and every figure need: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
+        "no session has a label, but LogLLM and all figures need labels: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
     ]
     prepared = Prepared.load(tmp_path / "out")
     assert prepared.part("train")["anomalous"].null_count() == 28
@@ -289,7 +289,7 @@ def test_one_class_is_said(tmp_path):
 
 def test_too_few_sessions(tmp_path):
     raw = json_log(tmp_path / "raw", ["normal"] * 10)
-    with pytest.raises(DataError, match="too few sessions to divide"):
+    with pytest.raises(DataError, match="too few sessions to split"):
         prepare([raw], tmp_path / "out", settings=json_section(split=SplitSection(by="random")))
 
 
@@ -303,7 +303,7 @@ def test_binary_garbage(tmp_path):
     raw.write_bytes(random.Random(0).randbytes(300_000))
     for settings in (section(), section("plain"), section("json")):
         with pytest.raises(
-            DataError, match=r"lines are not in the format .* (describe it in a TOML file|this is no text: unpack)"
+            DataError, match=r"lines are not in the format .* (describe it in a TOML file|this is not text: unpack)"
         ) as caught:
             prepare([raw], tmp_path / "out", settings=settings)
         assert str(caught.value).isprintable()

@@ -83,7 +83,7 @@ def test_a_key_of_one_s_own_joins_services(logs, tmp_path):
 
 def test_an_option_of_one_format_is_refused(logs):
     log = suited([logs], today=TODAY)
-    with pytest.raises(RecipeError, match="--message speaks of one format"):
+    with pytest.raises(RecipeError, match="--message is about one format"):
         choose(log.format, overrides=NOTHING | {"format": {"message": "msg"}}, services=log.services)
 
 

@@ -43,7 +43,7 @@ def test_the_test_part_is_the_other_log(tmp_path, by) -> None:
     assert manifest["parts"]["validation"]["sessions"] == 4
     assert (manifest["lines"], manifest["distinct_messages"], manifest["overlapping"]) == (130, 5, 0)
     assert [[file["name"] for file in manifest[name]] for name in ("raw", "test_raw")] == [["a.jsonl"], ["b.jsonl"]]
-    assert manifest["warnings"][0] == "the test part is another log, whole: the share of 0.2 for testing is not used"
+    assert manifest["warnings"][0] == "the test part is another log: the share of 0.2 for testing is not used"
     prepared = Prepared.load(tmp_path / "out")
     assert prepared.part("test")["session"].to_list()[:3] == ["test:j0", "test:j0#2", "test:j1"]
     assert prepared.messages.gather(prepared.part("test")["messages"][0]).to_list() == ["step c", "step d", "step e", "step c"]

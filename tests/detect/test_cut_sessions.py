@@ -91,14 +91,14 @@ def test_a_run_that_has_not_learnt_it_takes_the_first_and_the_last_record_and_sa
     assert {session: cut for session, (_, cut) in verdicts(older, log(8)[1:-2]).items() if cut} == {"job-0": "start", "job-7": "end"}
     (tmp_path / "tail.jsonl").write_text("\n".join(log(8)[1:-2]) + "\n")
     told = CliRunner().invoke(app, ["detect", str(older), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"]).stderr
-    assert "2 sessions may have more records than this input (1 before it began, 1 after it ended)" in told
+    assert "2 sessions may have records outside this input (1 before it began, 1 after it ended)" in told
     assert "has not learnt how sessions begin and end" in told
 
 
 def test_cut_sessions_are_listed_apart(run, tmp_path) -> None:
     (tmp_path / "tail.jsonl").write_text("\n".join(log(8)[1:-2]) + "\n")
     told = CliRunner().invoke(app, ["detect", str(run), str(tmp_path / "tail.jsonl"), "--summary", "--no-cache"])
-    assert "2 sessions may have more records than this input" in told.stderr
+    assert "2 sessions may have records outside this input" in told.stderr
     assert "1 more would be anomalous if that were all of it, such as job-7" in told.stderr
     cut = {verdict["session"]: verdict.get("cut") for verdict in map(json.loads, told.stdout.splitlines())}
     assert (cut["job-0"], cut["job-3"], cut["job-7"]) == ("start", None, "end")

@@ -36,11 +36,11 @@ def test_no_threshold_has_a_better_f1_on_the_data_it_was_chosen_on(copy, tiny_da
     report = evaluate(Detector.load(copy), tiny_data, split="train")
     assert report["f1"] == pytest.approx(chosen.f1)
     assert report["threshold_chosen"] == f"best F1 on the train part of {report['fingerprint'][:8]} ({tiny_data.name})"
-    assert "the threshold was chosen on these sessions: judge others" in doubts(report)
+    assert "the threshold was chosen on these sessions: evaluate on others" in doubts(report)
 
 
 def test_too_few_anomalies_choose_nothing(copy, tiny_data) -> None:
-    with pytest.raises(DataError, match=r"the validation part of .* is too little to choose a threshold on: \d anomalies in validation"):
+    with pytest.raises(DataError, match=r"the validation part of .* is too small to choose a threshold on: \d anomalies in validation"):
         choose(copy, tiny_data, split="validation")
 
 

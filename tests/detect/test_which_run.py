@@ -45,9 +45,9 @@ def test_the_shipped_run_refuses_a_log_of_another_kind_with_what_to_do(tmp_path,
     other.write_text('{"message": "up"}\n' * 5)
     with pytest.raises(DataError) as caught:
         task(["postgres", str(other)])
-    for part in ("format: json", "PostgreSQL's logs only", f"`logllm prepare --raw {other} ", "`logllm train small "):
+    for part in ("format: json", "only PostgreSQL logs", f"`logllm prepare --raw {other} ", "`logllm train small "):
         assert part in str(caught.value)
-    with pytest.raises(DataError, match="read as plain; the model that comes with logllm knows PostgreSQL's"):
+    with pytest.raises(DataError, match="read as plain; the run that comes with logllm knows only PostgreSQL"):
         task(["postgres", str(other)], format="plain")
 
 
@@ -65,7 +65,7 @@ def test_a_log_that_no_run_knows_is_ranked(tmp_path) -> None:
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_what_may_never_end_is_not_ranked(tmp_path, postgres) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="needs the log's end.*or a good log with --against"):
+    with pytest.raises(DataError, match="needs the whole log.*or a good log with --against"):
         task([str(tmp_path / "pipe")], format="plain")
     assert task([str(tmp_path / "pipe")], good=[str(postgres)]).endless
 
@@ -79,7 +79,7 @@ def test_logs_against_good_ones_are_read_as_those(tmp_path, postgres) -> None:
 
 
 def test_a_run_is_not_judged_against_a_log(tiny_run, postgres) -> None:
-    with pytest.raises(DataError, match="brings what it has learnt: leave out --against, or the run"):
+    with pytest.raises(DataError, match="already says how to judge: leave out --against, or the run"):
         task([str(tiny_run), str(postgres)], good=[str(postgres)])
     with pytest.raises(DataError, match="leave out a grouping of sessions"):
         task([str(tiny_run), str(postgres)], grouping={"by": "file"})
@@ -130,7 +130,7 @@ def test_of_a_folder_of_logs_the_shipped_run_judges_postgres(postgres, tmp_path)
     (folder / "core").write_bytes(bytes(range(256)) * 20)
     asked = task([str(folder)])
     assert (asked.logs, asked.format.name) == ([str(folder / "postgresql.log")], "postgresql")
-    for part in ("1 file passed over", "core (binary)", "passed over, since", "app.jsonl (json)"):
+    for part in ("1 file passed over", "core (binary)", "skipped, since", "app.jsonl (json)"):
         assert part in asked.said
     (folder / "postgresql.log").write_text("up at last\nup again\n")
     others = task([str(folder)])

@@ -118,7 +118,7 @@ def test_a_page_without_anomalies_baselines_or_others_than_in_train(tiny_data, t
     assert full["average_precision"] is None
     assert not (tmp_path / "r" / "precision_recall.png").exists()
     page = Page((tmp_path / "r" / "report.html").read_text())
-    assert "None was judged here." in page.text
+    assert "None was measured here." in page.text
 
 
 def test_only_a_report_is_replaced(written, prepared, tmp_path, tiny_data) -> None:

@@ -41,7 +41,7 @@ def test_records_of_many_lines_are_a_log(head, further, name):
     text = log(head, further, records=20)
     recognition = recognised(text)
     assert (recognition.format.name, recognition.share) == (name, 1.0)
-    assert "begin a record, others go on with one" in recognition.notes[0]
+    assert "begin a record, the others continue one" in recognition.notes[0]
 
 
 @pytest.mark.parametrize("further", [JAVA * 8, LARAVEL * 8, PLAN * 8], ids=["java", "laravel", "plan"])

@@ -147,7 +147,10 @@ def test_the_message_says_what_happened(of, routine, fault):
 def test_what_was_taken_is_said():
     notes = recognised(rows(edge)).notes
     assert "message in ClientRequestMethod, ClientRequestURI, EdgeResponseStatus" in notes[0]
-    assert "no field is a message: it is the request and its status (ClientRequestMethod, ClientRequestURI and EdgeResponseStatus)" in notes
+    assert (
+        "no field holds a message, so the request and its status are taken (ClientRequestMethod, ClientRequestURI and EdgeResponseStatus)"
+        in notes
+    )
     assert any(note.startswith("msg is one text in nearly all lines: request.method") for note in recognised(rows(caddy)).notes)
 
 
@@ -163,7 +166,7 @@ def test_where_no_field_says_it_the_whole_line_is_the_message(line):
     lines = [line.format(place=place, kind=("yes", "no")[place % 2]) for place in range(20)]
     recognition = recognised(lines)
     assert recognition.format.message == "$"
-    assert any("the message is the whole line" in note for note in recognition.notes)
+    assert any("the whole line is the message" in note for note in recognition.notes)
     assert texts(lines) == lines
 
 

@@ -168,7 +168,7 @@ def test_journald_s_export():
 def test_what_is_in_no_format_is_plain(lines):
     recognition = found(lines)
     assert recognition.format.name == "plain"
-    assert "no known format fits" in recognition.notes[0]
+    assert "none of the known formats fits" in recognition.notes[0]
 
 
 def test_what_is_said():
@@ -177,8 +177,8 @@ def test_what_is_said():
     assert recognition.notes[0].startswith("format: syslog (")
     assert "100.0 % of the first 50 lines fit" in recognition.notes[0]
     assert "--format NAME" in recognition.notes[0]
-    assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: their order tells it")
-    assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: taken as UTC; --time-zone gives them another"
+    assert recognition.notes[1].startswith("times have no year, such as Jun  9 06:06:00: it is told from their order")
+    assert recognition.notes[2] == "times have no zone, such as Jun  9 06:06:00: read as UTC; --time-zone says otherwise"
     whole = suited(["-"], today=TODAY, stdin=io.BytesIO("".join(f"{line}\n" for line in log).encode()))
     assert whole.notes == recognition.notes
     assert whole.sessions.startswith("windows of ")
@@ -195,7 +195,7 @@ def test_stack_traces_belong_to_records_but_a_stray_line_makes_no_log():
     ]
     recognition = found(trace * 20)
     assert recognition.format.name in ("log4j", "hadoop")
-    assert "100.0 % of the first 60 lines fit (33.3 % begin a record, others go on with one)" in recognition.notes[0]
+    assert "100.0 % of the first 60 lines fit (33.3 % begin a record, the others continue one)" in recognition.notes[0]
     assert records(recognition.format, trace * 20)[0]["text"].unique().to_list() == ["broke\n" + "\n".join(map(str.strip, trace[1:]))]
     assert found([*trace, *["just some words"] * 40]).format.name == "plain"
 

@@ -150,7 +150,7 @@ def test_a_line_that_is_only_a_time_begins_a_record_whose_message_is_below(time,
 def test_a_guess_of_day_or_month_is_said(dates, first):
     text = pl.Series([f"{date} 09:00:0{second} order stored" for date in dates for second in range(9)])
     notes = [note for note in recognise(text, today=TODAY).notes if "first number" in note]
-    assert [note.startswith(f"{first} is taken for the first number of times such as {dates[0]}") for note in notes] == [True] * bool(first)
+    assert [note.startswith(f"{first} is taken as the first number of times such as {dates[0]}") for note in notes] == [True] * bool(first)
 
 
 def test_what_stands_before_a_time_alone_begins_the_message():

@@ -91,7 +91,7 @@ def test_what_can_be_reached_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"precision": 0.9, "recall": 0.9}, "one thing at a time: give one of precision and recall"),
+        ({"precision": 0.9, "recall": 0.9}, "one target only: give one of precision and recall"),
         ({"precision": 0}, "precision: must be more than 0"),
         ({"top_share": 1}, "top_share: must be less than 1"),
     ],
@@ -123,7 +123,7 @@ def test_a_target_that_the_data_cannot_tell_is_refused_before_training(tiny_data
     data = with_parts(tiny_data, tmp_path / "timeless", **parts)
     with pytest.raises(DataError, match=r"has no times to count alerts a day by: .*--top-share"):
         goal(Prepared.load(data), TargetSection(alerts_per_day=3), split="validation")
-    with pytest.raises(DataError, match=r"validation part .* is too little to choose a threshold on: \d anomalies, 10 needed"):
+    with pytest.raises(DataError, match=r"validation part .* is too small to choose a threshold on: \d anomalies, 10 needed"):
         train(Recipe.of_method("tree-counts", overrides=["target.recall=0.9"]), tiny_data, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

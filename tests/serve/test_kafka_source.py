@@ -232,7 +232,7 @@ def test_a_broker_that_does_not_answer_at_start_is_an_error(capfd):
 
 def test_a_broker_that_does_not_let_us_in_is_an_error(reading, one, capfd):
     login = {"security.protocol": "SASL_PLAINTEXT", "sasl": {"mechanism": "PLAIN", "username": "a", "password": "secret"}}
-    with pytest.raises(ServeError, match="does not let us in .*security.protocol") as refusal:
+    with pytest.raises(ServeError, match="the broker refuses the login .*security.protocol") as refusal:
         reading(one, settings=login)
     assert "secret" not in str(refusal.value)
     assert capfd.readouterr().err == ""

@@ -148,8 +148,8 @@ def test_a_run_that_is_better_on_answers_and_no_worse_before_passes(prepared):
 def test_a_run_that_is_worse_on_what_was_labelled_before_is_refused(prepared):
     gate = gate_of(prepared, HARMFUL)
     assert [reason.partition(":")[0] for reason in gate.refused] == [
-        "on the labelled data of before its f1 may be lower",
-        "on the labelled data of before its average precision may be lower",
+        "on the earlier labelled data its f1 may be lower",
+        "on the earlier labelled data its average precision may be lower",
     ]
 
 
@@ -157,7 +157,7 @@ def test_a_run_that_is_not_surely_better_is_refused(prepared):
     half = [*ALL_FALSE[:2], *(answer(20 + number, f"disk {number}", anomalous=False) for number in range(10))]
     gate = gate_of(prepared, Words("lost", "disk 0"), given=half)
     assert gate.refused == [
-        "it is not surely better on 12 answers that it has not learnt: right on 11 instead of 10, "
+        "it is not clearly better on 12 answers that it has not learnt: right on 11 instead of 10, "
         "the difference of the shares +0.083 (95 %: -0.167 to +0.333)"
     ]
 
@@ -166,7 +166,7 @@ def test_answers_that_do_not_agree_with_one_another_are_refused(prepared):
     """What is learnt of some says nothing of the others, though it is more than was known."""
     random = [answer(number, f"retry of {number} works", anomalous=number % 3 > 0) for number in range(60)]
     gate = gate_of(prepared, Words("lost", *(f"retry of {number} " for number in range(30, 60, 3))), current=Words("lost"), given=random)
-    assert gate.refused[0] == "answers do not agree with one another: who has learnt others is right on 10 of 60 alone"
+    assert gate.refused[0] == "the answers disagree with one another: a run that learnt the others is right on 10 of 60 alone"
 
 
 def test_a_run_that_calls_all_that_is_new_anomalous_is_refused(prepared):
@@ -198,5 +198,5 @@ def test_where_nothing_was_labelled_before_alarms_may_not_become_more(prepared, 
     unlabelled = Prepared.load(with_parts(prepared.folder, tmp_path / "bare", **bare))
     gate = gate_of(unlabelled, Words("lost", "close"))
     assert len(gate.refused) == 1
-    assert gate.refused[0].startswith("it calls more sessions of before anomalous: 1.000 instead of")
+    assert gate.refused[0].startswith("it calls more of the earlier sessions anomalous: 1.000 instead of")
     assert gate_of(unlabelled, Words("lost")).passed

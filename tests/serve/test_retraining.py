@@ -67,7 +67,7 @@ def test_answers_that_labelled_data_contradict_are_shown_and_refused(run, simple
     wrong = [answer(number, f"part {number}", "write failed, no space left", anomalous=False) for number in range(12)]
     outcome = again(run, given(*wrong), data=simple / "data")
     assert len(outcome.contradicting) == 12
-    assert outcome.gate.refused[0].startswith("the labelled data of before contradict 12 of 12 answers: look at them")
+    assert outcome.gate.refused[0].startswith("the earlier labelled data contradict 12 of 12 answers: look at them")
     (gate,) = read_promotion(run).gates
     assert (gate["promoted"], gate["reasons"], len(gate["contradicting"])) == (False, outcome.gate.refused, 12)
     assert find_run(run) == run

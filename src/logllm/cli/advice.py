@@ -23,6 +23,7 @@ def after_prepare(manifest: Mapping[str, Any], out: Path) -> str:
         return without
     missing = "anomalous" if train["sessions"] and not train["anomalous"] else "normal"
     return (
-        f"LogLLM learns from normal and anomalous sessions, and the train part holds no {missing} one: "
-        f"prepare again with --split random, with a smaller --test, or with more of the log; or {without}"
+        "LogLLM learns from both normal and anomalous sessions, but the train part has no "
+        f"{missing} one: prepare again with --split random, a smaller --test, or more of the log; "
+        f"or {without}"
     )

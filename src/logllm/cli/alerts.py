@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from logllm.serve.alerts.sinks import Sink
     from logllm.serve.store.verdict_store import Store
 
-app = typer.Typer(help="Try who is told of incidents, see what waits for them, send again what was given up.")
+app = typer.Typer(help=("Test where alerts go, see which messages are waiting, send failed ones again."))
 
 AlertsOption = Annotated[
-    Path | None, typer.Option("--alerts", help="A TOML file that says who is told of incidents, and when sessions are one.")
+    Path | None, typer.Option("--alerts", help=("TOML file that says where incidents are sent, and which sessions make one incident."))
 ]
 AlertOption = Annotated[
     list[str] | None,
-    typer.Option("--alert", help="Tell this URL of incidents: a webhook, Slack's, or Alertmanager's; $NAME for an environment variable."),
+    typer.Option(
+        "--alert", help=("Send incidents to this URL: Slack, Alertmanager or any webhook. $NAME takes it from an environment variable.")
+    ),
 ]
-PageOption = Annotated[str | None, typer.Option("--public-url", help="Where people reach the page of `logllm serve`; messages link to it.")]
+PageOption = Annotated[
+    str | None, typer.Option("--public-url", help=("Address at which people open the page of `logllm serve`; messages link to it."))
+]
 _Where = Annotated[str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 _STOPPING = 4.0
@@ -37,7 +41,7 @@ _STOPPING = 4.0
 
 @app.command("test")
 def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url: PageOption = None) -> None:
-    """Send a test message to each place, and say what it answers; exit 2 where one does not take it."""
+    """Send a test message to each destination and print its answer; exit 2 if one does not accept it."""
     from logllm.errors import RecipeError, ServeError
     from logllm.serve.alerts.trying_sinks import tried
 
@@ -50,12 +54,12 @@ def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url
         note(f"{sink.name}: {'taken' if answer.taken else 'not taken'}: {answer.told or 'no words'}")
         untold += [] if answer.taken else [sink.name]
     if untold:
-        raise ServeError(f"{', '.join(untold)} took no message: see what was answered, and the URL")
+        raise ServeError(f"{', '.join(untold)} accepted no message: check the answer and the URL")
 
 
 @app.command()
 def show(where: _Where, as_json: _Json = False) -> None:
-    """What was sent to each place, what waits, and what was given up."""
+    """Show what was sent to each destination, what is waiting, and what failed."""
     from logllm.serve.alerts.alert_rows import alerts
     from logllm.serve.store.verdict_store import Store
 
@@ -70,10 +74,12 @@ def show(where: _Where, as_json: _Json = False) -> None:
 @app.command()
 def retry(
     where: _Where,
-    message: Annotated[int | None, typer.Argument(help="Its number, as `show` gives it; none: all that was given up.")] = None,
-    sink: Annotated[str | None, typer.Option(help="Only for this place.")] = None,
+    message: Annotated[
+        int | None, typer.Argument(help=("Number of the message, as `show` prints it. Without it, every failed message."))
+    ] = None,
+    sink: Annotated[str | None, typer.Option(help="Only for this destination.")] = None,
 ) -> None:
-    """Send again what was given up; who watches or serves does it, with --alerts."""
+    """Send failed messages again; a running watch or serve with --alerts does the sending."""
     from logllm.errors import DataError
     from logllm.serve.alerts.alert_rows import revive
     from logllm.serve.store.verdict_store import Store
@@ -81,7 +87,7 @@ def retry(
     with closing(Store.open(where, create=False)) as store:
         revived = revive(store, message=message, sink=sink, now=datetime.now(UTC))
     if not revived:
-        raise DataError(f"no such message was given up: see `logllm alerts show {where}`")
+        raise DataError(f"no such message has failed: see `logllm alerts show {where}`")
     note(f"{plural(revived, 'message')} will be sent again")
 
 
@@ -110,7 +116,7 @@ def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any
     delivery = Delivery(store, sinks, page=settings.public_url, told=note)
     delivery.start()
     if sinks:
-        note(f"incidents are told to {', '.join(sink.name for sink in sinks)}")
+        note(f"incidents are sent to {', '.join(sink.name for sink in sinks)}")
     try:
         yield delivery.status()
     finally:
@@ -118,7 +124,7 @@ def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any
 
 
 def _sinks(settings: "AlertsFile") -> "list[Sink]":
-    """Places that are told."""
+    """Where incidents are sent."""
     from logllm.serve.alerts.sinks import sinks_of
 
     return sinks_of(settings.alerts, environment=os.environ, page=settings.public_url)
@@ -157,4 +163,4 @@ def _tell(told: dict[str, Any]) -> None:
         what = f"message {letter['message']} for {letter['sink']}, {letter['event']}: {letter['title']}"
         note(printable(f"given up: {what} ({letter['error']})"))
     if not told["sinks"]:
-        note("nobody is told of incidents: `logllm watch --alert URL`")
+        note("incidents are sent nowhere: `logllm watch --alert URL`")

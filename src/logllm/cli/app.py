@@ -71,8 +71,10 @@ app.command("baseline", hidden=True)(baseline.baseline)
 
 @app.callback(invoke_without_command=True)
 def options(
-    verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Show the traceback of an error; may stand anywhere.")] = False,
-    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and stop.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help=("Show the traceback of an error; works anywhere on the command line."))
+    ] = False,
+    version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Log anomaly detection with language models: prepare, train, evaluate, detect."""
     del verbose  # `main` has looked for it: errors before this call need it too

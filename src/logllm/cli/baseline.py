@@ -14,8 +14,8 @@ def baseline(
     name: Annotated[str, typer.Argument(help="A method: see `logllm show methods`.")],
     data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote, with labels.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of all that the method draws.")] = 0,
-    encoder: Annotated[str | None, typer.Option(help="Encoder of the methods that read vectors: see `logllm show weights`.")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Random seed.")] = 0,
+    encoder: Annotated[str | None, typer.Option(help=("Encoder for the methods that use vectors; see `logllm show weights`."))] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
@@ -24,7 +24,8 @@ def baseline(
     settings = [f"train.seed={seed}", *weights]
     more = " ".join(f"--set {setting}" for setting in settings)
     note(
-        f"logllm baseline goes with the next release: logllm train {name} {more} --data {data} --out {out}; logllm evaluate {out} --data {data}"
+        f"logllm baseline will be removed in the next release; instead: logllm train {name} "
+        f"{more} --data {data} --out {out}; logllm evaluate {out} --data {data}"
     )
     train(data, out, recipe=name, settings=settings, force=force)
     evaluate(out, data, as_json=as_json)

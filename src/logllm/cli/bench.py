@@ -12,12 +12,12 @@ from logllm.counting import plural
 
 def bench(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    inputs: Annotated[list[str], typer.Argument(help="Files or globs; they are read several times.")],
-    data: Annotated[Path | None, typer.Option(help="Folder that `logllm prepare` wrote: times training, too.")] = None,
+    inputs: Annotated[list[str], typer.Argument(help="Files or globs; each is read several times.")],
+    data: Annotated[Path | None, typer.Option(help=("Folder that `logllm prepare` wrote; training on it is timed as well."))] = None,
     engine: EngineOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the figures on standard output.")] = False,
 ) -> None:
-    """Measure every stage from lines to verdicts, memory, and the share of the machine's peak."""
+    """Measure speed and memory of every stage from lines to verdicts, and how much of the machine's peak it uses."""
     from logllm.bench.speed import bench as measure
 
     with shares() as progress:

@@ -30,10 +30,10 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
         return
     cut = frame.filter(pl.col("cut").is_not_null())
     where = [f"{(cut['cut'] == name).sum():,} {words}" for name, words in _WHERE.items() if (cut["cut"] == name).any()]
-    told = agreeing(cut.height, "{session|sessions} may have more records than this input")
-    note(f"\n{told} ({', '.join(where)}); {int(cut['anomalous'].sum()):,} of them anomalous by what was seen")
+    told = agreeing(cut.height, "{session|sessions} may have records outside this input")
+    note(f"\n{told} ({', '.join(where)}); {int(cut['anomalous'].sum()):,} of them anomalous even so")
     if not reading.knows_ends:
-        note("  this run has not learnt how sessions begin and end: only those of the first and the last record are taken for cut")
+        note("  this run has not learnt how sessions begin and end, so only those of the first and the last record count as cut")
 
     # What reaches the threshold, and is not called anomalous.
     doubtful = cut.filter(~pl.col("anomalous") & (pl.col("score") >= reading.threshold)).sort("score", descending=True)

@@ -30,15 +30,16 @@ if TYPE_CHECKING:
 EngineOption = Annotated[
     str | None,
     typer.Option(
-        help="exact, bf16, or auto: bf16 for 64 sessions and more where the run may be rounded and this processor gains. Else the recipe's."
+        help=(
+            "exact, bf16, or auto: bf16 for 64 or more sessions if the run allows rounding and "
+            "this processor is faster with it. Default: the recipe's."
+        )
     ),
 ]
 """Which engine scores; for every verb that scores."""
 
 
-VerifyOption = Annotated[
-    bool, typer.Option("--verify", help="Hash base models in full, even where size, time and place of their files are as before.")
-]
+VerifyOption = Annotated[bool, typer.Option("--verify", help=("Hash the base models in full, even if their files look unchanged."))]
 """For every verb that loads a run."""
 
 
@@ -63,56 +64,76 @@ def detect(
         list[str],
         typer.Argument(
             metavar="[RUN] LOG...",
-            help="A folder that `logllm train` wrote, then files, globs, or - for standard input; gz, bz2, xz and zst are read as they are. "
-            "Without a folder the model that comes with logllm judges logs of PostgreSQL; others are ranked, or judged --against good ones.",
+            help=(
+                "A run (a folder that `logllm train` wrote), then log files, globs, or - for "
+                "standard input; gz, bz2, xz and zst files are read directly. Without a run, the "
+                "one that comes with logllm judges PostgreSQL logs; other logs are ranked, or "
+                "judged --against good ones."
+            ),
         ),
     ],
     against: Annotated[
-        list[str] | None, typer.Option(metavar="LOG", help="A log in which nothing went wrong: judge by it, without labels. Repeatable.")
+        list[str] | None,
+        typer.Option(metavar="LOG", help=("A log in which nothing went wrong, to compare with; needs no labels. Repeatable.")),
     ] = None,
-    new_kinds: Annotated[bool, typer.Option("--new-kinds", help="Name the kinds of message that the logs of --against lack.")] = False,
+    new_kinds: Annotated[
+        bool, typer.Option("--new-kinds", help=("List the kinds of message that do not occur in the --against logs."))
+    ] = False,
     top_share: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="Write the sessions with the highest scores first, and call at most this share of all anomalous."),
+        typer.Option(
+            min=0, max=1, help=("Write the sessions with the highest scores first, and call at most this share of them anomalous.")
+        ),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
+        str | None, typer.Option(help=("Format of the log, instead of the run's: a built-in one, a TOML file, or auto."))
     ] = None,
     time_zone: Annotated[
         str | None,
-        typer.Option(help="Zone of times that name none, or an abbreviation of several meanings: Europe/Berlin, +05:30."),
+        typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30.")),
     ] = None,
     threshold: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Scores from here on are anomalous, instead of the run's own threshold.")
+        float | None,
+        typer.Option(min=0, max=1, help=("Call sessions with at least this score anomalous, instead of using the run's threshold.")),
     ] = None,
-    only_anomalous: Annotated[bool, typer.Option("--only-anomalous", help="Write the anomalous sessions alone.")] = False,
+    only_anomalous: Annotated[bool, typer.Option("--only-anomalous", help=("Write only the anomalous sessions."))] = False,
     out: Annotated[Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")] = None,
     report: Annotated[
         Path | None,
         typer.Option(
-            help="Write a page to open in a browser: what was wrong, when, and the sessions with their lines. Where the name "
-            "does not end in .html, a folder with that page and the verdicts."
+            help=(
+                "Write a page for the browser: what was wrong, when, and the sessions with their "
+                "lines. If the name does not end in .html, write a folder with the page and the "
+                "verdicts."
+            )
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --out, and the report.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Write at most so many verdicts; all sessions are judged.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the --out file and the report.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help=("Write at most this many verdicts; all sessions are still judged."))] = None,
     summary: Annotated[
         bool | None,
         typer.Option(
-            "--summary/--no-summary", help="Say what was wrong, when and in which sessions; by default where a terminal shows the verdicts."
+            "--summary/--no-summary",
+            help=("Summarize what was wrong, when and in which sessions. On by default if the verdicts go to a terminal."),
         ),
     ] = None,
-    fail: Annotated[bool, typer.Option("--fail-on-anomaly", help="Exit with 1 when a session is anomalous.")] = False,
-    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in what is written.")] = False,
+    fail: Annotated[bool, typer.Option("--fail-on-anomaly", help=("Exit with status 1 if a session is anomalous."))] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from everything that is written."))
+    ] = False,
     engine: EngineOption = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Score every distinct session anew; neither read nor keep scores.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help=("Score everything again; neither use nor fill the cache of scores."))
+    ] = False,
     verify: VerifyOption = False,
-    key: Annotated[str | None, typer.Option(help="Without a run: sessions by key, a regular expression for it in the message.")] = None,
-    key_field: Annotated[str | None, typer.Option(help="Without a run: sessions by the field that holds their key.")] = None,
-    session_by: Annotated[str | None, typer.Option(help="Without a run: sessions by file or folder.")] = None,
-    window: Annotated[str | None, typer.Option(help="Without a run: windows of records (100) or of time (5m).")] = None,
+    key: Annotated[
+        str | None, typer.Option(help=("Without a run: group lines by the key that this regular expression matches in the message."))
+    ] = None,
+    key_field: Annotated[str | None, typer.Option(help="Without a run: group lines by this field.")] = None,
+    session_by: Annotated[str | None, typer.Option(help=("Without a run: one session a file, or one a folder."))] = None,
+    window: Annotated[str | None, typer.Option(help=("Without a run: one session for so many records (100) or so much time (5m)."))] = None,
 ) -> None:
-    """Judge every session of one or more logs; with - verdicts come while the lines do."""
+    """Judge every session of one or more logs; with - verdicts appear while lines arrive."""
     from logllm.datasets.settings import session_options
 
     _check_out(out, report=report, force=force)
@@ -187,7 +208,7 @@ class Result(NamedTuple):
         calls = "ranked, not judged" if self.ranked else f"{self.judged.anomalous:,} anomalous"
         note(f"{sessions}, {calls}, in {duration(seconds)}")
         if self.ranked and fail:
-            note("nothing is called anomalous, so --fail-on-anomaly cannot fail: give a good log with --against")
+            note("sessions are only ranked, so --fail-on-anomaly could never fail: give a good log with --against")
         self._tell_more()
 
     def _tell_more(self) -> None:
@@ -237,11 +258,11 @@ def _check_unlabelled(
     from logllm.errors import DataError
 
     if new_kinds and not asked.good:
-        raise DataError("--new-kinds names what good logs lack: give them with --against")
+        raise DataError("--new-kinds lists what good logs lack: name them with --against")
     if top_share is not None and asked.endless:
-        raise DataError("--top-share orders sessions when the log has ended, and standard input or a pipe may not end: give a file")
+        raise DataError("--top-share needs the whole log, and standard input or a pipe may never end: name a file")
     if threshold is not None and asked.settings is not None and not asked.good:
-        raise DataError("sessions of this log are ranked, not judged, so there is no --threshold: give a good log with --against")
+        raise DataError("sessions of this log are ranked, not judged, so --threshold has no use: give a good log with --against")
 
 
 def _detector(
@@ -285,7 +306,7 @@ def _check_out(out: Path | None, *, report: Path | None, force: bool) -> None:
     if out is not None and out.is_dir():
         raise DataError(f"{out} is a folder: name a file for the verdicts")
     if out is not None and out.exists() and not out.is_file():
-        raise DataError(f"{out} is no file that could be replaced: leave --out away and redirect standard output there")
+        raise DataError(f"{out} is not a regular file: drop --out and redirect standard output instead")
     if out is not None and out.exists() and not force:
         raise DataError(f"{out} exists: name another file, or replace it with --force")
 

@@ -25,12 +25,14 @@ def evaluate(
     verify: VerifyOption = False,
     folder: Annotated[
         Path | None,
-        typer.Option("--report", help="Folder to write: an HTML page, plots, scores and JSON, with trivial baselines to compare with."),
+        typer.Option(
+            "--report", help=("Folder for a report: an HTML page, plots, scores and JSON, with trivial baselines for comparison.")
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a report in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
 ) -> None:
-    """Judge a run on a labelled part of prepared data, at the run's own threshold."""
+    """Measure how good a run is, on a labelled part of prepared data."""
     from logllm.detect.detector import Detector
     from logllm.evaluate.evaluation import scored
     from logllm.evaluate.report import check_report, complete
@@ -90,7 +92,7 @@ def draw(report: dict[str, Any]) -> None:
         f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
         f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
     )
-    note(f"scores lie {report['calibration']['error']:.3f} from the observed shares in the mean (expected calibration error)")
+    note(f"scores lie {report['calibration']['error']:.3f} away from the observed shares (expected calibration error)")
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
 

@@ -11,12 +11,14 @@ from logllm.cli.console import note, shares, table
 def export(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` or `logllm import` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder of the bundle.")],
-    merged: Annotated[bool, typer.Option("--merged", help="Whole models with the adapters merged in: needs no base models.")] = False,
+    merged: Annotated[
+        bool, typer.Option("--merged", help=("Merge the adapters into whole models, so that no base models are needed."))
+    ] = False,
     license: Annotated[str, typer.Option(help="The bundle's licence as the Hugging Face hub spells it: apache-2.0, mit, ...")] = "other",
     report: Annotated[list[Path] | None, typer.Option(help="What `logllm evaluate RUN --json` printed. Repeatable.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a bundle in the folder.")] = False,
 ) -> None:
-    """Write a run with a model card, without anything of this machine, for others or for the Hugging Face hub."""
+    """Write a copy of a run for others or the Hugging Face hub: with a model card, and nothing specific to this machine."""
     from logllm.methods.bundle import Bundle, export_run
 
     bundle = Bundle(merged=merged, license=license, reports=tuple(report or ()))

@@ -19,23 +19,28 @@ def feedback(
     where: Annotated[
         str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...")
     ],
-    session: Annotated[str | None, typer.Argument(help="The session, as `logllm store show` names it.")] = None,
+    session: Annotated[str | None, typer.Argument(help=("Name of the session, as `logllm store show` prints it."))] = None,
     anomalous: Annotated[
-        bool | None, typer.Option("--anomalous/--normal", help="What it is. A false alarm mutes its kind for 7 days.")
+        bool | None, typer.Option("--anomalous/--normal", help=("The right verdict. A false alarm mutes its kind for 7 days."))
     ] = None,
-    lines: Annotated[list[int] | None, typer.Option("--line", min=1, help="Number of a guilty line. Repeatable.")] = None,
-    words: Annotated[str, typer.Option("--note", help="What else is to be remembered.")] = "",
-    by: Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who says so.")] = "",
-    stream: Annotated[str | None, typer.Option(help="The watch that judged it, where several have such a session.")] = None,
+    lines: Annotated[list[int] | None, typer.Option("--line", min=1, help=("Number of a line that shows the fault. Repeatable."))] = None,
+    words: Annotated[str, typer.Option("--note", help="A remark to keep with the answer.")] = "",
+    by: Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who gives the answer.")] = "",
+    stream: Annotated[str | None, typer.Option(help=("The watch that judged it, if several have a session of this name."))] = None,
     text: Annotated[
-        Path | None, typer.Option(help="File with the session's lines, or -: of one that was missed; with --run. They count from 1.")
+        Path | None,
+        typer.Option(
+            help=("File with the lines of a session that was missed, or - for standard input; needs --run. Its lines count from 1.")
+        ),
     ] = None,
-    run: Annotated[Path | None, typer.Option(help="The run by whose format the lines of --text are read.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help="What was said so far, the newest last; of SESSION, if it is named.")] = False,
-    undo: Annotated[int | None, typer.Option(min=1, help="Take an answer back, by its number; what it muted is told again.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run whose format the lines of --text have.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help=("List the answers so far, newest last; with SESSION only those on it."))] = False,
+    undo: Annotated[
+        int | None, typer.Option(min=1, help=("Take the answer with this number back, and with it the mute it caused."))
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON on standard output.")] = False,
 ) -> None:
-    """Say whether an alarm was right, or what was missed: `logllm retrain` learns from it."""
+    """Say whether an alarm was right, or what was missed; `logllm retrain` learns from it."""
     from contextlib import closing
 
     store = _opened(where)
@@ -69,7 +74,7 @@ def _said(anomalous: bool | None, *, lines: list[int] | None, note: str, by: str
     from logllm.serve.feedback.answers_given import ANOMALOUS, NORMAL, Said
 
     if anomalous is None:
-        raise DataError("say what the session is: --anomalous or --normal; or --list, or --undo NUMBER")
+        raise DataError("say what the session is with --anomalous or --normal, or use --list or --undo NUMBER")
     answer: Literal["anomalous", "normal"] = ANOMALOUS if anomalous else NORMAL
     return Said(answer, by, tuple(lines) if lines else None, note)
 
@@ -91,12 +96,12 @@ def _given(
     from logllm.serve.feedback.answers_given import find_session, give
 
     if session is None:
-        raise DataError("name the session, as `logllm store show` does")
+        raise DataError("name the session as `logllm store show` prints it")
     text, run = missed
     if text is None:
         return give(store, find_session(store, session, stream=stream), said=said)
     if run is None or stream is None:
-        raise DataError("lines are read by a run's format, and belong to a watch: say --run RUN and --stream NAME")
+        raise DataError("--text also needs --run RUN (its format) and --stream NAME (the watch)")
     about, messages = _read(text, run, stream=stream, session=session)
     return give(store, about, said=said._replace(messages=messages))
 
@@ -162,7 +167,7 @@ def _tell(answer: "Mapping[str, Any]", *, as_json: bool) -> None:
         emit(answer)
     note(_line(answer))
     if "replaces" in answer:
-        note(f"it counts instead of answer {answer['replaces']}")
+        note(f"it replaces answer {answer['replaces']}")
     if "muted_until" in answer:
-        note(f"nobody is told of this kind until {answer['muted_until'][:16]}Z: {answer['kind']}")
-        note(f"take both back with `logllm feedback STORE --undo {answer['id']}`")
+        note(f"no alerts for this kind until {answer['muted_until'][:16]}Z: {answer['kind']}")
+        note(f"undo both with `logllm feedback STORE --undo {answer['id']}`")

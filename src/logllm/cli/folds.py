@@ -9,14 +9,14 @@ from logllm.cli.console import emit, note, table
 
 
 def folds(
-    data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote of one log.")],
-    out: Annotated[Path, typer.Option(help="Folder to write: fold-1, fold-2, ... in it are prepared data.")],
-    parts: Annotated[int, typer.Option(help="Parts to cut the sessions in, in the order of time; there is a fold less.")] = 5,
-    validation: Annotated[float | None, typer.Option(help="Share of train, its last sessions, kept for validation.")] = None,
+    data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote from one log.")],
+    out: Annotated[Path, typer.Option(help=("Folder for the folds: fold-1, fold-2, ... each hold prepared data."))],
+    parts: Annotated[int, typer.Option(help=("Number of parts, in order of time. N parts make N - 1 folds."))] = 5,
+    validation: Annotated[float | None, typer.Option(help=("Share of each train part, its latest sessions, kept for validation."))] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace folds in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the folds' counts on standard output.")] = False,
 ) -> None:
-    """Cut all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on both and tests on part 3, ..."""
+    """Divide all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on parts 1 and 2 and tests on part 3, ..."""
     import json
 
     from logllm.evaluate.folds import folds as cut

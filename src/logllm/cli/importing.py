@@ -14,7 +14,7 @@ def import_(
     path: Annotated[Path, typer.Argument(help="Folder in the authors' layout: Bert_ft/, Llama_ft/, projector.pt.")],
     out: Annotated[Path, typer.Option(help="Folder of the run.")],
     recipe: Annotated[str, typer.Option(help="The recipe of the data set the adapters were trained on.")] = "bgl",
-    format: Annotated[str | None, typer.Option(help="Format of the logs to judge; without it, the one named as the recipe.")] = None,
+    format: Annotated[str | None, typer.Option(help=("Format of the logs to judge. Default: the one with the recipe's name."))] = None,
     encoder: Annotated[str | None, typer.Option(help="Base model of the encoder: a folder or a name on the hub.")] = None,
     decoder: Annotated[str | None, typer.Option(help="Base model of the decoder: a folder or a name on the hub.")] = None,
     settings: Annotated[
@@ -24,7 +24,7 @@ def import_(
     force: Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
-    """Make a run of the adapters that the paper's authors released."""
+    """Turn adapters that the paper's authors released into a run."""
     from logllm.config.recipe import Recipe
     from logllm.datasets.settings import choose
     from logllm.model.imported import Terms, import_released
@@ -40,7 +40,7 @@ def import_(
         manifest = import_released(released, out, terms=terms, force=force, progress=progress)
     if as_json:
         emit(manifest)
-    note(f"imported; threshold {threshold}, not chosen on data: judge the run with logllm evaluate {out} --data DATA")
+    note(f"imported; threshold {threshold}, not chosen on data: measure the run with logllm evaluate {out} --data DATA")
 
 
 def _format(named: str | None, recipe: str) -> str:
@@ -48,5 +48,5 @@ def _format(named: str | None, recipe: str) -> str:
     from logllm.formats.description import known
 
     if named is None and recipe not in known():
-        raise RecipeError(f"recipe {recipe} does not say whose logs it is for: name their format with --format")
+        raise RecipeError(f"recipe {recipe} does not say which logs it is for: name their format with --format")
     return named or recipe

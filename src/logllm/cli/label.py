@@ -21,23 +21,28 @@ if TYPE_CHECKING:
 
 def label(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    verdicts: Annotated[Path, typer.Argument(help="Its verdicts: what `logllm detect RUN LOG --out verdicts.jsonl` wrote.")],
+    verdicts: Annotated[Path, typer.Argument(help=("The run's verdicts, as `logllm detect RUN LOG --out verdicts.jsonl` wrote them."))],
     logs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LOG]...", help="The log that was judged; where there were several files the verdicts name them."),
+        typer.Argument(metavar="[LOG]...", help=("The log that was judged. Not needed if the verdicts name their files.")),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="File of the labels, which `prepare --labels` reads; else it lies beside the verdicts.")
+        Path | None, typer.Option(help=("File for the labels, which `prepare --labels` reads. Default: beside the verdicts."))
     ] = None,
     export: Annotated[
-        Path | None, typer.Option(help="Write what would be asked into this CSV file instead, for whoever fills in its column `label`.")
+        Path | None,
+        typer.Option(help=("Write the questions into this CSV file instead, so that somebody else can fill in its column `label`.")),
     ] = None,
-    import_: Annotated[Path | None, typer.Option("--import", help="Take answers from a CSV file with columns session and label.")] = None,
-    most: Annotated[int, typer.Option(min=1, help="Ask about at most so many sessions.")] = 40,
-    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in the lines shown.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace the file of --export.")] = False,
+    import_: Annotated[
+        Path | None, typer.Option("--import", help=("Read answers from a CSV file with the columns session and label."))
+    ] = None,
+    most: Annotated[int, typer.Option(min=1, help="Ask about at most this many sessions.")] = 40,
+    redact: Annotated[
+        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from the lines shown."))
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite the --export file.")] = False,
 ) -> None:
-    """Ask about the sessions whose labels are worth most, to train by them; goes on where it stopped."""
+    """Ask you to label the sessions that training would gain most from; continues where it stopped."""
     from logllm.detect.labelling.answers import Answers
     from logllm.detect.labelling.beginning import open_labelling
 
@@ -66,8 +71,8 @@ def _check(export: Path | None, *, asking: bool, force: bool) -> None:
 
     if asking and not (sys.stdin and sys.stdin.isatty()):
         raise DataError(
-            "there is no terminal to ask in: write the questions with --export FILE.csv, fill in its column label "
-            "(anomalous or normal), and take the answers with --import FILE.csv"
+            "there is no terminal to ask on: write the questions with --export FILE.csv, fill in "
+            "its column label (anomalous or normal), and read the answers with --import FILE.csv"
         )
     if export is not None and export.exists() and not force:
         raise DataError(f"{export} exists: name another file, or replace it with --force")
@@ -118,7 +123,7 @@ def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") 
         return
     note(f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous, {normal:,} normal")
     if not anomalous or not normal:
-        note(f"to train there must be both: none is {'normal' if anomalous else 'anomalous'} yet")
+        note(f"training needs both kinds: no session is labelled {'normal' if anomalous else 'anomalous'} yet")
         return
     raw = shlex.join([word for log in logs for word in ("--raw", log)])
     note(f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels {shlex.quote(str(place))} --split random --out DATA")

@@ -13,17 +13,19 @@ if TYPE_CHECKING:
 
 
 def mcp(
-    store: Annotated[str, typer.Option(help="The verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = "logllm.db",
-    run: Annotated[str | None, typer.Option(help="The run that judges lines; without one no lines are judged.")] = None,
+    store: Annotated[
+        str, typer.Option(help=("The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."))
+    ] = "logllm.db",
+    run: Annotated[str | None, typer.Option(help=("The run that judges lines. Without one, no lines are judged."))] = None,
     logs: Annotated[
-        list[Path] | None, typer.Option(help="A folder in which logs may be read, to compare them. Repeatable; without it none is.")
+        list[Path] | None, typer.Option(help=("A folder whose logs may be read and compared. Repeatable. Default: none."))
     ] = None,
     redact: Annotated[
-        bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in what is judged now.")
+        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from what is judged."))
     ] = False,
-    by: Annotated[str, typer.Option(help="Whose answers labels are said to be.")] = "agent",
+    by: Annotated[str, typer.Option(help="Name under which labels are stored.")] = "agent",
 ) -> None:
-    """Answer a program on standard input and output: recent incidents, a session, lines judged, what is new, labels."""
+    """Serve the Model Context Protocol on standard input and output: incidents, sessions, verdicts on lines, labels."""
     from contextlib import closing
 
     from logllm.extras import require

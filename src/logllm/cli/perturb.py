@@ -13,13 +13,13 @@ def perturb(
     data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     kind: Annotated[str, typer.Option(help="insert, remove, duplicate, shuffle or reword.")],
-    ratio: Annotated[float | None, typer.Option(help="Share of the test sessions that are altered (default .2).")] = None,
-    strength: Annotated[float | None, typer.Option(help="Share of their messages, at least one (default .05).")] = None,
-    seed: Annotated[int | None, typer.Option(help="Decides which, and what becomes of them (default 0).")] = None,
+    ratio: Annotated[float | None, typer.Option(help=("Share of the test sessions to alter (default .2)."))] = None,
+    strength: Annotated[float | None, typer.Option(help=("Share of messages to alter in each, at least one (default .05)."))] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed (default 0).")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
-    """Alter the test part of prepared data as an unstable log would; labels are not looked at, and train and validation stay."""
+    """Alter the test part of prepared data, as a log changes over time; labels, train and validation stay as they are."""
     from logllm.config.perturb import PerturbSection
     from logllm.evaluate.altered import perturb as alter
 

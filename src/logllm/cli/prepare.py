@@ -32,76 +32,85 @@ def prepare(
         list[str] | None,
         typer.Argument(
             metavar="[FORMAT|DATASET] [LOG]...",
-            help="A built-in format (`logllm show formats`), or without a log a data set (`show datasets`); then logs, as --raw names them.",
+            help=("A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone (`show datasets`)."),
         ),
     ] = None,
     raw: Annotated[
         list[str] | None,
         typer.Option(
-            help="Log file, folder, glob, or - for standard input. Repeatable, also for logs of several kinds; "
-            "gz, bz2, xz and zst are read as they are. "
-            "Without it hdfs, bgl, thunderbird and liberty are fetched and prepared as in the paper; postgres comes with logllm."
+            help=(
+                "Log file, folder, glob, or - for standard input. Repeatable, even for logs of "
+                "different formats; gz, bz2, xz and zst files are read directly. Without it, "
+                "hdfs, bgl, thunderbird and liberty are downloaded and prepared as in the paper; "
+                "postgres comes with logllm."
+            )
         ),
     ] = None,
     test_raw: Annotated[
         list[str] | None,
-        typer.Option(help="Another log that is the test part, whole; of postgres also test, changed or german. Repeatable."),
+        typer.Option(help=("Another log to use as the whole test part; for postgres also test, changed or german. Repeatable.")),
     ] = None,
     test_labels: Annotated[Path | None, typer.Option(help="The labels of --test-raw.")] = None,
     format: Annotated[
-        str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto, the default: the one that fits.")
+        str | None, typer.Option(help=("A built-in format, a TOML file that describes one, or auto (the default): the one that fits."))
     ] = None,
-    labels: Annotated[Path | None, typer.Option(help="CSV file with a label for each session, or for lines: line,label.")] = None,
-    recipe: Annotated[str | None, typer.Option(help="Take grouping and split from this recipe, such as the paper's hdfs.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help=("CSV file of labels: for sessions (session,label), lines (line,label) or times (from,to,label)."))
+    ] = None,
+    recipe: Annotated[str | None, typer.Option(help=("Use the grouping and split of this recipe, such as the paper's hdfs."))] = None,
     like: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Read, mask and group as the data of this run, such as one whose verdicts were labelled."),
+        typer.Option(metavar="RUN", help=("Read, mask and group as for this run, such as the one whose verdicts you labelled.")),
     ] = None,
     message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
     time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
     time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
     time_zone: Annotated[
         str | None,
-        typer.Option(help="Zone of times that name none, or an abbreviation of several meanings: Europe/Berlin, +05:30."),
+        typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30.")),
     ] = None,
     label: Annotated[str | None, typer.Option(help="Field that holds the line's label.")] = None,
     normal: Annotated[
-        list[str] | None, typer.Option(help="Label that means normal, of lines or in the files of labels. Repeatable.")
+        list[str] | None, typer.Option(help=("Label that means normal, in the log or in the files of labels. Repeatable."))
     ] = None,
     key: Annotated[
         str | None,
-        typer.Option(help="Sessions by key: a regular expression for it in the message; a group is the key alone, as in 'order ([0-9]+)'."),
-    ] = None,
-    key_field: Annotated[str | None, typer.Option(help="Sessions by key: the field that holds it.")] = None,
-    session_by: Annotated[
-        str | None,
         typer.Option(
-            help="Sessions by file (each file is one) or folder (the files of a folder are one), as an application's containers' logs."
+            help=(
+                "Group lines by the key that this regular expression matches in the message, or by its group alone, as in 'order ([0-9]+)'."
+            )
         ),
     ] = None,
-    window: Annotated[str | None, typer.Option(help="Sessions as windows: of records (100) or of time (30s, 5m, 1h).")] = None,
-    step: Annotated[str | None, typer.Option(help="From one window's start to the next one's, written like --window.")] = None,
+    key_field: Annotated[str | None, typer.Option(help="Group lines by this field.")] = None,
+    session_by: Annotated[
+        str | None,
+        typer.Option(help=("One session a file, or one a folder, such as the logs of one application's containers.")),
+    ] = None,
+    window: Annotated[str | None, typer.Option(help=("One session for so many records (100) or so much time (30s, 5m, 1h)."))] = None,
+    step: Annotated[
+        str | None, typer.Option(help=("From the start of one window to the start of the next, written like --window."))
+    ] = None,
     max_messages: Annotated[int | None, typer.Option(help="Longest session, in messages.")] = None,
-    long: Annotated[str | None, typer.Option(help="What becomes of longer ones: cut or split.")] = None,
+    long: Annotated[str | None, typer.Option(help="What to do with longer sessions: cut or split.")] = None,
     split: Annotated[str | None, typer.Option(help="time or random.")] = None,
-    test: Annotated[float | None, typer.Option(help="Share of the test part.")] = None,
+    test: Annotated[float | None, typer.Option(help="Share of sessions for the test part.")] = None,
     validation: Annotated[float | None, typer.Option(help="Share of the train part kept for validation.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
     encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
     mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
-    mask_rule: Annotated[list[str] | None, typer.Option(help="A masking rule of one's own: NAME=REGEX. Repeatable.")] = None,
+    mask_rule: Annotated[list[str] | None, typer.Option(help=("Mask this as well: NAME=REGEX. Repeatable."))] = None,
     keep: Annotated[
-        str | None, typer.Option(help="codes: the status of requests, exit codes and errors are not masked; or nothing.")
+        str | None, typer.Option(help=("codes (leave statuses of requests, exit codes and error codes unmasked) or nothing."))
     ] = None,
-    keep_rule: Annotated[list[str] | None, typer.Option(help="What else is not masked: NAME=REGEX. Repeatable.")] = None,
+    keep_rule: Annotated[list[str] | None, typer.Option(help=("Leave this unmasked as well: NAME=REGEX. Repeatable."))] = None,
     redact: Annotated[
-        bool, typer.Option("--redact", help="Replace addresses, tokens, passwords and other secrets in all that is written.")
+        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from everything that is written."))
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Fetch gigabytes without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Download gigabytes without asking.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
 ) -> None:
-    """Read, mask, group and split a log; its format is found unless it is named."""
+    """Read, mask, group and split a log; its format is recognized unless you name it."""
     from logllm.datasets.prepare import prepare as run
     from logllm.datasets.settings import mask_rules, session_options
     from logllm.datasets.sources import told_apart
@@ -227,7 +236,8 @@ def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels:
         return packaged_inputs(PACKAGED[name], labels=labels)
     if name not in CATALOG:
         raise RecipeError(
-            f"name the log with --raw; without it {', '.join(CATALOG)} are fetched, and postgres is here (`logllm show datasets`)"
+            f"name the log with --raw; without it {', '.join(CATALOG)} are downloaded, and "
+            "postgres comes with logllm (`logllm show datasets`)"
         )
     check_replaceable(out, force=force)
     return public_inputs(CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings)
@@ -270,7 +280,7 @@ def _test_format(raw: "list[str | Path] | None", settings: "PrepareSection", *, 
         return {}
     described = second_format(raw, settings, normal=normal, today=datetime.now(UTC).date())
     if described is not None and described != settings.format:
-        note(f"--test-raw is read by another format than --raw: {described.name}, its message in {described.message}")
+        note(f"--test-raw has another format than --raw: {described.name}, with its message in {described.message}")
     return {"test_format": described}
 
 
@@ -298,7 +308,7 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bo
     table(str(out), ("", "all", *parts), rows)
     note(f"read in {duration(seconds)}: {manifest['lines'] / seconds:,.0f} lines/s")
     if same := [field.replace(".", " ") for field, count in manifest.get("paper", {}).items() if count["here"] == count["paper"]]:
-        note(f"as the paper counts: {', '.join(same)}")
+        note(f"the same counts as in the paper: {', '.join(same)}")
     for warning in manifest["warnings"]:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:

@@ -10,8 +10,8 @@ from logllm.cli.console import note
 
 def push(
     folder: Annotated[Path, typer.Argument(help="Folder that `logllm export` wrote.")],
-    name: Annotated[str, typer.Argument(help="Repository on the hub: owner/name. Made where it is not there.")],
-    private: Annotated[bool, typer.Option("--private", help="For you alone.")] = False,
+    name: Annotated[str, typer.Argument(help=("Repository on the hub: owner/name. Created if it does not exist."))],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
 ) -> None:
     """Upload an exported bundle to the Hugging Face hub, with the token of `hf auth login` or HF_TOKEN."""
     from logllm.runs.hub import push as upload

@@ -17,31 +17,34 @@ if TYPE_CHECKING:
 def reproduce(
     name: Annotated[str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")],
     data: Annotated[list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")],
-    out: Annotated[Path, typer.Option(help="Folder of the results; tables in one folder share the cells they have in common.")],
-    recipe: Annotated[str, typer.Option(help="What LogLLM is trained by: a packaged recipe or a TOML file.")] = "small",
+    out: Annotated[Path, typer.Option(help=("Folder for the results; tables in the same folder share the cells they have in common."))],
+    recipe: Annotated[str, typer.Option(help=("Recipe that LogLLM is trained with: a packaged one or a TOML file."))] = "small",
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds, from 0.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, starting at 0.")] = 1,
     sessions: Annotated[
-        int | None, typer.Option(min=1, help="Sessions a cell trains on. Without it the recipe's own number in main, elsewhere 2,400.")
+        int | None,
+        typer.Option(
+            min=1, help=("Number of sessions that each cell trains on. Default: the recipe's own number in main, 2,400 elsewhere.")
+        ),
     ] = None,
-    baselines: Annotated[str | None, typer.Option(help="Names with commas, or none; without it the table's own.")] = None,
+    baselines: Annotated[str | None, typer.Option(help=("Names separated by commas, or none. Default: the table's own."))] = None,
     folds: Annotated[
-        int | None, typer.Option(help="main: parts in the order of time, each tested after training on all before it.")
+        int | None, typer.Option(help=("main: number of parts in order of time, each tested after training on all before it."))
     ] = None,
-    from_fold: Annotated[int, typer.Option(help="main: the folds from this one on; earlier ones are left to development.")] = 1,
+    from_fold: Annotated[int, typer.Option(help=("main: use the folds from this one on; earlier ones stay for development."))] = 1,
     raw: Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")] = None,
     labels: Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")] = None,
-    betas: Annotated[str | None, typer.Option(help="beta: shares with commas.")] = None,
-    kinds: Annotated[str | None, typer.Option(help="unstable: alterations with commas.")] = None,
-    ratios: Annotated[str | None, typer.Option(help="unstable: shares of altered sessions with commas.")] = None,
-    strength: Annotated[float, typer.Option(help="unstable: share of a session's messages altered.")] = 0.05,
-    run: Annotated[Path | None, typer.Option(help="unstable: a run that is there already; nothing is trained.")] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Cells at a time; they share the cores.")] = 1,
-    only: Annotated[str | None, typer.Option(help="Only cells whose name holds this (* stands for anything).")] = None,
-    list_: Annotated[bool, typer.Option("--list", help="Show the cells and which are done, and stop.")] = False,
+    betas: Annotated[str | None, typer.Option(help="beta: shares separated by commas.")] = None,
+    kinds: Annotated[str | None, typer.Option(help="unstable: alterations separated by commas.")] = None,
+    ratios: Annotated[str | None, typer.Option(help=("unstable: shares of sessions to alter, separated by commas."))] = None,
+    strength: Annotated[float, typer.Option(help=("unstable: share of a session's messages to alter."))] = 0.05,
+    run: Annotated[Path | None, typer.Option(help=("unstable: an existing run to judge with; nothing is trained."))] = None,
+    jobs: Annotated[int, typer.Option(min=1, help=("Number of cells to work on at once; they share the cores."))] = 1,
+    only: Annotated[str | None, typer.Option(help=("Only cells whose name contains this (* stands for anything)."))] = None,
+    list_: Annotated[bool, typer.Option("--list", help=("List the cells and which are done, and exit."))] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the table on standard output.")] = False,
 ) -> None:
-    """Reproduce a table of the paper; what is done is kept, and the same command goes on."""
+    """Reproduce a table of the paper; if interrupted, run the same command again to continue."""
     from logllm.config.recipe import Recipe
     from logllm.evaluate.tables.cell import told, whole
     from logllm.evaluate.tables.cell_data import given_data
@@ -105,4 +108,4 @@ def _numbers(text: str | None) -> tuple[float, ...] | None:
     try:
         return None if text is None else tuple(map(float, text.split(",")))
     except ValueError as exc:
-        raise RecipeError(f"{text}: {exc}; write numbers with commas, such as 0,0.1,0.3") from exc
+        raise RecipeError(f"{text}: {exc}; write numbers separated by commas, such as 0,0.1,0.3") from exc

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def retrain(
-    run: Annotated[Path, typer.Argument(help="Folder of the run, as it is named to detect, watch and serve.")],
-    store: Annotated[str | None, typer.Option(help="Where the answers are: a file, sqlite:///PATH, or postgresql://...")] = None,
+    run: Annotated[Path, typer.Argument(help=("Folder of the run, as you name it to detect, watch and serve."))],
+    store: Annotated[str | None, typer.Option(help=("The store with the answers: a file, sqlite:///PATH, or postgresql://..."))] = None,
     data: Annotated[
-        Path | None, typer.Option(help="The prepared data that the run was trained on; afterwards it is remembered where they are.")
+        Path | None, typer.Option(help=("The prepared data that the run was trained on; needed once, then remembered."))
     ] = None,
-    back: Annotated[bool, typer.Option("--roll-back", help="Let the former run judge again.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Say which run judges, which one did before, and what was measured.")] = False,
+    back: Annotated[bool, typer.Option("--roll-back", help="Go back to the previous run.")] = False,
+    show: Annotated[bool, typer.Option("--show", help=("Show which run judges now, which did before, and what was measured."))] = False,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it on standard output.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help=("Print the outcome as JSON on standard output."))] = False,
 ) -> None:
-    """Train a run on its labelled data and on answers; the new one judges only if it passes a gate."""
+    """Train a run again, with the answers people gave; the new run takes over only if it passes a test."""
     if show:
         _show(run, as_json=as_json)
     elif back:
@@ -107,7 +107,7 @@ def _tell(run: Path, outcome: "Outcome") -> None:
         return
     for reason in outcome.gate.refused:
         note(f"refused: {reason}")
-    note(f"{outcome.current} goes on to judge")
+    note(f"{outcome.current} continues to judge")
 
 
 def _tell_figures(figures: "Mapping[str, Any]") -> None:
@@ -115,7 +115,7 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
     titles = {
         "before": "labelled before",
         "answers": "answers not learnt",
-        "quiet": "judged normal, nobody objected",
+        "quiet": "judged normal and never disputed",
         "alarms": "alarms, nobody answered",
     }
     for of, title in titles.items():

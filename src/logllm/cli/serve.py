@@ -32,37 +32,40 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [SOURCE...]",
-            help="A folder that `logllm train` wrote, which judges what clients send; then sources to watch as well, as `logllm watch` takes them.",
+            help=("A run (a folder that `logllm train` wrote) to judge what clients send, then sources to watch, as for `logllm watch`."),
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="The TOML file of `logllm watch --config`; its section serve says how it answers.")
+        Path | None, typer.Option(help=("The TOML file of `logllm watch --config`; its section serve holds the settings of the service."))
     ] = None,
-    store: Annotated[str, typer.Option(help="The verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")] = "logllm.db",
+    store: Annotated[
+        str, typer.Option(help=("The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."))
+    ] = "logllm.db",
     host: Annotated[
-        str | None, typer.Option(help="The address to answer on, by default 127.0.0.1; 0.0.0.0 for all of this machine.")
+        str | None, typer.Option(help=("Address to listen on, by default 127.0.0.1; 0.0.0.0 for all addresses of this machine."))
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help="The port, by default 8431; 0 for any that is free.")] = None,
-    token_file: Annotated[Path | None, typer.Option(help="A file with the token that clients must bring, instead of LOGLLM_TOKEN.")] = None,
-    name: Annotated[
-        list[str] | None, typer.Option(help="A name by which browsers reach it, such as logs.example.org; may be given several times.")
-    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65_535, help=("Port to listen on, by default 8431; 0 for any free one."))] = None,
+    token_file: Annotated[Path | None, typer.Option(help=("File with the token that clients must send, instead of LOGLLM_TOKEN."))] = None,
+    name: Annotated[list[str] | None, typer.Option(help=("Host name that browsers use, such as logs.example.org. Repeatable."))] = None,
     proxy: Annotated[
-        list[str] | None, typer.Option(help="The address of a proxy in front, which says who asks; by default only of this machine.")
+        list[str] | None,
+        typer.Option(help=("Address of a reverse proxy to trust with the client's address; by default only this machine. Repeatable.")),
     ] = None,
     begin: Annotated[
-        Literal["start", "end", "stored"], typer.Option("--from", help="Where a watched log begins that the store knows nothing of.")
+        Literal["start", "end", "stored"], typer.Option("--from", help=("Where to begin with a watched log that is new to the store."))
     ] = "end",
-    idle: Annotated[int | None, typer.Option(min=1, help="Seconds without a line after which a watched session has ended.")] = None,
-    format: Annotated[str | None, typer.Option(help="Read sources by this format instead of the run's.")] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens and other secrets in the store and in answers.")] = False,
+    idle: Annotated[int | None, typer.Option(min=1, help=("Seconds without a line after which a watched session is over."))] = None,
+    format: Annotated[str | None, typer.Option(help="Format of the sources, instead of the run's.")] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help=("Remove addresses, tokens and other secrets from the store and from answers."))
+    ] = False,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
-    log_requests: Annotated[bool, typer.Option("--log-requests", help="A line for each request on standard error.")] = False,
-    engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
+    log_requests: Annotated[bool, typer.Option("--log-requests", help=("Write a line for each request to standard error."))] = False,
+    engine: Annotated[str | None, typer.Option(help=("Engine that scores, instead of the recipe's: exact, bf16, or auto."))] = None,
 ) -> None:
-    """Show verdicts on a page and give them to programs, as they are stored; with sources, watch them too."""
+    """Show stored verdicts on a live page and through an API; with sources, watch these as well."""
     from logllm.config.watch import ServeFile
     from logllm.extras import require
 
@@ -218,13 +221,13 @@ def _token(file: Path | None, *, host: str) -> str | None:
     try:
         token = os.environ.get("LOGLLM_TOKEN", "") if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{file} cannot be read: {getattr(exc, 'strerror', 'it is no text')}") from exc
+        raise DataError(f"{file} cannot be read: {getattr(exc, 'strerror', 'it is not text')}") from exc
     token = token.strip()
     if not token and file is None and is_loopback(host):
         return None
     remedy = "make one with `openssl rand -hex 32 > token` and add --token-file token"
     if not token:
-        raise RecipeError(f"who reaches {host} would read every log: a token is needed; {remedy}")
+        raise RecipeError(f"who reaches {host} could read every log, so a token is needed; {remedy}")
     if len(token) < _SHORTEST_TOKEN:
         raise RecipeError(f"the token is short enough to be found by trying: {remedy}")
     return token

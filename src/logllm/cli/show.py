@@ -12,10 +12,10 @@ app = typer.Typer(help="Show recipes, methods, runs, verdicts, formats, data set
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help="A packaged recipe or a TOML file; without it, the packaged ones.")] = None,
+    name: Annotated[str | None, typer.Argument(help=("A packaged recipe or a TOML file. Without it, list the packaged ones."))] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
 ) -> None:
-    """A recipe with every setting resolved, as TOML on standard output."""
+    """Print a recipe with every setting resolved, as TOML."""
     from logllm.config.recipe import Recipe, packaged
 
     if name is None:
@@ -27,10 +27,10 @@ def recipe(
 @app.command()
 def run(
     folder: Annotated[
-        Path | None, typer.Argument(help="Folder that `logllm train` wrote; without it, the run that comes with logllm.")
+        Path | None, typer.Argument(help=("Folder that `logllm train` wrote. Default: the run that comes with logllm."))
     ] = None,
 ) -> None:
-    """A run's manifest, as JSON on standard output."""
+    """Print a run's manifest as JSON."""
     from logllm.runs.manifest import find_run, read_manifest, shipped_run
 
     emit(read_manifest(shipped_run() if folder is None else find_run(folder)))
@@ -38,23 +38,23 @@ def run(
 
 @app.command()
 def methods() -> None:
-    """The methods that give sessions a score, LogLLM and simpler ones, and the labels they learn from."""
+    """List the methods, LogLLM and simpler ones, and the labels they learn from."""
     from logllm.methods.registry import entry, names
 
     by_labels: dict[str, list[str]] = {}
     for name in names():
         known = entry(name)
         source = f" ({known.source})" if known.source else ""
-        labels = "labels that they say" if known.needs is None else known.needs.value
+        labels = "labels that the method names" if known.needs is None else known.needs.value
         by_labels.setdefault(labels, []).append(f"  {name:<21}{known.what}{source}")
     for labels, lines in by_labels.items():
         note("\n".join([f"learning from {labels}:", *lines, ""]))
-    note("logllm train NAME --data DATA --out RUN; another package's are found by their entry point (docs/methods.md)")
+    note("logllm train NAME --data DATA --out RUN; methods of other packages are found by their entry point (docs/methods.md)")
 
 
 @app.command()
 def verdict() -> None:
-    """The schema of a verdict's JSON object, as JSON Schema on standard output."""
+    """Print the JSON Schema of a verdict."""
     from logllm.detect.verdict import json_schema
 
     emit(json_schema())
@@ -65,11 +65,11 @@ def formats(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A format or a TOML file; without it, all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones."
+            help=("A format or a TOML file. Without it, list all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones.")
         ),
     ] = None,
 ) -> None:
-    """A format's description, as the TOML that you would write for your own."""
+    """Print a format's description, as the TOML that you would write for your own."""
     import tomli_w
 
     from logllm.formats.description import known, load_format, own_formats
@@ -86,7 +86,7 @@ def formats(
 
 @app.command()
 def datasets() -> None:
-    """The data sets that `prepare` fetches or that come with logllm, with licence and whom to cite."""
+    """List the data sets that `prepare` downloads or that come with logllm, with licence and citation."""
     from logllm.datasets.fetching import address, here
     from logllm.datasets.packaged import PACKAGED
     from logllm.datasets.public import CATALOG
@@ -110,11 +110,13 @@ def datasets() -> None:
 @app.command()
 def mask(
     messages: Annotated[
-        list[str] | None, typer.Argument(help="Messages to mask, or - for standard input; without them, the rules.")
+        list[str] | None, typer.Argument(help=("Messages to mask, or - for standard input. Without them, list the rules."))
     ] = None,
-    keep: Annotated[str, typer.Option(help="codes: as `prepare` masks a log of one's own; nothing: as the paper does.")] = "nothing",
+    keep: Annotated[
+        str, typer.Option(help=("codes: mask as `prepare` does for your own logs; nothing: mask as the paper does."))
+    ] = "nothing",
 ) -> None:
-    """The masking rules in the order they are tried, or what they make of messages."""
+    """Show the masking rules in the order they are tried, or what they make of messages."""
     from logllm.config.mask import MaskSection
     from logllm.logs.masking import DOTS, codes, mask, rules
 
@@ -140,12 +142,12 @@ def mask(
 @app.command()
 def weights(
     name: Annotated[
-        str | None, typer.Argument(help="A folder, a model of the small tier or of the Hugging Face hub; without it, the small tier.")
+        str | None, typer.Argument(help=("A folder, a small model, or a model of the Hugging Face hub. Without it, list the small models."))
     ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help="Only its first layers, as model.decoder.layers keeps them.")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help=("Count only its first layers, as model.decoder.layers keeps them."))] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is found on standard output.")] = False,
 ) -> None:
-    """The models of the small tier and whether they are here, or what a model would bring: sizes, adapters' targets, memory."""
+    """Show the small base models and whether they are here, or how another model would fit: size, adapters, memory."""
     if name is not None:
         _candidate(name, layers=layers, as_json=as_json)
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from logllm.serve.store.verdict_store import Store
 
-app = typer.Typer(help="Look at a store of verdicts, check it, copy it, delete what is old.")
+app = typer.Typer(help="Look into a store of verdicts, check it, back it up, delete old verdicts.")
 
 _Where = Annotated[
     str,
@@ -31,9 +31,9 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as 
 _Anomalous = Annotated[bool, typer.Option("--anomalous", help="Only sessions that are anomalous.")]
 _Since = Annotated[
     str | None,
-    typer.Option(help="Written since 2026-11-27T12:00 (UTC where no zone stands), or 90m, 2h, 7d."),
+    typer.Option(help=("Written since then: 2026-11-27T12:00 (UTC unless it names a zone), or 90m, 2h, 7d ago.")),
 ]
-_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep what is younger.")]
+_Days = Annotated[int, typer.Option(min=1, max=36_500, help=("Keep verdicts that are younger than this."))]
 
 
 @app.command()
@@ -43,13 +43,13 @@ def show(
     anomalous: _Anomalous = False,
     state: Annotated[
         Literal["open", "closed", "early"] | None,
-        typer.Option(help="Only sessions that still go on, are over, or were closed early."),
+        typer.Option(help="Only sessions in this state: still going on, over, or closed early."),
     ] = None,
-    stream: Annotated[str | None, typer.Option(help="Only of this watch.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    stream: Annotated[str | None, typer.Option(help="Only verdicts of this watch.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 100,
     since: _Since = None,
 ) -> None:
-    """The verdicts that were written last, the newest first."""
+    """Show the latest verdicts, newest first."""
     store = _opened(where)
     rows = store.verdicts(
         stream,
@@ -67,7 +67,7 @@ def show(
 
 @app.command()
 def check(where: _Where) -> None:
-    """Look for damage: exit 0 where there is none, 2 where there is."""
+    """Look for damage: exit 0 if there is none, 2 if there is."""
     from logllm.errors import DataError
 
     store = _opened(where)
@@ -84,10 +84,10 @@ def check(where: _Where) -> None:
 @app.command()
 def backup(
     where: _Where,
-    file: Annotated[Path, typer.Argument(help="The copy, which is a store itself.")],
+    file: Annotated[Path, typer.Argument(help="File for the copy, which is a store itself.")],
     force: Annotated[bool, typer.Option("--force", help="Replace a file.")] = False,
 ) -> None:
-    """Copy a store while a watch goes on to write into it; PostgreSQL has pg_dump for that."""
+    """Copy a store while a watch keeps writing to it; for PostgreSQL use pg_dump."""
     from logllm.errors import DataError
 
     if file.exists() and not force:
@@ -100,7 +100,7 @@ def backup(
 
 @app.command()
 def retain(where: _Where, days: _Days) -> None:
-    """Delete old verdicts, in steps that hold no watch up; sessions still open are kept."""
+    """Delete old verdicts without holding up a watch; open sessions are kept."""
     store = _opened(where)
     deleted = store.retain(days=days, now=datetime.now(UTC))
     store.close()
@@ -133,7 +133,7 @@ def _time(written: str, *, now: datetime) -> datetime:
         time = datetime.fromisoformat(written)
     except (ValueError, OverflowError):
         forms = "2026-11-27T12:00, 2026-11-27T12:00+01:00, 90m, 2h or 7d"
-        raise DataError(f"{written} is no time: write one such as {forms}") from None
+        raise DataError(f"{written} is not a time: write one such as {forms}") from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -15,7 +15,7 @@ TargetPrecision = Annotated[
         min=0,
         max=1,
         metavar="P",
-        help="Threshold: this share of the alarms must be true, as few anomalies as possible missed.",
+        help=("Choose the threshold so that at least this share of the alarms is true, missing as few anomalies as possible."),
     ),
 ]
 TargetRecall = Annotated[
@@ -25,7 +25,7 @@ TargetRecall = Annotated[
         min=0,
         max=1,
         metavar="R",
-        help="Threshold: this share of the anomalies must be found, with as few false alarms as possible.",
+        help=("Choose the threshold so that at least this share of the anomalies is found, with as few false alarms as possible."),
     ),
 ]
 AlertsPerDay = Annotated[
@@ -34,13 +34,17 @@ AlertsPerDay = Annotated[
         "--alerts-per-day",
         min=0,
         metavar="N",
-        help="Threshold: at most so many sessions a day are called anomalous. Needs times, and no labels.",
+        help=("Choose the threshold so that at most this many sessions a day are called anomalous. Needs times, but no labels."),
     ),
 ]
 TopShare = Annotated[
     float | None,
     typer.Option(
-        "--top-share", min=0, max=1, metavar="S", help="Threshold: at most this share of the sessions is called anomalous. Needs no labels."
+        "--top-share",
+        min=0,
+        max=1,
+        metavar="S",
+        help=("Choose the threshold so that at most this share of the sessions is called anomalous. Needs no labels."),
     ),
 ]
 

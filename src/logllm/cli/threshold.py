@@ -14,21 +14,23 @@ if TYPE_CHECKING:
 
 def threshold(
     run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    value: Annotated[float | None, typer.Argument(min=0, max=1, help="The score to begin at.")] = None,
+    value: Annotated[float | None, typer.Argument(min=0, max=1, help=("Score from which a session is anomalous."))] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Choose it on these data, by F1 unless something else is wanted: folder that `logllm prepare` wrote."),
+        typer.Option(
+            help=("Choose the threshold on these data, for the best F1 unless a target is given: folder that `logllm prepare` wrote.")
+        ),
     ] = None,
     precision: TargetPrecision = None,
     recall: TargetRecall = None,
     alerts: AlertsPerDay = None,
     share: TopShare = None,
-    split: Annotated[str, typer.Option(help="The part of --data.")] = "validation",
-    because: Annotated[str, typer.Option(help="Why this value: it stands in the run and in every report.")] = "set by hand",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be chosen, and leave the run as it is.")] = False,
+    split: Annotated[str, typer.Option(help="The part of --data to use.")] = "validation",
+    because: Annotated[str, typer.Option(help="Why this value; the run and every report show it.")] = "set by hand",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=("Print what would be chosen, without changing the run."))] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the threshold on standard output.")] = False,
 ) -> None:
-    """Show a run's threshold, set it, or choose it on other data than it was trained with: by F1, or by what is wanted of it."""
+    """Show a run's threshold, set it, or choose it on new data: for the best F1, or for a target."""
     from logllm.config.target import TargetSection
     from logllm.detect.threshold import choose, current, given, write
 
@@ -51,4 +53,4 @@ def _check(target: "TargetSection", *, value: float | None, data: Path | None) -
     if target.wanted and data is None:
         raise RecipeError("a threshold is chosen on sessions that training has not seen: name them with --data")
     if value is not None and data is not None:
-        raise RecipeError("a value and --data at once: give one of them")
+        raise RecipeError("give either a value or --data")

@@ -32,14 +32,14 @@ def train(
     recall: TargetRecall = None,
     alerts: AlertsPerDay = None,
     share: TopShare = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where an interrupted training stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=("Continue a training that was interrupted."))] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Start over: a run that is in the folder gives way once the new one can begin.")
+        bool, typer.Option("--force", help=("Start over: replace a run in the folder as soon as the new training can begin."))
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Validate recipe, data and models, print the plan and stop.")] = False,
+    check: Annotated[bool, typer.Option("--check", help=("Check recipe, data and models, print the plan and exit."))] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")] = False,
 ) -> None:
-    """Train a run on prepared data, of LogLLM or of a simpler method."""
+    """Train LogLLM or a simpler method on prepared data; the result is a run."""
     from logllm.methods.registry import recipe_for
 
     wanted = [f"target.{name}={value}" for name, value in targets(precision, recall, alerts, share).items()]

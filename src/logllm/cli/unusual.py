@@ -117,6 +117,7 @@ def tell_drift(
     new = drift(rows_of(messages), reading.messages, novelty=judge.novelty)
     if new is not None:
         note(
-            f"drift: {new.sessions:,} of {plural(new.of, 'session')} hold messages unlike any in the logs of --against, "
-            f"where {new.usual:.1%} did when held back: those logs may be too old, too short, or of something else"
+            f"drift: {new.sessions:,} of {plural(new.of, 'session')} hold messages unlike any in "
+            f"the logs of --against, where {new.usual:.1%} did when held back: those logs may be "
+            "too old, too short, or of another system"
         )

@@ -35,41 +35,51 @@ def watch(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] SOURCE...",
-            help="A folder that `logllm train` wrote, then files and globs, - for standard input, journald:, syslog://HOST:PORT, "
-            "otlp://HOST:PORT, or kafka://HOST:PORT/TOPIC. Without a folder the model that comes with logllm judges logs of PostgreSQL.",
+            help=(
+                "A run (a folder that `logllm train` wrote), then files and globs, - for standard "
+                "input, journald:, syslog://HOST:PORT, otlp://HOST:PORT, or "
+                "kafka://HOST:PORT/TOPIC. Without a run, the one that comes with logllm judges "
+                "PostgreSQL logs."
+            ),
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option(help="A TOML file that says what is watched, with several sources; instead of inputs and other options.")
+        Path | None, typer.Option(help=("TOML file with one or more sources, instead of arguments and other options."))
     ] = None,
     store: Annotated[
         str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")
     ] = "logllm.db",
     begin: Annotated[
         Literal["start", "end", "stored"],
-        typer.Option("--from", help="Where a log begins that the store knows nothing of: its first line, after its last, or not at all."),
+        typer.Option(
+            "--from", help=("Where to begin with a log that is new to the store: at its first line, after its last, or not at all.")
+        ),
     ] = "end",
     idle: Annotated[
         int | None,
-        typer.Option(min=1, help="Seconds without a line after which a session has ended; by default as long as those of training pause."),
+        typer.Option(
+            min=1, help=("Seconds without a line after which a session is over. Default: as long as sessions paused in training.")
+        ),
     ] = None,
-    max_open_age: Annotated[int, typer.Option(min=1, help="Seconds after which a session is closed early.")] = 86_400,
+    max_open_age: Annotated[int, typer.Option(min=1, help=("Seconds after which a session is closed although it may go on."))] = 86_400,
     format: Annotated[
-        str | None, typer.Option(help="Read by this format instead of the run's: a built-in one, a TOML file, or auto.")
+        str | None, typer.Option(help=("Format of the log, instead of the run's: a built-in one, a TOML file, or auto."))
     ] = None,
-    time_zone: Annotated[str | None, typer.Option(help="Zone of times that name none, or an abbreviation of several meanings.")] = None,
-    stream: Annotated[str | None, typer.Option(help="What the source is called in the store, instead of as it is written here.")] = None,
-    token: Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="What senders of OTLP must bring.")] = None,
-    redact: Annotated[bool, typer.Option("--redact", help="No addresses, tokens, passwords and other secrets in the store.")] = False,
-    retain_days: Annotated[int, typer.Option(min=1, help="Days that verdicts are kept.")] = 90,
-    metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help="Port of this machine that Prometheus may ask.")] = None,
+    time_zone: Annotated[str | None, typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation."))] = None,
+    stream: Annotated[str | None, typer.Option(help=("Name of the source in the store. Default: the argument itself."))] = None,
+    token: Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help=("Token that senders of OTLP must send."))] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from the store."))
+    ] = False,
+    retain_days: Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")] = 90,
+    metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help=("Port on this machine where Prometheus finds metrics."))] = None,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say how the first lines are read, and store nothing.")] = False,
-    engine: Annotated[str | None, typer.Option(help="exact, bf16, or auto, instead of the recipe's.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help=("Show how the first lines are read, and store nothing."))] = False,
+    engine: Annotated[str | None, typer.Option(help=("Engine that scores, instead of the recipe's: exact, bf16, or auto."))] = None,
 ) -> None:
-    """Judge sessions as they are written, and store the verdicts; goes on where it was stopped or killed."""
+    """Judge a log while it is written, and store the verdicts; continues where it was stopped or killed."""
     from logllm.config.watch import SourceSection, WatchFile
     from logllm.extras import require
 
@@ -146,7 +156,7 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
     from logllm.errors import DataError, RecipeError, first_line
 
     if inputs:
-        raise DataError(f"{config} says what is watched: leave {' '.join(inputs)} out, or --config")
+        raise DataError(f"{config} already says what to watch: leave {' '.join(inputs)} out, or --config")
     try:
         settings = tomllib.loads(config.read_text(encoding="utf-8"))
     except OSError as exc:
@@ -238,7 +248,7 @@ def tell_idle(wanted: "WatchFile", detector: "Detector") -> None:
     from logllm.serve.assembly import idle_seconds
 
     idle = duration(idle_seconds(wanted, detector.run))
-    note(f"a session ends when nothing more came for {idle} (--idle)")
+    note(f"a session ends when no line of it came for {idle} (--idle)")
 
 
 def _stop_when_told(running: "Watch") -> None:

@@ -65,4 +65,4 @@ class AlertsFile(Section):
     alerts: tuple[SinkSection, ...] = ()
     """Where messages go."""
     public_url: str | None = None
-    """Where people reach the page of `logllm serve`; messages link to it."""
+    """Address at which people open the page of `logllm serve`; messages link to it."""

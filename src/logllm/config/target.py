@@ -22,7 +22,7 @@ class TargetSection(Section):
     @model_validator(mode="after")
     def _one_thing(self) -> Self:
         if len(self.wanted) > 1:
-            raise ValueError(f"a threshold reaches one thing at a time: give one of {' and '.join(self.wanted)}")
+            raise ValueError(f"a threshold can have one target only: give one of {' and '.join(self.wanted)}")
         return self
 
     @property

@@ -131,7 +131,7 @@ class RetrainSection(Section):
     """How many of the newest sessions that were judged normal, and that nobody objected to, count as
     normal: half of them are learnt from, half are judged."""
     harm: float = Field(default=0.02, ge=0, lt=1)
-    """How much lower F1 and average precision may be on the labelled data of before: the 95 % interval
+    """How much lower F1 and average precision may be on the earlier labelled data: the 95 % interval
     of the difference lies above that."""
     alarms: float = Field(default=0.02, ge=0, le=1)
     """How much larger the share of alarms may surely be among quiet sessions that are not learnt from:
@@ -140,7 +140,7 @@ class RetrainSection(Section):
     """How much smaller the share of alarms may surely be among alarms of kinds that nobody called false:
     by the upper end of the 95 % interval of the difference."""
     contradicting: float = Field(default=0.2, ge=0, le=1)
-    """Share of the answers that may contradict the labelled data of before."""
+    """Share of the answers that may contradict the earlier labelled data."""
     agreeing: float = Field(default=0.6, ge=0, le=1)
     """Share of the new answers on which runs that have not learnt them must be right: else they do not
     agree with one another, and nothing can be learnt from them."""

@@ -23,7 +23,7 @@ class WatchSection(Section):
     redact: bool = False
     """Nothing secret in what is stored."""
     retain_days: int = Field(default=90, ge=1)
-    """Days that verdicts are kept."""
+    """Number of days to keep verdicts."""
     incidents: IncidentSection = IncidentSection()
     """When anomalous sessions are one incident."""
 
@@ -57,7 +57,7 @@ class WatchFile(WatchSection):
     alerts: tuple[SinkSection, ...] = ()
     """Who is told of incidents."""
     public_url: str | None = None
-    """Where people reach the page of `logllm serve`; messages link to it."""
+    """Address at which people open the page of `logllm serve`; messages link to it."""
     serve: ServeSection = ServeSection()
     """How `logllm serve` answers; a watch passes over it."""
 

@@ -120,7 +120,7 @@ def prepare(raw: Sequence[str | Path], out: Path, *, settings: PrepareSection, *
         manifest[f"{name}labels"] = file_entry(labels, reader) if labels else None
     if len(logs) > 1:
         manifest["test_format"] = logs[1][1].format.model_dump(mode="json")
-        manifest["warnings"].insert(0, f"the test part is another log, whole: the share of {settings.split.test:g} for testing is not used")
+        manifest["warnings"].insert(0, (f"the test part is another log: the share of {settings.split.test:g} for testing is not used"))
     elif settings.split.by == "time" and _goes_back(parts["train"]["start"], parts["test"]["start"]):
         manifest["warnings"].append(_GOES_BACK)
     if source := options.get("source"):
@@ -183,7 +183,7 @@ def _parts(groups: Sequence[Grouped], settings: PrepareSection) -> dict[str, pl.
     if _by_records(settings):
         train = without_overlap(train, validation)
     if not train.height:
-        raise DataError(f"too few sessions to divide ({labelled.height}): none is left to train on; give more lines or smaller windows")
+        raise DataError(f"too few sessions to split ( {labelled.height}): none is left to train on; give more lines or smaller windows")
     parts = zip(PARTS, (train, validation, test), strict=True)
     return {name: part.drop("place") for name, part in parts}
 
@@ -215,13 +215,15 @@ def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
         return []
     if distinct <= _HANDFUL:
         return [
-            f"{records:,} records are {plural(distinct, 'distinct message')}: what tells them apart is masked, or in another field "
-            "(--keep codes, --keep-rule NAME=REGEX, --mask off, or --message FIELD)"
+            f"{records:,} records are {plural(distinct, 'distinct message')}: what distinguishes "
+            "them is masked, or in another field (--keep codes, --keep-rule NAME=REGEX, --mask "
+            "off, or --message FIELD)"
         ]
     if distinct > _NEARLY_ALL * records:
         return [
-            f"{distinct:,} of {records:,} records are distinct messages: something is different in nearly every line and not masked, "
-            f"such as in {shortened(messages[-1])!r}; --mask-rule NAME=REGEX masks it"
+            f"{distinct:,} of {records:,} records are distinct messages: nearly every line holds "
+            f"something that varies and is not masked, such as {shortened(messages[-1])!r}; "
+            "--mask-rule NAME=REGEX masks it"
         ]
     return []
 
@@ -237,24 +239,28 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
     told = {
-        "overlapping": "{session of the train part reaches|sessions of the train part reach} into the validation part and {is|are} in no part: "
-        "is the log in the order of time?",
+        "overlapping": (
+            "{session of the train part reaches|sessions of the train part reach} into the "
+            "validation part and {is|are} left out: is the log in order of time?"
+        ),
         "labels_beyond": "{label is of a line|labels are of lines} that the log does not have",
         "labels_unused": "{label is of a session|labels are of sessions} that the log does not hold",
         "labels_without_zone": "{file of labels has times without a zone, which are read as UTC|files of labels have times without a zone, "
         "which are read as UTC}, as the log's are",
         "labels_joined": "{label is of a line that goes|labels are of lines that go} on a record, and {counts|count} for it",
         "rejected_alerts": "{line|lines} with an alert label did not parse and {is|are} in no session",
-        "files_without_records": "{file holds|files hold} no record in the format: prepare logs of another format by themselves",
+        "files_without_records": ("{file holds|files hold} no record in the format: prepare logs of another format separately"),
         "empty": "of the rejected lines {is|are} empty",
         "unlabelled": "{session has|sessions have} no label and {is|are} in no part",
         "keyless": "{record names|records name} no key and {is|are} in no session",
         "timeless": "{record has|records have} no time that could be read",
         "turned": "{record is|records are} in files written newest first, which were held in memory whole and turned",
-        "moved_years": "{time|times} without a year would lie in the future, and {is|are} of an earlier one than the lines before: "
-        "as a file the log would be looked at to its end first",
+        "moved_years": (
+            "{time|times} without a year would lie in the future, and {was|were} put into an "
+            "earlier year; given as a file, the log would be read to its end first"
+        ),
         "late": "{record|records} came after {its|their} window had closed and {is|are} in no session; sort the log by time",
-        "replaced_characters": "{character was|characters were} no text and {has|have} been replaced",
+        "replaced_characters": ("{character was|characters were} not text and {has|have} been replaced"),
         "of_other_kinds": "{line is|lines are} of another kind than the format, and {is a record|are records} of {its|their} own",
         "lines_with_colours": "{line|lines} held codes of a terminal, such as colours, which have been taken out",
         "cut_lines": "{line was|lines were} too long and {has|have} been cut",
@@ -266,10 +272,11 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
     }
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(
-            "no session has a label, which LogLLM and every figure need: --labels FILE.csv (session,label or line,label), or --label FIELD of lines"
+            "no session has a label, but LogLLM and all figures need labels: --labels FILE.csv "
+            "(session,label or line,label), or --label FIELD of lines"
         )
         del told["unlabelled"]
     warnings += [agreeing(counts[name], text) for name, text in told.items() if counts.get(name)]
     if settings.split.by == "random" and settings.sessions.overlapping:
-        warnings.append("windows overlap and are divided at random: parts share lines")
+        warnings.append("windows overlap and are split at random: parts share lines")
     return warnings

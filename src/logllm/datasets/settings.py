@@ -29,11 +29,12 @@ _OF_ONE_FORMAT = ("message", "time", "time_format", "label")
 _FILES = ("file", "folder")
 _NO_PROCESS = Proposal(
     SessionSection(size=10),  # such windows of the shipped set are told apart best
-    "windows of 10 lines: the server's lines name no process",
+    "windows of 10 lines: the server's lines do not name the process",
 )
 _PREFIX = (
-    "the server's lines name no process: windows of 10 lines are judged, several connections in one, and verdicts are weaker; "
-    "with log_line_prefix = '%m [%p] ' in postgresql.conf a session is a connection"
+    "the server's lines do not name the process: windows of 10 lines are judged, several "
+    "connections in one, and verdicts are weaker; with log_line_prefix = '%m [%p] ' in "
+    "postgresql.conf a session is a connection"
 )
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 Options = Mapping[str, Any]
@@ -272,7 +273,7 @@ def _for_services(
     if of_one := sorted(set(format_options).intersection(_OF_ONE_FORMAT)):
         option = f"--{of_one[0].replace('_', '-')}"
         kinds_of_them = ", ".join(f"{service.name} ({service.format.name})" for service in services)
-        raise RecipeError(f"{option} speaks of one format, and the logs are of several kinds, {kinds_of_them}: prepare them by themselves")
+        raise RecipeError(f"{option} is about one format, but the logs have several, {kinds_of_them}: prepare them separately")
     timed = all(service.format.time is not None for service in services)
     if "by" in session_options and sessions.by == "key":
         # The user's key is sought in the lines of every service, and joins what they say of it.

@@ -51,7 +51,7 @@ def format_of(name: str | None) -> str | None:
         RecipeError: the name is a log's.
     """
     if name is not None and is_log(name):
-        raise RecipeError(f"{name} is no format and no data set: did you mean --raw {shlex.quote(name)}? A log is named with --raw")
+        raise RecipeError(f"{name} is neither a format nor a data set: did you mean --raw {shlex.quote(name)}? A log is named with --raw")
     return PACKAGED[name].format if name in PACKAGED else name
 
 
@@ -111,7 +111,7 @@ def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) ->
         RecipeError: labels of no log.
     """
     if not logs and labels is not None:
-        raise RecipeError("--test-labels are the labels of --test-raw: name that log, too")
+        raise RecipeError("--test-labels belong to --test-raw: name that log, too")
     ours = PACKAGED.get(name or "")
     if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
         return {"test_raw": [ours.log(logs[0])], "test_labels": labels or ours.labels(logs[0])}

@@ -56,7 +56,7 @@ def choose(
     labels = frame["anomalous"].to_numpy().astype(np.bool_)
     found = choose_threshold(scores, labels, scale=scale)
     if found.f1 is None:
-        raise DataError(f"the {split} part of {data} is too little to choose a threshold on: {found.how.removeprefix('default: ')}")
+        raise DataError(f"the {split} part of {data} is too small to choose a threshold on: {found.how.removeprefix('default: ')}")
     return replace(found, how=f"best F1 {chosen}")
 
 
@@ -82,7 +82,8 @@ def write(run: Path, threshold: Threshold) -> None:
     """
     if str(run) == SHIPPED and not run.exists():
         raise ModelError(
-            f"the run {run} that comes with logllm stays as it is: give `logllm detect --threshold`, or copy its folder and set that one's"
+            f"the run {run} that comes with logllm cannot be changed: use `logllm detect "
+            "--threshold`, or copy its folder and set the copy's"
         )
     folder = find_run(run)
     manifest = verified(folder)

@@ -87,7 +87,7 @@ def task(
         raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a log alone")
     if own and (good or grouping):
         option = "--against" if good else "a grouping of sessions"
-        raise DataError(f"{arguments[0]} is a run and brings what it has learnt: leave out {option}, or the run")
+        raise DataError(f"{arguments[0]} is a run, which already says how to judge: leave out {option}, or the run")
     logs = list(arguments[1:] if own else arguments)
     if good:
         return _against(logs, good, format=format, grouping=grouping, zone=zone)
@@ -105,7 +105,7 @@ def task(
     if named and not of_postgres:
         raise DataError(_not_postgres(logs, asked))
     run = run if own else shipped_run()
-    judge = "the run" if own and not named else "the model that comes with logllm"
+    judge = "the run" if own and not named else "the run that comes with logllm"
     return Task(run, asked.logs, asked.format, asked.stdin, f"{asked.said}\njudged by {judge}")
 
 
@@ -141,7 +141,7 @@ def _seen(logs: list[str], *, only_postgres: bool, zone: str | None) -> _Asked:
     if not readable:
         said = "\n".join(log.notes)
         return _Asked(log.format, None, said, logs, tuple(others), log.services, log.sessions)
-    over = f"passed over, since the model that comes with logllm knows PostgreSQL's logs only: {', '.join(others)}"
+    over = f"skipped, since the run that comes with logllm knows only PostgreSQL logs: {', '.join(others)}"
     read = suited(readable, today=today, zone=zone)
     said = "\n".join((*read.notes, *notes, over))
     return _Asked(read.services or read.format, None, said, readable)
@@ -174,12 +174,12 @@ def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | No
     """Logs of which nothing is known."""
     if _endless(asked.logs):
         raise DataError(
-            "sessions of a log that no run knows are ranked, which needs the log's end, and standard "
-            "input or a pipe may have none: give a file, or a good log with --against"
+            "without a run sessions are ranked, which needs the whole log, and standard input or "
+            "a pipe may never end: name a file, or a good log with --against"
         )
     described = asked.format if isinstance(asked.format, FormatSection) else asked.format[0].format
     settings = _settings(described, asked.services, grouping=grouping, zone=zone)
-    judge = "no run knows this log: its sessions are ranked, not judged; --against GOOD_LOG judges them"
+    judge = "no run knows this log, so its sessions are ranked, not judged; --against GOOD_LOG judges them"
     grouped = _grouped(settings, "" if grouping else asked.sessions)
     told = "\n".join([asked.said, grouped, judge])
     return Task(None, asked.logs, stdin=asked.stdin, said=told, settings=settings)
@@ -232,9 +232,10 @@ def _not_postgres(logs: list[str], asked: _Asked) -> str:
     what = ", ".join(asked.kinds) or f"{logs[0]}: {notes[0]}"
     raw = " ".join(f"--raw {shlex.quote(log)}" if log != STDIN else "--raw -" for log in logs)
     return (
-        f"{what}; the model that comes with logllm knows PostgreSQL's logs only. A model of your own: "
-        f"`logllm prepare {raw} --labels LABELS.csv --out DATA`, then `logllm train small --data DATA --out RUN`; "
-        "without labels leave `postgres` out, and its sessions are ranked, or judged --against a good log"
+        f"{what}; the run that comes with logllm knows only PostgreSQL logs. Train a run of your "
+        f"own: `logllm prepare {raw} --labels LABELS.csv --out DATA`, then `logllm train small "
+        "--data DATA --out RUN`; without labels, leave `postgres` out: sessions are then ranked, "
+        "or judged --against a good log"
     )
 
 

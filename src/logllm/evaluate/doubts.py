@@ -29,7 +29,7 @@ def doubts(report: Report) -> list[str]:
 def _about_data(report: Report) -> Iterator[str]:
     """What the figures were taken on."""
     if report["split"] == "train":
-        yield "these are the sessions that the model learned from: the figures say nothing about others"
+        yield ("these are the sessions that the model learnt from: the figures say nothing about new ones")
     # A run knows where its threshold was chosen by words that hold the data's fingerprint; runs
     # from before that was so name only the part.
     how, split = report.get("threshold_chosen", ""), report["split"]
@@ -37,7 +37,7 @@ def _about_data(report: Report) -> Iterator[str]:
     of_training = report.get("data_of_training", True)
     is_named = "fingerprint" in report and chosen_on(split, report["fingerprint"]) in how
     if (is_own_validation and of_training) or is_named:
-        yield "the threshold was chosen on these sessions: judge others"
+        yield "the threshold was chosen on these sessions: evaluate on others"
     if "data_of_training" in report and not report["data_of_training"]:
         if report["data_of_training"] is None:
             yield "what the run was trained on is not known"
@@ -45,8 +45,8 @@ def _about_data(report: Report) -> Iterator[str]:
             yield "these data are not the ones the run was trained on"
     if altered := report.get("altered"):
         yield (
-            f"{altered['sessions']:,} of the sessions were altered ({altered['kind']}) and kept their labels, rightly or not: "
-            "set beside this the figures of the data as they were"
+            f"{altered['sessions']:,} of the sessions were altered ({altered['kind']}) and kept "
+            "their labels, rightly or not: compare with the figures on the unaltered data"
         )
     anomalous = report["tp"] + report["fn"]
     if anomalous < FEW_ANOMALIES:
@@ -54,13 +54,13 @@ def _about_data(report: Report) -> Iterator[str]:
     # What train has seen can be known by heart: such sessions say little about the others.
     share = report["leakage"]["seen"]
     if report["split"] != "train" and share is not None and share > MUCH_SEEN:
-        alone = "there are no others" if report["unseen"] is None else "the figures on the others count"
-        yield f"{share:.0%} of the sessions occur in train message for message, where a memory of them would do: {alone}"
+        alone = "there are no others" if report["unseen"] is None else ("look at the figures on the others")
+        yield (f"{share:.0%} of the sessions also occur in train, message for message, so that remembering them is enough: {alone}")
     early = report["leakage"].get("early")
     # Of another log there is no train session that ends later.
     in_time = report["split"] == "test" and not report.get("log")
     if in_time and early is not None and early > MUCH_SEEN:
-        yield f"{early:.0%} of the sessions begin before the last train session ends: how it does on what comes later is not measured"
+        yield (f"{early:.0%} of the sessions begin before the last train session ends: how good it is on later sessions is not measured")
 
 
 def _about_rivals(report: Report) -> Iterator[str]:
@@ -90,4 +90,4 @@ def _about_scores(report: Report) -> Iterator[str]:
         yield f"the threshold of {report['threshold']:g} was not chosen on data ({report['threshold_chosen']})"
     error = report.get("calibration", {}).get("error", 0.0)
     if error > FAR_OFF:
-        yield f"scores rank sessions but are no probabilities: they lie {error:.2f} from the observed shares in the mean"
+        yield (f"scores rank sessions but are not probabilities: on average they are {error:.2f} away from the observed shares")

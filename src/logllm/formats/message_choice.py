@@ -115,7 +115,7 @@ def _completed(name: str, columns: Columns, *, severity: str | None) -> Choice:
     others = [values for other, values in columns.items() if other != name]
     if words or severity is not None or not any(map(_differs, others)):
         return Choice(name)
-    return Choice(WHOLE, note=f"{name} says the same in nearly all lines: the message is the whole line (another: --message FIELD)")
+    return Choice(WHOLE, note=(f"{name} is the same in nearly all lines, so the whole line is the message (another: --message FIELD)"))
 
 
 def _unnamed(columns: Columns) -> Choice:
@@ -125,7 +125,9 @@ def _unnamed(columns: Columns) -> Choice:
     whole = len(request) > 1 and request[0][0] == "" and _filled(columns[request[0][1]]) == 1
     if whole:
         names = [name for _, name in request]
-        return Choice(names[0], tuple(request[1:]), note=f"no field is a message: it is the request and its status ({_listed(names)})")
+        return Choice(
+            names[0], tuple(request[1:]), note=(f"no field holds a message, so the request and its status are taken ({_listed(names)})")
+        )
     texts = [name for name in columns if _is_json(columns[name]) and _filled(columns[name]) >= _MOST]
     if texts:
         named = (name for name in texts if _called(name) in _MESSAGES)
@@ -142,8 +144,12 @@ def _unnamed(columns: Columns) -> Choice:
     events = [name for name, values in columns.items() if _EVENTS.fullmatch(bare_name(name)) and _is_event(values)]
     if events:
         errors = [(" ", name) for name in columns if name not in events and _is_error(name, columns[name])]
-        return Choice(events[0], tuple(errors), note=f"no field is a message: it is {_listed([events[0], *(name for _, name in errors)])}")
-    return Choice(WHOLE, note="no field says what happened: the message is the whole line (another: --message FIELD)")
+        return Choice(
+            events[0],
+            tuple(errors),
+            note=(f"no field holds a message, so this is taken: {_listed([events[0], *(name for _, name in errors)])}"),
+        )
+    return Choice(WHOLE, note=("no field says what happened, so the whole line is the message (another: --message FIELD)"))
 
 
 def _inner(name: str, columns: Columns, *, texts: Sequence[str]) -> str | None:

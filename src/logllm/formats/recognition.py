@@ -157,7 +157,7 @@ def advised(wrong: WrongFormat, *, today: date) -> DataError:
     others = fitting(wrong.sample, instead_of=wrong.described.name, today=today)[:2]
     remedy = f"it fits {' or '.join(others)}" if others else "describe it in a TOML file (logllm show formats), or use plain"
     if wrong.described.kind == "plain":
-        remedy = "this is no text: unpack or convert it first, or name its --encoding"
+        remedy = "this is not text: unpack or convert it first, or name its --encoding"
     return DataError(f"{wrong}; {remedy}")
 
 
@@ -345,10 +345,10 @@ def _found(best: Fit, others: list[Fit], *, lines: int) -> str:
     """What was found, how well it fits, and how to have it otherwise."""
     described = best.format
     if described.name == _PLAIN:
-        said = "format: plain, each line is a message; no known format fits"
+        said = "format: plain, each line is a message; none of the known formats fits"
     else:
         said = f"format: {described.name} ({_titled(described)}); {100 * best.share:.1f} % of the first {lines:,} lines fit"
-        begun = f" ({100 * best.matched:.1f} % begin a record, others go on with one)" if best.share - best.matched > _FEW else ""
+        begun = f" ({100 * best.matched:.1f} % begin a record, the others continue one)" if best.share - best.matched > _FEW else ""
         said += begun
     names = [name for name in dict.fromkeys(fit.format.name for fit in others) if name != described.name][:2]
     also = f", {' and '.join(names)} would fit too" if names else ""

@@ -31,7 +31,7 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
     """
     if not described.time_formats:
         remedy = "; --time FIELD --time-format says where one is" if described.kind not in ("plain", "pattern") else ""
-        yield f"no time was found: sessions and parts go by the order of the lines{remedy}"
+        yield f"no time was found: sessions and parts follow the order of the lines{remedy}"
         return
     written = _as_written(text, described)
     times = written_times(written, described.time_formats, zone=described.time_zone)
@@ -41,7 +41,7 @@ def time_notes(text: pl.Series, described: FormatSection) -> Iterator[str]:
     yield from _of_dates(written, times)
     yield from _of_day_and_month(written, described)
     if newest_first(times):
-        yield "the log is written newest first: it is held in memory whole and turned, so that sessions are in order of time"
+        yield "the log is written newest first: it is read into memory whole and reversed"
     if described.time_zone is None:
         yield from zone_notes(zone_names(written, described.time_formats), zone=None)
         yield from _of_no_zone(written, described)
@@ -95,7 +95,7 @@ def _of_day_and_month(written: pl.Series, described: FormatSection) -> Iterator[
         own = written.filter(is_own)
         if len(own) and written_times(own, [other], zone=None).count() == len(own):
             first = "the day" if match[1] == "%d" else "the month"
-            yield f"{first} is taken for the first number of times such as {own[0]}: --time-format '{other}' reads them the other way"
+            yield (f"{first} is taken as the first number of times such as {own[0]}: --time-format '{other}' reads them the other way")
 
 
 def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
@@ -109,8 +109,11 @@ def _of_dates(written: pl.Series, times: pl.Series) -> Iterator[str]:
             yield f"times have no {missing}, such as {lacking[0]}: it is that of the times beside them that say one"
             return
         if len(lacking):
-            latest = "the last day is taken for today" if missing == "day" else "the years are the latest with which no time lies ahead"
-            yield f"times have no {missing}, such as {lacking[0]}: their order tells it, a step back leads into the next one; {latest}"
+            latest = "the last day is taken to be today" if missing == "day" else "the years are the latest with which no time lies ahead"
+            yield (
+                f"times have no {missing}, such as {lacking[0]}: it is told from their order, "
+                f"where a step back begins the next one; {latest}"
+            )
             return
 
 
@@ -124,6 +127,6 @@ def _of_no_zone(written: pl.Series, described: FormatSection) -> Iterator[str]:
             own = own.filter(~own.str.contains(_ISO_ZONE))
         zoneless = own.clear() if _ZONED.search(form) else own
         if len(zoneless):
-            yield f"times have no zone, such as {zoneless[0]}: taken as UTC; --time-zone gives them another"
+            yield (f"times have no zone, such as {zoneless[0]}: read as UTC; --time-zone says otherwise")
             return
         left = left.filter(~of_form)

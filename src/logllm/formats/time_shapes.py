@@ -305,7 +305,7 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
         level = "(?<level>" in pattern
     return FormatSection(
         name="timed",
-        title="Lines that say a time, its place and its way of writing told from them",
+        title="Lines with a time, whose place and notation were recognized",
         pattern=pattern.replace(r"\d", "[0-9]").replace(r"\ ", " "),
         time="time",
         time_format=tuple(forms),

@@ -94,13 +94,13 @@ _BUILT_IN: dict[str, Entry] = {
         "logllm.methods.isolated:forest_words",
     ),
     "novelty": Entry(
-        "surprise of the strangest message: one never seen, words of trouble, repetition, lack",
+        "surprise of the strangest message: never seen, words of trouble, repeated, or missing",
         "",
         Needs.NOTHING,
         "logllm.methods.novelty:Novelty",
     ),
     "grep": Entry(
-        "messages with a word of trouble, such as error or failed; it learns nothing",
+        "messages with a word of trouble, such as error or failed; learns nothing",
         "",
         Needs.NOTHING,
         "logllm.methods.severity:Grep",

@@ -207,8 +207,9 @@ def goal(prepared: Prepared, target: TargetSection, *, split: str) -> Goal | Non
         if anomalous < FEW_ANOMALIES:
             few = agreeing(anomalous, "{anomaly|anomalies}")
             raise DataError(
-                f"the {split} part of {prepared.folder} is too little to choose a threshold on: {few}, {FEW_ANOMALIES} needed; "
-                "alerts a day or a share of the sessions need none"
+                f"the {split} part of {prepared.folder} is too small to choose a threshold on: "
+                f"{few}, {FEW_ANOMALIES} needed; alerts a day or a share of the sessions need "
+                "none"
             )
     a_day = sessions_a_day(prepared, split=split) if target.alerts_per_day is not None else None
     return Goal(target, a_day)

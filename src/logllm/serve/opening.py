@@ -130,8 +130,9 @@ def _recogniser(
         log = suited([STDIN], today=datetime.now(UTC).date(), stdin=text, zone=zone)
         if only_postgres and not log.format.innermost.name.startswith(POSTGRES):
             raise DataError(
-                f"{log.notes[0]}, and the model that comes with logllm knows PostgreSQL's logs only: "
-                "name a run after `logllm watch`, such as one of `logllm train novelty --data ...`"
+                f"{log.notes[0]}, and the run that comes with logllm knows only PostgreSQL logs: "
+                "name a run after `logllm watch`, such as one of `logllm train novelty --data "
+                "...`"
             )
         return Recognised(for_format(settings, log.format), log.notes)
 

@@ -165,7 +165,7 @@ class Watch:
                 wait = min(2 * wait, _LONGEST_WAIT)
             else:
                 if troubled:
-                    self._told("the store can be written again; going on")
+                    self._told("the store can be written again; continuing")
                 return
 
     def _tidy(self) -> None:

@@ -82,7 +82,7 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
     if per_line and examples.alerts is None:
         off = " ".join(f"--set {name}={value}" for name, value in per_line.items())
         raise DataError(
-            f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: leave them off with {off}"
+            f"{', '.join(per_line)} need a label for each line, and these data have them for sessions: turn them off with {off}"
         )
     if recipe.model.projector.start == "alerts":
         _check_alerts(examples)
@@ -93,13 +93,13 @@ def _check_alerts(examples: Examples) -> None:
     """Whether a projector can be fitted to the labels of lines."""
     if examples.alerts is None:
         raise DataError(
-            "projector.start = alerts needs a label for each line, and these data have them for sessions: "
-            "leave it off with --set model.projector.start=random"
+            "projector.start = alerts needs a label for each line, and these data have them for "
+            "sessions: turn it off with --set model.projector.start=random"
         )
     if ever_alerts(occurring(examples.sessions), examples.sessions, alerts=examples.alerts).all():
         raise DataError(
-            "projector.start = alerts tells alerts from other messages, and every message of the train part is one: "
-            "leave it off with --set model.projector.start=random"
+            "projector.start = alerts tells alerts from other messages, and every message of the "
+            "train part is one: turn it off with --set model.projector.start=random"
         )
 
 

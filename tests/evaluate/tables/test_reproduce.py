@@ -305,13 +305,13 @@ def test_a_cell_in_work_is_left_to_who_works_on_it(asked, tmp_path, stand) -> No
 
 def test_an_empty_table_is_text_too(asked, tmp_path) -> None:
     table = opened(asked("beta"), tmp_path, command="logllm reproduce beta")
-    assert "Not one cell is done." in markdown(table.write())
+    assert "No cell is done yet." in markdown(table.write())
     assert not (tmp_path / "beta.png").exists()
 
 
 def test_the_page_of_results_has_every_table(asked, tmp_path, stand) -> None:
     empty = page({})
-    assert "No results are kept here yet" in empty
+    assert "There are no results here yet" in empty
     assert "logllm reproduce main" in empty
     kept = {}
     for name in ("unstable", "main"):
@@ -321,7 +321,7 @@ def test_the_page_of_results_has_every_table(asked, tmp_path, stand) -> None:
         )
     text = page(kept)
     headings = [line for line in text.splitlines() if line.startswith("## ")]
-    assert headings == ["## LogLLM and other methods", "## Altered logs", "## Doing it yourself"]
+    assert headings == ["## LogLLM and other methods", "## Altered logs", "## Reproduce them yourself"]
     assert "(results/main-made.png)" in text
     assert "a missing event may itself be the anomaly" in text
     assert "No results" not in text

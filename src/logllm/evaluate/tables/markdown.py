@@ -23,7 +23,7 @@ def markdown(table_results: Mapping[str, Any]) -> str:
     rows = [row for row in table_results["rows"] if row["seeds"]]
     paragraphs = [f"## {TITLES[table_results['table']]}", "", *_about(table_results), ""]
     if not rows:
-        return "\n".join([*paragraphs, "Not one cell is done."])
+        return "\n".join([*paragraphs, "No cell is done yet."])
     if table_results["table"] == "unstable":
         paragraphs += [*_altered(rows), "", _legend(rows)]
     else:
@@ -177,7 +177,7 @@ def _pooled(table_results: Mapping[str, Any]) -> list[str]:
     return [
         f"Scores of the folds {folds} pooled ({counts}):",
         "",
-        *table(["data", "method", "F1", "AP", "AP of logllm less this one's"], rows),
+        *table(["data", "method", "F1", "AP", "AP of logllm minus this one's"], rows),
     ]
 
 

@@ -122,7 +122,7 @@ def run(table: Table, *, jobs: int = 1, only: str | None = None, watch: Watch, r
     cells = wanted(table.grid, only)
 
     def busy() -> None:
-        watch("another process makes data here: waiting for it")
+        watch("another process is preparing data here: waiting for it")
 
     # Commands begun meanwhile go on holding it, should this process be killed.
     with locked(table.out / ".data.lock", before_waiting=busy):
@@ -174,7 +174,7 @@ def _collect(table: Table, pending: Mapping["Future[dict[str, Any] | None]", Cel
 def _in_short(report: Mapping[str, Any] | None) -> str:
     """A cell's figures in short, where it was ours to do."""
     if report is None:
-        return "left to another process, which is at it"
+        return "left to another process that is working on it"
     figures = report["figures"]
     mean = figures["average_precision"]
     return f"F1 {figures['f1']:.4f}, AP {'-' if mean is None else f'{mean:.4f}'}"

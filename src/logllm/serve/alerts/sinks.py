@@ -1,4 +1,4 @@
-"""Places that are told, as they are set: each has a name that holds no secret, a target and a form."""
+"""Where incidents are sent, as they are set: each has a name that holds no secret, a target and a form."""
 
 import re
 from base64 import b64encode
@@ -47,7 +47,7 @@ def sinks_of(
     environment: Mapping[str, str],
     page: str | None,
 ) -> list[Sink]:
-    """Places that are told.
+    """Where incidents are sent.
 
     Args:
         sections: As they are set.

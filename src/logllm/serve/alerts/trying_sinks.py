@@ -14,7 +14,7 @@ def tried(sink: Sink, *, page: str | None) -> Answer:
     An Alertmanager's alert ends by itself.
     """
     now = stored_time(datetime.now(UTC))
-    text = "This is a test message of logllm: incidents will look like this."
+    text = "This is a test message from logllm: incidents will look like this."
     # Every key that a form may read, so that what works here works with an incident.
     incident = {
         "id": 0,

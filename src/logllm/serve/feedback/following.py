@@ -18,7 +18,7 @@ _EVERY = 2.0
 class Following:
     """Looks which run stands where a run is named, and loads it when that is another one.
 
-    A run that cannot be loaded is told of once, and the former one goes on to judge.
+    A run that cannot be loaded is told of once, and the former one continues to judge.
     """
 
     def __init__(

@@ -109,7 +109,7 @@ def compare(
 
     Args:
         runs: the one that judges now, and the one that may.
-        prepared: the labelled data of before.
+        prepared: the earlier labelled data.
         untaught: new answers, and what runs that know others but not these say of them.
         silence: what nobody answered for.
         how: how much worse or better it must be.
@@ -156,7 +156,7 @@ def _judged(runs: Runs, sessions: _Sessions) -> _Judged:
 
 
 def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection) -> None:
-    """On labelled data of before F1 and average precision may not be lower, but for a little."""
+    """On earlier labelled data F1 and average precision may not be lower, but for a little."""
     current, newer = judged.scores
     called, called_now = judged.called
     of_runs = zip(judged.scores, judged.thresholds, strict=True)
@@ -174,7 +174,7 @@ def _no_harm(gate: Gate, judged: _Judged, *, labels: Labels, how: RetrainSection
         figures[name] = _figure(pair, difference)
         # So written, an interval that could not be worked out (NaN) refuses as well.
         if not difference.lower >= -how.harm:
-            what = f"on the labelled data of before its {name.replace('_', ' ')} may be lower"
+            what = f"on the earlier labelled data its {name.replace('_', ' ')} may be lower"
             gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
     gate.figures["before"] = figures
 
@@ -184,7 +184,7 @@ def _no_more_alarms(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None
     pair, difference = _alarms(judged, how=how)
     gate.figures["before"] = {"sessions": judged.size, "alarms": _figure(pair, difference)}
     if not difference.upper <= how.harm:
-        what = "it calls more sessions of before anomalous"
+        what = "it calls more of the earlier sessions anomalous"
         gate.refused.append(f"{what}: {_instead(pair)}, the difference {_interval(difference)}")
 
 
@@ -203,10 +203,10 @@ def _gain(gate: Gate, called: Labels, *, untaught: Untaught, how: RetrainSection
     }
     # What others taught does not hold for these: people disagree, or the log cannot tell.
     if pair[1] < how.agreeing:
-        what = "answers do not agree with one another: who has learnt others is right on"
+        what = "the answers disagree with one another: a run that learnt the others is right on"
         gate.refused.append(f"{what} {int(right_now.sum())} of {count} alone")
     if not difference.lower > 0:
-        what = f"it is not surely better on {plural(count, 'answer')} that it has not learnt"
+        what = f"it is not clearly better on {plural(count, 'answer')} that it has not learnt"
         instead = f"right on {int(right_now.sum())} instead of {int(right.sum())}"
         gate.refused.append(f"{what}: {instead}, the difference of the shares {_interval(difference)}")
 
@@ -219,8 +219,8 @@ def _still_quiet(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:
     # better run finds them.
     if difference.lower > how.alarms:
         what = f"it calls {int(judged.called[1].sum())} of {plural(judged.size, 'session')} anomalous"
-        remedy = "answer for normal sessions, too, or label more of the log"
-        gate.refused.append(f"{what} that were judged normal, and that nobody objected to: {remedy}")
+        remedy = "give answers on normal sessions too, or label more of the log"
+        gate.refused.append(f"{what} that were judged normal and never disputed: {remedy}")
 
 
 def _still_loud(gate: Gate, judged: _Judged, *, how: RetrainSection) -> None:

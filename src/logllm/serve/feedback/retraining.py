@@ -61,7 +61,7 @@ class Outcome:
     """Answers: `given`, `overruled` (a later one counts), `known` (learnt before), `new`; of new
     ones `learnt`; `quiet` sessions."""
     contradicting: list[Contradiction] = field(default_factory=list)
-    """Answers that the labelled data of before contradict."""
+    """Answers that the earlier labelled data contradict."""
     current: str = ""
     """What verdicts call the run that judged until now."""
     newer: str | None = None
@@ -127,7 +127,7 @@ def retrain(
 
 
 def roll_back(run: Path) -> Promotion:
-    """Let the former run judge again.
+    """Go back to the previous run.
 
     Raises:
         ModelError: there is none, or it is not there any more.
@@ -251,7 +251,7 @@ def _considered(
         outcome.contradicting = contradictions(valid, prepared)
     contradicting = len(outcome.contradicting)
     if contradicting > how.contradicting * len(valid):
-        what = f"the labelled data of before contradict {contradicting} of {plural(len(valid), 'answer')}"
+        what = f"the earlier labelled data contradict {contradicting} of {plural(len(valid), 'answer')}"
         look = "look at them (`logllm feedback STORE --list`)"
         outcome.gate.refused.append(f"{what}: {look}, and take back what is wrong (--undo)")
     return outcome, answers
@@ -290,7 +290,7 @@ class _Attempt:
             untaught: Untaught | None = None
             if quick:
                 untaught = self._cross_judged(folder, answers.known, divided=divided, told=told)
-            told(f"training {folder} on the data of before and {plural(len(learnt), 'answer')}")
+            told(f"training {folder} on the earlier data and {plural(len(learnt), 'answer')}")
             newer = self._trained(folder, learnt)
 
             # Of quiet sessions every second one was learnt: the others are new to both runs.

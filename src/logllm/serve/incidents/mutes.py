@@ -25,7 +25,7 @@ class Muting(NamedTuple):
     until: datetime
     """There is always an end."""
     by: str
-    """Who says so."""
+    """Who gives the answer."""
     why: str
 
 

@@ -52,21 +52,21 @@ function trouble(sink, width) {
 function sinkTable(sinks) {
   if (!sinks.length) {
     const words = empty(
-      "No one is told of incidents. A place to tell is a webhook, a Slack channel or an Alertmanager:",
+      "Incidents are sent nowhere. They can go to a webhook, a Slack channel or an Alertmanager:",
       HOW,
     );
     return element("div", { class: "empty" }, words);
   }
   const names = ["place", "", "last hour", "sent", "waiting", "in a summary", "given up"];
-  return table("Places that are told", names, sinks.map(sinkRow));
+  return table("Where incidents are sent", names, sinks.map(sinkRow));
 }
 
 async function retry(letter) {
   const path = `alerts/${encodeURIComponent(letter.message)}/${encodeURIComponent(letter.sink)}/retry`;
-  const done = await tried("It could not be tried again", () =>
+  const done = await tried("Could not try again", () =>
     call(path, { method: "POST", body: {} }),
   );
-  if (done) note("It is tried again.");
+  if (done) note("Trying again.");
   await showAlerts();
 }
 
@@ -93,7 +93,7 @@ function letterRow(letter) {
 }
 
 async function end(muted) {
-  const done = await tried("It could not be unmuted", () =>
+  const done = await tried("Could not unmute it", () =>
     call(`mutes/${muted.id}`, { method: "DELETE" }),
   );
   if (done) note("No longer muted.");
@@ -137,11 +137,11 @@ export async function showAlerts() {
   section.replaceChildren(
     element("div", { class: "head" }, element("h2", { id: "alerts-title" }, "Alerts")),
     sinkTable(told.sinks),
-    ...list("Not delivered", told.dead_letters.map(letterRow), "Nothing was given up."),
+    ...list("Not delivered", told.dead_letters.map(letterRow), "Nothing has failed for good."),
     ...list(
       "Muted kinds",
       mutes.map(muteRow),
-      "No kind of fault is muted. An incident can be muted where it is listed.",
+      "No kind of fault is muted. You can mute an incident in the list of incidents.",
     ),
   );
 }

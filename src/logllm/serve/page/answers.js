@@ -24,17 +24,17 @@ export async function mute(incident, hours) {
     const body = { stream: incident.stream, kind, hours, by: "page" };
     return call("mutes", { method: "POST", body });
   };
-  const done = await tried("It could not be muted", async () => {
+  const done = await tried("Could not mute it", async () => {
     const all = await Promise.all(kindsOf(incident).map(post));
     return all[0];
   });
   if (done)
-    note(`Muted until ${moment(done.until)}: more of this kind is listed, and no one is told.`);
+    note(`Muted until ${moment(done.until)}: more of this kind is listed, but not sent.`);
 }
 
 /** End the mutes of an incident's kind. */
 export async function unmute(incident) {
-  const done = await tried("It could not be unmuted", async () => {
+  const done = await tried("Could not unmute it", async () => {
     const { mutes } = await call("mutes");
     const kinds = new Set(kindsOf(incident));
     const own = mutes.filter((one) => one.stream === incident.stream && kinds.has(one.kind));
@@ -49,7 +49,7 @@ export async function answer(id, { answer: given, lines = [], text = "" }) {
   const body = { id, answer: given, by: "page" };
   if (lines.length) body.lines = lines;
   if (text) body.note = text;
-  const done = await tried("The answer could not be stored", () =>
+  const done = await tried("Could not store the answer", () =>
     call("feedback", { method: "POST", body }),
   );
   if (!done) return null;
@@ -61,7 +61,7 @@ export async function answer(id, { answer: given, lines = [], text = "" }) {
 
 /** Take an answer back. */
 export async function takeBack(number) {
-  const done = await tried("It could not be taken back", () =>
+  const done = await tried("Could not take it back", () =>
     call(`feedback/${number}`, { method: "DELETE" }),
   );
   if (done) note("Taken back.");
@@ -70,12 +70,12 @@ export async function takeBack(number) {
 
 /** Answer for an incident: for its most anomalous session. */
 export async function answerFor(incident, given) {
-  const whole = await tried("The incident could not be read", () =>
+  const whole = await tried("Could not read the incident", () =>
     call(`incidents/${incident.id}`),
   );
   if (!whole) return;
   const top = [...whole.verdicts].sort((one, other) => other.score - one.score)[0];
   if (top) await answer(top.id, { answer: given });
   else
-    note("Its sessions are deleted for their age: there is nothing left to answer for.", "trouble");
+    note("Its sessions have been deleted because of their age, so there is nothing left to answer.", "trouble");
 }

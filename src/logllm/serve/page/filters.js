@@ -59,7 +59,7 @@ export function offerStream(name) {
 export const streamCount = () => streams.size;
 
 function chip(words, changes) {
-  const label = `Take this filter away: ${words}`;
+  const label = `Remove this filter: ${words}`;
   return element(
     "span",
     { class: "chip" },

@@ -93,7 +93,7 @@ export function acts(incident) {
 }
 
 function card(incident) {
-  const [title] = cut(incident.kind || incident.title || "A fault without a telling line", 300);
+  const [title] = cut(incident.kind || incident.title || "A fault that no single line shows", 300);
   const anchor = element(
     "a",
     { href: link({ incident: incident.id, session: "", tab: "" }) },
@@ -177,7 +177,7 @@ function tellEmpty(open, closed) {
     ...empty(
       words,
       "",
-      "An incident is what anomalous sessions of one kind, close in time, make together.",
+      "An incident is a group of anomalous sessions of one kind, close in time.",
     ),
   );
 }

@@ -65,9 +65,9 @@ export async function showKinds() {
     ),
   );
   const none = empty(
-    "No message has come whose kind training did not see.",
+    "No message of a new kind has come yet: training has seen them all.",
     "",
-    "What a new release says for the first time stands here, whether or not it is anomalous.",
+    "Messages that a new release writes for the first time appear here, whether or not they are anomalous.",
   );
   const body = kinds.length
     ? element("ol", { class: "rows" }, kinds.map(row))

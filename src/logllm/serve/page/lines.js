@@ -150,7 +150,7 @@ export function logLines(verdict) {
 function notKept(verdict, there, left) {
   const words = there
     ? `${counted(left, "more line")} of it ${left === 1 ? "is" : "are"} not kept in the store.`
-    : "Of sessions that are not anomalous the store keeps numbers, not lines.";
+    : "For sessions that are not anomalous the store keeps figures, not lines.";
   const command = elsewhere(verdict);
   const shell = command ? element("pre", {}, element("code", {}, command)) : "";
   return [

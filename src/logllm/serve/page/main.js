@@ -148,7 +148,7 @@ const HEARD = {
   },
   hello(object) {
     if (about.version && object.version && object.version !== about.version)
-      note(`The server is now ${object.version}: load this page again.`);
+      note(`The server is now ${object.version}: reload this page.`);
   },
   reset: () => attempt(everything),
 };

@@ -7,10 +7,10 @@ import { counted, moment, visible } from "./wording.js";
 
 const section = byId("runs");
 const OF = {
-  before: "labelled data of before",
-  answers: "answers that it had not learnt",
-  quiet: "sessions nobody objected to",
-  alarms: "alarms nobody called false",
+  before: "earlier labelled data",
+  answers: "answers that it has not learnt",
+  quiet: "sessions never disputed",
+  alarms: "alarms never called false",
 };
 
 function panel(title, name, when, act = null) {
@@ -89,9 +89,9 @@ function gateRow(gate) {
 }
 
 async function rollBack(former) {
-  const text = `${former} judges what comes from then on; verdicts that are stored stay as they are.`;
+  const text = `${former} judges everything from now on; stored verdicts stay as they are.`;
   if (!(await confirmed("Back to the former run?", text, "Roll back"))) return;
-  const done = await tried("It could not be rolled back", () =>
+  const done = await tried("Could not roll back", () =>
     call("runs/rollback", { method: "POST", body: {} }),
   );
   if (done) note(`${former} judges from now on.`);
@@ -102,16 +102,16 @@ function draw(told) {
   const { current, former, changed, gates = [] } = told;
   const back = former ? button("Roll back", () => rollBack(former), { class: "quiet" }) : null;
   const none = empty(
-    "No run has been trained with answers yet. True and false alarms that people give are labels for it:",
+    "No run has been trained with answers yet. The true and false alarms that people mark are labels for it:",
     "logllm retrain RUN --store STORE",
-    "A new run judges only if it is better on answers that it has not learnt, and no worse on what was labelled before.",
+    "A new run takes over only if it is better on answers that it has not learnt, and no worse on what was labelled before.",
   );
   return [
     element(
       "div",
       { class: "panels" },
-      panel("It judges now", current, changed ? `since ${moment(changed)}` : ""),
-      panel("The one before", former, "", back),
+      panel("Judges now", current, changed ? `since ${moment(changed)}` : ""),
+      panel("Previous run", former, "", back),
     ),
     element("h3", {}, "New runs, and what the gate said"),
     gates.length
@@ -128,7 +128,7 @@ export async function showRuns() {
   } catch (error) {
     if (error.status !== 409) throw error;
     const words = empty(
-      "This server was started without a run, so that it cannot say which one judges:",
+      "This server was started without a run, so it cannot say which one judges:",
       "logllm serve RUN --store STORE",
     );
     section.replaceChildren(title, element("div", { class: "empty" }, words));

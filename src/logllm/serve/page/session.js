@@ -100,7 +100,7 @@ async function copyLink() {
   ).href;
   try {
     await navigator.clipboard.writeText(address);
-    note("The link is copied.");
+    note("Link copied.");
   } catch {
     note(address); // no clipboard on a page without TLS: it can be copied from here
   }
@@ -134,7 +134,7 @@ function answering(verdict, lines) {
     picked.textContent = numbers.length
       ? `${numbers.length === 1 ? "Line" : "Lines"} ${numbers.map(count).join(", ")} picked as guilty.`
       : lines.pickable
-        ? "To say which line is guilty, click its number."
+        ? "To mark the line that shows the fault, click its number."
         : "";
   };
   lines.onPick(tell);
@@ -200,7 +200,7 @@ export async function showSession() {
     if (!(error instanceof Refused)) throw error;
     const words =
       error.status === 404
-        ? "This session is not in the store: it was deleted for its age, or the link is cut."
+        ? "This session is not in the store: it was deleted because of its age, or the link is incomplete."
         : error.message;
     const close = button("Close", () => go({ session: "" }), { class: "quiet" });
     const heading = element("h2", { id: "session-title", tabindex: "-1" }, "Not there");

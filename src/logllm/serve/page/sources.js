@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { byId, element, empty, table } from "./elements.js";
 import { ago, count, visible } from "./wording.js";
 
-const WAITING = "What waits to be read: bytes of files, lines of other sources";
+const WAITING = "Waiting to be read: bytes of files, lines of other sources";
 const section = byId("sources");
 let known = [];
 

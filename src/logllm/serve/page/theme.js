@@ -21,7 +21,7 @@
     const button = document.querySelector("#theme");
     const tell = (theme) => {
       button.textContent = theme;
-      const words = theme === "auto" ? "as the system has them" : "as you chose";
+      const words = theme === "auto" ? "colours of the system" : "as you chose";
       button.setAttribute("aria-label", `${theme}: colours ${words}`);
     };
     tell(read());

@@ -111,9 +111,9 @@ function whatToDo() {
   const all = button("Show all sessions", () => go({ show: "all" }));
   const none = { stream: "", state: "", kind: "", q: "", incident: "", since: "", until: "" };
   if (narrowed(wanted)) {
-    const without = button("Take the filters away", () => go(none));
+    const without = button("Clear the filters", () => go(none));
     const acts = wanted.show === "all" ? [without] : [all, without];
-    return [...empty("No verdict is like this."), element("p", { class: "acts" }, acts)];
+    return [...empty("No verdict matches."), element("p", { class: "acts" }, acts)];
   }
   if (judged() > 0)
     return [...empty("No session is anomalous."), element("p", { class: "acts" }, all)];

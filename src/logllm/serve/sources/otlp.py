@@ -152,7 +152,7 @@ class _Otlp:
         # spool costs no memory.
         self._check(request)
         if not writer.room(0):
-            raise Refused(503, "there is no room now; the same request is welcome later", Retry_After=_AGAIN)
+            raise Refused(503, "there is no room now; send the same request later", Retry_After=_AGAIN)
         body = exchange.body(request)
         if request.headers.get("content-encoding", "identity").lower() == "gzip":
             body = exchange.unpacked(body)
@@ -172,7 +172,7 @@ class _Otlp:
         if not writer.confirmed(lot, _FLUSH):
             raise Refused(
                 503,
-                "the records could not be written; the same request is welcome later",
+                "the records could not be written; send the same request later",
                 Retry_After=_AGAIN,
             )
         self._counts.add(
@@ -194,15 +194,15 @@ class _Otlp:
         # it is wrong.
         sent = request.headers.get("authorization", "").encode("latin-1")
         if self._token and not hmac.compare_digest(sent, f"Bearer {self._token}".encode()):
-            raise Refused(401, "that is not the token", WWW_Authenticate="Bearer")
+            raise Refused(401, "wrong token", WWW_Authenticate="Bearer")
         if request.path != _PATH:
-            raise Refused(404, f"logs are taken at {_PATH} alone")
+            raise Refused(404, f"logs are accepted at {_PATH} only")
         if request.method != "POST":
-            raise Refused(405, "logs are sent with POST", Allow="POST")
+            raise Refused(405, "send logs with POST", Allow="POST")
         if _type(request) not in (_PROTOBUF, _JSON):
             raise Refused(415, f"a body is {_PROTOBUF} or {_JSON}")
         if request.headers.get("content-encoding", "identity").lower() not in ("gzip", "identity"):
-            raise Refused(415, "a body is plain or gzip", Accept_Encoding="gzip")
+            raise Refused(415, "a body must be plain or gzip", Accept_Encoding="gzip")
 
 
 def _type(request: Request) -> str:

@@ -110,7 +110,7 @@ sinks = Table(
     Column("error", Text),
     Column("updated", Text, nullable=False),
 )
-"""Places that are told: up to which message of the outbox, and which process tells them now.
+"""Where incidents are sent: up to which message of the outbox, and which process tells them now.
 
 `owner` has it `until` a time. After `failures` in a row it is tried again when it is `due`.
 """

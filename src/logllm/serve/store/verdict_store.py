@@ -239,7 +239,7 @@ class Store:
             anomalous: Only those that are, or are not.
             state: Only `open`, `closed` or `early` ones.
             since: Written or revised at this time or later.
-            limit: At most so many.
+            limit: Show at most this many.
 
         Returns:
             Of `frames.READ`.

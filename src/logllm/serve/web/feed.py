@@ -175,7 +175,7 @@ class Feed:
                 if self._closed:
                     raise
                 # Whoever runs the service sees it; clients see only that nothing comes.
-                sys.stderr.write(f"the live stream waits: {first_line(exc)}\n")
+                sys.stderr.write(f"the live stream is waiting: {first_line(exc)}\n")
                 await asyncio.sleep(_TRY_AGAIN)
 
 

@@ -106,7 +106,7 @@ async def _of_the_framework(request: Request, exc: HTTPException) -> JSONRespons
         return too_large().response()
     message = str(exc.detail)
     if exc.status_code == 404:
-        message = f"{request.url.path} is not here: /openapi.json lists what is"
+        message = f"{request.url.path} does not exist: /openapi.json lists every path"
     return Refusal(exc.status_code, message, headers=exc.headers).response()
 
 
@@ -122,4 +122,4 @@ async def _ours(request: Request, exc: LogLLMError) -> JSONResponse:
 async def _unexpected(request: Request, exc: Exception) -> JSONResponse:
     """A fault of ours: the server's own log has its traceback."""
     del request, exc
-    return Refusal(500, "something went wrong here; the service's log says what").response()
+    return Refusal(500, "something went wrong; see the service's log").response()

@@ -78,11 +78,11 @@ class VerdictQuery(_Asked):
     """Which verdicts are wanted."""
 
     stream: ShortText | None = None
-    """Only of this watch."""
+    """Only verdicts of this watch."""
     anomalous: bool | None = None
     """Only those that are, or are not."""
     state: Literal["open", "closed", "early"] | None = None
-    """Only sessions that still go on, are over, or were closed early."""
+    """Only sessions in this state: still going on, over, or closed early."""
     incident: Change | None = None
     """Only of this incident."""
     kind: ShortText | None = None
@@ -98,14 +98,14 @@ class VerdictQuery(_Asked):
     after: WrittenCursor | None = None
     """Newer ones than this change, the oldest first."""
     limit: int = Field(default=100, ge=1, le=500)
-    """At most so many."""
+    """Show at most this many."""
 
 
 class TimelineQuery(_Asked):
     """Which time is looked at."""
 
     stream: ShortText | None = None
-    """Only of this watch."""
+    """Only verdicts of this watch."""
     since: Time | None = None
     """From this time on; by default the last 24 hours."""
     until: Time | None = None
@@ -118,20 +118,20 @@ class KindsQuery(_Asked):
     """Which new kinds of message are wanted."""
 
     stream: ShortText | None = None
-    """Only of this watch."""
+    """Only verdicts of this watch."""
     since: Time | None = None
     """First seen at this time or later."""
     before: Change | None = None
     """Older ones than this change."""
     limit: int = Field(default=100, ge=1, le=500)
-    """At most so many."""
+    """Show at most this many."""
 
 
 class IncidentQuery(_Asked):
     """Which incidents are wanted."""
 
     stream: ShortText | None = None
-    """Only of this watch."""
+    """Only verdicts of this watch."""
     state: Literal["open", "closed"] | None = None
     """Only those that go on, or are over."""
     since: Time | None = None
@@ -141,7 +141,7 @@ class IncidentQuery(_Asked):
     after: Change | None = None
     """Those that changed after this change, the oldest change first."""
     limit: int = Field(default=100, ge=1, le=500)
-    """At most so many."""
+    """Show at most this many."""
 
 
 class NewMute(_Asked):
@@ -156,7 +156,7 @@ class NewMute(_Asked):
     why: Annotated[str, Field(max_length=1_000), AfterValidator(_storable)] = ""
     """A reason, for others."""
     by: Annotated[str, Field(max_length=200), AfterValidator(_storable)] = "api"
-    """Who says so."""
+    """Who gives the answer."""
 
 
 class GivenLines(_Asked):
@@ -209,7 +209,7 @@ class NewFeedback(_Asked):
     note: Annotated[str, Field(max_length=2_000)] = ""
     """Why, for others."""
     by: Annotated[str, Field(max_length=200)] = "api"
-    """Who says so."""
+    """Who gives the answer."""
 
     @model_validator(mode="after")
     def _one_session(self) -> Self:
@@ -226,10 +226,10 @@ class FeedbackQuery(_Asked):
     """Which answers are wanted."""
 
     stream: ShortText | None = None
-    """Only of this watch."""
+    """Only verdicts of this watch."""
     session: ShortText | None = None
     """Only of this session."""
     after: Change = 0
     """Only those after this change."""
     limit: int = Field(default=100, ge=1, le=500)
-    """At most so many."""
+    """Show at most this many."""

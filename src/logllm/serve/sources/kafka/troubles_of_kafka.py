@@ -65,4 +65,4 @@ def final(error: KafkaError, *, name: str, topic: str, group: str) -> ServeError
 def not_let_in(error: KafkaError, *, name: str) -> ServeError:
     """The error of a login that was refused."""
     remedy = "look at security.protocol, sasl.* and ssl.* among its settings"
-    return ServeError(f"{name}: the broker does not let us in ({error.str()}); {remedy}")
+    return ServeError(f"{name}: the broker refuses the login ({error.str()}); {remedy}")

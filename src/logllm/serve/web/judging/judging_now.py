@@ -142,7 +142,7 @@ class JudgingNow:
         # Waiting has an end: who finds the queue full is told at once to come later.
         if not self._places.acquire(blocking=False):
             later = {"retry-after": "1"}
-            raise Refusal(503, "others are being judged, and more wait", headers=later)
+            raise Refusal(503, "other requests are being judged and waiting", headers=later)
         try:
             with self._working:
                 # Without the time in the queue: it says how long judging takes.

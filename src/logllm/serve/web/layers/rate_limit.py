@@ -42,7 +42,7 @@ class RateLimit:
             wait = self._wait(client_of(scope))
             if wait > 0:
                 later = {"retry-after": str(ceil(wait))}
-                message = f"too many requests: at most {self._rate:g} a second for long"
+                message = f"too many requests: at most {self._rate:g} a second on average"
                 await Refusal(429, message, headers=later).response()(scope, receive, send)
                 return
         await self._app(scope, receive, send)

@@ -13,9 +13,9 @@ from logllm.serve.web.service import Served
 router = APIRouter(prefix="/v1", tags=["alerts"])
 
 
-@router.get("/alerts", summary="Who is told, and what waits")
+@router.get("/alerts", summary="Alert destinations and waiting messages")
 def list_alerts(service: Served) -> JSONResponse:
-    """Places that are told, what waits, was sent or given up there, and the newest dead letters."""
+    """Where incidents are sent, what waits, was sent or given up there, and the newest dead letters."""
     return JSONResponse(alerts(service.store, now=datetime.now(UTC)))
 
 

@@ -60,7 +60,7 @@ def _given(service: Service, new: NewFeedback) -> dict[str, Any]:
     # The store has no lines of a session that was missed: the run that judges here reads those
     # given.
     if service.judging is None:
-        raise Refusal(409, "no run reads lines here: start logllm serve RUN --store STORE")
+        raise Refusal(409, ("this service has no run to read lines with: start logllm serve RUN --store STORE"))
     detector = service.judging.detector
     messages = masked_messages(new.lines_text or [], detector.settings)
     missed = Missed(new.stream or "", new.session or "", detector.model)

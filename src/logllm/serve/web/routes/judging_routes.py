@@ -77,7 +77,7 @@ def _judging(service: Served) -> JudgingNow:
         Refusal: no run was named when the service was started.
     """
     if service.judging is None:
-        raise Refusal(409, "no run judges here: start logllm serve RUN --store STORE")
+        raise Refusal(409, "this service has no run: start logllm serve RUN --store STORE")
     return service.judging
 
 

@@ -20,7 +20,7 @@ def show_runs(service: Served) -> JSONResponse:
     return JSONResponse(standing(_run(service)))
 
 
-@router.post("/rollback", summary="Let the former run judge again")
+@router.post("/rollback", summary="Go back to the former run")
 def roll_back_run(service: Served) -> JSONResponse:
     """The former run judges within seconds, here and in every watch of the same run."""
     run = _run(service)
@@ -39,5 +39,5 @@ def _run(service: Service) -> Path:
         Refusal: none was.
     """
     if service.run is None:
-        raise Refusal(409, "no run was named: start logllm serve RUN --store STORE")
+        raise Refusal(409, "this service has no run: start logllm serve RUN --store STORE")
     return service.run

@@ -27,7 +27,7 @@ async def _events(
     # A stream holds a connection for hours: without a bound nobody else would get one.
     if service.feed.followers >= service.section.streams:
         later = {"retry-after": "10"}
-        raise Refusal(503, "too many clients follow the stream", headers=later)
+        raise Refusal(503, "too many clients are following the stream", headers=later)
     # Browsers send the header by themselves when a line breaks.
     place = last_event_id if after is None else after
     async with aclosing(service.feed.follow(place)) as events:
