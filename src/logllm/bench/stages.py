@@ -63,6 +63,7 @@ def line_stages(sources: Sequence[str], settings: PrepareSection, *, batch_lines
     parser = Parser(settings.format, sessions=settings.sessions)
     reading, parsing, masking = Watch(), Watch(), Watch()
     lines = messages = 0
+    # Generators are timed as they are asked, so that a batch's reading counts to reading alone.
     batches = read_lines(sources, encoding=settings.format.encoding, batch_lines=batch_lines)
     for batch in reading.each(batches):
         records, _ = parsing.timed(parser.parse, batch)

@@ -72,6 +72,7 @@ class Work:
 def linear_weights(model: Any) -> int:
     """Weights of a model's linear layers that every position passes: no output head, pooler or adapter."""
     if isinstance(model, Source):
+        # Sizes are read from the file's header; vectors (norms, biases) multiply nothing.
         layers = (shape for name, shape in model.shapes.items() if re.search(r"layers?\.[0-9]+\.", name))
         return sum(math.prod(shape) for shape in layers if len(shape) > 1)
     from transformers.pytorch_utils import Conv1D
@@ -97,6 +98,7 @@ def decoder_work(sessions: Sequence[Rows], prompt: Prompt) -> Work:
     """
     # Rows below 0 stand for the words of the prompt, which are the same in every session.
     begin, length = len(prompt.head), len(prompt.question)
+    # Positions count from where the session begins: -2 -1 | 0 1 2 ... | the question.
     head = np.arange(-begin, 0)
     question = np.arange(length) - begin - length
     distinct = {session.tobytes(): session for session in sessions}

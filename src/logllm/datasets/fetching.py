@@ -1,4 +1,13 @@
-"""Public data sets on this machine: fetched once, kept as compressed lines, of a slice the slice alone."""
+"""Public data sets on this machine: fetched once, kept as compressed lines, of a slice the slice alone.
+
+`here` says what has been fetched, `announced` what fetching would cost, `fetch` does it. In the cache
+lie:
+
+    datasets/hdfs/hdfs.log.zst         the lines
+    datasets/hdfs/anomaly_label.csv    labels of sessions, where they are a file of their own
+    datasets/hdfs/source.json          where all of it came from
+    datasets/HDFS_v1.zip.part          a zip archive that is being fetched, and `.part.json` beside it
+"""
 
 import json
 import lzma
@@ -50,6 +59,7 @@ def here(dataset: Dataset) -> Source | None:
     folder = _folder(dataset)
     if not folder.exists():
         return None
+    # Whatever is wrong with what is here, such as a file that somebody has cut, it is fetched anew.
     try:
         about = json.loads((folder / _ABOUT).read_bytes())
         sizes = {name: (folder / name).stat().st_size for name in about["files"]}
@@ -126,6 +136,7 @@ def _from_zip(dataset: Dataset, transfer: Transfer, *, folder: Path) -> Kept:
     part = _part(dataset)
     download(transfer, part, md5=dataset.md5)
     with zipfile.ZipFile(part) as archive:
+        # An archive may have its files in a folder: they are known by their names alone.
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if dataset.labels is not None:
             labels = folder / dataset.labels

@@ -105,6 +105,7 @@ def _of_intervals(table: pl.DataFrame, settings: LabelFileSection, *, path: Path
     if not settings.anomalous and table.height:
         counts = Counter(table["label"].to_list())
         check_words(counts, settings.normal, where=f"labels {path}", some_normal=False)
+    # What is in an interval of a normal label was looked at, and is normal.
     is_anomalous = ~pl.col("label").is_in(list(settings.normal))
     return table.select("from", "to", anomalous=is_anomalous)
 
@@ -113,6 +114,7 @@ def _check_kinds(table: pl.DataFrame, settings: LabelFileSection, *, path: Path)
     """Whether labels are of two kinds, where both are named."""
     if not settings.anomalous:
         return
+    # With both kinds named a third one is a mistake of spelling, and would else be anomalous.
     two_kinds = [*settings.normal, *settings.anomalous]
     others = table.filter(~pl.col("label").is_in(two_kinds))
     third = others["label"].unique(maintain_order=True)
@@ -167,6 +169,7 @@ def _listed(counts: Mapping[str, int]) -> str:
     >>> _listed({"down": 2, "up": 1200})
     "'up' (1,200 times), 'down' (2 times)"
     """
+    # The most frequent first; of equals the one that comes first in the alphabet, each time.
     most = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     shown: list[str] = []
     for label, count in most[:_SHOWN]:
@@ -196,11 +199,13 @@ def _read(path: Path) -> pl.DataFrame:
         raise DataError(f"labels {path} cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
     except pl.exceptions.PolarsError as exc:
         raise DataError(f"labels {path} is not a CSV file with a header: {str(exc).splitlines()[0]}") from exc
+    # Excel writes a mark before the first column's name.
     return table.rename(lambda column: column.strip().removeprefix("\ufeff"))
 
 
 def _numbered(labels: pl.DataFrame, path: Path) -> pl.DataFrame:
     """Labels of lines, in their order; a file without any says that all lines are normal."""
+    # What is no number becomes null, and zero is none of a line.
     number = pl.col("name").cast(pl.UInt64, strict=False)
     numbered = labels.select("name", "anomalous", line=number)
     is_number = (pl.col("line") > 0).fill_null(False)
@@ -216,6 +221,7 @@ def with_labels(sessions: pl.DataFrame, labels: pl.DataFrame, *, source: Path) -
     Raises:
         DataError: not one session has a label.
     """
+    # A long session's pieces have one name, and so one label.
     by_name = labels.rename({"anomalous": "label"})
     named = sessions.with_columns(name=base_name())
     named = named.join(by_name, on="name", how="left", maintain_order="left")
@@ -273,6 +279,7 @@ def without_zone(table: pl.DataFrame) -> bool:
     >>> without_zone(pl.DataFrame({"from": ["2024-07-03 09:00"], "to": ["2024-07-03T09:10Z"]}))
     True
     """
+    # `09:00+02:00`, `09:00Z` and `09:00 CET` name a zone.
     clock = r"\d\d:\d\d"
     named = r"(?:[A-Za-z]{1,5}|[+-]\d\d:?\d?\d?)\s*$"
     for name in ("from", "to"):

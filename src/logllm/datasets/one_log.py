@@ -151,6 +151,7 @@ def _grouped(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple
 
 def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection) -> tuple[list[Sessionizer], list[pl.DataFrame]]:
     """Windows of the first records and windows of the last, so that none reaches across the split."""
+    # Where the test part begins is known only when all records are there.
     records = pl.concat(list(batches))
     cut = records.height - number_of(records.height, settings.split.test)
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]

@@ -144,6 +144,7 @@ def _logs(raw: Sequence[str | Path], options: Options, *, settings: PrepareSecti
     logs = [(RawLog(named_files(raw), options.get("labels")), settings)]
     if test := options.get("test_raw"):
         described = options.get("test_format")
+        # The second log may be of another format; its masks and its grouping are the first one's.
         how = settings if described in (None, settings.format) else for_format(settings, described)
         logs.append((RawLog(named_files(test), options.get("test_labels")), how))
     return logs
@@ -210,6 +211,7 @@ def _goes_back(train: pl.Series, test: pl.Series) -> bool:
 
 def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
     """Whether masks leave too little of a log to tell its lines apart, or too much."""
+    # Of few records nothing can be said: each may well be another one.
     records, distinct = counts["lines"] - counts["rejected"], len(messages)
     if records < _MANY_RECORDS:
         return []
@@ -231,6 +233,7 @@ def _mask_warnings(messages: pl.Series, counts: Mapping[str, int]) -> list[str]:
 def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, settings: PrepareSection) -> list[str]:
     """What a person should know before training on this."""
     warnings: list[str] = []
+    # A part that was not asked for may be empty.
     shares = {"train": 1.0, "validation": settings.split.validation, "test": settings.split.test}
     for name, share in shares.items():
         kinds = parts[name]["anomalous"].unique().drop_nulls().to_list()
@@ -238,6 +241,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
             warnings.append(f"the {name} part is empty")
         elif len(kinds) == 1:
             warnings.append(f"the {name} part holds only {'anomalous' if kinds[0] else 'normal'} sessions")
+    # A sentence for each count that is not 0, for one and for several.
     told = {
         "overlapping": (
             "{session of the train part reaches|sessions of the train part reach} into the "
@@ -270,6 +274,7 @@ def _warnings(parts: dict[str, pl.DataFrame], counts: dict[str, int], *, setting
         "the column cut says which",
         "cut_messages": "{message has|messages have} been cut from the ends of long sessions: --long split keeps them",
     }
+    # Said once, in words that say what to do, instead of as a count of all sessions.
     if all(part["anomalous"].null_count() == part.height for part in parts.values()):
         warnings.append(
             "no session has a label, but LogLLM and all figures need labels: --labels FILE.csv "

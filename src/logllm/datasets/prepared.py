@@ -57,6 +57,7 @@ class Prepared:
             raise DataError(
                 f"{folder} has version {manifest.get('version')} of the layout, this logllm reads {DATA_VERSION}: prepare it again"
             )
+        # All files before any is used: a part that somebody replaced would give figures of nothing.
         for name, recorded in manifest["files"].items():
             if not (folder / name).is_file():
                 raise DataError(f"{folder} has no {name}: prepare it again")

@@ -191,6 +191,8 @@ class ServicesReader:
     def _placed(self, records: pl.DataFrame, place: int, *, session: str | None) -> pl.DataFrame:
         """Records of a file with its place among all, and their keys as all services' are called."""
         service = self._services[self._names[place]]
+        # `SERVICE/KEY`, so that process 7 of one is not process 7 of another; a file names its
+        # session.
         keys = records["keys"]
         if session is not None:
             keys = self.keyed(pl.Series([[session]])).new_from_index(0, records.height)
@@ -255,11 +257,13 @@ def kinds(files: Sequence[str], *, today: date, zone: str | None = None) -> list
     """
     made: list[Kind] = []
     for file in files:
+        # A file that says nothing yet, such as one that was just rotated, tells no format.
         if made and not Path(file).stat().st_size:
             made[-1].files.append(file)
             continue
         start = first_lines([file])
         name = service_name(file)
+        # Two formats under one name: the second one is called by its file's name.
         same = [kind for kind in made if kind.service.name == name]
         fitting = (kind for kind in same if _fits(start.text, kind.service.format, today=today))
         kind = next(fitting, None)

@@ -108,6 +108,7 @@ def as_before(before: Mapping[str, Any], *, overrides: Mapping[str, Options], so
     Raises:
         RecipeError: something else would be another, or the settings cannot be read.
     """
+    # Other options would give sessions that the run has never seen.
     fixed: list[str] = []
     for section in ("format", "sessions", "mask"):
         fixed += [option for option, value in overrides[section].items() if value]
@@ -254,6 +255,7 @@ def with_times_read(settings: PrepareSection, raw: Sequence[str | Path], *, stdi
     Raises:
         DataError: they are not; see `logllm.formats.time_notes.check_times`.
     """
+    # Only what can be looked at without losing lines of it.
     names = named_files(raw)
     if settings.services or not (names[0] == STDIN or read_again(names[0])):
         return stdin
@@ -369,6 +371,7 @@ def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
 
 def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
     """Session settings with the user's over them; another way of grouping brings its own defaults."""
+    # Limits stay; a window's size would mean nothing to sessions by key.
     under = section.model_dump()
     if said.get("by", section.by) != section.by:
         under = {"max_messages": section.max_messages, "long": section.long}

@@ -49,7 +49,6 @@ class Slice:
             whole_lines = min(self.lines, self.stop or self.lines) - self.start
             self.kept = whole_lines + (not inside.endswith(b"\n"))
         return inside
-        return inside
 
 
 class Kept(NamedTuple):
@@ -73,6 +72,7 @@ def keep(plain: Bytes, path: Path, *, lines: Slice) -> Kept:
             inside = lines.of(block)
             digest.update(inside)
             sink.write(inside)
+    # An archive that was replaced since would give other lines than the paper's.
     too_few = lines.stop is not None and lines.kept < lines.stop - lines.start
     if not lines.kept or too_few:
         wanted = "" if lines.stop is None else f", wanted are lines {lines.start:,} to {lines.stop:,}"

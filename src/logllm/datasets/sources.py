@@ -112,6 +112,7 @@ def second_log(logs: Sequence[str], name: str | None, *, labels: Path | None) ->
     """
     if not logs and labels is not None:
         raise RecipeError("--test-labels belong to --test-raw: name that log, too")
+    # `test`, `changed` and `german` are logs of the set that comes with logllm.
     ours = PACKAGED.get(name or "")
     if ours is not None and len(logs) == 1 and logs[0] in ours.logs:
         return {"test_raw": [ours.log(logs[0])], "test_labels": labels or ours.labels(logs[0])}

@@ -142,6 +142,7 @@ class Transfer:
         self._md5.update(block)
         self.at += len(block)
         self._gave = True
+        # About once a megabyte: a bar that is drawn for each block costs more than the block.
         told_long_ago = self.at - self._told >= BLOCK
         if self._progress is not None and (told_long_ago or self.at == self.size):
             self._told = self.at
@@ -197,6 +198,7 @@ class Transfer:
 
     def _check(self, size: int | None, headers: Any) -> None:
         """Whether a response is of the file that it was before."""
+        # A server that names no version and no size can only be believed.
         version = _version(headers)
         other_version = None not in (version, self.version) and version != self.version
         other_size = size is not None and (size < self.at or self.size not in (None, size))
@@ -217,6 +219,7 @@ class Transfer:
 
     def _repeat(self) -> None:
         """Pass over what a server without ranges sends a second time; it must be what it was."""
+        # Compared by hash, not byte by byte: what was given before is no longer here.
         seen, digest = 0, hashlib.md5(usedforsecurity=False)
         try:
             while seen < self.at:

@@ -247,6 +247,7 @@ class Detector:
             DataError: an input that is not there; while the verdicts are taken, one that cannot be
                 read, is empty, or whose lines are mostly not in the run's format.
         """
+        # A name may hold a secret, too, and an error would tell it.
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
         today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines

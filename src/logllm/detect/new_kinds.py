@@ -63,6 +63,7 @@ def new_kinds(
     """
     rows = occurrences.with_columns(text=messages.gather(occurrences["message"]))
     rows = rows.filter(pl.Series(is_new(rows["text"])))
+    # `user "ann"` and `user "bob"` are one kind, told by its first message.
     by_kind = rows.with_columns(kind=kinds_of(rows["text"]))
     kinds = by_kind.group_by("kind", maintain_order=True)
     first = kinds.agg(pl.col("text", "line", "file").first(), pl.col("count").sum())

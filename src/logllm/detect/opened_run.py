@@ -32,6 +32,12 @@ _HELD_BACK = "held_back"
 class OpenedRun:
     """A run that may be used from several threads at once.
 
+    Of a run's folder it needs, besides what its method has written there:
+
+        manifest.json       what has been learnt, the threshold, and the hash of every file
+        recipe.toml         the settings it was trained with
+        ends.safetensors    how sessions begin and end, where that has been learnt
+
     Attributes:
         threshold: scores from here on are anomalous.
         manifest: the run's manifest.

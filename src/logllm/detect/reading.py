@@ -227,6 +227,7 @@ class Reading(Iterator[Verdict]):
 
     def _ordered(self, verdicts: pl.DataFrame, *, share: float) -> pl.DataFrame:
         """All verdicts of a log by score, such a share of them anomalous at most."""
+        # Of a small log at least one; of equal scores at the border those that come first.
         most = max(1, int(share * verdicts.height))
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")

@@ -208,6 +208,7 @@ def _scored(rows: pl.DataFrame, scores: MessageScores | None, *, threshold: floa
 
 def _evident(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """Rows with `alone` and `loud` by the evidence of their verdicts, the latter to a tenth."""
+    # Evidence names lines: a message tells what the line that holds it tells.
     several = "files" in verdicts.columns
     place = ["row", "line", *(["file"] if several else [])]
     listed = verdicts.select("evidence").with_row_index("row")

@@ -42,6 +42,7 @@ def choose(
         ModelError: not a finished run.
     """
     prepared = Prepared.load(data)
+    # Only what is wanted decides whether labels are needed: so many alerts a day needs none.
     wanted = goal(prepared, target, split=split)
     frame = prepared.labelled(split) if wanted is None else prepared.part(split)
     part = Part.of(prepared, split)

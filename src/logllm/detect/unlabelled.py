@@ -160,6 +160,7 @@ class Against(Unlabelled):
         self._given = threshold
         self.threshold = self.threshold if threshold is None else threshold
         sessions, messages = good.sessions, good.messages
+        # How sessions end comes first: only whole ones are learnt from.
         self.ends = Ends.learn(sessions, messages, settings=settings)
         whole = _whole(good, self.ends, settings=settings)
         self.fit(whole, messages)
@@ -234,6 +235,7 @@ def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progre
 
 def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
     """The sessions that the good logs hold whole, unless hardly any is left."""
+    # The ends of a good log cut sessions, which would teach that sessions may stop anywhere.
     sessions = good.sessions
     if settings.by_key:
         cut = ends.cut(sessions, MessageKeys(good.messages), span=good.span, over=True)

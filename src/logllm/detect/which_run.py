@@ -156,6 +156,7 @@ def _against(
     zone: str | None,
 ) -> Task:
     """Logs to be judged against good ones, all read as the good ones show."""
+    # The good logs are read more than once: for their format, and then to learn from them.
     names = named_files(good)
     if pipes := [name for name in names if not read_again(name)]:
         raise DataError(f"--against {pipes[0]}: it can be read only once; name a file")
@@ -193,6 +194,7 @@ def _settings(
     zone: str | None,
 ) -> PrepareSection:
     """How logs are read that no run knows."""
+    # Where only lines can be counted windows are short: a long one says little of where it is.
     sessions = described.sessions
     if not grouping and sessions.by == "count":
         grouping = {"by": "count", "size": _WINDOW, "step": _WINDOW}

@@ -66,6 +66,7 @@ def _about_data(report: Report) -> Iterator[str]:
 def _about_rivals(report: Report) -> Iterator[str]:
     """Trivial baselines that do as well, and those that are missing."""
     for name, rival in report.get("baselines", {}).items():
+        # A rival within the model's interval may be as good: chance could have it so.
         above: list[str] = []
         within: list[str] = []
         for key, written in _NAMES.items():

@@ -143,6 +143,7 @@ def _manifest(fold: Fold, prepared: Prepared, *, number: int, of: int, share: fl
             "{session reaches|sessions reach} into a later part and {is|are} in no part",
         )
         warnings.append(left_out)
+    # A fold's shares are its own, so that its manifest describes it as if prepared alone.
     whole = sum(part["sessions"] for part in counts.values())
     test_share = round(counts["test"]["sessions"] / whole, 6)
     split = SplitSection(by="time", test=test_share, validation=share)

@@ -111,6 +111,7 @@ def _lines(
     # Ten times the same message in a row are one line of the page, with "10 times" beside it.
     lines = []
     pairs = zip(numbers, places, strict=True)
+    # A session that says one thing 4000 times would fill the page with it: `x 4000` instead.
     for place, run in groupby(pairs, key=lambda pair: pair[1]):
         alike = [number for number, _ in run]
         line = Line(alike[0], messages[place], len(alike), place not in known, place == telling)

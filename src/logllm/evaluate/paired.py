@@ -103,6 +103,7 @@ def share_difference(true_a: Labels, true_b: Labels, *, seed: int = 0) -> Differ
     >>> share_difference(np.array([True] * 8), np.array([True, False] * 4)).estimate
     0.5
     """
+    # One resampling for both: sessions that are hard for both cancel out of the difference.
     both = np.vstack([true_a, true_b])
 
     def difference(cells: Labels, weights: Weights) -> Scores:

@@ -161,6 +161,7 @@ def _reliability(calibration: Mapping[str, Any]) -> "Figure":
 def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Labels) -> "Figure":
     """F1 if another threshold had been chosen: how much hangs on the choice."""
     figure, axes = _score_axes("F1", threshold=report["threshold"])
+    # Every threshold that gives other verdicts; a curve needs no more points than the eye sees.
     values, f1 = f1_by_threshold(_logits(scores), labels)
     shown = _thinned(len(values))
     axes.step(values[shown], f1[shown], where="pre", color=_ANOMALOUS)
@@ -171,6 +172,7 @@ def _f1_by_threshold(report: Mapping[str, Any], *, scores: Scores, labels: Label
 def _score_axes(y: str, *, threshold: float) -> tuple["Figure", "Axes"]:
     """A plot over scores on a logit axis, the threshold marked; its ends hold what lies beyond."""
     figure, axes = _axes("score (logit scale)", y)
+    # `.5` and `.999`: the zeros before the points would run into one another.
     labels = [f"{tick:g}".removeprefix("0") for tick in _TICKS]
     axes.set_xticks(_logits(np.array(_TICKS)), labels)
     axes.set_xlim(-_END - 0.2, _END + 0.2)

@@ -108,6 +108,7 @@ def write_templates(data: Path, out: Path, *, ids: bool) -> None:
 
 def _renumbered(messages: pl.Series, places: pl.Series) -> pl.Series:
     """Sessions' messages under their new numbers."""
+    # Explode, look up, collect: no Python a message.
     lengths = messages.list.len().to_numpy()
     row = np.repeat(np.arange(len(messages)), lengths)
     flat = pl.DataFrame({"row": row, "message": messages.explode()})

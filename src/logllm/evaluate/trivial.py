@@ -44,6 +44,7 @@ def judged(recipe: Recipe, prepared: Prepared) -> Judged:
     method = make(recipe.method, recipe, workplace=Workplace())
     labels = prepared.labelled("test")["anomalous"].to_numpy().astype(bool)
     part = learnt_from(prepared, method)
+    # The same steps as training, so that the threshold is chosen as a run's would be.
     done = fitted(method, prepared, part=part, recipe=recipe, workplace=Workplace())
     test = Part.of(prepared, "test")
     scores = method.score(test.sessions, prepared.messages)

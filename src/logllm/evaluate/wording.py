@@ -87,6 +87,7 @@ _BRACKETS = ("()", "[]", "{}", '""', "''")
 
 def _synonyms() -> dict[str, tuple[str, ...]]:
     """Each word's stand-ins."""
+    # `start begin launch; stop end halt`: each word of a group may stand for any other of it.
     groups = [group.split() for group in re.split(r"[;\n]", SYNONYMS.strip())]
     stand_ins: dict[str, tuple[str, ...]] = {}
     for group in groups:
@@ -148,6 +149,7 @@ def reworded(message: str, rng: np.random.Generator, *, edits: int) -> str:
     >>> reworded("Received block <*> of size <*> from <*>", np.random.default_rng(1), edits=2)
     'Accepted chunk <*> from <*> of length <*>'
     """
+    # Kinds of edits in random order: not every message has a clause to move or a word to swap.
     for number in rng.permutation(len(EDITS)):
         changed = EDITS[number](message, rng)
         if changed != message and changed.strip():
@@ -191,6 +193,7 @@ def _reorder(message: str, rng: np.random.Generator) -> str:
     phrases = list(_PHRASES.finditer(message))
     if not clauses and not phrases:
         return message
+    # Each clause and each phrase is as likely as the other, to keep edits of one kind rare.
     chosen = int(rng.integers(len(clauses) + len(phrases)))
     if chosen < len(clauses):
         at = clauses[chosen]
@@ -220,6 +223,7 @@ def _whole(clause: str) -> bool:
 def _add(message: str, rng: np.random.Generator) -> str:
     """A word that says nothing new, not at the front nor between a preposition and what it belongs to."""
     pieces = _GAP.split(message)
+    # Not behind a small word: `failed to open` must not become `failed to now open`.
     places = [at for at in range(2, len(pieces), 2) if pieces[at - 2].lower() not in DROPPED]
     at = int(rng.choice([*places, len(pieces)]))
     word = str(rng.choice(ADDED))
@@ -238,6 +242,7 @@ def _drop(message: str, rng: np.random.Generator) -> str:
 
 def _rename(message: str, rng: np.random.Generator) -> str:
     """A component gets another name, wherever the message names it."""
+    # Sorted, since a set's order is another one in each process, and the seed must decide.
     patterns = (_IDENTIFIER, _COMPONENT)
     names = sorted({name[0] for pattern in patterns for name in pattern.finditer(message)})
     if not names:
@@ -250,6 +255,7 @@ def _rename(message: str, rng: np.random.Generator) -> str:
 def _other_name(name: str, rng: np.random.Generator) -> str:
     """Another name for a component: its last part another, one more package, or an ending."""
     stem, dot, last = name.rpartition(".")
+    # Half of the dotted names get a package more, the others go on to another last part.
     if dot and rng.random() < 0.5:
         return f"{stem}.{rng.choice(_PACKAGES)}.{last}"
     end = _LAST_PART.search(name)

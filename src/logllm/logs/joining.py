@@ -215,7 +215,6 @@ class Partials:
             return piece
         if self._held is None and not piece["text"].str.contains(self._section.goes_on).any():
             return piece
-            return piece
         lines = piece if self._held is None else pl.concat([self._held, piece])
         pieces = self._pieces(lines)
         rows = self._rows(pieces)

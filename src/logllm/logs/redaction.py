@@ -61,7 +61,6 @@ class Redactor:
         flat = names.explode() if isinstance(names.dtype, pl.List) else names
         distinct = flat.drop_nulls().unique(maintain_order=True)
         whole = field is not None and SECRET_FIELD.search(field)
-        whole = field is not None and SECRET_FIELD.search(field)
         shown = redact(distinct)
         if whole:
             shown = pl.repeat("<secret>", len(distinct), eager=True)

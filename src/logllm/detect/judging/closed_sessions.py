@@ -120,6 +120,7 @@ class Judging:
 
     def _enough(self, cut: pl.DataFrame, messages: pl.Series, *, seen: Seen) -> Labels:
         """Whether what was seen of cut sessions is enough by itself to call them anomalous."""
+        # Novelty judges what was seen of a session; other methods need to know how sessions go on.
         rows = rows_of(cut["messages"])
         scores = self._run.seen_scores(rows, messages)
         if scores is not None:

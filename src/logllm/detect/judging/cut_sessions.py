@@ -64,6 +64,7 @@ class CutSessions:
         It is if a message tells by itself, or if nearly all sessions of training that could be the
         whole of it were anomalous.
         """
+        # A message that only anomalous sessions hold is enough, whatever is missing of this one.
         keys = self._keys.of(messages)
         rows = rows_of(sessions["messages"])
         telling = self._telling(occurring(rows), keys, score_lines=score_lines)

@@ -83,6 +83,7 @@ class Answers:
 
     def _rows(self) -> Iterator[tuple[str, str | None, str]]:
         """The file's rows; a long session of several pieces is anomalous where one of them is."""
+        # The label is of the whole session: `prepare` reads one line a session.
         anomalous: set[str] = set()
         for answer, names in self._given.values():
             if answer == ANOMALOUS:
@@ -133,6 +134,7 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
     wrong = sorted({label for _, label in rows if label not in _SPELT})
     if wrong:
         raise DataError(f"{path} holds labels other than anomalous and normal: {', '.join(wrong[:_SHOWN])}")
+    # A row may name any of the sessions with the same messages.
     by_name: dict[str, Question] = {}
     for question in asked:
         for name in (*question.names, question.session):
@@ -142,6 +144,7 @@ def returned(path: Path, asked: Sequence[Question]) -> list[tuple[Question, str]
         raise DataError(
             f"{path} labels {', '.join(strange[:_SHOWN])}, which the verdicts do not name: it is of another log or of other verdicts"
         )
+    # Sessions of the same messages cannot have two labels.
     answers: dict[str, tuple[Question, str]] = {}
     for session, label in rows:
         question, answer = by_name[session], _SPELT[label]

@@ -47,6 +47,7 @@ def ask(
     """
     at, lines = 0, _LINES
     while at < len(asked):
+        # `m` shows the same session once more, with all its lines; any other key goes on with few.
         _show(asked[at], log, begin=f"{at + 1} of {len(asked)}", lines=lines, say=say)
         pressed = key().lower()
         lines = _LINES
@@ -83,6 +84,7 @@ def _show(
     say: Callable[[str], None],
 ) -> None:
     """A session, its most telling line marked."""
+    # How many labels one answer gives, and what the run thought, which a person may doubt.
     alike = len(question.names) - 1
     others = f", and {alike:,} more of just the same messages" if alike else ""
     called = "anomalous" if question.anomalous else "normal"

@@ -58,6 +58,7 @@ def read_verdicts(path: Path, *, model: str) -> pl.DataFrame:
         raise DataError(f"{path}: {exc.strerror or first_line(exc)}") from exc
     except pl.exceptions.PolarsError as exc:
         raise DataError(f"{path}: {_NO_VERDICTS}") from exc
+    # A file of other JSON lines has none of these fields.
     if verdicts["session"].null_count() or verdicts["score"].null_count() or not verdicts.height:
         raise DataError(f"{path}: {_NO_VERDICTS}")
     others = verdicts.filter(pl.col("model") != model)["model"]
@@ -115,9 +116,11 @@ def read_judged(
             frames.append(sessionizer.push(table.numbered(batch)))
     except WrongFormat as exc:
         raise advised(exc, today=reader.today) from None
+    # A session that was judged twice, such as a late one, has its last verdict and its last lines.
     sessions = pl.concat([*frames, sessionizer.flush()])
     sessions = sessions.unique("session", keep="last", maintain_order=True)
 
+    # Labels come from the person, not from the log.
     named = sessions.drop("anomalous").with_columns(name=base_name())
     judged = named.join(verdicts.drop("files"), on="session", maintain_order="left")
     if not judged.height:

@@ -45,6 +45,7 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
         threshold: scores from here on are anomalous.
         score_lines: says which message is the most telling; none: the one that fewest sessions hold.
     """
+    # Two sessions of the same messages are one question: no method can tell them apart.
     apart, of = distinct(rows_of(log.sessions["messages"]))
     telling = _telling(apart, log.messages, score_lines=score_lines)
     foremost = [int(rows[place]) for rows, place in zip(apart, telling, strict=True)]
@@ -98,6 +99,7 @@ def _in_turn(groups: pl.DataFrame, *, threshold: float) -> Iterator[int]:
         "nearest": iter(_of_each_kind(groups, by=far)),
         "usual": iter(_ordered(groups, by=-alike)),
     }
+    # Each order is gone through once; what another one has asked about already is passed over.
     asked: set[int] = set()
     for turn in cycle(_TURNS):
         place = next((place for place in orders[turn] if place not in asked), None)

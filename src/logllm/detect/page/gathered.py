@@ -108,6 +108,7 @@ def gathered(log: Judged, wish: Wish) -> Contents:
 
 def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) -> tuple[Group, ...]:
     """Incidents, or ways of being unusual, numbered."""
+    # The first of several rows with a name, as the last one put into the dict stays.
     anchors = {row.verdict["session"]: row.anchor for row in reversed(rows)}
     numbered: list[Group] = []
     for number, group in enumerate(told, 1):
@@ -168,6 +169,7 @@ def _rows(
     safe: Callable[[str], str],
 ) -> tuple[Session, ...]:
     """The rows of the table."""
+    # What the page has no column for, or shows in another way.
     columns = ("messages", "lines", "files", "evidence")
     verdicts = table.sessions.drop(*columns, strict=False)
     pairs = zip(verdicts.iter_rows(named=True), table.opened, strict=True)

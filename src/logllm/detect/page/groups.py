@@ -66,6 +66,7 @@ def unusual_ways(log: Judged) -> list[ToldOf]:
         sessions=GROUPS,
         lines=_TELLS,
     )
+    # When they were, by their verdicts.
     names = [session.session for session in sessions]
     is_shown = pl.col("session").is_in(names)
     first = log.verdicts.filter(is_shown).unique("session", keep="first")

@@ -41,6 +41,7 @@ def _surprising(rows: pl.DataFrame, log: Judged) -> pl.DataFrame:
     scores = log.detector.score_lines(sessions, log.messages)
     marked: list[tuple[int, int, float]] = []
     for row, (session, of_lines) in enumerate(zip(sessions, scores, strict=True)):
+        # Half of what the foremost line says: a line that says hardly anything is not worth a mark.
         least = _SURPRISING * of_lines.max()
         for at in strangest(session, of_lines, lines=_LINES):
             if of_lines[at] >= least:

@@ -106,6 +106,7 @@ def _repeats(records: pl.DataFrame) -> pl.DataFrame:
         repeat=(~same.fill_null(False)).cum_sum(),
         at=pl.int_range(pl.len()).over("row"),
     )
+    # The marked one stands for its repeats, or the first where none is marked.
     foremost = pl.col("mark").arg_max().fill_null(0)
     alike = records.group_by("row", "repeat", maintain_order=True)
     return alike.agg(

@@ -95,6 +95,7 @@ def written_lines(
     for file, line in places:
         numbers.setdefault(file, set()).add(line)
     written: dict[Place, str] = {}
+    # Each file once, however many of its lines are wanted.
     for file, wanted in numbers.items():
         name = names[file or reading.files[0]]
         stdin = aside.again() if aside is not None and name == STDIN else None

@@ -161,6 +161,7 @@ def _commands(cell: Cell, home: Path, *, run: Path) -> dict[str, list[str]]:
 
 def _spent(home: Path) -> dict[str, Any]:
     """Time, all attempts added, and the largest memory of training and scoring."""
+    # A line an attempt: one that was interrupted spent its time, too.
     written = (home / _SPENT).read_text(encoding="utf-8").splitlines()
     attempts = [json.loads(line) for line in written]
     steps: dict[str, list[dict[str, Any]]] = {}
@@ -212,6 +213,7 @@ def whole(arguments: Sequence[str]) -> list[str]:
     ['reproduce', 'beta', '--seeds', '3']
     """
     kept: list[str] = []
+    # `--only X` and `--only=X` are both left out; `""` stands before the first argument.
     for before, argument in pairwise(["", *arguments]):
         is_option = argument.partition("=")[0] in _PARTING
         is_its_value = before in _PARTING

@@ -37,6 +37,7 @@ class CellData(NamedTuple):
 
     def provide(self, runner: Runner, *, watch: Callable[[str], None]) -> None:
         """Make the data, and what they are made from, unless they are there."""
+        # The source's source first: folds of altered data are made from data that are there.
         if self.make is None or self.made():
             return
         if self.source is not None:
@@ -65,6 +66,7 @@ def given_data(text: str) -> CellData:
     prepared.labelled("test")
     name = name if sign else folder.resolve().name
     of_format = prepared.settings.format.name
+    # `hdfs`, `HDFS-part` or any data in HDFS's format are compared with the paper's HDFS.
     papers = (paper for paper in SETS if name.lower().startswith(paper) or of_format == paper)
     fingerprint = prepared.manifest["fingerprint"]
     return CellData(name, folder.resolve(), fingerprint, next(papers, None))
@@ -84,6 +86,7 @@ class Alteration(NamedTuple):
 def altered(source: CellData, under: Path, *, by: Alteration, seed: int) -> CellData:
     """Data with an altered test part (`logllm perturb`)."""
     how = f"{by.kind}-{by.ratio:g}-{by.strength:g}-{seed}"
+    # A folder for each alteration of each state of the source: nothing old is taken for new.
     folder = under / f"{source.name}-{source.identity[:8]}-{how}"
     options = {
         "out": folder,
@@ -105,6 +108,7 @@ def folded(source: CellData, under: Path, *, parts: int) -> list[CellData]:
     command = ["folds", str(source.folder), "--parts", str(parts), "--out", str(out)]
     make = partial(_run, command=command, out=out)
     made: list[CellData] = []
+    # The first part has nothing before it to train on.
     for number in range(1, parts):
         identity = f"{source.identity} fold {number} of {parts}"
         made.append(source._replace(folder=out / f"fold-{number}", identity=identity, make=make))

@@ -77,12 +77,14 @@ def _lines(axes: Any, rows: Sequence[Row], *, step: str) -> None:
     """A line a method, with the range over seeds."""
     methods = dict.fromkeys(row["method"] for row in rows)
     for number, method in enumerate(methods):
+        # Rows come in the table's order; a line must go from left to right.
         own = [row for row in rows if row["method"] == method]
         own.sort(key=lambda row: float(row[step]))
         steps = [row[step] for row in own]
         means = [row["f1"]["mean"] for row in own]
         lowest = [row["f1"]["min"] for row in own]
         highest = [row["f1"]["max"] for row in own]
+        # LogLLM is what the tables are about: its line is the thick one.
         colour = _COLOURS[number % len(_COLOURS)]
         width = 2 if method == "logllm" else 1.2
         axes.plot(steps, means, marker="o", color=colour, label=method, linewidth=width)

@@ -112,6 +112,7 @@ def grid(asked: Asked, under: Path) -> list[Cell]:
         raise RecipeError(f"--from-fold {asked.from_fold}: {asked.folds} parts make folds 1 to {asked.folds - 1}")
     if asked.table not in _TABLES:
         raise RecipeError(f"there is no table {asked.table!r}: {', '.join(_TABLES)}")
+    # Cells are named for their data: two of one name would share rows.
     names = [data.name for data in asked.sets]
     if len(set(names)) < len(names):
         raise RecipeError(f"two of {', '.join(names)} have one name: give each its own, --data NAME=DIR")
@@ -181,6 +182,7 @@ def _stages(asked: Asked, _: Path) -> list[Cell]:
 
 def _beta(asked: Asked, _: Path) -> list[Cell]:
     """LogLLM with more or less of the minority class."""
+    # Rows in the order of beta, each with all its seeds, so that a half-done table is read well.
     cells: list[Cell] = []
     for data in asked.sets:
         for beta in asked.betas:
@@ -234,6 +236,7 @@ def _seeds(asked: Asked, row: Row, *, recipe: Recipe) -> list[Cell]:
         given = next(data for data in asked.sets if data.name == row.data.name)
         available = given.manifest()["parts"]["train"]["sessions"]
         recipe = scaled(recipe, sessions, available=available)
+    # Said in the table's notes, so that two tables of other lengths are not compared.
     lengths = [stage.max_sessions or f"{stage.epochs} x all" for stage in recipe.train.stages]
     facts = {**row.facts, "stages": lengths}
     cells: list[Cell] = []

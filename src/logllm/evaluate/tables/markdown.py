@@ -44,6 +44,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> list[str]
 def _about(table_results: Mapping[str, Any]) -> list[str]:
     """Where the figures come from, and what is missing."""
     done = [cell for cell in table_results["cells"] if cell["state"] == "done"]
+    # A cell that failed has no seconds; the sum is of what has been measured.
     minutes = sum(seconds or 0.0 for cell in done for seconds in cell["seconds"].values()) / 60
     digits = 0 if minutes >= 10 else 1
     lines = [
@@ -146,6 +147,7 @@ def _legend(rows: Sequence[Row]) -> str:
 def _spending(rows: Sequence[Row]) -> str:
     """How to read intervals, times and memory."""
     several = max(row["seeds"] for row in rows) > 1
+    # One seed has no range; an interval from several is as wide as the widest seeds make it.
     if several:
         interval = "from the lowest lower to the highest upper end over seeds"
     else:
@@ -166,6 +168,7 @@ def _or(numbers: Sequence[int]) -> str:
 def _pooled(table_results: Mapping[str, Any]) -> list[str]:
     """Figures over the sessions of all folds."""
     rows: list[list[str]] = []
+    # LogLLM's own row has no difference to itself.
     for row in table_results["pooled"]:
         of_row = [row["data"], row["method"]]
         of_row += [_figure(row[name], row["intervals"][name]) for name in ("f1", "average_precision")]

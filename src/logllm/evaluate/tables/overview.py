@@ -51,6 +51,7 @@ def page(tables: Mapping[str, Mapping[str, Any]], *, pictures: str = "results") 
     for name, results in by_title:
         blocks = [markdown(results)]
         blocks += [note for note in (_CAVEATS.get(results["table"]), results["remark"]) if note]
+        # A table without a finished cell has no picture.
         if any(row["seeds"] for row in results["rows"]):
             blocks.append(f"![{TITLES[results['table']]}: {name}]({pictures}/{name}.png)")
         paragraphs.append("\n\n".join(blocks) + "\n")

@@ -62,6 +62,7 @@ def _by_method(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> dict
     by_method: dict[str, list[Pooled]] = {}
     for method in methods:
         own = [cell for cell in cells if cell.method == method]
+        # A fold that is missing would make the pool another one than the other methods'.
         if not all(cell.slug in reports for cell in own):
             continue
         pools: list[Pooled] = []
@@ -101,6 +102,7 @@ def _pool(cells: Sequence[Cell], folder: Path, *, reports: Reports) -> Pooled:
 
 def _scores(cell: Cell, folder: Path) -> pl.DataFrame:
     """A cell's test sessions with their scores."""
+    # Predicting writes all splits it was asked for; the fold's test part alone is pooled.
     home = folder / cell.slug
     path = home / "scores" / "scores.parquet"
     if not path.is_file():
@@ -123,6 +125,7 @@ def _figures(seeds: Sequence[Pooled], *, resamples: int) -> dict[str, Any]:
 
 def _measured(pool: Pooled, *, resamples: int) -> tuple[dict[str, Any], dict[str, list[float]]]:
     """Figures and intervals: verdicts by each fold's own threshold, average precision by the scores."""
+    # Each fold has its own threshold, so verdicts are pooled, as scores 0 and 1 with .5 between.
     verdicts = pool.called.astype(np.float64)
     figures = asdict(measure(verdicts, pool.labels, threshold=0.5))
     by_scores = measure(pool.scores, pool.labels, threshold=0.5)

@@ -74,6 +74,7 @@ def _entry(cell: Cell, report: Mapping[str, Any] | None, *, why: str | None) -> 
 
 def _rows(table: str, cells: Sequence[tuple[Cell, dict[str, Any]]]) -> list[dict[str, Any]]:
     """Cells that differ in the seed alone, as one row."""
+    # Cells of a row need not stand together: seeds of a method are cells of their own.
     groups: dict[tuple[str, str, str], list[tuple[Cell, dict[str, Any]]]] = {}
     for cell, entry in cells:
         key = (cell.data.name, cell.variant, cell.method)
@@ -125,6 +126,7 @@ def spread(values: Iterable[float | None]) -> dict[str, float | None]:
     >>> spread([0.5, 0.7]) == {"mean": 0.6, "sd": stdev([0.5, 0.7]), "min": 0.5, "max": 0.7}
     True
     """
+    # Any iterable comes in; it is gone through twice.
     of_seeds = list(values)
     numbers = [value for value in of_seeds if value is not None]
     if not numbers or len(numbers) < len(of_seeds):

@@ -136,7 +136,6 @@ class Years:
             if not own.any():
                 continue
             places = micros.filter(own) - start
-            places = micros.filter(own) - start
             turns = self._ahead[yearly].of(places)
             is_leap_day = pl.col("place") // _DAY == _FEB_29
             seen = pl.DataFrame({"turn": turns, "place": places})
