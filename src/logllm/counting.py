@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-_NOUN = re.compile(r"\b(file|character|line|alert|message|session)s\b")
+_NOUN = re.compile(r"\b(file|character|line|alert|alarm|kind|message|session)s\b")
 """What a reader counts, of several."""
 _EITHER = re.compile(r"\{([^{|}]*)\|([^{|}]*)\}")
 """Words for one, and for more or none."""

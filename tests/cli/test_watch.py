@@ -136,3 +136,32 @@ def test_settings_beside_a_file_of_settings(logllm, tmp_path) -> None:
     outcome = logllm("watch", "--config", config)
     assert outcome.code == 2
     assert "the nearest known one is 'idle'" in outcome.err
+
+
+def test_a_watch_that_learns_says_what_it_learnt(logllm, run, tmp_path) -> None:
+    store = tmp_path / "app.db"
+    options = ("--store", store, "--stream", "jobs", "--idle", 3600)
+    log = written(range(200, 240), fault=205)
+    outcome = logllm("watch", run, "-", *options, "--learn", stdin=log.encode())
+    assert outcome.code == 0, outcome.err
+    assert "learnt session" in outcome.err
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    again = logllm("watch", run, "-", *options, "--learn", stdin=written(range(300, 320)).encode())
+    assert again.code == 0, again.err
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before
+
+    (told,) = [json.loads(line) for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()]
+    assert told["stream"] == "jobs"
+    assert 40 <= told["counts"]["learnt_sessions"] < 60
+    assert told["kinds"] == {}
+    assert "learnt sessions" in logllm("store", "learnt", store, "--run", run).err
+    assert "is forgotten" in logllm("store", "learnt", store, "--forget").err
+    (told,) = [json.loads(line) for line in logllm("store", "learnt", store, "--run", run, "--json").out.splitlines()]
+    assert told["counts"]["learnt_sessions"] == 0
+
+
+def test_a_run_that_cannot_learn_is_refused(logllm, tmp_path) -> None:
+    outcome = logllm("watch", "-", "--learn", "--store", tmp_path / "app.db", stdin=b"")
+    assert outcome.code == 2
+    assert "method both" in outcome.err
+    assert "novelty" in outcome.err

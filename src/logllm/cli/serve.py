@@ -9,7 +9,7 @@ import typer
 
 from logllm.cli.alerts import AlertOption, AlertsOption, PageOption, alert_settings, delivering
 from logllm.cli.console import note
-from logllm.cli.watch import Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, told_apart, with_alerts
+from logllm.cli.watch import LearnOption, Shown, alerts_of, following_of, from_file, sources_of, tell, tell_idle, told_apart, with_alerts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,6 +59,7 @@ def serve(
     redact: Annotated[
         bool, typer.Option("--redact", help=("Remove addresses, tokens and other secrets from the store and from answers."))
     ] = False,
+    learn: LearnOption = False,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
@@ -73,7 +74,7 @@ def serve(
     if config is not None:
         wanted = from_file(config, inputs, kind=ServeFile)
     else:
-        settings = {"store": store, "begin": begin, "idle": idle, "redact": redact}
+        settings = {"store": store, "begin": begin, "idle": idle, "redact": redact, "learn": learn}
         wanted = _wanted(inputs or [], format=format, **settings)
     answering = {"host": host, "port": port, "names": name, "proxies": proxy, "log_requests": log_requests or None}
     wanted = _answering(wanted, answering)

@@ -3,7 +3,7 @@
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,8 @@ from logllm.cli.console import note
 from logllm.counting import plural
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     import polars as pl
 
     from logllm.serve.store.verdict_store import Store
@@ -105,6 +107,45 @@ def retain(where: _Where, days: _Days) -> None:
     deleted = store.retain(days=days, now=datetime.now(UTC))
     store.close()
     note(f"{store.name}: {plural(deleted, 'verdict')} of more than {plural(days, 'day')} deleted")
+
+
+@app.command()
+def learnt(
+    where: _Where,
+    run: Annotated[Path | None, typer.Option(help="Show what was learnt in addition to this run: counts, and kinds of message.")] = None,
+    stream: Annotated[str | None, typer.Option(help="Only of this watch.")] = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Forget it; a running watch starts over.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per watch and run.")] = False,
+) -> None:
+    """What watches with --learn have learnt beside their runs."""
+    from logllm.serve.learning_on.learnings import forgotten, told
+
+    store = _opened(where)
+    if forget:
+        for learning in forgotten(store, stream):
+            note(f"{learning.stream}: what was learnt beside {learning.model} is forgotten")
+    else:
+        _tell_learnt(told(store, stream, run=run), as_json=as_json)
+    store.close()
+
+
+def _tell_learnt(every: "Sequence[Mapping[str, Any]]", *, as_json: bool) -> None:
+    """What was learnt by several watches."""
+    import json
+
+    from logllm.counting import counted_as
+    from logllm.logs.tally import printable
+
+    for told in every:
+        if as_json:
+            sys.stdout.write(json.dumps(told, ensure_ascii=False) + "\n")
+            continue
+        counts = [counted_as(count, name) for name, count in told.get("counts", {}).items() if count]
+        note(printable(", ".join([f"{told['stream']}, beside {told['model']}", *counts])))
+        for line in told.get("kinds", {}).values():
+            note(printable(f"    {line}"))
+    if not every:
+        note("nothing was learnt: `logllm watch --learn` does")
 
 
 def _opened(where: str) -> "Store":

@@ -14,7 +14,7 @@ from logllm.cli.console import duration, note
 from logllm.counting import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from logllm.config.alerts import AlertsFile
     from logllm.config.watch import WatchFile
@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 _STATUS_EVERY = 1.0
 """Seconds between two looks at how far things are, on a terminal; else a line comes once in so many of them."""
 _WITHOUT_TERMINAL = 60
+_NEWS = 20
+"""Kinds of message that are listed when a watch ends."""
+LearnOption = Annotated[
+    bool,
+    typer.Option(
+        "--learn", help="Learn from normal sessions while watching; only for runs of method novelty. The run itself is not changed."
+    ),
+]
 
 
 def watch(
@@ -71,6 +79,7 @@ def watch(
     redact: Annotated[
         bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from the store."))
     ] = False,
+    learn: LearnOption = False,
     retain_days: Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")] = 90,
     metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help=("Port on this machine where Prometheus finds metrics."))] = None,
     alerts: AlertsOption = None,
@@ -100,6 +109,7 @@ def watch(
             idle=idle,
             max_open_age=max_open_age,
             redact=redact,
+            learn=learn,
             retain_days=retain_days,
         )
     wanted = with_alerts(wanted, alert_settings(alerts, alert, page=public_url), named=alerts)
@@ -301,6 +311,18 @@ def tell(running: "Watch") -> None:
         counts = ", ".join(counted_as(count, name) for name, count in sorted(stream.counts.items()) if count and name != "lines")
         note(f"{stream.name}: {plural(stream.lines, 'line')} read{': ' + counts if counts else ''}")
         note(f"{plural(stream.sessions, 'session')} closed, {stream.anomalous:,} anomalous")
+        if stream.learner is not None:
+            _tell_learnt(stream.learner.news)
+
+
+def _tell_learnt(news: "Mapping[str, str]") -> None:
+    """Which kinds of message were learnt, each by its first line."""
+    from logllm.logs.tally import printable
+
+    for line in list(news.values())[:_NEWS]:
+        note(printable(f"learnt: {line}"))
+    if len(news) > _NEWS:
+        note(f"and {plural(len(news) - _NEWS, 'more kind')} of message: `logllm store learnt` lists them")
 
 
 def _tried(watched: "list[Watched]") -> None:

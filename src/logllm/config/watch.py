@@ -22,6 +22,8 @@ class WatchSection(Section):
     """Seconds after which a session is closed early, though records still come."""
     redact: bool = False
     """Nothing secret in what is stored."""
+    learn: bool = False
+    """Go on to learn from normal sessions while they are judged; only with a run of method `novelty`."""
     retain_days: int = Field(default=90, ge=1)
     """Number of days to keep verdicts."""
     incidents: IncidentSection = IncidentSection()

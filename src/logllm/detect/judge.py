@@ -1,13 +1,13 @@
 """What a reading asks of whatever judges sessions: a run, or what was learnt from good logs a moment ago."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache
-from logllm.methods.contract import Method, Opinion
+from logllm.methods.contract import LearningOn, Method, Opinion
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
 from logllm.sessions.ends import Ends
@@ -104,3 +104,14 @@ class Judge(Protocol):
 
     def cache(self) -> ScoreCache:
         """The scores that are kept on this machine."""
+
+
+@runtime_checkable
+class LearnsOn(Protocol):
+    """A judge that may go on to learn while it judges, if its method can."""
+
+    def learning_on(self) -> LearningOn | None:
+        """What goes on to learn beside the judge's method; none: the method cannot."""
+
+    def judging_by(self, method: Method) -> Judge:
+        """The same judge with another method, which knows all that its own knows."""

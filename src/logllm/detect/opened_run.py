@@ -1,6 +1,7 @@
 """A run at work: verified, its settings as wanted, its method loaded when it is first needed."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -14,7 +15,7 @@ from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.judge import Judgement
 from logllm.errors import RecipeError
-from logllm.methods.contract import Method, Opinion, Workplace
+from logllm.methods.contract import LearningOn, Method, Opinion, Workplace
 from logllm.methods.novelty import Novelty
 from logllm.methods.registry import make
 from logllm.metrics import Scores
@@ -133,6 +134,16 @@ class OpenedRun:
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Nothing more: it knows what it needs."""
+
+    def learning_on(self) -> LearningOn | None:
+        """What goes on to learn beside the run's method; none: the method cannot."""
+        return self.method.learning_on()
+
+    def judging_by(self, method: Method) -> Self:
+        """The same run with another method, which knows all that its own knows."""
+        other = copy(self)
+        other._method = method
+        return other
 
     @cached_property
     def _reads_lines(self) -> bool:

@@ -1,6 +1,6 @@
 """The contract of all that gives sessions a score, and what it may ask of what it learns from."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -140,6 +140,10 @@ class Method(Protocol):
         """
         return alone(self, sessions, messages=messages)
 
+    def learning_on(self) -> "LearningOn | None":
+        """What scores as this one does and goes on to learn beside it; none: it cannot."""
+        return None
+
     def about(self) -> dict[str, Any]:
         """What a run's manifest is to say of it beside settings and files, as JSON; before `fit` what is known by then."""
         return {}
@@ -157,6 +161,56 @@ class Method(Protocol):
         Raises:
             ModelError: files that are missing or do not fit.
         """
+
+
+class Bag(NamedTuple):
+    """Sessions that hold the same: which kinds of message, and how often."""
+
+    times: Mapping[str, int]
+    """By kind of message (`logllm.sessions.message_table.kinds_of`) how often it is in each of them."""
+    sessions: int = 1
+    """How many they are."""
+
+
+class LearntOn(NamedTuple):
+    """What came of sessions that were to be learnt."""
+
+    sessions: int
+    """How many were learnt; the others had no room."""
+    kinds: tuple[str, ...]
+    """Kinds of message that were not known before."""
+
+
+class LearningOn(Method, Protocol):
+    """A method that goes on to learn sessions without labels beside those that a run has learnt.
+
+    The same calls in the same order lead to the same scores, also where `state` and `restore` stand
+    between them. What it holds is bounded, whatever comes.
+    """
+
+    def knows(self, kinds: Sequence[str]) -> list[bool]:
+        """Which kinds of message the run itself has learnt."""
+
+    def lacks(self, kinds: Sequence[str]) -> list[str]:
+        """Those kinds that neither the run nor what came since holds."""
+
+    def doubtful(self, kinds: Sequence[str]) -> list[str]:
+        """Those kinds that should not be learnt unless a person calls them normal."""
+
+    def learn(self, bags: Sequence[Bag]) -> LearntOn:
+        """Learn sessions, as far as there is room for their kinds of message."""
+
+    def learn_normal(self, bag: Bag, *, below: float) -> LearntOn:
+        """Learn a session that a person called normal: the like of it is to score below a threshold."""
+
+    def forget(self, kinds: Iterable[str]) -> None:
+        """Forget kinds of message that came since."""
+
+    def state(self) -> dict[str, Any]:
+        """What came since, as JSON."""
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Know what `state` gave, instead of what came since."""
 
 
 def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> list[Scores]:

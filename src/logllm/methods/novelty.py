@@ -10,7 +10,7 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.methods.contexts import Contexts, usual_kinds
-from logllm.methods.contract import Method, Needs, Workplace, anything, normal_sessions
+from logllm.methods.contract import LearningOn, Method, Needs, Workplace, anything, normal_sessions
 from logllm.methods.frequencies import Frequencies, Held, held
 from logllm.methods.learnt import Learnt
 from logllm.methods.likeness import Likeness, alike
@@ -24,7 +24,7 @@ from logllm.sessions.message_table import Rows, kinds_of, lengths, occurring
 
 Flags = npt.NDArray[np.bool_]
 
-_COMPARED = 5_000
+COMPARED = 5_000
 """Kinds that others are compared with: those that most sessions hold."""
 _BLOCKS = 5
 """Parts of the sessions that are each judged by the others: so strange is what was not learnt from."""
@@ -112,7 +112,7 @@ class Novelty(Method):
 
         # And how many hold a kind or its like.
         vectors = self._likeness.vectors(texts)
-        most = np.argsort(-holding, kind="stable")[:_COMPARED]
+        most = np.argsort(-holding, kind="stable")[:COMPARED]
         self._compared = np.sort(most)
         self._others = vectors[self._compared]
 
@@ -173,6 +173,12 @@ class Novelty(Method):
     def about(self) -> dict[str, Any]:
         """How many sessions were held back."""
         return {"held_back": len(self._tail.surprises)} if hasattr(self, "_tail") else {}
+
+    def learning_on(self) -> LearningOn:
+        """One that goes on to learn beside this one."""
+        from logllm.methods.learning_on import LearningNovelty
+
+        return LearningNovelty(self)
 
     def save(self, folder: Path) -> None:
         """Write `fitted.safetensors` and `fitted.json`."""

@@ -17,6 +17,7 @@ from logllm.detect.judging.closed_sessions import Judging, Seen
 from logllm.detect.judging.known_scores import KnownScores
 from logllm.logs.reader import Reader
 from logllm.serve.kinds_seen import KindsSeen
+from logllm.serve.learning_on.learner import Learner
 from logllm.serve.partition import Claimed, Partition
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.verdict_rows import rows, shown_of
@@ -65,6 +66,8 @@ class Leaning(NamedTuple):
     """When sessions close, and what is shown of them."""
     cache: ScoreCache | None = None
     """Scores that are kept on this machine."""
+    learner: Learner | None = None
+    """Learns closed sessions that are normal; none: nothing is learnt."""
 
 
 class Assembly:
@@ -72,7 +75,7 @@ class Assembly:
 
     def __init__(self, leaning: Leaning) -> None:
         """No partition yet."""
-        settings, self._run, self._how, cache = leaning
+        settings, self._run, self._how, cache, self._learner = leaning
         self._idle = idle_seconds(self._how, self._run)
         grouping = settings.sessions
         if grouping.by_key and settings.format.time_formats:
@@ -136,9 +139,9 @@ class Assembly:
             began = counters["began"] and datetime.fromisoformat(counters["began"])
             self._sessionizer.span = Span(1, self._records, began, began)
 
-    def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
+    def judge_by(self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None) -> None:
         """Judge by another run from now on, what is open first; when sessions end stays as it was."""
-        self._run = run
+        self._run, self._learner = run, learner
         self._known = KnownScores(run.opinion, cache=cache, remembered=_REMEMBERED)
         self._judging = self._new_judging()
         self._shown = 0
@@ -166,12 +169,31 @@ class Assembly:
             self._take(partition, partition.rest(now=float("inf")), arrived=now)
         self._closed.append(self._sessionizer.flush())
 
-    def closed(self) -> pl.DataFrame:
-        """Rows of the store for the sessions that have closed since the last call."""
-        sessions = pl.concat([_NOTHING, *self._closed])
-        self._closed = []
+    def learnt(self) -> None:
+        """Told that what judges has learnt: scores that were known hold no longer."""
+        self._known = KnownScores(self._run.opinion, remembered=_REMEMBERED)
+        self._judging = self._new_judging()
+
+    @property
+    def closing(self) -> bool:
+        """Whether sessions have closed that `closed` has not given yet."""
+        return any(frame.height for frame in self._closed)
+
+    def closed(self, most: int | None = None) -> pl.DataFrame:
+        """Rows of the store for the sessions that have closed since the last call.
+
+        Args:
+            most: of so many at most, the others come with the next call; none: of all.
+        """
+        every = pl.concat([_NOTHING, *self._closed])
+        sessions = every.head(every.height if most is None else most)
+        rest = every.slice(sessions.height)
+        self._closed = [rest] if rest.height else []
         self._judged += sessions.height
-        return self._rows(sessions, open=False)
+        rows = self._rows(sessions, open=False)
+        if self._learner is not None and rows.height:
+            self._learner.offer(sessions, rows, messages=self.messages, texts=self.texts)
+        return rows
 
     def open(self) -> pl.DataFrame:
         """Rows of the store for open sessions that have changed since they were last judged, the longest unchanged first."""
@@ -181,8 +203,12 @@ class Assembly:
         return self._rows(some, open=True)
 
     def lows(self) -> dict[str, int]:
-        """Of each partition the first line that is not accounted for; to be asked once what has closed was taken."""
-        held = self._sessionizer.lows()
+        """Of each partition the first line that is in no session that `closed` has given."""
+        held = dict(self._sessionizer.lows())
+        for frame in self._closed:
+            firsts = frame.select("files", "lines").explode("files", "lines").group_by("files").min()
+            for file, line in firsts.iter_rows():
+                held[file] = min(held.get(file, line), line)
         return {name: partition.low(held.get(partition.file)) for name, partition in self.partitions.items()}
 
     def counters(self, name: str, low: int) -> dict[str, Any]:
@@ -201,6 +227,8 @@ class Assembly:
         Args:
             lows: what `lows` gave.
         """
+        if self.closing:
+            return
         files = {partition.file: lows[name] for name, partition in self.partitions.items()}
         self._numbers = [frame for frame in self._numbers if frame["line"][-1] >= files[frame["file"][0]]]
         written = sum(partition.written for partition in self.partitions.values())

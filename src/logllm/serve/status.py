@@ -31,6 +31,10 @@ class Status:
             f"{rate:,.0f} lines/s, {lines:,} read",
             f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
         ]
+        learners = [stream.learner for stream in watch.streams if stream.learner is not None]
+        if learners:
+            learnt, kinds = (sum(it.counts[name] for it in learners) for name in ("learnt_sessions", "learnt_kinds"))
+            told.append(f"{learnt:,} learnt, {plural(kinds, 'new kind')} of message")
         if waiting:
             told.append(f"{waiting:,} waiting")
         if rejected:

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -10,12 +11,13 @@ from logllm.config.prepare import PrepareSection
 from logllm.config.watch import WatchSection
 from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judge
-from logllm.errors import ServeError
+from logllm.errors import RecipeError, ServeError
 from logllm.serve.assembly import Assembly, Counters, Leaning
+from logllm.serve.learning_on.learner import Learner
 from logllm.serve.partition import Claimed
 from logllm.serve.sources.contract import Arrival, Resumed, Shared, Source
 from logllm.serve.store.frames import VERDICTS
-from logllm.serve.store.troubles import OwnershipLost
+from logllm.serve.store.troubles import OwnershipLost, StoreAway, StoreFull
 from logllm.serve.store.verdict_store import Also, Kept, Store
 
 _EVERY = 0.15
@@ -117,6 +119,11 @@ class Stream:
         self._look = 0.0
         self._pending: list[pl.DataFrame] = []  # judged, and not stored yet
         self._changed = False
+        self._clocks: dict[str, Any] = {}  # of partitions, as they are stored
+        self.learner: Learner | None = None
+        """Learns what is normal; none: nothing is learnt."""
+        if around.how.learn:
+            self._begin_to_learn(Learner(around.run, stream=self.name, redacted=around.how.redact))
 
     @property
     def assemblies(self) -> list[Assembly]:
@@ -125,6 +132,8 @@ class Stream:
 
     def begin(self) -> None:
         """Begin to read, from where the store says that it was left."""
+        if self.learner is not None:
+            self.learner.load(self._around.store)
         self.source.begin(self._claim)
 
     def take(self, wait: float) -> bool:
@@ -149,15 +158,25 @@ class Stream:
         """Store what has closed, open sessions that have changed, and how far partitions are accounted for, when it is time.
 
         What is judged and cannot be stored is stored with the next call: lows go no further before.
+        Where something is to be learnt of sessions before others are judged, it takes several
+        transactions.
 
         Raises:
             ServeError: the store is full or away; nothing is lost by trying again.
         """
+        stored = self._store_once(at_once=at_once)
+        while any(assembly.closing for assembly in self.assemblies):
+            more = self._store_once(at_once=True)
+            stored = Stored(stored.closed + more.closed, stored.anomalous + more.anomalous)
+        return stored
+
+    def _store_once(self, *, at_once: bool) -> Stored:
+        """Store in one transaction, when it is time."""
         now = self._around.clock()
-        for assembly in self.assemblies:
-            self._pending.append(assembly.closed())
+        self._judge_closed()
         waiting = sum(frame.height for frame in self._pending)
-        if now < self._due and not at_once and waiting < _ENOUGH:
+        to_be_learnt = any(assembly.closing for assembly in self.assemblies)
+        if now < self._due and not at_once and waiting < _ENOUGH and not to_be_learnt:
             return Stored(0, 0)
         self._pending = [*self._open(now), *self._pending]
         rows = pl.concat([pl.DataFrame(schema=VERDICTS), *self._pending])
@@ -166,8 +185,7 @@ class Stream:
         if kept and (self._changed or rows.height):
             kept = self._write(rows, kept)
             self._changed = False
-            for assembly in self.assemblies:
-                assembly.kinds.stored()
+            self._told_stored(kept)
         self._pending = []
         self.source.stored({name: place.low for name, place in kept.items()})
         for assembly in self.assemblies:
@@ -180,10 +198,12 @@ class Stream:
         return Stored(closed.height, anomalous)
 
     def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
-        """Judge by another run from now on; no line is read again."""
+        """Judge by another run from now on; no line is read again, and what the former run learnt stays with it."""
         self._around = self._around._replace(run=run, cache=cache)
+        if self._around.how.learn:
+            self._learn_by(run)
         for assembly in self.assemblies:
-            assembly.judge_by(run, cache=cache)
+            assembly.judge_by(self._around.run, cache=self._around.cache, learner=self.learner)
 
     def end(self) -> None:
         """Close all sessions: nothing more will ever come."""
@@ -201,10 +221,48 @@ class Stream:
     def counts(self) -> dict[str, int]:
         """What was read and what was not, in plain counts by name."""
         counts: dict[str, int] = dict(self.source.counts)
+        if self.learner is not None:
+            counts |= self.learner.counts
         for assembly in self.assemblies:
             for name, count in assembly.counts.items():
                 counts[name] = counts.get(name, 0) + count
         return counts
+
+    def _begin_to_learn(self, learner: Learner) -> None:
+        """Judge by what is learnt, too; scores that were kept of the run do not hold then."""
+        self.learner = learner
+        self._around = self._around._replace(run=learner.judge, cache=None)
+
+    def _learn_by(self, run: Judge) -> None:
+        """Go on to learn beside another run, if its method can, with what the store holds of that."""
+        self.learner = None
+        try:
+            learner = Learner(run, stream=self.name, redacted=self._around.how.redact)
+        except RecipeError as exc:
+            self._around.told(f"{self.name}: nothing more is learnt: {exc}")
+            return
+        self._begin_to_learn(learner)
+        # While the store is away its next transaction takes that up.
+        with suppress(StoreFull, StoreAway):
+            learner.load(self._around.store)
+
+    def _judge_closed(self) -> None:
+        """Judge what has closed, no further than to where something is to be learnt."""
+        for assembly in self.assemblies:
+            most = None
+            if self.learner is not None:
+                judged = sum(int((frame["state"] != "open").sum()) for frame in self._pending)
+                most = max(0, self.learner.room - judged)
+            self._pending.append(assembly.closed(most))
+
+    def _told_stored(self, kept: Mapping[str, Kept]) -> None:
+        """Tell those who wait for it that a transaction is stored."""
+        self._clocks |= {name: place.counters["clock"] for name, place in kept.items()}
+        for assembly in self.assemblies:
+            assembly.kinds.stored()
+        if self.learner is not None and self.learner.stored():
+            for assembly in self.assemblies:
+                assembly.learnt()
 
     def _claim(self, partition: str) -> Resumed | None:
         """Take a partition over."""
@@ -246,10 +304,12 @@ class Stream:
         apart = self._watched.apart or not settings.sessions.by_key
         for partition, (claimed, counters) in claims.items():
             new = apart or not self._assemblies
-            leaning = Leaning(settings, self._around.run, self._around.how, self._around.cache)
+            around = self._around
+            leaning = Leaning(settings, around.run, around.how, around.cache, self.learner)
             assembly = Assembly(leaning) if new else self.assemblies[0]
             assembly.add(partition, claimed, counters=counters)
             self._assemblies[partition] = assembly
+            self._clocks[partition] = counters.get("clock")
 
     def _drop(self, partition: str) -> None:
         """Forget a partition that another process has now, and what is open of it."""
@@ -284,6 +344,9 @@ class Stream:
         """How far a partition is accounted for."""
         assembly = self._assemblies[name]
         counters = assembly.counters(name, low)
+        if assembly.closing:
+            # A restart is to find that these sessions have closed, and not that they closed before.
+            counters["clock"] = self._clocks[name]
         if self._watched.settings is None and self._settings is not None:
             counters["format"] = self._settings.model_dump(mode="json")
         return Kept(assembly.partitions[name].epoch, low, self.source.place(name, low), counters)
@@ -292,6 +355,8 @@ class Stream:
         """Write in one transaction; of what another process has taken over nothing. Gives what was stored."""
         around = self._around
         also: list[Also] = [*around.also, *(assembly.kinds for assembly in self.assemblies)]
+        if self.learner is not None:
+            also.append(self.learner)  # last: what incidents count is not learnt
         while True:
             try:
                 around.store.write(self.name, verdicts=rows, kept=kept, also=also)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The last migration."""
 VERSION_TABLE = "logllm_version"
 """Where the store's own revision stands."""

@@ -181,6 +181,21 @@ kinds = Table(
 `grade` is 2 of one that says that something broke, 1 that something went wrong, else 0.
 """
 
+learnt = Table(
+    "learnt",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("model", Text, primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("whole", Boolean, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("made", Text, nullable=False),
+)
+"""What a watch has learnt besides its run, an entry a transaction.
+
+One that is `whole` holds all that was learnt before; `body` is JSON.
+"""
+
 Index("incidents_changes", incidents.c.change)
 # Of one kind of message a single incident is open, whatever two processes do at once.
 Index("incidents_open", incidents.c.stream, incidents.c.kind, unique=True, **ONLY_OPEN)

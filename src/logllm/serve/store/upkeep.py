@@ -5,7 +5,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, select, text, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, text, tuple_, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from logllm.errors import DataError
@@ -17,6 +17,7 @@ from logllm.serve.store.service_schema import (
     deliveries,
     incidents,
     kinds,
+    learnt,
     mutes,
     outbox,
     sources,
@@ -84,7 +85,7 @@ def delete_some(connection: Connection, stream: str, *, before: str) -> int:
 
 
 def delete_service_rows(connection: Connection, *, before: str) -> None:
-    """Delete what is over and older than a time of incidents, messages, mutes, kinds and sources.
+    """Delete what is over and older than a time of incidents, messages, mutes, kinds, sources, and of what was learnt.
 
     Feedback stays: people gave it.
     """
@@ -101,6 +102,11 @@ def delete_service_rows(connection: Connection, *, before: str) -> None:
     connection.execute(delete(mutes).where(mutes.c.until < before))
     connection.execute(delete(kinds).where(kinds.c.first_seen < before))
     connection.execute(delete(sources).where(sources.c.updated < before))
+
+    # What was learnt stays as long as something is learnt beside the same run.
+    run = tuple_(learnt.c.stream, learnt.c.model)
+    alive = select(learnt.c.stream, learnt.c.model).where(learnt.c.made >= before)
+    connection.execute(delete(learnt).where(run.not_in(alive)))
 
 
 def faults(connection: Connection) -> list[str]:

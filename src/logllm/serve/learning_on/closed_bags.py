@@ -1,0 +1,102 @@
+"""Closed sessions as what is learnt of them: which kinds of message they hold, and how often."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import polars as pl
+
+from logllm.logs.redaction import redact
+from logllm.methods.contract import Bag
+from logllm.serve.store.frames import KEY, NUL_PICTURE, stored_names
+from logllm.sessions.message_table import kinds_of
+
+Key = tuple[str, str, int, int]
+"""Partition, session as it is stored, piece, first position."""
+Texts = Callable[[pl.DataFrame], pl.Series]
+"""What is written in lines, of which `file`, `line` and `message` (masked) are given."""
+_LONGEST_LINE = 300
+
+
+class Offered(NamedTuple):
+    """Normal sessions that have closed and were not cut."""
+
+    bags: dict[Key, Bag]
+    lines: dict[str, str]
+    """Of each kind of message that was asked for a line that has it, as it may be shown."""
+
+
+class Judged(NamedTuple):
+    """Sessions that have closed, and what is stored of them."""
+
+    sessions: pl.DataFrame
+    """Of `logllm.sessions.sessionizer.SESSIONS`."""
+    rows: pl.DataFrame
+    """Of `logllm.serve.store.frames.VERDICTS`, in the same order."""
+    messages: pl.Series
+    """The message table."""
+
+
+def offered(
+    judged: Judged,
+    *,
+    texts: Texts,
+    redacted: bool,
+    new: Callable[[list[str]], list[str]],
+) -> Offered:
+    """What may be learnt of sessions that have closed.
+
+    Args:
+        judged: the sessions.
+        texts: gives lines as they may be shown.
+        redacted: whether nothing secret may be stored: sessions with a kind of message that holds
+            something secret are left out.
+        new: tells of some kinds of message those of which a line is wanted.
+    """
+    rows = judged.rows
+    normal = (rows["state"] == "closed") & ~rows["anomalous"] & rows["cut"].is_null()
+    keys = rows.filter(normal).select(KEY).with_columns(pl.col("session").map_batches(stored_names, return_dtype=pl.String))
+    flat = (
+        judged.sessions.filter(normal)
+        .select(pl.row_index("row"), "files", "lines", "messages")
+        .explode("files", "lines", "messages", empty_as_null=False)
+    )
+    flat = flat.with_columns(text=judged.messages.gather(flat["messages"]))
+    flat = flat.with_columns(kind=kinds_of(flat["text"]))
+
+    # A session is left out where not all of it may be stored as it is.
+    distinct = flat["kind"].unique(maintain_order=True)
+    secret = redact(distinct) != distinct if redacted else pl.Series([False]).new_from_index(0, len(distinct))
+    left_out = set(flat.filter(pl.col("kind").is_in(distinct.filter(secret).implode()))["row"])
+
+    counted = flat.group_by("row", "kind", maintain_order=True).len("times")
+    by_row = counted.group_by("row", maintain_order=True).agg("kind", "times")
+    named = list(keys.iter_rows())
+    bags = {named[row]: Bag(dict(zip(kinds, times, strict=True))) for row, kinds, times in by_row.iter_rows() if row not in left_out}
+    wanted = new(distinct.filter(~secret).to_list())
+    return Offered(bags, _lines(flat, wanted, texts=texts))
+
+
+def merged(bags: Iterable[Bag]) -> list[Bag]:
+    """Bags of which no two hold the same, in the order of the first.
+
+    >>> merged([Bag({"a": 1, "b": 2}), Bag({"a": 1}), Bag({"b": 2, "a": 1}, 3)])
+    [Bag(times={'a': 1, 'b': 2}, sessions=4), Bag(times={'a': 1}, sessions=1)]
+    """
+    same: dict[frozenset[tuple[str, int]], Bag] = {}
+    for bag in bags:
+        holds = frozenset(bag.times.items())
+        before = same.get(holds)
+        same[holds] = bag if before is None else before._replace(sessions=before.sessions + bag.sessions)
+    return list(same.values())
+
+
+def _lines(flat: pl.DataFrame, kinds: list[str], *, texts: Texts) -> dict[str, str]:
+    """The first line of each of some kinds."""
+    if not kinds:
+        return {}
+    there = flat.filter(pl.col("kind").is_in(pl.Series(kinds).implode()))
+    first = there.unique("kind", keep="first", maintain_order=True)
+    places = first.select(file=pl.col("files").cast(pl.UInt32), line="lines", message="text")
+    written = texts(places).str.replace_all("\x00", NUL_PICTURE, literal=True)
+    shown = written.fill_null("").str.slice(0, _LONGEST_LINE)
+    return dict(zip(first["kind"], shown, strict=True))

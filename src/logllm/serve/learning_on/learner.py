@@ -1,0 +1,200 @@
+"""A stream's watch learns: in the transaction of its verdicts, and once, through any kill."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from sqlalchemy import Connection, Row, select
+
+from logllm.detect.judge import Judge, LearnsOn
+from logllm.errors import RecipeError
+from logllm.methods.contract import Bag
+from logllm.serve.learning_on.closed_bags import Judged, Key, Texts, merged, offered
+from logllm.serve.learning_on.learnt import Answered, Entry, Learnt
+from logllm.serve.learning_on.learnt_rows import Learning, LearntRow, numbers_from, put, rows_after
+from logllm.serve.store.frames import KEY
+from logllm.serve.store.schema import verdicts
+from logllm.serve.store.service_schema import feedback
+from logllm.serve.store.verdict_store import Store
+from logllm.sessions.message_table import kinds_of
+
+_WHOLE_EVERY = 256
+"""Entries after which all that was learnt is written in one."""
+_ANSWERS = 100
+"""Answers that are taken in one transaction."""
+_MOST_NEWS = 1_000
+"""Kinds of message learnt since the start that are remembered to be told."""
+_KEY = [verdicts.c[name] for name in KEY]
+_COLUMNS = [verdicts.c[name] for name in ("state", "anomalous", "incident", "kind")]
+
+
+class Learner:
+    """Learns what a stream's verdicts say is normal; what it has learnt is what its store holds of it.
+
+    It is done in the transaction of verdicts, after incidents: sessions of these are not learnt.
+
+    Attributes:
+        judge: judges by the run and by what was learnt.
+        news: kinds of message learnt since this start, each with a line of it.
+    """
+
+    def __init__(self, run: Judge, *, stream: str, redacted: bool) -> None:
+        """Nothing learnt yet.
+
+        Args:
+            run: what judges.
+            stream: whose sessions.
+            redacted: whether nothing secret is stored.
+
+        Raises:
+            RecipeError: the run's method cannot learn without labels.
+        """
+        method = run.learning_on() if isinstance(run, LearnsOn) else None
+        if method is None:
+            raise RecipeError(
+                f"{run.name} is of method {run.recipe.method}, which does not learn while it watches: leave --learn out, "
+                "and let `logllm retrain` learn from answers; or watch with a run of `logllm train novelty`, which does"
+            )
+        assert isinstance(run, LearnsOn)  # noqa: S101 - or there were no method
+        self.judge = run.judging_by(method)
+        self.news: dict[str, str] = {}
+        self._learning = Learning(stream, run.name)
+        self._redacted = redacted
+        self._learnt = Learnt(method, threshold=run.threshold)
+        self._last = 0  # the entry up to which it has learnt
+        self._since_whole = 0
+        self._offered: dict[Key, Bag] = {}
+        self._lines: dict[str, str] = {}
+        self._made: LearntRow | None = None
+        self._changed = False
+
+    @property
+    def room(self) -> int:
+        """How many sessions may be judged before something is learnt."""
+        return self._learnt.point - self._learnt.sessions
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What was learnt and what was not, by name, since the store knows of it."""
+        return self._learnt.counts
+
+    @property
+    def lines(self) -> dict[str, str]:
+        """Kinds of message that were learnt and are not forgotten, each with a line of it."""
+        lines = self._learnt.lines
+        lacking = set(self._learnt.method.lacks(list(lines)))
+        return {kind: line or kind for kind, line in lines.items() if kind not in lacking}
+
+    def load(self, store: Store) -> None:
+        """Take up what the store holds.
+
+        Raises:
+            ServeError: it does not answer.
+        """
+        with store.transaction(reading=True) as connection:
+            self._catch_up(connection)
+        self._changed = False
+
+    def offer(self, sessions: pl.DataFrame, rows: pl.DataFrame, *, messages: pl.Series, texts: Texts) -> None:
+        """Take sessions that have closed, to be learnt once their verdicts are stored.
+
+        Args:
+            sessions: of `logllm.sessions.sessionizer.SESSIONS`.
+            rows: what is stored of them, in the same order.
+            messages: the message table.
+            texts: gives lines as they may be shown.
+        """
+        judged = Judged(sessions, rows, messages)
+        given = offered(judged, texts=texts, redacted=self._redacted, new=self._learnt.method.lacks)
+        self._offered |= given.bags
+        self._lines = given.lines | self._lines
+
+    def __call__(self, connection: Connection, stream: str, change: int) -> None:
+        """Write what the verdicts of a transaction bring to be learnt."""
+        self._catch_up(connection)
+        if self._since_whole >= _WHOLE_EVERY:
+            put(connection, self._learning, row=LearntRow(self._last, True, self._learnt.state()))
+        written = select(*_KEY, *_COLUMNS).where(verdicts.c.change == change, verdicts.c.stream == stream)
+        entry = self._entry(
+            connection.execute(written.where(verdicts.c.state != "open")).all(),
+            connection.execute(self._new_answers()).all(),
+        )
+        self._made = None
+        if entry is not None:
+            self._made = LearntRow(self._last + 1, False, entry.as_object())
+            put(connection, self._learning, row=self._made)
+
+    def stored(self) -> bool:
+        """Told after the transaction; whether sessions are judged otherwise from now on."""
+        if self._since_whole >= _WHOLE_EVERY:
+            self._since_whole = 0
+        if self._made is not None:
+            self._apply(self._made)
+        self._made = None
+        self._offered, self._lines = {}, {}
+        changed, self._changed = self._changed, False
+        return changed
+
+    def _catch_up(self, connection: Connection) -> None:
+        """Take what was written since by others, or by a transaction of which nobody knew whether it was stored.
+
+        Where the last entry taken is gone, all was forgotten, or put into one, and is read anew.
+        """
+        numbers = numbers_from(connection, self._learning, number=self._last)
+        if numbers == [self._last]:
+            return
+        if self._last and numbers[:1] != [self._last]:
+            self._learnt.restore({})
+            self._last, self._changed = 0, True
+        for row in rows_after(connection, self._learning, number=self._last):
+            self._apply(row)
+
+    def _apply(self, row: LearntRow) -> None:
+        """Take an entry."""
+        self._last = row.number
+        self._since_whole += 1
+        if row.whole:
+            self._learnt.restore(row.body)
+            self._changed = True
+            return
+        entry = Entry.of_object(row.body)
+        kinds = self._learnt.apply(entry)
+        self._changed |= kinds is not None
+        for kind in (kinds or ())[: _MOST_NEWS - len(self.news)]:
+            self.news[kind] = self._learnt.lines.get(kind) or kind
+
+    def _new_answers(self) -> Any:
+        """The answers on this run's verdicts that were not taken yet, and that no run has learnt."""
+        columns = (feedback.c.answer, feedback.c.messages, feedback.c.change)
+        ours = (feedback.c.stream == self._learning.stream, feedback.c.model == self._learning.model)
+        new = (feedback.c.change > self._learnt.answered, feedback.c.trained.is_(None))
+        return select(*columns).where(*ours, *new).order_by(feedback.c.change).limit(_ANSWERS)
+
+    def _entry(self, closed: Sequence[Row[Any]], answers: Sequence[Row[Any]]) -> Entry | None:
+        """What is to be learnt of verdicts that were just written, and of answers; none: nothing."""
+        if not closed and not answers:
+            return None
+        normal = [row for row in closed if not row.anomalous]
+        whole = [row for row in normal if row.state == "closed" and row.incident is None]
+        bags = [bag for bag in (self._offered.get(tuple(row[: len(KEY)])) for row in whole) if bag is not None]
+        known_by = list(dict.fromkeys(row.kind for row in closed if row.anomalous and row.kind))
+        own = self._learnt.method.knows(known_by)
+        strange = [kind for kind, known in zip(known_by, own, strict=True) if not known]
+        there = {kind for bag in bags for kind in bag.times}
+        return Entry(
+            sessions=self._learnt.sessions + len(closed),
+            bags=merged(bags),
+            passed=len(normal) - len(bags),
+            lines={kind: line for kind, line in self._lines.items() if kind in there},
+            alarmed=strange,
+            answers=[Answered(row.answer == "normal", _bag(json.loads(row.messages))) for row in answers],
+            answered=max((row.change for row in answers), default=0),
+        )
+
+
+def _bag(messages: list[str]) -> Bag:
+    """What a session holds of which the messages are known."""
+    kinds, times = np.unique(kinds_of(pl.Series(messages, dtype=pl.String)).to_numpy(), return_counts=True)
+    return Bag({str(kind): int(often) for kind, often in zip(kinds, times, strict=True)})
