@@ -7,9 +7,10 @@ PYTHON ?= python3
 TORCH ?= $(shell sed -n '/^torch==/p' requirements.txt)
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 READY := .venv/.ready
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo live-demo bench test test-real test-gpu servers soak mutants check docs clean
+.PHONY: help setup demo live-demo bench test test-real test-gpu servers soak mutants check docs site clean
 
 help: ## say what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -47,16 +48,21 @@ soak: $(READY) ## see that a watch loses nothing, keeps up and does not grow, th
 mutants: $(READY) ## put faults into a copy of the source, one at a time, and see that a test notices each (minutes)
 	@.venv/bin/python benchmarks/mutants.py
 
-check: $(READY) ## look for style, format and type errors, and for generated pages that are not current
+check: $(READY) ## look for style, format and type errors, generated pages that are not current, and broken links of the site
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 	@.venv/bin/python docs/generate.py --check
 	@.venv/bin/python benchmarks/performance.py --check
+	@$(MKDOCS) --quiet
 
-docs: $(READY) ## make docs/settings.md from the source, docs/results.md and docs/performance.md with their plots from what was measured
+docs: $(READY) ## write the pages that are made from the source (settings, command line, API) and from what was measured (results, performance)
 	@.venv/bin/python docs/generate.py
 	@.venv/bin/python benchmarks/performance.py
+
+site: $(READY) ## build the documentation site, out/site/index.html
+	@$(MKDOCS)
+	@echo "open out/site/index.html"
 
 clean: ## remove .venv, caches and what the demo wrote
 	@rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis out

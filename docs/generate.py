@@ -1,4 +1,4 @@
-"""Write docs/settings.md from the settings' own docstrings, the table in docs/formats.md, and docs/results.md from docs/results.
+"""Write the pages that are made from the source: settings, command line, API, formats and results.
 
 With --check, say whether they are current.
 """
@@ -10,6 +10,8 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
+import command_page
+import library_page
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -21,6 +23,8 @@ from logllm.evaluate.tables.overview import page as results_page
 from logllm.formats.description import known, load_format
 
 PAGE = Path(__file__).with_name("settings.md")
+COMMANDS = Path(__file__).with_name("cli.md")
+LIBRARY = Path(__file__).with_name("api.md")
 FORMATS = Path(__file__).with_name("formats.md")
 RESULTS = Path(__file__).with_name("results.md")
 TABLE = "## The built-in formats\n"
@@ -121,7 +125,14 @@ def main() -> int:
     """Write the pages, or compare them."""
     stale = 0
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.with_suffix("").glob("*.json"))}
-    for path, text in ((PAGE, page()), (FORMATS, formats()), (RESULTS, results_page(found))):
+    pages = {
+        PAGE: page(),
+        COMMANDS: command_page.page(),
+        LIBRARY: library_page.page(),
+        FORMATS: formats(),
+        RESULTS: results_page(found),
+    }
+    for path, text in pages.items():
         if "--check" not in sys.argv[1:]:
             path.write_text(text, encoding="utf-8")
         elif not path.is_file() or path.read_text(encoding="utf-8") != text:

@@ -158,9 +158,9 @@ def test_a_run_of_novelty_says_p_too(logllm, good, faulty, tmp_path) -> None:
     assert verdicts(outcome.out)[0]["p"] < 0.01
 
 
-def test_the_guide_s_example_runs(tmp_path) -> None:
-    guide = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
-    example = guide.partition("### Without labels")[2].partition("```bash\n")[2].partition("```")[0]
+def test_the_quick_start_s_example_runs(tmp_path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "start" / "incident.md").read_text()
+    example = page.partition("```bash\n")[2].partition("```")[0]
     script = f'logllm() {{ "{sys.executable}" -m logllm "$@"; }}\n{example}'
     done = subprocess.run(["bash", "-ec", script], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

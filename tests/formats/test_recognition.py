@@ -277,8 +277,10 @@ def test_real_logs(system: str, name: str, shared: Path):
 
 
 def test_the_page_s_own_format_reads(tmp_path):
-    page = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
-    toml = page.partition("```toml\n")[2].partition("```")[0]
+    docs = Path(__file__).parents[2] / "docs"
+    own = (docs / "extend" / "format.md").read_text(encoding="utf-8")
+    page = (docs / "formats.md").read_text(encoding="utf-8")
+    toml = own.partition("```toml\n")[2].partition("```")[0]
     assert toml.count("\n") == 5
     (tmp_path / "shop.toml").write_text(toml)
     frame, counts = records(

@@ -49,7 +49,7 @@ def methods() -> None:
         by_labels.setdefault(labels, []).append(f"  {name:<21}{known.what}{source}")
     for labels, lines in by_labels.items():
         note("\n".join([f"learning from {labels}:", *lines, ""]))
-    note("logllm train NAME --data DATA --out RUN; methods of other packages are found by their entry point (docs/methods.md)")
+    note("logllm train NAME --data DATA --out RUN; methods of other packages are found by their entry point (docs/extend/method.md)")
 
 
 @app.command()
