@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from logllm.config.model import DecoderSection
 from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.counting import figure, plural
@@ -16,6 +17,9 @@ _BOTH = "both"
 _NETWORKS = ("logllm", _BOTH)
 """Methods with a network, whose adapters are exported; runs of all others are exported as they are."""
 _FIGURES = ("average_precision", "f1", "precision", "recall")
+_COLUMNS = ("sessions", "average precision", "F1", "precision", "recall", "TP", "FP", "TN", "FN")
+"""Of the table of figures."""
+_COUNTS = ("tp", "fp", "tn", "fn")
 _LIMITS = """## Limits
 
 - It knows the messages of the system and the software versions it was trained on. On other logs its scores mean nothing until
@@ -35,7 +39,12 @@ The method is that of LogLLM (Guan, Cao, Qian, Gao, Ouyang; [arXiv:2411.08561](h
 
 
 def model_card(
-    manifest: Mapping[str, Any], recipe: Recipe, *, hub: Mapping[str, str | None], license: str, reports: Sequence[Mapping[str, Any]]
+    manifest: Mapping[str, Any],
+    recipe: Recipe,
+    *,
+    hub: Mapping[str, str | None],
+    license: str,
+    reports: Sequence[Mapping[str, Any]],
 ) -> str:
     """What a bundle is, how to use it, how good it is, and what it is not.
 
@@ -46,27 +55,42 @@ def model_card(
         license: as the hub spells it.
         reports: what `evaluate` found.
     """
-    front = _front_matter(manifest, hub=hub, license=license)
-    parts = (
+    # In the order in which somebody who has never heard of it asks.
+    sections = [
+        _front_matter(manifest, hub=hub, license=license),
+        f"# {manifest['name']}",
         _what(manifest, recipe),
         _use(manifest, hub),
         _quality(manifest, reports),
         _data(manifest),
         _settings(manifest, recipe),
         _LIMITS,
-    )
-    cite = [_CITATION] if recipe.method in _NETWORKS else []
-    return "\n\n".join((front, f"# {manifest['name']}", *parts, _licences(manifest, license), *cite)) + "\n"
+        _licences(manifest, license),
+    ]
+    # The paper is that of the network: a run of words has nothing of it.
+    if recipe.method in _NETWORKS:
+        sections.append(_CITATION)
+    return "\n\n".join(sections) + "\n"
 
 
-def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None], license: str) -> str:
+def _front_matter(
+    manifest: Mapping[str, Any],
+    *,
+    hub: Mapping[str, str | None],
+    license: str,
+) -> str:
     """What the hub indexes."""
     from huggingface_hub import ModelCardData
 
-    bases = [name for part, name in hub.items() if name is not None and part in manifest.get("base_models", {})]
-    relation = {"base_model_relation": "adapter" if manifest["bundle"] != MERGED else "finetune"}
+    # The hub draws the family tree of models by these two fields.
+    own_bases = manifest.get("base_models", {})
+    bases = [name for network, name in hub.items() if name is not None and network in own_bases]
+    relation = "finetune" if manifest["bundle"] == MERGED else "adapter"
+    lineage: dict[str, Any] = {}
+    if bases:
+        lineage = {"base_model": bases, "base_model_relation": relation}
+
     tags = ["log-anomaly-detection", "anomaly-detection", "log-analysis", "logllm"]
-    lineage: dict[str, Any] = {"base_model": bases, **relation} if bases else {}
     data = ModelCardData(library_name="logllm", license=license, tags=tags, **lineage)
     return f"---\n{data.to_yaml().strip()}\n---"
 
@@ -74,73 +98,92 @@ def _front_matter(manifest: Mapping[str, Any], *, hub: Mapping[str, str | None],
 def _what(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """One paragraph."""
     bases = manifest.get("base_models", {})
+    version, seed = manifest["versions"]["logllm"], manifest["seed"]
     if recipe.method not in _NETWORKS:
-        vectors = f" It reads vectors of `{bases['encoder']['weights']}`." if "encoder" in bases else ""
-        return (
-            f"Log anomaly detection: for each session of a log a score and a verdict. Method `{recipe.method}`.{vectors} "
-            f"Trained with logllm {manifest['versions']['logllm']}, seed {manifest['seed']}."
-        )
-    kind = (
-        "LoRA adapters and a projector, to be used with the two base models"
-        if manifest["bundle"] != MERGED
-        else "Two whole models, into which LoRA adapters were merged, and a projector"
-    )
-    origin = (
-        f"The adapters were not trained with logllm: they were imported from `{manifest['imported']['from']}`, a folder in the layout of "
-        "the paper's authors."
-        if "imported" in manifest
-        else f"Trained with logllm {manifest['versions']['logllm']}, recipe `{manifest['recipe']}`, seed {manifest['seed']}."
-    )
-    formats = sorted({recipe.model.encoder.dtype, recipe.model.decoder.dtype} - {"float32"})
+        sentences = [
+            "Log anomaly detection: for each session of a log a score and a verdict.",
+            f"Method `{recipe.method}`.",
+        ]
+        # Some of these methods read vectors of an encoder that is not trained.
+        if "encoder" in bases:
+            sentences.append(f"It reads vectors of `{bases['encoder']['weights']}`.")
+        return " ".join([*sentences, f"Trained with logllm {version}, seed {seed}."])
+
     merged = manifest["bundle"] == MERGED
-    rounded = (
-        f" Merging rounded to {' and '.join(formats)}: scores differ a little from those of the adapters." if merged and formats else ""
-    )
-    beside = (
-        " Learners of words and of lines judge beside them: the verdict is the weighted mean of their logits."
-        if recipe.method == _BOTH
-        else ""
-    )
-    return (
-        "Log anomaly detection with language models: for each session of a log a score and a verdict. "
-        f"{kind}: encoder `{bases['encoder']['weights']}`, decoder `{bases['decoder']['weights']}`.{beside} {origin}{rounded}"
-    )
+    kind = "LoRA adapters and a projector, to be used with the two base models"
+    if merged:
+        kind = "Two whole models, into which LoRA adapters were merged, and a projector"
+    encoder, decoder = bases["encoder"]["weights"], bases["decoder"]["weights"]
+    sentences = [
+        "Log anomaly detection with language models: for each session of a log a score and a verdict.",
+        f"{kind}: encoder `{encoder}`, decoder `{decoder}`.",
+    ]
+    if recipe.method == _BOTH:
+        beside = "Learners of words and of lines judge beside them"
+        sentences.append(f"{beside}: the verdict is the weighted mean of their logits.")
+
+    # What trained them, as far as that is known: imported adapters say nothing of it.
+    if "imported" in manifest:
+        folder = f"`{manifest['imported']['from']}`, a folder in the layout of the paper's authors"
+        sentences.append(f"The adapters were not trained with logllm: they were imported from {folder}.")
+    else:
+        recipe_name = f"recipe `{manifest['recipe']}`"
+        sentences.append(f"Trained with logllm {version}, {recipe_name}, seed {seed}.")
+
+    # In float32 nothing is lost by merging.
+    formats = sorted({recipe.model.encoder.dtype, recipe.model.decoder.dtype} - {"float32"})
+    if merged and formats:
+        rounded = f"Merging rounded to {' and '.join(formats)}"
+        sentences.append(f"{rounded}: scores differ a little from those of the adapters.")
+    return " ".join(sentences)
 
 
 def _use(manifest: Mapping[str, Any], hub: Mapping[str, str | None]) -> str:
     """How to fetch and run it."""
     if manifest["name"] == SHIPPED:
-        lines = ["## Use", "", "It comes with logllm and judges logs of PostgreSQL, whatever their prefix, where no run is named:", ""]
+        judges = "judges logs of PostgreSQL, whatever their prefix, where no run is named"
+        lines = ["## Use", "", f"It comes with logllm and {judges}:", ""]
         return "\n".join([*lines, "    logllm detect postgresql.log"])
     lines = ["## Use", "", "With logllm installed, `NAME` being this model's name on the hub:", ""]
     lines += ["    hf download NAME --local-dir RUN", "    logllm detect RUN app.log"]
-    for part, base in manifest.get("base_models", {}).items():
-        if hub[part] is None and manifest["bundle"] != MERGED:
-            lines += [
-                "",
-                f"The {part} `{base['weights']}` was a folder where this was trained. Put a folder of that name with the same weights "
-                f"(fingerprint `{base['sha256'][:16]}`) into some folder, and set `LOGLLM_WEIGHTS` to the latter.",
-            ]
+    if manifest["bundle"] == MERGED:
+        return "\n".join(lines)
+
+    # Adapters without their base model are nothing: one that no hub has must be brought along.
+    for network, base in manifest.get("base_models", {}).items():
+        if hub[network] is None:
+            fingerprint = f"fingerprint `{base['sha256'][:16]}`"
+            was = f"The {network} `{base['weights']}` was a folder where this was trained."
+            put = f"Put a folder of that name with the same weights ({fingerprint}) into some folder"
+            lines += ["", f"{was} {put}, and set `LOGLLM_WEIGHTS` to the latter."]
     return "\n".join(lines)
 
 
 def _quality(manifest: Mapping[str, Any], reports: Sequence[Mapping[str, Any]]) -> str:
     """Figures on labelled sessions, and the threshold."""
-    rows = [row for report in reports for row in _report_rows(report)]
+    rows = []
     validation = manifest["metrics"]["validation"]
     if validation is not None:
-        rows.insert(0, _row("validation", validation))
-    columns = ("sessions", "average precision", "F1", "precision", "recall", "TP", "FP", "TN", "FN")
-    table = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns), *rows] if rows else ["Not evaluated where this was exported."]
+        rows.append(_row("validation", validation))
+    for report in reports:
+        rows += _report_rows(report)
+    table = ["Not evaluated where this was exported."]
+    if rows:
+        table = [_cells(_COLUMNS), "|" + "---|" * len(_COLUMNS), *rows]
+
+    # Only reports have intervals: the validation part's figures are those the threshold was chosen by.
+    intervals = ["In brackets 95 % bootstrap intervals over sessions."] if reports else []
     threshold = manifest["threshold"]
-    said = f"Sessions with a score of at least {threshold['value']:.4g} are called anomalous ({threshold['how']})."
-    ends = ["In brackets 95 % bootstrap intervals over sessions."] if reports else []
-    return "\n".join(["## How good", "", *table, "", *ends, said])
+    least = f"a score of at least {threshold['value']:.4g}"
+    called = f"Sessions with {least} are called anomalous ({threshold['how']})."
+    return "\n".join(["## How good", "", *table, "", *intervals, called])
 
 
 def _report_rows(report: Mapping[str, Any]) -> Iterator[str]:
     """All sessions of a part, and those that do not occur in training."""
-    part = f"{report['split']} ({report['log']})" if report.get("log") else report["split"]
+    part = report["split"]
+    if report.get("log"):
+        part = f"{part} ({report['log']})"
     yield _row(f"{part}: all {report['sessions']:,}", report)
     if report.get("unseen"):
         yield _row(f"{part}: not in the train part", report["unseen"])
@@ -149,8 +192,14 @@ def _report_rows(report: Mapping[str, Any]) -> Iterator[str]:
 def _row(name: str, figures: Mapping[str, Any]) -> str:
     """One row of figures, with intervals where there are any."""
     intervals = figures.get("intervals", {})
-    cells = [figure(figures[name], intervals.get(name)) for name in _FIGURES]
-    return "| " + " | ".join((name, *cells, *(str(figures[count]) for count in ("tp", "fp", "tn", "fn")))) + " |"
+    shares = [figure(figures[kind], intervals.get(kind)) for kind in _FIGURES]
+    counts = [str(figures[count]) for count in _COUNTS]
+    return _cells([name, *shares, *counts])
+
+
+def _cells(texts: Sequence[str]) -> str:
+    """One row of a table in Markdown."""
+    return "| " + " | ".join(texts) + " |"
 
 
 def _data(manifest: Mapping[str, Any]) -> str:
@@ -159,47 +208,66 @@ def _data(manifest: Mapping[str, Any]) -> str:
     grouping = SessionSection.read(prepare["sessions"], source="the manifest").in_words
     lines = ["## Training data", "", f"Logs of the format `{prepare['format']['name']}`; sessions {grouping}."]
     if manifest["name"] == SHIPPED:
-        lines.append(
-            f"They are the data set `{SHIPPED}` that comes with logllm, whose data card says how it was made (`logllm show datasets`)."
-        )
-    if manifest["data"]["fingerprint"] is None:
+        data_set = f"the data set `{SHIPPED}` that comes with logllm"
+        card = "whose data card says how it was made (`logllm show datasets`)"
+        lines.append(f"They are {data_set}, {card}.")
+
+    # Imported adapters say nothing of their data.
+    fingerprint = manifest["data"]["fingerprint"]
+    if fingerprint is None:
         return "\n".join([*lines, "What the adapters were trained on is not recorded in them."])
-    counts = [
-        f"- {part}: {plural(figures['sessions'], 'session')}, {figures['anomalous']:,} anomalous, {figures['distinct_sessions']:,} distinct"
-        for part, figures in manifest.get("counts", {}).items()
-    ]
-    return "\n".join([*lines, f"SHA-256 over the prepared sessions: `{manifest['data']['fingerprint']}`.", "", *counts]).rstrip()
+    counts = []
+    for part, figures in manifest.get("counts", {}).items():
+        sessions = plural(figures["sessions"], "session")
+        kinds = f"{figures['anomalous']:,} anomalous, {figures['distinct_sessions']:,} distinct"
+        counts.append(f"- {part}: {sessions}, {kinds}")
+    lines.append(f"SHA-256 over the prepared sessions: `{fingerprint}`.")
+    return "\n".join([*lines, "", *counts]).rstrip()
 
 
 def _settings(manifest: Mapping[str, Any], recipe: Recipe) -> str:
     """The settings that matter most."""
-    if recipe.method not in _NETWORKS:
-        rows = [f"| {name} | {value} |" for name, value in {"method": recipe.method, **recipe.options}.items()]
-        return "\n".join(["## Settings", "", "| | |", "|---|---|", *rows, "", "All of them are in `recipe.toml`."])
+    settings: dict[str, Any] = {"method": recipe.method, **recipe.options}
+    if recipe.method in _NETWORKS:
+        settings = _of_network(recipe, imported="imported" in manifest)
+    rows = [_cells([name, str(value)]) for name, value in settings.items()]
+    table = ["| | |", "|---|---|", *rows]
+    return "\n".join(["## Settings", "", *table, "", "All of them are in `recipe.toml`."])
+
+
+def _of_network(recipe: Recipe, *, imported: bool) -> dict[str, str]:
+    """The settings of a run with a network that matter most, by what they are called."""
     model = recipe.model
-    depth = "" if model.decoder.layers is None else f", its first layers: {model.decoder.layers}"
-    words = [f"`{text.encode('unicode_escape').decode()}`" if text else "" for text in (model.prompt.head, model.prompt.tail)]
-    rows = [
-        f"| {part} | `{section.weights}`{kept}, {section.dtype}, 4 bits: {section.quantize}; LoRA r {section.lora.r}, alpha {section.lora.alpha} |"
-        for part, section, kept in (("encoder", model.encoder, ""), ("decoder", model.decoder, depth))
-    ]
-    rows += [
-        f"| pooling | {model.encoder.pooling}, {model.encoder.max_tokens} tokens a message |",
-        f"| prompt | {' messages '.join(words).strip()} |",
-    ]
-    if "imported" not in manifest:  # whatever trained those, it was not this recipe's stages
-        stages = "; ".join(f"{' + '.join(stage.trains)} at {stage.lr:g}" for stage in recipe.train.stages)
-        rows += [f"| objective | {recipe.train.objective} |", f"| stages | {stages} |"]
-    return "\n".join(["## Settings", "", "| | |", "|---|---|", *rows, "", "All of them are in `recipe.toml`."])
+    settings: dict[str, str] = {}
+    for network, section in (("encoder", model.encoder), ("decoder", model.decoder)):
+        weights = f"`{section.weights}`"
+        if isinstance(section, DecoderSection) and section.layers is not None:
+            weights = f"{weights}, its first layers: {section.layers}"
+        lora = f"LoRA r {section.lora.r}, alpha {section.lora.alpha}"
+        packed = f"4 bits: {section.quantize}"
+        settings[network] = f"{weights}, {section.dtype}, {packed}; {lora}"
+    settings["pooling"] = f"{model.encoder.pooling}, {model.encoder.max_tokens} tokens a message"
+
+    # Line breaks and blanks count: they are written as a program would.
+    texts = (model.prompt.head, model.prompt.tail)
+    words = [f"`{text.encode('unicode_escape').decode()}`" if text else "" for text in texts]
+    settings["prompt"] = " messages ".join(words).strip()
+
+    # Whatever trained imported adapters, it was not this recipe's stages.
+    if not imported:
+        stages = [f"{' + '.join(stage.trains)} at {stage.lr:g}" for stage in recipe.train.stages]
+        settings |= {"objective": recipe.train.objective, "stages": "; ".join(stages)}
+    return settings
 
 
 def _licences(manifest: Mapping[str, Any], license: str) -> str:
     """Whose licences hold."""
-    names = " and ".join(f"`{base['weights']}`" for base in manifest.get("base_models", {}).values())
+    own = f"This bundle: `{license}`, as its publisher says."
+    bases = manifest.get("base_models", {}).values()
+    names = " and ".join(f"`{base['weights']}`" for base in bases)
     if not names:
-        return f"## Licences\n\nThis bundle: `{license}`, as its publisher says."
-    held = "contains weights derived from" if manifest["bundle"] == MERGED else "is used with"
-    return (
-        f"## Licences\n\nThis bundle: `{license}`, as its publisher says. It {held} {names}: their licences hold too, for whoever "
-        "publishes it and for whoever uses it, and are not checked by logllm."
-    )
+        return f"## Licences\n\n{own}"
+    relation = "contains weights derived from" if manifest["bundle"] == MERGED else "is used with"
+    hold = "their licences hold too, for whoever publishes it and for whoever uses it"
+    theirs = f"It {relation} {names}: {hold}, and are not checked by logllm."
+    return f"## Licences\n\n{own} {theirs}"

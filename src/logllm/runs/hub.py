@@ -14,8 +14,9 @@ _LICENCES = ["LICENSE*", "NOTICE*"]
 def push(folder: Path, name: str, *, private: bool = False) -> str:
     """Upload a bundle, all of it in the repository or, after an error, to be pushed again.
 
-    The token is the usual one: `HF_TOKEN`, or that of `hf auth login`; `HF_ENDPOINT` names another hub. Only the
-    bundle's own files go, and licences beside them; what encoder and decoder held there before is removed.
+    The token is the usual one: `HF_TOKEN`, or that of `hf auth login`; `HF_ENDPOINT` names another
+    hub. Only the bundle's own files go, and licences beside them; what encoder and decoder held
+    there before is removed.
 
     Args:
         folder: what `export_run` wrote.
@@ -26,19 +27,23 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
         The repository's address.
 
     Raises:
-        ModelError: no bundle, or one that has changed; no token, no right, no network, each with the remedy.
+        ModelError: no bundle, or one that has changed; no token, no right, no network, each with
+            the remedy.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]  # its own HTTP library's
 
     manifest = verified(folder)
     if "bundle" not in manifest or not (folder / CARD).is_file():
-        raise ModelError(f"{folder} is no bundle: make one with logllm export {folder} --out BUNDLE, read its {CARD}, and push that")
+        remedy = f"make one with logllm export {folder} --out BUNDLE, read its {CARD}, and push that"
+        raise ModelError(f"{folder} is no bundle: {remedy}")
     api = HfApi(endpoint=os.environ.get("HF_ENDPOINT") or None)
     try:
         address = api.create_repo(name, private=private or None, exist_ok=True)
+        # A repository that is there stays as it is: what was to be private would be shown to all.
         if private and not api.model_info(address.repo_id).private:
-            raise ModelError(f"{address} is there already and public: make it private on the hub, or name another")
+            remedy = "make it private on the hub, or name another"
+            raise ModelError(f"{address} is there already and public: {remedy}")
         api.upload_folder(
             repo_id=address.repo_id,
             folder_path=folder,
@@ -50,7 +55,8 @@ def push(folder: Path, name: str, *, private: bool = False) -> str:
         _refused(exc, name, status=exc.response.status_code)
     except (HTTPError, OSError, ValueError, RuntimeError) as exc:
         reason = first_line(exc)
-        raise ModelError(f"{name} cannot be pushed to {api.endpoint}: {reason}; check the network and the name, and push again") from exc
+        what = f"{name} cannot be pushed to {api.endpoint}: {reason}"
+        raise ModelError(f"{what}; check the network and the name, and push again") from exc
     return str(address)
 
 
@@ -61,5 +67,5 @@ def _refused(exc: Exception, name: str, *, status: int) -> NoReturn:
         403: "your token may not write there: use one with the right to write, and an owner that is you or an organisation of yours",
         404: "the hub does not know it, or your token may not see it: check the name, and that the token may write",
     }
-    reason = first_line(exc)
-    raise ModelError(f"{name} cannot be pushed: {remedies.get(status, f'{reason}; push again')} (status {status})") from exc
+    what = remedies.get(status, f"{first_line(exc)}; push again")
+    raise ModelError(f"{name} cannot be pushed: {what} (status {status})") from exc

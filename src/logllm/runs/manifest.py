@@ -43,10 +43,9 @@ def shipped_run() -> Path:
     """
     folder = Path(str(files("logllm"))) / "runs" / SHIPPED
     if not (folder / MANIFEST).is_file():
-        raise ModelError(
-            "this installation comes without a trained run: name your own first, or make one with `logllm prepare postgres --out DATA` "
-            "and `logllm train postgres --data DATA --out RUN`"
-        )
+        commands = "`logllm prepare postgres --out DATA` and `logllm train postgres --data DATA --out RUN`"
+        what = "this installation comes without a trained run"
+        raise ModelError(f"{what}: name your own first, or make one with {commands}")
     return folder
 
 
@@ -69,11 +68,14 @@ def model_name(manifest: Mapping[str, Any]) -> str:
     >>> model_name({"name": "app", "files": {"projector.safetensors": "0123456789abcdef"}})
     'app@01234567'
     """
+    # All stages train LogLLM's projector, and its hash is in the manifest: it names what was
+    # learnt. Of other methods it is a hash over the hashes of all files.
     files = manifest["files"]
-    if PROJECTOR in files:
-        return f"{manifest['name']}@{files[PROJECTOR][:8]}"
-    learnt = json.dumps(files, sort_keys=True).encode()
-    return f"{manifest['name']}@{hashlib.sha256(learnt).hexdigest()[:8]}"
+    digest = files.get(PROJECTOR)
+    if digest is None:
+        learnt = json.dumps(files, sort_keys=True).encode()
+        digest = hashlib.sha256(learnt).hexdigest()
+    return f"{manifest['name']}@{digest[:8]}"
 
 
 def read_recipe(run: Path) -> Recipe:
@@ -88,7 +90,8 @@ def write_recipe(run: Path, recipe: Recipe) -> None:
 
 def write_manifest(run: Path, manifest: Mapping[str, Any]) -> None:
     """Write the manifest; last, since it vouches for everything else."""
-    write_atomic(run / MANIFEST, json.dumps({**manifest, "kind": "run", "version": VERSION}, indent=2).encode())
+    whole = {**manifest, "kind": "run", "version": VERSION}
+    write_atomic(run / MANIFEST, json.dumps(whole, indent=2).encode())
 
 
 def read_manifest(run: Path) -> dict[str, Any]:
@@ -98,18 +101,21 @@ def read_manifest(run: Path) -> dict[str, Any]:
         ModelError: the folder is no run, or one of another layout.
     """
     path = run / MANIFEST
+    remedy = "name the folder that `logllm train --out` wrote"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError) as exc:
-        raise ModelError(f"{run} is no run: it has no {MANIFEST}; name the folder that `logllm train --out` wrote") from exc
+        raise ModelError(f"{run} is no run: it has no {MANIFEST}; {remedy}") from exc
     except (OSError, ValueError) as exc:
         raise ModelError(f"{path} cannot be read: {exc}") from exc
+
+    # Prepared data have a manifest as well, of their own kind.
     if not isinstance(manifest, dict) or manifest.get("kind") != "run":
-        raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; name the folder that `logllm train --out` wrote")
-    if manifest.get("version") not in _READ:
-        raise ModelError(
-            f"{run}: manifest field version is {manifest.get('version')!r}, this logllm reads {_READ[0]} to {VERSION}: train again"
-        )
+        raise ModelError(f"{run} is no run: its {MANIFEST} is of another kind; {remedy}")
+    version = manifest.get("version")
+    if version not in _READ:
+        reads = f"this logllm reads {_READ[0]} to {VERSION}"
+        raise ModelError(f"{run}: manifest field version is {version!r}, {reads}: train again")
     return manifest
 
 
@@ -118,7 +124,8 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
 
     Args:
         run: its folder.
-        full: read large files, too, such as a merged bundle's models, whatever is remembered of them (`logllm.storage`).
+        full: read large files, too, such as a merged bundle's models, whatever is remembered of
+            them (`logllm.storage`).
 
     Raises:
         ModelError: unfinished, or a file that is missing or changed; the message names the field.
@@ -134,7 +141,8 @@ def verified(run: Path, *, full: bool = False) -> dict[str, Any]:
             large = file.stat().st_size > _LARGE
             digest = remembered_sha256(file, full=full) if large else sha256(file)
         if digest != wanted:
-            raise ModelError(f"{run}: manifest field files.{name} disagrees: the file is missing or has changed since training")
+            what = f"{run}: manifest field files.{name} disagrees"
+            raise ModelError(f"{what}: the file is missing or has changed since training")
     return manifest
 
 
@@ -149,9 +157,10 @@ def check_base_models(run: Path, manifest: Mapping[str, Any], *, found: Mapping[
     Raises:
         ModelError: they are not; the message names the field.
     """
-    for part, wanted in manifest.get("base_models", {}).items():
-        if found.get(part) != wanted:
-            raise ModelError(
-                f"{run}: manifest field base_models.{part} disagrees: trained on {wanted}, found {found.get(part)}; "
-                "restore those weights or train again"
-            )
+    # Adapters on other weights would give scores all the same, of no meaning.
+    for network, wanted in manifest.get("base_models", {}).items():
+        present = found.get(network)
+        if present != wanted:
+            what = f"{run}: manifest field base_models.{network} disagrees"
+            difference = f"trained on {wanted}, found {present}"
+            raise ModelError(f"{what}: {difference}; restore those weights or train again")

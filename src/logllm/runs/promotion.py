@@ -60,6 +60,7 @@ class Promotion:
         """
         if self.former is None:
             raise ModelError(f"{run} has no former run to go back to: none was promoted in its place")
+        # The run that is left is none of the earlier ones: to go back twice goes two runs back.
         first, *others = self.earlier
         return replace(self, current=first, earlier=tuple(others), changed=_written(now))
 
@@ -80,6 +81,7 @@ def read_promotion(run: Path) -> Promotion | None:
     Raises:
         ModelError: the file is damaged.
     """
+    # The root of the file system has no name, and nothing lies beside it.
     if not run.absolute().name:
         return None
     path = pointer_of(run)
@@ -89,6 +91,7 @@ def read_promotion(run: Path) -> Promotion | None:
         return None
     except (OSError, ValueError) as exc:
         raise _damaged(path) from exc
+    # A later layout may mean something else by the same names.
     if not isinstance(told, dict) or told.get("version") != _VERSION:
         raise _damaged(path)
     promotion = _checked(told)
@@ -110,7 +113,8 @@ def check_own(folder: Path) -> None:
     """Whether what is trained into a folder will judge where the folder is named.
 
     Raises:
-        ModelError: another run stands in its place, or did, and what was measured of it would be lost.
+        ModelError: another run stands in its place, or did, and what was measured of it would be
+            lost.
     """
     promotion = read_promotion(folder)
     if promotion is not None:
@@ -127,6 +131,7 @@ def current_run(run: Path) -> Path:
     promotion = read_promotion(run)
     if promotion is None:
         return run
+    # The pointer is one file and the run a folder: whoever deletes the folder leaves the pointer.
     folder = folder_of(run, promotion.current)
     if not (folder / MANIFEST).is_file():
         remedy = f"put it back, or go back to the former run with `logllm retrain {run} --roll-back`"
@@ -137,7 +142,8 @@ def current_run(run: Path) -> Path:
 def folder_of(run: Path, name: str) -> Path:
     """A folder that lies where the run does, written as the run is.
 
-    >>> folder_of(Path("runs/app"), "app.2").as_posix(), folder_of(Path("runs/app"), "app").as_posix()
+    >>> run = Path("runs/app")
+    >>> folder_of(run, "app.2").as_posix(), folder_of(run, "app").as_posix()
     ('runs/app.2', 'runs/app')
     """
     return run if name == run.absolute().name else run.with_name(name)
@@ -146,6 +152,8 @@ def folder_of(run: Path, name: str) -> Path:
 def home_of(run: Path) -> Path | None:
     """The run in whose place a folder stands, stood, or may stand again; none: it is a run of its own."""
     place = run.absolute()
+    # Folders that a retraining made have no pointer of their own: they are found by that of their
+    # run.
     for pointer in sorted(place.parent.glob(f"*{_POINTER}")):
         named = pointer.with_name(pointer.name.removesuffix(_POINTER))
         if named == place:
@@ -158,17 +166,20 @@ def home_of(run: Path) -> Path | None:
 
 def _checked(told: dict[str, Any]) -> Promotion | None:
     """What a file says; none where that makes no sense."""
-    current, earlier, gates = (told.get(name) for name in ("current", "earlier", "gates"))
-    lists = isinstance(earlier, list) and isinstance(gates, list)
-    if not lists or not all(map(_plain, [current, *(earlier or [])])):
+    current, earlier, gates = told.get("current"), told.get("earlier"), told.get("gates")
+    if not isinstance(earlier, list) or not isinstance(gates, list):
         return None
-    data, changed = told.get("data"), told.get("changed")
+    # A name with a slash would have a run loaded from anywhere.
+    if not all(map(_plain, [current, *earlier])):
+        return None
+    sound_gates = tuple(gate for gate in gates if isinstance(gate, dict))
+    data = told.get("data")
     return Promotion(
         current=str(current),
-        earlier=tuple(earlier or ()),
-        gates=tuple(gate for gate in gates or () if isinstance(gate, dict)),
+        earlier=tuple(earlier),
+        gates=sound_gates,
         data=data if isinstance(data, str) else None,
-        changed=str(changed),
+        changed=str(told.get("changed")),
     )
 
 
