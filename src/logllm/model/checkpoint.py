@@ -29,20 +29,23 @@ def surroundings() -> dict[str, Any]:
 
 def save_model(run: Path, model: LogLLM, *, section: ModelSection) -> None:
     """Write adapters (PEFT's format) and projector."""
-    parts: dict[str, tuple[Any, str]] = {
+    networks: dict[str, tuple[Any, str]] = {
         "encoder": (model.encoder.model, section.encoder.weights),
         "decoder": (model.decoder.model, section.decoder.weights),
     }
-    for part, (adapted, weights) in parts.items():
+    for network, (adapted, weights) in networks.items():
         # The base model's name, not the folder of this machine that it was read from.
         adapted.peft_config["default"].base_model_name_or_path = weights
-        scratch = run / f".{part}.new"
+
+        # Written beside its place and renamed: a kill leaves the former adapters or the new ones.
+        scratch = run / f".{network}.new"
         shutil.rmtree(scratch, ignore_errors=True)
         adapted.save_pretrained(scratch, save_embedding_layers=False)
         honour_umask(scratch)
-        shutil.rmtree(run / part, ignore_errors=True)
-        scratch.rename(run / part)
-        (run / part / "README.md").unlink(missing_ok=True)
+        shutil.rmtree(run / network, ignore_errors=True)
+        scratch.rename(run / network)
+        # PEFT adds a model card of its own, with blanks for everything.
+        (run / network / "README.md").unlink(missing_ok=True)
     save_projector(run, model.projector.state_dict())
 
 
@@ -56,13 +59,18 @@ def hashes(run: Path) -> dict[str, str]:
     return {name: sha256(run / name) for name in LEARNED}
 
 
-def load_run(run: Path, *, merged: bool = False, progress: Report | None = None) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
+def load_run(
+    run: Path,
+    *,
+    merged: bool = False,
+    progress: Report | None = None,
+) -> tuple[LogLLM, Any, Recipe, dict[str, Any]]:
     """Load a finished run, after checking that it and its base models are what its manifest says.
 
     Args:
         run: a folder that `train` wrote.
-        merged: add the adapters to the base weights, which takes less time and memory, to score and nothing else. Weights in float32
-            take them whole, in others they are rounded.
+        merged: add the adapters to the base weights, which takes less time and memory, to score and
+            nothing else. Weights in float32 take them whole, in others they are rounded.
         progress: told of fetches and conversions of base models.
 
     Returns:
@@ -74,14 +82,23 @@ def load_run(run: Path, *, merged: bool = False, progress: Report | None = None)
     manifest = verified(run)
     recipe = read_recipe(run)
     whole = manifest.get("bundle") == MERGED
+    # A merged bundle needs no base models: its own files were verified just now.
     if not whole:
-        check_base_models(run, manifest, found=base_models(recipe.model.weights, progress=progress))
+        present = base_models(recipe.model.weights, progress=progress)
+        check_base_models(run, manifest, found=present)
     section = inside(run, recipe.model) if whole else recipe.model
     model, tokenizer = restored(run, section, whole=whole, merged=merged, progress=progress)
     return model, tokenizer, recipe, manifest
 
 
-def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, progress: Report | None = None) -> tuple[LogLLM, Any]:
+def restored(
+    folder: Path,
+    section: ModelSection,
+    *,
+    whole: bool,
+    merged: bool,
+    progress: Report | None = None,
+) -> tuple[LogLLM, Any]:
     """A network as `save_model` wrote it, and the encoder's tokenizer; nothing is verified.
 
     Args:
@@ -99,11 +116,13 @@ def restored(folder: Path, section: ModelSection, *, whole: bool, merged: bool, 
     if adapters:
         _restore(folder, model)
     elif not whole:
-        for part, base, lora in (
+        # Added into the weights here: PEFT's layers around them would cost time at every pass.
+        for network, base, lora in (
             ("encoder", model.encoder.model, section.encoder.lora),
             ("decoder", model.decoder.model, section.decoder.lora),
         ):
-            merge(base, Adapters(load_file(folder / part / ADAPTERS), lora, f"{folder}/{part}"))
+            tensors = load_file(folder / network / ADAPTERS)
+            merge(base, Adapters(tensors, lora, f"{folder}/{network}"))
     model.projector.load_state_dict(load_file(folder / PROJECTOR))
     return model, tokenizer
 
@@ -112,14 +131,20 @@ def _restore(run: Path, model: LogLLM) -> None:
     """Put a run's adapters into those of a freshly assembled model."""
     from peft import set_peft_model_state_dict
 
-    for part, adapted in (("encoder", model.encoder.model), ("decoder", model.decoder.model)):
-        outcome: Any = set_peft_model_state_dict(adapted, load_file(run / part / ADAPTERS))
+    networks = {"encoder": model.encoder.model, "decoder": model.decoder.model}
+    for network, adapted in networks.items():
+        tensors = load_file(run / network / ADAPTERS)
+        outcome: Any = set_peft_model_state_dict(adapted, tensors)
+        # The base model's own weights count as missing as well: they are in no run.
         missing = [name for name in outcome.missing_keys if "lora_" in name]
-        if outcome.unexpected_keys or missing:
-            raise ModelError(f"{run}/{part} does not fit the base model: {[*outcome.unexpected_keys, *missing][0]}")
+        odd = [*outcome.unexpected_keys, *missing]
+        if odd:
+            raise ModelError(f"{run}/{network} does not fit the base model: {odd[0]}")
 
 
 def inside(run: Path, section: ModelSection) -> ModelSection:
     """Model settings of a merged bundle: its own folders instead of the base models."""
-    parts = {"encoder": section.encoder, "decoder": section.decoder}
-    return section.model_copy(update={part: inner.model_copy(update={"weights": str(run / part)}) for part, inner in parts.items()})
+    own = {}
+    for network, inner in (("encoder", section.encoder), ("decoder", section.decoder)):
+        own[network] = inner.model_copy(update={"weights": str(run / network)})
+    return section.model_copy(update=own)

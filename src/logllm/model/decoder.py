@@ -14,7 +14,10 @@ _READ_TREES = (
     *(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")),
     "GPT2LMHeadModel",
 )
-"""Architectures that take positions and a mask of who sees whom as they are, and have no window beyond which they do not look."""
+"""Architectures that take positions and a mask of who sees whom as they are.
+
+None of them has a window beyond which it does not look.
+"""
 
 
 class Decoder(nn.Module):
@@ -42,10 +45,14 @@ class Decoder(nn.Module):
         self.positions = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
         whole = getattr(model.config, "sliding_window", None) is None
         self.reads_trees = type(model).__name__ in _READ_TREES and whole
-        # Floating-point operations of a layer's linear parts, a position.
-        ends = {id(model.get_input_embeddings().weight), id(model.get_output_embeddings().weight)}
-        matrices = [weight for weight in model.parameters() if weight.dim() > 1 and id(weight) not in ends]
-        self._linear = 2.0 * sum(int(matrix.numel()) for matrix in matrices) / int(model.config.num_hidden_layers)
+
+        # Floating-point operations of a layer's linear parts, a position: a multiplication and an
+        # addition for each of its weights. Embeddings and output head are in no layer.
+        tables = (model.get_input_embeddings(), model.get_output_embeddings())
+        ends = {id(table.weight) for table in tables}
+        weights = (weight for weight in model.parameters() if weight.dim() > 1)
+        sizes = [int(weight.numel()) for weight in weights if id(weight) not in ends]
+        self._linear = 2.0 * sum(sizes) / int(model.config.num_hidden_layers)
         self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -64,8 +71,16 @@ class Decoder(nn.Module):
         Returns:
             Logits under the model's own transform, (b, keep, v), float32.
         """
+        # Positions count from the first input, not from the padding before it: a mask of
+        # (0, 0, 1, 1, 1) has (0, 0, 0, 1, 2).
         positions = (mask.cumsum(1) - 1).clamp(min=0)  # (b, p)
-        output = self.model(inputs_embeds=embeddings, attention_mask=mask, position_ids=positions, logits_to_keep=keep, use_cache=False)
+        output = self.model(
+            inputs_embeds=embeddings,
+            attention_mask=mask,
+            position_ids=positions,
+            logits_to_keep=keep,
+            use_cache=False,
+        )
         logits: Tensor = output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)
         return logits
 
@@ -80,10 +95,13 @@ class Decoder(nn.Module):
         Returns:
             Logits under the model's own transform, (k, v), float32.
         """
-        follows = torch.from_numpy(tree.mask()).to(embeddings.device)
-        mask = torch.zeros(follows.shape, dtype=embeddings.dtype, device=embeddings.device)
-        mask.masked_fill_(~follows, torch.finfo(embeddings.dtype).min)  # (n, n)
-        positions = torch.from_numpy(tree.depths).to(embeddings.device)
+        # A node sees those that it follows: what is added to all other attention is the least
+        # number, which the softmax makes nothing.
+        device, dtype = embeddings.device, embeddings.dtype
+        follows = torch.from_numpy(tree.mask()).to(device)
+        mask = torch.zeros(follows.shape, dtype=dtype, device=device)
+        mask.masked_fill_(~follows, torch.finfo(dtype).min)  # (n, n)
+        positions = torch.from_numpy(tree.depths).to(device)
         output = self.model(
             inputs_embeds=embeddings[None],
             attention_mask=mask[None, None],
@@ -95,6 +113,14 @@ class Decoder(nn.Module):
         return logits
 
     def gains(self, tree: Tree) -> bool:
-        """Whether a tree is less work than its sequences padded to the longest: fewer nodes, but each is weighed against all others."""
+        """Whether a tree is less work than its sequences padded to the longest.
+
+        It has fewer nodes, but each is weighed against all others.
+        """
         n, b, p = len(tree.rows), len(tree.paths), max(map(len, tree.paths))
-        return n * (self._linear + 4 * self.width * n) < b * p * (self._linear + 4 * self.width * p)
+
+        # Attention of one position to n others takes 4 * d * n operations: two products of 2 * d
+        # each. Of the tree n positions see n, of b padded sequences b * p see p.
+        of_tree = n * (self._linear + 4 * self.width * n)
+        padded = b * p * (self._linear + 4 * self.width * p)
+        return of_tree < padded

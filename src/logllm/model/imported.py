@@ -1,4 +1,7 @@
-"""Released adapters to a run: every tensor compared with the base models, which are not loaded: their configurations say all shapes."""
+"""Released adapters to a run: every tensor compared with the base models' shapes.
+
+Those are not loaded: their configurations say all shapes.
+"""
 
 import shutil
 from dataclasses import dataclass
@@ -42,7 +45,14 @@ class Terms:
     threshold: float = 0.5
 
 
-def import_released(released: Released, out: Path, *, terms: Terms, force: bool = False, progress: Report | None = None) -> dict[str, Any]:
+def import_released(
+    released: Released,
+    out: Path,
+    *,
+    terms: Terms,
+    force: bool = False,
+    progress: Report | None = None,
+) -> dict[str, Any]:
     """Write a run that holds the released adapters.
 
     Args:
@@ -56,23 +66,32 @@ def import_released(released: Released, out: Path, *, terms: Terms, force: bool 
         The run's manifest.
 
     Raises:
-        ModelError: base models that are missing, or a tensor that does not fit them; the message names it.
+        ModelError: base models that are missing, or a tensor that does not fit them; the message
+            names it.
         DataError: the folder is taken, or cannot be written.
     """
     section = terms.recipe.model
-    found = base_models(section.weights, progress=progress)
+    bases = base_models(section.weights, progress=progress)
     model = _skeleton(section)
     _check_projector(released, model)
-    parts: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
+    networks: dict[str, Any] = {"encoder": model.encoder.model, "decoder": model.decoder.model}
     with new_folder(out, force=force, kind="run") as place:
-        for part, adapted in parts.items():
-            _check_adapter(released.adapters[part].weights, adapted)
+        for network, adapted in networks.items():
+            # The tensors as they are; the configuration anew, for theirs names folders of another
+            # machine.
+            weights = released.adapters[network].weights
+            _check_adapter(weights, adapted)
             config = adapted.peft_config["default"]
-            config.base_model_name_or_path, config.inference_mode = found[part]["weights"], True
-            config.save_pretrained(place / part)
-            shutil.copyfile(released.adapters[part].weights, place / part / "adapter_model.safetensors")
-        save_projector(place, {name: tensor.float().contiguous() for name, tensor in released.projector.items()})
+            config.base_model_name_or_path = bases[network]["weights"]
+            config.inference_mode = True
+            config.save_pretrained(place / network)
+            shutil.copyfile(weights, place / network / "adapter_model.safetensors")
+
+        # In float32, as a projector always is here.
+        projector = released.projector.items()
+        save_projector(place, {name: tensor.float().contiguous() for name, tensor in projector})
         write_recipe(place, terms.recipe)
+        threshold = {"value": terms.threshold, "how": "set at import", "sessions": 0}
         manifest = {
             "name": out.resolve().name,
             "state": "done",
@@ -80,12 +99,12 @@ def import_released(released: Released, out: Path, *, terms: Terms, force: bool 
             "seed": terms.recipe.train.seed,
             **surroundings(),
             "data": {"fingerprint": None, "prepare": terms.prepare.model_dump(mode="json")},
-            "base_models": found,
+            "base_models": bases,
             "imported": {
                 "from": released.folder.resolve().name,
                 "files": {name: sha256(released.folder / name) for name in FILES},
             },
-            "threshold": {"value": terms.threshold, "how": "set at import", "sessions": 0, "anomalous": 0, "f1": None},
+            "threshold": {**threshold, "anomalous": 0, "f1": None},
             "metrics": {"validation": None},
             "files": hashes(place),
         }
@@ -101,10 +120,11 @@ def _skeleton(section: ModelSection) -> LogLLM:
         words = AutoTokenizer.from_pretrained(locate(section.decoder.weights))
     except (OSError, ValueError, KeyError) as exc:
         raise ModelError(f"the decoder's tokenizer cannot be read: {first_line(exc)}") from exc
-    bases = [outline(configuration(each.weights), each) for each in (section.encoder, section.decoder)]
+    reads = outline(configuration(section.encoder.weights), section.encoder)
+    writes = outline(configuration(section.decoder.weights), section.decoder)
     with torch.device("meta"):
-        parts = Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder)
-        return LogLLM(*parts, prompt=render(section.prompt, words))
+        encoder, decoder = Encoder(reads, section.encoder), Decoder(writes, section.decoder)
+        return LogLLM(encoder, decoder, prompt=render(section.prompt, words))
 
 
 def _check_adapter(path: Path, adapted: nn.Module) -> None:
@@ -114,23 +134,29 @@ def _check_adapter(path: Path, adapted: nn.Module) -> None:
     state = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     wanted = {name: tuple(tensor.shape) for name, tensor in state.items()}
     try:
+        # The header alone says names and shapes: no tensor is read.
         with safe_open(path, framework="pt") as file:
-            found = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no mapping
+            names = file.keys()
+            present = {name: tuple(file.get_slice(name).get_shape()) for name in names}
     except (SafetensorError, OSError) as exc:
-        raise ModelError(f"{path} is no safetensors file ({first_line(exc)}); a Git LFS pointer, perhaps: git lfs pull") from exc
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            shapes = f"found {found.get(name, 'none')}, the base model takes {wanted.get(name, 'none')}"
-            remedy = "name the base models with --encoder and --decoder, and a recipe that keeps as many layers"
+        pointer = "a Git LFS pointer, perhaps: git lfs pull"
+        raise ModelError(f"{path} is no safetensors file ({first_line(exc)}); {pointer}") from exc
+
+    # Both ways: a tensor too many is of another model as much as one that is missing.
+    for name in sorted(wanted.keys() | present.keys()):
+        own, takes = present.get(name, "none"), wanted.get(name, "none")
+        if own != takes:
+            shapes = f"found {own}, the base model takes {takes}"
+            bases = "name the base models with --encoder and --decoder"
+            remedy = f"{bases}, and a recipe that keeps as many layers"
             raise ModelError(f"{path}: tensor {name} does not fit: {shapes}; {remedy}")
 
 
 def _check_projector(released: Released, model: LogLLM) -> None:
     """Compare the projector's shapes with the two models' widths."""
     for name, parameter in model.projector.named_parameters():
-        found, wanted = tuple(released.projector[name].shape), tuple(parameter.shape)
-        if found != wanted:
-            raise ModelError(
-                f"{released.folder / 'projector.pt'}: {name} has shape {found}, encoder and decoder take {wanted}; "
-                "name the base models with --encoder and --decoder"
-            )
+        own, takes = tuple(released.projector[name].shape), tuple(parameter.shape)
+        if own != takes:
+            shapes = f"{name} has shape {own}, encoder and decoder take {takes}"
+            remedy = "name the base models with --encoder and --decoder"
+            raise ModelError(f"{released.folder / 'projector.pt'}: {shapes}; {remedy}")

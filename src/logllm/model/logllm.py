@@ -34,8 +34,8 @@ class Batch:
         vectors: the messages' vectors where they are known already, (u, d_enc); `ids` is then not read.
         places: for each session the row of each of its messages.
         labels: 1 for anomalous, (b,); none when scoring.
-        beginnings: sessions of which a beginning is judged too, as if it were one more session at the end of the batch, and its length;
-            `labels` has theirs as well.
+        beginnings: sessions of which a beginning is judged too, as if it were one more session at
+            the end of the batch, and its length; `labels` has theirs as well.
     """
 
     ids: Tensor
@@ -47,10 +47,9 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on a device."""
-        moved = (None if tensor is None else tensor.to(device) for tensor in (self.ids, self.mask, self.vectors, self.labels))
-        ids, mask, vectors, labels = moved
-        assert ids is not None  # noqa: S101 - for the type checker
-        assert mask is not None  # noqa: S101
+        vectors = None if self.vectors is None else self.vectors.to(device)
+        labels = None if self.labels is None else self.labels.to(device)
+        ids, mask = self.ids.to(device), self.mask.to(device)
         return replace(self, ids=ids, mask=mask, vectors=vectors, labels=labels)
 
 
@@ -71,23 +70,35 @@ def collate(
         labels: 1 for anomalous, (b,).
         beginnings: sessions of which a beginning is judged too, and its length.
     """
+    # A message that several sessions hold is encoded once. Of (4, 2) and (2, 4, 2) distinct are
+    # (2, 4), and the places (1, 0) and (0, 1, 0).
     distinct, places = np.unique(np.concatenate(sessions), return_inverse=True)
     cuts = np.cumsum([len(session) for session in sessions])[:-1]
+    split = tuple(np.split(places, cuts))
     if vectors is not None:
         ids = mask = torch.zeros((len(distinct), 0), dtype=torch.int64)
         vectors = vectors[torch.from_numpy(distinct).to(vectors.device)]  # (u, d_enc)
     else:
         assert tokens is not None  # noqa: S101 - a caller's mistake, not a user's
         ids, mask = tokens.tensors(distinct)
-    split = tuple(np.split(places, cuts))
-    return Batch(ids=ids, mask=mask, vectors=vectors, places=split, labels=labels, beginnings=beginnings)
+    return Batch(ids, mask, vectors, split, labels=labels, beginnings=beginnings)
 
 
 class LogLLM(nn.Module):
     """Encoder, projector and decoder around a prompt (paper, section 1)."""
 
-    def __init__(self, encoder: Encoder, decoder: Decoder, *, prompt: Prompt, rounding: torch.dtype = torch.float32) -> None:
-        """Join the parts with a new projector: one linear layer, always float32, whose output is rounded to `rounding`."""
+    def __init__(
+        self,
+        encoder: Encoder,
+        decoder: Decoder,
+        *,
+        prompt: Prompt,
+        rounding: torch.dtype = torch.float32,
+    ) -> None:
+        """Join the two with a new projector.
+
+        That is one linear layer, always float32, whose output is rounded to `rounding`.
+        """
         super().__init__()
         self.encoder = encoder
         self.projector = nn.Linear(encoder.width, decoder.width)
@@ -98,11 +109,18 @@ class LogLLM(nn.Module):
         self.words: Tensor
         self.register_buffer("words", torch.tensor(prompt.words), persistent=False)
 
-    def trains(self, parts: Sequence[Part], *, message_dropout: float = 0.0, base_dropout: bool = False) -> list[nn.Parameter]:
+    def trains(
+        self,
+        parts: Sequence[Part],
+        *,
+        message_dropout: float = 0.0,
+        base_dropout: bool = False,
+    ) -> list[nn.Parameter]:
         """Let some parts learn and freeze the others.
 
-        Adapters of encoder and decoder, all of the projector. The adapters' dropout acts in the parts that learn, the
-        base models' own only with `base_dropout` (the paper's scripts leave it off).
+        Adapters of encoder and decoder, all of the projector. The adapters' dropout acts in the
+        parts that learn, the base models' own only with `base_dropout` (the paper's scripts leave
+        it off).
 
         Returns:
             The parameters that learn.
@@ -121,14 +139,17 @@ class LogLLM(nn.Module):
                     learning.append(parameter)
             for path, module in part.named_modules():
                 drops = name in parts and (base_dropout or "lora_dropout" in path)
-                # transformers' layers are computed again on the way back only where they are in training mode themselves.
+                # transformers' layers are computed again on the way back only where they are in
+                # training mode themselves.
                 module.training = drops or getattr(module, "gradient_checkpointing", False)
         self.message_dropout.p = message_dropout
         self.message_dropout.train()
         return learning
 
     def checkpoint_gradients(self) -> None:
-        """Have both models compute their layers a second time on the way back instead of keeping what is inside them.
+        """Have both models compute their layers a second time on the way back.
+
+        What is inside the layers is then not kept.
 
         Raises:
             ModelError: transformers cannot do it for an architecture.
@@ -136,9 +157,11 @@ class LogLLM(nn.Module):
         for name, part in (("encoder", self.encoder), ("decoder", self.decoder)):
             base = part.model.get_base_model()
             if not base.supports_gradient_checkpointing:
-                raise ModelError(f"{name} {type(base).__name__} has no gradient checkpointing: set train.gradient_checkpointing = false")
+                what = f"{name} {type(base).__name__} has no gradient checkpointing"
+                raise ModelError(f"{what}: set train.gradient_checkpointing = false")
             # transformers 5 gave it a new name and warns of the old one.
-            enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+            new = getattr(base, "activation_checkpointing_enable", None)
+            enable = new or base.gradient_checkpointing_enable
             enable({"use_reentrant": False})
             base.disable_input_require_grads()  # only re-entrant checkpointing needs the hooks that it set
 
@@ -152,25 +175,31 @@ class LogLLM(nn.Module):
 
         Args:
             batch: sessions and their distinct messages.
-            objective: `verdict` reads the two verdict logits; `answer` needs labels and reads every position that
-                predicts one of the answer's tokens.
+            objective: `verdict` reads the two verdict logits; `answer` needs labels and reads every
+                position that predicts one of the answer's tokens.
 
         Returns:
-            `verdict`: logits of normal and anomalous, (b, 2). `answer`: logits of the last positions, (b, k, v),
-            right-aligned: an answer of n tokens uses the last n.
+            `verdict`: logits of normal and anomalous, (b, 2). `answer`: logits of the last
+            positions, (b, k, v), right-aligned: an answer of n tokens uses the last n.
         """
-        vectors = batch.vectors if batch.vectors is not None else self.encoder(batch.ids, batch.mask)  # (u, d_enc)
+        vectors = batch.vectors
+        if vectors is None:
+            vectors = self.encoder(batch.ids, batch.mask)  # (u, d_enc)
         places: Sequence[Rows] = batch.places
         if self.message_dropout.training and self.message_dropout.p:
-            # Each occurrence of a message loses other parts of its vector: one mask for all of them would be no noise within a batch.
-            vectors = self.message_dropout(vectors[torch.from_numpy(np.concatenate(places)).to(vectors.device)])  # (b * s, d_enc)
-            places = np.split(np.arange(len(vectors), dtype=np.int64), np.cumsum([len(place) for place in places])[:-1])
+            vectors, places = self._dropped(vectors, places)
+
+        # A beginning is one more session, of the first messages of another.
         places = [*places, *(places[at][:length] for at, length in batch.beginnings)]
         if objective == "verdict":
             logits = self._read(vectors, places, endings=None, keep=1)
             return logits[:, 0, list(self.prompt.verdict_ids)]  # (b, 2)
+
+        # All of an answer but its last token is read; that one is only predicted.
         answers = self._answers(batch)
-        return self._read(vectors, places, endings=[answer[:-1] for answer in answers], keep=max(map(len, answers)))  # (b, k, v)
+        endings = [answer[:-1] for answer in answers]
+        longest = max(map(len, answers))
+        return self._read(vectors, places, endings=endings, keep=longest)  # (b, k, v)
 
     def loss(self, batch: Batch, *, objective: Literal["answer", "verdict"]) -> Tensor:
         """Mean cross-entropy: over the answers' tokens (paper), or between the two verdict logits."""
@@ -183,14 +212,33 @@ class LogLLM(nn.Module):
             targets[row, -len(answer) :] = self.words[answer]
         return nn.functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
 
+    def _dropped(self, vectors: Tensor, places: Sequence[Rows]) -> tuple[Tensor, list[Rows]]:
+        """Vectors of all occurrences of messages, each with dropout of its own, and their places.
+
+        One mask for all occurrences of a message would be no noise within a batch.
+        """
+        occurrences = torch.from_numpy(np.concatenate(places)).to(vectors.device)
+        dropped = self.message_dropout(vectors[occurrences])  # (b * s, d_enc)
+        ends = np.cumsum([len(place) for place in places])
+        return dropped, np.split(np.arange(len(dropped), dtype=np.int64), ends[:-1])
+
     def _answers(self, batch: Batch) -> list[Rows]:
         """Each session's right answer as rows of `words`."""
         assert batch.labels is not None  # noqa: S101 - a caller's mistake, not a user's
         normal, anomalous = self.prompt.answers
         return [anomalous if label else normal for label in batch.labels.tolist()]
 
-    def _read(self, vectors: Tensor, places: Sequence[Rows], *, endings: Sequence[Rows] | None, keep: int) -> Tensor:
-        """Logits at the last positions of whole prompts, (b, keep, v): the prompts as one tree, or padded on the left.
+    def _read(
+        self,
+        vectors: Tensor,
+        places: Sequence[Rows],
+        *,
+        endings: Sequence[Rows] | None,
+        keep: int,
+    ) -> Tensor:
+        """Logits at the last positions of whole prompts, (b, keep, v).
+
+        The prompts are read as one tree, or padded on the left.
 
         Raises:
             ModelError: a prompt that is longer than the decoder's positions.
@@ -199,34 +247,50 @@ class LogLLM(nn.Module):
         rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
         tree = grow(rows) if self.decoder.reads_trees else None
         if tree is not None and self.decoder.gains(tree):
+            # A prompt is a path through the tree; the tree has them in an order of its own. Of a
+            # path shorter than `keep` the first places stay at the root, and are not looked at.
             nodes = np.zeros((len(rows), keep), dtype=np.int64)
             for at, path in zip(tree.order, tree.paths, strict=True):
                 nodes[at, -len(path) :] = path[-keep:]
-            embeddings = nn.functional.embedding(torch.from_numpy(tree.rows).to(table.device), table)  # (n, d_dec)
-            logits: Tensor = self.decoder.read(embeddings, tree, nodes=torch.from_numpy(nodes.ravel()).to(table.device))
+            of_nodes = torch.from_numpy(tree.rows).to(table.device)
+            embeddings = nn.functional.embedding(of_nodes, table)  # (n, d_dec)
+            wanted = torch.from_numpy(nodes.ravel()).to(table.device)
+            logits: Tensor = self.decoder.read(embeddings, tree, nodes=wanted)
             return logits.view(*nodes.shape, -1)  # (b, keep, v)
+
+        # On the left, so that the last position of each prompt is the last of its row.
         longest = max(map(len, rows))
         index = np.zeros((len(rows), longest), dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for at, row in enumerate(rows):
             index[at, longest - len(row) :] = row
             mask[at, longest - len(row) :] = 1
-        embeddings = nn.functional.embedding(torch.from_numpy(index).to(table.device), table)  # (b, p, d_dec)
+        padded = torch.from_numpy(index).to(table.device)
+        embeddings = nn.functional.embedding(padded, table)  # (b, p, d_dec)
         logits = self.decoder(embeddings, torch.from_numpy(mask).to(table.device), keep=keep)
         return logits
 
     def table(self, vectors: Tensor) -> Tensor:
-        """Input vectors of the prompt's words, then of messages, (w + u, d_dec), from the messages' vectors, (u, d_enc)."""
+        """Input vectors of the prompt's words, then of messages, (w + u, d_dec).
+
+        Args:
+            vectors: the messages', (u, d_enc).
+        """
         messages = self.projector(vectors).to(self.rounding)  # (u, d_dec)
         words = self.decoder.embed(self.words)  # (w, d_dec)
         return torch.cat([words, messages.to(words.dtype)])
 
 
-def assemble(section: ModelSection, *, adapters: bool = True, progress: Report | None = None) -> tuple[LogLLM, Any]:
+def assemble(
+    section: ModelSection,
+    *,
+    adapters: bool = True,
+    progress: Report | None = None,
+) -> tuple[LogLLM, Any]:
     """Load base models and join them.
 
-    New adapters and the projector draw their first weights from torch's default generator: seed it before. Without
-    `adapters` the models are taken as they are: those of a merged bundle.
+    New adapters and the projector draw their first weights from torch's default generator: seed it
+    before. Without `adapters` the models are taken as they are: those of a merged bundle.
 
     Returns:
         The model, in evaluation mode, and the encoder's tokenizer.
@@ -234,10 +298,16 @@ def assemble(section: ModelSection, *, adapters: bool = True, progress: Report |
     Raises:
         ModelError: weights that are missing or do not serve.
     """
-    base, tokenizer = load_backbone(locate(section.encoder.weights, progress=progress), section.encoder)
+    # In this order, as weights are drawn: encoder's adapters, decoder's, projector.
+    folder = locate(section.encoder.weights, progress=progress)
+    base, tokenizer = load_backbone(folder, section.encoder)
     encoder = Encoder(base, section.encoder, adapters=adapters)
-    base, words = load_backbone(locate(section.decoder.weights, progress=progress), section.decoder)
-    rounding = torch.float16 if section.projector.output == "float16" else torch.float32
+    folder = locate(section.decoder.weights, progress=progress)
+    base, words = load_backbone(folder, section.decoder)
     decoder = Decoder(base, section.decoder, adapters=adapters)
-    model = LogLLM(encoder, decoder, prompt=render(section.prompt, words), rounding=rounding)
+
+    # The paper's scripts cast the projector's output; ours leave it whole unless told to.
+    rounding = torch.float16 if section.projector.output == "float16" else torch.float32
+    prompt = render(section.prompt, words)
+    model = LogLLM(encoder, decoder, prompt=prompt, rounding=rounding)
     return model.eval(), tokenizer

@@ -34,16 +34,20 @@ def lora_targets(model: nn.Module) -> tuple[str, ...]:
     """
     targets = targets_among(name for name, _ in model.named_modules())
     if targets is None:
-        raise ModelError(f"no query and value projections found in {type(model).__name__}: name its layers in lora.targets")
+        what = f"no query and value projections found in {type(model).__name__}"
+        raise ModelError(f"{what}: name its layers in lora.targets")
     return targets
 
 
 def targets_among(layers: Iterable[str]) -> tuple[str, ...] | None:
-    """Last names of the layers among a model's that compute attention's query and value; none where no name is known here.
+    """Last names of the layers among a model's that compute attention's query and value.
+
+    None where no name is known here.
 
     >>> targets_among(["layers.0.self_attn.q_proj", "layers.0.self_attn.v_proj", "lm_head"])
     ('q_proj', 'v_proj')
     """
+    # A pair before a fused layer: with adapters on a fused one the key learns as well.
     names = {layer.rpartition(".")[2] for layer in layers}
     for pair in _TARGETS:
         if names.issuperset(pair):
@@ -60,25 +64,30 @@ def adapted(model: nn.Module, section: LoraSection, *, part: str) -> nn.Module:
     import_bitsandbytes()
     from peft import LoraConfig, get_peft_model
 
+    # GPT-2's Conv1D holds its weights the other way round, which PEFT has to be told.
+    transposed = any(type(module).__name__ == "Conv1D" for module in model.modules())
     config = LoraConfig(
         r=section.r,
         lora_alpha=section.alpha,
         lora_dropout=section.dropout,
         target_modules=list(section.targets or lora_targets(model)),
-        fan_in_fan_out=any(type(module).__name__ == "Conv1D" for module in model.modules()),
+        fan_in_fan_out=transposed,
     )
     try:
         with warnings.catch_warnings():
             # PEFT asks transformers for it.
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+            deprecated = "`is_gradient_checkpointing` is deprecated"
+            warnings.filterwarnings("ignore", deprecated, FutureWarning)
             model = get_peft_model(model, config)
     except ValueError as exc:
         reason = str(exc).splitlines()[0]
         raise ModelError(f"{part}: {reason}; check model.{part}.lora.targets") from exc
     tables = (model.get_input_embeddings(), model.get_output_embeddings())
     if any(hasattr(table, "base_layer") for table in tables):
-        # The head's rows of the two answers are read alone, and often its weights are the input embeddings' too.
-        raise ModelError(f"{part}: embeddings and output head take no adapters; take them out of model.{part}.lora.targets")
+        # The head's rows of the two answers are read alone, and often its weights are the input
+        # embeddings' too.
+        what = f"{part}: embeddings and output head take no adapters"
+        raise ModelError(f"{what}; take them out of model.{part}.lora.targets")
     return model.requires_grad_(False)
 
 
@@ -108,9 +117,15 @@ class Adapters:
         """
         among = list(names)
         targets = self.section.targets or targets or targets_among(among) or ()
-        layers = [name for name in among if any(f".{name}".endswith(f".{target}") for target in targets)]
+
+        # By whole last names: `proj` is none of `q_proj`.
+        ends = tuple(f".{target}" for target in targets)
+        layers = [name for name in among if f".{name}".endswith(ends)]
+
+        # Each of these has both tensors, and nothing else has any.
         wanted = {f"{_PREFIX}{name}{_SUFFIX.format(side)}" for name in layers for side in "AB"}
-        if odd := sorted(wanted ^ self.tensors.keys()):
+        odd = sorted(wanted ^ self.tensors.keys())
+        if odd:
             raise ModelError(f"{self.source} does not fit the base model: {odd[0]}")
         return layers
 
@@ -122,9 +137,11 @@ class Adapters:
         """
         down = self.tensors[f"{_PREFIX}{layer}{_SUFFIX.format('A')}"].float()  # (r, d_in)
         up = self.tensors[f"{_PREFIX}{layer}{_SUFFIX.format('B')}"].float()  # (d_out, r)
-        update: Tensor = self.section.alpha / self.section.r * (up @ down)  # (d_out, d_in)
+        scale = self.section.alpha / self.section.r
+        update: Tensor = scale * (up @ down)  # (d_out, d_in)
         if update.shape != shape:
-            raise ModelError(f"{self.source} does not fit the base model: {layer} is {shape}, its update {tuple(update.shape)}")
+            shapes = f"{layer} is {shape}, its update {tuple(update.shape)}"
+            raise ModelError(f"{self.source} does not fit the base model: {shapes}")
         return update
 
 
@@ -142,18 +159,25 @@ def merge(model: nn.Module, adapters: Adapters) -> None:
     targets = adapters.section.targets or lora_targets(model)
     with torch.no_grad():
         for name in adapters.layers(modules, targets=targets):
+            # GPT-2's Conv1D is the other way round.
             layer = modules[name]
             weight: Tensor = layer.weight
-            upright = isinstance(layer, nn.Linear)  # GPT-2's Conv1D is the other way round
-            update = adapters.update(name, shape=tuple(weight.shape if upright else weight.shape[::-1]))
+            upright = isinstance(layer, nn.Linear)
+            shape = tuple(weight.shape if upright else weight.shape[::-1])
+            update = adapters.update(name, shape=shape)
             weight += update if upright else update.T
 
 
 def merged_tensor(base: Any, name: str) -> Tensor:
-    """A tensor of a transformers model, the adapters that PEFT put on its layer added in float32; the model stays as it is."""
+    """A tensor of a transformers model, with the adapters that PEFT put on its layer.
+
+    They are added in float32; the model stays as it is.
+    """
+    # PEFT puts the layer that was there inside its own, as `base_layer`.
     path, _, leaf = name.rpartition(".")
     layer = base.get_submodule(path)
-    tensor: Tensor = getattr(getattr(layer, "base_layer", layer), leaf).detach()
+    inner = getattr(layer, "base_layer", layer)
+    tensor: Tensor = getattr(inner, leaf).detach()
     if leaf == "weight":
         for adapter in getattr(layer, "active_adapters", ()):
             tensor = tensor.float() + layer.get_delta_weight(adapter).detach().float()

@@ -1,4 +1,4 @@
-"""Base models from their folders: as many layers as are kept, and whether the model can serve as encoder or decoder."""
+"""Base models from their folders: as many layers as are kept, and whether they can serve."""
 
 import ctypes
 import inspect
@@ -28,8 +28,9 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
         The model in evaluation mode with frozen weights, and its tokenizer.
 
     Raises:
-        ModelError: transformers cannot read the folder, 4-bit weights are asked for without bitsandbytes, or the model
-            cannot serve as what the section wants it for; the message gives the reason.
+        ModelError: transformers cannot read the folder, 4-bit weights are asked for without
+            bitsandbytes, or the model cannot serve as what the section wants it for; the message
+            gives the reason.
     """
     require("train", to=f"read {section.weights}")
     from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -54,10 +55,11 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
 
 
 def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
-    """The configuration of the model that a section keeps: transformers then neither builds nor reads the later layers.
+    """The configuration of the model that a section keeps.
 
-    Its final norm and output head stay. What an architecture derives from its depth, such as MiniCPM3's scale of the
-    residual branches, is that of a model so deep.
+    Transformers then neither builds nor reads the later layers. Its final norm and output head
+    stay. What an architecture derives from its depth, such as MiniCPM3's scale of the residual
+    branches, is that of a model so deep.
 
     Args:
         config: transformers' configuration of the whole model; it is left as it is.
@@ -70,14 +72,14 @@ def first_layers(config: Any, section: EncoderSection | DecoderSection) -> Any:
         return config
     layers, whole = section.layers, _text(config).num_hidden_layers
     if layers > whole:
-        raise ModelError(
-            f"decoder {section.weights} has {whole} layers, and model.decoder.layers asks for {layers}: set it to {whole} or less, "
-            "or leave it out to keep all"
-        )
+        asks = f"model.decoder.layers asks for {layers}"
+        remedy = f"set it to {whole} or less, or leave it out to keep all"
+        raise ModelError(f"decoder {section.weights} has {whole} layers, and {asks}: {remedy}")
     kept = deepcopy(config)
     text = _text(kept)
     for name, value in vars(text).items():
-        # One entry a layer, whatever an architecture calls it: layer_types, mlp_layer_types, no_rope_layers, ...
+        # One entry a layer, whatever an architecture calls it: layer_types, mlp_layer_types,
+        # no_rope_layers, ...
         if isinstance(value, list | tuple) and len(value) == whole and not name.endswith("_token_id"):
             setattr(text, name, value[:layers])
     text.num_hidden_layers = layers
@@ -100,18 +102,28 @@ def check_serves(model: Any, section: EncoderSection | DecoderSection, *, absent
     Raises:
         ModelError: it cannot; the message gives the reason.
     """
-    part, needs = ("encoder", _ENCODER_INPUTS) if isinstance(section, EncoderSection) else ("decoder", _DECODER_INPUTS)
-    refused = f"{section.weights} ({type(model).__name__}) cannot serve as {part}: "
-    if (reason := refusal(model.config, encoder=part == "encoder")) is not None:
+    encoder = isinstance(section, EncoderSection)
+    network, needs = ("encoder", _ENCODER_INPUTS) if encoder else ("decoder", _DECODER_INPUTS)
+    refused = f"{section.weights} ({type(model).__name__}) cannot serve as {network}: "
+    reason = refusal(model.config, encoder=encoder)
+    if reason is not None:
         raise ModelError(f"{refused}{reason}")
-    if lacking := set(needs) - set(inspect.signature(model.forward).parameters):
+    lacking = set(needs) - set(inspect.signature(model.forward).parameters)
+    if lacking:
         raise ModelError(f"{refused}it takes no {' and no '.join(sorted(lacking))}")
+
+    # Weights that the files lack were drawn at random, and would be taken for learnt ones. A pooler
+    # that nobody reads may lack.
     if isinstance(section, EncoderSection) and section.pooling != "pooler":
         absent = [name for name in absent if not name.startswith("pooler.")]
-    if absent := sorted(absent):
-        remedy = "; set model.encoder.pooling = 'mean'" if absent[0].startswith("pooler.") else ""
-        raise ModelError(f"{refused}its files lack {len(absent)} of its weights, such as {absent[0]}{remedy}")
-    if part == "encoder":
+    missing = sorted(absent)
+    if missing:
+        remedy = ""
+        if missing[0].startswith("pooler."):
+            remedy = "; set model.encoder.pooling = 'mean'"
+        lack = f"its files lack {len(missing)} of its weights, such as {missing[0]}"
+        raise ModelError(f"{refused}{lack}{remedy}")
+    if encoder:
         return
     # The logits at a position must be the same whatever comes after it.
     ids = torch.tensor([[1, 2, 3], [1, 2, 4]], device=model.device)
@@ -135,15 +147,17 @@ def refusal(config: Any, *, encoder: bool) -> str | None:
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return f"{config.model_type} is no causal language model: it gives no next-token logits"
     if kind in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
-        return f"{config.model_type} reads in both directions and was not taught to go on with a text: it may serve as encoder"
+        reads = "reads in both directions and was not taught to go on with a text"
+        return f"{config.model_type} {reads}: it may serve as encoder"
     return None
 
 
 def _settle_quantized(model: Any) -> None:
     """Keep bitsandbytes' 4-bit layers to what the settings say.
 
-    Left alone they change the compute format to that of their first input, and on processors with AVX512-BF16 the first pass without
-    gradients repacks their weights for a kernel that has no backward pass: training would go on, and nothing below would learn.
+    Left alone they change the compute format to that of their first input, and on processors with
+    AVX512-BF16 the first pass without gradients repacks their weights for a kernel that has no
+    backward pass: training would go on, and nothing below would learn.
     """
     for module in model.modules():
         if hasattr(module, "compute_type_is_set"):
@@ -154,8 +168,9 @@ def _settle_quantized(model: Any) -> None:
 def _let_go_of_files(model: nn.Module) -> None:
     """Give back what 4-bit loading on the CPU leaves behind: more than the 4 bits save.
 
-    Weights that stay whole, such as the embeddings, keep the mapped file of all weights in memory; what was read to be packed stays with the
-    C library's allocator (small tier, measured: 1,035 MB beyond the libraries' own, 297 MB after this; 629 MB in float32).
+    Weights that stay whole, such as the embeddings, keep the mapped file of all weights in memory;
+    what was read to be packed stays with the C library's allocator (small tier, measured: 1,035 MB
+    beyond the libraries' own, 297 MB after this; 629 MB in float32).
     """
     for parameter in model.parameters():
         if parameter.device.type == "cpu" and parameter.dtype.is_floating_point:
@@ -172,7 +187,8 @@ def _nf4(section: EncoderSection | DecoderSection) -> Any:
         ModelError: bitsandbytes is not installed.
     """
     if not import_bitsandbytes():
-        raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: pip install 'logllm[qlora]', or set quantize = 'none'")
+        remedy = "pip install 'logllm[qlora]', or set quantize = 'none'"
+        raise ModelError(f"4-bit weights of {section.weights} need bitsandbytes: {remedy}")
     from transformers import BitsAndBytesConfig
 
     return BitsAndBytesConfig(  # type: ignore[no-untyped-call]

@@ -1,4 +1,7 @@
-"""A model drawn from its configuration alone: every layer and every shape, no weights; an 8-billion model takes seconds."""
+"""A model drawn from its configuration alone: every layer and every shape, no weights.
+
+An 8-billion model takes seconds.
+"""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,19 +49,24 @@ def draw(section: ModelSection) -> Blueprint:
         ModelError: neither a model's configuration nor its published shape is here, or it cannot serve in its part.
     """
     sections: list[EncoderSection | DecoderSection] = [section.encoder, section.decoder]
-    folders = {each.weights: here(each.weights) for each in sections}
-    bases = [outline(configuration(each.weights), each) for each in sections]
+    folders = {network.weights: here(network.weights) for network in sections}
+    bases = [outline(configuration(network.weights), network) for network in sections]
+
+    # A 4-bit layer is unpacked while it is multiplied: the largest one takes most, one at a time.
     weights = transient = 0
-    for base, each in zip(bases, sections, strict=True):
-        weights += weight_bytes(base, quantize=each.quantize)
-        if each.quantize == "nf4":
+    for base, network in zip(bases, sections, strict=True):
+        weights += weight_bytes(base, quantize=network.quantize)
+        if network.quantize == "nf4":
             largest = max((layer.weight.numel() for layer in packed_layers(base)), default=0)
-            transient = max(transient, largest * getattr(torch, each.compute).itemsize)
-    tokenizers = [_tokenizer(folders[each.weights]) for each in sections]
+            a_number = getattr(torch, network.compute).itemsize
+            transient = max(transient, largest * a_number)
+
+    tokenizers = [_tokenizer(folders[network.weights]) for network in sections]
     rounding = torch.float16 if section.projector.output == "float16" else torch.float32
     with torch.device("meta"):
         prompt = render(section.prompt, tokenizers[-1])
-        model = LogLLM(Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder), prompt=prompt, rounding=rounding)
+        encoder, decoder = Encoder(bases[0], section.encoder), Decoder(bases[1], section.decoder)
+        model = LogLLM(encoder, decoder, prompt=prompt, rounding=rounding)
     mode = pretend(model)
     try_out(model.encoder, mode, name=section.encoder.weights)
     try_out(model.decoder, mode, name=section.decoder.weights)
@@ -73,7 +81,9 @@ def draw(section: ModelSection) -> Blueprint:
 
 
 def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
-    """A base model, or what the section keeps of it, on torch's `meta` device: parameters with shape and format, without memory.
+    """A base model, or what the section keeps of it, on torch's `meta` device.
+
+    Its parameters have shape and format, and take no memory.
 
     Raises:
         ModelError: it cannot serve as what the section asks for, or has fewer layers than it asks for.
@@ -81,8 +91,10 @@ def outline(config: Any, section: EncoderSection | DecoderSection) -> nn.Module:
     encoder = isinstance(section, EncoderSection)
     reason = refusal(config, encoder=encoder)
     if reason is not None:
-        raise ModelError(f"{section.weights} cannot serve as {'encoder' if encoder else 'decoder'}: {reason}")
-    return bare(first_layers(config, section), encoder=encoder, dtype=getattr(torch, section.dtype))
+        network = "encoder" if encoder else "decoder"
+        raise ModelError(f"{section.weights} cannot serve as {network}: {reason}")
+    dtype = getattr(torch, section.dtype)
+    return bare(first_layers(config, section), encoder=encoder, dtype=dtype)
 
 
 def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
@@ -99,7 +111,8 @@ def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
             model = kind.from_config(config, dtype=dtype)
     except (ValueError, KeyError, ImportError) as exc:
         reason = first_line(exc)
-        raise ModelError(f"transformers cannot build a {config.model_type} model of this configuration ({reason:.120})") from exc
+        what = f"transformers cannot build a {config.model_type} model of this configuration"
+        raise ModelError(f"{what} ({reason:.120})") from exc
     model.eval().requires_grad_(False)
     return model  # type: ignore[no-any-return]
 
@@ -107,20 +120,29 @@ def bare(config: Any, *, encoder: bool, dtype: torch.dtype) -> nn.Module:
 def packed_layers(base: Any) -> list[Any]:
     """The layers that 4-bit loading packs: every linear one but the output head."""
     head = base.get_output_embeddings()
-    return [layer for layer in base.modules() if type(layer).__name__ in {"Linear", "Conv1D"} and layer is not head]
+    linear = (layer for layer in base.modules() if type(layer).__name__ in {"Linear", "Conv1D"})
+    return [layer for layer in linear if layer is not head]
 
 
 def weight_bytes(base: nn.Module, *, quantize: str) -> int:
     """Bytes of a base model's weights; tied ones count once."""
     packed = {id(layer.weight) for layer in packed_layers(base)} if quantize == "nf4" else set()
-    return sum(
-        parameter.numel() // 2 + 4 * -(-parameter.numel() // _NF4_BLOCK) if id(parameter) in packed else parameter.nbytes
-        for parameter in base.parameters()
-    )
+    total = 0
+    for parameter in base.parameters():
+        if id(parameter) not in packed:
+            total += parameter.nbytes
+            continue
+        # Half a byte a number, and a float32 for each block that shares a scale; -(-a // b) rounds
+        # up.
+        count = parameter.numel()
+        total += count // 2 + 4 * -(-count // _NF4_BLOCK)
+    return total
 
 
 def pretend(model: nn.Module) -> FakeTensorMode:
-    """Give a model on `meta` tensors that say they are on the CPU, so that torch chooses the CPU's paths (attention above all).
+    """Give a model on `meta` tensors that say they are on the CPU.
+
+    Torch then chooses the CPU's paths, of attention above all.
 
     Returns:
         The mode in which such a model runs.
@@ -129,16 +151,21 @@ def pretend(model: nn.Module) -> FakeTensorMode:
     made: dict[int, Tensor] = {}
 
     def pretended(tensor: Tensor) -> Tensor:
+        # Tied weights stay tied: the same tensor gives the same stand-in.
         if id(tensor) not in made:
-            fake = mode.fake_tensor_converter.from_meta_and_device(mode, tensor.detach(), torch.device("cpu"))
-            made[id(tensor)] = nn.Parameter(fake, requires_grad=tensor.requires_grad) if isinstance(tensor, nn.Parameter) else fake
+            convert = mode.fake_tensor_converter.from_meta_and_device
+            fake: Tensor = convert(mode, tensor.detach(), torch.device("cpu"))
+            if isinstance(tensor, nn.Parameter):
+                fake = nn.Parameter(fake, requires_grad=tensor.requires_grad)
+            made[id(tensor)] = fake
         return made[id(tensor)]
 
     kept = [*model.parameters(), *model.buffers()]  # ids stay theirs while they live
     for module in model.modules():
         places: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
         for place in places:
-            place.update({name: pretended(tensor) for name, tensor in place.items() if tensor is not None})
+            present = {name: tensor for name, tensor in place.items() if tensor is not None}
+            place.update({name: pretended(tensor) for name, tensor in present.items()})
     del kept
     return mode
 
@@ -150,7 +177,8 @@ def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None
         ModelError: its forward pass does not take what LogLLM gives, or does not give what LogLLM takes.
     """
     with mode, torch.no_grad():
-        ids, mask = torch.zeros((2, 4), dtype=torch.int64), torch.ones((2, 4), dtype=torch.int64)
+        ids = torch.zeros((2, 4), dtype=torch.int64)
+        mask = torch.ones((2, 4), dtype=torch.int64)
         try:
             if isinstance(part, Encoder):
                 part(ids, mask)
@@ -158,9 +186,12 @@ def try_out(part: Encoder | Decoder, mode: FakeTensorMode, *, name: str) -> None
                 part(part.embed(ids), mask, keep=1)
         except (TypeError, ValueError, AttributeError) as exc:
             kind = type(part).__name__.lower()
-            raise ModelError(f"{name} cannot serve as {kind}: its forward pass fails ({first_line(exc):.160})") from exc
+            why = first_line(exc)
+            what = f"{name} cannot serve as {kind}"
+            raise ModelError(f"{what}: its forward pass fails ({why:.160})") from exc
         except RuntimeError:
-            # Shapes that depend on what is computed, as in a mixture of experts: nothing is known against the model.
+            # Shapes that depend on what is computed, as in a mixture of experts: nothing is known
+            # against the model.
             return
 
 

@@ -54,7 +54,8 @@ def describe(name: str, *, layers: int | None = None) -> Candidate:
     """A model as it would be used.
 
     Args:
-        name: a folder, a model of the small tier, or a name on the Hugging Face hub, of which the configuration alone is fetched.
+        name: a folder, a model of the small tier, or a name on the Hugging Face hub, of which the
+            configuration alone is fetched.
         layers: of a decoder, the first layers that would be kept; none: all.
 
     Raises:
@@ -62,12 +63,19 @@ def describe(name: str, *, layers: int | None = None) -> Candidate:
     """
     section = DecoderSection(weights=name, layers=layers)
     config = first_layers(configuration(name), section)
-    encoder = _role(config, EncoderSection(weights=name)) if layers is None else Role(refused="an encoder keeps all its layers")
+    encoder = Role(refused="an encoder keeps all its layers")
+    if layers is None:
+        encoder = _role(config, EncoderSection(weights=name))
     decoder = _role(config, section)
+
     # The half that would be loaded: the whole with its output head where it can serve as decoder.
-    base = bare(config, encoder=refusal(config, encoder=False) is not None, dtype=torch.bfloat16)
-    pooler = refusal(config, encoder=True) is None and getattr(bare(config, encoder=True, dtype=torch.bfloat16), "pooler", None) is not None
+    without_head = refusal(config, encoder=False) is not None
+    base = bare(config, encoder=without_head, dtype=torch.bfloat16)
     parameters = sum(parameter.numel() for parameter in base.parameters())
+    pooler = False
+    if refusal(config, encoder=True) is None:
+        plain = bare(config, encoder=True, dtype=torch.bfloat16)
+        pooler = getattr(plain, "pooler", None) is not None
     return Candidate(
         name=name,
         architecture=type(base).__name__,
@@ -96,9 +104,16 @@ def _role(config: Any, section: EncoderSection | DecoderSection) -> Role:
             part = Encoder(base, section) if isinstance(section, EncoderSection) else Decoder(base, section)
         try_out(part.eval(), pretend(part), name=section.weights)
     except ModelError as exc:
-        return Role(refused=str(exc).partition("cannot serve as ")[2].partition(": ")[2] or str(exc))
-    adapters = {name: parameter.numel() for name, parameter in part.named_parameters() if "lora_" in name}
-    targets = dict.fromkeys(name.partition(".lora_")[0].rpartition(".")[2] for name in adapters)
+        # "NAME cannot serve as decoder: REASON": the table says the rest in a column of its own.
+        _, _, refused = str(exc).partition("cannot serve as ")
+        reason = refused.partition(": ")[2]
+        return Role(refused=reason or str(exc))
+
+    # Of "layers.0.self_attn.q_proj.lora_A.default.weight" the layer is called q_proj.
+    parameters = part.named_parameters()
+    adapters = {name: parameter.numel() for name, parameter in parameters if "lora_" in name}
+    layers = [name.partition(".lora_")[0] for name in adapters]
+    targets = dict.fromkeys(layer.rpartition(".")[2] for layer in layers)
     return Role(refused=None, targets=tuple(targets), adapter_parameters=sum(adapters.values()))
 
 
@@ -112,4 +127,6 @@ def _sets_bos(name: str) -> bool | None:
         tokenizer = AutoTokenizer.from_pretrained(folder)
     except (OSError, ValueError, KeyError):
         return None
-    return tokenizer.bos_token_id is not None and render(PromptSection(), tokenizer).head[0] == tokenizer.bos_token_id
+    # Many have such a token, and not all set it: a rendered prompt shows it.
+    bos = tokenizer.bos_token_id
+    return bos is not None and render(PromptSection(), tokenizer).head[0] == bos

@@ -1,7 +1,7 @@
 """SmolLM2 out of its GGUF file: the very bytes that transformers 5.23 wrote, by which runs know this base model.
 
-A run's manifest holds a hash over the files of its base models (`logllm.storage`). Whoever converts the file, and with whatever
-versions, gets files of the same hash.
+A run's manifest holds a hash over the files of its base models (`logllm.storage`). Whoever converts
+the file, and with whatever versions, gets files of the same hash.
 """
 
 import json
@@ -16,7 +16,11 @@ from logllm.model.base.gguf import Floats, Gguf
 _WRITER = "5.23.0"
 _SPECIAL = 3
 """Kind of a token that stands for no text."""
-_AROUND = {"token_embd.weight": "model.embed_tokens.weight", "output_norm.weight": "model.norm.weight"}
+_AROUND = {
+    "token_embd.weight": "model.embed_tokens.weight",
+    "output_norm.weight": "model.norm.weight",
+}
+"""Transformers' names of tensors outside of the layers, by GGUF's."""
 _LAYER = {
     "attn_norm": "input_layernorm",
     "attn_q": "self_attn.q_proj",
@@ -31,16 +35,23 @@ _LAYER = {
 
 
 def convert(folder: Path, file: str) -> None:
-    """Write what a GGUF file holds, in float32, as `config.json`, `model.safetensors` and a tokenizer beside it, and remove it.
+    """Write what a GGUF file holds as transformers' files beside it, and remove it.
+
+    They are `config.json`, `model.safetensors` in float32, and a tokenizer.
 
     Raises:
         ModelError: it is no such file, or its numbers are of a kind not read here.
     """
     source = Gguf(folder / file)
-    _write_settings(folder / "config.json", _config(source.facts))
-    _write_settings(folder / "tokenizer_config.json", _tokenizer_config(source.facts))
-    (folder / "tokenizer.json").write_text(json.dumps(_tokenizer(source.facts), indent=2, ensure_ascii=False), encoding="utf-8")
-    (folder / "chat_template.jinja").write_text(source.facts["tokenizer.chat_template"], encoding="utf-8")
+    facts = source.facts
+    _write_settings(folder / "config.json", _config(facts))
+    _write_settings(folder / "tokenizer_config.json", _tokenizer_config(facts))
+
+    # The tokenizer's file is written by another library, which escapes nothing.
+    tokenizer = json.dumps(_tokenizer(facts), indent=2, ensure_ascii=False)
+    (folder / "tokenizer.json").write_text(tokenizer, encoding="utf-8")
+    template = facts["tokenizer.chat_template"]
+    (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
     _write_tensors(folder / "model.safetensors", source)
     (folder / file).unlink()
 
@@ -52,6 +63,7 @@ def _write_settings(path: Path, settings: dict[str, Any]) -> None:
 
 def _config(facts: dict[str, Any]) -> dict[str, Any]:
     """The model's configuration."""
+    # The keys that transformers writes, those that GGUF does not hold with the model's own values.
     return {
         "_model_name_or_path": facts["general.name"],
         "architectures": ["LlamaForCausalLM"],
@@ -85,11 +97,16 @@ def _config(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _tokenizer_config(facts: dict[str, Any]) -> dict[str, Any]:
     """What the tokenizer's special tokens are."""
+    # GGUF has their numbers, transformers wants the tokens.
     names = {"bos": "bos", "eos": "eos", "pad": "padding", "unk": "unknown"}
     tokens = facts["tokenizer.ggml.tokens"]
+    special: dict[str, str] = {}
+    for name, in_gguf in names.items():
+        number = facts[f"tokenizer.ggml.{in_gguf}_token_id"]
+        special[f"{name}_token"] = tokens[number]
     return {
         "backend": "tokenizers",
-        **{f"{name}_token": tokens[facts[f"tokenizer.ggml.{told}_token_id"]] for name, told in names.items()},
+        **special,
         "is_local": True,
         "local_files_only": False,
         "model_max_length": int(1e30),
@@ -100,11 +117,23 @@ def _tokenizer_config(facts: dict[str, Any]) -> dict[str, Any]:
 def _tokenizer(facts: dict[str, Any]) -> dict[str, Any]:
     """The tokenizer: pairs of bytes, joined in the order in which they were learnt."""
     tokens, kinds = facts["tokenizer.ggml.tokens"], facts["tokenizer.ggml.token_type"]
-    plain = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    special = [
-        {"id": at, "content": token, **plain} for at, (token, kind) in enumerate(zip(tokens, kinds, strict=True)) if kind == _SPECIAL
-    ]
-    sequences = {name: {"Sequence": {"id": name, "type_id": kind}} for kind, name in enumerate("AB")}
+    strips = {"single_word": False, "lstrip": False, "rstrip": False}
+    plain = {**strips, "normalized": False, "special": True}
+    special = []
+    for number, (token, kind) in enumerate(zip(tokens, kinds, strict=True)):
+        if kind == _SPECIAL:
+            special.append({"id": number, "content": token, **plain})
+
+    # One text is A, of two the second is B.
+    first = {"Sequence": {"id": "A", "type_id": 0}}
+    second = {"Sequence": {"id": "B", "type_id": 1}}
+    template = {
+        "type": "TemplateProcessing",
+        "single": [first],
+        "pair": [first, second],
+        "special_tokens": {},
+    }
+    merges = [pair.split(" ") for pair in facts["tokenizer.ggml.merges"]]
     return {
         "version": "1.0",
         "truncation": None,
@@ -112,12 +141,7 @@ def _tokenizer(facts: dict[str, Any]) -> dict[str, Any]:
         "added_tokens": special,
         "normalizer": None,
         "pre_tokenizer": _byte_level(add_prefix_space=False),
-        "post_processor": {
-            "type": "TemplateProcessing",
-            "single": [sequences["A"]],
-            "pair": [sequences["A"], sequences["B"]],
-            "special_tokens": {},
-        },
+        "post_processor": template,
         "decoder": _byte_level(add_prefix_space=True),
         "model": {
             "type": "BPE",
@@ -128,19 +152,23 @@ def _tokenizer(facts: dict[str, Any]) -> dict[str, Any]:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": False,
-            "vocab": {token: at for at, token in enumerate(tokens)},
-            "merges": [pair.split(" ") for pair in facts["tokenizer.ggml.merges"]],
+            "vocab": {token: number for number, token in enumerate(tokens)},
+            "merges": merges,
         },
     }
 
 
 def _byte_level(*, add_prefix_space: bool) -> dict[str, Any]:
     """A step that takes text as bytes, or bytes as text."""
-    return {"type": "ByteLevel", "add_prefix_space": add_prefix_space, "trim_offsets": True, "use_regex": True}
+    first = {"type": "ByteLevel", "add_prefix_space": add_prefix_space}
+    return {**first, "trim_offsets": True, "use_regex": True}
 
 
 def _write_tensors(path: Path, source: Gguf) -> None:
-    """Write all tensors as safetensors: a length, a header in JSON, then the numbers, one tensor in memory at a time."""
+    """Write all tensors as safetensors: a length, a header in JSON, then the numbers.
+
+    One tensor is in memory at a time.
+    """
     tensors = sorted((_name(name), name) for name in source.tensors)
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
@@ -148,6 +176,8 @@ def _write_tensors(path: Path, source: Gguf) -> None:
         shape = source.tensors[stored].shape
         start, end = end, end + 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+
+    # Blanks up to a multiple of eight bytes, so that the numbers behind it are aligned.
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
@@ -158,7 +188,10 @@ def _write_tensors(path: Path, source: Gguf) -> None:
 
 def _in_order(tensors: list[tuple[str, str]], source: Gguf) -> Iterator[Floats]:
     """Tensors as transformers has them."""
-    heads = {"attn_q": source.facts["llama.attention.head_count"], "attn_k": source.facts["llama.attention.head_count_kv"]}
+    # Of queries and keys alone the order of rows differs: those are turned by their positions.
+    facts = source.facts
+    queries, keys = facts["llama.attention.head_count"], facts["llama.attention.head_count_kv"]
+    heads = {"attn_q": queries, "attn_k": keys}
     for _, stored in tensors:
         numbers = source.tensor(stored)
         kind = stored.split(".")[-2]

@@ -1,6 +1,7 @@
-"""GGUF files: what they say and their tensors, for the kinds of numbers that the small tier's decoder is in.
+"""GGUF files: what they say and their tensors, in the kinds of the small tier's decoder.
 
-The format is that of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, the kinds of numbers those of ggml's quantize_row_*.
+The format is that of https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, the kinds of
+numbers those of ggml's quantize_row_*.
 """
 
 import mmap
@@ -46,7 +47,9 @@ def _plain(blocks: npt.NDArray[np.uint8]) -> Floats:
 
 def _q4_1(blocks: npt.NDArray[np.uint8]) -> Floats:
     """A scale and a lowest number in 16 bits, then 4 bits a number: the first half in the low ones."""
-    scale, lowest = (blocks[:, at : at + 2].view(np.float16).astype(np.float32) for at in (0, 2))
+    scale, lowest = _half(blocks[:, 0:2]), _half(blocks[:, 2:4])
+
+    # 16 bytes hold 32 numbers: those 0 to 15 in the low halves, those 16 to 31 in the high ones.
     packed = blocks[:, 4:]
     steps = np.concatenate([packed & 15, packed >> 4], axis=1)
     return scale * steps.astype(np.float32) + lowest
@@ -54,7 +57,13 @@ def _q4_1(blocks: npt.NDArray[np.uint8]) -> Floats:
 
 def _q8_0(blocks: npt.NDArray[np.uint8]) -> Floats:
     """A scale in 16 bits, then 8 bits a number."""
-    return blocks[:, 2:].view(np.int8).astype(np.float32) * blocks[:, :2].view(np.float16).astype(np.float32)
+    steps = blocks[:, 2:].view(np.int8).astype(np.float32)
+    return steps * _half(blocks[:, :2])
+
+
+def _half(pairs: npt.NDArray[np.uint8]) -> Floats:
+    """Pairs of bytes as numbers of 16 bits, (n, 1)."""
+    return pairs.view(np.float16).astype(np.float32)
 
 
 KINDS = {0: Kind(1, 4, _plain), 3: Kind(_BLOCK, 20, _q4_1), 8: Kind(_BLOCK, 34, _q8_0)}
@@ -95,7 +104,8 @@ class Gguf:
         try:
             self._read_head()
         except (struct.error, UnicodeDecodeError, KeyError) as exc:
-            raise ModelError(f"{self.path} is no GGUF file, or a damaged one: delete it and fetch it again") from exc
+            what = f"{self.path} is no GGUF file, or a damaged one"
+            raise ModelError(f"{what}: delete it and fetch it again") from exc
 
     def tensor(self, name: str) -> Floats:
         """A tensor's numbers.
@@ -106,10 +116,15 @@ class Gguf:
         packed = self.tensors[name]
         kind = KINDS.get(packed.kind)
         if kind is None:
-            raise ModelError(f"{self.path}: {name} is in GGUF's kind {packed.kind}, which is not read here")
+            what = f"{name} is in GGUF's kind {packed.kind}, which is not read here"
+            raise ModelError(f"{self.path}: {what}")
+
+        # The file is mapped: only the pages of this tensor are read.
         blocks = int(np.prod(packed.shape)) // kind.numbers
-        stored = np.frombuffer(self._bytes, dtype=np.uint8, count=blocks * kind.bytes, offset=packed.start)
-        return kind.floats(stored.reshape(blocks, kind.bytes)).reshape(packed.shape)
+        count = blocks * kind.bytes
+        stored = np.frombuffer(self._bytes, dtype=np.uint8, count=count, offset=packed.start)
+        numbers = kind.floats(stored.reshape(blocks, kind.bytes))
+        return numbers.reshape(packed.shape)
 
     def _read_head(self) -> None:
         """Facts, then names, shapes and places of tensors."""
@@ -120,20 +135,28 @@ class Gguf:
         for _ in range(facts):
             name = self._value(_STRING)
             self.facts[name] = self._value(self._value(4))
+
+        # A tensor's place counts from the end of this head, which is known only behind it.
         places = {}
         for _ in range(tensors):
             name = self._value(_STRING)
             reversed_shape = [self._value(10) for _ in range(self._value(4))]
-            places[name] = (tuple(reversed_shape[::-1]), self._value(4), self._value(10))
+            shape = tuple(reversed_shape[::-1])
+            kind, offset = self._value(4), self._value(10)
+            places[name] = (shape, kind, offset)
+
+        # The numbers begin at the next multiple of the alignment; -(-a // b) rounds up.
         alignment = self.facts.get("general.alignment", _BLOCK)
         start = -(-self._at // alignment) * alignment
-        self.tensors = {name: Packed(shape, kind, start + offset) for name, (shape, kind, offset) in places.items()}
+        for name, (shape, kind, offset) in places.items():
+            self.tensors[name] = Packed(shape, kind, start + offset)
 
     def _value(self, kind: int) -> Any:
         """The next value, of a kind of the format's."""
         if kind == _STRING:
             return self._take(self._value(10)).decode()
         if kind == _ARRAY:
+            # Plain numbers in one go: a vocabulary has 49,152 of them.
             inner, count = self._value(4), self._value(10)
             if inner in _SCALARS:
                 layout = f"<{count}{_SCALARS[inner]}"
