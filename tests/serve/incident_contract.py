@@ -1,6 +1,7 @@
 """What incidents do, whichever database holds them."""
 
 import json
+import time
 from datetime import datetime, timedelta
 
 import pytest
@@ -8,9 +9,11 @@ from sqlalchemy import select
 
 from logllm.config.alerts import IncidentSection
 from logllm.errors import DataError
+from logllm.serve.feedback.answers_given import Said, find_incident, give, take_back
 from logllm.serve.incidents.grouping import Incidents
 from logllm.serve.incidents.incident_rows import Wished, incident, incidents
 from logllm.serve.incidents.mutes import Muting, mute, mutes, unmute
+from logllm.serve.incidents.quiet_ending import ending_quiet
 from logllm.serve.store.schema import verdicts
 from logllm.serve.store.service_schema import outbox
 from tests.serve.store_contract import NOON, frame, kept, verdict
@@ -385,3 +388,49 @@ class IncidentContract:
         clock.later(hours=1)
         app.incidents.tidy(app.store)
         assert first < second < app.all()[0]["change"]
+
+    def test_a_false_alarm_on_an_incident_mutes_all_its_kinds(self, app, store, clock):
+        app.bad("ERROR: disk full", "ERROR: cannot write", "ERROR: cannot write", at=NOON)
+        (one,) = app.all()
+        key = find_incident(store, one["id"])
+        given = give(store, key, said=Said("normal", "ann", incident=one["id"]), now=clock.now)
+        assert sorted(given["muted"]) == ["ERROR: cannot write", "ERROR: disk full"]
+        assert sorted(mute["kind"] for mute in mutes(store, now=clock.now)) == sorted(given["muted"])
+        assert [(it["muted"], len(it["kinds"])) for it in app.all()] == [(True, 2)]
+        app.bad("ERROR: disk full", "ERROR: cannot write", at=NOON)
+        assert [(it["muted"], it["sessions"]) for it in app.all()] == [(True, 5)]
+
+        # Taken back, all of them are told of again.
+        assert take_back(store, given["id"], now=clock.now)
+        assert mutes(store, now=clock.now) == []
+        assert app.all()[0]["muted"] is False
+
+    def test_a_false_alarm_on_a_session_mutes_its_own_kind(self, app, store, clock):
+        app.bad("ERROR: disk full", "ERROR: cannot write", at=NOON)
+        (one,) = app.all()
+        given = give(store, find_incident(store, one["id"]), said=Said("normal", "ann"), now=clock.now)
+        assert given["muted"] == [given["kind"]]
+        assert app.all()[0]["muted"] is False
+        with pytest.raises(DataError, match=r"no session of incident 99"):
+            give(store, find_incident(store, one["id"]), said=Said("normal", "ann", incident=99), now=clock.now)
+        with pytest.raises(DataError, match=r"no incident 99"):
+            find_incident(store, 99)
+
+    def test_what_is_quiet_ends_where_nobody_watches(self, app, store, clock):
+        app.bad("ERROR: disk full")
+        shown = Incidents(SECTION, clock=clock)
+        clock.later(seconds=2_000)
+        assert shown.tidy(store, watched={"app"}) == 0
+        assert app.all()[0]["state"] == "open"
+        clock.later(seconds=2_000)
+        assert shown.tidy(store, watched={"other"}) == 1
+        assert app.all()[0]["state"] == "closed"
+
+    def test_a_service_ends_what_is_quiet(self, app, store, clock):
+        app.bad("ERROR: disk full")
+        with ending_quiet(store, SECTION, every=0.01, clock=clock):
+            clock.later(seconds=2_000)
+            until = time.monotonic() + 20
+            while app.all()[0]["state"] == "open":
+                assert time.monotonic() < until
+                time.sleep(0.01)

@@ -75,3 +75,15 @@ def test_incidents_come_on_the_stream(shown):
         await events.aclose()
 
     asyncio.run(follow())
+
+
+def test_a_false_alarm_on_an_incident_mutes_every_kind_of_it(shown):
+    shown.write(anomalous("a", 1, messages='["ERROR job <*> failed"]'), anomalous("b", 2, kind="WARN slow", messages='["WARN slow"]'))
+    whole = shown.ask("/v1/incidents/1").json()
+    body = {"id": whole["verdicts"][0]["id"], "incident": 1, "answer": "normal"}
+    given = shown.ask("/v1/feedback", method="POST", json=body)
+    assert given.status_code == 201, given.text
+    assert sorted(given.json()["muted"]) == [KIND, "WARN slow"]
+    assert shown.ask("/v1/incidents/1").json()["muted"] is True
+    wrong = shown.ask("/v1/feedback", method="POST", json=body | {"incident": 7})
+    assert wrong.status_code == 422

@@ -23,6 +23,9 @@ def feedback(
     anomalous: Annotated[
         bool | None, typer.Option("--anomalous/--normal", help=("The right verdict. A false alarm mutes its kind for 7 days."))
     ] = None,
+    incident: Annotated[
+        int | None, typer.Option(min=1, help="Answer for this incident instead of a session; a false alarm mutes all its kinds.")
+    ] = None,
     lines: Annotated[list[int] | None, typer.Option("--line", min=1, help=("Number of a line that shows the fault. Repeatable."))] = None,
     words: Annotated[str, typer.Option("--note", help="A remark to keep with the answer.")] = "",
     by: Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who gives the answer.")] = "",
@@ -50,7 +53,7 @@ def feedback(
         elif listed:
             _list(store, session, stream=stream, as_json=as_json)
         else:
-            said = _said(anomalous, lines=lines, note=words, by=by)
+            said = _said(anomalous, lines=lines, note=words, by=by)._replace(incident=incident)
             answer = _given(store, session, stream=stream, said=said, missed=(text, run))
             _tell(answer, as_json=as_json)
 
@@ -93,8 +96,10 @@ def _given(
         DataError: no session is named, or it is not known.
     """
     from logllm.errors import DataError
-    from logllm.serve.feedback.answers_given import find_session, give
+    from logllm.serve.feedback.answers_given import find_incident, find_session, give
 
+    if session is None and said.incident is not None:
+        return give(store, find_incident(store, said.incident), said=said)
     if session is None:
         raise DataError("name the session as `logllm store show` prints it")
     text, run = missed
@@ -163,11 +168,14 @@ def _line(answer: "Mapping[str, Any]") -> str:
 
 def _tell(answer: "Mapping[str, Any]", *, as_json: bool) -> None:
     """What was said, and what that did."""
+    from logllm.logs.tally import printable
+
     if as_json:
         emit(answer)
     note(_line(answer))
     if "replaces" in answer:
         note(f"it replaces answer {answer['replaces']}")
     if "muted_until" in answer:
-        note(f"no alerts for this kind until {answer['muted_until'][:16]}Z: {answer['kind']}")
+        for kind in answer["muted"]:
+            note(printable(f"no alerts for this kind until {answer['muted_until'][:16]}Z: {kind}"))
         note(f"undo both with `logllm feedback STORE --undo {answer['id']}`")

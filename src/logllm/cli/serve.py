@@ -111,6 +111,7 @@ def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
 
 def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | None) -> None:
     """Answer until told to stop."""
+    from logllm.serve.incidents.quiet_ending import ending_quiet
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.web.running import address_of, listening
 
@@ -126,7 +127,8 @@ def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | N
         server = _server(wanted, store, judging=judging, watching=watching, token=token)
         note(f"{store.name} is shown at {address_of(bound)}")
         if watching is None:
-            server.run_until_told(bound)
+            with ending_quiet(store, wanted.incidents):
+                server.run_until_told(bound)
         else:
             _watch_beside(watching, lambda: server.run_until_told(bound), failed=server.end)
 

@@ -9,10 +9,10 @@ import polars as pl
 from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select
 
 from logllm.errors import DataError
-from logllm.serve.incidents.mutes import Muting, put_mute, take_mute_back
+from logllm.serve.incidents.mutes import Muting, put_mutes, take_mute_back
 from logllm.serve.store.frames import NUL_PICTURE, VerdictKey, stored_names, stored_time
 from logllm.serve.store.schema import places, verdicts
-from logllm.serve.store.service_schema import feedback, mutes
+from logllm.serve.store.service_schema import feedback, incidents, mutes
 from logllm.serve.store.verdict_store import Store
 from logllm.serve.store.writing import next_change
 
@@ -35,6 +35,9 @@ class Said(NamedTuple):
     note: str = ""
     messages: tuple[str, ...] | None = None
     """The session's masked messages, where the store has none of it."""
+    incident: int | None = None
+    """The incident that is meant as a whole, of which the session is one: a false alarm mutes every
+    kind of it; none: the session alone is meant."""
 
 
 class Missed(NamedTuple):
@@ -63,7 +66,7 @@ def give(
 
     Returns:
         As `answers` gives it, and where there are such `replaces`, the number of the earlier answer,
-        and `muted_until`.
+        `muted_until` and `muted`, the kinds.
 
     Raises:
         DataError: there is no such session, the store has no messages of it and none are given, or a
@@ -75,6 +78,7 @@ def give(
     with store.transaction() as connection:
         # All in one transaction: an answer without its mute would leave people being told on.
         values, alarmed = _values(connection, about, said=said)
+        kinds = _kinds(connection, about, said=said, own=values["kind"])
         change = next_change(connection)
         before = _before(connection, values)
         values |= {"made": stored_time(now), "change": change}
@@ -85,11 +89,11 @@ def give(
         if before is not None:
             extra["replaces"] = before
             _unmute(connection, before, now=now, change=change)
-        if alarmed and said.answer == NORMAL and stored.kind is not None:
+        if alarmed and said.answer == NORMAL and kinds:
             why = _why(stored.id)
-            muting = Muting(stored.stream, stored.kind, now + MUTED, said.by, why)
-            muted = put_mute(connection, muting, now=now, change=change)
-            extra["muted_until"] = muted["until"]
+            mutings = [Muting(stored.stream, kind, now + MUTED, said.by, why) for kind in kinds]
+            muted = put_mutes(connection, mutings, now=now, change=change)
+            extra |= {"muted_until": muted[0]["until"], "muted": kinds}
     return _object(stored) | extra
 
 
@@ -154,6 +158,20 @@ def find_session(store: Store, session: str, *, stream: str | None = None) -> Ve
     # Names come again, as numbers of processes do: the last one is meant, and its last piece.
     newest = max(rows, key=lambda row: (row.updated, row.piece))
     return VerdictKey(*newest[: len(VerdictKey._fields)])
+
+
+def find_incident(store: Store, number: int) -> VerdictKey:
+    """The verdict that stands for an incident: that of its most anomalous session.
+
+    Raises:
+        DataError: there is no such incident.
+    """
+    with store.transaction(reading=True) as connection:
+        top = connection.scalar(select(incidents.c.top).where(incidents.c.id == number))
+    sessions = json.loads(top or "[]")
+    if not sessions:
+        raise DataError(f"{store.name} has no incident {number}, or none of its sessions any more")
+    return VerdictKey(*(sessions[0][name] for name in VerdictKey._fields))
 
 
 def _named(store: Store, name: str, *, stream: str | None) -> list[Row[Any]]:
@@ -256,6 +274,24 @@ def _guilty_columns(
     places = {place_of[number] for number in said.lines}
     guilty = sorted(place for place in places if place < len(messages))
     return columns | {"lines": json.dumps(list(said.lines)), "guilty": json.dumps(guilty)}
+
+
+def _kinds(connection: Connection, about: VerdictKey | Missed, *, said: Said, own: str | None) -> list[str]:
+    """The kinds of message that are meant: of a session its own, of an incident all.
+
+    Raises:
+        DataError: there is no such incident, or the session is none of its own.
+    """
+    if said.incident is None:
+        return [] if own is None else [own]
+    row = connection.execute(select(incidents.c.stream, incidents.c.kinds).where(incidents.c.id == said.incident)).one_or_none()
+    member = None
+    if row is not None and isinstance(about, VerdictKey):
+        same = [verdicts.c[name] == value for name, value in about._asdict().items()]
+        member = connection.scalar(select(verdicts.c.incident).where(*same))
+    if row is None or member != said.incident:
+        raise DataError(f"{about.session} is no session of incident {said.incident}: answer for the session alone")
+    return [kind["kind"] for kind in json.loads(row.kinds)]
 
 
 def _before(connection: Connection, row: dict[str, Any]) -> int | None:

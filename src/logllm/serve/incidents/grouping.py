@@ -1,6 +1,6 @@
 """Anomalous sessions become incidents, in the transaction that stores their verdicts."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -98,11 +98,15 @@ class Incidents:
         if joined or left:
             connection.execute(_PUT, [*joined, *left])
 
-    def tidy(self, store: Store) -> int:
+    def tidy(self, store: Store, *, watched: Collection[str] = ()) -> int:
         """End what has been quiet for too long by this machine's time; how many incidents.
 
         That time counts from the start of this process: what came while nobody watched is read
         first.
+
+        Args:
+            store: where incidents are.
+            watched: streams whose incidents are left alone, since others end them.
         """
         now = self._clock()
         if now < self._due:
@@ -115,7 +119,8 @@ class Incidents:
         theirs = select(incidents.c.stream).where(*silent).distinct()
         with store.transaction(reading=True) as connection:
             streams = list(connection.scalars(theirs))
-        return sum(self._end_quiet(store, stream, before=before) for stream in streams)
+        ours = [stream for stream in streams if stream not in watched]
+        return sum(self._end_quiet(store, stream, before=before) for stream in ours)
 
     def _end_quiet(self, store: Store, stream: str, *, before: datetime) -> int:
         """End a stream's incidents that no session has joined since a time; how many."""

@@ -1,5 +1,6 @@
 """Kinds of message that nobody wants to be told of, each until a time."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -36,29 +37,57 @@ def mute(store: Store, muting: Muting, *, now: datetime) -> dict[str, Any]:
         DataError: the end is not in the future.
     """
     with store.transaction() as connection:
-        return put_mute(connection, muting, now=now, change=next_change(connection))
+        (made,) = put_mutes(connection, [muting], now=now, change=next_change(connection))
+        return made
 
 
-def put_mute(
+def put_mutes(
     connection: Connection,
-    muting: Muting,
+    mutings: Sequence[Muting],
     *,
     now: datetime,
     change: int,
-) -> dict[str, Any]:
-    """Mute a kind of message, in a transaction that does more.
+) -> list[dict[str, Any]]:
+    """Mute kinds of message of one stream, in a transaction that does more.
 
-    An open incident that has other kinds as well goes on without this one; what comes of it is an
+    An open incident that has other kinds as well goes on without these; what comes of them is an
     incident of its own, which nobody is told of.
 
     Args:
         connection: Of the transaction.
-        muting: What, and until when.
+        mutings: What, and until when; of one stream.
         now: This machine's time.
         change: The number of the transaction.
 
     Raises:
-        DataError: the end is not in the future.
+        DataError: an end is not in the future.
+    """
+    made = [_put(connection, muting, now=now, change=change) for muting in mutings]
+
+    # What is open already must follow, or people are told of it until it ends. All are muted by
+    # now: an incident of several kinds loses none of them before it is known whether any is left.
+    stream = mutings[0].stream
+    kinds = {muting.kind for muting in mutings}
+    muted = muted_kinds(connection, stream, now=now)
+    for incident in load(connection, stream):
+        concerned = kinds & incident.kinds.keys()
+        if incident.muted or not concerned:
+            continue
+        # All that it shows is muted: it goes on silently. Else only these kinds leave it.
+        if incident.kinds.keys() <= muted:
+            incident.muted = True
+        else:
+            for kind in concerned:
+                del incident.kinds[kind]
+        save(connection, incident, now=now, change=change)
+    return made
+
+
+def _put(connection: Connection, muting: Muting, *, now: datetime, change: int) -> dict[str, Any]:
+    """Store a mute; as people get it.
+
+    Raises:
+        DataError: its end is not in the future.
     """
     # It would be stored, and mute nothing, without a word.
     if muting.until <= now:
@@ -71,18 +100,6 @@ def put_mute(
         "change": change,
     }
     row = connection.execute(insert(table).values(values).returning(*_columns())).one()
-
-    # What is open already must follow, or people are told of it until it ends.
-    muted = muted_kinds(connection, muting.stream, now=now)
-    for incident in load(connection, muting.stream):
-        if incident.muted or muting.kind not in incident.kinds:
-            continue
-        # All that it shows is muted: it goes on silently. Else only this kind leaves it.
-        if incident.kinds.keys() <= muted:
-            incident.muted = True
-        else:
-            del incident.kinds[muting.kind]
-        save(connection, incident, now=now, change=change)
     return dict(row._mapping)
 
 

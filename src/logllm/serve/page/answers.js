@@ -45,15 +45,17 @@ export async function unmute(incident) {
 }
 
 /** Answer for a verdict; what the server made of it, or null. */
-export async function answer(id, { answer: given, lines = [], text = "" }) {
+export async function answer(id, { answer: given, lines = [], text = "", incident = null }) {
   const body = { id, answer: given, by: "page" };
+  if (incident) body.incident = incident;
   if (lines.length) body.lines = lines;
   if (text) body.note = text;
   const done = await tried("Could not store the answer", () =>
     call("feedback", { method: "POST", body }),
   );
   if (!done) return null;
-  const muted = done.muted_until ? `; its kind is muted until ${moment(done.muted_until)}` : "";
+  const what = done.muted?.length > 1 ? `its ${done.muted.length} kinds are` : "its kind is";
+  const muted = done.muted_until ? `; ${what} muted until ${moment(done.muted_until)}` : "";
   const words = given === "normal" ? "False alarm" : "True alarm";
   note(`${words}: kept as a label for the next training${muted}.`);
   return done;
@@ -68,14 +70,14 @@ export async function takeBack(number) {
   return done;
 }
 
-/** Answer for an incident: for its most anomalous session. */
+/** Answer for an incident: a label on its most anomalous session; a false alarm mutes all its kinds. */
 export async function answerFor(incident, given) {
   const whole = await tried("Could not read the incident", () =>
     call(`incidents/${incident.id}`),
   );
   if (!whole) return;
   const top = [...whole.verdicts].sort((one, other) => other.score - one.score)[0];
-  if (top) await answer(top.id, { answer: given });
+  if (top) await answer(top.id, { answer: given, incident: incident.id });
   else
     note("Its sessions have been deleted because of their age, so there is nothing left to answer.", "trouble");
 }

@@ -18,7 +18,7 @@ router = APIRouter(prefix="/v1", tags=["feedback"])
 
 @router.post("/feedback", summary="Say whether a verdict is right", status_code=201)
 def add_feedback(service: Served, new: NewFeedback) -> JSONResponse:
-    """A false alarm (`normal`) mutes its kind at once; every answer is a label for `logllm retrain`.
+    """A false alarm (`normal`) mutes its kind at once, with `incident` every kind of that; every answer is a label for `logllm retrain`.
 
     Of a session that was missed, and of which the store has no lines, these are given.
     """
@@ -51,7 +51,7 @@ def _given(service: Service, new: NewFeedback) -> dict[str, Any]:
     """
     lines = None if new.lines is None else tuple(new.lines)
     # An empty list of lines says that none is guilty; none says nothing of lines.
-    said = Said(new.answer, new.by, lines=lines, note=new.note)
+    said = Said(new.answer, new.by, lines=lines, note=new.note, incident=new.incident)
     if new.id is not None:
         key = decode(new.id)
         if key is None:
