@@ -1,6 +1,7 @@
 """What many tests need: one thread, tiny models, tiny prepared data."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,7 +10,15 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-settings.register_profile("default", deadline=None, max_examples=40)  # a busy machine is no failure
+IN_MEMORY = Path("/dev/shm")
+"""Where files are that never reach a disk, on Linux."""
+ROOM = 4 << 30  # bytes that must be free there; all tests together write half a gigabyte
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # A process a core: threads of each would only wait for one another.
+    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+
+settings.register_profile("default", deadline=None, max_examples=20)  # a busy machine is no failure
 settings.load_profile("default")
 
 ODD = re.compile(r"[^ -~]|\\[xuU][0-9a-fA-F]{2}|0x[0-9a-f]{6}")
@@ -20,6 +29,13 @@ TORCH_FREE = {"logs", "formats", "sessions", "datasets", "cases"}
 """Folders of tests that do not import torch."""
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run side by side their files stay in memory, if it has room: each fsync waits for a disk, and there are thousands."""
+    side_by_side = bool(getattr(config.option, "numprocesses", None))
+    if side_by_side and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free > ROOM:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(IN_MEMORY))
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -42,6 +58,13 @@ def _one_thread(request: pytest.FixtureRequest) -> None:
     import torch
 
     torch.set_num_threads(1)  # two make tiny models 5 to 100 times slower
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network(request: pytest.FixtureRequest) -> None:
+    """No package is fetched, unless tests run that need real weights: a test that does so by mistake fails."""
+    if not any(item.get_closest_marker("real") for item in request.session.items):
+        os.environ["PIP_NO_INDEX"] = "1"
 
 
 @pytest.fixture(scope="session")

@@ -95,20 +95,28 @@ def folder(name: str) -> str:
 
 def imports(module: Module, modules: Modules, *, loading: bool, typing: bool) -> Iterator[tuple[str, str]]:
     """Imported modules as `(module, name)`: only those of loading it, or all; with or without those for types alone."""
-    pending: list[ast.AST] = [module.tree]
+    for home, name in written_imports(module.tree, loading=loading, typing=typing):
+        inner = f"{home}.{name}"
+        yield (inner, "") if inner in modules else (home, name)
+
+
+@cache
+def written_imports(tree: ast.Module, *, loading: bool, typing: bool) -> tuple[tuple[str, str], ...]:
+    """Imports as they are written: a module and a name from it, the name empty where the module itself is meant."""
+    written: list[tuple[str, str]] = []
+    pending: list[ast.AST] = [tree]
     while pending:
         node = pending.pop()
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            written += [(alias.name, "") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             home = "." * node.level + (node.module or "")
-            for alias in node.names:
-                inner = f"{home}.{alias.name}"
-                yield (inner, "") if inner in modules else (home, alias.name)
+            written += [(home, alias.name) for alias in node.names]
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             pending += [*node.orelse, *(node.body if typing else [])]
         elif not (loading and isinstance(node, Function | ast.Lambda)):
             pending += ast.iter_child_nodes(node)
+    return tuple(written)
 
 
 def functions(module: Module) -> Iterator[tuple[Function, bool]]:

@@ -121,6 +121,7 @@ def test_a_page_that_is_not_current_is_found(checkout) -> None:
     assert made(checkout, "--check") == 1
 
 
+@pytest.mark.real
 def test_plots(checkout) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra dev")
     assert made(checkout) == 0

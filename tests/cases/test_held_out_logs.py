@@ -7,6 +7,7 @@ import pytest
 from tests.cases.right_readings import ASPECTS, HELD_OUT, log_of, read, wrong
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", HELD_OUT)
 def test_a_log_of_a_known_kind_is_read_right(name, tmp_path) -> None:
     case = HELD_OUT[name]

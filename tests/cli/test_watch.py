@@ -124,6 +124,7 @@ def test_mistakes(logllm, arguments, said, tmp_path) -> None:
     assert said in outcome.err
 
 
+@pytest.mark.real
 def test_a_run_that_knows_other_logs_is_named_first(logllm, tmp_path) -> None:
     outcome = logllm("watch", "-", "--store", tmp_path / "app.db", stdin=written(range(50)).encode())
     assert outcome.code == 2

@@ -131,6 +131,7 @@ def test_what_does_not_go_together_is_said(logllm, faulty, more, words) -> None:
     assert words in outcome.err
 
 
+@pytest.mark.real
 def test_a_pipe_is_not_ranked_and_is_judged_against_a_good_log_as_it_comes(good, faulty) -> None:
     command = [sys.executable, "-m", "logllm", "detect", "-"]
     environment = {**os.environ, "COLUMNS": "200"}

@@ -54,7 +54,14 @@ def recognised(lines):
     return recognise(pl.Series(lines), today=TODAY).format
 
 
-@pytest.mark.parametrize("around", ["{}", "app-1  | {}", "2024-07-03T09:00:00Z stdout F {}"], ids=["alone", "compose", "cri"])
+@pytest.mark.parametrize(
+    "around",
+    [
+        pytest.param("{}", id="alone"),
+        pytest.param("app-1  | {}", id="compose", marks=pytest.mark.real),
+        pytest.param("2024-07-03T09:00:00Z stdout F {}", id="cri", marks=pytest.mark.real),
+    ],
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_lines_of_another_kind_are_records_of_their_own(kind, around):
     other, text = KINDS[kind]

@@ -40,6 +40,7 @@ def test_a_method_keeps_the_contract(name, tiny_models, tmp_path) -> None:
     check_method(maker(name), tmp_path, recipe=recipe, close=close)
 
 
+@pytest.mark.real
 @pytest.mark.parametrize("name", ["logllm", "both"])
 def test_what_trains_a_network_keeps_the_contract(name, tiny_recipe, tmp_path) -> None:
     stages = tuple(stage.model_copy(update={"epochs": None, "max_sessions": 16}) for stage in tiny_recipe.train.stages)

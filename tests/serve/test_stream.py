@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from logllm.logs.reader import Reader
@@ -234,9 +234,13 @@ SESSIONS = {
 
 
 @pytest.mark.parametrize("kind", SESSIONS, ids=SESSIONS)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(events=EVENTS, data=st.data())
-def test_any_division_and_any_kill_give_the_sessions_of_batch(events, data, kind, tmp_path_factory):
+@pytest.mark.parametrize("examples", [3, pytest.param(40, marks=pytest.mark.real)])
+def test_any_division_and_any_kill_give_the_sessions_of_batch(kind, examples, tmp_path_factory):
+    check = given(events=EVENTS, data=st.data())(_check_division_and_kills)
+    settings(max_examples=examples)(check)(kind=kind, tmp_path_factory=tmp_path_factory)
+
+
+def _check_division_and_kills(events, data, kind, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("kills")
     prepare = prepared(**SESSIONS[kind])
     at, lines = 0, []

