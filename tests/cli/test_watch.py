@@ -161,6 +161,7 @@ def test_a_watch_that_learns_says_what_it_learnt(logllm, run, tmp_path) -> None:
     assert told["counts"]["learnt_sessions"] == 0
 
 
+@pytest.mark.real
 def test_a_run_that_cannot_learn_is_refused(logllm, tmp_path) -> None:
     outcome = logllm("watch", "-", "--learn", "--store", tmp_path / "app.db", stdin=b"")
     assert outcome.code == 2
