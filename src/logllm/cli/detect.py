@@ -126,6 +126,10 @@ def detect(
         bool, typer.Option("--no-cache", help=("Score everything again; neither use nor fill the cache of scores."))
     ] = False,
     verify: VerifyOption = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Share the work among the machines of a Ray cluster (HOST:PORT, or local to start one here)."),
+    ] = None,
     key: Annotated[
         str | None, typer.Option(help=("Without a run: group lines by the key that this regular expression matches in the message."))
     ] = None,
@@ -161,8 +165,9 @@ def detect(
     )
     with counts("reading and scoring") as bar:
         told = lambda doing, share: bar(round(100 * share), 100, f"({doing})")  # noqa: E731
-        load = partial(_load, progress=told, cache=not no_cache, engine=engine, verify=verify, time_zone=time_zone)
-        detector = _detector(asked, load, threshold=threshold, progress=bar)
+        # Under Ray the run is loaded elsewhere, and one whose scores are kept is loaded here only when it has to score.
+        load = partial(_load, progress=told, cache=ray is not None or not no_cache, engine=engine, verify=verify, time_zone=time_zone)
+        detector = _spread(_detector(asked, load, threshold=threshold, progress=bar), ray)
         result = _result(detector, asked, wanted=wanted, progress=bar)
     result.tell(fail=fail, seconds=time.perf_counter() - started)
     if fail and result.judged.anomalous:
@@ -207,6 +212,9 @@ class Result(NamedTuple):
         sessions = plural(self.judged.sessions, "session")
         calls = "ranked, not judged" if self.ranked else f"{self.judged.anomalous:,} anomalous"
         note(f"{sessions}, {calls}, in {duration(seconds)}")
+        if (crew := getattr(self.detector, "crew", None)) is not None:
+            note(f"ray: {crew}")
+            crew.close()
         if self.ranked and fail:
             note("sessions are only ranked, so --fail-on-anomaly could never fail: give a good log with --against")
         self._tell_more()
@@ -286,6 +294,20 @@ def _detector(
         threshold=threshold,
         progress=progress,
     )
+
+
+def _spread(detector: "Detector", address: str | None) -> "Detector":
+    """The same detector, its work shared where that is asked for."""
+    if address is None:
+        return detector
+    from logllm.detect.opened_run import OpenedRun
+    from logllm.detect.spread.labour import Origin
+    from logllm.detect.spread.ray_crew import ray_crew
+    from logllm.detect.spread.spread_run import SpreadDetector
+
+    run = detector.run
+    crew = ray_crew(address, Origin.of(run) if isinstance(run, OpenedRun) else None)
+    return SpreadDetector.of(detector, crew)
 
 
 def _sum_up(judged: "_Judged", reading: "Reading", *, logs: list[str], redact: bool) -> None:

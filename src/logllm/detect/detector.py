@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Self
@@ -16,7 +16,7 @@ from logllm.datasets.services import ServicesReader, reader_of
 from logllm.datasets.settings import for_format, for_services, in_zone
 from logllm.detect.judge import Judge
 from logllm.detect.opened_run import OpenedRun
-from logllm.detect.reading import Manner, Reading
+from logllm.detect.reading import Manner, Reading, Reads
 from logllm.detect.unlabelled import Against, Ranking, read_good
 from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
@@ -250,14 +250,19 @@ class Detector:
         # A name may hold a secret, too, and an error would tell it.
         with redacted_errors() if redact or self.settings.redact else nullcontext():
             names = named_files(sources)
-        today, most = datetime.now(UTC).date(), self.run.recipe.detect.read_lines
-        reader: Reader | ServicesReader
-        if self.settings.services:
-            reader = ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
-        else:
-            reader = Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
         manner = Manner(self._cached, progress, top_share, occurrences, evidence)
-        return Reading(reader, names, run=self.run, manner=manner)
+        return Reading(self.reader(names, stdin=stdin, redact=redact), names, run=self.run, manner=manner)
+
+    def reader(self, names: Sequence[str], *, stdin: Bytes | None, redact: bool) -> Reads:
+        """What reads some inputs; the arguments are those of `read`."""
+        today, most = self.today(), self.run.recipe.detect.read_lines
+        if self.settings.services:
+            return ServicesReader(self.settings, names, today=today, batch_lines=most, redact=redact)
+        return Reader(self.settings, today=today, batch_lines=most, stdin=stdin, redact=redact)
+
+    def today(self) -> date:
+        """The day that gives times without a year theirs."""
+        return datetime.now(UTC).date()
 
     def _encoded(self, lines: Iterable[str]) -> Iterator[bytes]:
         """Lines as a file of the settings' format holds them, each with one line end."""

@@ -7,6 +7,7 @@ import polars as pl
 
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache
+from logllm.detect.judging.known_scores import JudgesMany
 from logllm.methods.contract import LearningOn, Method, Opinion
 from logllm.metrics import Labels, Scores
 from logllm.progress import Progress
@@ -71,6 +72,10 @@ class Judge(Protocol):
         progress: Progress | None = None,
     ) -> Opinion:
         """How anomalous sessions are, and what their verdicts say besides."""
+
+    @property
+    def many(self) -> JudgesMany | None:
+        """Judges several lots of sessions where processes share the work; none: this one does all of it."""
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:
         """How much messages speak for "anomalous", (u,); none: score each as a session of its own."""

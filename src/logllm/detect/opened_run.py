@@ -14,6 +14,7 @@ from logllm.config.detect import DetectSection
 from logllm.config.recipe import Recipe
 from logllm.detect.cache import ScoreCache, identity
 from logllm.detect.judge import Judgement
+from logllm.detect.judging.known_scores import JudgesMany
 from logllm.errors import RecipeError
 from logllm.methods.contract import LearningOn, Method, Opinion, Workplace
 from logllm.methods.novelty import Novelty
@@ -44,6 +45,8 @@ class OpenedRun:
         manifest: the run's manifest.
         name: what verdicts call the run: its name and the first digits of what it has learnt.
         recipe: the run's, with the engine that will score.
+        folder: where it lies.
+        workplace: what its method is made with.
         ends: how sessions begin and end; none in a run that has not learnt it.
     """
 
@@ -66,8 +69,8 @@ class OpenedRun:
         self.threshold = workplace.threshold
         self.name = model_name(manifest)
         self.ends = Ends.load(folder)
-        self._folder = folder
-        self._workplace = workplace
+        self.folder = folder
+        self.workplace = workplace
         self._loading = Lock()
         self._method: Method | None = None
 
@@ -113,12 +116,12 @@ class OpenedRun:
         # Several threads may want it at once: one loads it, the others wait for it.
         with self._loading:
             if self._method is None:
-                method = make(self.recipe.method, self.recipe, workplace=self._workplace)
+                method = make(self.recipe.method, self.recipe, workplace=self.workplace)
                 # A merged bundle brings its base models itself.
                 if "base_models" in self.manifest and self.manifest.get("bundle") != MERGED:
                     here = method.about().get("base_models", {})
-                    check_base_models(self._folder, self.manifest, found=here)
-                method.load(self._folder)
+                    check_base_models(self.folder, self.manifest, found=here)
+                method.load(self.folder)
                 self._method = method
         return self._method
 
@@ -131,6 +134,11 @@ class OpenedRun:
     ) -> Opinion:
         """How anomalous sessions are, and what their verdicts say besides; see `Method.opinion`."""
         return self.method.opinion(sessions, messages, progress=progress)
+
+    @property
+    def many(self) -> JudgesMany | None:
+        """Nothing: this process does all of the work."""
+        return None
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Nothing more: it knows what it needs."""
@@ -148,7 +156,7 @@ class OpenedRun:
     @cached_property
     def _reads_lines(self) -> bool:
         """Whether lines have scores of their own; known before the method is loaded: scores that are known take no model."""
-        unloaded = make(self.recipe.method, self.recipe, workplace=self._workplace)
+        unloaded = make(self.recipe.method, self.recipe, workplace=self.workplace)
         return unloaded.reads_lines
 
     def line_scores(self, rows: Rows, messages: pl.Series) -> Scores | None:

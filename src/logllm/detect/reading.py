@@ -2,13 +2,15 @@
 
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from datetime import date
 from functools import cached_property
 from itertools import chain
 from types import TracebackType
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import polars as pl
 
+from logllm.config.format import FormatSection
 from logllm.config.prepare import PrepareSection
 from logllm.detect.evidence.written_lines import WrittenLines
 from logllm.detect.judge import Judge
@@ -18,15 +20,11 @@ from logllm.detect.verdict import Verdict, verdicts
 from logllm.errors import LogLLMError
 from logllm.formats.recognition import advised
 from logllm.logs.lines import CutOff
-from logllm.logs.reader import Reader
 from logllm.logs.records import RECORDS
-from logllm.logs.tally import WrongFormat
+from logllm.logs.tally import Tally, WrongFormat
 from logllm.progress import Progress
 from logllm.sessions.message_table import MessageTable
 from logllm.sessions.sessionizer import Sessionizer
-
-if TYPE_CHECKING:
-    from logllm.datasets.services import ServicesReader
 
 
 class Manner(NamedTuple):
@@ -45,6 +43,28 @@ class Manner(NamedTuple):
     """Say which lines speak most for an anomalous verdict."""
 
 
+class Reads(Protocol):
+    """Reads a log for a reading: a `Reader`, or what gives the same."""
+
+    settings: PrepareSection
+    today: date
+    tally: Tally
+    files: list[str]
+
+    @property
+    def redacts(self) -> bool:
+        """Whether nothing secret may be written of what it reads."""
+
+    def read(self, sources: Sequence[str], *, progress: Progress | None = None) -> Iterator[pl.DataFrame]:
+        """Records (`logllm.logs.records.RECORDS`), a frame a batch of lines."""
+
+    def described(self, name: str) -> FormatSection:
+        """The format that a file is read by."""
+
+    def close(self) -> None:
+        """Read no further."""
+
+
 class Reading(Iterator[Verdict]):
     """Verdicts as sessions close, iterable once; the rest grows as the verdicts are taken.
 
@@ -54,7 +74,7 @@ class Reading(Iterator[Verdict]):
 
     def __init__(
         self,
-        reader: "Reader | ServicesReader",
+        reader: Reads,
         names: Sequence[str],
         *,
         run: Judge,
@@ -126,7 +146,7 @@ class Reading(Iterator[Verdict]):
             places: in this reading's `messages`, (u,).
         """
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            judging = self._judging(KnownScores(self._run.opinion, cache=cache))
+            judging = self._judging(KnownScores(self._run.opinion, many=self._run.many, cache=cache))
             scores = judging.line_scores(places.to_numpy(), self.messages)
         return pl.Series("score", scores)
 
@@ -164,7 +184,7 @@ class Reading(Iterator[Verdict]):
         sessionizer = Sessionizer(self._reader.settings.sessions)
         faults: list[Exception] = []
         with closing(self._run.cache()) if self._cached else nullcontext() as cache:
-            known = KnownScores(self._run.opinion, cache=cache)
+            known = KnownScores(self._run.opinion, many=self._run.many, cache=cache)
             judging = self._judging(known)
             together = self._run.together or self._top_share is not None
             waiting = []

@@ -11,6 +11,7 @@ from logllm.config.recipe import Recipe
 from logllm.config.sessions import SessionSection
 from logllm.detect.cache import ScoreCache
 from logllm.detect.judge import Judgement
+from logllm.detect.judging.known_scores import JudgesMany
 from logllm.errors import DataError
 from logllm.formats.recognition import advised
 from logllm.logs.reader import Reader
@@ -79,6 +80,11 @@ class Unlabelled:
         self.novelty.fit(rows, messages, labels=None, line_labels=None, seed=0)
         learnt = f"{len(rows)} " + "\0".join(sorted(messages))
         self.name = f"{METHOD}@{blake2b(learnt.encode(), digest_size=4).hexdigest()}"
+
+    @property
+    def many(self) -> JudgesMany | None:
+        """Nothing: this process does all of the work."""
+        return None
 
     def learn(self, sessions: pl.DataFrame, messages: pl.Series) -> None:
         """Nothing more: it knows what it needs."""

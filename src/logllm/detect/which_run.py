@@ -21,6 +21,7 @@ from logllm.formats.recognition import AUTO
 from logllm.logs.archives import Bytes
 from logllm.logs.first_lines import read_again
 from logllm.logs.lines import STDIN, named_files, passed_over
+from logllm.logs.remote.urls import is_url
 from logllm.runs.manifest import RECIPE, SHIPPED, find_run, read_manifest, shipped_run
 from logllm.storage import MANIFEST
 
@@ -83,7 +84,7 @@ def task(
         read_manifest(find_run(first))
         if len(arguments) == 1:
             raise DataError(f"{first} is a run: name the logs to judge after it, or - for standard input")
-    elif arguments[0] != STDIN and not first.exists() and not has_magic(arguments[0]):
+    elif not (arguments[0] == STDIN or is_url(arguments[0]) or first.exists() or has_magic(arguments[0])):
         raise DataError(f"there is no {first}: name a run (a folder that `logllm train` wrote) and logs, or a log alone")
     if own and (good or grouping):
         option = "--against" if good else "a grouping of sessions"

@@ -10,6 +10,7 @@ import polars as pl
 from logllm.errors import DataError
 from logllm.logs.archives import Bytes, Counted
 from logllm.logs.lines import STDIN, named_files, read_lines, standard_input
+from logllm.logs.remote.urls import is_url
 
 _LINES = 5_000
 _AHEAD = 1 << 20  # bytes of standard input
@@ -54,7 +55,7 @@ def first_lines(sources: Sequence[str | Path], *, stdin: Bytes | None = None) ->
 
 def read_again(name: str) -> bool:
     """Whether an input can be read a second time from its beginning: a pipe, such as `/dev/stdin` or what a shell gives for `<(...)`, cannot."""
-    return name != STDIN and Path(name).is_file()
+    return is_url(name) or (name != STDIN and Path(name).is_file())
 
 
 def _first(name: str, stdin: Bytes | None) -> pl.Series:

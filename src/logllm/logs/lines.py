@@ -18,6 +18,7 @@ import polars as pl
 from logllm.errors import DataError
 from logllm.logs.archives import FAULTS, Bytes, Counted, Transcoded, arrives, unpack, walked
 from logllm.logs.arriving import Arriving
+from logllm.logs.remote.urls import is_url, open_url, url_bytes, url_files
 
 STDIN = "-"
 """The name that stands for standard input."""
@@ -47,6 +48,10 @@ _SCHEMA = {"line": pl.UInt64, "text": pl.String}
 
 class CutOff(DataError):
     """An input that ends in a fault: the lines before it are as they should be."""
+
+
+class NoLines(DataError):
+    """Inputs that hold no line at all."""
 
 
 @dataclass(frozen=True)
@@ -90,20 +95,7 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     names: list[str] = []
     for source in map(str, sources):
         try:
-            if source == STDIN or (Path(source).exists() and not Path(source).is_dir()):
-                names.append(source)
-            elif Path(source).is_dir():
-                logs = walked(Path(source))
-                names += logs.files
-                if not logs.files:
-                    raise DataError(f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}")
-            elif not has_magic(source):
-                raise DataError(f"there is no file {source}")
-            else:
-                matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
-                names += matching
-                if not matching:
-                    raise DataError(f"no file matches {source}")
+            names += url_files(source) if is_url(source) else _named(source)
         except OSError as exc:  # a folder one may not enter, a name too long for any file
             raise DataError(f"{source} cannot be read: {exc.strerror}") from exc
     if not names:
@@ -111,6 +103,23 @@ def named_files(sources: Sequence[str | Path]) -> list[str]:
     if names.count(STDIN) > 1:
         raise DataError("standard input (-) can be read only once")
     return names
+
+
+def _named(source: str) -> list[str]:
+    """File names behind one name, folder or glob of this machine."""
+    if source == STDIN or (Path(source).exists() and not Path(source).is_dir()):
+        return [source]
+    if Path(source).is_dir():
+        logs = walked(Path(source))
+        if not logs.files:
+            raise DataError(f"{source} is a folder without a log{logs.in_words and f': {logs.in_words}'}")
+        return logs.files
+    if not has_magic(source):
+        raise DataError(f"there is no file {source}")
+    matching = sorted(name for name in glob(source, recursive=True) if not Path(name).is_dir())  # noqa: PTH207 - absolute globs, which Path refuses
+    if not matching:
+        raise DataError(f"no file matches {source}")
+    return matching
 
 
 def passed_over(sources: Sequence[str | Path]) -> list[str]:
@@ -134,7 +143,7 @@ def session_names(files: Sequence[str], *, by: str) -> list[str]:
         files: names of files, or `-`.
         by: `file` or `folder`.
     """
-    places = [Path(file) for file in files]
+    places = [Path("/" + file.partition("://")[2]) if is_url(file) else Path(file) for file in files]
     if by == "folder":
         places = [place.resolve().parent for place in places]
     distinct = list(dict.fromkeys(places))
@@ -147,7 +156,7 @@ def session_names(files: Sequence[str], *, by: str) -> list[str]:
 
 def input_bytes(names: Sequence[str]) -> int:
     """Size of files on disk together; standard input counts as 0."""
-    return sum(Path(name).stat().st_size for name in names if name != STDIN)
+    return sum(url_bytes(name) if is_url(name) else Path(name).stat().st_size for name in names if name != STDIN)
 
 
 def read_lines(
@@ -187,7 +196,7 @@ def read_lines(
                     yield replace(counting, frame=part, read=read + stream.given)
             read += stream.given
     if not seen:
-        raise DataError(f"{', '.join(names)} holds no lines")
+        raise NoLines(f"{', '.join(names)} holds no lines")
 
 
 def lines_at(
@@ -266,6 +275,8 @@ def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
     """A named file, or standard input, which stays open."""
     if name == STDIN:
         return nullcontext(stdin or standard_input())
+    if is_url(name):
+        return open_url(name)
     try:
         return Path(name).open("rb")
     except OSError as exc:

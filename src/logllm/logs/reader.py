@@ -16,7 +16,6 @@ from logllm.logs.archives import Bytes
 from logllm.logs.arriving import Arriving
 from logllm.logs.calendar.timeline import Order, in_time
 from logllm.logs.calendar.years import Years
-from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.first_lines import FirstLines, first_lines, read_again
 from logllm.logs.inside.interleaved import Interleaved
 from logllm.logs.inside.other_kinds import kinds
@@ -104,30 +103,27 @@ class Reader:
             DataError: an input cannot be read, or holds no lines.
         """
         with redacted_errors() if self._redactor else nullcontext():
-            earlier = len(self.files)
-            names = named_files(sources)
-            self.files += map(self.named, names)
-            by = self.settings.sessions.by
-            self._of_files += session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
-            total = 0 if STDIN in names else input_bytes(names)
-            if STDIN in names and self._round_the_year():
-                self._first = first_lines([STDIN], stdin=self._stdin)
-            ordered = in_time(
-                self._parsed(names),
-                years=self._years,
-                zone=self.settings.format.time_zone,
-                counts=self.tally.counts,
-            )
-            for lines, parsed in ordered:
-                if progress is not None:
-                    progress(lines.read, total)
-                yield self.counted(lines, parsed, file=earlier + lines.index)
+            yield from self.frames(sources, progress=progress)
             self.tally.check(self.files)
-            if zones := self._parser.zones:
-                zone = self.settings.format.time_zone
-                self.tally.counts["unknown_zones"] = len(unknown_zones(zones, zone=zone))
-                self.tally.counts["ambiguous_zones"] = len(ambiguous_zones(zones, zone=zone))
+            self.tally.zones(self._parser.zones, zone=self.settings.format.time_zone)
             self.tally.counts["files_without_records"] = len(self.files) - len(self._with_records)
+
+    def frames(self, sources: Sequence[str | Path], *, progress: Progress | None) -> Iterator[pl.DataFrame]:
+        """What `read` gives, of a log that is not looked at as a whole: whatever share of it is in the format."""
+        earlier = len(self.files)
+        names = named_files(sources)
+        self.files += map(self.named, names)
+        by = self.settings.sessions.by
+        self._of_files += session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
+        total = 0 if STDIN in names else input_bytes(names)
+        if STDIN in names and self._round_the_year():
+            self._first = first_lines([STDIN], stdin=self._stdin)
+        described, counts = self.settings.format, self.tally.counts
+        ordered = in_time(self._parsed(names), years=self._years, zone=described.time_zone, counts=counts)
+        for lines, parsed in ordered:
+            if progress is not None:
+                progress(lines.read, total)
+            yield self.counted(lines, parsed, file=earlier + lines.index)
 
     def pushed(self, name: str) -> "Pushed":
         """Records of lines that are pushed as they come, of one source with an order of its own.

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import polars as pl
 
 from logllm.config.format import FormatSection
 from logllm.counting import plural
 from logllm.errors import DataError
+from logllm.logs.calendar.zones import ambiguous_zones, unknown_zones
 from logllm.logs.lines import Lines
 from logllm.logs.records import Records
 from logllm.logs.redaction import redact_text
@@ -30,6 +32,17 @@ class WrongFormat(DataError):
     """Some of its lines."""
     described: FormatSection
     """The format."""
+
+
+class Tallied(NamedTuple):
+    """What was read of a part of a log, as it may be sent from one process to another."""
+
+    counts: dict[str, int]
+    """Plain counts."""
+    rejects: list[dict[str, object]]
+    """The first lines that did not parse."""
+    sample: pl.Series
+    """Some of its first lines."""
 
 
 class Tally:
@@ -96,6 +109,30 @@ class Tally:
             self.counts[name] = sum(part.counts.get(name, 0) for part in parts)
         rejects = [reject for part in parts for reject in part.first_rejects]
         self.first_rejects[:] = rejects[:_SHOWN_REJECTS]
+
+    @property
+    def tallied(self) -> Tallied:
+        """All of it, as it may be sent."""
+        return Tallied(dict(self.counts), list(self.first_rejects), self._sample)
+
+    def join(self, part: Tallied) -> None:
+        """Count what was read of the next part elsewhere."""
+        for name, count in part.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+        room = _SHOWN_REJECTS - len(self.first_rejects)
+        self.first_rejects += part.rejects[:room]
+        if not len(self._sample):
+            self._sample = part.sample
+
+    def zones(self, names: set[str], *, zone: str | None) -> None:
+        """Count the names of zones that no table has, and those of several meanings.
+
+        Args:
+            names: those that times had.
+            zone: of times that name none.
+        """
+        self.counts["unknown_zones"] = len(unknown_zones(names, zone=zone))
+        self.counts["ambiguous_zones"] = len(ambiguous_zones(names, zone=zone))
 
     def check(self, files: list[str]) -> None:
         """Whether a log that has been read to its end is one in its format.

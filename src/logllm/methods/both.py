@@ -203,6 +203,10 @@ class Both(Method):
         more = pl.DataFrame({"minds": minds.to_struct(), "new_words": new_words})
         return Opinion(sigmoid(mixed(logits, self.weights)), more)
 
+    def meet(self, messages: pl.Series) -> None:
+        """LogLLM remembers the messages' vectors."""
+        self.logllm.meet(messages)
+
     def minds(
         self,
         sessions: Sequence[Rows],

@@ -132,6 +132,14 @@ class Method(Protocol):
         """What `score` gives, and at no further cost what verdicts say besides."""
         return Opinion(self.score(sessions, messages, progress=progress))
 
+    def meet(self, messages: pl.Series) -> None:
+        """Keep of distinct messages what a call that scores sessions of them would keep, for later calls.
+
+        So that a process which was spared earlier calls gives scores equal to the last bit. The default
+        is for methods that keep nothing.
+        """
+        return None
+
     def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores]:
         """How much each message of a session speaks for "anomalous", in [0, 1], an array a session.
 

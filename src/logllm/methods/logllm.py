@@ -144,6 +144,11 @@ class LogLLMMethod(Method):
             return self._largest(sessions, messages, scorer=self.scorer, progress=progress)
         return self.scorer.score(sessions, messages, progress=progress)
 
+    def meet(self, messages: pl.Series) -> None:
+        """Remember the messages' vectors."""
+        if self.scorer is not None:
+            self.scorer.memory.vectors(messages.to_list())
+
     def about(self) -> dict[str, Any]:
         """Threads and base models, these by name and fingerprint.
 

@@ -1,7 +1,7 @@
 """Sessions in columns to what is said of them: each distinct sequence of messages is looked up, or judged, once."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import islice, pairwise
 from typing import Protocol
@@ -28,6 +28,13 @@ class Judges(Protocol):
         """What is said of some sessions, each the rows of its messages in the table."""
 
 
+class JudgesMany(Protocol):
+    """Judges several lots of sessions, where that is not done one after the other."""
+
+    def __call__(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
+        """What is said of each lot, in their order: to the last bit what `Judges` would say of one after the other."""
+
+
 class KnownScores:
     """What is known of the sessions of one log.
 
@@ -39,6 +46,7 @@ class KnownScores:
         self,
         judge: Judges,
         *,
+        many: JudgesMany | None = None,
         cache: ScoreCache | None = None,
         remembered: int = _REMEMBERED,
     ) -> None:
@@ -46,6 +54,7 @@ class KnownScores:
 
         Args:
             judge: scores what is not known.
+            many: does so in its place, where processes share the work.
             cache: scores that are kept on this machine.
             remembered: distinct sessions whose scores are kept between calls.
         """
@@ -53,6 +62,7 @@ class KnownScores:
         self.from_cache = 0
         """Distinct sessions so far whose scores the cache knew."""
         self._judge = judge
+        self._many = many
         self._cache = cache
         self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
         self._remembered: dict[bytes, Known] = {}
@@ -96,11 +106,10 @@ class KnownScores:
         # What is left is judged some thousand at a time, and kept after each: who interrupts a long
         # run loses little.
         new = [place for place, key in enumerate(keys) if key not in known]
-        for start in range(0, len(new), _AT_ONCE):
-            places = new[start : start + _AT_ONCE]
-            sessions = [flat[ends[place - 1] if place else 0 : ends[place]] for place in places]
-            told = None if progress is None else _further(progress, start, total=len(new))
-            opinion = self._judge(sessions, messages, progress=told)
+        lots = [new[start : start + _AT_ONCE] for start in range(0, len(new), _AT_ONCE)]
+        sessions = ([flat[ends[place - 1] if place else 0 : ends[place]] for place in places] for places in lots)
+        opinions = self._opinions(sessions, messages, total=len(new), progress=progress)
+        for places, opinion in zip(lots, opinions, strict=True):
             more = [None] * len(places) if opinion.more is None else _encoded(opinion.more)
             pairs = zip(opinion.scores.tolist(), more, strict=True)
             fresh = dict(zip((keys[place] for place in places), pairs, strict=True))
@@ -114,6 +123,24 @@ class KnownScores:
         for key in list(islice(self._remembered, excess)):
             del self._remembered[key]
         return [known[key] for key in keys]
+
+    def _opinions(
+        self,
+        lots: Iterable[list[Rows]],
+        messages: pl.Series,
+        *,
+        total: int,
+        progress: Progress | None,
+    ) -> Iterator[Opinion]:
+        """What is said of lots of sessions that are not known, `total` in all."""
+        if self._many is not None:
+            yield from self._many(lots, messages)
+            return
+        done = 0
+        for sessions in lots:
+            told = None if progress is None else _further(progress, done, total=total)
+            yield self._judge(sessions, messages, progress=told)
+            done += len(sessions)
 
     def _keys(self, flat: Rows, ends: Rows, *, messages: pl.Series) -> list[bytes]:
         """A digest of each session's messages, by their texts: rows are others in another call."""

@@ -1,0 +1,1 @@
+"""One log judged by several processes, with the verdicts of one."""

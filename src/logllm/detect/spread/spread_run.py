@@ -1,0 +1,95 @@
+"""A run whose sessions are scored by several processes."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+import polars as pl
+
+from logllm.detect.detector import Detector
+from logllm.detect.judging.known_scores import JudgesMany
+from logllm.detect.opened_run import OpenedRun
+from logllm.detect.reading import Reads
+from logllm.detect.spread.crew import Crew
+from logllm.detect.spread.labour import Job, Sessions
+from logllm.detect.spread.spread_reader import SpreadReader
+from logllm.errors import DataError
+from logllm.logs.archives import Bytes
+from logllm.logs.lines import STDIN
+from logllm.methods.contract import Opinion
+from logllm.metrics import Scores
+from logllm.progress import Progress
+from logllm.sessions.message_table import Rows
+
+
+class SpreadRun(OpenedRun):
+    """A run at work elsewhere: here it says what follows of the scores."""
+
+    _crew: Crew
+
+    @classmethod
+    def of(cls, run: OpenedRun, crew: Crew) -> Self:
+        """The same run, its method in other processes."""
+        spread = cls(run.folder, recipe=run.recipe, manifest=run.manifest, workplace=run.workplace)
+        spread._crew = crew
+        return spread
+
+    def opinion(
+        self,
+        sessions: Sequence[Rows],
+        messages: pl.Series,
+        *,
+        progress: Progress | None = None,
+    ) -> Opinion:
+        """How anomalous sessions are, and what their verdicts say besides."""
+        return next(self._opinions([sessions], messages))
+
+    @property
+    def many(self) -> JudgesMany:
+        """Judges lots of sessions side by side."""
+        return self._opinions
+
+    def score_lines(self, sessions: Sequence[Rows], messages: pl.Series) -> list[Scores] | None:
+        """How much each message of sessions speaks for "anomalous"; none: as much as in a session of its own."""
+        if not self._reads_lines:
+            return None
+        scores: list[Scores] = self._crew.one(_scoring("score_lines", Sessions.of(sessions, messages)))
+        return scores
+
+    def _opinions(self, lots: Iterable[Sequence[Rows]], messages: pl.Series) -> Iterator[Opinion]:
+        """What is said of lots of sessions."""
+        return self._crew.each(_scoring("opinion", Sessions.of(sessions, messages)) for sessions in lots)
+
+
+def _scoring(which: str, some: Sessions) -> Job:
+    """A job that scores sessions in one go: a division of them would change the last bits of scores."""
+    return Job("score", (which, some), lesson=some.messages)
+
+
+class SpreadDetector(Detector):
+    """A detector whose reading and scoring several processes share."""
+
+    crew: Crew
+    """The processes."""
+
+    @classmethod
+    def of(cls, detector: Detector, crew: Crew) -> Self:
+        """The same detector, with processes that share its work; it reads no scores that are kept."""
+        run = detector.run
+        spread = cls(
+            SpreadRun.of(run, crew) if isinstance(run, OpenedRun) else run,
+            settings=detector.settings,
+            cached=False,
+        )
+        spread.crew = crew
+        return spread
+
+    def reader(self, names: Sequence[str], *, stdin: Bytes | None, redact: bool) -> Reads:
+        """What reads some inputs, each by one process.
+
+        Raises:
+            DataError: standard input, which has one reader.
+        """
+        if STDIN in names:
+            raise DataError("--ray reads files, and standard input (-) can be read only once: write it to a file first")
+        most = self.run.recipe.detect.read_lines
+        return SpreadReader(self.settings, self.crew, today=self.today(), batch_lines=most, redact=redact)

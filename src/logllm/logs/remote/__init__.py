@@ -1,0 +1,1 @@
+"""Logs that lie elsewhere than on this machine's disks."""
