@@ -2,7 +2,7 @@
 
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
@@ -364,7 +364,9 @@ class _Judged(NamedTuple):
 def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
     """Write verdicts as they come, to standard output or into a file that is there only when it is whole."""
     if wanted.out is None:
-        return _write(reading, wanted, sink=sys.stdout, kept=kept)
+        sink = sys.stdout
+        with redirect_stdout(sys.stderr):  # Ray prints there that an actor has died
+            return _write(reading, wanted, sink=sink, kept=kept)
     from logllm.storage import write_atomic
 
     found: list[_Judged] = []
