@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import polars as pl
 from postgres_figures import logllm, prepare
+from watching import Load
 
 from logllm.config.train import RetrainSection
 from logllm.datasets.packaged import PACKAGED
@@ -38,6 +39,8 @@ from logllm.serve.feedback.retraining import Feedback, retrain
 from logllm.sessions.message_table import Rows, kinds_of
 
 ANSWERED = 30
+_SOAKED = 3
+"""Seeds of which `make soak` tries right answers, and wrong ones."""
 QUIET_SHARE = 16
 """Of one in so many normal sessions a watch keeps the messages."""
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
@@ -164,6 +167,32 @@ def attempt(source: Path, log: Shifted, *, seed: int, answers: str, how: Retrain
         return told | (gained(run, log, rest=sessions.rest) if outcome.gate.passed else {})
 
 
+def at_share(load: Load) -> dict[str, Any]:
+    """For `make soak`: right answers of some seeds, and as many that are all wrong."""
+    seeds = max(1, round(_SOAKED * load.share))
+    source = load.folder
+    log = _learnt(source, "changed")
+    told = {}
+    for answers in ("right", "wrong"):
+        attempts = [attempt(source, log, seed=seed, answers=answers, how=RetrainSection(seed=seed)) for seed in range(seeds)]
+        promoted = [one for one in attempts if one["promoted"]]
+        told[answers] = {
+            "attempts": seeds,
+            "promoted": len(promoted),
+            "f1": [one["f1"] for one in promoted],
+            "average_precision": [one["average_precision"] for one in promoted],
+        }
+    return told
+
+
+def _learnt(source: Path, name: str) -> Shifted:
+    """A run that has learnt the PostgreSQL set, `app` in a folder, and another log of the set as it judges it."""
+    for part in ("test", name):
+        prepare(PACKAGED["postgres"].folder, part, out=source / part)
+    logllm("train", "words", "--data", source / "test", "--out", source / "app")
+    return Shifted.of(source / "app", source / name)
+
+
 def main() -> None:
     """Measure, and print a line an attempt."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -176,10 +205,7 @@ def main() -> None:
     report = []
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch)
-        for name in ("test", given.log):
-            prepare(PACKAGED["postgres"].folder, name, out=source / name)
-        logllm("train", "words", "--data", source / "test", "--out", source / "app")
-        log = Shifted.of(source / "app", source / given.log)
+        log = _learnt(source, given.log)
         for seed in range(given.seeds):
             how = RetrainSection(seed=seed, contradicting=given.contradicting)
             for answers in given.answers.split(","):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import alerting
+import feedback
 import serving_load
 import soak_files
 import soak_kafka
@@ -42,6 +43,7 @@ MEASUREMENTS: dict[str, Callable[[Load], Any]] = {
     "alerts_while_down": alerting.down,
     "alerts_when_muted": alerting.muted,
     "incidents_cost": alerting.cost,
+    "feedback": feedback.at_share,
 }
 
 

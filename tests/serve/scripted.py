@@ -70,6 +70,7 @@ class Script:
     name = "script"
     counts: Mapping[str, int] = {}
     lag = None
+    trouble = None
 
     def __init__(self, lines: Mapping[str, list[str]]) -> None:
         self.lines = lines

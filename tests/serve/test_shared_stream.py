@@ -42,10 +42,10 @@ def store(tmp_path):
     opened.close()
 
 
-def member(store, *partitions):
+def member(store, *partitions, lines=LINES, told=lambda words: None):
     """A process that has claimed some partitions."""
-    source = Sharing({name: LINES[name] for name in partitions})
-    around = Surroundings(Errors(), WatchSection(begin="start"), store, "test", lambda words: None, clock=CLOCK)
+    source = Sharing({name: lines[name] for name in partitions})
+    around = Surroundings(Errors(), WatchSection(begin="start"), store, "test", told, clock=CLOCK)
     stream = Stream(Watched("app", source, settings(), apart=True), around)
     stream.begin()
     return source, stream
@@ -115,3 +115,30 @@ def test_a_session_is_not_idle_while_its_lines_wait_at_the_source(store):
     stream.take(0)
     stream.store(at_once=True)
     assert rows(store) == [("x", [1, 2, 3, 4], "closed"), ("y", [1], "closed")]
+
+
+def test_a_session_over_two_partitions_is_counted_and_said_once(store):
+    words = []
+    lines = {
+        name: [f"2026-11-03 12:00:0{at} {key} message" for at, key in enumerate(keys)] for name, keys in (("t/0", "xyz"), ("t/1", "wxy"))
+    }
+    source, stream = member(store, "t/0", "t/1", lines=lines, told=words.append)
+    step(source, stream, "t/0", 3)
+    step(source, stream, "t/1", 1)
+    assert "divided_sessions" not in stream.counts
+    step(source, stream, "t/1", 2)
+    stream.end()
+    stream.store(at_once=True)
+    assert stream.counts["divided_sessions"] == 2
+    (said,) = words
+    assert said.startswith("app: session x has lines in t/0 and in t/1")
+
+
+def test_a_session_that_goes_on_elsewhere_after_a_rebalance_is_not_divided(store):
+    lines = {"t/0": LINES["t/0"], "t/1": LINES["t/0"]}
+    source, stream = member(store, "t/0", "t/1", lines=lines)
+    step(source, stream, "t/0", 2)
+    source.lose = ["t/0"]
+    stream.take(0)
+    step(source, stream, "t/1", 2)
+    assert "divided_sessions" not in stream.counts

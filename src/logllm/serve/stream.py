@@ -15,6 +15,7 @@ from logllm.errors import RecipeError, ServeError
 from logllm.serve.assembly import Assembly, Counters, Leaning
 from logllm.serve.learning_on.learner import Learner
 from logllm.serve.partition import Claimed
+from logllm.serve.session_homes import SessionHomes
 from logllm.serve.sources.contract import Arrival, Resumed, Shared, Source
 from logllm.serve.store.frames import VERDICTS
 from logllm.serve.store.troubles import OwnershipLost, StoreAway, StoreFull
@@ -120,6 +121,7 @@ class Stream:
         self._pending: list[pl.DataFrame] = []  # judged, and not stored yet
         self._changed = False
         self._clocks: dict[str, Any] = {}  # of partitions, as they are stored
+        self._homes = SessionHomes()
         self.learner: Learner | None = None
         """Learns what is normal; none: nothing is learnt."""
         if around.how.learn:
@@ -182,6 +184,7 @@ class Stream:
         rows = pl.concat([pl.DataFrame(schema=VERDICTS), *self._pending])
         lows = {name: low for assembly in self.assemblies for name, low in assembly.lows().items()}
         kept: Mapping[str, Kept] = {name: self._kept(name, low) for name, low in lows.items()}
+        self._look_for_divided(rows)
         if kept and (self._changed or rows.height):
             kept = self._write(rows, kept)
             self._changed = False
@@ -214,8 +217,8 @@ class Stream:
 
     @property
     def trouble(self) -> str | None:
-        """What keeps the source from going on, such as a full spool; not every source has such a thing."""
-        return getattr(self.source, "trouble", None)
+        """What keeps the source from going on, such as a full spool."""
+        return self.source.trouble
 
     @property
     def counts(self) -> dict[str, int]:
@@ -223,6 +226,8 @@ class Stream:
         counts: dict[str, int] = dict(self.source.counts)
         if self.learner is not None:
             counts |= self.learner.counts
+        if self._homes.divided:
+            counts["divided_sessions"] = self._homes.divided
         for assembly in self.assemblies:
             for name, count in assembly.counts.items():
                 counts[name] = counts.get(name, 0) + count
@@ -254,6 +259,19 @@ class Stream:
                 judged = sum(int((frame["state"] != "open").sum()) for frame in self._pending)
                 most = max(0, self.learner.room - judged)
             self._pending.append(assembly.closed(most))
+
+    def _look_for_divided(self, rows: pl.DataFrame) -> None:
+        """Say once that sessions have lines in two partitions, each of which is judged by itself."""
+        by_key = self._settings is not None and self._settings.sessions.by_key
+        if not self._watched.apart or not by_key:
+            return
+        divided = self._homes.look(rows)
+        if divided is not None:
+            session, home, other = divided
+            self._around.told(
+                f"{self.name}: session {session} has lines in {home} and in {other}, and each part is judged by itself: "
+                "the key of the producer's messages must be the session's"
+            )
 
     def _told_stored(self, kept: Mapping[str, Kept]) -> None:
         """Tell those who wait for it that a transaction is stored."""
@@ -318,6 +336,7 @@ class Stream:
         self._first = [arrival for arrival in self._first if arrival.partition != partition]
         own = pl.col("partition") == partition
         self._pending = [frame.filter(~own) for frame in self._pending]
+        self._homes.leave(partition)
 
     def _push(self, arrival: Arrival) -> None:
         """Take lines of one partition."""

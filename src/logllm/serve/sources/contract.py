@@ -101,6 +101,14 @@ class Source(Protocol):
     def counts(self) -> Mapping[str, int]:
         """What went on, in plain counts by name: `rotations`, `truncated_bytes`, `refused`..."""
 
+    @property
+    def trouble(self) -> str | None:
+        """What keeps it from going on, such as a full spool, in words; none: nothing does.
+
+        People are told of it again and again until it has passed. What concerns a part of it, or
+        what is waited for without end, such as a file or a broker, is counted instead.
+        """
+
     def close(self) -> None:
         """Stop to listen; what was given and not stored will be given again at the next start."""
 

@@ -132,6 +132,11 @@ class FilesSource:
         """What went on, by name."""
         return {name: count for name, count in self._counts.items() if count}
 
+    @property
+    def trouble(self) -> None:
+        """None: a file that cannot be read is counted, and keeps no other one from being read."""
+        return None
+
     def close(self) -> None:
         """Look no further."""
         self._descriptors.close_all()

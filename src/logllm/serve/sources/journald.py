@@ -150,6 +150,11 @@ class JournaldSource:
         """What went on, by name."""
         return {name: count for name, count in self._counts.items() if count}
 
+    @property
+    def trouble(self) -> None:
+        """None: a journal that says nothing is asked anew, and that is counted."""
+        return None
+
     def close(self) -> None:
         """Follow no longer."""
         for process in (self._process, self._question):

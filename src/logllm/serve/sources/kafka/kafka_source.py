@@ -151,6 +151,11 @@ class KafkaSource:
         """What went on: `lost_messages`, `messages_without_a_value`, `broker_away`, `pauses`..."""
         return {name: count for name, count in self._counts.items() if count}
 
+    @property
+    def trouble(self) -> None:
+        """None: a broker that is away is counted and waited for, and what no waiting mends is an error."""
+        return None
+
     def close(self) -> None:
         """Leave the group; what was not stored is given again, here or to another process."""
         if self._polling is not None:
