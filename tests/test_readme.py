@@ -19,7 +19,8 @@ WRITTEN = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name n
 PAGES = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
 NAMED = re.compile(
     r"(?:^    |`|\| )"
-    r"(logllm (?:alerts|baseline|bench|detect|evaluate|export|feedback|folds|import|label|mcp|perturb|prepare|push|reproduce|retrain|serve|show|store|threshold|train|watch) [^`\n]*)",
+    r"(logllm (?:alerts|baseline|bench|detect|evaluate|export|feedback|folds|import|label|mcp|perturb|"
+    r"prepare|push|reproduce|retrain|serve|show|store|threshold|train|watch) [^`\n]*)",
     re.MULTILINE,
 )
 COMMANDS = sorted({found.strip() for found in NAMED.findall(README + PAGES)})

@@ -15,6 +15,7 @@ def after_prepare(manifest: Mapping[str, Any], out: Path) -> str:
     >>> after_prepare({"unlabelled": 0, "sessions": 12, "parts": {"train": train}}, Path("data"))
     'logllm train small --data data --out RUN'
     """
+    # Supervised training needs both labels; what cannot be trained so can still learn unlabelled.
     train = manifest["parts"]["train"]
     if 0 < train["anomalous"] < train["sessions"]:
         return f"logllm train small --data {out} --out RUN"

@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from logllm.serve.alerts.sinks import Sink
     from logllm.serve.store.verdict_store import Store
 
-app = typer.Typer(help=("Test where alerts go, see which messages are waiting, send failed ones again."))
+app = typer.Typer(help="Test where alerts go, see which messages are waiting, send failed ones again.")
 
 AlertsOption = Annotated[
-    Path | None, typer.Option("--alerts", help=("TOML file that says where incidents are sent, and which sessions make one incident."))
+    Path | None, typer.Option("--alerts", help="TOML file that says where incidents are sent, and which sessions make one incident.")
 ]
 AlertOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--alert", help=("Send incidents to this URL: Slack, Alertmanager or any webhook. $NAME takes it from an environment variable.")
+        "--alert", help="Send incidents to this URL: Slack, Alertmanager or any webhook. $NAME takes it from an environment variable."
     ),
 ]
 PageOption = Annotated[
-    str | None, typer.Option("--public-url", help=("Address at which people open the page of `logllm serve`; messages link to it."))
+    str | None, typer.Option("--public-url", help="Address at which people open the page of `logllm serve`; messages link to it.")
 ]
 _Where = Annotated[str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes.")]
 _Json = Annotated[bool, typer.Option("--json", help="One JSON object.")]
@@ -48,6 +48,7 @@ def send_test(alerts: AlertsOption = None, alert: AlertOption = None, public_url
     settings = alert_settings(alerts, alert, page=public_url)
     if not settings.alerts:
         raise RecipeError("nobody is named: add --alerts FILE, or --alert URL")
+    # All are tried before any failure is reported: one URL that is wrong hides no other.
     untold = []
     for sink in _sinks(settings):
         answer = tried(sink, page=settings.public_url)
@@ -75,7 +76,7 @@ def show(where: _Where, as_json: _Json = False) -> None:
 def retry(
     where: _Where,
     message: Annotated[
-        int | None, typer.Argument(help=("Number of the message, as `show` prints it. Without it, every failed message."))
+        int | None, typer.Argument(help="Number of the message, as `show` prints it. Without it, every failed message.")
     ] = None,
     sink: Annotated[str | None, typer.Option(help="Only for this destination.")] = None,
 ) -> None:
@@ -101,6 +102,7 @@ def alert_settings(file: Path | None, urls: list[str] | None, *, page: str | Non
     from logllm.config.alerts import AlertsFile
     from logllm.serve.alerts.sinks import section_of
 
+    # `--alert` adds to what a file says, so that one more can be tried out for a moment.
     settings = AlertsFile() if file is None else AlertsFile.read(_toml(file), source=str(file))
     further = tuple(map(section_of, urls or []))
     changes = {"alerts": settings.alerts + further, "public_url": page or settings.public_url}
@@ -114,6 +116,7 @@ def delivering(store: "Store", settings: "AlertsFile") -> Iterator[dict[str, Any
 
     sinks = _sinks(settings)
     delivery = Delivery(store, sinks, page=settings.public_url, told=note)
+    # Messages are sent by a thread of their own, so that a slow receiver does not hold up verdicts.
     delivery.start()
     if sinks:
         note(f"incidents are sent to {', '.join(sink.name for sink in sinks)}")
@@ -155,10 +158,12 @@ def _tell(told: dict[str, Any]) -> None:
 
     for sink in told["sinks"]:
         states = ("waiting", "held", "dead", "withdrawn")
-        counts = [f"{sink['sent']:,} sent", *(f"{sink[state]:,} {state}" for state in states if sink[state])]
+        counts = [f"{sink['sent']:,} sent"]
+        counts += [f"{sink[state]:,} {state}" for state in states if sink[state]]
         note(printable(f"{sink['name']} ({sink['kind']}): {', '.join(counts)}"))
         if sink["error"]:
             note(printable(f"    {sink['error']}; tried again at {sink['due'][:19]}Z"))
+    # What can be sent again with `logllm alerts retry`.
     for letter in told["dead_letters"]:
         what = f"message {letter['message']} for {letter['sink']}, {letter['event']}: {letter['title']}"
         note(printable(f"given up: {what} ({letter['error']})"))

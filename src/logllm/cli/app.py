@@ -45,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+# In the order in which `logllm --help` lists them, by what people come for.
 _EVERYDAY, _RUNNING, _SHARING, _STUDY = "Everyday", "Running", "Sharing", "Study"
 app.command("detect", rich_help_panel=_EVERYDAY)(detect.detect)
 app.command("prepare", rich_help_panel=_EVERYDAY)(prepare.prepare)
@@ -73,7 +74,7 @@ app.command("baseline", hidden=True)(baseline.baseline)
 @app.callback(invoke_without_command=True)
 def options(
     verbose: Annotated[
-        bool, typer.Option("-v", "--verbose", help=("Show the traceback of an error; works anywhere on the command line."))
+        bool, typer.Option("-v", "--verbose", help="Show the traceback of an error; works anywhere on the command line.")
     ] = False,
     version: Annotated[bool, typer.Option("-V", "--version", help="Print the version and exit.")] = False,
 ) -> None:
@@ -171,5 +172,6 @@ def _said(exc: LogLLMError | OSError) -> str:
     """An error in one line."""
     if isinstance(exc, LogLLMError):
         return str(exc)
+    # `[Errno 2] No such file...` means nothing to people; the file and the reason do.
     what = exc.strerror or first_line(exc)
     return f"{exc.filename}: {what}" if exc.filename else f"something cannot be read or written: {what}"

@@ -24,6 +24,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     from rich.table import Table
     from rich.text import Text
 
+    # Text instead of str: rich would take `[error]` in a message for a colour.
     drawn = Table(title=title, title_justify="left")
     for number, column in enumerate(columns):
         drawn.add_column(column, justify="right" if number else "left", overflow="fold")
@@ -60,6 +61,7 @@ def shares() -> Iterator[Callable[[str, float], None]]:
 @contextmanager
 def counts(doing: str) -> Iterator[Callable[..., None]]:
     """A bar for work that tells how much of how much is done and, if it likes, something about it."""
+    # A bar in a file would be thousands of lines.
     if not sys.stderr.isatty():
         yield lambda done, total, said="": None
         return

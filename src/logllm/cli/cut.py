@@ -25,20 +25,38 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
     import polars as pl
 
     names = ("session", "score", "anomalous", "cut")
-    frame = pl.concat([frame.select(name for name in names if name in frame.columns) for frame in verdicts], how="diagonal_relaxed")
+    # Verdicts of a run without ends have no column `cut`, and a frame of none has no types.
+    narrow = [frame.select(name for name in names if name in frame.columns) for frame in verdicts]
+    frame = pl.concat(narrow, how="diagonal_relaxed")
     if "cut" not in frame.columns:
         return
     cut = frame.filter(pl.col("cut").is_not_null())
-    where = [f"{(cut['cut'] == name).sum():,} {words}" for name, words in _WHERE.items() if (cut["cut"] == name).any()]
     told = agreeing(cut.height, "{session|sessions} may have records outside this input")
-    note(f"\n{told} ({', '.join(where)}); {int(cut['anomalous'].sum()):,} of them anomalous even so")
+    note(f"\n{told} ({_sides(cut)}); {int(cut['anomalous'].sum()):,} of them anomalous even so")
     if not reading.knows_ends:
         note("  this run has not learnt how sessions begin and end, so only those of the first and the last record count as cut")
+    _tell_doubtful(cut, reading.threshold)
 
-    # What reaches the threshold, and is not called anomalous.
-    doubtful = cut.filter(~pl.col("anomalous") & (pl.col("score") >= reading.threshold)).sort("score", descending=True)
+
+def _sides(cut: "pl.DataFrame") -> str:
+    """How many sessions may go on before the input, after it, and on both sides."""
+    told: list[str] = []
+    for side, words in _WHERE.items():
+        count = int((cut["cut"] == side).sum())
+        if count:
+            told.append(f"{count:,} {words}")
+    return ", ".join(told)
+
+
+def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
+    """Name sessions that reach the threshold and are not called anomalous: what is missing may explain them."""
+    import polars as pl
+
+    undecided = ~pl.col("anomalous") & (pl.col("score") >= threshold)
+    doubtful = cut.filter(undecided).sort("score", descending=True)
     if doubtful.height:
-        such = ", ".join(f"{session} ({score:.3f})" for session, score in doubtful.head(_SHOWN).select("session", "score").iter_rows())
+        foremost = doubtful.head(_SHOWN).select("session", "score").iter_rows()
+        such = ", ".join(f"{session} ({score:.3f})" for session, score in foremost)
         note(
             f"  {doubtful.height:,} more would be anomalous if that were all of {'it' if doubtful.height == 1 else 'them'}, such as {such}"
         )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TextIO
 
 import typer
 
+from logllm.cli import detect_options as option
 from logllm.cli.console import counts, duration, note, tell_counts
 from logllm.cli.cut import tell_cut
 from logllm.cli.incidents import tell_incidents
@@ -39,7 +40,7 @@ EngineOption = Annotated[
 """Which engine scores; for every verb that scores."""
 
 
-VerifyOption = Annotated[bool, typer.Option("--verify", help=("Hash the base models in full, even if their files look unchanged."))]
+VerifyOption = Annotated[bool, typer.Option("--verify", help="Hash the base models in full, even if their files look unchanged.")]
 """For every verb that loads a run."""
 
 
@@ -60,82 +61,29 @@ class Wanted(NamedTuple):
 
 
 def detect(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="[RUN] LOG...",
-            help=(
-                "A run (a folder that `logllm train` wrote), then log files, globs, or - for "
-                "standard input; gz, bz2, xz and zst files are read directly. Without a run, the "
-                "one that comes with logllm judges PostgreSQL logs; other logs are ranked, or "
-                "judged --against good ones."
-            ),
-        ),
-    ],
-    against: Annotated[
-        list[str] | None,
-        typer.Option(metavar="LOG", help=("A log in which nothing went wrong, to compare with; needs no labels. Repeatable.")),
-    ] = None,
-    new_kinds: Annotated[
-        bool, typer.Option("--new-kinds", help=("List the kinds of message that do not occur in the --against logs."))
-    ] = False,
-    top_share: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help=("Write the sessions with the highest scores first, and call at most this share of them anomalous.")
-        ),
-    ] = None,
-    format: Annotated[
-        str | None, typer.Option(help=("Format of the log, instead of the run's: a built-in one, a TOML file, or auto."))
-    ] = None,
-    time_zone: Annotated[
-        str | None,
-        typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30.")),
-    ] = None,
-    threshold: Annotated[
-        float | None,
-        typer.Option(min=0, max=1, help=("Call sessions with at least this score anomalous, instead of using the run's threshold.")),
-    ] = None,
-    only_anomalous: Annotated[bool, typer.Option("--only-anomalous", help=("Write only the anomalous sessions."))] = False,
-    out: Annotated[Path | None, typer.Option(help="File to write the verdicts to, instead of standard output.")] = None,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            help=(
-                "Write a page for the browser: what was wrong, when, and the sessions with their "
-                "lines. If the name does not end in .html, write a folder with the page and the "
-                "verdicts."
-            )
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the --out file and the report.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help=("Write at most this many verdicts; all sessions are still judged."))] = None,
-    summary: Annotated[
-        bool | None,
-        typer.Option(
-            "--summary/--no-summary",
-            help=("Summarize what was wrong, when and in which sessions. On by default if the verdicts go to a terminal."),
-        ),
-    ] = None,
-    fail: Annotated[bool, typer.Option("--fail-on-anomaly", help=("Exit with status 1 if a session is anomalous."))] = False,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from everything that is written."))
-    ] = False,
+    inputs: option.Inputs,
+    against: option.Against = None,
+    new_kinds: option.NewKinds = False,
+    top_share: option.TopShare = None,
+    format: option.Format = None,
+    time_zone: option.TimeZone = None,
+    threshold: option.Threshold = None,
+    only_anomalous: option.OnlyAnomalous = False,
+    out: option.Out = None,
+    report: option.Report = None,
+    force: option.Force = False,
+    limit: option.Limit = None,
+    summary: option.Summary = None,
+    fail: option.Fail = False,
+    redact: option.Redact = False,
     engine: EngineOption = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help=("Score everything again; neither use nor fill the cache of scores."))
-    ] = False,
+    no_cache: option.NoCache = False,
     verify: VerifyOption = False,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Share the work among the machines of a Ray cluster (HOST:PORT, or local to start one here)."),
-    ] = None,
-    key: Annotated[
-        str | None, typer.Option(help=("Without a run: group lines by the key that this regular expression matches in the message."))
-    ] = None,
-    key_field: Annotated[str | None, typer.Option(help="Without a run: group lines by this field.")] = None,
-    session_by: Annotated[str | None, typer.Option(help=("Without a run: one session a file, or one a folder."))] = None,
-    window: Annotated[str | None, typer.Option(help=("Without a run: one session for so many records (100) or so much time (5m)."))] = None,
+    ray: option.Ray = None,
+    key: option.Key = None,
+    key_field: option.KeyField = None,
+    session_by: option.SessionBy = None,
+    window: option.Window = None,
 ) -> None:
     """Judge every session of one or more logs; with - verdicts appear while lines arrive."""
     from logllm.datasets.settings import session_options
@@ -176,6 +124,7 @@ def detect(
 
 def _result(detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "Progress") -> "Result":
     """Judge, and write verdicts as they come."""
+    # The page shows lines of the log, and standard input cannot be read a second time.
     aside = None if wanted.report is None else put_aside(asked)
     reading = detector.read(
         asked.logs,
@@ -185,6 +134,7 @@ def _result(detector: "Detector", asked: "Task", *, wanted: Wanted, progress: "P
         top_share=wanted.top_share,
         occurrences=wanted.new_kinds or wanted.report is not None,
     )
+    # Keeping verdicts takes memory; a log that never ends would take all of it.
     kept = wanted.summary or wanted.report is not None or (bool(asked.good) and not asked.endless)
     judged = _written(reading, wanted, kept=kept)
     return Result(judged, reading, detector, asked, wanted, aside)
@@ -223,6 +173,7 @@ class Result(NamedTuple):
         """What is new, and what was wrong or unusual."""
         logs, frames = self.asked.logs, self.judged.frames
         redact = self.wanted.redact or self.reading.settings.redact
+        # What is new comes first: it says how much the rest can be trusted.
         if self.asked.good:
             tell_drift(frames, self.reading, self.detector)
         if self.wanted.new_kinds:
@@ -265,6 +216,7 @@ def _check_unlabelled(
     """
     from logllm.errors import DataError
 
+    # Each of these would be passed over in silence, and the user would wait for nothing.
     if new_kinds and not asked.good:
         raise DataError("--new-kinds lists what good logs lack: name them with --against")
     if top_share is not None and asked.endless:
@@ -346,6 +298,7 @@ def _asked(
     from logllm.detect.which_run import task
     from logllm.logs.redaction import redact_text, redacted_errors
 
+    # Even an error about a line may quote what is secret in it.
     with redacted_errors() if redact else nullcontext():
         asked = task(inputs, format=format, zone=zone, good=good, grouping=grouping)
     if asked.said:
@@ -369,6 +322,7 @@ def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
             return _write(reading, wanted, sink=sink, kept=kept)
     from logllm.storage import write_atomic
 
+    # A run that was broken off must not leave half a file that looks like a whole one.
     found: list[_Judged] = []
 
     def fill(place: Path) -> None:
@@ -384,10 +338,12 @@ def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, kept: bool) -> _
     from logllm.detect.verdict import json_lines
 
     sessions, anomalies, held = 0, 0, []
+    # The limit is on what is written: all sessions are judged and counted.
     left = sys.maxsize if wanted.limit is None else wanted.limit
     for frame in reading.frames():
         shown = frame.filter("anomalous") if wanted.only_anomalous else frame
         sink.writelines(json_lines(shown.head(left).drop("messages")))
+        # With `-` a verdict is to be seen when it is made, not when a buffer is full.
         sink.flush()
         left -= min(left, len(shown))
         sessions += len(frame)

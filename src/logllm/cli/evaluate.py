@@ -17,26 +17,33 @@ if TYPE_CHECKING:
 _FIGURES = ("average_precision", "f1", "precision", "recall")
 
 
+_Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
+_Data = Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")]
+_Split = Annotated[str, typer.Option(help="test, validation or train.")]
+_Folder = Annotated[
+    Path | None,
+    typer.Option("--report", help="Folder for a report: an HTML page, plots, scores and JSON, with trivial baselines for comparison."),
+]
+_Force = Annotated[bool, typer.Option("--force", help="Replace a report in the folder.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the report on standard output.")]
+
+
 def evaluate(
-    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
-    split: Annotated[str, typer.Option(help="test, validation or train.")] = "test",
+    run: _Run,
+    data: _Data,
+    split: _Split = "test",
     engine: EngineOption = None,
     verify: VerifyOption = False,
-    folder: Annotated[
-        Path | None,
-        typer.Option(
-            "--report", help=("Folder for a report: an HTML page, plots, scores and JSON, with trivial baselines for comparison.")
-        ),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a report in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the report on standard output.")] = False,
+    folder: _Folder = None,
+    force: _Force = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Measure how good a run is, on a labelled part of prepared data."""
     from logllm.detect.detector import Detector
     from logllm.evaluate.evaluation import scored
     from logllm.evaluate.report import check_report, complete
 
+    # Before minutes of scoring.
     if folder is not None:
         check_report(folder, force=force)
     with shares() as progress:
@@ -78,7 +85,8 @@ def _written(
 def draw(report: dict[str, Any]) -> None:
     """The report as tables, and what to doubt in it."""
     unseen = report["unseen"]
-    rows = [(name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)) for name in _FIGURES]
+    # Sessions that training has seen, too, are easy: figures of the others stand beside them.
+    rows = [_row(name, report, unseen) for name in _FIGURES]
     rows += [(name, report[name], unseen[name] if unseen else "") for name in ("tp", "fp", "tn", "fn")]
     judged = plural(report["sessions"], f"{report['split']} session")
     title = f"{report['model']} on {judged}"
@@ -86,8 +94,7 @@ def draw(report: dict[str, Any]) -> None:
     if lines := report.get("lines"):
         _draw_lines(lines)
     if rivals := report.get("baselines"):
-        named = [(name, *(_with_interval(rival, one) for one in _FIGURES[:2])) for name, rival in rivals.items()]
-        table("trivial baselines on the same sessions", ("", *(one.replace("_", " ") for one in _FIGURES[:2])), named)
+        _draw_rivals(rivals)
     note(
         f"{agreeing(report['sessions_seen_in_train'], '{session also occurs|sessions also occur}')} in train; "
         f"threshold {report['threshold']:.4g} ({report['threshold_chosen']})"
@@ -95,6 +102,19 @@ def draw(report: dict[str, Any]) -> None:
     note(f"scores lie {report['calibration']['error']:.3f} away from the observed shares (expected calibration error)")
     for doubt in report.get("warnings", ()):
         note(f"doubt: {doubt}")
+
+
+def _row(name: str, report: dict[str, Any], unseen: dict[str, Any] | None) -> tuple[Any, ...]:
+    """A figure of all sessions, and of those that training has not seen."""
+    return name.replace("_", " "), _with_interval(report, name), _with_interval(unseen, name)
+
+
+def _draw_rivals(rivals: dict[str, Any]) -> None:
+    """The first figures of methods that need no model: what a network must do better than."""
+    figures = _FIGURES[:2]
+    rows = [(name, *(_with_interval(rival, figure) for figure in figures)) for name, rival in rivals.items()]
+    columns = [figure.replace("_", " ") for figure in figures]
+    table("trivial baselines on the same sessions", ("", *columns), rows)
 
 
 def _draw_lines(lines: dict[str, Any]) -> None:

@@ -15,33 +15,51 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 
+# Which session.
+_Where = Annotated[
+    str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...")
+]
+_Session = Annotated[str | None, typer.Argument(help="Name of the session, as `logllm store show` prints it.")]
+
+# What is said of it.
+_Anomalous = Annotated[
+    bool | None, typer.Option("--anomalous/--normal", help="The right verdict. A false alarm mutes its kind for 7 days.")
+]
+_Incident = Annotated[
+    int | None, typer.Option(min=1, help="Answer for this incident instead of a session; a false alarm mutes all its kinds.")
+]
+_Lines = Annotated[list[int] | None, typer.Option("--line", min=1, help="Number of a line that shows the fault. Repeatable.")]
+_Words = Annotated[str, typer.Option("--note", help="A remark to keep with the answer.")]
+_By = Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who gives the answer.")]
+_Stream = Annotated[str | None, typer.Option(help="The watch that judged it, if several have a session of this name.")]
+
+# A session that no verdict was stored for.
+_Text = Annotated[
+    Path | None,
+    typer.Option(help="File with the lines of a session that was missed, or - for standard input; needs --run. Its lines count from 1."),
+]
+_Run = Annotated[Path | None, typer.Option(help="The run whose format the lines of --text have.")]
+
+# What was said before.
+_Listed = Annotated[bool, typer.Option("--list", help="List the answers so far, newest last; with SESSION only those on it.")]
+_Undo = Annotated[int | None, typer.Option(min=1, help="Take the answer with this number back, and with it the mute it caused.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print answers as JSON on standard output.")]
+
+
 def feedback(
-    where: Annotated[
-        str, typer.Argument(metavar="STORE", help="What `logllm watch --store` writes: PATH, sqlite:///PATH or postgresql://...")
-    ],
-    session: Annotated[str | None, typer.Argument(help=("Name of the session, as `logllm store show` prints it."))] = None,
-    anomalous: Annotated[
-        bool | None, typer.Option("--anomalous/--normal", help=("The right verdict. A false alarm mutes its kind for 7 days."))
-    ] = None,
-    incident: Annotated[
-        int | None, typer.Option(min=1, help="Answer for this incident instead of a session; a false alarm mutes all its kinds.")
-    ] = None,
-    lines: Annotated[list[int] | None, typer.Option("--line", min=1, help=("Number of a line that shows the fault. Repeatable."))] = None,
-    words: Annotated[str, typer.Option("--note", help="A remark to keep with the answer.")] = "",
-    by: Annotated[str, typer.Option(envvar=["LOGLLM_USER", "USER"], help="Who gives the answer.")] = "",
-    stream: Annotated[str | None, typer.Option(help=("The watch that judged it, if several have a session of this name."))] = None,
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            help=("File with the lines of a session that was missed, or - for standard input; needs --run. Its lines count from 1.")
-        ),
-    ] = None,
-    run: Annotated[Path | None, typer.Option(help="The run whose format the lines of --text have.")] = None,
-    listed: Annotated[bool, typer.Option("--list", help=("List the answers so far, newest last; with SESSION only those on it."))] = False,
-    undo: Annotated[
-        int | None, typer.Option(min=1, help=("Take the answer with this number back, and with it the mute it caused."))
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print answers as JSON on standard output.")] = False,
+    where: _Where,
+    session: _Session = None,
+    anomalous: _Anomalous = None,
+    incident: _Incident = None,
+    lines: _Lines = None,
+    words: _Words = "",
+    by: _By = "",
+    stream: _Stream = None,
+    text: _Text = None,
+    run: _Run = None,
+    listed: _Listed = False,
+    undo: _Undo = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Say whether an alarm was right, or what was missed; `logllm retrain` learns from it."""
     from contextlib import closing
@@ -76,6 +94,7 @@ def _said(anomalous: bool | None, *, lines: list[int] | None, note: str, by: str
     from logllm.errors import DataError
     from logllm.serve.feedback.answers_given import ANOMALOUS, NORMAL, Said
 
+    # No default: an answer that nobody meant would be learnt.
     if anomalous is None:
         raise DataError("say what the session is with --anomalous or --normal, or use --list or --undo NUMBER")
     answer: Literal["anomalous", "normal"] = ANOMALOUS if anomalous else NORMAL
@@ -103,6 +122,8 @@ def _given(
     if session is None:
         raise DataError("name the session as `logllm store show` prints it")
     text, run = missed
+    # A verdict of the store knows its lines. What was missed because it never was a session of its
+    # own is given with them.
     if text is None:
         return give(store, find_session(store, session, stream=stream), said=said)
     if run is None or stream is None:
@@ -122,6 +143,7 @@ def _read(text: Path, run: Path, *, stream: str, session: str) -> tuple[Any, tup
 
     manifest = read_manifest(find_run(run))
     settings = PrepareSection.read(manifest["data"]["prepare"], source="the run's manifest")
+    # Read and masked as the run reads its logs: the answer is compared with what it has learnt.
     raw = sys.stdin.buffer.read() if str(text) == "-" else text.read_bytes()
     lines = raw.decode(settings.format.encoding, errors="replace").splitlines()
     return Missed(stream, session, model_name(manifest)), masked_messages(lines, settings)
@@ -145,6 +167,7 @@ def _list(store: "Store", session: str | None, *, stream: str | None, as_json: b
     """Show what was said."""
     from logllm.serve.feedback.answers_given import answers
 
+    # The newest last: nearest to the prompt, for one who looks for what was said just now.
     every = answers(store, stream=stream, session=session)[::-1]
     if as_json:
         emit(every)

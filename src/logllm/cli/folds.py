@@ -7,14 +7,21 @@ import typer
 
 from logllm.cli.console import emit, note, table
 
+_Data = Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote from one log.")]
+_Out = Annotated[Path, typer.Option(help="Folder for the folds: fold-1, fold-2, ... each hold prepared data.")]
+_Parts = Annotated[int, typer.Option(help="Number of parts, in order of time. N parts make N - 1 folds.")]
+_Validation = Annotated[float | None, typer.Option(help="Share of each train part, its latest sessions, kept for validation.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace folds in the folder.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the folds' counts on standard output.")]
+
 
 def folds(
-    data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote from one log.")],
-    out: Annotated[Path, typer.Option(help=("Folder for the folds: fold-1, fold-2, ... each hold prepared data."))],
-    parts: Annotated[int, typer.Option(help=("Number of parts, in order of time. N parts make N - 1 folds."))] = 5,
-    validation: Annotated[float | None, typer.Option(help=("Share of each train part, its latest sessions, kept for validation."))] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace folds in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the folds' counts on standard output.")] = False,
+    data: _Data,
+    out: _Out,
+    parts: _Parts = 5,
+    validation: _Validation = None,
+    force: _Force = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Divide all sessions into parts by time: fold 1 trains on part 1 and tests on part 2, fold 2 trains on parts 1 and 2 and tests on part 3, ..."""
     import json
@@ -25,11 +32,10 @@ def folds(
     about = json.loads((out / "manifest.json").read_bytes())
     if as_json:
         emit(about)
-    rows = [
-        (path.name, *map(_counts, fold["parts"].values()), fold["overlapping"]) for path, fold in zip(paths, about["folds"], strict=True)
-    ]
+    by_path = list(zip(paths, about["folds"], strict=True))
+    rows = [(path.name, *map(_counts, fold["parts"].values()), fold["overlapping"]) for path, fold in by_path]
     table(f"{out}: sessions (anomalous)", ("", "train", "validation", "test", "overlapping"), rows)
-    for path, fold in zip(paths, about["folds"], strict=True):
+    for path, fold in by_path:
         for warning in fold["warnings"]:
             note(f"note: {path.name}: {warning}")
 

@@ -9,20 +9,29 @@ import typer
 from logllm.cli.console import emit, note, shares
 from logllm.errors import RecipeError
 
+_Path = Annotated[Path, typer.Argument(help="Folder in the authors' layout: Bert_ft/, Llama_ft/, projector.pt.")]
+_Out = Annotated[Path, typer.Option(help="Folder of the run.")]
+_Recipe = Annotated[str, typer.Option(help="The recipe of the data set the adapters were trained on.")]
+_Format = Annotated[str | None, typer.Option(help="Format of the logs to judge. Default: the one with the recipe's name.")]
+_Encoder = Annotated[str | None, typer.Option(help="Base model of the encoder: a folder or a name on the hub.")]
+_Decoder = Annotated[str | None, typer.Option(help="Base model of the decoder: a folder or a name on the hub.")]
+_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: model.decoder.quantize=none. Repeatable.")]
+_Threshold = Annotated[float, typer.Option(min=0, max=1, help="Scores from here on are anomalous.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
+
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="Folder in the authors' layout: Bert_ft/, Llama_ft/, projector.pt.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    recipe: Annotated[str, typer.Option(help="The recipe of the data set the adapters were trained on.")] = "bgl",
-    format: Annotated[str | None, typer.Option(help=("Format of the logs to judge. Default: the one with the recipe's name."))] = None,
-    encoder: Annotated[str | None, typer.Option(help="Base model of the encoder: a folder or a name on the hub.")] = None,
-    decoder: Annotated[str | None, typer.Option(help="Base model of the decoder: a folder or a name on the hub.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a setting: model.decoder.quantize=none. Repeatable.")
-    ] = None,
-    threshold: Annotated[float, typer.Option(min=0, max=1, help="Scores from here on are anomalous.")] = 0.5,
-    force: Annotated[bool, typer.Option("--force", help="Replace a run in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
+    path: _Path,
+    out: _Out,
+    recipe: _Recipe = "bgl",
+    format: _Format = None,
+    encoder: _Encoder = None,
+    decoder: _Decoder = None,
+    settings: _Settings = None,
+    threshold: _Threshold = 0.5,
+    force: _Force = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Turn adapters that the paper's authors released into a run."""
     from logllm.config.recipe import Recipe
@@ -32,6 +41,7 @@ def import_(
 
     released = read_released(path)
     named = {"encoder": encoder, "decoder": decoder}
+    # The user's own settings come after what the release says of itself: the last one counts.
     weights = [f"model.{part}.weights={json.dumps(name)}" for part, name in named.items() if name is not None]
     chosen = Recipe.load(recipe, overrides=[*released.overrides(), *(settings or []), *weights])
     own: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
@@ -47,6 +57,7 @@ def _format(named: str | None, recipe: str) -> str:
     """The format of the logs to judge: the paper's recipes are called as theirs."""
     from logllm.formats.description import known
 
+    # `hdfs` is a recipe of the paper and a format; `small` is a recipe alone.
     if named is None and recipe not in known():
         raise RecipeError(f"recipe {recipe} does not say which logs it is for: name their format with --format")
     return named or recipe

@@ -49,6 +49,7 @@ def tell_incidents(
         threshold=reading.threshold,
     )
     foremost = incidents[:_INCIDENTS]
+    # One pass over the logs for all lines that are shown, however many incidents there are.
     places = [(telling.file, telling.line) for incident in foremost for telling in incident.messages]
     written = written_forms(places, logs, reading, redact=redact)
     more = f", the foremost {len(foremost)}" if len(foremost) < len(incidents) else ""
@@ -94,6 +95,7 @@ def shown_line(
     forms = written.get((place.file, place.line)) or [place.message]
     if redact:
         forms = [redact_text(form) for form in forms]
+    # Forms run from the longest to the shortest: the first that fits tells most.
     fitting = (form for form in forms if len(begin) + len(form) <= _width())
     return _cut(begin + next(fitting, forms[-1]))
 
@@ -131,14 +133,20 @@ def written_forms(
         return {}
     lines = written_lines(places, logs, reading=reading)
     said = said_in(lines, described)
-    whole = {} if described.kind == "json" else {place: text.strip() for place, text in lines.items()}
-    forms = {place: (whole.get(place), said.get(place)) for place in lines}
-    return {place: [form for form in both if form] or [lines[place].strip()] for place, both in forms.items()}
+    forms: dict[Place, list[str]] = {}
+    for place, text in lines.items():
+        # A whole JSON line is mostly braces and fields that nobody asked about.
+        whole = None if described.kind == "json" else text.strip()
+        both = (whole, said.get(place))
+        forms[place] = [form for form in both if form] or [text.strip()]
+    return forms
 
 
 def _when(start: datetime | None, end: datetime | None) -> str:
     """From when to when, in UTC."""
     if start is None or end is None:
         return "without times"
-    same = start.date() == end.date()
-    return f"{start:%Y-%m-%d %H:%M:%S} to {end:{'%H:%M:%S' if same else '%Y-%m-%d %H:%M:%S'}} UTC"
+    # The day is said once where both lie in it.
+    same_day = start.date() == end.date()
+    ended = f"{end:%H:%M:%S}" if same_day else f"{end:%Y-%m-%d %H:%M:%S}"
+    return f"{start:%Y-%m-%d %H:%M:%S} to {ended} UTC"

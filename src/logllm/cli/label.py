@@ -19,28 +19,36 @@ if TYPE_CHECKING:
     from logllm.detect.labelling.questions import Question
 
 
+# What is asked about.
+_Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
+_Verdicts = Annotated[Path, typer.Argument(help="The run's verdicts, as `logllm detect RUN LOG --out verdicts.jsonl` wrote them.")]
+_Logs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[LOG]...", help="The log that was judged. Not needed if the verdicts name their files."),
+]
+
+# Where answers go, when they are not given at the terminal.
+_Labels = Annotated[Path | None, typer.Option(help="File for the labels, which `prepare --labels` reads. Default: beside the verdicts.")]
+_Export = Annotated[
+    Path | None,
+    typer.Option(help="Write the questions into this CSV file instead, so that somebody else can fill in its column `label`."),
+]
+_Import = Annotated[Path | None, typer.Option("--import", help="Read answers from a CSV file with the columns session and label.")]
+_Most = Annotated[int, typer.Option(min=1, help="Ask about at most this many sessions.")]
+_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from the lines shown.")]
+_Force = Annotated[bool, typer.Option("--force", help="Overwrite the --export file.")]
+
+
 def label(
-    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    verdicts: Annotated[Path, typer.Argument(help=("The run's verdicts, as `logllm detect RUN LOG --out verdicts.jsonl` wrote them."))],
-    logs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="[LOG]...", help=("The log that was judged. Not needed if the verdicts name their files.")),
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help=("File for the labels, which `prepare --labels` reads. Default: beside the verdicts."))
-    ] = None,
-    export: Annotated[
-        Path | None,
-        typer.Option(help=("Write the questions into this CSV file instead, so that somebody else can fill in its column `label`.")),
-    ] = None,
-    import_: Annotated[
-        Path | None, typer.Option("--import", help=("Read answers from a CSV file with the columns session and label."))
-    ] = None,
-    most: Annotated[int, typer.Option(min=1, help="Ask about at most this many sessions.")] = 40,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from the lines shown."))
-    ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite the --export file.")] = False,
+    run: _Run,
+    verdicts: _Verdicts,
+    logs: _Logs = None,
+    labels: _Labels = None,
+    export: _Export = None,
+    import_: _Import = None,
+    most: _Most = 40,
+    redact: _Redact = False,
+    force: _Force = False,
 ) -> None:
     """Ask you to label the sessions that training would gain most from; continues where it stopped."""
     from logllm.detect.labelling.answers import Answers
@@ -49,6 +57,7 @@ def label(
     _check(export, asking=export is None and import_ is None, force=force)
     with counts("reading") as bar:
         task = open_labelling(run, verdicts, logs=logs or [], redacted=redact, progress=bar)
+    # Beside the verdicts, so that the same command goes on where it stopped.
     place = labels or verdicts.with_suffix(".labels.csv")
     answers = Answers(place, task.written_as)
     if import_ is not None:
@@ -69,6 +78,7 @@ def _check(export: Path | None, *, asking: bool, force: bool) -> None:
     """
     from logllm.errors import DataError
 
+    # In a pipe nobody answers.
     if asking and not (sys.stdin and sys.stdin.isatty()):
         raise DataError(
             "there is no terminal to ask on: write the questions with --export FILE.csv, fill in "
@@ -109,6 +119,7 @@ def _key() -> str:
     """A key that is pressed; Ctrl-C and Ctrl-D end."""
     import click
 
+    # One key, without Enter: hundreds of sessions may be to label.
     try:
         pressed = click.getchar()
     except (EOFError, KeyboardInterrupt):
@@ -123,7 +134,8 @@ def _tell(answers: "Answers", place: Path, *, run: Path, logs: "Sequence[str]") 
         return
     note(f"{place}: {plural(anomalous + normal, 'session')} labelled, {anomalous:,} anomalous, {normal:,} normal")
     if not anomalous or not normal:
-        note(f"training needs both kinds: no session is labelled {'normal' if anomalous else 'anomalous'} yet")
+        missing = "normal" if anomalous else "anomalous"
+        note(f"training needs both kinds: no session is labelled {missing} yet")
         return
     raw = shlex.join([word for log in logs for word in ("--raw", log)])
     note(f"next: logllm prepare --like {shlex.quote(str(run))} {raw} --labels {shlex.quote(str(place))} --split random --out DATA")

@@ -12,18 +12,19 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 
+_Store = Annotated[str, typer.Option(help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
+_Run = Annotated[str | None, typer.Option(help="The run that judges lines. Without one, no lines are judged.")]
+_Logs = Annotated[list[Path] | None, typer.Option(help="A folder whose logs may be read and compared. Repeatable. Default: none.")]
+_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from what is judged.")]
+_By = Annotated[str, typer.Option(help="Name under which labels are stored.")]
+
+
 def mcp(
-    store: Annotated[
-        str, typer.Option(help=("The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."))
-    ] = "logllm.db",
-    run: Annotated[str | None, typer.Option(help=("The run that judges lines. Without one, no lines are judged."))] = None,
-    logs: Annotated[
-        list[Path] | None, typer.Option(help=("A folder whose logs may be read and compared. Repeatable. Default: none."))
-    ] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from what is judged."))
-    ] = False,
-    by: Annotated[str, typer.Option(help="Name under which labels are stored.")] = "agent",
+    store: _Store = "logllm.db",
+    run: _Run = None,
+    logs: _Logs = None,
+    redact: _Redact = False,
+    by: _By = "agent",
 ) -> None:
     """Serve the Model Context Protocol on standard input and output: incidents, sessions, verdicts on lines, labels."""
     from contextlib import closing
@@ -50,6 +51,7 @@ def _following(run: str | None) -> "Following | None":
 
     if run is None:
         return None
+    # A run that is not there is said now; its model takes seconds, and may never be asked for.
     read_manifest(find_run(run))
     return Following(run, load=Detector.load, told=note)
 

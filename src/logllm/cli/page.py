@@ -27,6 +27,7 @@ def put_aside(asked: "Task") -> "PutAside | None":
     from logllm.detect.page.written import PutAside
     from logllm.logs.lines import STDIN, standard_input
 
+    # Files can be opened again when lines of them are shown.
     if STDIN not in asked.logs:
         return None
     return PutAside(asked.stdin or standard_input())

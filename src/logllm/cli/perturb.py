@@ -8,26 +8,37 @@ import typer
 from logllm.cli.console import emit, note
 from logllm.counting import plural
 
+_Data = Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote.")]
+_Out = Annotated[Path, typer.Option(help="Folder to write.")]
+_Kind = Annotated[str, typer.Option(help="insert, remove, duplicate, shuffle or reword.")]
+_Ratio = Annotated[float | None, typer.Option(help="Share of the test sessions to alter (default .2).")]
+_Strength = Annotated[float | None, typer.Option(help="Share of messages to alter in each, at least one (default .05).")]
+_Seed = Annotated[int | None, typer.Option(help="Random seed (default 0).")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
+
 
 def perturb(
-    data: Annotated[Path, typer.Argument(help="Folder that `logllm prepare` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    kind: Annotated[str, typer.Option(help="insert, remove, duplicate, shuffle or reword.")],
-    ratio: Annotated[float | None, typer.Option(help=("Share of the test sessions to alter (default .2)."))] = None,
-    strength: Annotated[float | None, typer.Option(help=("Share of messages to alter in each, at least one (default .05)."))] = None,
-    seed: Annotated[int | None, typer.Option(help="Random seed (default 0).")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
+    data: _Data,
+    out: _Out,
+    kind: _Kind,
+    ratio: _Ratio = None,
+    strength: _Strength = None,
+    seed: _Seed = None,
+    force: _Force = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Alter the test part of prepared data, as a log changes over time; labels, train and validation stay as they are."""
     from logllm.config.perturb import PerturbSection
     from logllm.evaluate.altered import perturb as alter
 
     given = {"kind": kind, "ratio": ratio, "strength": strength, "seed": seed}
-    settings = PerturbSection.read({name: value for name, value in given.items() if value is not None}, source="logllm perturb")
+    named = {name: value for name, value in given.items() if value is not None}
+    settings = PerturbSection.read(named, source="logllm perturb")
     manifest = alter(data, out, settings=settings, force=force)
     if as_json:
         emit(manifest)
     done, whole = manifest["perturbed"], manifest["parts"]["test"]["sessions"]
-    note(f"{out}: {settings.kind} in {done['sessions']:,} of {plural(whole, 'test session')}, {plural(done['messages'], 'message')}")
+    sessions = f"{done['sessions']:,} of {plural(whole, 'test session')}"
+    note(f"{out}: {settings.kind} in {sessions}, {plural(done['messages'], 'message')}")
     note(f"next: logllm evaluate RUN --data {out}")

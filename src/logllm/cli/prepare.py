@@ -26,89 +26,129 @@ _MUCH = 10**9  # bytes, from which on fetching needs a yes
 _COUNTS = ("lines", "rejected", "sessions", "anomalous", "distinct_messages", "distinct_sessions")
 
 
+# Which log, and what of it: `prepare hdfs`, `prepare postgresql app.log`, `prepare --raw app.log`.
+_Out = Annotated[Path, typer.Option(help="Folder to write.")]
+_Named = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[FORMAT|DATASET] [LOG]...",
+        help="A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone (`show datasets`).",
+    ),
+]
+_Raw = Annotated[
+    list[str] | None,
+    typer.Option(
+        help=(
+            "Log file, folder, glob, or - for standard input. Repeatable, even for logs of "
+            "different formats; gz, bz2, xz and zst files are read directly. Without it, "
+            "hdfs, bgl, thunderbird and liberty are downloaded and prepared as in the paper; "
+            "postgres comes with logllm."
+        )
+    ),
+]
+_TestRaw = Annotated[
+    list[str] | None,
+    typer.Option(help="Another log to use as the whole test part; for postgres also test, changed or german. Repeatable."),
+]
+_TestLabels = Annotated[Path | None, typer.Option(help="The labels of --test-raw.")]
+_Format = Annotated[
+    str | None, typer.Option(help="A built-in format, a TOML file that describes one, or auto (the default): the one that fits.")
+]
+_Labels = Annotated[
+    Path | None, typer.Option(help="CSV file of labels: for sessions (session,label), lines (line,label) or times (from,to,label).")
+]
+_Recipe = Annotated[str | None, typer.Option(help="Use the grouping and split of this recipe, such as the paper's hdfs.")]
+_Like = Annotated[
+    Path | None,
+    typer.Option(metavar="RUN", help="Read, mask and group as for this run, such as the one whose verdicts you labelled."),
+]
+
+# How its lines are read.
+_Message = Annotated[str | None, typer.Option(help="Field that holds the message.")]
+_Time = Annotated[str | None, typer.Option(help="Field that holds the time.")]
+_TimeFormat = Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")]
+_TimeZone = Annotated[
+    str | None,
+    typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30."),
+]
+_Label = Annotated[str | None, typer.Option(help="Field that holds the line's label.")]
+_Normal = Annotated[list[str] | None, typer.Option(help="Label that means normal, in the log or in the files of labels. Repeatable.")]
+
+# How records become sessions.
+_Key = Annotated[
+    str | None,
+    typer.Option(
+        help="Group lines by the key that this regular expression matches in the message, or by its group alone, as in 'order ([0-9]+)'."
+    ),
+]
+_KeyField = Annotated[str | None, typer.Option(help="Group lines by this field.")]
+_SessionBy = Annotated[
+    str | None,
+    typer.Option(help="One session a file, or one a folder, such as the logs of one application's containers."),
+]
+_Window = Annotated[str | None, typer.Option(help="One session for so many records (100) or so much time (30s, 5m, 1h).")]
+_Step = Annotated[str | None, typer.Option(help="From the start of one window to the start of the next, written like --window.")]
+_MaxMessages = Annotated[int | None, typer.Option(help="Longest session, in messages.")]
+_Long = Annotated[str | None, typer.Option(help="What to do with longer sessions: cut or split.")]
+
+# How sessions are divided.
+_Split = Annotated[str | None, typer.Option(help="time or random.")]
+_Test = Annotated[float | None, typer.Option(help="Share of sessions for the test part.")]
+_Validation = Annotated[float | None, typer.Option(help="Share of the train part kept for validation.")]
+_Seed = Annotated[int | None, typer.Option(help="Seed of a random split.")]
+
+# What becomes of bytes and of messages.
+_Encoding = Annotated[str | None, typer.Option(help="utf-8 or latin-1.")]
+_Mask = Annotated[str | None, typer.Option(help="paper or off.")]
+_MaskRule = Annotated[list[str] | None, typer.Option(help="Mask this as well: NAME=REGEX. Repeatable.")]
+_Keep = Annotated[str | None, typer.Option(help="codes (leave statuses of requests, exit codes and error codes unmasked) or nothing.")]
+_KeepRule = Annotated[list[str] | None, typer.Option(help="Leave this unmasked as well: NAME=REGEX. Repeatable.")]
+_Redact = Annotated[
+    bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from everything that is written.")
+]
+
+# What is done besides.
+_Yes = Annotated[bool, typer.Option("--yes", help="Download gigabytes without asking.")]
+_Force = Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")]
+
+
 def prepare(
-    out: Annotated[Path, typer.Option(help="Folder to write.")],
-    named: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[FORMAT|DATASET] [LOG]...",
-            help=("A built-in format (`logllm show formats`), then logs as for --raw; or a data set alone (`show datasets`)."),
-        ),
-    ] = None,
-    raw: Annotated[
-        list[str] | None,
-        typer.Option(
-            help=(
-                "Log file, folder, glob, or - for standard input. Repeatable, even for logs of "
-                "different formats; gz, bz2, xz and zst files are read directly. Without it, "
-                "hdfs, bgl, thunderbird and liberty are downloaded and prepared as in the paper; "
-                "postgres comes with logllm."
-            )
-        ),
-    ] = None,
-    test_raw: Annotated[
-        list[str] | None,
-        typer.Option(help=("Another log to use as the whole test part; for postgres also test, changed or german. Repeatable.")),
-    ] = None,
-    test_labels: Annotated[Path | None, typer.Option(help="The labels of --test-raw.")] = None,
-    format: Annotated[
-        str | None, typer.Option(help=("A built-in format, a TOML file that describes one, or auto (the default): the one that fits."))
-    ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help=("CSV file of labels: for sessions (session,label), lines (line,label) or times (from,to,label)."))
-    ] = None,
-    recipe: Annotated[str | None, typer.Option(help=("Use the grouping and split of this recipe, such as the paper's hdfs."))] = None,
-    like: Annotated[
-        Path | None,
-        typer.Option(metavar="RUN", help=("Read, mask and group as for this run, such as the one whose verdicts you labelled.")),
-    ] = None,
-    message: Annotated[str | None, typer.Option(help="Field that holds the message.")] = None,
-    time: Annotated[str | None, typer.Option(help="Field that holds the time.")] = None,
-    time_format: Annotated[str | None, typer.Option(help="iso, epoch, epoch_ms or strftime codes.")] = None,
-    time_zone: Annotated[
-        str | None,
-        typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation: Europe/Berlin, +05:30.")),
-    ] = None,
-    label: Annotated[str | None, typer.Option(help="Field that holds the line's label.")] = None,
-    normal: Annotated[
-        list[str] | None, typer.Option(help=("Label that means normal, in the log or in the files of labels. Repeatable."))
-    ] = None,
-    key: Annotated[
-        str | None,
-        typer.Option(
-            help=(
-                "Group lines by the key that this regular expression matches in the message, or by its group alone, as in 'order ([0-9]+)'."
-            )
-        ),
-    ] = None,
-    key_field: Annotated[str | None, typer.Option(help="Group lines by this field.")] = None,
-    session_by: Annotated[
-        str | None,
-        typer.Option(help=("One session a file, or one a folder, such as the logs of one application's containers.")),
-    ] = None,
-    window: Annotated[str | None, typer.Option(help=("One session for so many records (100) or so much time (30s, 5m, 1h)."))] = None,
-    step: Annotated[
-        str | None, typer.Option(help=("From the start of one window to the start of the next, written like --window."))
-    ] = None,
-    max_messages: Annotated[int | None, typer.Option(help="Longest session, in messages.")] = None,
-    long: Annotated[str | None, typer.Option(help="What to do with longer sessions: cut or split.")] = None,
-    split: Annotated[str | None, typer.Option(help="time or random.")] = None,
-    test: Annotated[float | None, typer.Option(help="Share of sessions for the test part.")] = None,
-    validation: Annotated[float | None, typer.Option(help="Share of the train part kept for validation.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of a random split.")] = None,
-    encoding: Annotated[str | None, typer.Option(help="utf-8 or latin-1.")] = None,
-    mask: Annotated[str | None, typer.Option(help="paper or off.")] = None,
-    mask_rule: Annotated[list[str] | None, typer.Option(help=("Mask this as well: NAME=REGEX. Repeatable."))] = None,
-    keep: Annotated[
-        str | None, typer.Option(help=("codes (leave statuses of requests, exit codes and error codes unmasked) or nothing."))
-    ] = None,
-    keep_rule: Annotated[list[str] | None, typer.Option(help=("Leave this unmasked as well: NAME=REGEX. Repeatable."))] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from everything that is written."))
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Download gigabytes without asking.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace prepared data in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest on standard output.")] = False,
+    out: _Out,
+    named: _Named = None,
+    raw: _Raw = None,
+    test_raw: _TestRaw = None,
+    test_labels: _TestLabels = None,
+    format: _Format = None,
+    labels: _Labels = None,
+    recipe: _Recipe = None,
+    like: _Like = None,
+    message: _Message = None,
+    time: _Time = None,
+    time_format: _TimeFormat = None,
+    time_zone: _TimeZone = None,
+    label: _Label = None,
+    normal: _Normal = None,
+    key: _Key = None,
+    key_field: _KeyField = None,
+    session_by: _SessionBy = None,
+    window: _Window = None,
+    step: _Step = None,
+    max_messages: _MaxMessages = None,
+    long: _Long = None,
+    split: _Split = None,
+    test: _Test = None,
+    validation: _Validation = None,
+    seed: _Seed = None,
+    encoding: _Encoding = None,
+    mask: _Mask = None,
+    mask_rule: _MaskRule = None,
+    keep: _Keep = None,
+    keep_rule: _KeepRule = None,
+    redact: _Redact = False,
+    yes: _Yes = False,
+    force: _Force = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Read, mask, group and split a log; its format is recognized unless you name it."""
     from logllm.datasets.prepare import prepare as run
@@ -116,6 +156,7 @@ def prepare(
     from logllm.datasets.sources import told_apart
     from logllm.logs.redaction import redacted_errors
 
+    # By sections of the settings. None: the recipe, the format or the default says it.
     overrides = {
         "format": {
             "message": message,
@@ -135,6 +176,7 @@ def prepare(
         "mask": {"rules": mask, "own": mask_rules(mask_rule or []), "keep": keep, "own_keep": mask_rules(keep_rule or [])},
         "prepare": {"redact": redact},
     }
+    # `prepare postgresql a.log b.log`: the first word is a format, the others are logs.
     dataset, raw = told_apart(named or [], raw or [])
     how = _chosen if like is None else partial(_as_run, like)
     settings, stdin = how(format, dataset, raw, recipe=recipe, overrides=overrides)
@@ -154,14 +196,17 @@ def _chosen(
     from logllm.datasets.settings import choose, with_times_read
     from logllm.datasets.sources import format_of, own_masks
 
+    # A paper's data set is prepared as in the paper, by the recipe of its name.
     recipe = recipe or (dataset if dataset in CATALOG and not raw else None)
     grouped = recipe is not None or any(overrides["sessions"].values())
     redact = overrides["prepare"]["redact"]
     zone = overrides["format"]["time_zone"]
     described, stdin, services = _described(format or format_of(dataset), raw, grouped=grouped, redact=redact, zone=zone)
+    # A recipe says how to mask; else the format's own rules and what the user asked for.
     if recipe is None:
         overrides = {**overrides, "mask": own_masks(described) | _named(overrides["mask"])}
     settings = choose(described, recipe=recipe, overrides=overrides, services=services)
+    # A field named by hand may hold no times: better said now than after an hour of reading.
     if raw and (overrides["format"]["time"] or overrides["format"]["time_format"]):
         stdin = with_times_read(settings, raw, stdin=stdin)
     return settings, stdin
@@ -180,6 +225,7 @@ def _as_run(
     from logllm.datasets.settings import as_before
     from logllm.runs.manifest import find_run, read_manifest
 
+    # A run carries all of that: with another format its verdicts would mean nothing.
     if other := format or dataset or recipe:
         raise RecipeError(f"--like {run} says how logs are read: leave out {other}")
     if not raw:
@@ -207,6 +253,7 @@ def _described(
     from logllm.logs.lines import passed_over
     from logllm.logs.redaction import redact_text
 
+    # A format that is named is believed, and the log is not looked at.
     if name not in (None, AUTO):
         for sentence in passed_over(raw or []):
             note(redact_text(sentence) if redact else sentence)
@@ -214,6 +261,7 @@ def _described(
     if raw is None:
         raise RecipeError("name your log with --raw FILE, or a data set: `logllm prepare postgres --out DATA` (`logllm show datasets`)")
     log = suited(raw, today=datetime.now(UTC).date(), zone=zone)
+    # Why sessions are as they are is of interest only where nobody has said how they are to be.
     for sentence in log.notes if grouped else (*log.notes, log.sessions):
         note(redact_text(sentence) if redact else sentence)
     return log.format, log.stdin, log.services
@@ -239,6 +287,7 @@ def _by_name(name: str | None, out: Path, settings: "PrepareSection", *, labels:
             f"name the log with --raw; without it {', '.join(CATALOG)} are downloaded, and "
             "postgres comes with logllm (`logllm show datasets`)"
         )
+    # Before gigabytes are fetched.
     check_replaceable(out, force=force)
     return public_inputs(CATALOG[name], _fetched(CATALOG[name], yes=yes), labels=labels, settings=settings)
 
@@ -249,6 +298,7 @@ def _fetched(public: "Dataset", *, yes: bool) -> "Source":
 
     source = fetching.here(public)
     note(f"terms: {public.terms}\ncite: {public.cite}")
+    # Terms are shown before anything is fetched.
     if source is None:
         _ask(public, yes=yes)
         with counts(f"fetching {public.name}") as bar:
@@ -290,10 +340,15 @@ def _ask(public: "Dataset", *, yes: bool) -> None:
 
     size = announced(public)
     said = "of unknown size" if size is None else f"{size / 1e6:,.0f} MB"
-    kept = "" if public.stop is None else f"; only its lines {public.start:,} to {public.stop:,} are kept"
-    note(f"to fetch: {address(public)}, {said}{kept}{' and the rest is read to check it' if kept and public.md5 else ''}")
+    kept = ""
+    if public.stop is not None:
+        kept = f"; only its lines {public.start:,} to {public.stop:,} are kept"
+        # A checksum is of the whole archive.
+        kept += " and the rest is read to check it" if public.md5 else ""
+    note(f"to fetch: {address(public)}, {said}{kept}")
     if yes or (size is not None and size < _MUCH):
         return
+    # In a script nobody answers, and a default of yes would fill a disk.
     if not sys.stdin.isatty():
         raise RecipeError(f"{public.name} is {said} to fetch: say --yes")
     typer.confirm("Fetch it?", abort=True, err=True)
@@ -304,16 +359,27 @@ def _summary(manifest: dict[str, Any], out: Path, *, seconds: float, as_json: bo
     if as_json:
         emit(manifest)
     parts = manifest["parts"]
-    rows = [(name.replace("_", " "), f"{manifest[name]:,}", *(_count(part, name) for part in parts.values())) for name in _COUNTS]
-    table(str(out), ("", "all", *parts), rows)
+    table(str(out), ("", "all", *parts), [_row(name, manifest) for name in _COUNTS])
     note(f"read in {duration(seconds)}: {manifest['lines'] / seconds:,.0f} lines/s")
-    if same := [field.replace(".", " ") for field, count in manifest.get("paper", {}).items() if count["here"] == count["paper"]]:
-        note(f"the same counts as in the paper: {', '.join(same)}")
+    _tell_same(manifest.get("paper", {}))
     for warning in manifest["warnings"]:
         note(f"note: {warning}")
     for reject in manifest["first_rejects"]:
         note(f"  rejected: {reject['file']}:{reject['line']}: {reject['text']}")
     note(f"next: {after_prepare(manifest, out)}")
+
+
+def _row(name: str, manifest: dict[str, Any]) -> tuple[str, ...]:
+    """A count of the whole, and of each part."""
+    of_parts = [_count(part, name) for part in manifest["parts"].values()]
+    return name.replace("_", " "), f"{manifest[name]:,}", *of_parts
+
+
+def _tell_same(counts: dict[str, Any]) -> None:
+    """Name the counts that are the paper's; those that differ are among the warnings."""
+    same = [field.replace(".", " ") for field, count in counts.items() if count["here"] == count["paper"]]
+    if same:
+        note(f"the same counts as in the paper: {', '.join(same)}")
 
 
 def _count(part: dict[str, Any], name: str) -> str:

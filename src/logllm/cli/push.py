@@ -7,11 +7,15 @@ import typer
 
 from logllm.cli.console import note
 
+_Folder = Annotated[Path, typer.Argument(help="Folder that `logllm export` wrote.")]
+_Name = Annotated[str, typer.Argument(help="Repository on the hub: owner/name. Created if it does not exist.")]
+_Private = Annotated[bool, typer.Option("--private", help="Make the repository private.")]
+
 
 def push(
-    folder: Annotated[Path, typer.Argument(help="Folder that `logllm export` wrote.")],
-    name: Annotated[str, typer.Argument(help=("Repository on the hub: owner/name. Created if it does not exist."))],
-    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    folder: _Folder,
+    name: _Name,
+    private: _Private = False,
 ) -> None:
     """Upload an exported bundle to the Hugging Face hub, with the token of `hf auth login` or HF_TOKEN."""
     from logllm.runs.hub import push as upload

@@ -14,35 +14,61 @@ if TYPE_CHECKING:
     from logllm.evaluate.tables.running import Table
 
 
+# Of every table.
+_Name = Annotated[str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")]
+_Data = Annotated[list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")]
+_Out = Annotated[Path, typer.Option(help="Folder for the results; tables in the same folder share the cells they have in common.")]
+_Recipe = Annotated[str, typer.Option(help="Recipe that LogLLM is trained with: a packaged one or a TOML file.")]
+_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")]
+
+# How much is trained.
+_Seeds = Annotated[int, typer.Option(min=1, help="Number of seeds, starting at 0.")]
+_Sessions = Annotated[
+    int | None,
+    typer.Option(min=1, help="Number of sessions that each cell trains on. Default: the recipe's own number in main, 2,400 elsewhere."),
+]
+_Baselines = Annotated[str | None, typer.Option(help="Names separated by commas, or none. Default: the table's own.")]
+
+# Of one table each, which its help names.
+_Folds = Annotated[int | None, typer.Option(help="main: number of parts in order of time, each tested after training on all before it.")]
+_FromFold = Annotated[int, typer.Option(help="main: use the folds from this one on; earlier ones stay for development.")]
+_Raw = Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")]
+_Labels = Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")]
+_Betas = Annotated[str | None, typer.Option(help="beta: shares separated by commas.")]
+_Kinds = Annotated[str | None, typer.Option(help="unstable: alterations separated by commas.")]
+_Ratios = Annotated[str | None, typer.Option(help="unstable: shares of sessions to alter, separated by commas.")]
+_Strength = Annotated[float, typer.Option(help="unstable: share of a session's messages to alter.")]
+_Run = Annotated[Path | None, typer.Option(help="unstable: an existing run to judge with; nothing is trained.")]
+
+# How the work is done.
+_Jobs = Annotated[int, typer.Option(min=1, help="Number of cells to work on at once; they share the cores.")]
+_Only = Annotated[str | None, typer.Option(help="Only cells whose name contains this (* stands for anything).")]
+_List = Annotated[bool, typer.Option("--list", help="List the cells and which are done, and exit.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the table on standard output.")]
+
+
 def reproduce(
-    name: Annotated[str, typer.Argument(metavar="TABLE", help="main, preprocessing, stages, beta or unstable.")],
-    data: Annotated[list[str], typer.Option(help="Folder that `logllm prepare` wrote, or NAME=FOLDER. Repeatable.")],
-    out: Annotated[Path, typer.Option(help=("Folder for the results; tables in the same folder share the cells they have in common."))],
-    recipe: Annotated[str, typer.Option(help=("Recipe that LogLLM is trained with: a packaged one or a TOML file."))] = "small",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting of the recipe. Repeatable.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds, starting at 0.")] = 1,
-    sessions: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help=("Number of sessions that each cell trains on. Default: the recipe's own number in main, 2,400 elsewhere.")
-        ),
-    ] = None,
-    baselines: Annotated[str | None, typer.Option(help=("Names separated by commas, or none. Default: the table's own."))] = None,
-    folds: Annotated[
-        int | None, typer.Option(help=("main: number of parts in order of time, each tested after training on all before it."))
-    ] = None,
-    from_fold: Annotated[int, typer.Option(help=("main: use the folds from this one on; earlier ones stay for development."))] = 1,
-    raw: Annotated[list[str] | None, typer.Option(help="preprocessing: the log that --data was prepared from. Repeatable.")] = None,
-    labels: Annotated[Path | None, typer.Option(help="preprocessing: the log's labels.")] = None,
-    betas: Annotated[str | None, typer.Option(help="beta: shares separated by commas.")] = None,
-    kinds: Annotated[str | None, typer.Option(help="unstable: alterations separated by commas.")] = None,
-    ratios: Annotated[str | None, typer.Option(help=("unstable: shares of sessions to alter, separated by commas."))] = None,
-    strength: Annotated[float, typer.Option(help=("unstable: share of a session's messages to alter."))] = 0.05,
-    run: Annotated[Path | None, typer.Option(help=("unstable: an existing run to judge with; nothing is trained."))] = None,
-    jobs: Annotated[int, typer.Option(min=1, help=("Number of cells to work on at once; they share the cores."))] = 1,
-    only: Annotated[str | None, typer.Option(help=("Only cells whose name contains this (* stands for anything)."))] = None,
-    list_: Annotated[bool, typer.Option("--list", help=("List the cells and which are done, and exit."))] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table on standard output.")] = False,
+    name: _Name,
+    data: _Data,
+    out: _Out,
+    recipe: _Recipe = "small",
+    settings: _Settings = None,
+    seeds: _Seeds = 1,
+    sessions: _Sessions = None,
+    baselines: _Baselines = None,
+    folds: _Folds = None,
+    from_fold: _FromFold = 1,
+    raw: _Raw = None,
+    labels: _Labels = None,
+    betas: _Betas = None,
+    kinds: _Kinds = None,
+    ratios: _Ratios = None,
+    strength: _Strength = 0.05,
+    run: _Run = None,
+    jobs: _Jobs = 1,
+    only: _Only = None,
+    list_: _List = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Reproduce a table of the paper; if interrupted, run the same command again to continue."""
     from logllm.config.recipe import Recipe
@@ -78,16 +104,14 @@ def _draw(found: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """The rows in short, and where all of it is."""
     if as_json:
         emit(found)
-    rows = [
-        (
-            " ".join(filter(None, (row["data"], row["variant"], row["method"]))),
-            row["seeds"],
-            *(_figure(row, name) for name in ("f1", "average_precision")),
-        )
-        for row in (*found["rows"], *found.get("pooled", ()))
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for row in (*found["rows"], *found.get("pooled", ())):
+        # In the main table there is one variant, which has no name.
+        named = " ".join(filter(None, (row["data"], row["variant"], row["method"])))
+        rows.append((named, row["seeds"], _figure(row, "f1"), _figure(row, "average_precision")))
     table(found["table"], ("", "seeds", "F1", "AP"), rows)
-    note(f"written: {', '.join(str(out / found['table']) + ending for ending in ('.md', '.json', '.png'))}")
+    files = [f"{out / found['table']}{ending}" for ending in (".md", ".json", ".png")]
+    note(f"written: {', '.join(files)}")
 
 
 def _figure(row: dict[str, Any], name: str) -> str:
@@ -100,7 +124,9 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     """What stands between commas; nothing for `none`."""
     if text is None:
         return None
-    return () if text == "none" else tuple(part.strip() for part in text.split(","))
+    if text == "none":
+        return ()
+    return tuple(name.strip() for name in text.split(","))
 
 
 def _numbers(text: str | None) -> tuple[float, ...] | None:

@@ -16,16 +16,23 @@ if TYPE_CHECKING:
     from logllm.serve.store.verdict_store import Store
 
 
+_Run = Annotated[Path, typer.Argument(help="Folder of the run, as you name it to detect, watch and serve.")]
+_Store = Annotated[str | None, typer.Option(help="The store with the answers: a file, sqlite:///PATH, or postgresql://...")]
+_Data = Annotated[Path | None, typer.Option(help="The prepared data that the run was trained on; needed once, then remembered.")]
+_Back = Annotated[bool, typer.Option("--roll-back", help="Go back to the previous run.")]
+_Show = Annotated[bool, typer.Option("--show", help="Show which run judges now, which did before, and what was measured.")]
+_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the outcome as JSON on standard output.")]
+
+
 def retrain(
-    run: Annotated[Path, typer.Argument(help=("Folder of the run, as you name it to detect, watch and serve."))],
-    store: Annotated[str | None, typer.Option(help=("The store with the answers: a file, sqlite:///PATH, or postgresql://..."))] = None,
-    data: Annotated[
-        Path | None, typer.Option(help=("The prepared data that the run was trained on; needed once, then remembered."))
-    ] = None,
-    back: Annotated[bool, typer.Option("--roll-back", help="Go back to the previous run.")] = False,
-    show: Annotated[bool, typer.Option("--show", help=("Show which run judges now, which did before, and what was measured."))] = False,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: shares=4, fewest=20. Repeatable.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help=("Print the outcome as JSON on standard output."))] = False,
+    run: _Run,
+    store: _Store = None,
+    data: _Data = None,
+    back: _Back = False,
+    show: _Show = False,
+    settings: _Settings = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Train a run again, with the answers people gave; the new run takes over only if it passes a test."""
     if show:
@@ -62,6 +69,7 @@ def _opened(store: str | None) -> "Store":
     from logllm.extras import require
     from logllm.serve.store.verdict_store import Store
 
+    # Both before anything is read: training would else fail after minutes.
     require("watch", to="read answers")
     require("train", to="retrain")
     if store is None:
@@ -82,6 +90,7 @@ def _settings(written: list[str]) -> dict[str, Any]:
     settings: dict[str, Any] = {}
     for setting in written:
         name, sign, value = setting.partition("=")
+        # TOML: `shares=4` is a number, `shares="4"` would be a text.
         try:
             settings[name.strip()] = tomllib.loads(f"value = {value}")["value"]
         except tomllib.TOMLDecodeError:
@@ -101,6 +110,7 @@ def _tell(run: Path, outcome: "Outcome") -> None:
     for one in outcome.contradicting:
         note(f"  answer {one.number} ({one.session}: {one.answer}): {one.against}")
     _tell_figures(outcome.gate.figures)
+    # What happens next, and how it is undone.
     if outcome.gate.passed:
         note(f"promoted: {outcome.newer} judges where {run} is named, and a watch takes it up by itself")
         note(f"back to {outcome.current}: logllm retrain {run} --roll-back")
@@ -120,6 +130,7 @@ def _tell_figures(figures: "Mapping[str, Any]") -> None:
     }
     for of, title in titles.items():
         for name, figure in figures.get(of, {}).items():
+            # Beside figures of both runs stand counts, such as of sessions.
             if isinstance(figure, dict):
                 estimate, lower, upper = figure["difference"]
                 what = f"{name.replace('_', ' ')} {figure['current']:.3f} before, {figure['newer']:.3f} now"

@@ -27,50 +27,66 @@ _SHORTEST_TOKEN = 16
 """Characters; what is shorter may be found by trying."""
 
 
+# What is shown, and what is watched in the same process.
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN] [SOURCE...]",
+        help="A run (a folder that `logllm train` wrote) to judge what clients send, then sources to watch, as for `logllm watch`.",
+    ),
+]
+_Config = Annotated[
+    Path | None, typer.Option(help="The TOML file of `logllm watch --config`; its section serve holds the settings of the service.")
+]
+_Store = Annotated[str, typer.Option(help="The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
+
+# Who reaches the service, and how.
+_Host = Annotated[str | None, typer.Option(help="Address to listen on, by default 127.0.0.1; 0.0.0.0 for all addresses of this machine.")]
+_Port = Annotated[int | None, typer.Option(min=0, max=65_535, help="Port to listen on, by default 8431; 0 for any free one.")]
+_TokenFile = Annotated[Path | None, typer.Option(help="File with the token that clients must send, instead of LOGLLM_TOKEN.")]
+_Name = Annotated[list[str] | None, typer.Option(help="Host name that browsers use, such as logs.example.org. Repeatable.")]
+_Proxy = Annotated[
+    list[str] | None,
+    typer.Option(help="Address of a reverse proxy to trust with the client's address; by default only this machine. Repeatable."),
+]
+
+# How the sources are watched; as of `logllm watch`.
+_Begin = Annotated[
+    Literal["start", "end", "stored"], typer.Option("--from", help="Where to begin with a watched log that is new to the store.")
+]
+_Idle = Annotated[int | None, typer.Option(min=1, help="Seconds without a line after which a watched session is over.")]
+_Format = Annotated[str | None, typer.Option(help="Format of the sources, instead of the run's.")]
+_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens and other secrets from the store and from answers.")]
+_LogRequests = Annotated[bool, typer.Option("--log-requests", help="Write a line for each request to standard error.")]
+_Engine = Annotated[str | None, typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto.")]
+
+
 def serve(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN] [SOURCE...]",
-            help=("A run (a folder that `logllm train` wrote) to judge what clients send, then sources to watch, as for `logllm watch`."),
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help=("The TOML file of `logllm watch --config`; its section serve holds the settings of the service."))
-    ] = None,
-    store: Annotated[
-        str, typer.Option(help=("The store of verdicts: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE."))
-    ] = "logllm.db",
-    host: Annotated[
-        str | None, typer.Option(help=("Address to listen on, by default 127.0.0.1; 0.0.0.0 for all addresses of this machine."))
-    ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65_535, help=("Port to listen on, by default 8431; 0 for any free one."))] = None,
-    token_file: Annotated[Path | None, typer.Option(help=("File with the token that clients must send, instead of LOGLLM_TOKEN."))] = None,
-    name: Annotated[list[str] | None, typer.Option(help=("Host name that browsers use, such as logs.example.org. Repeatable."))] = None,
-    proxy: Annotated[
-        list[str] | None,
-        typer.Option(help=("Address of a reverse proxy to trust with the client's address; by default only this machine. Repeatable.")),
-    ] = None,
-    begin: Annotated[
-        Literal["start", "end", "stored"], typer.Option("--from", help=("Where to begin with a watched log that is new to the store."))
-    ] = "end",
-    idle: Annotated[int | None, typer.Option(min=1, help=("Seconds without a line after which a watched session is over."))] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the sources, instead of the run's.")] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens and other secrets from the store and from answers."))
-    ] = False,
+    inputs: _Inputs = None,
+    config: _Config = None,
+    store: _Store = "logllm.db",
+    host: _Host = None,
+    port: _Port = None,
+    token_file: _TokenFile = None,
+    name: _Name = None,
+    proxy: _Proxy = None,
+    begin: _Begin = "end",
+    idle: _Idle = None,
+    format: _Format = None,
+    redact: _Redact = False,
     learn: LearnOption = False,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
-    log_requests: Annotated[bool, typer.Option("--log-requests", help=("Write a line for each request to standard error."))] = False,
-    engine: Annotated[str | None, typer.Option(help=("Engine that scores, instead of the recipe's: exact, bf16, or auto."))] = None,
+    log_requests: _LogRequests = False,
+    engine: _Engine = None,
 ) -> None:
     """Show stored verdicts on a live page and through an API; with sources, watch these as well."""
     from logllm.config.watch import ServeFile
     from logllm.extras import require
 
     require("serve", to="serve verdicts")
+    # A file says all of it; the command line then only adds to it.
     if config is not None:
         wanted = from_file(config, inputs, kind=ServeFile)
     else:
@@ -90,6 +106,7 @@ def _wanted(inputs: list[str], *, format: str | None, **settings: Any) -> "Watch
     from logllm.runs.manifest import SHIPPED
 
     named, sources = told_apart(inputs)
+    # Without sources it only shows what others have stored, and needs no run.
     run = named or (SHIPPED if sources else "")
     section = {"source": sources, "format": format}
     sections = (SourceSection.read(section, source="the command line"),) if sources else ()
@@ -104,6 +121,7 @@ def _answering(wanted: "WatchFile", settings: dict[str, Any]) -> "WatchFile":
 
     told = {name: value for name, value in settings.items() if value not in (None, [])}
     section = ServeSection.read(wanted.serve.model_dump() | told, source="the command line")
+    # Browsers name the host that people typed, and any other name is refused.
     public = urlsplit(wanted.public_url or "").hostname
     names = (*section.names, *([public] if public else []))
     return wanted.model_copy(update={"serve": section.model_copy(update={"names": names})})
@@ -115,6 +133,7 @@ def _serve(wanted: "WatchFile", following: "Following | None", *, token: str | N
     from logllm.serve.store.verdict_store import Store
     from logllm.serve.web.running import address_of, listening
 
+    # The model loads before the port is open: who connects is answered.
     detector = None if following is None else following.first()
     with (
         closing(Store.open(wanted.store, create=bool(wanted.sources))) as store,
@@ -161,6 +180,7 @@ def _take_up_newer(
     """Have a run that is promoted meanwhile judge here: it is loaded once, by the watch where there is one."""
     if following is None or judging is None:
         return
+    # Nobody else looks for a newer run: it is looked for when something is to be judged.
     if watching is None:
         judging.newer = following.newer
         return
@@ -192,6 +212,7 @@ def _server(
     run = None if wanted.run in ("", SHIPPED) else Path(wanted.run)
     trouble = (lambda: None) if watching is None else watching.trouble
     service = service_of(store, wanted.serve, judging=judging, run=run, trouble=trouble)
+    # Streams first: a client that follows would hold up the end of the service.
     closing = [service.feed.close, *([] if watching is None else [watching.stop])]
     return Server(application(service, token=token), wanted.serve, closing=closing)
 
@@ -221,11 +242,13 @@ def _token(file: Path | None, *, host: str) -> str | None:
     from logllm.errors import DataError, RecipeError
     from logllm.serve.web.layers.access import is_loopback
 
+    # Never on the command line, where every user of the machine sees it.
     try:
         token = os.environ.get("LOGLLM_TOKEN", "") if file is None else file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise DataError(f"{file} cannot be read: {getattr(exc, 'strerror', 'it is not text')}") from exc
     token = token.strip()
+    # Loopback is reached from this machine alone.
     if not token and file is None and is_loopback(host):
         return None
     remedy = "make one with `openssl rand -hex 32 > token` and add --token-file token"

@@ -12,14 +12,15 @@ app = typer.Typer(help="Show recipes, methods, runs, verdicts, formats, data set
 
 @app.command()
 def recipe(
-    name: Annotated[str | None, typer.Argument(help=("A packaged recipe or a TOML file. Without it, list the packaged ones."))] = None,
+    name: Annotated[str | None, typer.Argument(help="A packaged recipe or a TOML file. Without it, list the packaged ones.")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
 ) -> None:
     """Print a recipe with every setting resolved, as TOML."""
     from logllm.config.recipe import Recipe, packaged
 
     if name is None:
-        table("recipes", ("name", "for"), [(each, Recipe.load(each).title) for each in packaged()])
+        rows = [(recipe_name, Recipe.load(recipe_name).title) for recipe_name in packaged()]
+        table("recipes", ("name", "for"), rows)
     else:
         typer.echo(Recipe.load(name, overrides=settings or []).toml(), nl=False)
 
@@ -27,7 +28,7 @@ def recipe(
 @app.command()
 def run(
     folder: Annotated[
-        Path | None, typer.Argument(help=("Folder that `logllm train` wrote. Default: the run that comes with logllm."))
+        Path | None, typer.Argument(help="Folder that `logllm train` wrote. Default: the run that comes with logllm.")
     ] = None,
 ) -> None:
     """Print a run's manifest as JSON."""
@@ -41,6 +42,7 @@ def methods() -> None:
     """List the methods, LogLLM and simpler ones, and the labels they learn from."""
     from logllm.methods.registry import entry, names
 
+    # By what labels they need: that is what decides which of them one can use.
     by_labels: dict[str, list[str]] = {}
     for name in names():
         known = entry(name)
@@ -65,7 +67,7 @@ def formats(
     name: Annotated[
         str | None,
         typer.Argument(
-            help=("A format or a TOML file. Without it, list all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones.")
+            help="A format or a TOML file. Without it, list all formats: your own in the folder LOGLLM_FORMATS, and the built-in ones."
         ),
     ] = None,
 ) -> None:
@@ -77,7 +79,11 @@ def formats(
 
     if name is None:
         every = [*own_formats().values(), *map(load_format, known())]
-        rows = [(each.name, each.kind, ", ".join(fields_of(each)), each.sessions.in_words, each.title) for each in every]
+        rows: list[tuple[str, ...]] = []
+        for described in every:
+            fields = ", ".join(fields_of(described))
+            grouping = described.sessions.in_words
+            rows.append((described.name, described.kind, fields, grouping, described.title))
         table("formats", ("name", "kind", "fields", "sessions", "for"), rows)
         note("the TOML of one: logllm show formats NAME; without --format the one that fits is taken")
     else:
@@ -91,18 +97,17 @@ def datasets() -> None:
     from logllm.datasets.packaged import PACKAGED
     from logllm.datasets.public import CATALOG
 
-    rows = [
-        (
-            each.name,
-            "here" if here(each) else f"{each.bytes / 1e6:,.0f} MB to fetch" if each.bytes else "to fetch",
-            "all" if each.stop is None else f"{each.start:,} to {each.stop:,}",
-        )
-        for each in CATALOG.values()
-    ]
-    rows += [(each.name, "comes with logllm", f"logs: {', '.join(each.logs)}") for each in PACKAGED.values()]
+    rows: list[tuple[str, str, str]] = []
+    for public in CATALOG.values():
+        size = f"{public.bytes / 1e6:,.0f} MB to fetch" if public.bytes else "to fetch"
+        lines = "all" if public.stop is None else f"{public.start:,} to {public.stop:,}"
+        rows.append((public.name, "here" if here(public) else size, lines))
+    for ours in PACKAGED.values():
+        rows.append((ours.name, "comes with logllm", f"logs: {', '.join(ours.logs)}"))
     table("data sets", ("name", "state", "lines kept"), rows)
-    for each in CATALOG.values():
-        note(f"{each.name}: {address(each)}\n  terms: {each.terms}\n  cite: {each.cite}")
+    # Terms and citations are too long for a table's cells.
+    for public in CATALOG.values():
+        note(f"{public.name}: {address(public)}\n  terms: {public.terms}\n  cite: {public.cite}")
     for ours in PACKAGED.values():
         note(f"{ours.name}: {ours.title}\n  terms: {ours.terms}\n  cite: {ours.cite}")
 
@@ -110,10 +115,10 @@ def datasets() -> None:
 @app.command()
 def mask(
     messages: Annotated[
-        list[str] | None, typer.Argument(help=("Messages to mask, or - for standard input. Without them, list the rules."))
+        list[str] | None, typer.Argument(help="Messages to mask, or - for standard input. Without them, list the rules.")
     ] = None,
     keep: Annotated[
-        str, typer.Option(help=("codes: mask as `prepare` does for your own logs; nothing: mask as the paper does."))
+        str, typer.Option(help="codes: mask as `prepare` does for your own logs; nothing: mask as the paper does.")
     ] = "nothing",
 ) -> None:
     """Show the masking rules in the order they are tried, or what they make of messages."""
@@ -122,11 +127,8 @@ def mask(
 
     settings = MaskSection.read({"keep": keep}, source="mask settings")
     if not messages:
-        table(
-            "masking rules",
-            ("rule", "matches", "pattern"),
-            [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))],
-        )
+        rows = [(rule.name, rule.about, rule.pattern) for rule in (DOTS, *rules(settings))]
+        table("masking rules", ("rule", "matches", "pattern"), rows)
         if unmasked := codes(settings):
             table("not masked", ("code", "such as", "pattern"), [(row.name, row.about, row.code) for row in unmasked])
         return
@@ -134,18 +136,24 @@ def mask(
 
     from logllm.logs.lines import STDIN, read_lines
 
+    # A log on standard input may be long: batch by batch.
     given = [pl.Series(messages)] if messages != [STDIN] else (lines.frame["text"] for lines in read_lines([STDIN]))
     for texts in given:
         typer.echo("\n".join(mask(texts, settings)))
 
 
+_Name = Annotated[
+    str | None, typer.Argument(help="A folder, a small model, or a model of the Hugging Face hub. Without it, list the small models.")
+]
+_Layers = Annotated[int | None, typer.Option(min=1, help="Count only its first layers, as model.decoder.layers keeps them.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print what is found on standard output.")]
+
+
 @app.command()
 def weights(
-    name: Annotated[
-        str | None, typer.Argument(help=("A folder, a small model, or a model of the Hugging Face hub. Without it, list the small models."))
-    ] = None,
-    layers: Annotated[int | None, typer.Option(min=1, help=("Count only its first layers, as model.decoder.layers keeps them."))] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print what is found on standard output.")] = False,
+    name: _Name = None,
+    layers: _Layers = None,
+    as_json: _AsJson = False,
 ) -> None:
     """Show the small base models and whether they are here, or how another model would fit: size, adapters, memory."""
     if name is not None:
@@ -154,10 +162,10 @@ def weights(
     from logllm.model.base.weights import SMALL_TIER, available
     from logllm.storage import cache
 
-    rows = [
-        (model.name, "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch", model.title)
-        for model in SMALL_TIER.values()
-    ]
+    rows: list[tuple[str, str, str]] = []
+    for model in SMALL_TIER.values():
+        state = "here" if available(model.name) else f"{model.bytes / 1e6:.0f} MB to fetch"
+        rows.append((model.name, state, model.title))
     table("small tier", ("name", "state", "what"), rows)
     note(f"kept in {cache()}; any folder or Hugging Face model serves as model.encoder.weights or model.decoder.weights")
 
@@ -175,6 +183,7 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
     rows: list[tuple[str, object]] = [("architecture", found.architecture), ("weights", "here" if found.here else "not here")]
     rows += [(what, f"{getattr(found, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
     rows += [("pooler", "yes" if found.pooler else "no"), ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[found.sets_bos])]
+    # A model may serve as one of the two, as both, or as neither.
     for part, role in (("encoder", found.encoder), ("decoder", found.decoder)):
         serves = f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
         rows.append((f"as {part}", serves if role.refused is None else f"no: {role.refused}"))

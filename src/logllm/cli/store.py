@@ -33,9 +33,17 @@ _Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as 
 _Anomalous = Annotated[bool, typer.Option("--anomalous", help="Only sessions that are anomalous.")]
 _Since = Annotated[
     str | None,
-    typer.Option(help=("Written since then: 2026-11-27T12:00 (UTC unless it names a zone), or 90m, 2h, 7d ago.")),
+    typer.Option(help="Written since then: 2026-11-27T12:00 (UTC unless it names a zone), or 90m, 2h, 7d ago."),
 ]
-_Days = Annotated[int, typer.Option(min=1, max=36_500, help=("Keep verdicts that are younger than this."))]
+_Days = Annotated[int, typer.Option(min=1, max=36_500, help="Keep verdicts that are younger than this.")]
+
+
+_State = Annotated[
+    Literal["open", "closed", "early"] | None,
+    typer.Option(help="Only sessions in this state: still going on, over, or closed early."),
+]
+_Stream = Annotated[str | None, typer.Option(help="Only verdicts of this watch.")]
+_Limit = Annotated[int, typer.Option(min=1, help="Show at most this many.")]
 
 
 @app.command()
@@ -43,23 +51,16 @@ def show(
     where: _Where,
     as_json: _Json = False,
     anomalous: _Anomalous = False,
-    state: Annotated[
-        Literal["open", "closed", "early"] | None,
-        typer.Option(help="Only sessions in this state: still going on, over, or closed early."),
-    ] = None,
-    stream: Annotated[str | None, typer.Option(help="Only verdicts of this watch.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Show at most this many.")] = 100,
+    state: _State = None,
+    stream: _Stream = None,
+    limit: _Limit = 100,
     since: _Since = None,
 ) -> None:
     """Show the latest verdicts, newest first."""
+    earliest = None if since is None else _time(since, now=datetime.now(UTC))
     store = _opened(where)
-    rows = store.verdicts(
-        stream,
-        anomalous=True if anomalous else None,
-        state=state,
-        since=None if since is None else _time(since, now=datetime.now(UTC)),
-        limit=limit,
-    )
+    # None: verdicts of either kind; there is no option for the normal ones alone.
+    rows = store.verdicts(stream, anomalous=True if anomalous else None, state=state, since=earliest, limit=limit)
     store.close()
     if as_json:
         _write(rows)
@@ -167,6 +168,7 @@ def _time(written: str, *, now: datetime) -> datetime:
     """
     from logllm.errors import DataError
 
+    # `90m`, `2h` and `7d` are ages; anything else is a point in time.
     count, unit = written[:-1], written[-1:]
     try:
         if unit in _UNITS and count.isdecimal():
@@ -199,6 +201,7 @@ def _tell(rows: "pl.DataFrame") -> None:
         about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.3f}"
         lines = plural(len(verdict["lines"]), "line")
         note(printable(f"{when}Z {about}, {lines}, {verdict['state']}"))
+        # The foremost line alone: the page and `--json` have all of them.
         for telling in verdict.get("evidence", [])[:1]:
             place = ":".join(str(telling[name]) for name in ("file", "line") if name in telling)
             note(printable(f"    {place}: {telling['text']}"))

@@ -12,23 +12,30 @@ if TYPE_CHECKING:
     from logllm.config.target import TargetSection
 
 
+_Run = Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")]
+_Value = Annotated[float | None, typer.Argument(min=0, max=1, help="Score from which a session is anomalous.")]
+_Data = Annotated[
+    Path | None,
+    typer.Option(help="Choose the threshold on these data, for the best F1 unless a target is given: folder that `logllm prepare` wrote."),
+]
+_Split = Annotated[str, typer.Option(help="The part of --data to use.")]
+_Because = Annotated[str, typer.Option(help="Why this value; the run and every report show it.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Print what would be chosen, without changing the run.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the threshold on standard output.")]
+
+
 def threshold(
-    run: Annotated[Path, typer.Argument(help="Folder that `logllm train` wrote.")],
-    value: Annotated[float | None, typer.Argument(min=0, max=1, help=("Score from which a session is anomalous."))] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help=("Choose the threshold on these data, for the best F1 unless a target is given: folder that `logllm prepare` wrote.")
-        ),
-    ] = None,
+    run: _Run,
+    value: _Value = None,
+    data: _Data = None,
     precision: TargetPrecision = None,
     recall: TargetRecall = None,
     alerts: AlertsPerDay = None,
     share: TopShare = None,
-    split: Annotated[str, typer.Option(help="The part of --data to use.")] = "validation",
-    because: Annotated[str, typer.Option(help="Why this value; the run and every report show it.")] = "set by hand",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help=("Print what would be chosen, without changing the run."))] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the threshold on standard output.")] = False,
+    split: _Split = "validation",
+    because: _Because = "set by hand",
+    dry_run: _DryRun = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Show a run's threshold, set it, or choose it on new data: for the best F1, or for a target."""
     from logllm.config.target import TargetSection
@@ -40,6 +47,7 @@ def threshold(
         found = choose(run, data, split=split, target=target, progress=bar) if data is not None else given(value, because=because)
     if found is not None and not dry_run:
         write(run, found)
+    # Without a value and without data it only tells what holds.
     said = found or current(run)
     if as_json:
         emit(vars(said))

@@ -21,23 +21,29 @@ _QUIET = 20.0
 """Seconds between lines of progress where standard error is no terminal."""
 
 
+_Data = Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")]
+_Out = Annotated[Path, typer.Option(help="Folder of the run.")]
+_Recipe = Annotated[str, typer.Argument(help="A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show methods`).")]
+_Settings = Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")]
+_Resume = Annotated[bool, typer.Option("--resume", help="Continue a training that was interrupted.")]
+_Force = Annotated[bool, typer.Option("--force", help="Start over: replace a run in the folder as soon as the new training can begin.")]
+_Check = Annotated[bool, typer.Option("--check", help="Check recipe, data and models, print the plan and exit.")]
+_AsJson = Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")]
+
+
 def train(
-    data: Annotated[Path, typer.Option(help="Folder that `logllm prepare` wrote.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run.")],
-    recipe: Annotated[
-        str, typer.Argument(help="A packaged recipe (`logllm show recipe`), a TOML file, or a method (`logllm show methods`).")
-    ] = "small",
-    settings: Annotated[list[str] | None, typer.Option("--set", help="Override a setting: train.seed=7. Repeatable.")] = None,
+    data: _Data,
+    out: _Out,
+    recipe: _Recipe = "small",
+    settings: _Settings = None,
     precision: TargetPrecision = None,
     recall: TargetRecall = None,
     alerts: AlertsPerDay = None,
     share: TopShare = None,
-    resume: Annotated[bool, typer.Option("--resume", help=("Continue a training that was interrupted."))] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help=("Start over: replace a run in the folder as soon as the new training can begin."))
-    ] = False,
-    check: Annotated[bool, typer.Option("--check", help=("Check recipe, data and models, print the plan and exit."))] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest, or the plan, on standard output.")] = False,
+    resume: _Resume = False,
+    force: _Force = False,
+    check: _Check = False,
+    as_json: _AsJson = False,
 ) -> None:
     """Train LogLLM or a simpler method on prepared data; the result is a run."""
     from logllm.methods.registry import recipe_for
@@ -103,31 +109,23 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
 
 def _show_stages(name: str, found: "Plan") -> None:
     """What each stage trains, on how much, and how long that takes."""
-    rows = [
-        (
-            number,
-            " + ".join(stage.trains),
-            f"{stage.parameters:,}",
-            f"{stage.sessions:,}",
-            f"{stage.steps:,}",
-            "?" if stage.seconds is None else duration(stage.seconds),
-        )
-        for number, stage in enumerate(found.stages, start=1)
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for number, stage in enumerate(found.stages, start=1):
+        counts = (stage.parameters, stage.sessions, stage.steps)
+        time_taken = "?" if stage.seconds is None else duration(stage.seconds)
+        rows.append((number, " + ".join(stage.trains), *(f"{count:,}" for count in counts), time_taken))
     table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
 
 
 def _show_memory(found: "Plan") -> None:
     """What each stage's worst step needs."""
     columns = ("weights", "adapters", "optimiser", "activations", "unused")
-    rows = [
-        (
-            number,
-            *(_megabytes(getattr(stage.memory, name)) for name in columns),
-            *map(_megabytes, (found.program, stage.memory.total + found.program)),
-        )
-        for number, stage in enumerate(found.stages, start=1)
-    ]
+    rows: list[tuple[Any, ...]] = []
+    for number, stage in enumerate(found.stages, start=1):
+        # The program itself, its libraries among it, needs the same in every stage.
+        sizes = [getattr(stage.memory, name) for name in columns]
+        sizes += [found.program, stage.memory.total + found.program]
+        rows.append((number, *map(_megabytes, sizes)))
     table("memory at a stage's worst step, in MB", ("stage", *columns[:-1], "gaps", "program", "all"), rows)
     note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, the allocator's gaps estimated")
 
@@ -143,11 +141,13 @@ def _watch(bar: Callable[..., None]) -> "Callable[[Step], None]":
 
     def watch(step: "Step") -> None:
         nonlocal said, first
+        # A training that goes on begins in the middle: speed is of what was done here.
         first = step.sessions if first is None else first
         now = time.monotonic()
         speed = (step.sessions - first) / max(now - started, 1e-9)
         text = f"stage {step.stage + 1} step {step.step}/{step.steps} loss {step.loss:.3f} {speed:.1f} sessions/s"
         bar(step.sessions, step.total, text)
+        # A file gets a line now and then, and in any case the last one of a stage.
         if not sys.stderr.isatty() and (now - said > _QUIET or step.step == step.steps):
             said = now
             left = duration((step.total - step.sessions) / speed) if speed else "?"

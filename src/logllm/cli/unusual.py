@@ -39,6 +39,7 @@ def tell_unusual(
 
     if not verdicts:
         return
+    # Ranking reads the whole log before it scores, so there is one frame.
     sessions = unusual(
         verdicts[0],
         reading.messages,
@@ -46,6 +47,7 @@ def tell_unusual(
         sessions=_SESSIONS,
         lines=_LINES,
     )
+    # One pass over the logs for all lines that are shown.
     places = [(line.file, line.line) for session in sessions for line in session.lines]
     written = written_forms(places, logs, reading, redact=redact)
     note("\nthe most unusual sessions:")
@@ -85,8 +87,11 @@ def tell_new_kinds(
     )
     told = plural(len(kinds), "kind") + " of message never seen in the logs of --against"
     note(f"\n{told}{':' if kinds else ''}")
-    written = written_forms([(kind.file, kind.line) for kind in kinds[:_KINDS]], logs, reading, redact=redact)
-    for kind in kinds[:_KINDS]:
+    # A new release may bring thousands: a page of them is enough to see that.
+    foremost = kinds[:_KINDS]
+    places = [(kind.file, kind.line) for kind in foremost]
+    written = written_forms(places, logs, reading, redact=redact)
+    for kind in foremost:
         note(shown_line(f"  {kind.lines:>5} x  ", kind, written, only=logs[0], redact=redact))
     if len(kinds) > _KINDS:
         note(f"  and {len(kinds) - _KINDS:,} more")

@@ -38,55 +38,67 @@ LearnOption = Annotated[
 ]
 
 
+# What is watched, and where verdicts go.
+_Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN] SOURCE...",
+        help=(
+            "A run (a folder that `logllm train` wrote), then files and globs, - for standard "
+            "input, journald:, syslog://HOST:PORT, otlp://HOST:PORT, or "
+            "kafka://HOST:PORT/TOPIC. Without a run, the one that comes with logllm judges "
+            "PostgreSQL logs."
+        ),
+    ),
+]
+_Config = Annotated[Path | None, typer.Option(help="TOML file with one or more sources, instead of arguments and other options.")]
+_Store = Annotated[str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")]
+
+# Where a log begins, and when a session of it is over.
+_Begin = Annotated[
+    Literal["start", "end", "stored"],
+    typer.Option("--from", help="Where to begin with a log that is new to the store: at its first line, after its last, or not at all."),
+]
+_Idle = Annotated[
+    int | None,
+    typer.Option(min=1, help="Seconds without a line after which a session is over. Default: as long as sessions paused in training."),
+]
+_MaxOpenAge = Annotated[int, typer.Option(min=1, help="Seconds after which a session is closed although it may go on.")]
+
+# How a source is read; with several of them `--config` says it of each.
+_Format = Annotated[str | None, typer.Option(help="Format of the log, instead of the run's: a built-in one, a TOML file, or auto.")]
+_TimeZone = Annotated[str | None, typer.Option(help="Time zone of times that name none, or only an ambiguous abbreviation.")]
+_Stream = Annotated[str | None, typer.Option(help="Name of the source in the store. Default: the argument itself.")]
+_Token = Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help="Token that senders of OTLP must send.")]
+
+# What is kept, and what is shown meanwhile.
+_Redact = Annotated[bool, typer.Option("--redact", help="Remove addresses, tokens, passwords and other secrets from the store.")]
+_RetainDays = Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")]
+_Metrics = Annotated[int | None, typer.Option(min=1, max=65_535, help="Port on this machine where Prometheus finds metrics.")]
+_DryRun = Annotated[bool, typer.Option("--dry-run", help="Show how the first lines are read, and store nothing.")]
+_Engine = Annotated[str | None, typer.Option(help="Engine that scores, instead of the recipe's: exact, bf16, or auto.")]
+
+
 def watch(
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[RUN] SOURCE...",
-            help=(
-                "A run (a folder that `logllm train` wrote), then files and globs, - for standard "
-                "input, journald:, syslog://HOST:PORT, otlp://HOST:PORT, or "
-                "kafka://HOST:PORT/TOPIC. Without a run, the one that comes with logllm judges "
-                "PostgreSQL logs."
-            ),
-        ),
-    ] = None,
-    config: Annotated[
-        Path | None, typer.Option(help=("TOML file with one or more sources, instead of arguments and other options."))
-    ] = None,
-    store: Annotated[
-        str, typer.Option(help="Where verdicts go: a file, sqlite:///PATH, or postgresql://USER@HOST/DATABASE.")
-    ] = "logllm.db",
-    begin: Annotated[
-        Literal["start", "end", "stored"],
-        typer.Option(
-            "--from", help=("Where to begin with a log that is new to the store: at its first line, after its last, or not at all.")
-        ),
-    ] = "end",
-    idle: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help=("Seconds without a line after which a session is over. Default: as long as sessions paused in training.")
-        ),
-    ] = None,
-    max_open_age: Annotated[int, typer.Option(min=1, help=("Seconds after which a session is closed although it may go on."))] = 86_400,
-    format: Annotated[
-        str | None, typer.Option(help=("Format of the log, instead of the run's: a built-in one, a TOML file, or auto."))
-    ] = None,
-    time_zone: Annotated[str | None, typer.Option(help=("Time zone of times that name none, or only an ambiguous abbreviation."))] = None,
-    stream: Annotated[str | None, typer.Option(help=("Name of the source in the store. Default: the argument itself."))] = None,
-    token: Annotated[str | None, typer.Option(envvar="LOGLLM_OTLP_TOKEN", help=("Token that senders of OTLP must send."))] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help=("Remove addresses, tokens, passwords and other secrets from the store."))
-    ] = False,
+    inputs: _Inputs = None,
+    config: _Config = None,
+    store: _Store = "logllm.db",
+    begin: _Begin = "end",
+    idle: _Idle = None,
+    max_open_age: _MaxOpenAge = 86_400,
+    format: _Format = None,
+    time_zone: _TimeZone = None,
+    stream: _Stream = None,
+    token: _Token = None,
+    redact: _Redact = False,
     learn: LearnOption = False,
-    retain_days: Annotated[int, typer.Option(min=1, help="Number of days to keep verdicts.")] = 90,
-    metrics: Annotated[int | None, typer.Option(min=1, max=65_535, help=("Port on this machine where Prometheus finds metrics."))] = None,
+    retain_days: _RetainDays = 90,
+    metrics: _Metrics = None,
     alerts: AlertsOption = None,
     alert: AlertOption = None,
     public_url: PageOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help=("Show how the first lines are read, and store nothing."))] = False,
-    engine: Annotated[str | None, typer.Option(help=("Engine that scores, instead of the recipe's: exact, bf16, or auto."))] = None,
+    dry_run: _DryRun = False,
+    engine: _Engine = None,
 ) -> None:
     """Judge a log while it is written, and store the verdicts; continues where it was stopped or killed."""
     from logllm.config.watch import SourceSection, WatchFile
@@ -127,6 +139,7 @@ def told_apart(inputs: list[str]) -> tuple[str | None, list[str]]:
     from logllm.detect.which_run import is_run
     from logllm.runs.manifest import SHIPPED
 
+    # `app` may be a run or a folder of logs: what lies in it tells.
     named = bool(inputs) and (inputs[0] == SHIPPED or is_run(Path(inputs[0])))
     return (inputs[0], inputs[1:]) if named else (None, inputs)
 
@@ -165,6 +178,7 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
 
     from logllm.errors import DataError, RecipeError, first_line
 
+    # Which of the two holds would be a guess.
     if inputs:
         raise DataError(f"{config} already says what to watch: leave {' '.join(inputs)} out, or --config")
     try:
@@ -178,6 +192,7 @@ def from_file(config: Path, inputs: list[str] | None, *, kind: "type[WatchFile]"
 
 def with_alerts(wanted: "WatchFile", settings: "AlertsFile", *, named: Path | None) -> "WatchFile":
     """What is watched, with who else is told of incidents; a file that is named says when sessions are one."""
+    # The command line comes over what the file says.
     page = settings.public_url or wanted.public_url
     changes: dict[str, Any] = {"alerts": wanted.alerts + settings.alerts, "public_url": page}
     if named is not None:
@@ -212,6 +227,7 @@ def sources_of(wanted: "WatchFile", detector: "Detector") -> "list[Watched]":
     from logllm.serve.store.address import address
 
     file = address(wanted.store).file
+    # What came over the network and is not judged yet waits on disk, beside the store.
     spools = Path("logllm.spool") if file is None else file.with_name(file.name + ".spool")
     return [
         watched(
@@ -240,6 +256,7 @@ def _watch(
 
     with closing(Store.open(wanted.store)) as store, delivering(store, alerts_of(wanted)):
         running = Watch(watched, run=detector.run, how=wanted, store=store, told=note)
+        # A run that passes its gate is taken up without a restart.
         running.newer = newer
         _stop_when_told(running)
         shown = Shown(Metrics(metrics) if metrics is not None else None)
@@ -267,6 +284,7 @@ def _stop_when_told(running: "Watch") -> None:
     def stop(number: int, frame: object) -> None:
         running.stopping = True
 
+    # A second signal changes nothing; what was read is judged and stored first.
     for name in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(name, stop)
 
@@ -287,6 +305,7 @@ class Shown:
         """Show how far it is, when it is time."""
         if self._metrics is not None:
             self._metrics.update(now)
+        # Called after each batch, many times a second.
         if time.monotonic() < self._due:
             return
         self._due = time.monotonic() + self._every
@@ -308,8 +327,9 @@ def tell(running: "Watch") -> None:
     from logllm.counting import counted_as
 
     for stream in running.streams:
-        counts = ", ".join(counted_as(count, name) for name, count in sorted(stream.counts.items()) if count and name != "lines")
-        note(f"{stream.name}: {plural(stream.lines, 'line')} read{': ' + counts if counts else ''}")
+        kinds = sorted(stream.counts.items())
+        troubles = ", ".join(counted_as(count, name) for name, count in kinds if count and name != "lines")
+        note(f"{stream.name}: {plural(stream.lines, 'line')} read{': ' + troubles if troubles else ''}")
         note(f"{plural(stream.sessions, 'session')} closed, {stream.anomalous:,} anomalous")
         if stream.learner is not None:
             _tell_learnt(stream.learner.news)

@@ -27,6 +27,7 @@ class IncidentSection(Section):
 class SinkSection(Section):
     """One place that messages go to."""
 
+    # Where messages go, and in which form.
     url: str
     """Where: `https://...`, or `$NAME` for the value of an environment variable."""
     kind: SinkKind | None = None
@@ -37,10 +38,12 @@ class SinkSection(Section):
     """Sent as `Authorization: Bearer`; `$NAME` for the value of an environment variable."""
     headers: dict[str, str] = Field(default_factory=dict)
     """More headers of each request."""
+    # What is told there.
     streams: tuple[str, ...] = ()
     """Only incidents of these; none named: of all."""
     events: tuple[Event, ...] = ("opened", "continues", "closed")
     """What is told."""
+    # How often, and for how long it is tried.
     budget: int = Field(default=20, ge=1)
     """Messages an hour at most. What is more is told in one summary. Alertmanager has none: it groups
     by itself."""

@@ -14,6 +14,7 @@ class DetectSection(Section):
     """`exact`: in the weights' own number format. `bf16`: matrix products in bfloat16, and sessions that this leaves in doubt once more exactly;
     refused where training has found that it is not near enough. `auto`: `bf16` for 64 distinct sessions and more, where training has found it near
     enough and the processor is faster with it (AMX or AVX512-BF16, measured once a machine), else `exact`."""
+    # Sizes: larger ones are faster, until memory is full.
     batch_positions: int = Field(default=1024, ge=1)
     """Positions that pass a decoder's layer together; where sessions are padded, most positions (sessions times the longest prompt) of a pass."""
     tree_positions: int = Field(default=65_536, ge=1)

@@ -8,6 +8,9 @@ from logllm.config.mask import MaskRuleSection
 from logllm.config.section import Section
 from logllm.config.sessions import SessionSection
 
+_IN_BLOCKS = ("csv", "w3c", "export")
+"""Kinds whose records a line by itself does not tell: a header names the fields, or several lines are a record."""
+
 
 class LabelFileSection(Section):
     """A CSV file with one label a session, a line, or an interval of time.
@@ -16,6 +19,7 @@ class LabelFileSection(Section):
     has columns of their beginning and their end.
     """
 
+    # Where the label belongs: to a key, to a line, or to a stretch of time.
     session: str = "session"
     """Column that holds the session's key."""
     line: str = "line"
@@ -24,6 +28,7 @@ class LabelFileSection(Section):
     """Column that holds the time at which an interval begins; sessions in no interval are normal."""
     end: str = "to"
     """Column that holds the time at which it ends."""
+    # What the label says. Files write normal in many ways; what is none of them is anomalous.
     label: str = "label"
     """Column that holds its label."""
     normal: tuple[str, ...] = Field(default=("normal", "Normal", "NORMAL", "0", "0.0", "false", "False", "FALSE", "-"), min_length=1)
@@ -51,6 +56,7 @@ class FormatSection(Section):
     """One line for people."""
     twin: str | None = None
     """Another built-in format whose lines look the same, and which is meant where nothing but lines can tell."""
+    # What a line is: how it is taken apart into fields.
     kind: Literal["pattern", "json", "csv", "w3c", "logfmt", "export", "plain"] = "pattern"
     """`pattern`: a regular expression with named groups; `json`: one JSON object a line; `csv`: rows of fields, quoted ones may hold line breaks;
     `w3c`: rows of fields whose names a line `#Fields: ...` before them gives, as IIS, CloudFront and Zeek write them;
@@ -65,6 +71,7 @@ class FormatSection(Section):
     records: str | None = None
     """Dotted path, through lists too, to the list of a JSON line's records, such as `resourceLogs.scopeLogs.logRecords`: each is read as a line of
     its own, with the number of the line that it is in; none: a line is a record."""
+    # What the message is: the one text that is masked, counted and judged.
     message: str = "message"
     """Group or field (in JSON a dotted path) that holds the message; `$` in a structured kind: the whole line."""
     severity: str | None = None
@@ -73,6 +80,7 @@ class FormatSection(Section):
     """Pairs of words and a field, such as `[" at character ", "position"]`, which follow the message where a line has the field."""
     parts: tuple[tuple[str, str], ...] = ()
     """Pairs of a word and a field, such as `["HINT", "hint"]`: where a line has the field it gives a record of its own, `HINT:  text`."""
+    # When: the order of windows and the ages of sessions come from it.
     time: str | None = None
     """Group or JSON field that holds the time; none: records have no time."""
     day: str | None = None
@@ -84,6 +92,7 @@ class FormatSection(Section):
     time_zone: str | None = None
     """Zone of times that name none, or one of several meanings such as IST: a name of the tz database (`Europe/Berlin`) or an offset (`+05:30`);
     none: UTC, and what docs/formats.md says of each name."""
+    # Records of more than one line, such as a stack trace.
     continuation: str | None = None
     """Regular expression (Rust syntax) that a line which does not match must match to join the record before it, such as a stack trace's;
     none: such lines are rejects. A line that itself begins a record of another kind, with a time or as an access log's lines do, joins none: it is a
@@ -93,6 +102,7 @@ class FormatSection(Section):
     Oracle's alert log. Where nothing follows such a line it is a reject that holds nothing."""
     text_below: bool = False
     """Whether the text of a record stands in the lines below its first, which then go on with it however they begin."""
+    # Lines of other programs: among these lines, around them, or inside their messages.
     beside: tuple["FormatSection", ...] = ()
     """Formats of other kinds of lines among these, such as a web server's access log in an application's: a line that this format does not
     match is a record of the first of them that does."""
@@ -110,10 +120,12 @@ class FormatSection(Section):
     """Fields that tell apart what several programs write at the same time, such as `pod`: an inner line goes on with a record of its own stream."""
     wraps: bool = False
     """Whether the format is only ever meant around another one (`inside`), as `name | ` before what a container writes is."""
+    # Labels in the lines themselves, as the paper's data sets have them.
     label: str | None = None
     """Group or JSON field that holds the line's label; none: lines carry no label."""
     normal: tuple[str, ...] = Field(default=("-",), min_length=1)
     """Labels that mean normal; every other one is an alert. JSON `true` and `false` are the strings `true` and `false`."""
+    # What else goes with lines of this kind, unless the user says otherwise.
     masks: tuple[MaskRuleSection, ...] = ()
     """Masking rules that this format's messages need beside the paper's, tried before them; a user's own come before these."""
     encoding: Literal["utf-8", "latin-1"] = "utf-8"
@@ -138,20 +150,25 @@ class FormatSection(Section):
     @property
     def time_formats(self) -> tuple[str, ...]:
         """How times may be written, those of the innermost format first; none: records have no time."""
+        # A time is read from the innermost record that has one, so its forms are tried first.
         inner, *outer = reversed(self.layers)
         timed = [layer for layer in (inner, *inner.beside, *outer) if layer.time is not None]
         return tuple(dict.fromkeys(form for layer in timed for form in layer.time_format))
 
     @model_validator(mode="after")
     def _lines_inside(self) -> Self:
-        if self.inside is not None and (self.inside.kind in ("csv", "w3c", "export") or self.inside.partial is not None):
+        # A message is one text: a table's header or a block's end would lie in another message.
+        if self.inside is not None and (self.inside.kind in _IN_BLOCKS or self.inside.partial is not None):
             raise ValueError(f"what is inside is read line by line: {self.inside.name} is not")
         return self
 
     @model_validator(mode="after")
     def _lines_beside(self) -> Self:
         for other in self.beside:
-            if other.kind in ("csv", "w3c", "export") or other.inside is not None or other.partial is not None or other.beside:
+            # It sees only the lines that the format itself did not match, one here and one there.
+            in_blocks = other.kind in _IN_BLOCKS or other.partial is not None
+            holds_another = other.inside is not None or bool(other.beside)
+            if in_blocks or holds_another:
                 raise ValueError(f"what is beside a format is read line by line, and holds no other: {other.name} is not so")
         return self
 

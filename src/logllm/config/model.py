@@ -48,6 +48,7 @@ class DecoderLoraSection(LoraSection):
 class EncoderSection(Section):
     """The model that turns each message into one vector."""
 
+    # Which model, and what is read of it.
     weights: str = "all-MiniLM-L6-v2"
     """A folder, a model of the small tier (`logllm show weights`), or a name on the Hugging Face hub (paper: bert-base-uncased)."""
     pooling: Pooling = "mean"
@@ -78,6 +79,7 @@ class ProjectorSection(Section):
 class DecoderSection(Section):
     """The causal language model that reads the sequence and judges it."""
 
+    # Which model, and how much of it.
     weights: str = "SmolLM2-135M-Instruct"
     """A folder, a model of the small tier, or a name on the Hugging Face hub (paper: meta-llama/Meta-Llama-3-8B)."""
     layers: int | None = Field(default=None, ge=1)

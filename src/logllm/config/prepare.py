@@ -38,6 +38,7 @@ class ServiceSection(Section):
 class PrepareSection(Section):
     """Everything that decides what sessions a raw log gives; a run carries it, and `detect` reads logs by it."""
 
+    # In the order of work: lines, messages, sessions, parts.
     format: FormatSection
     """How lines become records."""
     services: tuple[ServiceSection, ...] = ()

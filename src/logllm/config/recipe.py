@@ -103,11 +103,13 @@ def packaged() -> list[str]:
     >>> "small" in packaged()
     True
     """
-    return sorted(entry.name.removesuffix(".toml") for entry in files("logllm.recipes").iterdir() if entry.name.endswith(".toml"))
+    names = [entry.name for entry in files("logllm.recipes").iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
 
 
 def _settings(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
     """The plain settings of a recipe, what it extends resolved."""
+    # `a` may extend `b`, which extends `a`: it would never end.
     if name in seen:
         raise RecipeError(f"recipe {name} extends itself: {' -> '.join((*seen, name))}")
     settings = _parse(name)
@@ -116,6 +118,7 @@ def _settings(name: str, *, seen: tuple[str, ...]) -> dict[str, Any]:
         return settings
     if not isinstance(parent, str):
         raise RecipeError(f"recipe {name}: extends takes one recipe's name (found {parent!r})")
+    # The furthest ancestor lies undermost.
     return _laid_over(_settings(parent, seen=(*seen, name)), settings)
 
 
@@ -123,6 +126,8 @@ def _parse(name: str) -> dict[str, Any]:
     """Read one TOML file."""
     path = Path(name)
     try:
+        # `small.toml` is a file even where a recipe `small` comes with logllm; `small` is the
+        # recipe even where a file has that name.
         if path.suffix == ".toml":
             text = path.read_text(encoding="utf-8")
         elif name in packaged():
@@ -156,13 +161,16 @@ def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 
 def _override(settings: dict[str, Any], override: str) -> None:
     """Set one `key.path=value`; the value is TOML, or a plain string where it is none."""
+    # `detect.options.query=a=b`: what follows the first `=` is the value.
     path, sign, text = override.partition("=")
     if not sign or not path:
         raise RecipeError(f"--set {override}: write key.path=value, such as train.seed=7")
+    # Quotes are for TOML, not for a shell: `method=count` means the text `count`.
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    # Python's way to write an index, `stages[0]`, is the same as `stages.0`.
     *parents, last = _INDEX.sub(r".\1", path).split(".")
     place: Any = settings
     for depth, part in enumerate(parents):
@@ -186,6 +194,8 @@ def _index(place: list[Any], part: str, *, override: str, before: Sequence[str])
     """A list's index as an override writes it."""
     if part.isdecimal() and int(part) < len(place):
         return int(part)
+    # No such number: show how it is written, with the user's own key and value, as in `--set
+    # train.stages.0.lr=1e-4`.
     name = ".".join(before)
     numbers = "0 alone" if len(place) == 1 else f"0 to {len(place) - 1}"
     further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(part).lstrip(".")

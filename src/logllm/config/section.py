@@ -56,10 +56,12 @@ class Section(BaseModel):
 
 def _explain(section: type[BaseModel], problem: ErrorDetails) -> str:
     """One problem of pydantic's as a line for the person who wrote the setting."""
+    # `train.stages.0.lr`: the way to the setting as a TOML file or `--set` writes it.
     key = ".".join(str(part) for part in problem["loc"]) or "settings"
     if problem["type"] != "extra_forbidden":
         shown = "" if isinstance(problem["input"], Mapping) else f" (found {problem['input']!r:.80})"
         return f"{key}: {_wrong(problem)}{shown}" if problem["loc"] else _wrong(problem)
+    # A key that nobody knows is mostly a slip: name the one that was meant.
     fields = sorted(_fields_at(section, problem["loc"][:-1]))
     unknown = str(problem["loc"][-1])
     if not fields:
@@ -73,15 +75,22 @@ def _wrong(problem: ErrorDetails) -> str:
     >>> _wrong({"type": "greater_than_equal", "loc": ("seed",), "msg": "", "input": -1, "ctx": {"ge": 0}})
     'must be at least 0'
     """
+    # pydantic says `int_parsing`, `int_type` and `int_from_float` where we say one thing.
     kind = problem["type"]
     words = _KINDS.get(kind) or _KINDS.get(kind.split("_")[0], "takes another kind of value")
     bounds = problem.get("ctx", {}).items()
-    return words.format(**{name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in bounds})
+    shown: dict[str, Any] = {}
+    for name, bound in bounds:
+        # Bounds of whole numbers come as floats: `at least 1`, not `at least 1.0`.
+        is_whole = isinstance(bound, float) and bound.is_integer()
+        shown[name] = int(bound) if is_whole else bound
+    return words.format(**shown)
 
 
 def _fields_at(section: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
     """Field names of the section that a path of keys leads to."""
     for part in path:
+        # A number leads into a list, whose sections are all of one kind.
         if isinstance(part, int):
             continue
         field = section.model_fields.get(part)

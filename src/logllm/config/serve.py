@@ -12,6 +12,7 @@ Positive = Annotated[int, Field(ge=1)]
 class ServeSection(Section):
     """The service's address, and what it takes from one client."""
 
+    # Who reaches it: this machine alone, unless someone says otherwise.
     host: str = "127.0.0.1"
     """The address to answer on: one of this machine's own, or `0.0.0.0` for all. Any but loopback
     takes a token."""
@@ -22,6 +23,7 @@ class ServeSection(Section):
     are answered but `localhost` and loopback's own addresses."""
     proxies: tuple[str, ...] = ("127.0.0.1", "::1")
     """Addresses of proxies in front, whose X-Forwarded-For is believed."""
+    # Limits of one request, so that a client that is slow or broken holds up nobody else.
     body_bytes: Positive = 8 * 1024 * 1024
     """The largest body of a request, in bytes."""
     head_seconds: Positive = 10
@@ -30,6 +32,7 @@ class ServeSection(Section):
     """Seconds after which a client is given up that takes nothing of what it is sent."""
     body_seconds: Positive = 30
     """Seconds for the whole body of a request to come."""
+    # Limits of all requests together.
     rate: float = Field(default=50.0, gt=0)
     """Requests a second that one client may send for long; four seconds' worth may come at once."""
     streams: Positive = 200

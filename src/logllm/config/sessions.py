@@ -10,6 +10,7 @@ from logllm.config.section import Section
 class SessionSection(Section):
     """Grouping of records into sessions: by key, by file or folder, by count or by time."""
 
+    # What holds records together.
     by: Literal["key", "file", "folder", "count", "time"] = "count"
     """`key`: one session a key, such as an HDFS block; `file`: a file is one session; `folder`: the
     files of a folder are one; `count`: windows of `size` records, which end with their file;
@@ -20,6 +21,7 @@ class SessionSection(Section):
     key_field: str | None = None
     """Field of the record that holds the key, instead of `key_pattern`: a named group, or a JSON field (a list names several keys).
     What stands for nothing there, such as `-` or `N/A`, is no key."""
+    # Windows: how long, and how far apart.
     size: int = Field(default=100, ge=1)
     """Length of a window: records (`count`; the paper: 100) or seconds (`time`)."""
     step: int | None = Field(default=None, ge=1)
@@ -27,6 +29,7 @@ class SessionSection(Section):
     merged: bool = False
     """The records of all files are one timeline, in the order of their times: those of several
     services. They are all read before the first session, and windows go on from file to file."""
+    # Limits: a decoder reads so much, and memory holds so many sessions that are still open.
     max_messages: int = Field(default=128, ge=1)
     """Longest session the decoder reads, in messages (paper: 128)."""
     long: Literal["cut", "split"] = "split"
@@ -52,7 +55,9 @@ class SessionSection(Section):
     @property
     def key(self) -> tuple[str | None, str | None]:
         """The field that holds the key of a record, and the pattern that finds it in the message; of windows neither."""
-        return (self.key_field, self.key_pattern) if self.by == "key" else (None, None)
+        if self.by != "key":
+            return None, None
+        return self.key_field, self.key_pattern
 
     @property
     def overlapping(self) -> bool:
@@ -77,6 +82,7 @@ class SessionSection(Section):
 
     @model_validator(mode="after")
     def _keys_when_by_key(self) -> Self:
+        # Both or neither would leave open by what a line is grouped.
         if self.by == "key" and (self.key_pattern is None) == (self.key_field is None):
             raise ValueError("sessions by key take one of key_pattern and key_field")
         if self.step is not None and self.step > self.size:

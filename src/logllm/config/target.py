@@ -10,10 +10,12 @@ from logllm.config.section import Section
 class TargetSection(Section):
     """What the threshold is to reach on the validation part, at most one thing; nothing: the best F1."""
 
+    # With labels: right and wrong are known.
     precision: float | None = Field(default=None, gt=0, le=1)
     """Share of the alarms that must be true; of all thresholds that reach it the one that misses the fewest anomalies is taken."""
     recall: float | None = Field(default=None, gt=0, le=1)
     """Share of the anomalies that must be found; of all thresholds that reach it the one with the fewest false alarms is taken."""
+    # Without: only how many people can look at.
     alerts_per_day: float | None = Field(default=None, gt=0)
     """Most sessions a day that are called anomalous, rightly or not. Needs times, and no labels."""
     top_share: float | None = Field(default=None, gt=0, lt=1)

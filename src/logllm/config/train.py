@@ -16,16 +16,19 @@ _PER_LINE = {"crop": "false", "replace_normal": "0", "transplant": "0", "beginni
 class StageSection(Section):
     """One stage: which parts learn, how fast, for how long, and against what odds."""
 
+    # What learns, and how fast.
     trains: tuple[Part, ...] = Field(min_length=1)
     """Parts that receive gradients: LoRA adapters of encoder and decoder, all of the projector."""
     lr: float = Field(gt=0)
     """Peak learning rate."""
+    # For how long.
     epochs: int | None = Field(default=None, ge=1)
     """Passes over the oversampled sessions; one of `epochs` and `max_sessions`."""
     max_sessions: int | None = Field(default=None, ge=1)
     """Sessions drawn without replacement from the oversampled set, again and again where it holds fewer (paper, stage 1: 1,000)."""
     min_epoch_sessions: int = Field(default=0, ge=0)
     """An epoch has at least this many sessions, by repetition (the paper's scripts: 50,000)."""
+    # How a step is made.
     schedule: Literal["tenths", "one-cycle", "constant"] = "tenths"
     """`tenths`: times 0.7 after every tenth of the stage (the paper's scripts); `one-cycle`: up to `lr`, then down to zero."""
     weight_decay: float = Field(default=0.01, ge=0)
@@ -35,6 +38,8 @@ class StageSection(Section):
     language models are trained with, follows a change of the gradient's size soon enough: the loss leaps less."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of a step's gradient; none: no clipping (paper)."""
+    # Against what odds: each time a session is drawn it is altered so that its label stays true,
+    # and what went with the label by chance is not learnt.
     shuffle_messages: bool = False
     """Each session's messages in a random order, drawn anew each time: for sets where order carries no label (paper: off)."""
     replace_normal: float = Field(default=0.0, ge=0, le=1)
@@ -74,16 +79,19 @@ class StageSection(Section):
 class TrainSection(Section):
     """What all stages share."""
 
+    # What is learnt.
     stages: tuple[StageSection, ...] = ()
     """Run one after the other, each with a new optimiser and schedule; method `logllm` needs one or more."""
     objective: Literal["answer", "verdict"] = "answer"
     """`answer`: cross-entropy over the answer's tokens (paper); `verdict`: cross-entropy between the two verdict logits."""
+    # From which sessions.
     draw: Literal["sessions", "distinct", "roots"] = "sessions"
     """What an epoch holds: `sessions`, every one (paper); `distinct`, each distinct sequence with its label once, so that rare ones are not
     lost among thousands of copies of the frequent ones; `roots`, as often as the square root of its copies, so that frequent ones count more
     than rare ones all the same."""
     oversample: float = Field(default=0.3, ge=0, lt=1)
     """Share up to which the minority class is repeated (paper's beta: .3)."""
+    # How much at once, which decides memory.
     batch: int = Field(default=16, ge=1)
     """Sessions an optimiser step."""
     micro_batch: int = Field(default=16, ge=1)
@@ -96,6 +104,7 @@ class TrainSection(Section):
     """Compute each layer a second time on the way back instead of keeping its inner states: less memory, about a third more time."""
     base_dropout: bool = False
     """The base models' own dropout acts too, in the parts that learn (the paper's scripts: off, they never switch to training mode)."""
+    # What may interrupt, repeat or check training.
     checkpoint_steps: int = Field(default=50, ge=1)
     """Optimiser steps between checkpoints; each stage's end makes one too."""
     folds: int = Field(default=0, ge=0, le=10)
@@ -116,12 +125,17 @@ class TrainSection(Section):
         >>> TrainSection(stages=(StageSection(trains=("decoder",), lr=1, epochs=1, crop=True),)).per_line()
         {'train.stages.0.crop': 'false'}
         """
-        return {f"train.stages.{at}.{name}": off for at, stage in enumerate(self.stages) for name, off in stage.per_line().items()}
+        paths: dict[str, str] = {}
+        for at, stage in enumerate(self.stages):
+            for name, off in stage.per_line().items():
+                paths[f"train.stages.{at}.{name}"] = off
+        return paths
 
 
 class RetrainSection(Section):
     """What retraining learns from, and what its gate asks."""
 
+    # What is learnt from.
     fewest: int = Field(default=10, ge=2)
     """Answers that no run has learnt yet, below which nothing is trained."""
     shares: int = Field(default=5, ge=2)
@@ -130,6 +144,7 @@ class RetrainSection(Section):
     quiet: int = Field(default=1_000, ge=0)
     """How many of the newest sessions that were judged normal, and that nobody objected to, count as
     normal: half of them are learnt from, half are judged."""
+    # What the gate asks: a run that is worse in any of these does not replace the one at work.
     harm: float = Field(default=0.02, ge=0, lt=1)
     """How much lower F1 and average precision may be on the earlier labelled data: the 95 % interval
     of the difference lies above that."""

@@ -12,6 +12,7 @@ from logllm.config.serve import ServeSection
 class WatchSection(Section):
     """When sessions of a live log close, and what is shown of them."""
 
+    # What is read, and when a session is over: a live log never says so itself.
     begin: Literal["start", "end", "stored"] = "end"
     """Where a log begins that the store knows nothing of: at its first line, or after its last one;
     `stored`: it is refused."""
@@ -20,6 +21,7 @@ class WatchSection(Section):
     999 of 1,000 pauses in sessions of training, and at least 300."""
     max_open_age: int = Field(default=86_400, ge=1)
     """Seconds after which a session is closed early, though records still come."""
+    # What is kept.
     redact: bool = False
     """Nothing secret in what is stored."""
     learn: bool = False
