@@ -276,7 +276,8 @@ def _opened(name: str, stdin: Bytes | None) -> AbstractContextManager[Bytes]:
     if name == STDIN:
         return nullcontext(stdin or standard_input())
     if is_url(name):
-        return open_url(name)
+        remote: AbstractContextManager[Bytes] = open_url(name)
+        return remote
     try:
         return Path(name).open("rb")
     except OSError as exc:
