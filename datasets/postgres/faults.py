@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 from load import Load, web
@@ -103,15 +104,39 @@ class Case:
 
 
 Doing = Callable[[Case], None]
-FAULTS: dict[str, tuple[Doing, tuple[str, ...], tuple[str, ...], tuple[str, ...]]] = {}
-"""Kind -> what it does, the variants of the training run, those that only other runs have, the messages that count."""
 
 
-def fault(kind: str, *, train: str, only_later: str = "", messages: Sequence[str]) -> Callable[[Doing], Doing]:
+class Kind(NamedTuple):
+    """A kind of fault: what it does, and the names of its variants."""
+
+    doing: Doing
+    train: tuple[str, ...]
+    """Variants of the training run."""
+    later: tuple[str, ...]
+    """Variants that only other runs have."""
+    messages: tuple[str, ...]
+    """Messages that count."""
+    latest: tuple[str, ...]
+    """Variants of the run `latest` alone: no other run that was made holds them."""
+
+
+FAULTS: dict[str, Kind] = {}
+"""Kinds by name."""
+
+
+def fault(
+    kind: str,
+    *,
+    train: str,
+    only_later: str = "",
+    latest: str = "",
+    messages: Sequence[str],
+) -> Callable[[Doing], Doing]:
     """Enter a kind of fault into the table."""
 
     def entered(doing: Doing) -> Doing:
-        FAULTS[kind] = (doing, tuple(train.split()), tuple(only_later.split()), tuple(messages))
+        variants = [tuple(names.split()) for names in (train, only_later, latest)]
+        FAULTS[kind] = Kind(doing, variants[0], variants[1], tuple(messages), variants[2])
         return doing
 
     return entered
@@ -119,11 +144,11 @@ def fault(kind: str, *, train: str, only_later: str = "", messages: Sequence[str
 
 def inject(stage: Stage, kind: str, variant: str) -> str:
     """Do it, undo it, and give the line of the record."""
-    doing, _, _, messages = FAULTS[kind]
-    case = Case(stage, variant, list(messages))
+    known = FAULTS[kind]
+    case = Case(stage, variant, list(known.messages))
     start = datetime.now(UTC)
     try:
-        doing(case)
+        known.doing(case)
     except (psycopg.Error, RuntimeError, OSError) as exc:
         sys.stderr.write(f"{kind} ({variant}) ended early: {exc}\n")
         stage.load.server.wait()

@@ -44,6 +44,7 @@ ATTACKS = (
     "password_guessing",
     train="names superuser",
     only_later="service replication",
+    latest="replication",
     messages=[
         'password authentication failed for user "%s"',
         'no pg_hba.conf entry for replication connection from host "%s", user "%s", %s',

@@ -19,7 +19,7 @@ def missing_index(case: Case) -> None:
     case.rule(f"CREATE INDEX {table}_customer_id_idx ON {table} (customer_id)", f"ALTER TABLE {table} RESET (autovacuum_enabled)")
 
 
-@fault("bad_configuration", train="syntax admission read_only", only_later="value search_path limit admission_syntax", messages=[
+@fault("bad_configuration", train="syntax admission read_only", only_later="value search_path limit admission_syntax", latest="limit", messages=[
     "configuration file \"%s\" contains errors; no changes were applied",
     "configuration file \"%s\" contains errors; unaffected changes were applied",
     "invalid value for parameter \"%s\": \"%s\"",
@@ -76,12 +76,13 @@ def bad_configuration(case: Case) -> None:
     time.sleep(4 if case.variant in own else 0)
 
 
-@fault("broken_release", train="column table", only_later="not_null function", messages=[
+@fault("broken_release", train="column table", only_later="not_null function", latest="check", messages=[
     "column \"%s\" does not exist",
     "column \"%s\" of relation \"%s\" does not exist",
     "relation \"%s\" does not exist",
     "null value in column \"%s\" of relation \"%s\" violates not-null constraint",
     "function %s does not exist",
+    "new row for relation \"%s\" violates check constraint \"%s\"",
 ])  # fmt: skip
 def broken_release(case: Case) -> None:
     """A release changes the schema under a service that still expects the old one."""
@@ -94,6 +95,7 @@ def broken_release(case: Case) -> None:
             "ALTER TABLE {0} DROP COLUMN tenant_id",
             None,
         ),
+        "check": ("ALTER TABLE {0} ADD CONSTRAINT {0}_guard CHECK (id < 0) NOT VALID", "ALTER TABLE {0} DROP CONSTRAINT {0}_guard", None),
         "function": ("ALTER FUNCTION worth_of(int) RENAME TO worth_of_v2", "ALTER FUNCTION worth_of_v2(int) RENAME TO worth_of", "worth"),
     }[case.variant]  # fmt: skip
     places = [
@@ -109,7 +111,7 @@ def broken_release(case: Case) -> None:
         ("visits", "page", "visit"),
         ("carts", "content", "cart"),
     ]
-    if case.variant == "not_null":
+    if case.variant in {"not_null", "check"}:
         more = [
             ("searches", "hits", "search"),
             ("shipments", "carrier", "dispatch"),
@@ -118,14 +120,21 @@ def broken_release(case: Case) -> None:
         ]
     table, column, own = case.dice.choice(more if case.later else places)
     table, column = case.app.say(table), case.app.say(column)
-    case.naming = {"column": column, "table": table, "not_null": "tenant_id", "function": case.app.say("worth_of")}[case.variant]
+    case.naming = {
+        "column": column,
+        "table": table,
+        "not_null": "tenant_id",
+        "check": f"{table}_guard",
+        "function": case.app.say("worth_of"),
+    }[case.variant]
     case.server.rule(*do.format(table, column).split("; "), database=case.app.database)
     page = page or own
     case.visits(case.dice.randint(3, 5), *[page] * case.dice.randint(2, 3), user=case.dice.choice(case.users))
     case.server.rule(*undo.format(table, column).split("; "), database=case.app.database)
 
 
-@fault("rights_revoked", train="select insert", only_later="sequence schema", messages=[
+@fault("rights_revoked", train="select insert", only_later="sequence schema", latest="function", messages=[
+    "permission denied for function %s",
     "permission denied for table %s", "permission denied for sequence %s", "permission denied for schema %s",
     "relation \"%s\" does not exist",
     "function %s does not exist",
@@ -134,9 +143,11 @@ def rights_revoked(case: Case) -> None:
     """A service loses rights that it needs."""
     case.users = ["shop_web", "shop_worker", "shop_api"]
     what, pages = case.dice.choice(RIGHTS["later" if case.later and case.variant in {"select", "insert"} else case.variant])
-    case.rule(f"REVOKE {what} FROM {', '.join(case.users)}", *(["REVOKE ALL ON SCHEMA public FROM PUBLIC"] if "SCHEMA" in what else []))
+    # What everybody may do is taken from everybody.
+    everybody = ", PUBLIC" if case.variant in {"schema", "function"} else ""
+    case.rule(f"REVOKE {what} FROM {', '.join(case.users)}{everybody}")
     case.visits(case.dice.randint(3, 5), *pages * case.dice.randint(1, 2), user=case.dice.choice(case.users))
-    case.rule(f"GRANT {what} TO {', '.join(case.users)}", *(["GRANT USAGE ON SCHEMA public TO PUBLIC"] if "SCHEMA" in what else []))
+    case.rule(f"GRANT {what} TO {', '.join(case.users)}{everybody}")
 
 
 RIGHTS = {
@@ -150,6 +161,7 @@ RIGHTS = {
     ],
     "sequence": [("USAGE, SELECT ON SEQUENCE order_number", ["order"])],
     "schema": [("USAGE ON SCHEMA public", ["account", "history"])],
+    "function": [("EXECUTE ON FUNCTION worth_of(int)", ["worth"])],
 }
 
 

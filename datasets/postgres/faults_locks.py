@@ -8,7 +8,7 @@ import psycopg
 from faults import Case, fault
 
 
-@fault("lock_held", train="migration row", only_later="table cursor", messages=[
+@fault("lock_held", train="migration row", only_later="table cursor", latest="cursor", messages=[
     "canceling statement due to lock timeout",
     "canceling statement due to statement timeout",
     "terminating connection due to idle-in-transaction timeout",

@@ -11,7 +11,7 @@ from faults import Case, fault
 from load import quiet
 
 
-@fault("backend_killed", train="kill segv", only_later="abrt bus", messages=[
+@fault("backend_killed", train="kill segv", only_later="abrt bus", latest="abrt ill", messages=[
     "%s (PID %d) was terminated by signal %d: %s",
     "terminating any other active server processes",
     "all server processes terminated; reinitializing",
@@ -24,7 +24,13 @@ from load import quiet
 ])  # fmt: skip
 def backend_killed(case: Case) -> None:
     """A backend dies of a signal; the server ends all others and recovers, and who connects meanwhile is refused."""
-    number = {"kill": signal.SIGKILL, "segv": signal.SIGSEGV, "abrt": signal.SIGABRT, "bus": signal.SIGBUS}[case.variant]
+    number = {
+        "kill": signal.SIGKILL,
+        "segv": signal.SIGSEGV,
+        "abrt": signal.SIGABRT,
+        "bus": signal.SIGBUS,
+        "ill": signal.SIGILL,
+    }[case.variant]
     session = case.load.session("shop_report", "nightly-report", cursor_factory=psycopg.ClientCursor)
     slow = "SELECT sum(seconds * 1.5) FROM visits, generate_series(1, 99)"
     threading.Thread(target=quiet, args=(case.load, session, slow), daemon=True).start()
@@ -46,8 +52,9 @@ def hurried(case: Case, pause: float) -> None:
         case.load.session(case.app.random.choice(["shop_web", "shop_api", "shop_worker"]), "checkout-service").close()
 
 
-@fault("out_of_memory", train="locks buffer", only_later="request", messages=[
+@fault("out_of_memory", train="locks buffer", only_later="request", latest="stack", messages=[
     "out of shared memory", "out of memory", "internal: invalid memory alloc request size %zu",
+    "stack depth limit exceeded",
 ])  # fmt: skip
 def out_of_memory(case: Case) -> None:
     """The lock table is full of one client's locks, or a statement asks for more memory than there may be."""
@@ -61,6 +68,9 @@ def out_of_memory(case: Case) -> None:
                 user=case.dice.choice(["shop_web", "shop_api"]),
             )
         return
+    if case.variant == "stack":
+        endless(case)
+        return
     tables = {"buffer": ["visits", "orders"], "request": ["searches", "customers", "reviews"]}[case.variant]
     for _ in range(case.dice.randint(3, 5)):
         table = case.dice.choice(tables)
@@ -73,6 +83,18 @@ def out_of_memory(case: Case) -> None:
             case.pids.append(session.info.backend_pid)
             session.execute("SET statement_timeout = 0")
             case.load.attempt(session, text)
+
+
+def endless(case: Case) -> None:
+    """A function that calls itself without an end, which the services call."""
+    calls = "CREATE FUNCTION price_of(level int) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN price_of(level + 1); END'"
+    case.rule(calls)
+    for _ in range(case.dice.randint(3, 5)):
+        user = case.dice.choice(["shop_web", "shop_api", "shop_worker"])
+        with contextlib.suppress(psycopg.Error), case.load.session(user, "checkout-service") as session:
+            case.pids.append(session.info.backend_pid)
+            case.load.attempt(session, f"SELECT price_of({case.dice.randint(1, 9)})")
+    case.rule("DROP FUNCTION price_of(int)")
 
 
 def impatient(case: Case) -> None:

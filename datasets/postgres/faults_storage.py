@@ -26,7 +26,7 @@ FULL = (
 )
 
 
-@fault("disk_full", train="extend temporary", only_later="inodes copy cluster", messages=FULL)
+@fault("disk_full", train="extend temporary", only_later="inodes copy cluster", latest="inodes copy", messages=FULL)
 def disk_full(case: Case) -> None:
     """A file system has no room left, for rows, for sorting, or for one file more."""
     attic, scratch = (Path(case.server.root, f"full-{name}") for name in ("attic", "scratch"))
@@ -88,7 +88,7 @@ def reports(case: Case, *statements: str, user: str = "shop_report") -> None:
             case.load.attempt(session, statement)
 
 
-@fault("corrupted_page", train="page truncated", only_later="index missing zeroed", messages=[
+@fault("corrupted_page", train="page truncated", only_later="index missing zeroed", latest="header", messages=[
     "page verification failed, calculated checksum %u but expected %u",
     "invalid page in block %u of relation %s",
     "could not read block %u in file \"%s\": read only %d of %d bytes",
@@ -143,13 +143,19 @@ def damage(case: Case, path: Path) -> None:
     if case.variant == "truncated":
         os.truncate(path, 8192)
         return
+    if case.variant == "header":
+        with path.open("r+b") as stream:
+            for block in range(1, size // 8192):
+                stream.seek(block * 8192)
+                stream.write(b"\xff" * 24)
+        return
     with path.open("r+b") as stream:
         for block in range(1, size // 8192):
             stream.seek(block * 8192 + (0 if case.variant == "zeroed" else 900))
             stream.write(b"\0" * 8192 if case.variant == "zeroed" else b"damaged!" * 12)
 
 
-@fault("temp_files", train="report work_mem", only_later="role hash", messages=[
+@fault("temp_files", train="report work_mem", only_later="role hash", latest="bounded", messages=[
     "temporary file: path \"%s\", size %lu",
     "temporary file size exceeds temp_file_limit (%dkB)",
 ])  # fmt: skip
@@ -159,6 +165,12 @@ def temp_files(case: Case) -> None:
         case.at_least = 2
         small = "SET statement_timeout = 0; SET work_mem = " + ("'64kB'; " if case.variant == "hash" else "'256kB'; ")
         reports(case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6))))
+        return
+    if case.variant == "bounded":
+        case.rule("ALTER SYSTEM SET temp_file_limit = '256kB'", "SELECT pg_reload_conf()")
+        small = "SET statement_timeout = 0; SET work_mem = '64kB'; "
+        reports(case, *(small + text for text in case.dice.choices(HEAVY, k=case.dice.randint(4, 6))))
+        case.rule("ALTER SYSTEM RESET temp_file_limit", "SELECT pg_reload_conf()")
         return
     role = "ROLE shop_web SET work_mem" if case.variant == "role" else "SYSTEM SET work_mem"
     case.users = ["shop_web", "shop_api"] if case.variant != "role" else ["shop_web"]

@@ -87,6 +87,7 @@ RUNS = {
     "test": Run("shop", 2, 5.5, 2, pace=1.35),
     "changed": Run("library", 2, 5, 3, settings=CHANGED, pace=1.6),
     "german": Run("bakery", 1, 2.5, 4, language="de", pace=1.8),
+    "latest": Run("shop", 2, 5.5, 5, pace=1.35),
 }
 
 
@@ -171,9 +172,11 @@ def plan(kinds: list[str], rounds: int, run: str, dice: random.Random) -> list[t
     for turn in range(rounds):
         part = []
         for kind in kinds:
-            _, train, later, _ = FAULTS[kind]
+            known = FAULTS[kind]
+            unseen = known.latest if run == "latest" and known.latest else known.later
             # other runs begin with a variant that training has not seen, and go on with one that it has
-            variants = train if run == "train" or not later else tuple(dice.sample(later if turn % 2 == 0 else train, 1))
+            own = run == "train" or not unseen
+            variants = known.train if own else tuple(dice.sample(unseen if turn % 2 == 0 else known.train, 1))
             part.append((kind, variants[turn % len(variants)]))
         dice.shuffle(part)
         planned += [*part[: len(part) // 2], ("", "restart"), *part[len(part) // 2 :]]

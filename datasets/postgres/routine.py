@@ -38,7 +38,7 @@ from server import run as run_program
 
 FIRST_PID = 10_000
 """Process ids of this log begin here, so that none is one of the log that it is put before."""
-CRASH = (*FAULTS["backend_killed"][3], "received immediate shutdown request")
+CRASH = (*FAULTS["backend_killed"].messages, "received immediate shutdown request")
 """Messages that are a crash's doing."""
 QUIET = {"log_connections": "off", "log_disconnections": "off", "log_statement_sample_rate": "0", "log_min_duration_statement": "-1"}
 MAKINGS: tuple[tuple[str, dict[str, str]], ...] = (
