@@ -1,4 +1,4 @@
-"""Sessions of partitions whose records may belong together, from lines that come to verdicts that can be stored."""
+"""Sessions of partitions whose records may belong together, from lines to rows of the store."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -45,11 +45,15 @@ _RARE = 0.001
 
 
 def idle_seconds(how: WatchSection, run: Judge) -> int:
-    """After how many seconds without a record a session has ended: what is said, else by how sessions of training pause."""
+    """After how many seconds without a record a session has ended.
+
+    That is what is said, else it goes by how sessions of training pause.
+    """
     if how.idle is not None:
         return how.idle
-    timed = run.ends is not None and run.ends.timed
-    longest = run.ends.stops.longest(_RARE) if run.ends is not None and timed else None
+    longest = None
+    if run.ends is not None and run.ends.timed:
+        longest = run.ends.stops.longest(_RARE)
     if longest is None:
         return _IDLE
     return min(max(ceil(longest), _IDLE), how.max_open_age)
@@ -124,6 +128,8 @@ class Assembly:
             claimed: as the store knows it.
             counters: what `counters` gave.
         """
+        # Windows that share lines, and those that a clock cuts, come out the same when they are
+        # read again: the store leaves alone what it has.
         apart = self._grouping.by == "time" or self._grouping.overlapping
         if apart:
             claimed = claimed._replace(accounted=claimed.accounted.clear())
@@ -133,6 +139,8 @@ class Assembly:
         self.partitions[name] = Partition(name, pushed, file=file, claimed=claimed, by_key=by_key)
         self._records = max(self._records, counters.get("records", 0))
         clock = counters.get("clock")
+        # Of several partitions the latest: a clock that went back would open windows that are
+        # stored.
         if clock is not None:
             self._sessionizer.clock = max(clock, self._sessionizer.clock or clock)
         if "began" in counters:
@@ -155,11 +163,14 @@ class Assembly:
         """Close what is idle, and what has been open for too long, by the clock of arrival."""
         for partition in self.partitions.values():
             self._take(partition, partition.rest(now=now), arrived=now)
+        # By arrival, not by the log's own times: a log that is read late has its pauses all the
+        # same.
         idle, old = now - self._idle, now - self._how.max_open_age
         last, first = (_before(self._arrived, moment) for moment in (idle, old))
         closed = self._sessionizer.quiet(last=last, first=first)
         if closed.height:
             self._closed.append(closed)
+        # What came longer ago than any session may be open is asked for no more.
         while len(self._arrived) > 1 and self._arrived[1][0] <= old:
             self._arrived.popleft()
 
@@ -196,20 +207,28 @@ class Assembly:
         return rows
 
     def open(self) -> pl.DataFrame:
-        """Rows of the store for open sessions that have changed since they were last judged, the longest unchanged first."""
+        """Rows of the store for open sessions that have changed since they were last judged.
+
+        The longest unchanged ones come first.
+        """
+        # At most about 5,000: those that share the last one's record come with it, for what is
+        # remembered is the number of a record.
         changed = self._sessionizer.open(self._shown).sort("last", maintain_order=True)
-        some = changed.filter(pl.col("last") <= changed["last"].head(_AT_ONCE).max()) if changed.height else changed
-        self._shown = max(self._shown, int(some["last"].max() or 0))  # type: ignore[arg-type]
-        return self._rows(some, open=True)
+        if changed.height:
+            last = changed["last"].head(_AT_ONCE).max()
+            changed = changed.filter(pl.col("last") <= last)
+        self._shown = max(self._shown, int(changed["last"].max() or 0))  # type: ignore[arg-type]
+        return self._rows(changed, open=True)
 
     def lows(self) -> dict[str, int]:
         """Of each partition the first line that is in no session that `closed` has given."""
-        held = dict(self._sessionizer.lows())
+        firsts = dict(self._sessionizer.lows())
         for frame in self._closed:
-            firsts = frame.select("files", "lines").explode("files", "lines").group_by("files").min()
-            for file, line in firsts.iter_rows():
-                held[file] = min(held.get(file, line), line)
-        return {name: partition.low(held.get(partition.file)) for name, partition in self.partitions.items()}
+            lines = frame.select("files", "lines").explode("files", "lines")
+            for file, line in lines.group_by("files").min().iter_rows():
+                firsts[file] = min(firsts.get(file, line), line)
+        partitions = self.partitions.items()
+        return {name: partition.low(firsts.get(partition.file)) for name, partition in partitions}
 
     def counters(self, name: str, low: int) -> dict[str, Any]:
         """What a restart at that line of a partition takes up."""
@@ -217,6 +236,8 @@ class Assembly:
         file = self.partitions[name].file
         at_low = (pl.col("file") == file) & (pl.col("line") >= low)
         numbers = [frame.filter(at_low)["record"] for frame in self._numbers]
+        # Records are numbered through all partitions: the first one at or after the line, or the
+        # next to come.
         first = next((int(column[0]) for column in numbers if len(column)), self._records + 1)
         began = span.began.isoformat() if span.began else None
         return {"records": first - 1, "clock": self._sessionizer.clock, "began": began}
@@ -230,14 +251,17 @@ class Assembly:
         if self.closing:
             return
         files = {partition.file: lows[name] for name, partition in self.partitions.items()}
-        self._numbers = [frame for frame in self._numbers if frame["line"][-1] >= files[frame["file"][0]]]
+        numbers = self._numbers
+        self._numbers = [frame for frame in numbers if frame["line"][-1] >= files[frame["file"][0]]]
+        # Only where much is remembered, and most of it for nothing: each costs a pass over all of
+        # it.
         written = sum(partition.written for partition in self.partitions.values())
         many_lines = written > _FEWEST_LINES
         many_messages = len(self._table.messages) > _FEWEST_MESSAGES
         if not many_lines and not many_messages:
             return
-        open_sessions = self._sessionizer.open()
-        rows = open_sessions.select("messages", "lines", "files").explode("messages", "lines", "files")
+        lists = ("messages", "lines", "files")
+        rows = self._sessionizer.open().select(lists).explode(lists)
         if many_lines and written > 2 * rows.height:
             for partition in self.partitions.values():
                 own = rows.filter(pl.col("files") == partition.file)
@@ -258,9 +282,13 @@ class Assembly:
         """
         by_field = self._grouping.key_field
         tell = tells(self._settings.format, key_field=by_field, redacted=self.redacted)
-        there = [partition.texts(places.filter(pl.col("file") == partition.file)) for partition in self.partitions.values() if tell]
         none = pl.DataFrame(schema={"file": pl.UInt32, "line": pl.UInt64, "text": pl.String})
-        return shown(places, pl.concat([none, *there]), redacted=self.redacted)
+        frames = [none]
+        # Where a whole line may hold what is to be hidden, evidence is the masked message.
+        for partition in self.partitions.values() if tell else ():
+            own = places.filter(pl.col("file") == partition.file)
+            frames.append(partition.texts(own))
+        return shown(places, pl.concat(frames), redacted=self.redacted)
 
     def _take(self, partition: Partition, records: pl.DataFrame, *, arrived: float) -> None:
         """Put records into sessions."""
@@ -296,6 +324,8 @@ class Assembly:
 
     def _begin_table(self, wanted: pl.Series) -> None:
         """Begin the message table anew with the messages of open sessions, and of those that have closed."""
+        # A table only ever grows, and lives for months: what no session holds any more is left
+        # behind.
         closing = [frame["messages"].explode() for frame in self._closed]
         places = pl.concat([wanted, *closing]).unique().sort()
         table = MessageTable()

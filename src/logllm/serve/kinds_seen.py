@@ -18,7 +18,10 @@ from logllm.sessions.message_sets import keys_of_messages, places
 from logllm.sessions.message_table import kinds_of
 
 _MOST = 1_000
-"""Kinds that are stored of one start of a watch: a log of which every line is new tells nothing by it."""
+"""Kinds that are stored of one start of a watch.
+
+A log of which every line is new tells nothing by it.
+"""
 Texts = Callable[[pl.DataFrame], pl.Series]
 """What is written in lines, of which `file`, `line` and `message` (masked) are given."""
 
@@ -50,6 +53,7 @@ class KindsSeen:
             messages: the message table.
             before: how many messages the table held before these records.
         """
+        # Only messages that this batch brought: all others were looked at when they came.
         fresh = messages[before:]
         if self._seen is None or fresh.is_empty() or self._stored >= _MOST:
             return
@@ -59,9 +63,9 @@ class KindsSeen:
             return
 
         # Of each kind the first line that has it.
-        of_messages = pl.DataFrame({"text": fresh, "kind": kinds_there}).with_columns(
-            message=pl.int_range(before, len(messages), dtype=pl.UInt32),
-        )
+        numbers = pl.int_range(before, len(messages), dtype=pl.UInt32)
+        texts = pl.DataFrame({"text": fresh, "kind": kinds_there})
+        of_messages = texts.with_columns(message=numbers)
         lines = records.select("file", "line", "message")
         rows = lines.join(of_messages.filter(new), on="message", maintain_order="left")
         first = rows.unique("kind", keep="first", maintain_order=True).head(_MOST - self._stored)
@@ -70,7 +74,8 @@ class KindsSeen:
         if self._redacted:
             shown = shown.with_columns(kind=redact(shown["kind"]))
         # PostgreSQL takes no NUL.
-        shown = shown.with_columns(pl.col("kind", "written").str.replace_all("\x00", NUL_PICTURE, literal=True))
+        clean = pl.col("kind", "written").str.replace_all("\x00", NUL_PICTURE, literal=True)
+        shown = shown.with_columns(clean)
         for kind, written, grade in shown.select("kind", "written", "grade").iter_rows():
             self._waiting.setdefault(kind[:LONGEST_KIND], (written, grade))
 
@@ -93,5 +98,6 @@ class KindsSeen:
 
     def stored(self) -> None:
         """Told after the transaction."""
+        # Not before: a transaction that failed is made again, with the same kinds.
         self._stored += len(self._waiting)
         self._waiting = {}

@@ -51,7 +51,11 @@ def watched(
     patterns = (section.source,) if isinstance(section.source, str) else section.source
     name = section.stream or ",".join(patterns)
     source = _source(patterns, section, begin=begin, spools=spools, encoding=settings.format.encoding)
+    # Kafka keeps the order within a partition alone, and may move one to another process: no
+    # session can lie in two.
     apart = patterns[0].startswith(KAFKA)
+    # The run that comes with logllm knows PostgreSQL's messages, whose lines have a prefix that
+    # every server sets for itself: it is found by the first lines.
     if section.format == AUTO or (section.format is None and only_postgres):
         recognise = _recogniser(settings, zone=section.time_zone, only_postgres=only_postgres)
         return Watched(name, source, None, apart, recognise)
@@ -70,10 +74,13 @@ def _source(
     encoding: Any,
 ) -> Source:
     """The source that is meant; libraries that only one takes are imported with it."""
+    # Named after the stream, where it has a name: another port or topic then goes on with the
+    # spool.
     first = patterns[0]
     spool = spools / _file_name(section.stream or first)
     if len(patterns) > 1 and any(map(_is_address, patterns)):
-        raise DataError(f"{', '.join(patterns)}: only files are watched together as one source; give the others each a source of its own")
+        remedy = "give the others each a source of its own"
+        raise DataError(f"{', '.join(patterns)}: only files are watched together as one source; {remedy}")
     if first == STDIN:
         from logllm.serve.sources.stdin import StdinSource
 
@@ -114,7 +121,9 @@ def _file_name(name: str) -> str:
     """
     if name == STDIN:
         return "stdin"
-    return "-".join(filter(None, "".join(letter if letter.isalnum() or letter in "._" else "-" for letter in name).split("-")))
+    letters = (letter if letter.isalnum() or letter in "._" else "-" for letter in name)
+    words = "".join(letters).split("-")
+    return "-".join(filter(None, words))
 
 
 def _recogniser(
@@ -126,6 +135,7 @@ def _recogniser(
     """Finds the format of a log by its first lines."""
 
     def recognise(lines: pl.Series) -> Recognised:
+        # As if the lines were a file: the format is found as `logllm detect` finds it.
         text = BytesIO("\n".join(lines).encode(errors="replace"))
         log = suited([STDIN], today=datetime.now(UTC).date(), stdin=text, zone=zone)
         if only_postgres and not log.format.innermost.name.startswith(POSTGRES):

@@ -1,4 +1,4 @@
-"""Lines of one partition on their way to records, and what is still known of them when they have become some."""
+"""Lines of one partition on their way to records, and what is known of them afterwards."""
 
 from typing import NamedTuple
 
@@ -23,7 +23,10 @@ class Claimed(NamedTuple):
     place: Place
     """Where the source begins to read again."""
     accounted: pl.DataFrame
-    """`session` and `last`: up to which line sessions that are stored as closed are accounted for, where that is at `low` or beyond."""
+    """`session` and `last`: up to which line stored sessions are accounted for.
+
+    Of those alone that are stored as closed, and where that is at `low` or beyond.
+    """
 
 
 class Partition:
@@ -46,7 +49,8 @@ class Partition:
             file: its place among the inputs of its assembly.
             claimed: as the store knows it; of windows that share lines, and of those of time, which
                 the clock tells apart, without what is accounted for.
-            by_key: whether sessions are by key, each with lines of its own; else windows, one after the other.
+            by_key: whether sessions are by key, each with lines of its own; else windows, one after
+                the other.
         """
         self.name = name
         self.file = file
@@ -68,6 +72,8 @@ class Partition:
             lines: `logllm.serve.sources.contract.LINES`.
             arrived: when they came.
         """
+        # A source may begin before the first line that is not accounted for: those before it are
+        # passed over.
         fresh = lines.filter(pl.col("line") >= self._low).select(LINES.keys())
         self.lines += fresh.height
         self._latest = arrived
@@ -76,6 +82,8 @@ class Partition:
 
     def rest(self, *, now: float) -> pl.DataFrame:
         """The record that might have gone on, but has not for some time."""
+        # A stack trace comes line by line: the record before it is whole only when nothing more
+        # joins it.
         waiting = now - self._latest > PATIENCE
         rest = self._pushed.rest() if waiting else None
         return pl.DataFrame(schema=RECORDS) if rest is None else rest
@@ -86,6 +94,7 @@ class Partition:
         Args:
             held: the first line of it that an open session holds.
         """
+        # What is in no record yet counts as held: a restart must read it again.
         low = self._pushed.low if held is None else min(held, self._pushed.low)
         return max(low, self._low)
 
@@ -113,19 +122,28 @@ class Partition:
         """
         lines = pl.concat([pl.DataFrame(schema=LINES), *self._written])
         ahead = lines["line"] >= self._pushed.low
-        kept = pl.concat([lines.filter(~ahead).join(wanted, on="line", how="semi"), lines.filter(ahead)])
-        self._written = [kept] if kept.height else []
+        of_sessions = lines.filter(~ahead).join(wanted, on="line", how="semi")
+        remembered = pl.concat([of_sessions, lines.filter(ahead)])
+        self._written = [remembered] if remembered.height else []
 
     def left(self, records: pl.DataFrame) -> pl.DataFrame:
         """Records without those that stored sessions hold, or without their keys."""
+        # Nearly always, but for the first seconds after a restart.
         if not records.height or records["line"][0] > self._again:
             return records
+        # Windows come one after the other: all up to the last stored one are over.
         if not self._by_key:
             return records.filter(pl.col("line") > self._again)
+
+        # Key by key: a record may name a session that is stored, and another one that is not.
         rows = records.with_row_index("row").explode("keys", empty_as_null=True)
-        names = rows.with_columns(session=pl.col("keys").map_batches(stored_names, return_dtype=pl.String))
+        session = pl.col("keys").map_batches(stored_names, return_dtype=pl.String)
+        names = rows.with_columns(session=session)
         judged = names.join(self._accounted, on="session", how="left", maintain_order="left")
         fresh = judged.filter((pl.col("line") > pl.col("last")).fill_null(True))
+
+        # And records again, each with the keys that are left.
         others = pl.exclude("row", "keys").first()
-        grouped = fresh.group_by("row", maintain_order=True).agg(others, pl.col("keys").drop_nulls())
+        keys = pl.col("keys").drop_nulls()
+        grouped = fresh.group_by("row", maintain_order=True).agg(others, keys)
         return grouped.select(records.columns)

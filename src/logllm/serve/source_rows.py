@@ -39,6 +39,7 @@ class Rate:
         """
         seen = self._seen
         seen.append((now, lines))
+        # Two are always left, to have a rate where looks are far apart.
         while len(seen) > 2 and seen[0][0] < now - _RATE_OVER:
             seen.popleft()
         since, before = seen[0]
@@ -74,6 +75,7 @@ class SourceRows:
         if now < self._due and not at_once:
             return
         self._due = now + _EVERY
+        # Worked out before the transaction begins, which holds a lock that judging waits for.
         rows = [self._row(stream, now) for stream in streams]
         try:
             with self._store.transaction() as connection:
@@ -85,6 +87,7 @@ class SourceRows:
     def _row(self, stream: Stream, now: float) -> dict[str, Any]:
         """How a stream is."""
         counts = {name: count for name, count in stream.counts.items() if count}
+        rate = self._rates.setdefault(stream.name, Rate())
         return {
             "stream": stream.name,
             "owner": self._owner,
@@ -94,7 +97,7 @@ class SourceRows:
             "anomalous": stream.anomalous,
             "open_sessions": sum(assembly.open_sessions for assembly in stream.assemblies),
             "lag": stream.source.lag,
-            "rate": self._rates.setdefault(stream.name, Rate()).of(stream.lines, now=now),
+            "rate": rate.of(stream.lines, now=now),
             "counts": json.dumps(counts),
             "trouble": stream.trouble,
             "updated": stored_time(datetime.now(UTC)),
@@ -105,6 +108,7 @@ def _replace(connection: Connection, row: dict[str, Any]) -> None:
     """Write a row in the place of the last one, and of those of watches that are gone."""
     columns = sources.c
     same_stream = columns.stream == row["stream"]
+    # A watch that was killed leaves its row: the next one of the stream takes it away.
     gone = columns.updated < stored_time(datetime.now(UTC) - ALIVE)
     superseded = same_stream & ((columns.owner == row["owner"]) | gone)
     connection.execute(delete(sources).where(superseded))

@@ -26,7 +26,8 @@ class Status:
         lags = [stream.source.lag for stream in watch.streams]
         waiting = sum(lag for lag in lags if lag is not None)
         rejected = sum(stream.counts.get("rejected", 0) for stream in watch.streams)
-        open_sessions = sum(assembly.open_sessions for stream in watch.streams for assembly in stream.assemblies)
+        assemblies = [assembly for stream in watch.streams for assembly in stream.assemblies]
+        open_sessions = sum(assembly.open_sessions for assembly in assemblies)
         told = [
             f"{rate:,.0f} lines/s, {lines:,} read",
             f"{plural(open_sessions, 'open session')}, {sessions:,} closed, {anomalous:,} anomalous",
@@ -55,6 +56,8 @@ class Metrics:
 
         from logllm.errors import ServeError
 
+        # A registry of its own: two watches in one process, as in tests, would meet in the common
+        # one.
         registry = CollectorRegistry()
         by_stream = ["stream"]
         self._lines = Counter("logllm_lines", "Lines read.", by_stream, registry=registry)
@@ -76,13 +79,20 @@ class Metrics:
             return
         self._due = time.monotonic() + _UPDATE
         for stream in watch.streams:
-            totals = ((self._lines, stream.lines), (self._sessions, stream.sessions), (self._anomalous, stream.anomalous))
+            # Prometheus counts upwards by what is added: it is given what came since the last look.
+            totals = (
+                (self._lines, stream.lines),
+                (self._sessions, stream.sessions),
+                (self._anomalous, stream.anomalous),
+            )
             for number, (metric, total) in enumerate(totals):
                 key = (stream.name, str(number))
                 metric.labels(stream.name).inc(total - self._last.get(key, 0))
                 self._last[key] = total
             for name, count in stream.counts.items():
                 self._counts.labels(stream.name, name).set(count)
-            if (lag := stream.source.lag) is not None:
+            lag = stream.source.lag
+            if lag is not None:
                 self._lag.labels(stream.name).set(lag)
-            self._open.labels(stream.name).set(sum(assembly.open_sessions for assembly in stream.assemblies))
+            open_sessions = sum(assembly.open_sessions for assembly in stream.assemblies)
+            self._open.labels(stream.name).set(open_sessions)

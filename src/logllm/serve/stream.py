@@ -180,11 +180,15 @@ class Stream:
         to_be_learnt = any(assembly.closing for assembly in self.assemblies)
         if now < self._due and not at_once and waiting < _ENOUGH and not to_be_learnt:
             return Stored(0, 0)
+        # Open ones first: a session that has closed since has the last word.
         self._pending = [*self._open(now), *self._pending]
         rows = pl.concat([pl.DataFrame(schema=VERDICTS), *self._pending])
+        # Nothing is accounted for that is not in these rows: lows are asked after all was judged.
         lows = {name: low for assembly in self.assemblies for name, low in assembly.lows().items()}
         kept: Mapping[str, Kept] = {name: self._kept(name, low) for name, low in lows.items()}
         self._look_for_divided(rows)
+
+        # A stream without a line writes nothing, however long it is silent.
         if kept and (self._changed or rows.height):
             kept = self._write(rows, kept)
             self._changed = False
@@ -201,7 +205,10 @@ class Stream:
         return Stored(closed.height, anomalous)
 
     def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
-        """Judge by another run from now on; no line is read again, and what the former run learnt stays with it."""
+        """Judge by another run from now on.
+
+        No line is read again, and what the former run learnt stays with it.
+        """
         self._around = self._around._replace(run=run, cache=cache)
         if self._around.how.learn:
             self._learn_by(run)
@@ -288,10 +295,13 @@ class Stream:
         claimed = around.store.claim(self.name, partition, owner=around.owner)
         new = claimed.low == 0
         if new and around.how.begin == "stored":
-            raise ServeError(f"the store knows nothing of {partition}: leave out --from stored to begin with it")
+            remedy = "leave out --from stored to begin with it"
+            raise ServeError(f"the store knows nothing of {partition}: {remedy}")
         accounted = around.store.accounted(self.name, partition, low=claimed.low)
         own = Claimed(claimed.epoch, claimed.low, claimed.place, accounted)
         self._claims[partition] = Claim(own, claimed.counters)
+        # A format that was found once is kept in the store: after a restart no first lines are
+        # needed.
         if self._settings is None and "format" in claimed.counters:
             self._settings = PrepareSection.read(claimed.counters["format"], source="the store")
         if self._settings is not None:
@@ -307,11 +317,12 @@ class Stream:
         """Find the format by the first lines, and say it."""
         assert self._watched.recognise is not None  # noqa: S101 - or there are settings
         texts = pl.concat([arrival.lines["text"] for arrival in self._first])
-        found = self._watched.recognise(texts)
-        for words in found.notes:
+        recognised = self._watched.recognise(texts)
+        for words in recognised.notes:
             self._around.told(f"{self.name}: {words}")
-        self._settings = found.settings
-        self._open_partitions(found.settings)
+        self._settings = recognised.settings
+        self._open_partitions(recognised.settings)
+        # What came meanwhile is read now, in its order.
         first, self._first = self._first, []
         for arrival in first:
             self._push(arrival)
@@ -321,6 +332,8 @@ class Stream:
         claims, self._claims = self._claims, {}
         apart = self._watched.apart or not settings.sessions.by_key
         for partition, (claimed, counters) in claims.items():
+            # Sessions by key may lie in several partitions, which then share one assembly; windows
+            # do not.
             new = apart or not self._assemblies
             around = self._around
             leaning = Leaning(settings, around.run, around.how, around.cache, self.learner)
@@ -356,6 +369,7 @@ class Stream:
         begun = self._around.clock()
         frames = [assembly.open() for assembly in self.assemblies]
         took = self._around.clock() - begun
+        # Judging open ones is a service beside the work: where it takes long it is done less often.
         self._look = now + max(_LOOK, _SHARE * took)
         return frames
 
@@ -381,6 +395,7 @@ class Stream:
                 around.store.write(self.name, verdicts=rows, kept=kept, also=also)
             except OwnershipLost as exc:
                 lost = set(exc.partitions)
+                # Sessions that lie in several partitions cannot be given up for one of them.
                 if not self._watched.apart:
                     raise ServeError(f"another process watches {self.name} now, and this one stops: {exc}") from exc
                 for name in lost:

@@ -26,7 +26,8 @@ def tried(watched: Watched) -> list[str]:
     """
     arrivals = _first(watched)
     if not arrivals:
-        return [f"{watched.name}: no line came within {_SECONDS:g} seconds; --from start begins with what is there"]
+        what = f"{watched.name}: no line came within {_SECONDS:g} seconds"
+        return [f"{what}; --from start begins with what is there"]
     lines = pl.concat([arrival.lines for arrival in arrivals])
     settings, notes = watched.settings, tuple[str, ...]()
     if watched.recognise is not None:
@@ -34,10 +35,16 @@ def tried(watched: Watched) -> list[str]:
     assert settings is not None  # noqa: S101 - one of both is there
     reader = Reader(settings, today=datetime.now(UTC).date())
     table, sessionizer = MessageTable(), Sessionizer(settings.sessions)
+
+    # As a watch does it: lines of each partition by themselves, their records together.
     partitions = list(dict.fromkeys(arrival.partition for arrival in arrivals))
     pushed = {name: reader.pushed(name) for name in partitions}
-    records = [pushed[arrival.partition].push(arrival.lines.select("line", "text")) for arrival in arrivals]
-    records += [rest for name in partitions if (rest := pushed[name].rest()) is not None]
+    records = []
+    for arrival in arrivals:
+        own = arrival.lines.select("line", "text")
+        records.append(pushed[arrival.partition].push(own))
+    rests = [pushed[name].rest() for name in partitions]
+    records += [rest for rest in rests if rest is not None]
     closed = [sessionizer.push(table.numbered(frame)) for frame in records if frame.height]
     sessions = pl.concat([*closed, sessionizer.flush()])
     counts = reader.tally.counts
@@ -56,6 +63,7 @@ def _first(watched: Watched) -> list[Arrival]:
     arrivals: list[Arrival] = []
     until = time.monotonic() + _SECONDS
     try:
+        # A look takes no partition from those who watch.
         if isinstance(source, Shared):
             source.alone()
         source.begin(lambda partition: None)

@@ -15,7 +15,10 @@ from logllm.sessions.message_table import kinds_of
 _MOST_TEXTS = 200
 """Lines that are kept of an anomalous session."""
 _QUIET = 16
-"""Of one in so many normal sessions the messages are kept, too: retraining learns from them what is usual."""
+"""Of one in so many normal sessions the messages are kept, too.
+
+Retraining learns from them what is usual.
+"""
 LONGEST_KIND = 300
 """Characters of what tells faults apart."""
 _MORE = ("minds", "new_words", "expected", "p")
@@ -38,14 +41,17 @@ def rows(
         state: whether the sessions are open; closed ones may have closed early.
         shown: what `shown_of` gave.
     """
+    # Positions are numbers of lines of the first line's partition: those in others lie in its spans.
     there = set(verdicts.columns)
     partitions = pl.Series(names, dtype=pl.String)
     own = pl.col("files").list.first()
     lists = pl.struct("lines", "files")
-    placed = sessions.with_columns(
-        several=pl.col("files").list.n_unique() > 1,
-        own_lines=lists.map_batches(lambda column: _own_lines(column), return_dtype=pl.List(pl.UInt64)),
-    )
+    numbers = pl.List(pl.UInt64)
+    own_lines = lists.map_batches(lambda column: _own_lines(column), return_dtype=numbers)
+    several = pl.col("files").list.n_unique() > 1
+    placed = sessions.with_columns(several=several, own_lines=own_lines)
+
+    # `files` are places in the list of names; only sessions over several partitions keep them.
     named = pl.col("files").list.eval(pl.lit(partitions).gather(pl.element()))
     columns = placed.select(
         partition=pl.lit(partitions).gather(own),
@@ -83,13 +89,21 @@ def _own_lines(lists: pl.Series) -> pl.Series:
 
 
 def _json(verdicts: pl.DataFrame, names: list[str], *, alone: bool = False) -> list[str | None]:
-    """Some columns of each verdict as a JSON object without what says nothing; `alone`: the first one's value itself."""
+    """Some columns of each verdict as a JSON object without what says nothing.
+
+    `alone`: the first one's value itself.
+    """
     wanted = [name for name in names if name in verdicts.columns]
     if not wanted:
         return [None] * verdicts.height
-    objects = (_telling(row) for row in verdicts.select(wanted).iter_rows(named=True))
-    values = ((row.get(wanted[0]) if alone else row) if row else None for row in objects)
-    return [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+    texts: list[str | None] = []
+    for row in verdicts.select(wanted).iter_rows(named=True):
+        said = _telling(row)
+        value = said.get(wanted[0]) if alone else said
+        # What says nothing is null in the store, not an empty object.
+        silent = not said or value is None
+        texts.append(None if silent else json.dumps(value, ensure_ascii=False))
+    return texts
 
 
 def _telling(row: dict[str, Any]) -> dict[str, Any]:
@@ -119,6 +133,7 @@ def shown_of(
         `kind`, the message of the line that tells most, with quoted words taken out. Of a normal
         session, one in some, `messages` alone.
     """
+    # One row a line of an anomalous session, each with its message and as it is written.
     judged = sessions.with_row_index("row").filter(verdicts["anomalous"])
     lists = pl.col("lines", "files", "messages").list.head(_MOST_TEXTS)
     places = judged.select("row", lists).explode("lines", "files", "messages")
@@ -129,6 +144,7 @@ def shown_of(
         message=messages.gather(places["messages"]),
     )
     places = places.with_columns(text=written.texts(places.drop("row")))
+    # Masks leave what a person might take for secret: a name in a path, a token that is no number.
     if written.redacted and places.height:
         places = places.with_columns(message=redact(places["message"]))
     foremost = _foremost(places, verdicts)
@@ -154,6 +170,7 @@ def shown_of(
 
 def _quiet(normal: pl.DataFrame, messages: pl.Series, *, redacted: bool) -> pl.DataFrame:
     """The messages of some normal sessions (`row`, `quiet`), drawn by their names."""
+    # By name, not by chance: a session that is judged twice is drawn both times or neither.
     drawn = normal.filter(pl.col("session").hash(seed=0) % _QUIET == 0)
     places = drawn.select("row", pl.col("messages").list.head(_MOST_TEXTS)).explode("messages")
     lines = places.select("row", quiet=messages.gather(places["messages"]))
@@ -169,6 +186,7 @@ def _foremost(places: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     goes before the statement that it stopped. A session no line of which was named is known by its
     first one.
     """
+    # Without evidence all lines say the same, and the gravest of them counts.
     of_lines = places.with_columns(loud=0.0)
     if "evidence" in verdicts.columns:
         named = verdicts.select("evidence", row=pl.row_index()).explode("evidence")

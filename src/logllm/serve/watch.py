@@ -58,6 +58,7 @@ class Watch:
         owner = f"{socket.gethostname()}:{os.getpid()}"
         self._cache = _cache_of(run)
         self._incidents = Incidents(how.incidents)
+        # One cache of scores and one board of incidents for all streams: a fault shows in several.
         around = Surroundings(
             run,
             how,
@@ -95,6 +96,8 @@ class Watch:
                 stream.begin()
             while not self.stopping and not self._over():
                 self._round(status)
+            # What is open stays open and is read again; what has closed is stored before the
+            # sources close.
             self._finish()
             self._source_rows.write(self.streams, at_once=True)
             status(self)
@@ -107,6 +110,7 @@ class Watch:
     def _round(self, status: Callable[["Watch"], None]) -> None:
         """Take and store once of each stream; wait only where no other has anything."""
         self._take_up()
+        # Only until one has something: a stream that is silent must not hold up one that floods.
         wait = _WAIT / len(self.streams)
         for stream in self.streams:
             came = stream.take(wait)
@@ -133,6 +137,7 @@ class Watch:
         """Tell what keeps a source from going on."""
         trouble = stream.trouble
         now = time.monotonic()
+        # Once a minute, not at each of ten looks a second.
         if trouble is not None and now > self._tell_again.get(stream.name, 0.0):
             self._tell_again[stream.name] = now + _TELL_AGAIN
             self._told(trouble)
@@ -144,6 +149,7 @@ class Watch:
     def _finish(self) -> None:
         """Store what is left; of sources that have ended all sessions close."""
         for stream in self.streams:
+            # A source that has ended closes all of its sessions; one that is only left does not.
             if stream.source.over and not self.stopping:
                 stream.end()
             self._stored(stream, at_once=True)
@@ -157,6 +163,7 @@ class Watch:
                 stream.store(at_once=at_once or troubled)
             except (StoreFull, StoreAway) as exc:
                 if not troubled:
+                    # Once: the tries that follow fail for the same reason.
                     self._told(f"{exc}; nothing more is read until then")
                 troubled = True
                 if self.stopping:
@@ -179,6 +186,8 @@ class Watch:
             self._tidied = now
             self._store.retain(days=self._how.retain_days, now=today, most=_DELETED)
             for stream in self.streams:
+                # Twice as long as a session may be open: whoever watched it is gone, and nobody
+                # will close it.
                 stale = today - timedelta(seconds=2 * self._how.max_open_age)
                 self._store.settle(stream.name, before=stale)
         except (StoreFull, StoreAway):
