@@ -130,3 +130,18 @@ def test_wrong_answers_are_refused_and_nothing_changes(learnt, tmp_path, logllm)
         assert read_promotion(run).gates[0]["promoted"] is False
         say(store, "s0", anomalous=True)
         assert {one.trained for one in feedback_on(run, store, most=0).answers} == {None}
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("harm=little", "harm: takes a number (found 'little')"),
+        ("harm", "write name=number, such as shares=4"),
+        ("hram=1", "unknown key 'hram'"),
+    ],
+    ids=["no number", "no value", "no such setting"],
+)
+def test_a_setting_that_is_none_is_refused(logllm, tmp_path, written, told):
+    refused = logllm("retrain", tmp_path, "--store", tmp_path / "app.db", "--set", written)
+    assert refused.code == 2
+    assert told in refused.err

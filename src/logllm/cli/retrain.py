@@ -83,20 +83,15 @@ def _settings(written: list[str]) -> dict[str, Any]:
     >>> _settings(["harm=0.01", "fewest=20"])
     {'harm': 0.01, 'fewest': 20}
     """
-    import tomllib
-
+    from logllm.config.recipe import written_value
     from logllm.errors import RecipeError
 
     settings: dict[str, Any] = {}
     for setting in written:
         name, sign, value = setting.partition("=")
-        # TOML: `shares=4` is a number, `shares="4"` would be a text.
-        try:
-            settings[name.strip()] = tomllib.loads(f"value = {value}")["value"]
-        except tomllib.TOMLDecodeError:
-            raise RecipeError(f"--set {setting}: write name=number, such as shares=4") from None
         if not sign:
             raise RecipeError(f"--set {setting}: write name=number, such as shares=4")
+        settings[name.strip()] = written_value(value)
     return settings
 
 

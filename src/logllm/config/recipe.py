@@ -159,17 +159,26 @@ def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
     return merged
 
 
+def written_value(text: str) -> Any:
+    """What stands behind `--set NAME=`: a value of TOML, or plain text where it is none.
+
+    >>> written_value("0.01"), written_value("[1, 2]"), written_value("nf4")
+    (0.01, [1, 2], 'nf4')
+    """
+    # Quotes are for TOML, not for a shell: `method=count` means the text `count`.
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
 def _override(settings: dict[str, Any], override: str) -> None:
     """Set one `key.path=value`; the value is TOML, or a plain string where it is none."""
     # `detect.options.query=a=b`: what follows the first `=` is the value.
     path, sign, text = override.partition("=")
     if not sign or not path:
         raise RecipeError(f"--set {override}: write key.path=value, such as train.seed=7")
-    # Quotes are for TOML, not for a shell: `method=count` means the text `count`.
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = written_value(text)
     # Python's way to write an index, `stages[0]`, is the same as `stages.0`.
     *parents, last = _INDEX.sub(r".\1", path).split(".")
     place: Any = settings

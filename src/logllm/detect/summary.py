@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 import polars as pl
 
+from logllm.methods.trouble import gravity
 from logllm.sessions.message_table import MessageTable, kinds_of
 
 MessageScores = Callable[[pl.Series], pl.Series]
@@ -18,12 +19,6 @@ _SHOWN = 3
 _SELDOM = 0.1  # of the sessions that have a message must be known by it
 _SCORED = 200
 """Messages that are scored by themselves, at most: the most over-represented and the gravest."""
-_GRAVITY = (
-    (4, r"\b(?:PANIC|FATAL|EMERG(?:ENCY)?|ALERT|CRIT(?:ICAL)?|SEVERE)\b|(?i)\blevel=(?:fatal|panic|crit)"),
-    (3, r"\bERR(?:OR)?\b|Traceback|\b\w*(?:Exception|Error)\b|(?i)\b(?:error:|level=err|\[error\])"),
-    (2, r"\bWARN(?:ING)?\b|(?i)\b(?:warning:|level=warn|\[warn)"),
-)
-"""How grave a message is by the words of severity that it holds; any other is 1."""
 
 
 @dataclass(frozen=True)
@@ -169,18 +164,6 @@ def _weights(rows: pl.DataFrame, normal: pl.DataFrame, *, others: int) -> pl.Dat
     log_odds = odds_here.log() - odds_there.log()
     error = (1 / here + 1 / there).sqrt()
     return counted.select("message", "sessions", weight=log_odds / error)
-
-
-def gravity(messages: pl.Series) -> pl.Series:
-    """How grave messages are by their words of severity: 4 FATAL and the like, 3 ERROR, 2 WARNING, 1 others.
-
-    >>> gravity(pl.Series(["FATAL: gone", "ERROR: refused", "STATEMENT: SELECT 1"])).to_list()
-    [4, 3, 1]
-    """
-    grades = pl.Series([1] * len(messages), dtype=pl.Int8)
-    for grade, words in reversed(_GRAVITY):
-        grades = grades.set(messages.str.contains(words), grade)
-    return grades
 
 
 def _graded(rows: pl.DataFrame, messages: pl.Series) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Words of trouble: what programs write, in several languages, when something goes wrong."""
+"""Words of trouble, and words of severity: what programs write when something goes wrong."""
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,16 @@ _VERBS = "select|insert|update|delete|with|create|alter|drop|begin|commit|explai
 _STATEMENT = rf"(?is)\b(?:statement|anweisung|sentencia):\s.*|\b(?:query|sql):\s+(?:/\*|(?:{_VERBS})\b).*"
 """A statement that a message repeats: its words are those of who typed it."""
 
+_SEVERITIES = (
+    (4, r"\b(?:PANIC|FATAL|EMERG(?:ENCY)?|ALERT|CRIT(?:ICAL)?|SEVERE)\b|(?i)\blevel=(?:fatal|panic|crit)"),
+    (3, r"\bERR(?:OR)?\b|Traceback|\b\w*(?:Exception|Error)\b|(?i)\b(?:error:|level=err|\[error\])"),
+    (2, r"\bWARN(?:ING)?\b|(?i)\b(?:warning:|level=warn|\[warn)"),
+)
+"""How grave a message is by the words of severity that it holds; any other is 1.
+
+They are what a program itself calls its line, where words of trouble tell what the line speaks of.
+"""
+
 
 def grades(messages: pl.Series) -> Grades:
     """How much trouble messages speak of, (u,): 2 where something broke, 1 where it went wrong, else 0.
@@ -68,3 +78,16 @@ def grades(messages: pl.Series) -> Grades:
         pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0).alias("grade")
     )
     return graded["grade"].to_numpy()
+
+
+def gravity(messages: pl.Series) -> pl.Series:
+    """How grave messages are by their words of severity: 4 FATAL and the like, 3 ERROR, 2 WARNING, 1 others.
+
+    >>> gravity(pl.Series(["FATAL: gone", "ERROR: refused", "STATEMENT: SELECT 1"])).to_list()
+    [4, 3, 1]
+    """
+    # From the mildest up: a message that holds several words has the gravest of them.
+    levels = pl.Series([1] * len(messages), dtype=pl.Int8)
+    for level, words in reversed(_SEVERITIES):
+        levels = levels.set(messages.str.contains(words), level)
+    return levels

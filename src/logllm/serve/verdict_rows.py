@@ -7,8 +7,8 @@ from typing import Any, Literal
 import polars as pl
 
 from logllm.detect.evidence.telling_lines import Written
-from logllm.detect.summary import gravity
 from logllm.logs.redaction import redact
+from logllm.methods.trouble import gravity
 from logllm.serve.store.frames import VERDICTS
 from logllm.sessions.message_table import kinds_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Row
 
-from logllm.detect.summary import gravity
+from logllm.methods.trouble import gravity
 from logllm.serve.incidents.board import Anomaly
 from logllm.serve.incidents.open_incidents import time_of
 from logllm.serve.store.frames import KEY
