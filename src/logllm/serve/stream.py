@@ -187,8 +187,6 @@ class Stream:
         lows = {name: low for assembly in self.assemblies for name, low in assembly.lows().items()}
         kept: Mapping[str, Kept] = {name: self._kept(name, low) for name, low in lows.items()}
         self._look_for_divided(rows)
-
-        # A stream without a line writes nothing, however long it is silent.
         if kept and (self._changed or rows.height):
             kept = self._write(rows, kept)
             self._changed = False
@@ -205,10 +203,7 @@ class Stream:
         return Stored(closed.height, anomalous)
 
     def judge_by(self, run: Judge, *, cache: ScoreCache | None) -> None:
-        """Judge by another run from now on.
-
-        No line is read again, and what the former run learnt stays with it.
-        """
+        """Judge by another run from now on; no line is read again."""
         self._around = self._around._replace(run=run, cache=cache)
         if self._around.how.learn:
             self._learn_by(run)
@@ -295,13 +290,11 @@ class Stream:
         claimed = around.store.claim(self.name, partition, owner=around.owner)
         new = claimed.low == 0
         if new and around.how.begin == "stored":
-            remedy = "leave out --from stored to begin with it"
-            raise ServeError(f"the store knows nothing of {partition}: {remedy}")
+            raise ServeError(f"the store knows nothing of {partition}: leave out --from stored to begin with it")
         accounted = around.store.accounted(self.name, partition, low=claimed.low)
         own = Claimed(claimed.epoch, claimed.low, claimed.place, accounted)
         self._claims[partition] = Claim(own, claimed.counters)
-        # A format that was found once is kept in the store: after a restart no first lines are
-        # needed.
+        # A format that was found is kept in the store: after a restart no first lines are needed.
         if self._settings is None and "format" in claimed.counters:
             self._settings = PrepareSection.read(claimed.counters["format"], source="the store")
         if self._settings is not None:
@@ -322,7 +315,6 @@ class Stream:
             self._around.told(f"{self.name}: {words}")
         self._settings = recognised.settings
         self._open_partitions(recognised.settings)
-        # What came meanwhile is read now, in its order.
         first, self._first = self._first, []
         for arrival in first:
             self._push(arrival)
@@ -332,8 +324,7 @@ class Stream:
         claims, self._claims = self._claims, {}
         apart = self._watched.apart or not settings.sessions.by_key
         for partition, (claimed, counters) in claims.items():
-            # Sessions by key may lie in several partitions, which then share one assembly; windows
-            # do not.
+            # Sessions by key may lie in several partitions, which then share one assembly.
             new = apart or not self._assemblies
             around = self._around
             leaning = Leaning(settings, around.run, around.how, around.cache, self.learner)
