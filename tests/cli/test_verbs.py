@@ -315,3 +315,11 @@ def test_a_pipe_with_a_name_is_read_whole_or_not_at_all(logllm, tmp_path, piped)
         done = logllm(*arguments)
         assert (done.code, done.out) == (2, "")
         assert re.search(r"/dev/fd/\d+ can be read only once: give it as - \(\.\.\. \| logllm \.\.\. -\), or name its --format", done.err)
+
+
+def test_the_end_does_not_look_through_all_that_is_loaded() -> None:
+    """What is registered first comes last."""
+    looking = "import atexit, gc; atexit.register(lambda: print('frozen', gc.get_freeze_count() > 0))"
+    ending = f"{looking}; import sys; sys.argv = ['logllm', '--version']; from logllm.cli.app import main; main()"
+    done = subprocess.run([sys.executable, "-c", ending], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "frozen True"

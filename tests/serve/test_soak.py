@@ -1,6 +1,7 @@
 """A tenth of the load of `make soak`."""
 
 import alerting
+import feedback
 import pytest
 import serving_load
 import soak
@@ -74,3 +75,12 @@ def test_the_service_answers_soon_and_loses_nobody_on_the_stream(load) -> None:
     assert stream["mib_at_the_end"] - stream["mib_after_a_third"] < 20
     assert stream["exit"] == 0
     assert stream["ended_in_seconds"] <= 15  # 5 where nothing else runs
+
+
+def test_right_answers_to_a_shifted_log_help_and_wrong_ones_are_refused(load) -> None:
+    figures = feedback.at_share(load)
+    right, wrong = figures["right"], figures["wrong"]
+    assert right["promoted"] == right["attempts"] == 1
+    (_, _, _, lower, _) = right["average_precision"][0]
+    assert lower > 0
+    assert (wrong["promoted"], wrong["attempts"]) == (0, 1)
