@@ -222,9 +222,28 @@ def test_new_messages_for_ever_take_no_more_memory(store):
     assert stream.sessions == len(lines)
 
 
+def test_a_pause_divides_a_session_also_after_a_restart(store):
+    """What is read again is not taken for as late as the log had come to when it was stored."""
+    events = [(0, "x"), (50, "y"), (51, "y"), (52, "y"), (100, "x"), (101, "y"), (102, "y"), (103, "y")]
+    lines = written(*((at, key, "works") for at, key in events))
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared(), idle=60)
+    source.give("a", 4)
+    stream.take(0)
+    stream.store(at_once=True)
+    source = Script({"a": lines})
+    stream = begun(source, store, prepared(), idle=60)
+    source.give("a", 9)
+    stream.take(0)
+    stream.end()
+    stream.store(at_once=True)
+    assert [row[:2] for row in rows(store)] == [("x", [1]), ("y", [2, 3, 4, 6, 7, 8]), ("x", [5])]
+
+
 EVENTS = st.lists(st.tuples(st.integers(0, 3), st.sampled_from("vwxyz"), st.sampled_from(["begins", "ERROR lost", "ends"])), max_size=40)
 SESSIONS = {
     "keys": {},
+    "pauses": {"idle": 5},
     "cut": {"max_messages": 3, "long": "cut"},
     "split": {"max_messages": 3, "long": "split"},
     "windows": {"by": "count", "key_field": None, "size": 4},
@@ -248,8 +267,9 @@ def _check_division_and_kills(events, data, kind, tmp_path_factory):
         at += step
         lines += written((at, key, message))
     store = Store.open(tmp_path / "app.db")
+    how = {"idle": prepare.sessions.idle or 100_000, "max_open_age": 100_000}
     source = Script({"a": lines})
-    stream = begun(source, store, prepare, idle=100_000, max_open_age=100_000)
+    stream = begun(source, store, prepare, **how)
     while not source.over:
         source.give("a", data.draw(st.integers(1, 7), label="lines"))
         stream.take(0)
@@ -258,7 +278,7 @@ def _check_division_and_kills(events, data, kind, tmp_path_factory):
             stream.store(at_once=True)
         if then in ("kill", "end and kill"):
             source = Script({"a": lines})
-            stream = begun(source, store, prepare, idle=100_000, max_open_age=100_000)
+            stream = begun(source, store, prepare, **how)
     stream.end()
     stream.store(at_once=True)
     stored = {(session, tuple(numbers)) for session, numbers, state, _ in rows(store) if state != "open"}

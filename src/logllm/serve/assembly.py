@@ -74,6 +74,15 @@ class Leaning(NamedTuple):
     """Learns closed sessions that are normal; none: nothing is learnt."""
 
 
+class _Batch(NamedTuple):
+    """Records that came together, of one partition."""
+
+    numbers: pl.DataFrame
+    """Numbers of the records and of their lines: `record`, `file`, `line`."""
+    clock: int | None
+    """The log's clock before them."""
+
+
 class Assembly:
     """Partitions whose sessions may be shared, and the sessions that are open."""
 
@@ -95,7 +104,8 @@ class Assembly:
         self.kinds = KindsSeen(self._run.ends, self.texts, redacted=self.redacted)
         self._closed: list[pl.DataFrame] = []
         self._records = 0
-        self._numbers: list[pl.DataFrame] = []  # of records and of their lines, from the first open session on
+        self._batches: list[_Batch] = []  # from the first open session on
+        self._clocks: list[int | None] = []  # with which partitions were left
         self._arrived: deque[tuple[float, int]] = deque()
         self._shown = 0  # the last record of open sessions that were judged
         self._judged = 0  # sessions
@@ -138,14 +148,24 @@ class Assembly:
         by_key = self._grouping.by_key
         self.partitions[name] = Partition(name, pushed, file=file, claimed=claimed, by_key=by_key)
         self._records = max(self._records, counters.get("records", 0))
-        clock = counters.get("clock")
-        # Of several partitions the latest: a clock that went back would open windows that are
-        # stored.
-        if clock is not None:
-            self._sessionizer.clock = max(clock, self._sessionizer.clock or clock)
+        self._take_up_clock(counters)
         if "began" in counters:
             began = counters["began"] and datetime.fromisoformat(counters["began"])
             self._sessionizer.span = Span(1, self._records, began, began)
+
+    def _take_up_clock(self, counters: Counters) -> None:
+        """Go on with the clock that a partition was left with."""
+        if "clock" not in counters:
+            return
+        self._clocks.append(counters["clock"])
+        clocks = [clock for clock in self._clocks if clock is not None]
+        if not self._grouping.by_key:
+            # Of several partitions the latest: a clock that went back would open windows that are
+            # stored.
+            self._sessionizer.clock = max(clocks, default=None)
+        elif not self._batches:
+            # Of partitions that share sessions the one counts that is furthest behind.
+            self._sessionizer.clock = min(clocks) if len(clocks) == len(self._clocks) else None
 
     def judge_by(self, run: Judge, *, cache: ScoreCache | None, learner: Learner | None = None) -> None:
         """Judge by another run from now on, what is open first; when sessions end stays as it was."""
@@ -235,12 +255,17 @@ class Assembly:
         span = self._sessionizer.span
         file = self.partitions[name].file
         at_low = (pl.col("file") == file) & (pl.col("line") >= low)
-        numbers = [frame.filter(at_low)["record"] for frame in self._numbers]
+        numbers = [batch.numbers.filter(at_low)["record"] for batch in self._batches]
         # Records are numbered through all partitions: the first one at or after the line, or the
         # next to come.
         first = next((int(column[0]) for column in numbers if len(column)), self._records + 1)
         began = span.began.isoformat() if span.began else None
-        return {"records": first - 1, "clock": self._sessionizer.clock, "began": began}
+        clock = self._sessionizer.clock
+        if self._grouping.by_key:
+            # What is read again is to find the clock as it was before: by a later one, two sessions
+            # of one key with a pause between them would be one.
+            clock = next((batch.clock for batch, there in zip(self._batches, numbers, strict=True) if len(there)), clock)
+        return {"records": first - 1, "clock": clock, "began": began}
 
     def tidy(self, lows: Mapping[str, int]) -> None:
         """Let go of what no open session needs.
@@ -251,8 +276,8 @@ class Assembly:
         if self.closing:
             return
         files = {partition.file: lows[name] for name, partition in self.partitions.items()}
-        numbers = self._numbers
-        self._numbers = [frame for frame in numbers if frame["line"][-1] >= files[frame["file"][0]]]
+        batches = self._batches
+        self._batches = [it for it in batches if it.numbers["line"][-1] >= files[it.numbers["file"][0]]]
         # Only where much is remembered, and most of it for nothing: each costs a pass over all of
         # it.
         written = sum(partition.written for partition in self.partitions.values())
@@ -298,7 +323,7 @@ class Assembly:
         self._records += records.height
         numbers = pl.int_range(first, first + records.height, dtype=pl.UInt64, eager=True)
         records = records.with_columns(record=numbers)
-        self._numbers.append(records.select("record", "file", "line"))
+        self._batches.append(_Batch(records.select("record", "file", "line"), self._sessionizer.clock))
         self._arrived.append((arrived, self._records))
         before = len(self._table.messages)
         left = self._table.numbered(partition.left(records))
