@@ -226,7 +226,8 @@ def alone(method: Method, sessions: Sequence[Rows], *, messages: pl.Series) -> l
     # A session of one message is judged as all sessions are; equal messages are asked for once.
     rows = occurring(sessions)
     table = np.zeros(len(messages))
-    table[rows] = method.score([rows[at : at + 1] for at in range(len(rows))], messages)
+    singly = [rows[at : at + 1] for at in range(len(rows))]
+    table[rows] = method.score(singly, messages)
     return [table[session] for session in sessions]
 
 

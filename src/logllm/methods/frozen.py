@@ -78,11 +78,10 @@ class _Judged:
     @classmethod
     def together(cls, parts: Sequence["_Judged"]) -> "_Judged":
         """All of them as one."""
-        return cls(
-            np.concatenate([part.values for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.weights for part in parts]),
-        )
+        values = np.concatenate([part.values for part in parts])
+        labels = np.concatenate([part.labels for part in parts])
+        weights = np.concatenate([part.weights for part in parts])
+        return cls(values, labels, weights)
 
     def average_precision(self) -> float:
         """How well they are told apart."""
@@ -187,12 +186,9 @@ def frozen_thresholds(
     sessions = [judgement.sessions(weights) for judgement in judgements]
     by_lines = [judgement.of_lines(weights) for judgement in judgements]
     lines = [judged for judged in by_lines if judged is not None]
-    return Frozen(
-        _threshold(sessions, scale=method.scale, how=how, moved=moved),
-        _threshold(lines, scale=method.scale, how=how) if lines else None,
-        weights if is_mixture else None,
-        about,
-    )
+    of_sessions = _threshold(sessions, scale=method.scale, how=how, moved=moved)
+    of_lines = _threshold(lines, scale=method.scale, how=how) if lines else None
+    return Frozen(of_sessions, of_lines, weights if is_mixture else None, about)
 
 
 @dataclass(frozen=True)
@@ -342,10 +338,8 @@ def _threshold(
     # Of the judgements as they are, at the place as it was moved.
     values, f1 = f1_by_threshold(together.values, together.labels, weights=together.weights)
     reached = int(np.searchsorted(values, place))
-    return Threshold(
-        value=score_at(place, scale),
-        how=how,
-        sessions=len(together.labels),
-        anomalous=int(together.labels.sum()),
-        f1=float(f1[reached]) if reached < len(f1) else 0.0,
-    )
+    # Beyond the highest score nothing is called anomalous.
+    at_place = float(f1[reached]) if reached < len(f1) else 0.0
+    anomalous = int(together.labels.sum())
+    value = score_at(place, scale)
+    return Threshold(value, how, len(together.labels), anomalous, at_place)

@@ -58,7 +58,8 @@ def weights_of(labels: Labels, *, kinds: Kinds, share: float) -> Scores:
     weights[labels] = 1 / sizes[of]
 
     # Then all anomalous ones together are to the normal ones as share to 1 - share.
-    weights[labels] *= share / (1 - share) * (~labels).sum() / weights[labels].sum()
+    odds = share / (1 - share)
+    weights[labels] *= odds * (~labels).sum() / weights[labels].sum()
     return weights
 
 
@@ -76,13 +77,12 @@ def labels_of(part: Part) -> Labels:
 
 def taken(part: Part, rows: Rows) -> Part:
     """Some sessions of a part."""
-    lines = part.line_labels
-    return Part(
-        [part.sessions[row] for row in rows],
-        part.messages,
-        None if part.labels is None else part.labels[rows],
-        None if lines is None else [lines[row] for row in rows],
-    )
+    sessions = [part.sessions[row] for row in rows]
+    labels = None if part.labels is None else part.labels[rows]
+    line_labels = None
+    if part.line_labels is not None:
+        line_labels = [part.line_labels[row] for row in rows]
+    return Part(sessions, part.messages, labels, line_labels)
 
 
 def folds(labels: Labels, kinds: Kinds, *, count: int, seed: int) -> Iterator[Fold]:
@@ -171,4 +171,6 @@ def made_up(word: str) -> str:
     """
     # Two letters for each two of the word's own: as long, and can be spoken.
     digest = blake2b(word.encode(), digest_size=8).digest()
-    return "".join(_SYLLABLES[byte % len(_SYLLABLES)] for byte in digest[: max(2, len(word) // 2)])
+    count = max(2, len(word) // 2)
+    syllables = [_SYLLABLES[byte % len(_SYLLABLES)] for byte in digest[:count]]
+    return "".join(syllables)

@@ -53,12 +53,9 @@ class Pairs(NamedTuple):
         # A slice of one row is a session of one message, an empty one a session of none.
         sizes = (earlier >= 0).astype(np.int64)
         places = range(len(pairs))
-        return cls(
-            own=[rows[place : place + 1] for place in places],
-            before=[earlier[place : place + sizes[place]] for place in places],
-            of=of,
-            ends=np.cumsum(lengths(sessions)),
-        )
+        lines = [rows[place : place + 1] for place in places]
+        ahead = [earlier[place : place + sizes[place]] for place in places]
+        return cls(lines, ahead, of, np.cumsum(lengths(sessions)))
 
 
 class LineWords(WordTrees):

@@ -76,13 +76,19 @@ def of_entries(held: Held, counted: Counted, *, grades: Grades) -> OfEntries:
     repeated, seldom = counted.frequencies.unusual(held)
     new = counted.like[held.kinds, 0] < NEW
     new_grade = np.where(new, grade, 0)
+    new_trouble = _NEW_TROUBLE * new_grade * (1 + np.log(held.times))
+    new_kinds = _NEW_KIND * new_grade
+
+    # Only what is repeated more than usual, and only what speaks of trouble, says anything by that.
+    troubled = np.where(grade > 0, rare + _TROUBLE * grade, 0)
+    more_often = np.where(repeated > 0, rarity + repeated, 0)
     return OfEntries(
         rare=rare,
-        troubled=np.where(grade > 0, rare + _TROUBLE * grade, 0),
-        repeated=np.where(repeated > 0, rarity + repeated, 0),
+        troubled=troubled,
+        repeated=more_often,
         seldom=seldom,
-        new_trouble=_NEW_TROUBLE * new_grade * (1 + np.log(held.times)),
-        new_kinds=_NEW_KIND * new_grade,
+        new_trouble=new_trouble,
+        new_kinds=new_kinds,
     )
 
 

@@ -111,7 +111,9 @@ class _Steps(NamedTuple):
         hits = np.bincount(place, weights=labelled, minlength=len(values)).astype(np.int64)
 
         # ... and of each from it on: sums from the highest score downwards.
-        return cls(values, called[::-1].cumsum()[::-1], hits[::-1].cumsum()[::-1])
+        called_from = called[::-1].cumsum()[::-1]
+        hits_from = hits[::-1].cumsum()[::-1]
+        return cls(values, called_from, hits_from)
 
     @property
     def anomalies(self) -> int:

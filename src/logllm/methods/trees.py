@@ -48,14 +48,12 @@ class Trees(NamedTuple):
         # A leaf has the child -1; here it is its own, so that whoever has come there stays.
         leaf = left < 0
         own = np.arange(len(leaf))
-        return cls(
-            feature=np.where(leaf, 0, feature).astype(np.int64),
-            threshold=threshold.astype(np.float64),
-            left=np.where(leaf, own, first + left),
-            right=np.where(leaf, own, first + right),
-            value=np.concatenate(values).astype(np.float64),
-            roots=roots,
-        )
+        to_left = np.where(leaf, own, first + left)
+        to_right = np.where(leaf, own, first + right)
+        column = np.where(leaf, 0, feature).astype(np.int64)
+        value = np.concatenate(values).astype(np.float64)
+        threshold = threshold.astype(np.float64)
+        return cls(column, threshold, to_left, to_right, value, roots)
 
     def sums(self, table: Table) -> Scores:
         """What all trees say together of each row, (b,)."""

@@ -74,9 +74,8 @@ def grades(messages: pl.Series) -> Grades:
     # Whole messages at once: the rules are one expression each, which Polars compiles once.
     grave = own.str.contains(f"(?i){_WORD}{_GRAVE})")
     plain = own.str.contains(f"(?i){_WORD}{_PLAIN})|{_ANYWHERE}")
-    graded = pl.DataFrame({"grave": grave, "plain": plain}).select(
-        pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0).alias("grade")
-    )
+    grade = pl.when("grave").then(2.0).when("plain").then(1.0).otherwise(0.0)
+    graded = pl.DataFrame({"grave": grave, "plain": plain}).select(grade.alias("grade"))
     return graded["grade"].to_numpy()
 
 

@@ -24,8 +24,10 @@ CHECKPOINTS = "checkpoints"
 """Folder in which a method that resumes keeps what it goes on from; it goes when the run is done."""
 ADAPTERS = "adapter_model.safetensors"
 """File of a base model's adapters, in the folder `encoder` or `decoder`."""
+_OF_ADAPTERS = ("adapter_config.json", ADAPTERS)
 LEARNED = (
-    *(f"{part}/{file}" for part in ("encoder", "decoder") for file in ("adapter_config.json", ADAPTERS)),
+    *(f"encoder/{file}" for file in _OF_ADAPTERS),
+    *(f"decoder/{file}" for file in _OF_ADAPTERS),
     PROJECTOR,
 )
 """Files that the training of LogLLM makes."""

@@ -82,17 +82,10 @@ class KindsSeen:
     def __call__(self, connection: Connection, stream: str, change: int) -> None:
         """Store them, in the transaction of verdicts; those that are stored already stay as they are."""
         now = stored_time(datetime.now(UTC))
-        rows = [
-            {
-                "stream": stream,
-                "kind": kind,
-                "line_text": written,
-                "first_seen": now,
-                "grade": grade,
-                "change": change,
-            }
-            for kind, (written, grade) in self._waiting.items()
-        ]
+        same = {"stream": stream, "first_seen": now, "change": change}
+        rows = []
+        for kind, (written, grade) in self._waiting.items():
+            rows.append({**same, "kind": kind, "line_text": written, "grade": grade})
         if rows:
             connection.execute(insert_new(connection, kinds), rows)
 

@@ -47,14 +47,13 @@ def tried(watched: Watched) -> list[str]:
     records += [rest for rest in rests if rest is not None]
     closed = [sessionizer.push(table.numbered(frame)) for frame in records if frame.height]
     sessions = pl.concat([*closed, sessionizer.flush()])
-    counts = reader.tally.counts
-    said = [
-        f"{watched.name}: {plural(lines.height, 'line')} of {plural(len(partitions), 'partition')}, read as {settings.format.name}",
-        *notes,
-        f"{counts['rejected']:,} not in the format; {plural(sessions.height, 'session')} ({settings.sessions.in_words}), "
-        f"{plural(len(table.messages), 'distinct message')}, such as",
-    ]
-    return said + [f"  {message}" for message in table.messages.head(_SHOWN)]
+    came = f"{plural(lines.height, 'line')} of {plural(len(partitions), 'partition')}"
+    read_as = f"{watched.name}: {came}, read as {settings.format.name}"
+    rejected = f"{reader.tally.counts['rejected']:,} not in the format"
+    grouped = f"{plural(sessions.height, 'session')} ({settings.sessions.in_words})"
+    distinct = plural(len(table.messages), "distinct message")
+    examples = [f"  {message}" for message in table.messages.head(_SHOWN)]
+    return [read_as, *notes, f"{rejected}; {grouped}, {distinct}, such as", *examples]
 
 
 def _first(watched: Watched) -> list[Arrival]:

@@ -98,10 +98,10 @@ def _json(verdicts: pl.DataFrame, names: list[str], *, alone: bool = False) -> l
         return [None] * verdicts.height
     texts: list[str | None] = []
     for row in verdicts.select(wanted).iter_rows(named=True):
-        said = _telling(row)
-        value = said.get(wanted[0]) if alone else said
+        telling = _telling(row)
+        value = telling.get(wanted[0]) if alone else telling
         # What says nothing is null in the store, not an empty object.
-        silent = not said or value is None
+        silent = not telling or value is None
         texts.append(None if silent else json.dumps(value, ensure_ascii=False))
     return texts
 

@@ -50,9 +50,11 @@ class Delivery:
         self.workers = [SinkWorker(sink, around) for sink in sinks]
         self._told = told
         self._stopping = Event()
-        self._threads = [
-            Thread(target=self._run, args=(worker,), name=f"alerts {worker.sink.name}", daemon=True) for worker in self.workers
-        ]
+        self._threads = []
+        for worker in self.workers:
+            name = f"alerts {worker.sink.name}"
+            thread = Thread(target=self._run, args=(worker,), name=name, daemon=True)
+            self._threads.append(thread)
 
     def start(self) -> None:
         """Begin to send: what comes from now on, and what was left by others.
@@ -80,15 +82,11 @@ class Delivery:
 
     def status(self) -> dict[str, Any]:
         """Which places are told, and whether anyone does."""
-        pairs = zip(self.workers, self._threads, strict=True)
-        return {
-            worker.sink.name: {
-                "kind": worker.sink.kind,
-                "budget": worker.sink.budget,
-                "alive": thread.is_alive(),
-            }
-            for worker, thread in pairs
-        }
+        status = {}
+        for worker, thread in zip(self.workers, self._threads, strict=True):
+            sink, alive = worker.sink, thread.is_alive()
+            status[sink.name] = {"kind": sink.kind, "budget": sink.budget, "alive": alive}
+        return status
 
     def _run(self, worker: SinkWorker) -> None:
         """Send until told to stop."""

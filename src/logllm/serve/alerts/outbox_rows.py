@@ -67,9 +67,9 @@ def has_work(connection: Connection, sink: Sink, *, now: datetime, room: bool) -
     waits = exists().where(mine, deliveries.c.state == _WAITING, deliveries.c.due <= written)
     held_back = exists().where(mine, deliveries.c.state == _HELD)
     # Without room only what is new matters: it must be held back, not sent.
-    asked = select(or_(unread, waits, held_back) if room else unread)
+    question = select(or_(unread, waits, held_back) if room else unread)
     this = (sinks.c.name == sink.name, sinks.c.due <= written)
-    return bool(connection.scalar(asked.where(*this)))
+    return bool(connection.scalar(question.where(*this)))
 
 
 def take(connection: Connection, sink: Sink, *, owner: str, now: datetime) -> Leased | None:

@@ -88,7 +88,9 @@ def _sink(section: SinkSection, environment: Mapping[str, str], *, page: str | N
     plain = _without_user(parts)
     if kind == "alertmanager" and not plain.path.endswith(alertmanager.PATH):
         plain = plain._replace(path=plain.path.rstrip("/") + alertmanager.PATH)
-    name = section.name or f"{kind}-{parts.hostname}-{sha256(url.encode()).hexdigest()[:_HASH_LENGTH]}"
+    # Without a name of its own it is called by its host, and by a hash that gives no secret away.
+    digest = sha256(url.encode()).hexdigest()[:_HASH_LENGTH]
+    name = section.name or f"{kind}-{parts.hostname}-{digest}"
     target = Target(plain.geturl(), headers, section.timeout)
     return Sink(name, kind, section, target, _form(kind, section, page=page))
 

@@ -22,27 +22,27 @@ class SlackForm:
         """What is new of an incident."""
         del now  # Slack shows it
         incident = note.incident
-        parts = [
-            f"*{_escaped(alert_texts.headline(note))}*",
+        headline = _escaped(alert_texts.headline(note))
+        quoted = [_code(line) for line in alert_texts.lines(incident)]
+        lines = [
+            f"*{headline}*",
             f"{alert_texts.when(incident)}, score {incident['score']:.3f}",
-            *(_code(line) for line in alert_texts.lines(incident)),
+            *quoted,
             alert_texts.more_kinds(incident),
             _link(note.link, "open the incident"),
         ]
-        return _text(parts)
+        return _text(lines)
 
     def summary(self, summary: Summary, *, now: str) -> dict[str, str]:
         """What was held back."""
         del now
         listed = summary.notes[: alert_texts.MOST_LISTED]
         more = len(summary.notes) - len(listed)
-        parts = [
-            f"*{_escaped(alert_texts.summary_headline(summary))}*",
-            *(_entry(note) for note in listed),
-            f"and {more:,} more" if more else "",
-            _link(summary.link, "open the incidents"),
-        ]
-        return _text(parts)
+        headline = _escaped(alert_texts.summary_headline(summary))
+        lines = [f"*{headline}*", *map(_entry, listed)]
+        lines.append(f"and {more:,} more" if more else "")
+        lines.append(_link(summary.link, "open the incidents"))
+        return _text(lines)
 
 
 def _entry(note: Note) -> str:
@@ -51,15 +51,15 @@ def _entry(note: Note) -> str:
     return f"• {_escaped(alert_texts.headline(note))}: {_code(title)}"
 
 
-def _text(parts: Iterable[str]) -> dict[str, str]:
+def _text(lines: Iterable[str]) -> dict[str, str]:
     """A message of some lines; what is too long is cut at the end of a line."""
     text = ""
-    for part in filter(None, parts):
+    for line in filter(None, lines):
         # A cut inside a line could end within a mark, and Slack would show the rest wrongly.
-        if len(text) + len(part) > _LONGEST:
+        if len(text) + len(line) > _LONGEST:
             text += "\n…"
             break
-        text += f"\n{part}" if text else part
+        text += f"\n{line}" if text else line
     return {"text": text}
 
 

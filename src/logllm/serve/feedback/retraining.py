@@ -78,7 +78,7 @@ class Outcome:
             "current": self.current,
             "newer": self.newer,
             "answers": self.counts,
-            "contradicting": [one.as_object() for one in self.contradicting],
+            "contradicting": [contradiction.as_object() for contradiction in self.contradicting],
             "figures": self.gate.figures,
         }
 

@@ -67,12 +67,13 @@ def _anomaly(row: Row[Any], telling: Telling, *, kinds: _Kinds) -> Anomaly:
     # The line that is shown is one of the kind that the incident is called by.
     of_lines = [kinds.of[message] for _, message in telling]
     foremost = telling[of_lines.index(own)][0] if own in of_lines else _first(telling)
+    evidence = json.dumps(foremost, ensure_ascii=False) if foremost else None
     return Anomaly(
         key={name: getattr(row, name) for name in _KEY},
         kind=own,
         others=kinds.related(own, of_lines),
         text=foremost.get("text") or own,
-        evidence=json.dumps(foremost, ensure_ascii=False) if foremost else None,
+        evidence=evidence,
         score=row.score,
         start=time_of(row.start),
         # A wrong clock in a log would hold an incident open for years.

@@ -70,16 +70,9 @@ def _to_values(incident: OpenIncident) -> dict[str, Any]:
     written = {name: time and stored_time(time) for name, time in times.items()}
     lists = {"top": _json(incident.top), "kinds": _json(kinds)}
     plain = {name: getattr(incident, name) for name in _PLAIN}
-    return (
-        written
-        | lists
-        | plain
-        | {
-            "kind": foremost,
-            "title": printable(first.text[:_LONGEST_TITLE]) or _WITHOUT_LINE,
-            "state": "open",
-        }
-    )
+    title = printable(first.text[:_LONGEST_TITLE]) or _WITHOUT_LINE
+    named = {"kind": foremost, "title": title, "state": "open"}
+    return written | lists | plain | named
 
 
 def _json(value: object) -> str:

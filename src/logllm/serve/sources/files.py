@@ -191,7 +191,8 @@ class FilesSource:
         named = named_paths(self._patterns)
         paths = dict.fromkeys([*named, *sorted(matching_paths(self._patterns))])
         forms = {path: rotated(Path(path).name) for path in paths}
-        self._with_earlier = {str(Path(path).with_name(form.log)) for path, form in forms.items() if form}
+        earlier_files = [(path, form.log) for path, form in forms.items() if form]
+        self._with_earlier = {str(Path(path).with_name(log)) for path, log in earlier_files}
         if first:
             self._resume_all(paths)
         # A log before its earlier files, which are read as its own.

@@ -124,10 +124,12 @@ def to_rows(
     of_several = pl.col("files").is_not_null()
 
     texts = pl.col(_TEXTS).str.replace_all("\x00", NUL_PICTURE, literal=True)
+    session = pl.col("session").map_batches(stored_names, return_dtype=pl.String)
+    as_they_are = [name for name in VERDICTS if name not in _REWRITTEN]
     return _typed(verdicts).select(
         pl.lit(stream).alias("stream"),
-        *[name for name in VERDICTS if name not in _REWRITTEN],
-        pl.col("session").map_batches(stored_names, return_dtype=pl.String),
+        *as_they_are,
+        session,
         lines.alias("lines"),
         pl.when(of_several).then(names).alias("files"),
         texts,

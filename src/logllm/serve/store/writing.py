@@ -43,10 +43,9 @@ def claim(
     # counted, and the one with the lower epoch learns of it at its next write. Place and counters
     # stay as the former owner left them.
     statement = _insert(connection, places).values(fresh | named)
-    taken_over = statement.on_conflict_do_update(
-        index_elements=[places.c.stream, places.c.partition],
-        set_={"epoch": places.c.epoch + 1, "owner": owner, "updated": updated},
-    )
+    key = [places.c.stream, places.c.partition]
+    raised = {"epoch": places.c.epoch + 1, "owner": owner, "updated": updated}
+    taken_over = statement.on_conflict_do_update(index_elements=key, set_=raised)
     columns = (places.c.epoch, places.c.low, places.c.place, places.c.counters)
     return connection.execute(taken_over.returning(*columns)).one()
 
@@ -169,25 +168,16 @@ def put_places(
 ) -> None:
     """Store how far partitions are accounted for, all of which have their rows."""
     # An update, never an insertion: only `claim` makes rows, and with them an owner.
-    statement = (
-        places.update()
-        .where(places.c.stream == stream, places.c.partition == bindparam("of"))
-        .values(
-            low=bindparam("new_low"),
-            place=bindparam("new_place"),
-            counters=bindparam("new_counters"),
-            updated=updated,
-        )
-    )
-    rows = [
-        {
-            "of": name,
-            "new_low": mine.low,
-            "new_place": _json(mine.place),
-            "new_counters": _json(mine.counters),
-        }
-        for name, mine in kept.items()
-    ]
+    # A value that is looked for may not be called as a column that is set.
+    own = (places.c.stream == stream, places.c.partition == bindparam("of"))
+    columns = ("low", "place", "counters")
+    values: dict[str, Any] = {name: bindparam(f"new_{name}") for name in columns}
+    statement = places.update().where(*own).values(**values, updated=updated)
+    rows = []
+    for name, mine in kept.items():
+        place, counters = _json(mine.place), _json(mine.counters)
+        new = {"new_low": mine.low, "new_place": place, "new_counters": counters}
+        rows.append({"of": name, **new})
     if rows:
         connection.execute(statement, rows)
 

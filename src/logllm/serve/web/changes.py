@@ -70,11 +70,12 @@ def changes_after(store: Store, place: Cursor, *, until: int | None = None) -> C
         # verdicts.
         span = _Span(told_up_to(place), told_up_to(reached))
         kinds = queries.changed_kinds(connection, after=span.after, until=span.until)
+    said = _batches(_answers(store, span))
     contents = [
         *_named("verdict", verdicts),
         *_named("kind", kinds),
         *_named("incident", _incidents(store, span)),
-        *[("feedback", {"feedback": told}) for told in _batches(_answers(store, span))],
+        *[("feedback", {"feedback": batch}) for batch in said],
     ]
     return Changes(_events(contents, span=span), reached)
 

@@ -201,7 +201,8 @@ def _first_change(connection: Connection, stream: str, *, written_after: str) ->
 def _last_change(connection: Connection, stream: str, *, written_before: str) -> int:
     """The change of a stream's last row from before a time; -1 where there is none."""
     older = (verdicts.c.stream == stream, verdicts.c.updated < written_before)
-    last = select(verdicts.c.change).where(*older).order_by(verdicts.c.updated.desc()).limit(1)
+    newest_first = verdicts.c.updated.desc()
+    last = select(verdicts.c.change).where(*older).order_by(newest_first).limit(1)
     change = connection.scalar(last)
     return -1 if change is None else change
 

@@ -238,16 +238,16 @@ class Polling:
         for number, offset in starts.items():
             # A number of the store is taken as it is; "the beginning" and "the end" are made
             # numbers first, so that a restart before the first line begins at the same message.
-            known = offset >= 0
-            edges = None if known else self._edges(number)
+            is_stored = offset >= 0
+            edges = None if is_stored else self._edges(number)
             if edges is not None:
                 offset = edges[0] if offset == OFFSET_BEGINNING else edges[1]
-            elif not known:  # asked again later
+            elif not is_stored:  # asked again later
                 return
             with self._lock:
                 del self._starts[number]
             self._fetch(number, offset)
-            if not known:
+            if not is_stored:
                 self._tell_first(number, offset)
 
     def _fetch(self, number: int, offset: int) -> None:

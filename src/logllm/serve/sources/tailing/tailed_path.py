@@ -232,9 +232,10 @@ class TailedPath:
         if self.files.ahead and not self.files.ahead[0].lost:
             self._start(self.files.ahead[0])
         stretches = self._given.from_line(line, self.last)
+        before = [list(mark) for mark in self.files.finished]
         return {
             "stretches": [stretch.as_json() for stretch in stretches],
-            "before": [list(mark) for mark in self.files.finished],
+            "before": before,
             "last": self.last,
             "since": self.files.since,
         }

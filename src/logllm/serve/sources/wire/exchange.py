@@ -164,12 +164,11 @@ class Exchange:
         self._release()
         # A body that was not read is not waited for.
         whole = self._http.their_state is h11.DONE
-        headers = [
-            ("Content-Type", answer.type),
-            ("Content-Length", str(len(answer.body))),
-            *answer.headers,
-            *([] if whole else [("Connection", "close")]),
-        ]
+        length = str(len(answer.body))
+        own = [("Content-Type", answer.type), ("Content-Length", length)]
+        headers = [*own, *answer.headers]
+        if not whole:
+            headers.append(("Connection", "close"))
         # Not where half of an answer was sent already: nothing that follows would be understood.
         if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             self._connection.socket.settimeout(_ANSWER_TIME)
