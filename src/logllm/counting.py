@@ -64,6 +64,7 @@ def figure(
     """
     if value is None:
         return "-"
+    # `.912 ± .004 (.890–.930)`: over seeds, then over sessions.
     text = f"{value:.{digits}f}"
     if deviation is not None:
         text += f" ± {deviation:.3f}"

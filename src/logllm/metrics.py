@@ -54,11 +54,13 @@ def measure(scores: Scores, labels: Labels, *, threshold: float, weights: Weight
     0.6666666666666666
     """
     weight = np.ones(len(scores), dtype=np.int64) if weights is None else weights
+    # One weight a session: a bootstrap counts some twice and leaves others out.
     called = scores >= threshold
     tp = int(weight[called & labels].sum())
     fp = int(weight[called & ~labels].sum())
     tn = int(weight[~called & ~labels].sum())
     fn = int(weight[~called & labels].sum())
+    # Without an anomaly there is nothing to rank first.
     average = None
     if tp + fn:
         average = float(average_precision(scores, labels, weights=weight[None])[0])
@@ -315,6 +317,7 @@ def calibration(scores: Scores, labels: Labels) -> dict[str, Any]:
     0.25
     """
     # 1.0 itself belongs to the last band.
+    # A score of 1 belongs to the last band, not to one of its own.
     of = np.minimum((scores * _BANDS).astype(int), _BANDS - 1)
     bands: list[dict[str, Any]] = []
     distance = 0.0

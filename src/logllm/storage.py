@@ -58,6 +58,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
         DataError: the place is full, not writable, or not there; nothing is left behind.
     """
     # To disk before it has its name: after a loss of power the name would stand for an empty file.
+    # In the same folder: only within one file system is a rename all or nothing.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with explained(path):
@@ -66,6 +67,7 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
             else:
                 content(temporary)
                 honour_umask(temporary)
+            # First what is in it, then its name: else a power cut leaves an empty file.
             flush(temporary)
             temporary.replace(path)
             flush(path.parent)
@@ -91,6 +93,7 @@ def check_replaceable(folder: Path, *, force: bool, kind: str = "data") -> None:
         DataError: something is here and `force` is off, or it is of another kind or no folder of logllm's: these are never replaced.
     """
     with explained(folder):
+        # Only what logllm wrote is ever removed.
         if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
             return
         present = _kind(folder)
@@ -124,6 +127,7 @@ def new_folder(folder: Path, *, force: bool, kind: str = "data") -> Iterator[Pat
             yield temporary
             honour_umask(temporary)
             flush(temporary)
+            # Hours may have passed, and somebody else may have written there.
             check_replaceable(folder, force=force, kind=kind)
             if place.exists():
                 _refill(place, temporary, aside=aside)
@@ -218,6 +222,7 @@ def fingerprint(folder: Path, *, full: bool = False) -> str:
         full: read every file, whatever is remembered.
     """
     digest = hashlib.sha256()
+    # What decides what it computes; its card and its licence do not.
     files = [*folder.glob("*.safetensors"), folder / "config.json", *folder.glob("tokenizer.json")]
     for file in sorted(files):
         digest.update(f"{file.name} {remembered_sha256(file, full=full)}\n".encode())
@@ -285,6 +290,7 @@ def _kind(folder: Path) -> str | None:
 
 def _refill(folder: Path, fresh: Path, *, aside: Path) -> None:
     """Put what a fresh folder holds in place of what a folder holds, which goes aside; where that fails, it comes back."""
+    # The folder itself stays, since somebody may stand in it; what it holds is exchanged.
     aside.mkdir()
     _move(folder, aside, manifest_first=True)
     try:
@@ -299,6 +305,7 @@ def _move(source: Path, target: Path, *, manifest_first: bool) -> None:
     """Move all that a folder holds, or nothing; the manifest, which vouches for the rest, is the first to go and the last to come."""
     moved: list[tuple[Path, Path]] = []
     try:
+        # A folder without its manifest is known to be unfinished, whenever the machine stops.
         in_order = sorted(source.iterdir(), key=lambda path: (path.name == MANIFEST) != manifest_first)
         for path in in_order:
             moved.append((path, path.replace(target / path.name)))
@@ -336,6 +343,7 @@ def _remember(name: str, entry: dict[str, Any]) -> None:
             if isinstance(entry_of_other, dict) and other != name:
                 remembered[other] = entry_of_other
     remembered[name] = entry
+    # A model that nobody has loaded for long is hashed once more when it is.
     latest = list(remembered.items())[-_MOST_HASHES:]
     lines = json.dumps(dict(latest), indent=1)
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{get_ident()}.tmp")

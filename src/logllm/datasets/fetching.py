@@ -82,6 +82,7 @@ def announced(dataset: Dataset, *, patience: Patience | None = None) -> int | No
     transfer.close()
     if transfer.size is None:
         return None
+    # What an interrupted fetch has left goes on from there.
     part = _part(dataset)
     fetched = part.stat().st_size if part.is_file() else 0
     return max(0, transfer.size - fetched)
@@ -124,6 +125,7 @@ def fetch(dataset: Dataset, *, progress: Progress | None = None, patience: Patie
 
 def address(dataset: Dataset) -> str:
     """Where a data set is fetched from: `LOGLLM_DATASETS`, a folder or an address that has the archives, else its own server."""
+    # For machines without a way out, and for tests.
     mirror = os.environ.get("LOGLLM_DATASETS")
     if not mirror:
         return dataset.url

@@ -156,6 +156,7 @@ def _cut_then_windowed(batches: Iterable[pl.DataFrame], settings: PrepareSection
     cut = records.height - number_of(records.height, settings.split.test)
     sessionizers = [Sessionizer(settings.sessions), Sessionizer(settings.sessions)]
     pieces: list[pl.DataFrame] = []
+    # The split comes first: a window that reaches across would be learnt and tested.
     for sessionizer, piece in zip(sessionizers, (records.head(cut), records.slice(cut)), strict=True):
         closed, left = sessionizer.push(piece), sessionizer.flush()
         pieces.append(pl.concat([closed, left]))

@@ -132,6 +132,7 @@ def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
     """
     digest = hashlib.sha256()
     for name, frame in frames.items():
+        # Whether a session was cut is a guess that later versions may make otherwise.
         for column in frame.drop("cut", strict=False).iter_columns():
             digest.update(f"{name} {column.name} {column.dtype} {len(column)}\n".encode())
             _update(digest, column)
@@ -141,6 +142,7 @@ def fingerprint(frames: Mapping[str, pl.DataFrame]) -> str:
 def _update(digest: "hashlib._Hash", column: pl.Series) -> None:
     # Lengths and contents both: `["ab"]` and `["a", "b"]` hold the same text.
     """Add a column: where it is null, how long its lists and texts are, and what they hold."""
+    # Lengths before contents: `ab`,`c` and `a`,`bc` hold the same letters.
     digest.update(column.is_null().cast(pl.UInt8).to_numpy().tobytes())
     if isinstance(column.dtype, pl.List):
         digest.update(column.list.len().fill_null(0).to_numpy().tobytes())

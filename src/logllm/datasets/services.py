@@ -238,6 +238,8 @@ def service_name(file: str) -> str:
     ['app', 'postgresql', 'db', '2024']
     """
     # `postgresql-2024-07-03_000000.log`: the ending first, or the date would not stand at the end.
+    # `postgresql-2024-07-03.log.2.gz`: archive, ending, numbers, and the ending that was before
+    # them.
     name = _ARCHIVE.sub("", Path(file).name)
     without_ending = _ENDING.sub("", name)
     without_numbers = _NUMBERS.sub("", without_ending)

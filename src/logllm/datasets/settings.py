@@ -197,6 +197,7 @@ def meaning_normal(described: FormatSection, normal: Sequence[str] | None, *, fi
         normal: the labels; none: the format's own.
         field: the user named the field of the lines' labels: where the format says no more than `-`, the usual spellings mean normal.
     """
+    # What the user says holds for labels in lines as well as for those in a file.
     if normal is not None:
         label_file = described.label_file.model_copy(update={"normal": tuple(normal)})
         return described.model_copy(update={"normal": tuple(normal), "label_file": label_file})
@@ -216,6 +217,7 @@ def for_format(settings: PrepareSection, described: FormatSection) -> PrepareSec
     >>> for_format(run, other).sessions.key_field, for_format(run, other).sessions.long, for_format(run, load_format("plain")).sessions.key_pattern
     ('block', 'cut', 'blk_-?\\d+')
     """
+    # The other format may call the key by another name, or have none.
     sessions, theirs = settings.sessions, described.sessions
     key_field = sessions.key_field
     if sessions.by == theirs.by == "key":
@@ -256,6 +258,7 @@ def with_times_read(settings: PrepareSection, raw: Sequence[str | Path], *, stdi
         DataError: they are not; see `logllm.formats.time_notes.check_times`.
     """
     # Only what can be looked at without losing lines of it.
+    # A pipe is looked at by putting back what was read; other logs by opening them twice.
     names = named_files(raw)
     if settings.services or not (names[0] == STDIN or read_again(names[0])):
         return stdin
@@ -372,6 +375,7 @@ def _masks(described: FormatSection, said: dict[str, Any]) -> MaskSection:
 def _sessions(section: SessionSection, said: dict[str, Any]) -> SessionSection:
     """Session settings with the user's over them; another way of grouping brings its own defaults."""
     # Limits stay; a window's size would mean nothing to sessions by key.
+    # A window of 100 records says nothing about one of seconds.
     under = section.model_dump()
     if said.get("by", section.by) != section.by:
         under = {"max_messages": section.max_messages, "long": section.long}

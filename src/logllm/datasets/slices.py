@@ -39,6 +39,7 @@ class Slice:
         # The slice begins and ends within this block, or the block lies before it, in it, after it.
         before = self.lines
         self.lines += block.count(b"\n")
+        # Nothing of it, unless the slice begins before its end.
         first, last = len(block), len(block)
         if self.lines >= self.start:
             first = _after(block, self.start - before)

@@ -164,6 +164,7 @@ class ScoreCache:
     def _afresh(self, fault: Exception) -> None:
         """Replace a damaged file by an empty one."""
         _log.warning("scores are cached anew: %s was damaged (%s)", self.path, fault)
+        # What was kept is only time saved: a damaged file is no reason to judge nothing.
         self.close()
         try:
             _remove(self.path)

@@ -248,10 +248,12 @@ class Reading(Iterator[Verdict]):
     def _ordered(self, verdicts: pl.DataFrame, *, share: float) -> pl.DataFrame:
         """All verdicts of a log by score, such a share of them anomalous at most."""
         # Of a small log at least one; of equal scores at the border those that come first.
+        # One at least: of 20 sessions a share of .01 would call none.
         most = max(1, int(share * verdicts.height))
         ordered = verdicts.sort("score", descending=True, maintain_order=True)
         calls = pl.col("anomalous")
         ordered = ordered.with_columns(calls & (calls.cum_sum() <= most))
+        # Who is no longer called anomalous needs no reason.
         why = [name for name in ("evidence", "expected") if name in ordered.columns]
         return ordered.with_columns(pl.when("anomalous").then(name).alias(name) for name in why)
 

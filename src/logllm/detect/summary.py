@@ -192,6 +192,7 @@ def _scored(rows: pl.DataFrame, scores: MessageScores | None, *, threshold: floa
 def _evident(rows: pl.DataFrame, verdicts: pl.DataFrame) -> pl.DataFrame:
     """Rows with `alone` and `loud` by the evidence of their verdicts, the latter to a tenth."""
     # Evidence names lines: a message tells what the line that holds it tells.
+    # Of one file verdicts do not name it.
     several = "files" in verdicts.columns
     place = ["row", "line", *(["file"] if several else [])]
     listed = verdicts.select("evidence").with_row_index("row")
@@ -206,6 +207,7 @@ def _expected(rows: pl.DataFrame, verdicts: pl.DataFrame, *, shown: int) -> tupl
     """What did not come in the sessions of an incident's rows."""
     if "expected" not in verdicts.columns:
         return ()
+    # The message that most of the sessions lack is the most telling one.
     sessions = rows["row"].unique()
     missing = verdicts["expected"].gather(sessions).drop_nulls().explode()
     by_message = missing.alias("message").to_frame().group_by("message", maintain_order=True)
@@ -215,6 +217,7 @@ def _expected(rows: pl.DataFrame, verdicts: pl.DataFrame, *, shown: int) -> tupl
 
 def _gap(verdicts: pl.DataFrame) -> timedelta:
     """How far incidents are apart."""
+    # In a log of a day incidents are minutes apart, in one of a minute seconds.
     span = verdicts.select(pl.col("end").max() - pl.col("start").min()).item()
     if span is None:
         return _LEAST_GAP
@@ -237,6 +240,7 @@ def _placed(rows: pl.DataFrame, foremost: pl.DataFrame) -> pl.DataFrame:
     """The rows that lie in the time of their session's incident, with `decided`: whether it is the session's foremost message."""
     decisive = foremost.rename({"message": "decisive"})
     placed = rows.join(decisive, on="row", maintain_order="left")
+    # A long session began before the fault and goes on after it: those lines say nothing of it.
     inside = pl.col("time").is_between("began", "ended").fill_null(True)
     decided = pl.col("message") == pl.col("decisive")
     return placed.filter(inside).with_columns(decided=decided).sort("incident", "place")

@@ -86,6 +86,7 @@ def write(run: Path, threshold: Threshold) -> None:
             f"the run {run} that comes with logllm cannot be changed: use `logllm detect "
             "--threshold`, or copy its folder and set the copy's"
         )
+    # A changed manifest would vouch for files that are not the run's.
     folder = find_run(run)
     manifest = verified(folder)
     metrics = {"validation": None}

@@ -213,6 +213,8 @@ class Against(Unlabelled):
 def _often(new: New, fresh: Fresh) -> Flags:
     """Which new messages speak of grave trouble in far more sessions than any held-back ones did."""
     grave = new.kinds[new.grades > 1]
+    # Some are always new: only what is so in far more sessions than among the held-back ones
+    # counts.
     kinds, counts = np.unique(grave, return_counts=True)
     frequent = kinds[counts > _SPREAD * (fresh.most + 1)]
     often: Flags = np.isin(new.kinds, frequent)
@@ -229,6 +231,7 @@ def read_good(reader: "Reader | ServicesReader", names: Sequence[str], *, progre
     table = MessageTable()
     frames: list[pl.DataFrame] = []
     try:
+        # Session by session, so that the log itself need not fit in memory.
         for batch in reader.read(list(names), progress=progress):
             frames.append(sessionizer.push(table.numbered(batch)))
     except WrongFormat as exc:
@@ -246,5 +249,6 @@ def _whole(good: Good, ends: Ends, *, settings: SessionSection) -> pl.DataFrame:
     if settings.by_key:
         cut = ends.cut(sessions, MessageKeys(good.messages), span=good.span, over=True)
         sessions = sessions.with_columns(cut)
+    # What is cut lacks its beginning or its end, and would teach that both may be missing.
     whole = sessions.filter(pl.col("cut").is_null())
     return whole if 2 * whole.height >= sessions.height else sessions

@@ -159,6 +159,7 @@ def _against(
     """Logs to be judged against good ones, all read as the good ones show."""
     # The good logs are read more than once: for their format, and then to learn from them.
     names = named_files(good)
+    # Good logs are read twice: to recognize them, and to learn from them.
     if pipes := [name for name in names if not read_again(name)]:
         raise DataError(f"--against {pipes[0]}: it can be read only once; name a file")
     if format is not None and format != AUTO:
@@ -174,6 +175,7 @@ def _against(
 
 def _ranked(asked: _Asked, *, grouping: Mapping[str, Any] | None, zone: str | None) -> Task:
     """Logs of which nothing is known."""
+    # The most unusual one is known when all have been seen.
     if _endless(asked.logs):
         raise DataError(
             "without a run sessions are ranked, which needs the whole log, and standard input or "
@@ -199,6 +201,7 @@ def _settings(
     sessions = described.sessions
     if not grouping and sessions.by == "count":
         grouping = {"by": "count", "size": _WINDOW, "step": _WINDOW}
+    # Without a run nothing else has been decided: format, masks and split are the defaults.
     overrides: dict[str, Mapping[str, Any]] = {"format": {}, "split": {}, "mask": {}}
     settings = choose(described, overrides={**overrides, "sessions": grouping or {}}, services=services)
     return settings if zone is None else in_zone(settings, zone)

@@ -233,6 +233,7 @@ class Transcoded:
         """At most `size` bytes; none at the end."""
         if not self._begun:
             self._begin(size)
+        # UTF-8 passes as it is; only UTF-16 and its like are written anew.
         if self._decoder is None:
             block, self._ready = self._ready or self._stream.read(size), b""
             return block
@@ -331,6 +332,7 @@ def walked(folder: Path) -> Walked:
     """
     files: list[str] = []
     passed_over: dict[str, str] = {}
+    # The oldest first: rotated files are then one log, in order of time.
     for path in sorted(folder.iterdir(), key=_age):
         if path.is_dir() and not path.name.startswith("."):
             inner = walked(path)
@@ -360,6 +362,7 @@ def _no_log(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             plain, _ = unpack(Counted(file))
+            # Unpacked: an archive of a picture is no log, either.
             pieces = iter(lambda: plain.read(_LOOKED_AT), b"")
             start = b"".join(islice(pieces, _PIECES))
     except FAULTS as exc:

@@ -131,6 +131,8 @@ def check_pattern(pattern: str, *, what: str) -> None:
     try:
         pl.Series([""]).str.contains(pattern)
     except pl.exceptions.ComputeError as exc:
+        # The engine draws an arrow under the place over several lines; its reason stands in one of
+        # them.
         lines = [line.strip() for line in str(exc).splitlines()]
         reasons = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
         reason = reasons[0] if reasons else lines[0]
@@ -147,6 +149,7 @@ def may_fit(text: pl.Series, formats: Sequence[FormatSection]) -> list[FormatSec
     """
     # One query tries all patterns on the lines, each a column; a format without a pattern or a sign
     # may always fit.
+    # Hundreds of formats: one pass over a few lines says which are worth a whole look.
     signs = {"json": r"^[{\[]", "logfmt": "="}
     patterns: dict[str, str] = {}
     for place, described in enumerate(formats):
@@ -218,6 +221,7 @@ def read_named(text: pl.Series, described: FormatSection, *, names: Sequence[str
         columns = {name: groups.field(name) for name in groups.fields}
         if _BEFORE in columns:
             columns[described.message] = text.str.strip_prefix(columns[_BEFORE])
+    # In the message alone: keys and times are compared as they are written.
     for written, meant in described.escapes:
         message = columns[described.message]
         columns[described.message] = message.str.replace_all(written, meant, literal=True)
@@ -295,6 +299,7 @@ def _up_to_message(thinned: str, message: str) -> str:
     '^(?:a|b(?<message>.*))$'
     """
     inner = thinned.removeprefix("^(?:").removesuffix(")$")
+    # Cutting off what comes before is several times as fast as a group over the rest.
     rest = _REST.search(inner)
     if rest is None or rest["name"] != message or "|" in inner or _FLAGS.search(inner):
         return thinned
@@ -303,6 +308,7 @@ def _up_to_message(thinned: str, message: str) -> str:
 
 def _empty_or_garbled(message: pl.Series) -> pl.Series:
     """Which messages hold nothing, or mostly characters that stand for bytes that are no text."""
+    # Few messages have such a character: counting it in all would be a waste.
     empty = message == ""
     if not message.str.contains("\ufffd", literal=True).any():
         return empty

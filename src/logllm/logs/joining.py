@@ -256,6 +256,7 @@ class Partials:
 
     def _rows(self, pieces: pl.DataFrame) -> pl.DataFrame:
         """Pieces put together, without those that would make a line too long."""
+        # A program without line ends would else make one line of a whole log.
         fits = pl.col("part").str.len_chars().cum_sum() <= LONGEST_LINE
         part = pl.col("part").filter(fits).str.join("")
         whole = pl.col("before").first() + part + pl.col("after").first()
@@ -347,6 +348,7 @@ class Continuations:
     def _given(self, records: pl.DataFrame, rejects: pl.DataFrame) -> Records:
         """Records of bounded length; those without a message, which no line brought, are rejects."""
         records = records.with_columns(bounded(records["message"], self._counts))
+        # Such a line was held back in the hope that its message comes.
         empty = records["message"] == ""
         if empty.any():
             mute = records.filter(empty).select("line", "anomalous", text="message")

@@ -150,6 +150,7 @@ def session_names(files: Sequence[str], *, by: str) -> list[str]:
     most = max(Counter(place.name for place in distinct).values(), default=0)
     if most < 2:
         return [place.name for place in places]
+    # `a/app.log` and `b/app.log` are two sessions: as much of the path as tells them apart.
     above = commonpath([place.resolve().parent for place in distinct])
     return [place.resolve().relative_to(above).as_posix() for place in places]
 

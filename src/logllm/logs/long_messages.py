@@ -20,6 +20,7 @@ def with_early_ends(messages: pl.Series) -> pl.Series:
     >>> early[0].split(" … ")[1][-25:], len(early[0]) - len(statement), early[1]
     ('FROM t: deadlock detected', 4, 'up')
     """
+    # A token is a byte at least: most messages are out of question by their length alone.
     may_be_long = messages.str.len_bytes() > _READ
     if not may_be_long.any():
         return messages

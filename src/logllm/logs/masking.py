@@ -178,6 +178,7 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
         RecipeError: see `rules` and `codes`.
     """
     pattern, keeps = _pattern(settings), bool(codes(settings))
+    # Codes are marked before numbers are masked, and put back afterwards.
     if pattern and keeps:
         messages = _marked(messages, settings)
     if settings.rules == "paper" and messages.str.contains("...", literal=True).any():
@@ -187,6 +188,7 @@ def mask(messages: pl.Series, settings: MaskSection) -> pl.Series:
     masked = messages.str.replace_all(pattern, PLACEHOLDER)
     if not keeps:
         return masked
+    # Few messages hold a code: only those are gone through once more.
     coded = messages.str.contains(_BEGINS, literal=True)
     if not coded.any():
         return masked

@@ -115,6 +115,7 @@ class Reader:
         self.files += map(self.named, names)
         by = self.settings.sessions.by
         self._of_files += session_names(names, by=by) if self.settings.sessions.by_file else [None] * len(names)
+        # Of standard input nobody knows how long it is.
         total = 0 if STDIN in names else input_bytes(names)
         if STDIN in names and self._round_the_year():
             self._first = first_lines([STDIN], stdin=self._stdin)
@@ -208,6 +209,7 @@ class Reader:
         years, described = Years(today=self.today), self.settings.format
         if not self._round_the_year():
             return years
+        # The year turns somewhere in the file: how often can only be told at its end.
         batches: Iterable[Lines] = ()
         if read_again(lines.file):
             batches = read_lines([lines.file], encoding=described.encoding, batch_lines=self._batch_lines)
@@ -247,6 +249,8 @@ class Reader:
         May run beside others. Where few messages are distinct only those are worked on.
         """
         messages = parsed.records["message"]
+        # Masking is slow and most logs repeat themselves: distinct messages once, then looked up.
+        # Where hardly any is the same as another, looking up would be in vain.
         many = messages.head(_FEW).n_unique() * 2 > min(_FEW, len(messages))
         rows = messages.alias("message").to_frame()
         distinct = rows if many else rows.unique(maintain_order=True)

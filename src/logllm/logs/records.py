@@ -120,6 +120,7 @@ class Parser:
     def _count(self, labels: pl.Series) -> None:
         """Count labels of some lines, of which another thread may count others."""
         counted = labels.drop_nulls().alias("label").value_counts()
+        # A log with a label of its own for each line would fill the memory.
         with self._counting:
             for label, count in counted.iter_rows():
                 if label in self.labels or len(self.labels) < _MOST_LABELS:
@@ -134,6 +135,7 @@ class Parser:
 
     def times(self, lines: Lines) -> pl.DataFrame:
         """Times of the records of some lines, alone."""
+        # No key, no masks: years are looked for in a whole file before it is read.
         fields = self._read(lines, key_field=None).fields
         if fields.time is None:
             written = pl.Series([], dtype=pl.String)

@@ -31,6 +31,7 @@ def _luhn(text: str) -> bool:
     # Luhn: from the right every second digit is doubled, and the digits of what comes of that are
     # added up; the sum of all ends in 0. Issuers' numbers begin with 2 to 6.
     digits = [int(letter) for letter in text if letter.isdecimal()]
+    # From the right every second digit is doubled, and the digits of all are added up.
     doubled = sum(digits[-1::-2])
     for digit in digits[-2::-2]:
         tens, ones = divmod(2 * digit, 10)
@@ -68,6 +69,7 @@ def _ipv6(text: str) -> bool:
     >>> _ipv6(" fe80::1"), _ipv6(" Bad::Cafe"), _ipv6("1::2::3")
     (True, False, False)
     """
+    # `std::vector` and `::` are made of such letters, too.
     bare = re.sub(r"^[^0-9A-Fa-f:]+", "", text)
     try:
         IPv6Address(bare)

@@ -142,6 +142,7 @@ class Tally:
             DataError: it holds empty lines only.
         """
         # Lines that are empty or go on with another say nothing of the format.
+        # Records are what is in the format or not; an empty line is neither.
         lines = self.counts["lines"] - self.counts["continued"] - self.counts["empty"]
         rejected = self.counts["rejected"] - self.counts["empty"]
         if not lines:

@@ -109,6 +109,7 @@ def zone_names(values: pl.Series, formats: Sequence[str]) -> list[str]:
     >>> zone_names(pl.Series(["2024-01-02 03:04:05 IST", "2024-01-02 03:04:05Z", None]), ["iso"])
     ['IST', 'Z']
     """
+    # Before they are read: names with several meanings are said, whichever is taken.
     names: list[pl.Series] = []
     for form in formats:
         if form == "iso":
@@ -186,6 +187,7 @@ def _to_utc(naive: pl.Series, minutes: pl.Series | None, *, zone: str | None) ->
     """Times on clocks that go so many minutes before those of Greenwich; null: on those of a zone."""
     if minutes is None or not minutes.count():
         return local_to_utc(naive, zone=zone)
+    # A fixed offset is subtracted; a zone's rules know summer time.
     frame = pl.DataFrame({"naive": naive, "minutes": minutes})
     in_utc = pl.col("naive") - pl.duration(minutes="minutes")
     fixed = frame.select(in_utc).to_series().cast(pl.Datetime("us"))
@@ -201,6 +203,7 @@ def _zoned_pattern(form: str) -> str:
     >>> _zoned_pattern("%H:%M %Z %Y")
     '^(\\S+?:\\S+?) ?([A-Za-z]{1,5}|(?:UTC|GMT)?[+-]\\d\\d?(?::?\\d\\d)?)( \\S+?)$'
     """
+    # Polars reads no names of zones: the name is cut out, and the rest is read without it.
     pieces = [piece for piece in re.split(r"(%[-_0#:.]?[A-Za-z])", form) if piece]
     pattern = ""
     for piece in pieces:
@@ -216,6 +219,7 @@ def _offsets(zones: pl.Series, *, zone: str | None) -> pl.Series:
     """Minutes that zones as written are before Greenwich: names, or offsets."""
     parts = zones.str.extract_groups(r"^(?:UTC|GMT)?([+-])(\d\d?):?(\d\d)?$").struct.unnest()
     parts.columns = ["sign", "hours", "minutes"]
+    # `+0530`, `+05:30` and `UTC+5` say it themselves; only names are looked up.
     written = parts.select(_written_minutes()).to_series()
     is_written = written.is_not_null()
     named = zone_minutes(zones.set(is_written, None), zone=zone)

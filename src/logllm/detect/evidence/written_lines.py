@@ -41,6 +41,7 @@ class WrittenLines:
             key_field: the field that names a record's session, if one does.
             redacted: whether what is secret is taken out of lines.
         """
+        # Asked of each input once: a pipe is gone, and of some formats nothing may be shown.
         self._files: list[_Again | None] = []
         for name, described in inputs:
             may_be_shown = tells(described, key_field=key_field, redacted=redacted)
@@ -59,6 +60,7 @@ class WrittenLines:
         none = pl.DataFrame(schema={"line": pl.UInt64, "text": pl.String, "file": pl.UInt32})
         frames = [none]
         for (file,), of_file in places.group_by("file"):
+            # One pass over a file gives all its lines.
             again = self._files[file]
             if again is not None:
                 lines = again.at(of_file["line"])

@@ -123,6 +123,7 @@ class Judging:
         # Novelty judges what was seen of a session; other methods need to know how sessions go on.
         rows = rows_of(cut["messages"])
         scores = self._run.seen_scores(rows, messages)
+        # A method that says what the seen part alone is worth is believed.
         if scores is not None:
             judgement = self._run.judged(
                 scores,

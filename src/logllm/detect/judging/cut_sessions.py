@@ -69,6 +69,7 @@ class CutSessions:
         rows = rows_of(sessions["messages"])
         telling = self._telling(occurring(rows), keys, score_lines=score_lines)
         enough = np.array([bool(telling[session].any()) for session in rows], dtype=np.bool_)
+        # Where training had labels it is known, too, how sessions end that went wrong.
         if self._ends is not None and self._ends.labelled:
             enough |= self._ends.enough(sessions, keys, span=span)
         return enough

@@ -64,6 +64,7 @@ class KnownScores:
         self._judge = judge
         self._many = many
         self._cache = cache
+        # A message is known by the hash of its text: its number is another one in each run.
         self._digests = np.zeros((0, _DIGEST), dtype=np.uint8)
         self._remembered: dict[bytes, Known] = {}
 

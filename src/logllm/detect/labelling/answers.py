@@ -46,6 +46,7 @@ class Answers:
         self._path = path
         self._columns = (settings.session, settings.label, _ASKED)
         anomalous = next(iter(settings.anomalous), ANOMALOUS)
+        # In the words that the user's own file of labels has, so that one file serves both.
         self._words = {ANOMALOUS: anomalous, NORMAL: settings.normal[0], SKIPPED: None}
         self._given: dict[str, tuple[str, tuple[str, ...]]] = self._read() if path.exists() else {}
 
@@ -71,6 +72,7 @@ class Answers:
         """Forget the last answer; gives the session that was asked about, none where there is no answer."""
         if not self._given:
             return None
+        # Answers lie in the order in which they were given.
         session, _ = self._given.popitem()
         self.write()
         return session
@@ -84,6 +86,7 @@ class Answers:
     def _rows(self) -> Iterator[tuple[str, str | None, str]]:
         """The file's rows; a long session of several pieces is anomalous where one of them is."""
         # The label is of the whole session: `prepare` reads one line a session.
+        # One session may have been asked about twice, as itself and as a piece of a longer one.
         anomalous: set[str] = set()
         for answer, names in self._given.values():
             if answer == ANOMALOUS:

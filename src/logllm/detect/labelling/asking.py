@@ -69,6 +69,7 @@ def handed_out(asked: Sequence[Question], log: JudgedLog) -> pl.DataFrame:
     """What would be asked, a session a row, its label left open."""
     rows: list[tuple[str, None, float, int, str]] = []
     for question in asked:
+        # All of it in one cell: the file is filled in with a spreadsheet, away from the log.
         lines = _lines(question, log, most=_LINES)
         text = "\n".join(f"{mark} {where}: {shown}" for mark, where, shown in lines.iter_rows())
         rows.append((question.session, None, question.score, len(question.names), text))
@@ -85,6 +86,7 @@ def _show(
 ) -> None:
     """A session, its most telling line marked."""
     # How many labels one answer gives, and what the run thought, which a person may doubt.
+    # One answer labels all of them.
     alike = len(question.names) - 1
     others = f", and {alike:,} more of just the same messages" if alike else ""
     called = "anomalous" if question.anomalous else "normal"
@@ -92,6 +94,7 @@ def _show(
     rows = _lines(question, log, most=lines)
     for mark, where, text in rows.iter_rows():
         say(f"{mark} {where}: {text}")
+    # A long session is shown around its telling line; `m` shows the rest.
     left = len(log.sessions["lines"][question.row]) - rows.height
     if left:
         say(f"  and {plural(left, 'more line')}: m")

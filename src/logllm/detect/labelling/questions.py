@@ -46,9 +46,11 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
         score_lines: says which message is the most telling; none: the one that fewest sessions hold.
     """
     # Two sessions of the same messages are one question: no method can tell them apart.
+    # Thousands of sessions may hold the same messages: they are one question.
     apart, of = distinct(rows_of(log.sessions["messages"]))
     telling = _telling(apart, log.messages, score_lines=score_lines)
     foremost = [int(rows[place]) for rows, place in zip(apart, telling, strict=True)]
+    # Of one kind are sessions whose most telling message differs in its numbers alone.
     kinds = kinds_of(log.messages.gather(foremost))
     groups = _groups(log.sessions, of).with_columns(kind=kinds)
     asked = [
@@ -67,6 +69,7 @@ def questions(log: JudgedLog, *, threshold: float, score_lines: ScoreLines | Non
 
 def _groups(sessions: pl.DataFrame, of: Rows) -> pl.DataFrame:
     """Sessions of the same messages as one: `group`, `row` (the highest score's), `score`, `anomalous`, `names`."""
+    # Sorted first: the group's first row is then its highest score.
     rows = sessions.with_row_index("row").with_columns(group=pl.Series(of))
     foremost = rows.sort("score", descending=True, maintain_order=True)
     by_group = foremost.group_by("group")

@@ -109,6 +109,7 @@ def gathered(log: Judged, wish: Wish) -> Contents:
 def _groups(told: Sequence[ToldOf], texts: Texts, *, rows: Sequence[Session]) -> tuple[Group, ...]:
     """Incidents, or ways of being unusual, numbered."""
     # The first of several rows with a name, as the last one put into the dict stays.
+    # Backwards: of a session with several pieces the first one in the table is linked to.
     anchors = {row.verdict["session"]: row.anchor for row in reversed(rows)}
     numbered: list[Group] = []
     for number, group in enumerate(told, 1):
@@ -154,6 +155,7 @@ def _placed(tells: Sequence[Placed]) -> Iterator[Wanted]:
 
 def _of_sessions(table: _Table, messages: pl.Series) -> Iterator[Wanted]:
     """The lines of opened sessions, as records that are to be shown."""
+    # Gathered once for all sessions: a gather a line would be as many calls.
     lines = [line for session in table.opened for line in session.lines]
     places = pl.Series([line.message for line in lines], dtype=pl.UInt32)
     masked = messages.gather(places)
@@ -170,6 +172,7 @@ def _rows(
 ) -> tuple[Session, ...]:
     """The rows of the table."""
     # What the page has no column for, or shows in another way.
+    # Lists, which are shown as lines and not as cells.
     columns = ("messages", "lines", "files", "evidence")
     verdicts = table.sessions.drop(*columns, strict=False)
     pairs = zip(verdicts.iter_rows(named=True), table.opened, strict=True)
@@ -271,6 +274,7 @@ def _judgement(log: Judged, *, good: Sequence[str]) -> Judgement:
     """Who judged, and what came of it."""
     verdicts, detector = log.verdicts, log.detector
     cut, doubtful = 0, 0
+    # Called normal although they reach the threshold: what is missing may explain them.
     if "cut" in verdicts.columns:
         of_cut = verdicts.filter(pl.col("cut").is_not_null())
         cut = of_cut.height

@@ -23,6 +23,8 @@ def rendered(template: str, values: Mapping[str, Any], *, script: str | None = N
     """
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
+    # Whatever a log holds must not become part of the page: everything is escaped, and a name that
+    # is missing is an error and no empty text.
     environment = Environment(
         autoescape=True,
         loader=FunctionLoader(_source),
@@ -56,6 +58,7 @@ def _policy(script: str) -> str:
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     if not script:
         return policy
+    # The page's own script by its hash: a script that a log smuggles in would not run.
     digest = b64encode(sha256(script.encode()).digest()).decode()
     return f"{policy}; script-src 'sha256-{digest}'"
 
@@ -75,6 +78,7 @@ def score(value: float) -> str:
     >>> score(0.9996), score(0.1234), score(1.0), score(0.0001)
     ('>.999', '.123', '1', '<.001')
     """
+    # Rounding must not say that something is certain.
     if 0.999 < value < 1:
         return ">.999"
     if 0 < value < 0.001:

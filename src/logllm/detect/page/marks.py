@@ -30,6 +30,7 @@ def _evidence(rows: pl.DataFrame) -> pl.DataFrame:
     """What verdicts bring as evidence."""
     told = rows.select("row", "evidence").explode("evidence")
     told = told.filter(pl.col("evidence").is_not_null()).unnest("evidence")
+    # Of one file verdicts do not name it.
     file = "file" if "file" in told.columns else pl.lit(None).alias("file")
     marks = told.select("row", "line", file, mark="score").cast(MARKS)
     return marks.unique(["row", "line", "file"], keep="first", maintain_order=True)

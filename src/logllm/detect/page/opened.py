@@ -89,6 +89,7 @@ def shown_lines(
 
 def _records(sessions: pl.DataFrame) -> pl.DataFrame:
     """One row a record of a session: `row` (the session's), `line`, `file`, `message`."""
+    # Of one file verdicts do not name it.
     several = "files" in sessions.columns
     listed = ["lines", "messages", *(["files"] if several else [])]
     rows = sessions.with_row_index("row").select("row", *listed).explode(listed)
@@ -173,6 +174,7 @@ def _opened(lines: list[ShownLine], total: int) -> Opened:
 
 def begun_lines(verdicts: pl.DataFrame) -> dict[str | None, pl.Series]:
     """Of each file the numbers of the lines that begin a record of a session, in order."""
+    # Where the next record begins tells where this one's further lines end.
     if "files" not in verdicts.columns:
         lines = verdicts["lines"].explode().drop_nulls()
         return {None: lines.unique().sort()}

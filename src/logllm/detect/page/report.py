@@ -41,6 +41,7 @@ def check_report(path: Path, *, force: bool) -> None:
     Raises:
         DataError: something is here that may not be replaced.
     """
+    # `report` is a folder, `report.html` a page.
     if not is_page(path):
         check_replaceable(path, force=force, kind=KIND)
     elif path.is_dir():
@@ -83,6 +84,7 @@ def write_report(
     if is_page(path):
         write_atomic(path, text)
         return path
+    # All or nothing: the folder appears under its name when it is whole.
     with new_folder(path, force=force, kind=KIND) as place:
         write_atomic(place / PAGE, text)
         lines = "".join(json_lines(verdicts.drop("messages")))

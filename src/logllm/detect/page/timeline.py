@@ -93,6 +93,7 @@ def timeline(verdicts: pl.DataFrame, incidents: Sequence[Interval]) -> Timeline 
         verdicts: of all its sessions.
         incidents: in the order in which they are told.
     """
+    # One point in time has no length to draw along.
     start, end = verdicts["start"].min(), verdicts["end"].max()
     if not isinstance(start, datetime) or not isinstance(end, datetime) or start >= end:
         return None

@@ -114,6 +114,7 @@ def said_in(lines: Mapping[Place, str], described: FormatSection) -> dict[Place,
         described: their format.
     """
     # Of rows of a table and of blocks a line is only a part, which says nothing by itself.
+    # Rows are known by their header, which a line by itself does not have.
     if described.kind in ("csv", "w3c", "export") or not lines:
         return {}
     texts = pl.Series(list(lines.values()), dtype=pl.String)

@@ -56,6 +56,7 @@ class Order:
         """What has waited until the file ended."""
         if not self._waiting:
             return None
+        # A short file ends before there is enough to tell from: then all of it decides.
         if not self._told:
             self._told, self.turned = True, newest_first(self._times())
         records = self._all()

@@ -51,6 +51,8 @@ class _Turns:
     def of(self, places: pl.Series) -> pl.Series:
         """The turn of each of the next times, whose places in their year or day are given."""
         before = places[0] if self._place is None else self._place
+        # From December to January the place jumps back by most of a year: the next one. Forward as
+        # far: a line that came late, of the one before.
         steps = places - places.shift(1, fill_value=before)
         next_one = (steps < self._back).cast(pl.Int64)
         last_one = (steps > self._forward).cast(pl.Int64)
@@ -73,6 +75,7 @@ class _Beside:
         """Look at the next times; the whole one before the first that is not is taken, else the one after it."""
         if self._place is not None and self._whole is not None:
             return
+        # Some lines say their year, others not: one that does is the place to count from.
         whole = (micros >= _YEARLESS_END).fill_null(False)
         if self._place is None and own.any():
             first = own.arg_max() or 0
@@ -157,6 +160,7 @@ class Years:
         for yearly, start, own in _kinds(micros):
             if own.any():
                 places = micros.filter(own) - start
+                # Turns count the years, or the days, since the first of these times.
                 turns = self._turns[yearly].of(places)
                 if yearly:
                     placed = self._in_years(places, turns)

@@ -48,6 +48,7 @@ def _minutes(offset: str) -> int:
 def _meanings(row: str) -> tuple[str, tuple[tuple[int, str], ...]]:
     """An abbreviation, and its minutes and places."""
     # `CST -6 North America | +8 China`: the name, and for each meaning an offset and a place.
+    # `IST +5:30 India | +2 Israel | +1 Ireland`: the offset, and where it holds.
     name, _, rest = row.strip().partition(" ")
     meanings: list[tuple[int, str]] = []
     for meaning in rest.split("|"):
@@ -166,6 +167,7 @@ def zone_notes(names: Iterable[str], *, zone: str | None) -> list[str]:
 def _meant(name: str, zone: str | None) -> int | None:
     """Minutes that an abbreviation in capital letters means; nothing: the zone's rules say it."""
     meanings = ZONES.get(name, ())
+    # The first meaning in the table is the most usual one.
     if zone is None or len(meanings) == 1:
         return meanings[0][0] if meanings else 0
     minutes = fixed_minutes(zone)

@@ -131,6 +131,7 @@ def _one_a_row(rows: pl.DataFrame) -> pl.DataFrame:
     """Messages of several lines as so many rows, of which all but the first go on."""
     if not rows["text"].str.contains("\n", literal=True).any():
         return rows
+    # A container writes a stack trace as one record: its lines are read as such again.
     pieces = rows.with_columns(pl.col("text").str.split("\n"), piece=pl.int_range(pl.len()))
     split = pieces.explode("text")
     later = (split["piece"] == split["piece"].shift(1)).fill_null(False)

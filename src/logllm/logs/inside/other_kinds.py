@@ -74,6 +74,7 @@ def kinds(described: FormatSection) -> tuple[FormatSection, ...]:
     """
     if described.continuation is None or _below(described):
         return (described, *described.beside)
+    # Whatever their kind, their further lines look like this log's.
     goes_on = {"continuation": described.continuation}
     others = tuple(other.model_copy(update=goes_on) for other in _OTHERS)
     if all(own.time is None for own in (described, *described.beside)):
@@ -160,6 +161,7 @@ def read_kinds(text: pl.Series, described: FormatSection, *, key_field: str | No
 
 def _filled(fields: Fields, read: Fields, *, places: pl.Series) -> Fields:
     """Fields with what another format reads of some lines."""
+    # Only a format with a time or a key brings such a column.
     nothing = fields.message.clear(len(fields.message))
 
     def put(own: pl.Series | None, other: pl.Series | None) -> pl.Series | None:

@@ -49,6 +49,7 @@ def read_columns(text: pl.Series, described: FormatSection, *, names: Sequence[s
 def _json(text: pl.Series, name: str) -> pl.Series:
     """A field by its dotted path, or by its whole name where that itself holds dots."""
     # `http.request_id` is `{"http": {"request_id": ...}}`, or `{"http.request_id": ...}`.
+    # `k8s.pod`: a field `pod` within `k8s`, or one field whose name has a dot.
     paths: list[str] = []
     for parts in (name.split("."), [name]):
         steps = [part if part.isdecimal() else json.dumps(part) for part in parts]
@@ -67,6 +68,7 @@ def _logfmt(text: pl.Series, name: str) -> pl.Series:
     quoted = values.str.starts_with('"').fill_null(False)
     if not quoted.any():
         return _filled(values)
+    # A backslash itself comes last: a written backslash before an n is no line end.
     inner = values.str.strip_prefix('"').str.strip_suffix('"')
     for written, meant in _ESCAPES:
         inner = inner.str.replace_all(written, meant, literal=True)
@@ -117,6 +119,7 @@ def _cells(text: pl.Series, pattern: str, *, places: Sequence[int]) -> dict[int,
 @cache
 def _row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     """Pattern of a row with a group for each cell that is wanted."""
+    # A row may have more cells than the header has names; those are passed over.
     cell, between = cell_pattern(separator), re.escape(separator)
     pieces: list[str] = []
     for place in range(columns):

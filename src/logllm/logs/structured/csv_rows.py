@@ -29,6 +29,7 @@ def headed(rows: Iterable[Lines], separator: str, *, counts: Counts) -> Iterator
     columns: tuple[str, ...] = ()
     file = None
     for lines in rows:
+        # Each file begins with its own header, which is a line but no record.
         if lines.index != file and lines.frame.height:
             file = lines.index
             columns = header(lines.frame["text"][0], separator)
@@ -60,6 +61,8 @@ class CsvRows:
         """
         # A line opens a cell that goes over its end; goes on with an open one, closing it and
         # opening another perhaps; or closes it for good.
+        # A row may go on after a line end within quotes: lines that open such a cell, lie within
+        # it, close it.
         between, cell, quoted = re.escape(separator), cell_pattern(separator), '(?:[^"]|"")*'
         self._opens = f'^(?:{cell}{between})*"{quoted}$'
         self._goes_on = f'^{quoted}(?:"{between}(?:{cell}{between})*"{quoted})?$'

@@ -37,6 +37,7 @@ def w3c_row(separator: str, columns: int, *, places: tuple[int, ...]) -> str:
     >>> pl.Series(["a  b", 'a "b c" ', "a b c"]).str.extract(w3c_row(" ", 2, places=(1,))).to_list()
     ['b', '"b c"', None]
     """
+    # IIS separates by blanks, Zeek by tabs; empty cells are a `-`, never nothing.
     blank = separator == " "
     between = "[ \t]+" if blank else re.escape(separator)
     other = r"[^\s]+" if blank else f"[^{between}]*"
@@ -80,6 +81,7 @@ def _headed(frame: pl.DataFrame, *, names: str, day: str) -> pl.DataFrame:
         names: the last line before them that names columns; empty: none does.
         day: the last day before them.
     """
+    # A file may change its columns in the middle, after a restart of the server.
     text = pl.col("text")
     named = pl.when(text.str.contains(_NAMES)).then(text)
     rows = frame.with_columns(
