@@ -119,6 +119,7 @@ def model_stages(
     texts = messages.to_list()
     tokens = tokenising.timed(lambda: MessageTokens(texts, tokenizer, max_tokens=max_tokens))
     model, vectors = engine.model, engine.encode(tokens)
+    # How much there is to do at best: equal messages once, equal beginnings of prompts once.
     encoder, decoder = encoder_work(tokens), decoder_work(once, model.prompt)
     encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
     decoding = _again_and_again(lambda: engine.judge(once, vectors), times=DECODINGS)
@@ -150,6 +151,7 @@ class Passes(NamedTuple):
 
 def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:
     """Time some work, the machine's peak measured before, between and after."""
+    # A shared machine changes its speed from minute to minute: a peak of before may not hold.
     seconds, peaks = [], [statistics.median(gemm_peak())]
     for _ in range(times):
         watch = Watch()

@@ -9,9 +9,11 @@ import polars as pl
 from logllm.config.format import FormatSection
 from logllm.config.sessions import SessionSection
 from logllm.formats.postgres_prefix import POSTGRES
+from logllm.formats.time_shapes import TIMED
 from logllm.logs.fields import bare_name, fields_of, group_names, json_fields
 from logllm.logs.inside.envelopes import opened
 from logllm.logs.joining import whole_rows
+from logllm.logs.structured.columns import WHOLE
 from logllm.logs.times import round_the_year
 
 _STREAMS = re.compile(
@@ -94,3 +96,10 @@ def _names(text: pl.Series, outer: FormatSection) -> Iterator[str]:
                 yield name
     else:
         yield from fields_of(outer)
+
+
+def line_by_line(described: FormatSection) -> bool:
+    """Whether records of a format may be inside messages: each is of lines, and says which field is the message."""
+    if described.kind in ("json", "logfmt"):
+        return described.message != WHOLE and (described.kind == "json" or described.time is not None)
+    return described.kind == "pattern" and described.partial is None and described.name != TIMED

@@ -13,10 +13,10 @@ from logllm.formats.description import known, load_format, own_formats
 from logllm.formats.field_roles import structured_formats
 from logllm.formats.fit import Fit, fit_of, mean
 from logllm.formats.mixed import with_others
-from logllm.formats.nesting import inner_texts, nested
+from logllm.formats.nesting import inner_texts, line_by_line, nested
 from logllm.formats.postgres_prefix import POSTGRES, postgres_format
 from logllm.formats.time_notes import time_notes
-from logllm.formats.time_shapes import timed_format
+from logllm.formats.time_shapes import TIMED, timed_format
 from logllm.logs.fields import may_fit
 from logllm.logs.inside.other_kinds import BEGINNING
 from logllm.logs.structured.columns import WHOLE
@@ -38,7 +38,6 @@ _OUTERS = 3  # formats whose messages are looked into
 _REMEMBERED = 4  # logs
 _DEEPEST = 3  # formats around one another
 _PLAIN = "plain"
-_TIMED = "timed"
 _STRUCTURED = {
     "json": "JSON lines",
     "csv": "CSV with a header",
@@ -98,16 +97,19 @@ def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tup
     # A format of one's own says itself what is inside it.
     if not any(map(_is_own, fits[:1])):
         fits = _with_server(text, _with_nested(text, fits, today=today), today=today)
+    # Only their times fit, or nothing does: the lines may be of several kinds.
     plain = Fit(load_format(_PLAIN), 1.0, 1.0, 0.0, begins_enough=True)
-    if not fits or fits[0].format.name == _TIMED:
+    if not fits or fits[0].format.name == TIMED:
         fits = [*_of_several_kinds(text, fits, today=today), *fits]
     best, *others = fits or [plain]
+    # An application's log with its web server's lines among them: those get a format of their own.
     beside = with_others(text, best.format, candidates=_particular(), today=today)
     if beside is not best.format:
         best = fit_of(text, beside, today=today)
     if zone is not None and best.format.time_formats:
         in_zone = best.format.model_copy(update={"time_zone": zone})
         best = best._replace(format=in_zone)
+    # Said whenever a format was recognized: the user is to see what was taken for what.
     notes = [_found(best, others, lines=len(text)), *_of_others(best.format), *time_notes(text, best.format)]
     notes += [*_of_message(best.format), *_of_json(text, best)]
     if best.format.name == _PLAIN and text.str.contains(_OF_JSON).mean() > _ENOUGH:  # type: ignore[operator]
@@ -118,7 +120,8 @@ def _of_lines(lines: tuple[str, ...], *, today: date, zone: str | None, own: tup
 def _with_server(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
     """Formats that fit, before them a server's with what else is in its log, such as its supervisor's lines, where that fits as much."""
     servers = [fit for fit in fits if fit.format.inside is None and _of_a_server(fit)]
-    enveloped = bool(fits) and _of_a_server(fits[0]) and not fits[0].format.name.endswith(_TIMED)
+    # A server's lines inside a container's or a journal's are read there: nothing to add.
+    enveloped = bool(fits) and _of_a_server(fits[0]) and not fits[0].format.name.endswith(TIMED)
     if not servers or enveloped:
         return fits
     beside = with_others(text, servers[0].format, candidates=_particular(), today=today)
@@ -132,6 +135,7 @@ def _with_server(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
 
 def _of_several_kinds(text: pl.Series, fits: list[Fit], *, today: date) -> list[Fit]:
     """The format of the most lines of a mixed log, where with others beside it it fits as many as the one that fits best; else nothing."""
+    # Two formats for one log must be worth it: together they read as many lines as one does.
     least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
     glance = _to_glance_at(text, lines=_GLANCE_MIXED)
     formats = (*_told(text, today=today), *_particular())
@@ -179,6 +183,7 @@ def _fits(text: pl.Series, *, today: date) -> list[Fit]:
     fits += built_in
     timed = _fitting(_with_times(text), text, glance=glance, today=today)
     fits = own + _without_general(fits, timed)
+    # Among those that fit about as many lines the one that explains more of each is meant.
     least = max((fit.matched for fit in fits), default=0.0) * (1 - _AS_GOOD)
 
     def rank(fit: Fit) -> tuple[bool, bool, bool, float]:
@@ -202,12 +207,12 @@ def _with_nested(text: pl.Series, fits: list[Fit], *, today: date, deeper: int =
     """Formats that fit, before them one that fits what is inside their messages, where there is such a one."""
     best = fits[0] if fits else None
     server = best is not None and _of_a_server(best)
-    general = best is None or server or best.format.name == _TIMED
+    general = best is None or server or best.format.name == TIMED
     fitting = [fit.format for fit in fits[:_OUTERS] if fit.format.label is None and not _of_a_server(fit)]
     # What is made to be around others keeps the blanks before a message, which `timed` does not.
-    outers = [described for described in fitting if described.name != _TIMED]
+    outers = [described for described in fitting if described.name != TIMED]
     outers += _wrappers() if general else ()
-    outers += [described for described in fitting if described.name == _TIMED]
+    outers += [described for described in fitting if described.name == TIMED]
     glance = _to_glance_at(text, lines=_GLANCE_INSIDE)
     nests = [_nest(glance, outer, today=today, deeper=deeper) for outer in may_fit(glance, outers)]
     nest = max((nest for nest in nests if nest is not None), key=_fitness, default=None)
@@ -223,7 +228,7 @@ def _fitness(nest: Fit) -> tuple[float, float]:
 
 def _better(nest: Fit, server: Fit) -> bool:
     """Whether a server's lines are better read inside another format than as they are."""
-    timed_only = nest.format.name.endswith(_TIMED)
+    timed_only = nest.format.name.endswith(TIMED)
     return nest.share > server.share + (_FEW if timed_only else -_FEW)
 
 
@@ -233,10 +238,11 @@ def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) ->
     if not deeper or fit.matched <= _ENOUGH or not fit.explained:  # what is all message has nothing inside
         return None
     inner = inner_texts(text, outer)
-    fits = [fit for fit in _fits(inner.texts, today=today) if _line_by_line(fit.format)]
+    fits = [fit for fit in _fits(inner.texts, today=today) if line_by_line(fit.format)]
     fits = _with_nested(inner.texts, fits, today=today, deeper=deeper - 1)
+    # No one format fits, but records begin there: what is inside is of several kinds itself.
     if not any(map(_enough_inside, fits[:1])) and mean(inner.texts.str.contains(BEGINNING)) > _SEVERAL:
-        fits = [fit for fit in _of_several_kinds(inner.texts, [], today=today) if _line_by_line(fit.format)]
+        fits = [fit for fit in _of_several_kinds(inner.texts, [], today=today) if line_by_line(fit.format)]
     if not any(map(_enough_inside, fits[:1])):
         return None
     # Lines that are none of the outer format are no sign.
@@ -251,13 +257,6 @@ def _nest(text: pl.Series, outer: FormatSection, *, today: date, deeper: int) ->
 def _enough_inside(fit: Fit) -> bool:
     """Whether what is in messages is enough of a format to be read by it."""
     return fit.share >= (_ENOUGH if _of_a_server(fit) else _INSIDE)
-
-
-def _line_by_line(described: FormatSection) -> bool:
-    """Whether records of a format may be inside messages: each is of lines, and says which field is the message."""
-    if described.kind in ("json", "logfmt"):
-        return described.message != WHOLE and (described.kind == "json" or described.time is not None)
-    return described.kind == "pattern" and described.partial is None and described.name != _TIMED
 
 
 @cache
@@ -316,7 +315,7 @@ def _built_in() -> tuple[FormatSection, ...]:
 
 def _particular() -> tuple[FormatSection, ...]:
     """One's own formats and built-in ones that lines can tell, but for the one of any lines with a time."""
-    built_in = [described for described in _built_in() if described.name != _TIMED]
+    built_in = [described for described in _built_in() if described.name != TIMED]
     return (*own_formats().values(), *built_in)
 
 

@@ -12,6 +12,8 @@ from logllm.formats.further_lines import ordered
 from logllm.logs.calendar.zones import ZONES
 from logllm.logs.times import written_times
 
+TIMED = "timed"
+"""The name of formats that were told from the lines' times alone."""
 _LOOKED_AT = 80  # lines at the start, in the middle and at the end
 _FAR = 80  # characters of a line before its time
 _PIECES = 12  # words and signs of what stands before a time
@@ -304,7 +306,7 @@ def _described(heads: Sequence[_Head], *, time: str, forms: Sequence[str], every
             pattern = f"{before}(?<time>{time})(?:{_NOTHING}|{after}(?<message>[^ \\t].*))"
         level = "(?<level>" in pattern
     return FormatSection(
-        name="timed",
+        name=TIMED,
         title="Lines with a time, whose place and notation were recognized",
         pattern=pattern.replace(r"\d", "[0-9]").replace(r"\ ", " "),
         time="time",
