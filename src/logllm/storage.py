@@ -67,7 +67,6 @@ def write_atomic(path: Path, content: bytes | Callable[[Path], None]) -> None:
             else:
                 content(temporary)
                 honour_umask(temporary)
-            # First what is in it, then its name: else a power cut leaves an empty file.
             flush(temporary)
             temporary.replace(path)
             flush(path.parent)
