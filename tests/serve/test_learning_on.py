@@ -298,7 +298,7 @@ KILLS = 12  # at most
 def test_any_division_and_any_kill_give_the_same_verdicts(kind, seed, run, tmp_path):
     rng = np.random.default_rng(seed)
     prepare = prepared(**KINDS[kind])
-    said = rng.choice(["waits", "rests", "sleeps", "disk failed", "opens"], size=24)
+    said = rng.choice(["waits", "rests", "sleeps", "disk failed", "opens"], size=14)
     events = [(at, f"k{at}", message) for at, session in enumerate(said) for message in told(session)]
     lines = written(*events)
     whole, halting = Store.open(tmp_path / "whole.db"), Store.open(tmp_path / "halting.db")
