@@ -54,11 +54,13 @@ check: $(READY) ## look for style, format and type errors, generated pages that 
 	@.venv/bin/mypy
 	@.venv/bin/python docs/generate.py --check
 	@.venv/bin/python benchmarks/performance.py --check
+	@.venv/bin/python benchmarks/scale.py --check
 	@$(MKDOCS) --quiet
 
 docs: $(READY) ## write the pages that are made from the source (settings, command line, API) and from what was measured (results, performance)
 	@.venv/bin/python docs/generate.py
 	@.venv/bin/python benchmarks/performance.py
+	@.venv/bin/python benchmarks/scale.py
 
 site: $(READY) ## build the documentation site, out/site/index.html
 	@$(MKDOCS)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from logllm.counting import counted_as, plural
+from logllm.training.processes import writes
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -44,7 +45,7 @@ def tell_counts(counts: Mapping[str, int], first_rejects: Sequence[Mapping[str, 
 @contextmanager
 def shares() -> Iterator[Callable[[str, float], None]]:
     """A bar for work that tells what it is doing and the share done."""
-    if not sys.stderr.isatty():  # nobody sees it, and to import Rich takes as long as to read a short log
+    if not sys.stderr.isatty() or not writes():  # nobody sees it, and to import Rich takes as long as to read a short log
         yield lambda doing, share: None
         return
     with _bars() as bars:

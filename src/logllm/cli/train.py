@@ -11,6 +11,7 @@ import typer
 from logllm.cli.console import counts, duration, emit, note, shares, size, table
 from logllm.cli.target import AlertsPerDay, TargetPrecision, TargetRecall, TopShare, check_targets, targets
 from logllm.counting import plural
+from logllm.training.processes import writes
 
 if TYPE_CHECKING:
     from logllm.config.recipe import Recipe
@@ -58,6 +59,12 @@ def train(
 
     with shares() as progress, counts("training") as bar:
         manifest = run(chosen, data, out=out, resume=resume, force=force, watch=_watch(bar), progress=progress)
+    if writes():  # of several processes one speaks
+        _tell(manifest, as_json=as_json, out=out, data=data)
+
+
+def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> None:
+    """What training came to, and what to do next."""
     if as_json:
         emit(manifest)
     _summary(manifest)

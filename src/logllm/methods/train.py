@@ -36,6 +36,7 @@ from logllm.runs.manifest import (
 from logllm.runs.promotion import check_own
 from logllm.sessions.ends import Ends
 from logllm.storage import MANIFEST, check_replaceable, flush, new_folder, sha256
+from logllm.training.processes import together, writes
 
 _SCRATCH = ".method.new"
 
@@ -80,7 +81,8 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
         progress: told of fetches, conversions and the validation part's scoring.
 
     Returns:
-        The run's manifest.
+        The run's manifest. Of several processes (`logllm.training.processes`) all learn, and the
+        first writes: to the others it is the one that the run began with.
 
     Raises:
         DataError: data that are not prepared, that lack the labels the method learns from, or hold
@@ -113,26 +115,54 @@ def train(  # noqa: PLR0913 - the library's front door: what, on what, where to,
 
     # Begin, where a method goes on after interruptions: recipe and manifest are there before it
     # learns.
-    if method.resumes and begun is None:
-        with new_folder(out, force=force, kind="run") as folder:
-            write_recipe(folder, recipe)
-            write_manifest(folder, manifest)
-        manifest = read_manifest(out)
+    if begun is None and method.resumes:
+        manifest = _begin(out, recipe, manifest=manifest, force=force)
 
     # Fit, judge, choose the threshold; then save and finish: the manifest comes last.
     done = None
     if manifest["state"] != "done":
         done = fitted(method, prepared, part=part, recipe=recipe, workplace=workplace)
-        if method.resumes:
-            _finish(out, done, begun=manifest)
-        else:
-            with new_folder(out, force=force, kind="run") as folder:
-                write_recipe(folder, recipe)
-                _finish(folder, done, begun=manifest)
-    if method.resumes:  # after a kill there may be some of a run that is done
-        shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+    if writes():
+        _write(out, recipe, begun=manifest, done=done, force=force)
     _check_reached(out, done)
+    return read_manifest(out) if writes() else manifest
+
+
+def _begin(out: Path, recipe: Recipe, *, manifest: Mapping[str, Any], force: bool) -> dict[str, Any]:
+    """Make a run's folder; of several processes the first does, when all have looked that they may.
+
+    Returns:
+        The manifest.
+    """
+    together()
+    if writes():
+        with new_folder(out, force=force, kind="run") as folder:
+            write_recipe(folder, recipe)
+            write_manifest(folder, manifest)
+    together()
     return read_manifest(out)
+
+
+def _write(
+    out: Path,
+    recipe: Recipe,
+    *,
+    begun: Mapping[str, Any],
+    done: Fitted | None,
+    force: bool,
+) -> None:
+    """Write what a method has learnt; nothing more of a run that was done before.
+
+    Raises:
+        ModelError: the disk is full, or cannot be written.
+    """
+    if done is not None and done.method.resumes:
+        _finish(out, done, begun=begun)
+    elif done is not None:
+        with new_folder(out, force=force, kind="run") as folder:
+            write_recipe(folder, recipe)
+            _finish(folder, done, begun=begun)
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)  # after a kill there may be some
 
 
 def _check_reached(out: Path, done: Fitted | None) -> None:

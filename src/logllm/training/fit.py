@@ -22,6 +22,7 @@ from logllm.model.logllm import LogLLM, assemble
 from logllm.progress import Report
 from logllm.sessions.message_table import Rows, ever_alerts, occurring, rows_of
 from logllm.training.loop import Loop, Watch
+from logllm.training.processes import on_processors, process_count
 from logllm.training.sampler import Alerts, TrainingSet
 from logllm.training.start import start_with_alerts, start_with_words
 from logllm.training.state import states
@@ -68,7 +69,7 @@ def check_examples(recipe: Recipe, examples: Examples) -> None:
 
     Raises:
         DataError: one class is missing, or a setting needs labels of lines.
-        RecipeError: several processes, a precision that this machine has not, or the extra `train` is not installed.
+        RecipeError: a precision that this machine has not, or the extra `train` is not installed.
     """
     require("train", to="train")
     labels = examples.labels
@@ -137,20 +138,24 @@ def accelerate(recipe: Recipe) -> Any:
     """Accelerate's device and precision for a recipe.
 
     Raises:
-        RecipeError: several processes, or a precision that this machine has not.
+        RecipeError: a precision that this machine has not, or more processes than there is work for.
     """
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
+    train, processes = recipe.train, process_count()
+    if processes > 1 and processes * train.micro_batch > train.batch:
+        raise RecipeError(
+            f"{processes} processes would share a batch of {-(-train.batch // train.micro_batch)} micro-batches, and some have nothing to do: "
+            f"set train.micro_batch to {max(1, train.batch // processes)} or less, or train.batch higher"
+        )
+
     # Accelerate keeps one precision for the whole process; each training has its own.
     AcceleratorState._reset_state()
     try:
-        accelerator = Accelerator(mixed_precision=recipe.train.precision)
+        return Accelerator(mixed_precision=recipe.train.precision, cpu=on_processors())
     except ValueError as exc:
         raise RecipeError(f"train.precision = {recipe.train.precision!r} cannot be had here: {exc}") from exc
-    if accelerator.num_processes > 1:
-        raise RecipeError("training runs in one process: start it without a launcher")
-    return accelerator
 
 
 @contextmanager

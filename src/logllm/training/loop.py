@@ -15,6 +15,7 @@ from logllm.config.train import StageSection, TrainSection
 from logllm.errors import ModelError
 from logllm.model.logllm import LogLLM, collate
 from logllm.sessions.message_table import Rows
+from logllm.training.processes import own, summed, writes
 from logllm.training.sampler import MicroBatch, TrainingSet
 from logllm.training.start import Doubts
 from logllm.training.state import (
@@ -95,8 +96,9 @@ class Loop:
             restore_model(checkpoint, self.model)
         self._began -= start.seconds
         # What was logged after the checkpoint is about to happen again.
-        with self._log.open("ab") as log:
-            log.truncate(start.log)
+        if writes():
+            with self._log.open("ab") as log:
+                log.truncate(start.log)
         for stage in range(start.stage, len(self.section.stages)):
             resumed = checkpoint if stage == start.stage else None
             self._run_stage(stage, resumed, encode_positions=encode_positions, watch=watch)
@@ -150,6 +152,8 @@ class Loop:
 
             # Whoever watches is told.
             done = step + 1
+            if not writes():
+                continue
             line = {"stage": stage + 1, "step": done, "loss": loss, "lr": lr, "sessions": len(rows), "at": time.time()}
             with self._log.open("a", encoding="utf-8") as log:
                 log.write(json.dumps(line) + "\n")
@@ -181,7 +185,9 @@ class Loop:
             group["lr"] = lr
 
         total, verdicts = 0.0, sum(len(micro_batch.labels) for micro_batch in batches)
-        for micro_batch in batches:
+        for number, micro_batch in own(batches):
+            # What is drawn does not depend on which process draws it.
+            torch.manual_seed(_draws(self.section.seed, stage, step, number))
             batch = collate(
                 micro_batch.sessions,
                 tokens=self.data.tokens,
@@ -194,15 +200,21 @@ class Loop:
                 loss = self.model.loss(batch, objective=self.section.objective) * share
             self.accelerator.backward(loss)
             total += loss.item()
+        learning = [value for group in optimizer.param_groups for value in group["params"]]
+        total = summed(learning, total, accelerator=self.accelerator)
         if not np.isfinite(total):
             raise ModelError(f"the loss is {total} at step {step + 1} of stage {stage + 1}: lower train.stages.{stage}.lr or set its clip")
 
         if section.clip is not None:
-            values = [value for group in optimizer.param_groups for value in group["params"]]
-            self.accelerator.clip_grad_norm_(values, section.clip)
+            self.accelerator.clip_grad_norm_(learning, section.clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return total, lr
+
+
+def _draws(*place: int) -> int:
+    """A seed for what is drawn in a micro-batch."""
+    return int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def learning_rate(section: StageSection, *, done: int, total: int) -> float:
