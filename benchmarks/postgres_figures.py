@@ -3,7 +3,7 @@
 Every method learns from the train part of the same prepared data, its threshold is the best on the validation part, and both are then
 judged on another execution. With a run, its row comes first.
 
-python benchmarks/postgres_figures.py [--run src/logllm/runs/postgres] [--set FOLDER]
+python benchmarks/postgres_figures.py [--run src/logllm/runs/postgres] [--set FOLDER] [--logs test changed german]
 """
 
 import argparse
@@ -76,10 +76,15 @@ def logllm(*arguments: object) -> str:
 
 
 def prepare(logs: Path, name: str, *, out: Path) -> Path:
-    """The train log and another one of a set, prepared as `logllm prepare postgres --test-raw NAME` does."""
-    train, test = (("--raw", "--labels"), "train"), (("--test-raw", "--test-labels"), name)
-    inputs = [part for (raw, labels), log in (train, test) for part in (raw, logs / f"{log}.log.xz", labels, logs / f"{log}.labels.csv")]
-    logllm("prepare", "postgres", *inputs, "--out", out)
+    """The train log and another one, prepared as `logllm prepare postgres --test-raw NAME` does.
+
+    A folder without a train log is judged by what learnt from the one that comes with logllm.
+    """
+    own = (logs / "train.log.xz").exists()
+    learnt = logs if own else PACKAGED["postgres"].folder
+    train = ("--raw", learnt / "train.log.xz", "--labels", learnt / "train.labels.csv")
+    test = ("--test-raw", logs / f"{name}.log.xz", "--test-labels", logs / f"{name}.labels.csv")
+    logllm("prepare", "postgres", *train, *test, "--out", out)
     return out
 
 
@@ -112,9 +117,15 @@ def says_error(prepared: Prepared) -> Figure:
     return _judged(np.array(severe, dtype=np.float64), test.labels, threshold=0.5)
 
 
-def rows(logs: Path, *, run: Path | None, scratch: Path) -> Iterator[tuple[str, Sequence[Figure]]]:
+def rows(
+    logs: Path,
+    names: Sequence[str],
+    *,
+    run: Path | None,
+    scratch: Path,
+) -> Iterator[tuple[str, Sequence[Figure]]]:
     """Each method's figures, one a log."""
-    data = [prepare(logs, name, out=scratch / name) for name in LOGS]
+    data = [prepare(logs, name, out=scratch / name) for name in names]
     if run is not None:
         yield "the run that comes with logllm", [reported("evaluate", run, "--data", folder) for folder in data]
     prepared = [Prepared.load(folder) for folder in data]
@@ -136,9 +147,10 @@ def main() -> None:
     parser.add_argument(
         "--set", type=Path, default=PACKAGED["postgres"].folder, help="logs and labels of another making (datasets/postgres)"
     )
+    parser.add_argument("--logs", nargs="+", default=LOGS, help="which logs of the set are judged")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for title, figures in rows(given.set, run=given.run, scratch=Path(scratch)):
+        for title, figures in rows(given.set, given.logs, run=given.run, scratch=Path(scratch)):
             print(f"| {title} | {' | '.join(map(str, figures))} |", flush=True)
 
 
