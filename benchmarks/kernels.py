@@ -52,7 +52,7 @@ def measure(run: Path, data: Path, *, sessions: int, messages: int) -> dict[str,
     vectors = engine.encode(tokens)
     distinct = list({rows.tobytes(): rows for rows in rows_of(prepared.part("test")["messages"])}.values())
     some = [distinct[row] for row in np.random.default_rng(0).permutation(len(distinct))[:sessions]]
-    chunk = recipe.detect.batch_positions
+    chunk = recipe.detect.positions_on("cpu")
     decoder = [each[0] for layer in exact._layers for each in (layer.attention, layer.output, layer.gate, layer.up, layer.down)]
     encoder = [matrix for layer in engine._encoder.layers for matrix in layer.matrices]
     return {

@@ -33,7 +33,7 @@ with deterministic(recipe.train.seed), tempfile.TemporaryDirectory() as scratch:
     model, tokenizer = assemble(recipe.model)
     tokens = MessageTokens(prepared.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
     loop = Loop(model, TrainingSet(sessions, labels, tokens, alerts), section=recipe.train, run=Path(scratch), accelerator=accelerate(recipe))
-    loop.train(encode_positions=recipe.detect.batch_tokens)
+    loop.train(encode_positions=recipe.detect.tokens_on(model.device.type))
 # Of Linux's two counters the one that a child does not inherit from the process that started it.
 status = Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) * 1024)

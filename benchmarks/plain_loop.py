@@ -86,7 +86,7 @@ def compare(data: Path, *, recipe: str, steps: int) -> dict[str, Any]:
             seconds["plain"].append(plain.step([sessions[row] for row in rows], labels[rows].tolist()))
             since = time.perf_counter()
 
-        loop.train(encode_positions=whole.detect.batch_tokens, watch=watch)
+        loop.train(encode_positions=whole.detect.tokens_on(model.device.type), watch=watch)
     ours, by_hand = (statistics.median(times[WARM_UP:]) for times in (seconds["ours"], seconds["plain"]))
     ratio = statistics.median(b / a for a, b in zip(seconds["ours"][WARM_UP:], seconds["plain"][WARM_UP:], strict=True))
     return {

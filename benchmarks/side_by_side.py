@@ -137,7 +137,7 @@ def train(run: Path, data: Path, *, steps: int, precision: str) -> dict[str, Any
             _say(f"step {step.step} of {step.steps}: ours {taken:.1f} s, plain {plainly:.1f} s")
             since = time.perf_counter()
 
-        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+        loop.train(encode_positions=recipe.detect.tokens_on(model.device.type), watch=watch)
     counted = seconds[WARM_UP:]
     return {
         "trains": list(stage.trains),

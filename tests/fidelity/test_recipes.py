@@ -91,6 +91,7 @@ def test_the_projector_computes_in_fp32_and_gives_the_decoders_format(folder, dt
     ours, tokenizer = assemble(section)
     seen = []
     ours.projector.register_forward_hook(lambda _, given, made: seen.append((given[0].dtype, made.dtype)))
+    ours.decoder.reads_trees = False
     ours.decoder.register_forward_pre_hook(lambda _, given: seen.append(given[0].dtype))
     with torch.no_grad():
         ours(collate([[0, 1]], tokens=MessageTokens(["a", "b"], tokenizer, max_tokens=100)))

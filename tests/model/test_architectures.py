@@ -210,16 +210,19 @@ def test_a_tree_equals_padding(made, objective) -> None:
     sessions = 3 * [*SESSIONS, SESSIONS[0], SESSIONS[0][:2], SESSIONS[2][:5]]
     batch = collate(sessions, tokens=tokens, labels=torch.tensor(3 * [0, 1, 0, 1, 0, 1, 1]))
     nodes: list[int] = []
-    seen = model.decoder.model.register_forward_pre_hook(
-        lambda _, __, given: nodes.append(given["inputs_embeds"].shape[:2].numel()), with_kwargs=True
-    )
+    read = model.decoder.read
+
+    def noted(embeddings, tree, *, keep):
+        nodes.append(len(embeddings))
+        return read(embeddings, tree, keep=keep)
+
+    model.decoder.read = noted
     model.trains(("encoder", "projector", "decoder"))
     model.eval()
     grown, losses = gradients(model, batch, objective=objective), [model.loss(batch, objective=objective)]
     model.decoder.reads_trees = False
     padded = gradients(model, batch, objective=objective)
     losses.append(model.loss(batch, objective=objective))
-    seen.remove()
     assert nodes[0] < sum(map(len, sessions)) + len(sessions) * len(model.prompt.head + model.prompt.question)
     torch.testing.assert_close(*losses, **CLOSE)
     for name, value in padded.items():

@@ -28,7 +28,7 @@ from logllm.model.fast.scorer import Scorer
 from logllm.model.logllm import assemble
 from logllm.progress import Report
 from logllm.runs.manifest import find_run, read_manifest, read_recipe
-from logllm.training.fit import Examples, accelerate, check_examples, deterministic
+from logllm.training.fit import Examples, accelerate, check_examples, deterministic, micro_batch_of
 from logllm.training.loop import Loop, Step
 from logllm.training.memory import most_resident, resident
 from logllm.training.sampler import TrainingSet
@@ -172,11 +172,14 @@ def training_speed(
     sessions, labels, _, alerts = examples
     seconds: list[list[float]] = [[] for _ in short]
     with deterministic(section.seed), tempfile.TemporaryDirectory() as scratch:
+        accelerator = accelerate(recipe)
         model, tokenizer = assemble(recipe.model)
+        model.to(accelerator.device)
         texts, longest = prepared.messages.to_list(), recipe.model.encoder.max_tokens
         tokens = MessageTokens(texts, tokenizer, max_tokens=longest)
         training = TrainingSet(sessions, labels, tokens, alerts)
-        loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerate(recipe))
+        loop = Loop(model, training, section=section, run=Path(scratch), accelerator=accelerator)
+        loop.count = micro_batch_of(recipe, examples, accelerator=accelerator)
         since = clock()
 
         def watch(step: Step) -> None:
@@ -185,7 +188,7 @@ def training_speed(
             seconds[step.stage].append(now - since)
             since = now
 
-        loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+        loop.train(encode_positions=recipe.detect.tokens_on(model.device.type), watch=watch)
     figures: list[dict[str, Any]] = []
     for stage, taken in zip(short, seconds, strict=True):
         speed = batch / statistics.median(taken[_WARM_UP:])

@@ -9,14 +9,15 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import polars as pl
 
-from logllm.bench.work import decoder_work, encoder_work, gemm_peak, share
+from logllm.bench.work import decoder_work, encoder_work, finish, gemm_peak, peak_format, share
 from logllm.config.prepare import PrepareSection
 from logllm.logs.lines import read_lines
 from logllm.logs.masking import mask
 from logllm.logs.reader import Reader
 from logllm.logs.records import Parser
-from logllm.model.encoder import MessageTokens
-from logllm.model.fast.light import Light
+from logllm.model.decoder import Decoder
+from logllm.model.encoder import Encoder, MessageTokens
+from logllm.model.fast.light import Light, LightPart
 from logllm.model.fast.scorer import Engine
 from logllm.model.logllm import LogLLM
 from logllm.sessions.message_table import MessageTable, Rows, distinct, rows_of
@@ -121,8 +122,21 @@ def model_stages(
     model, vectors = engine.model, engine.encode(tokens)
     # How much there is to do at best: equal messages once, equal beginnings of prompts once.
     encoder, decoder = encoder_work(tokens), decoder_work(once, model.prompt)
-    encoding = _again_and_again(lambda: engine.encode(tokens), times=ENCODINGS)
-    decoding = _again_and_again(lambda: engine.judge(once, vectors), times=DECODINGS)
+    device = model.device
+
+    def peak_of(part: Encoder | Decoder | LightPart) -> float:
+        return statistics.median(gemm_peak(device=device, dtype=peak_format(part, device=device)))
+
+    def encode() -> None:
+        engine.encode(tokens)
+        finish(device)
+
+    def judge() -> None:
+        engine.judge(once, vectors)
+        finish(device)
+
+    encoding = _again_and_again(encode, times=ENCODINGS, peak=lambda: peak_of(model.encoder))
+    decoding = _again_and_again(judge, times=DECODINGS, peak=lambda: peak_of(model.decoder))
     to_encode = encoder.flops(model.encoder.model)
     to_decode = decoder.flops(model.decoder.model)
     stages = {
@@ -149,15 +163,15 @@ class Passes(NamedTuple):
         return {**middling, "flops": flops, "share": statistics.median(shares)}
 
 
-def _again_and_again(work: Callable[[], object], *, times: int) -> Passes:
+def _again_and_again(work: Callable[[], object], *, times: int, peak: Callable[[], float]) -> Passes:
     """Time some work, the machine's peak measured before, between and after."""
     # A shared machine changes its speed from minute to minute: a peak of before may not hold.
-    seconds, peaks = [], [statistics.median(gemm_peak())]
+    seconds, peaks = [], [peak()]
     for _ in range(times):
         watch = Watch()
         watch.timed(work)
         seconds.append(watch.seconds)
-        peaks.append(statistics.median(gemm_peak()))
+        peaks.append(peak())
     return Passes(tuple(seconds), tuple(peaks))
 
 

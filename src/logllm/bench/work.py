@@ -23,6 +23,7 @@ from logllm.sessions.message_table import Rows
 GEMM_SIZE = 2048
 """Rows and columns of the matrices whose product shows the machine's peak."""
 _REPEATS = 7
+_PROCESSOR = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -112,22 +113,49 @@ def encoder_work(tokens: MessageTokens) -> Work:
     return Work(int(tokens.lengths.sum()), int((tokens.lengths**2).sum()))
 
 
-def gemm_peak(*, size: int | None = None, clock: Callable[[], float] = time.perf_counter) -> list[float]:
-    """Floating-point operations a second of repeated float32 products of square matrices, with torch's current number of threads.
+def gemm_peak(
+    *,
+    size: int | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+    device: torch.device = _PROCESSOR,
+    dtype: torch.dtype = torch.float32,
+) -> list[float]:
+    """Floating-point operations a second of repeated products of square matrices: by torch's current number of threads, or by a GPU.
 
     Args:
-        size: of the matrices, rows and columns; none: `GEMM_SIZE`.
+        size: of the matrices, rows and columns; none: `GEMM_SIZE`, on a GPU four times as many, as fewer leave some of it idle.
         clock: gives seconds.
+        device: what multiplies.
+        dtype: of the matrices' numbers.
     """
-    size = size or GEMM_SIZE
-    left, right = torch.ones((2, size, size))
-    product = torch.empty((size, size))
+    size = size or GEMM_SIZE * (1 if device.type == "cpu" else 4)
+    left, right = torch.ones((2, size, size), device=device, dtype=dtype)
+    product = torch.empty((size, size), device=device, dtype=dtype)
     rates = []
     for _ in range(_REPEATS + 1):
+        finish(device)
         started = clock()
         torch.mm(left, right, out=product)
+        finish(device)
         rates.append(2 * size**3 / (clock() - started))
     return rates[1:]  # the first one warms up
+
+
+def finish(device: torch.device) -> None:
+    """Wait until a device has done what it was given: a GPU goes on by itself."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_format(part: Encoder | Decoder | LightPart, *, device: torch.device) -> torch.dtype:
+    """In which number format the peak is measured that a part's work is set beside: on a GPU the one that it multiplies in.
+
+    A processor's peak is that of float32, whatever the part: shares of other formats stay comparable with one another.
+    """
+    kind = number_format(part)
+    if device.type == "cpu" or kind == "float32":
+        return torch.float32
+    return torch.float16 if kind == "float16" else torch.bfloat16
 
 
 def share(flops: int, *, seconds: float, peak: Sequence[float]) -> float:

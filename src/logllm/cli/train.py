@@ -109,7 +109,7 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
         if found.seconds
         else "time not known"
     )
-    note(f"{found.parameters:,} parameters in all; {known}")
+    note(f"{found.parameters:,} parameters in all; {plural(found.micro_batch, 'session')} a pass; {known}")
     if found.assumed:
         note(f"weights not here: {', '.join(found.assumed)}; sizes derived from the published shapes, lengths of messages estimated")
 

@@ -1,9 +1,9 @@
 """What every section of the configuration shares: frozen, no unknown keys, errors in one line."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from logllm.errors import RecipeError, nearest
@@ -32,6 +32,22 @@ _KINDS = {
     "value_error": "{error}",
 }
 """What is wrong with a setting, by pydantic's name for it, or the name's first word where several say the same."""
+
+
+def _counted(value: Any) -> Any:
+    """A whole number of 1 or more, or `auto`.
+
+    Raises:
+        ValueError: anything else; in one piece, where a union would give a problem for each of its members.
+    """
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value == "auto" or (whole and value >= 1):
+        return value
+    raise ValueError("takes a whole number of 1 or more, or auto")
+
+
+CountOrAuto = Annotated[int | Literal["auto"], PlainValidator(_counted)]
+"""A count that the machine may settle."""
 
 
 class Section(BaseModel):

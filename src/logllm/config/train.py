@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from logllm.config.section import Section
+from logllm.config.section import CountOrAuto, Section
 
 Part = Literal["encoder", "projector", "decoder"]
 
@@ -94,8 +94,9 @@ class TrainSection(Section):
     # How much at once, which decides memory.
     batch: int = Field(default=16, ge=1)
     """Sessions an optimiser step."""
-    micro_batch: int = Field(default=16, ge=1)
-    """Sessions a forward pass; gradients accumulate over batch / micro_batch passes (the paper's scripts: 4)."""
+    micro_batch: CountOrAuto = 16
+    """Sessions a forward pass; gradients accumulate over batch / micro_batch passes (the paper's scripts: 4). `auto`:
+    as many as memory is foretold to hold; gradients are those of one pass over the whole batch, however it is cut."""
     drop_last: bool = False
     """Leave out a stage's last, incomplete micro-batch (the paper's scripts do)."""
     precision: Literal["no", "bf16", "fp16"] = "no"
@@ -115,9 +116,18 @@ class TrainSection(Section):
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> Self:
-        if self.batch % self.micro_batch:
+        if self.batch % self.unit:
             raise ValueError(f"batch {self.batch} is not a multiple of micro_batch {self.micro_batch}")
         return self
+
+    @property
+    def unit(self) -> int:
+        """Sessions whose loss is one mean, and that a schedule counts as one: a micro-batch, or the batch where its cuts are the machine's.
+
+        >>> TrainSection(micro_batch=4).unit, TrainSection(micro_batch="auto").unit
+        (4, 16)
+        """
+        return self.batch if self.micro_batch == "auto" else self.micro_batch
 
     def per_line(self) -> dict[str, str]:
         """The same of all stages, by the names that `--set` takes.

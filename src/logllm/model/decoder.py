@@ -3,18 +3,21 @@
 import sys
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from logllm.config.model import DecoderSection
 from logllm.model.base.adapters import adapted
+from logllm.model.fast.branches import branches_of, layout_of, no_mask, read_by_branches
+from logllm.model.fast.ends import logits_at, reads_ends
 from logllm.model.fast.tree import Tree
 
 _READ_TREES = (
     *(f"{name}ForCausalLM" for name in ("Llama", "Mistral", "Qwen2", "Qwen3", "Gemma", "Phi", "Phi3")),
     "GPT2LMHeadModel",
 )
-"""Architectures that take positions and a mask of who sees whom as they are.
+"""Architectures that take positions as they are, and whose attention can be another one.
 
 None of them has a window beyond which it does not look.
 """
@@ -45,14 +48,9 @@ class Decoder(nn.Module):
         self.positions = int(getattr(model.config, "max_position_embeddings", sys.maxsize))
         whole = getattr(model.config, "sliding_window", None) is None
         self.reads_trees = type(model).__name__ in _READ_TREES and whole
-
-        # Floating-point operations of a layer's linear parts, a position: a multiplication and an
-        # addition for each of its weights. Embeddings and output head are in no layer.
-        tables = (model.get_input_embeddings(), model.get_output_embeddings())
-        ends = {id(table.weight) for table in tables}
-        weights = (weight for weight in model.parameters() if weight.dim() > 1)
-        sizes = [int(weight.numel()) for weight in weights if id(weight) not in ends]
-        self._linear = 2.0 * sum(sizes) / int(model.config.num_hidden_layers)
+        if self.reads_trees:
+            self._layout = layout_of(model.config)
+            read_by_branches(model)
         self.model: Any = adapted(model, section.lora, part="decoder") if adapters else model
 
     def embed(self, ids: Tensor) -> Tensor:
@@ -84,43 +82,49 @@ class Decoder(nn.Module):
         logits: Tensor = output.logits[:, -keep:].to(torch.float32)  # (b, keep, v)
         return logits
 
-    def read(self, embeddings: Tensor, tree: Tree, *, nodes: Tensor) -> Tensor:
-        """Logits at some nodes of a tree of sequences, each node computed once.
+    def read(self, embeddings: Tensor, tree: Tree, *, keep: int) -> Tensor:
+        """Logits at the ends of a tree's sequences, each node computed once.
 
         Args:
             embeddings: the nodes' input vectors, (n, d_dec).
             tree: their positions and who follows whom.
-            nodes: where logits are wanted, (k,).
+            keep: at how many last positions of each sequence logits are wanted.
 
         Returns:
-            Logits under the model's own transform, (k, v), float32.
+            Logits under the model's own transform, (b, keep, v), float32, in the sequences' own order.
         """
-        # A node sees those that it follows: what is added to all other attention is the least
-        # number, which the softmax makes nothing.
-        device, dtype = embeddings.device, embeddings.dtype
-        follows = torch.from_numpy(tree.mask()).to(device)
-        mask = torch.zeros(follows.shape, dtype=dtype, device=device)
-        mask.masked_fill_(~follows, torch.finfo(dtype).min)  # (n, n)
-        positions = torch.from_numpy(tree.depths).to(device)
-        output = self.model(
-            inputs_embeds=embeddings[None],
-            attention_mask=mask[None, None],
-            position_ids=positions[None],
-            logits_to_keep=nodes,
-            use_cache=False,
-        )
-        logits: Tensor = output.logits[0].to(torch.float32)  # (k, v)
-        return logits
+        device, layout = embeddings.device, self._layout
+        depths = torch.from_numpy(tree.depths).to(device)
+        branches = branches_of(tree.paths, np.diff(tree.starts), layout=layout, device=device)
 
-    def gains(self, tree: Tree) -> bool:
-        """Whether a tree is less work than its sequences padded to the longest.
+        # The ends, branch by branch. A sequence may be shorter than `keep`: what stands in its
+        # first places is not looked at.
+        counts = np.array([min(keep, len(path)) for path in tree.paths])
+        firsts = np.cumsum(counts) - counts
+        places = np.zeros((len(counts), keep), dtype=np.int64)
+        for at, count, first in zip(tree.order, counts, firsts, strict=True):
+            places[at, keep - count :] = np.arange(first, first + count)
+        last = [path[-keep:] for path in tree.paths]
+        nodes = torch.from_numpy(np.concatenate(last)).to(device)  # (k,)
 
-        It has fewer nodes, but each is weighed against all others.
-        """
-        n, b, p = len(tree.rows), len(tree.paths), max(map(len, tree.paths))
+        base = self._base
+        if reads_ends(base):
+            ends = branches_of(tree.paths, counts, layout=layout, device=device)
+            logits = logits_at(base, embeddings, depths=depths, branches=branches, ends=(ends, nodes))
+        else:
+            output = self.model(
+                inputs_embeds=embeddings[None],
+                attention_mask=no_mask(embeddings),
+                position_ids=depths[None],
+                logits_to_keep=nodes,
+                use_cache=False,
+                branches=branches,
+            )
+            logits = output.logits[0]  # (k, v)
+        rows = torch.from_numpy(places.ravel()).to(device)
+        return logits[rows].view(*places.shape, -1).to(torch.float32)  # (b, keep, v)
 
-        # Attention of one position to n others takes 4 * d * n operations: two products of 2 * d
-        # each. Of the tree n positions see n, of b padded sequences b * p see p.
-        of_tree = n * (self._linear + 4 * self.width * n)
-        padded = b * p * (self._linear + 4 * self.width * p)
-        return of_tree < padded
+    @property
+    def _base(self) -> Any:
+        """The model without PEFT's shell."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model

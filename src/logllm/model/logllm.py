@@ -245,20 +245,13 @@ class LogLLM(nn.Module):
         """
         table = self.table(vectors)
         rows = self.prompt.rows(places, endings=endings, most=self.decoder.positions)
-        tree = grow(rows) if self.decoder.reads_trees else None
-        if tree is not None and self.decoder.gains(tree):
-            # A prompt is a path through the tree; the tree has them in an order of its own. Of a
-            # path shorter than `keep` the first places stay at the root, and are not looked at.
-            nodes = np.zeros((len(rows), keep), dtype=np.int64)
-            for at, path in zip(tree.order, tree.paths, strict=True):
-                nodes[at, -len(path) :] = path[-keep:]
-            of_nodes = torch.from_numpy(tree.rows).to(table.device)
-            embeddings = nn.functional.embedding(of_nodes, table)  # (n, d_dec)
-            wanted = torch.from_numpy(nodes.ravel()).to(table.device)
-            logits: Tensor = self.decoder.read(embeddings, tree, nodes=wanted)
-            return logits.view(*nodes.shape, -1)  # (b, keep, v)
+        if self.decoder.reads_trees:
+            tree = grow(rows)
+            embeddings = nn.functional.embedding(torch.from_numpy(tree.rows).to(table.device), table)  # (n, d_dec)
+            logits: Tensor = self.decoder.read(embeddings, tree, keep=keep)  # (b, keep, v)
+            return logits
 
-        # On the left, so that the last position of each prompt is the last of its row.
+        # Padded on the left, so that the last position of each prompt is the last of its row.
         longest = max(map(len, rows))
         index = np.zeros((len(rows), longest), dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)

@@ -16,6 +16,7 @@ from logllm.datasets.prepared import Prepared
 from logllm.errors import DataError, RecipeError
 from logllm.extras import require
 from logllm.metrics import Labels
+from logllm.model.base.blueprint import draw
 from logllm.model.base.weights import locate
 from logllm.model.encoder import MessageTokens
 from logllm.model.logllm import LogLLM, assemble
@@ -23,6 +24,7 @@ from logllm.progress import Report
 from logllm.sessions.message_table import Rows, ever_alerts, occurring, rows_of
 from logllm.training.loop import Loop, Watch
 from logllm.training.processes import on_processors, process_count
+from logllm.training.room import largest_fitting, sizes
 from logllm.training.sampler import Alerts, TrainingSet
 from logllm.training.start import start_with_alerts, start_with_words
 from logllm.training.state import states
@@ -122,16 +124,40 @@ def fit_network(recipe: Recipe, examples: Examples, *, folder: Path, watch: Watc
     """
     check_examples(recipe, examples)
     accelerator = accelerate(recipe)
+    count = micro_batch_of(recipe, examples, accelerator=accelerator)
     with deterministic(recipe.train.seed):
         model, tokenizer = assemble(recipe.model, progress=progress)
         model.to(accelerator.device)
         tokens = MessageTokens(examples.messages.to_list(), tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
         loop = Loop(model, training, section=recipe.train, run=folder, accelerator=accelerator)
+        loop.count = count
         if recipe.model.projector.start != "random":
             _start(loop, examples.messages, recipe=recipe)
-        seconds = loop.train(encode_positions=recipe.detect.batch_tokens, watch=watch)
+        seconds = loop.train(encode_positions=recipe.detect.tokens_on(accelerator.device.type), watch=watch)
     return Trained(model, tokenizer, seconds)
+
+
+def micro_batch_of(recipe: Recipe, examples: Examples, *, accelerator: Any) -> int:
+    """Sessions of a forward pass: the recipe's, or as many as memory is foretold to hold.
+
+    Args:
+        recipe: model and stages.
+        examples: what is learnt from.
+        accelerator: Accelerate's. What is free on its device now counts, so that it is asked before
+            the model is loaded; several processes take the same number, and each has some to do.
+    """
+    if recipe.train.micro_batch != "auto":
+        return recipe.train.micro_batch
+    blueprint = draw(recipe.model)
+    if recipe.train.gradient_checkpointing:
+        blueprint.model.checkpoint_gradients()
+    tokens = MessageTokens(examples.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
+    training = TrainingSet(examples.sessions, examples.labels, tokens, examples.alerts)
+    fitting = largest_fitting(blueprint, training, recipe=recipe, device=accelerator.device)
+    every = accelerator.gather(torch.tensor([fitting], device=accelerator.device))
+    most = min(int(every.min()), recipe.train.batch // process_count())
+    return next(size for size in sizes(recipe.train.batch) if size <= most)
 
 
 def accelerate(recipe: Recipe) -> Any:
@@ -144,9 +170,10 @@ def accelerate(recipe: Recipe) -> Any:
     from accelerate.state import AcceleratorState
 
     train, processes = recipe.train, process_count()
-    if processes > 1 and processes * train.micro_batch > train.batch:
+    smallest = 1 if train.micro_batch == "auto" else train.micro_batch
+    if processes > 1 and processes * smallest > train.batch:
         raise RecipeError(
-            f"{processes} processes would share a batch of {-(-train.batch // train.micro_batch)} micro-batches, and some have nothing to do: "
+            f"{processes} processes would share a batch of {-(-train.batch // smallest)} micro-batches, and some have nothing to do: "
             f"set train.micro_batch to {max(1, train.batch // processes)} or less, or train.batch higher"
         )
 
@@ -162,13 +189,18 @@ def accelerate(recipe: Recipe) -> Any:
 def deterministic(seed: int) -> Iterator[None]:
     """Seed torch and have it choose deterministic algorithms, inside a `with` block; afterwards its draws go on as if there had been none."""
     before, draws = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    filling: Any = torch.utils.deterministic  # its setting has no type
+    fills = filling.fill_uninitialized_memory
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what CUDA asks for to be deterministic
     torch.use_deterministic_algorithms(True)
+    # Nothing here reads memory before it is written; to fill it first took a fifth of a GPU's time.
+    filling.fill_uninitialized_memory = False
     torch.manual_seed(seed)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        filling.fill_uninitialized_memory = fills
         torch.set_rng_state(draws)
 
 
@@ -178,7 +210,7 @@ def _start(loop: Loop, messages: pl.Series, *, recipe: Recipe) -> None:
     if by_words and states(loop.run):
         return
     rows = occurring(loop.data.sessions)
-    table = loop.vectors(rows, positions=recipe.detect.batch_tokens)
+    table = loop.vectors(rows, positions=recipe.detect.tokens_on(loop.model.device.type))
     places = torch.from_numpy(rows).to(table.device)
     vectors = table[places]
     if by_words:

@@ -66,6 +66,8 @@ class Loop:
         self.run = run
         self.accelerator = accelerator
         self.doubts: Doubts | None = None
+        self.count = section.unit
+        """Sessions of a forward pass: the recipe's, or what memory has room for."""
         if section.gradient_checkpointing:
             model.checkpoint_gradients()
         self.orders = data.orders(section)
@@ -146,7 +148,7 @@ class Loop:
         for step in range(first, steps):
             # The weights move.
             rows = order[step * train.batch : (step + 1) * train.batch]
-            batches = list(self.data.micro_batches(rows, train, stage=stage, step=step))
+            batches = list(self.data.micro_batches(rows, train, stage=stage, step=step, count=self.count))
             seen = vectors if doubts is None or vectors is None else doubts.moved(vectors, time=step)
             loss, lr = self._step(batches, seen, optimizer=optimizer, stage=stage, step=step)
 
@@ -176,16 +178,16 @@ class Loop:
         stage: int,
         step: int,
     ) -> tuple[float, float]:
-        """One optimiser step, in which every verdict weighs the same; its loss and learning rate."""
+        """One optimiser step; its loss and learning rate."""
         section = self.section.stages[stage]
-        micro = self.section.micro_batch
-        done = step * (self.section.batch // micro)
-        lr = learning_rate(section, done=done, total=-(-len(self.orders[stage]) // micro))
+        unit = self.section.unit
+        done = step * (self.section.batch // unit)
+        lr = learning_rate(section, done=done, total=-(-len(self.orders[stage]) // unit))
         for group in optimizer.param_groups:
             group["lr"] = lr
 
-        total, verdicts = 0.0, sum(len(micro_batch.labels) for micro_batch in batches)
-        for number, micro_batch in own(batches):
+        total, weights = 0.0, [self._weight(micro_batch) for micro_batch in batches]
+        for number, (micro_batch, weight) in own(zip(batches, weights, strict=True)):
             # What is drawn does not depend on which process draws it.
             torch.manual_seed(_draws(self.section.seed, stage, step, number))
             batch = collate(
@@ -195,7 +197,7 @@ class Loop:
                 labels=torch.from_numpy(micro_batch.labels),
                 beginnings=micro_batch.beginnings,
             ).to(self.model.device)
-            share = len(micro_batch.labels) / verdicts
+            share = weight / sum(weights)
             with self.accelerator.autocast():
                 loss = self.model.loss(batch, objective=self.section.objective) * share
             self.accelerator.backward(loss)
@@ -210,6 +212,17 @@ class Loop:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         return total, lr
+
+    def _weight(self, batch: MicroBatch) -> int:
+        """What a micro-batch counts in its step: its verdicts, all of which weigh the same.
+
+        Where the machine cuts the step, answers' tokens weigh the same in it instead, as they do within one pass: the step is then
+        what one pass over all of it would be.
+        """
+        if self.section.micro_batch != "auto" or self.section.objective != "answer":
+            return len(batch.labels)
+        answers = self.model.prompt.answers  # of normal, of anomalous
+        return sum(len(answers[label]) for label in batch.labels.tolist())
 
 
 def _draws(*place: int) -> int:

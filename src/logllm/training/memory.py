@@ -184,12 +184,12 @@ def _peak(blueprint: Blueprint, data: TrainingSet, *, micro: MicroBatch, section
         batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
         # From a step's second micro-batch on the gradients are there before.
         for parameter in learning:
-            parameter.grad = torch.zeros_like(parameter) if section.batch > section.micro_batch else None
+            parameter.grad = torch.zeros_like(parameter) if section.batch > section.unit else None
         known = [*model.parameters(), *model.buffers(), *([] if vectors is None else [vectors])]
         tensors = LiveTensors(known=known)
         with tensors, _autocast(section.precision):
             model.loss(batch, objective=section.objective).backward()  # type: ignore[no-untyped-call]
-    made = sum(parameter.nbytes for parameter in learning) if section.batch == section.micro_batch else 0
+    made = sum(parameter.nbytes for parameter in learning) if section.batch == section.unit else 0
     model.zero_grad(set_to_none=True)
     return max(0, tensors.peak - made)
 

@@ -19,6 +19,7 @@ from logllm.model.logllm import LogLLM, assemble, collate
 from logllm.progress import Report
 from logllm.training.fit import Examples, accelerate, check_examples, deterministic
 from logllm.training.memory import Memory, resident, stage_memory
+from logllm.training.room import largest_fitting
 from logllm.training.sampler import Order, TrainingSet
 
 _CUDA_CONTEXT = 500 * 2**20
@@ -51,6 +52,8 @@ class Plan:
     parameters: int
     """Of all three parts, frozen ones included."""
     threads: int
+    micro_batch: int
+    """Sessions of a forward pass: the recipe's, or what this machine's memory is foretold to hold."""
     program: int
     """Bytes held besides: Python, libraries and the data, as this process holds them; on a GPU, CUDA's own share, about."""
     assumed: tuple[str, ...]
@@ -94,6 +97,7 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
     with deterministic(recipe.train.seed):
         tokens = MessageTokens(prepared.messages.to_list(), blueprint.tokenizer, max_tokens=recipe.model.encoder.max_tokens)
         training = TrainingSet(sessions, labels, tokens, alerts)
+        recipe = _settled(recipe, training, blueprint=blueprint, device=accelerator.device)
         stages = _stages(recipe, training, blueprint=blueprint, on_gpu=on_gpu)
         if all(available(part.weights) for part in models):
             model, _ = assemble(recipe.model, progress=progress)
@@ -112,20 +116,31 @@ def plan(recipe: Recipe, data: Path, *, progress: Report | None = None) -> Plan:
         distinct_messages=len(tokens),
         parameters=sum(parameter.numel() for parameter in blueprint.model.parameters()),
         threads=torch.get_num_threads(),
+        micro_batch=recipe.train.unit,
         program=program,
         assumed=blueprint.assumed,
     )
+
+
+def _settled(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, device: torch.device) -> Recipe:
+    """The recipe with the micro-batch that this machine's memory has room for."""
+    if recipe.train.micro_batch != "auto":
+        return recipe
+    if recipe.train.gradient_checkpointing:
+        blueprint.model.checkpoint_gradients()
+    count = largest_fitting(blueprint, data, recipe=recipe, device=device)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"micro_batch": count})})
 
 
 def _stages(recipe: Recipe, data: TrainingSet, *, blueprint: Blueprint, on_gpu: bool) -> list[PlannedStage]:
     """The stages as far as shapes tell: all but the time."""
     section = recipe.train
     orders = data.orders(section)
+    positions = recipe.detect.tokens_on("cuda" if on_gpu else "cpu")
 
     def memories() -> list[Memory]:
         return [
-            stage_memory(blueprint, data, section=section, planned=planned, encode_positions=recipe.detect.batch_tokens)
-            for planned in enumerate(orders)
+            stage_memory(blueprint, data, section=section, planned=planned, encode_positions=positions) for planned in enumerate(orders)
         ]
 
     needed = plain = memories()
@@ -153,7 +168,7 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
     stage = section.stages[number]
     model.trains(stage.trains, message_dropout=stage.message_dropout, base_dropout=section.base_dropout)
     vectors = None if "encoder" in stage.trains else torch.zeros((len(data.tokens), model.encoder.width), device=model.device)
-    micro = next(data.micro_batches(_middling(order, data, count=section.micro_batch), section, stage=number, step=0))
+    micro = next(data.micro_batches(_middling(order, data, count=section.unit), section, stage=number, step=0))
     labels = torch.from_numpy(micro.labels)
     batch = collate(micro.sessions, tokens=data.tokens, vectors=vectors, labels=labels, beginnings=micro.beginnings)
     batch = batch.to(model.device)
@@ -168,7 +183,7 @@ def _seconds(model: LogLLM, data: TrainingSet, *, section: TrainSection, planned
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     model.zero_grad(set_to_none=True)
-    return min(seconds) * -(-len(order) // section.micro_batch)
+    return min(seconds) * -(-len(order) // section.unit)
 
 
 def _middling(order: Order, data: TrainingSet, *, count: int) -> Order:

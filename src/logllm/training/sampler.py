@@ -60,33 +60,43 @@ class TrainingSet:
             sessions = [self.sessions[row] for row in np.unique(order)]
         return occurring(sessions)
 
-    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int) -> Iterator[MicroBatch]:
-        """A step's micro-batches, sessions of like length together."""
+    def micro_batches(self, rows: Order, section: TrainSection, *, stage: int, step: int, count: int | None = None) -> Iterator[MicroBatch]:
+        """A step's micro-batches, sessions of like length together.
+
+        Args:
+            rows: the step's sessions.
+            section: the training.
+            stage: which of its stages.
+            step: which of the stage's steps.
+            count: sessions a micro-batch; none: the section's unit. What each session is altered to does not depend on it.
+        """
         rng = np.random.default_rng([section.seed, stage, step, 1])
         by_length = np.argsort([len(self.sessions[row]) for row in rows], kind="stable")
         rows = rows[by_length]
         chosen = section.stages[stage]
         normal = self._normal if chosen.draws else NOTHING
-        for start in range(0, len(rows), section.micro_batch):
-            # The sessions of one pass, altered as the stage says.
-            taken = rows[start : start + section.micro_batch]
-            sessions: list[Rows] = []
-            alerts: list[Alerts | None] = []
-            for row in taken:
-                marks = None if self.alerts is None else self.alerts[row]
-                session, marks = augmented(self.sessions[row], marks, section=chosen, normal=normal, rng=rng)
-                sessions.append(session)
-                alerts.append(marks)
 
-            # Their beginnings, each with a label of its own.
+        # All sessions are altered before beginnings are drawn, so that no draw depends on where the step is cut.
+        sessions: list[Rows] = []
+        alerts: list[Alerts | None] = []
+        for row in rows:
+            marks = None if self.alerts is None else self.alerts[row]
+            session, marks = augmented(self.sessions[row], marks, section=chosen, normal=normal, rng=rng)
+            sessions.append(session)
+            alerts.append(marks)
+
+        size = count or section.unit
+        for start in range(0, len(rows), size):
+            # The sessions' beginnings, each with a label of its own.
+            taken = slice(start, start + size)
             places: list[tuple[int, int]] = []
-            verdicts = self.labels[taken].tolist()
-            for place, marks in enumerate(alerts):
+            verdicts = self.labels[rows[taken]].tolist()
+            for place, marks in enumerate(alerts[taken]):
                 if marks is not None and chosen.beginnings:
                     for length, anomalous in beginnings(marks, count=chosen.beginnings, rng=rng):
                         places.append((place, length))
                         verdicts.append(anomalous)
-            yield MicroBatch(sessions, tuple(places), np.array(verdicts, dtype=np.int64))
+            yield MicroBatch(sessions[taken], tuple(places), np.array(verdicts, dtype=np.int64))
 
     @cached_property
     def _normal(self) -> "Normal":
@@ -149,7 +159,7 @@ def stage_order(labels: Labels, train: TrainSection, *, stage: int) -> Order:
         rows.append(rng.permutation(np.tile(once, repeats)))
         epoch += 1
     order = np.concatenate(rows)[: section.max_sessions]
-    return order[: len(order) - len(order) % train.micro_batch] if train.drop_last else order
+    return order[: len(order) - len(order) % train.unit] if train.drop_last else order
 
 
 class Normal(NamedTuple):

@@ -25,9 +25,6 @@ def test_a_tree_holds_each_beginning_once(lists) -> None:
     for path, at in zip(tree.paths, tree.order, strict=True):
         assert tree.rows[path].tolist() == lists[at]
         assert tree.depths[path].tolist() == list(range(len(lists[at])))
-    followed = tree.mask()
-    for path in tree.paths:
-        assert np.flatnonzero(followed[path[-1]]).tolist() == path.tolist()
 
 
 @given(SEQUENCES, st.integers(1, 9))

@@ -3,6 +3,7 @@
 import ctypes
 import inspect
 import logging
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -11,18 +12,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from logllm.config.model import DecoderSection, EncoderSection
 from logllm.errors import ModelError, first_line
 from logllm.extras import require
+from logllm.model.base.packed import WORTH_KEEPING, is_kept, keep, packed_place
 
 _ENCODER_INPUTS = ("input_ids", "attention_mask")
 _DECODER_INPUTS = ("inputs_embeds", "attention_mask", "position_ids", "logits_to_keep")
 
 
-def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tuple[nn.Module, Any]:
+def load_backbone(folder: Path, section: EncoderSection | DecoderSection, *, worth: int = WORTH_KEEPING) -> tuple[nn.Module, Any]:
     """A base model, as many layers of it as the section keeps, and its tokenizer from a folder.
+
+    Weights in 4 bits go straight to the accelerator where there is one, and are kept packed in the cache for the next time.
+
+    Args:
+        folder: the model's.
+        section: how it is used.
+        worth: bytes of weights from which on packed ones are kept.
 
     Returns:
         The model in evaluation mode with frozen weights, and its tokenizer.
@@ -37,17 +47,31 @@ def load_backbone(folder: Path, section: EncoderSection | DecoderSection) -> tup
 
     kind: Any = AutoModel if isinstance(section, EncoderSection) else AutoModelForCausalLM
     how: dict[str, Any] = {"dtype": getattr(torch, section.dtype), "output_loading_info": True}
+    place = None
     if section.quantize != "none":
         how["quantization_config"] = _nf4(section)
+        place = packed_place(folder, section, worth=worth)
+        if torch.cuda.is_available():
+            how["device_map"] = {"": torch.cuda.current_device()}
+    source = folder
+    if place is not None and is_kept(place):
+        source = place
+        del how["quantization_config"]  # its own configuration says it
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        config = first_layers(AutoConfig.from_pretrained(folder), section)
+        config = first_layers(AutoConfig.from_pretrained(source), section)
         # Transformers lists the weights of layers that are not kept.
         with without_bars(), _unheard("transformers.modeling_utils"):
-            model, loaded = kind.from_pretrained(folder, config=config, **how)
-    except (OSError, ValueError, KeyError, RuntimeError) as exc:
+            model, loaded = kind.from_pretrained(source, config=config, **how)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as exc:
+        if source is not folder:  # what was kept is damaged: it is packed again
+            shutil.rmtree(source)
+            return load_backbone(folder, section, worth=worth)
         raise ModelError(f"weights {section.weights} cannot be read: {first_line(exc)}") from exc
     if section.quantize != "none":
+        if place is not None and source is folder:
+            with without_bars():
+                keep(model, place)
         _settle_quantized(model)
         _let_go_of_files(model)
     check_serves(model.eval(), section, absent=loaded["missing_keys"])

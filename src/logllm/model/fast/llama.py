@@ -228,6 +228,7 @@ class Llama:
         add_product(x, attended[:-1], linear=layer.output, room=room)
         normed = self._normed(x, room, weights=layer.between)
         gate, up = (product(normed, linear, room=room, name=name) for linear, name in ((layer.gate, "gate"), (layer.up, "up")))
-        for rows, factor in zip(torch.split(gate, _CACHED), torch.split(up, _CACHED), strict=True):
+        piece = _CACHED if x.device.type == "cpu" else len(x)
+        for rows, factor in zip(torch.split(gate, piece), torch.split(up, piece), strict=True):
             torch.nn.functional.silu(rows, inplace=True).mul_(factor)
         add_product(x, gate, linear=layer.down, room=room)

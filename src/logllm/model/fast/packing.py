@@ -72,6 +72,13 @@ class Group:
             layout: where heads stand in both.
             into: receives the chunk's outputs, (c + 1, heads * width).
         """
+        into.view(-1, layout.width).index_copy_(0, self.places, self.seen(query, stored, layout=layout))
+
+    def seen(self, query: Tensor, stored: Tensor, *, layout: Layout, dropout: float = 0.0) -> Tensor:
+        """What `attend` writes, one row a head in the order of `places`; as `attend`, but with gradients where its inputs have them.
+
+        `dropout` is the share of the weights that are dropped.
+        """
         g, _, q, k = self.mask.shape
         kv, shared, width = layout.kv, layout.heads // layout.kv, layout.width
         queries = query.reshape(-1, width).index_select(0, self.queries).view(kv * g, shared * q, width)
@@ -79,7 +86,9 @@ class Group:
         scores = torch.bmm(queries, keys.transpose(1, 2)).view(kv, g, shared, q, k)
         # In 16 bits softmax is slow on processors, and poor.
         weights = scores.float().add_(self.mask).softmax(-1).to(values.dtype).view(kv * g, shared * q, k)
-        into.view(-1, width).index_copy_(0, self.places, torch.bmm(weights, values).view(-1, width))
+        if dropout:
+            weights = torch.nn.functional.dropout(weights, dropout)
+        return torch.bmm(weights, values).view(-1, width)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Sessions to logits: each distinct session scored once in a call, each message encoded once while it is remembered."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from threading import Lock
 from typing import Any
@@ -20,7 +20,7 @@ from logllm.model.fast.light import Light
 from logllm.model.fast.llama import Llama
 from logllm.model.fast.rounding import DOUBT
 from logllm.model.fast.source import source_of
-from logllm.model.fast.tree import grow
+from logllm.model.fast.tree import Tree, grow
 from logllm.model.logllm import LogLLM, collate
 from logllm.progress import Progress
 from logllm.sessions.message_table import Rows, distinct, occurring
@@ -138,7 +138,8 @@ class Engine:
     """A model in evaluation mode, its weights as they are now, made ready to score.
 
     Decoders of the Llama family and BERT encoders in float32 go through passes of our own, adapters merged, without
-    padding, each beginning that sessions share once; all others through transformers', padded, in passes of like length.
+    padding, each beginning that sessions share once. Others go through transformers': decoders that read trees, such as
+    Llamas in 4 or 16 bits, once for each beginning that a pass's sessions share, the rest padded in passes of like length.
     """
 
     def __init__(
@@ -167,11 +168,12 @@ class Engine:
         self.doubted = 0
         """Sessions that were computed again."""
         self._section, self._least, self._doubt = section, least, doubt
+        self._positions = section.positions_on(model.device.type)
         self._threshold = float(np.log(threshold / (1 - threshold))) if 0 < threshold < 1 else 0.0
         encoder, decoder = source_of(model.encoder.model), source_of(model.decoder.model)
         self._encoder = None
         if encoder.dtype == torch.float32 and encoder.passes == "bert":
-            self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=section.batch_positions)
+            self._encoder = Bert(encoder, pooling=model.encoder.pooling, chunk=self._positions)
         self._source = decoder if decoder.passes == "llama" else None
         self._decoders: dict[torch.dtype, Llama | None] = {}
         self._making = Lock()
@@ -190,7 +192,7 @@ class Engine:
             if dtype not in self._decoders:
                 self._decoders[dtype] = None
                 if source is not None and (source.dtype == torch.float32 or not exact):
-                    chunk = self._section.batch_positions * (1 if exact else 2)
+                    chunk = self._positions * (1 if exact else 2)
                     self._decoders[dtype] = Llama(source, dtype=dtype, chunk=chunk)
             return self._decoders[dtype]
 
@@ -198,7 +200,7 @@ class Engine:
         """Vectors of all messages of a table, (len(tokens), d_enc)."""
         if self._encoder is not None:
             return self._encoder.vectors(tokens, device=self.model.device)
-        return self._network.encoder.table(tokens, positions=self._section.batch_tokens)
+        return self._network.encoder.table(tokens, positions=self._section.tokens_on(self.model.device.type))
 
     @torch.inference_mode()
     def judge(self, sessions: Sequence[Rows], vectors: Tensor, *, progress: Progress | None = None) -> Tensor:
@@ -239,16 +241,24 @@ class Engine:
         if decoder is not None:
             return self._through(decoder, sessions, vectors=vectors, progress=progress)
         network = self._network
-        around = len(network.prompt.head) + len(network.prompt.question)
-        lengths = np.array([len(session) + around for session in sessions])
         logits, done = torch.zeros((len(sessions), 2), dtype=torch.float64, device=network.device), 0
-        for rows in in_passes(lengths, positions=self._section.batch_positions):
+        for rows in self._passes(sessions):
             batch = collate([sessions[row] for row in rows], vectors=vectors)
             logits[torch.from_numpy(rows)] = network(batch).double()
             done += len(rows)
             if progress is not None:
                 progress(done, len(sessions))
         return logits
+
+    def _passes(self, sessions: Sequence[Rows]) -> Iterable[Rows]:
+        """Sessions that pass the network's decoder together: those that begin alike where it reads trees, else those of like length."""
+        network = self._network
+        if not network.decoder.reads_trees:
+            around = len(network.prompt.head) + len(network.prompt.question)
+            lengths = np.array([len(session) + around for session in sessions])
+            return in_passes(lengths, positions=self._positions)
+        prompts = network.prompt.rows(sessions, most=network.decoder.positions)
+        return _pieces(grow(prompts), nodes=self._positions)
 
     @property
     def _network(self) -> LogLLM:
@@ -263,9 +273,8 @@ class Engine:
         tree = grow(prompts)
         trees = [(np.arange(len(prompts)), tree)]
         if len(tree.rows) > self._section.tree_positions:
-            piece = tree.starts[:-1] // self._section.tree_positions
-            cut = [tree.order[piece == number] for number in np.unique(piece)]
-            trees = [(members, grow([prompts[at] for at in members])) for members in cut]
+            pieces = _pieces(tree, nodes=self._section.tree_positions)
+            trees = [(members, grow([prompts[at] for at in members])) for members in pieces]
 
         def told(steps: int, of: int) -> None:
             if progress is not None:
@@ -279,3 +288,9 @@ class Engine:
             logits[torch.from_numpy(members)] = pair.double()
             done += len(members)
         return logits
+
+
+def _pieces(tree: Tree, *, nodes: int) -> list[Rows]:
+    """Sequences of a tree in pieces of about so many nodes, neighbours together."""
+    piece = tree.starts[:-1] // nodes
+    return [tree.order[piece == number] for number in np.unique(piece)]

@@ -111,9 +111,10 @@ class Source:
 
         In float32 one layer's weight is what it is read from, seen from the other side; those of several are a copy, and so are biases.
         """
-        weights = [self.read(f"{layer}.weight").float() for layer in layers]  # (d_out, d_in) each
+        weights = [self.read(f"{layer}.weight") for layer in layers]  # (d_out, d_in) each
         biases = [self.read(f"{layer}.bias").float() for layer in layers if f"{layer}.bias" in self.shapes]
-        weight = weights[0] if len(weights) == 1 else torch.cat(weights)
+        # One that is in the wanted format already is no copy: of 8 billion weights there is room for one.
+        weight = weights[0] if len(weights) == 1 else torch.cat([weight.float() for weight in weights])
         return weight.T.to(dtype), torch.cat(biases).to(dtype) if biases else None
 
 

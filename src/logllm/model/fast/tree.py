@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from logllm.sessions.message_table import Rows
 
@@ -30,15 +28,6 @@ class Tree:
     starts: Rows
     paths: tuple[Rows, ...]
     order: Rows
-
-    def mask(self) -> npt.NDArray[np.bool_]:
-        """Which nodes (columns) each node (rows) follows, itself included, (n, n)."""
-        follows = np.zeros((len(self.rows), len(self.rows)), dtype=np.bool_)
-        for path, (start, end) in zip(self.paths, pairwise(self.starts), strict=True):
-            own = end - start
-            follows[start:end, path[: len(path) - own]] = True
-            follows[start:end, start:end] = np.tri(own, dtype=np.bool_)
-        return follows
 
 
 def grow(sequences: Sequence[Rows]) -> Tree:
