@@ -19,7 +19,20 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = Path(__file__).with_name("mutants.toml")
-COPIED = ("src", "tests", "benchmarks", "demo", "datasets", "docs", "pyproject.toml", "README.md", "CHANGELOG.md", "Makefile")
+COPIED = (
+    "src",
+    "tests",
+    "benchmarks",
+    "demo",
+    "datasets",
+    "docs",
+    "mkdocs.yml",
+    "pyproject.toml",
+    "hatch_build.py",
+    "README.md",
+    "CHANGELOG.md",
+    "Makefile",
+)
 """What the tests read; of links what they lead to."""
 SECONDS = 300
 """A test that has not ended after so long counts as one that noticed."""

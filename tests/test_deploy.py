@@ -92,3 +92,10 @@ def test_those_who_know_find_nothing(program, arguments):
         pytest.skip(f"{program} is not installed")
     outcome = subprocess.run([program, *arguments], check=False, capture_output=True, text=True)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+
+
+def test_the_image_copies_what_the_package_is_built_of() -> None:
+    """The readme that an index shows is made by a file of its own."""
+    dockerfile = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
+    copied = {word for line in dockerfile.splitlines() if line.startswith("COPY ") for word in line.split()[1:-1]}
+    assert {"pyproject.toml", "hatch_build.py", "README.md", "LICENSE", "src"} <= copied

@@ -17,12 +17,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 TREE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 WRITTEN = [path for path in sorted((ROOT / "docs").rglob("*.md")) if path.name not in {"cli.md", "moved.md", "results.md"}]
 PAGES = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
-NAMED = re.compile(
-    r"(?:^    |`|\| )"
-    r"(logllm (?:alerts|baseline|bench|detect|evaluate|export|feedback|folds|import|label|mcp|perturb|"
-    r"prepare|push|reproduce|retrain|serve|show|store|threshold|train|watch) [^`\n]*)",
-    re.MULTILINE,
-)
+VERBS = "|".join(typer.main.get_command(app).commands)
+NAMED = re.compile(rf"(?:^    |`|\| )(logllm (?:{VERBS}) [^`\n]*)", re.MULTILINE)
 COMMANDS = sorted({found.strip() for found in NAMED.findall(README + PAGES)})
 
 

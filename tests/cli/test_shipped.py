@@ -139,9 +139,9 @@ def test_a_summary_says_what_was_wrong_when_and_where(logllm, packaged, postgres
     assert told.code == 0, told.err
     shown = told.err[told.err.index("1 incident:") :].splitlines()
     assert shown[2:] == [
-        "2026-11-22 10:00:00 to 10:00:35 UTC: 8 sessions, score 1.000",
+        "2026-11-22 10:00:00 to 10:00:35 UTC: 8 sessions, score 1.0000",
         "      8 x  postgresql.log:4: 2026-11-22 10:00:00.003 UTC [100] ERROR:  could not extend file: No space left on device",
-        "  such as 100 (1.000), 105 (1.000), 110 (1.000)",
+        "  such as 100 (1.0000), 105 (1.0000), 110 (1.0000)",
     ]
     piped = logllm("detect", run, "-", "--summary", stdin=postgres.read_bytes())  # which cannot be read again
     assert "      8 x  -:4: ERROR:  could not extend file: No space left on device" in piped.err.splitlines()

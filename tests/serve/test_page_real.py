@@ -62,7 +62,7 @@ def test_verdicts_come_by_themselves_and_one_is_opened(chrome, serving, written)
     page.click(f"{ROWS} a")
     page.until("document.querySelector('#session h2')?.textContent === 'bad'")
     told = page.text("#session")
-    for words in ("anomalous", "score .980", "logllm .900", "words .990", "closed <file>", "more like this"):
+    for words in ("anomalous", "score .9800", "logllm .9000", "words .9900", "closed <file>", "more like this"):
         assert words in told
     assert page.run("document.querySelector('#session .marked mark').textContent") == SCRIPT
     assert page.count("#session img, #session script, #verdicts img, #verdicts script") == 0

@@ -32,7 +32,7 @@ def tell_cut(verdicts: "Sequence[pl.DataFrame]", reading: "Reading") -> None:
         return
     cut = frame.filter(pl.col("cut").is_not_null())
     told = agreeing(cut.height, "{session|sessions} may have records outside this input")
-    note(f"\n{told} ({_sides(cut)}); {int(cut['anomalous'].sum()):,} of them anomalous even so")
+    note(f"\n{told} ({_sides(cut)}); {int(cut['anomalous'].sum()):,} of them already anomalous")
     if not reading.knows_ends:
         note("  this run has not learnt how sessions begin and end, so only those of the first and the last record count as cut")
     _tell_doubtful(cut, reading.threshold)
@@ -56,7 +56,7 @@ def _tell_doubtful(cut: "pl.DataFrame", threshold: float) -> None:
     doubtful = cut.filter(undecided).sort("score", descending=True)
     if doubtful.height:
         foremost = doubtful.head(_SHOWN).select("session", "score").iter_rows()
-        such = ", ".join(f"{session} ({score:.3f})" for session, score in foremost)
+        such = ", ".join(f"{session} ({score:.4f})" for session, score in foremost)
         note(
             f"  {doubtful.height:,} more would be anomalous if that were all of {'it' if doubtful.height == 1 else 'them'}, such as {such}"
         )

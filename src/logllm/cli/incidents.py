@@ -63,13 +63,13 @@ def _tell(incident: "Incident", written: "Mapping[Place, Sequence[str]]", *, onl
     from logllm.logs.redaction import redact_text
 
     sessions = plural(incident.sessions, "session")
-    note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.3f}")
+    note(f"\n{_when(incident.start, incident.end)}: {sessions}, score {incident.score:.4f}")
     for telling in incident.messages:
         begin = f"  {telling.sessions:>5} x  "
         note(shown_line(begin, telling, written, only=only, redact=redact))
     for message in incident.expected:
         note(_cut("  did not come: " + (redact_text(message) if redact else message)))
-    note(_cut("  such as " + ", ".join(f"{session} ({score:.3f})" for session, score in incident.top)))
+    note(_cut("  such as " + ", ".join(f"{session} ({score:.4f})" for session, score in incident.top)))
 
 
 def shown_line(

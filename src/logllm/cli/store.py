@@ -198,7 +198,7 @@ def _tell(rows: "pl.DataFrame") -> None:
     for verdict in verdict_objects(rows):
         when = (verdict["end"] or verdict["updated"])[:19]
         what = "anomalous" if verdict["anomalous"] else "normal"
-        about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.3f}"
+        about = f"{verdict['stream']} {verdict['session']}: {what}, {verdict['score']:.4f}"
         lines = plural(len(verdict["lines"]), "line")
         note(printable(f"{when}Z {about}, {lines}, {verdict['state']}"))
         # The foremost line alone: the page and `--json` have all of them.

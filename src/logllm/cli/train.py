@@ -76,7 +76,7 @@ def _tell(manifest: dict[str, Any], *, as_json: bool, out: Path, data: Path) -> 
 def _summary(manifest: dict[str, Any]) -> None:
     """What training came to."""
     threshold = manifest["threshold"]
-    note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.3f} ({threshold['how']})")
+    note(f"trained in {duration(manifest['seconds'])}; threshold {threshold['value']:.4f} ({threshold['how']})")
 
 
 def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:

@@ -53,7 +53,7 @@ def tell_unusual(
     note("\nthe most unusual sessions:")
     for session in sessions:
         alike = f", and {session.alike:,} alike" if session.alike else ""
-        note(f"\n{session.session}: score {session.score:.3f}{alike}")
+        note(f"\n{session.session}: score {session.score:.4f}{alike}")
         for line in session.lines:
             note(shown_line("  ", line, written, only=logs[0], redact=redact))
 

@@ -90,7 +90,7 @@ def _show(
     alike = len(question.names) - 1
     others = f", and {alike:,} more of just the same messages" if alike else ""
     called = "anomalous" if question.anomalous else "normal"
-    say(f"\n{begin}: {question.session}{others}; score {question.score:.3f}, {called} to the run")
+    say(f"\n{begin}: {question.session}{others}; score {question.score:.4f}, {called} to the run")
     rows = _lines(question, log, most=lines)
     for mark, where, text in rows.iter_rows():
         say(f"{mark} {where}: {text}")

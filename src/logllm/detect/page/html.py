@@ -73,17 +73,17 @@ def figure(value: float | None) -> str:
 
 
 def score(value: float) -> str:
-    """A score with three digits; only 0 and 1 themselves are written as such.
+    """A score with four digits; only 0 and 1 themselves are written as such.
 
-    >>> score(0.9996), score(0.1234), score(1.0), score(0.0001)
-    ('>.999', '.123', '1', '<.001')
+    >>> score(0.99996), score(0.12345), score(1.0), score(0.00001)
+    ('>.9999', '.1235', '1', '<.0001')
     """
     # Rounding must not say that something is certain.
-    if 0.999 < value < 1:
-        return ">.999"
-    if 0 < value < 0.001:
-        return "<.001"
-    return f"{value:.3f}".removeprefix("0") if value < 1 else "1"
+    if 0.9999 < value < 1:
+        return ">.9999"
+    if 0 < value < 0.0001:
+        return "<.0001"
+    return f"{value:.4f}".removeprefix("0") if value < 1 else "1"
 
 
 def share(value: float | None) -> str:

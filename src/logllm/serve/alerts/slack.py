@@ -26,7 +26,7 @@ class SlackForm:
         quoted = [_code(line) for line in alert_texts.lines(incident)]
         lines = [
             f"*{headline}*",
-            f"{alert_texts.when(incident)}, score {incident['score']:.3f}",
+            f"{alert_texts.when(incident)}, score {incident['score']:.4f}",
             *quoted,
             alert_texts.more_kinds(incident),
             _link(note.link, "open the incident"),

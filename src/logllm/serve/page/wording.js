@@ -5,12 +5,12 @@ const LONGEST = 2000; // characters of a line that are shown at once
 
 const two = (number) => String(number).padStart(2, "0");
 
-/** A score as the static report writes it: .950, >.999. */
+/** A score as the static report writes it: .9500, >.9999. */
 export function score(value) {
   if (typeof value !== "number" || Number.isNaN(value)) return "–";
-  if (value >= 0.9995 && value < 1) return ">.999";
-  if (value > 0 && value < 0.0005) return "<.001";
-  return value === 1 ? "1" : value.toFixed(3).replace(/^0/, "");
+  if (value > 0.9999 && value < 1) return ">.9999";
+  if (value > 0 && value < 0.0001) return "<.0001";
+  return value === 1 ? "1" : value.toFixed(4).replace(/^0/, "");
 }
 
 /** A number with its thousands apart; no more digits than it has meaning. */
