@@ -49,7 +49,7 @@ def draw(report: dict[str, Any]) -> None:
     note(f"memory {size(memory['peak'])} at the peak, {size(memory['loaded'])} with the model loaded")
     # The machine may have slowed down meanwhile: shares of a peak hold for a steady one only.
     peaks = ", ".join(f"{rate / 1e9:,.0f}" for rate in report["gemm"].values())
-    formats = ", ".join(f"{part} in {kind}" for part, kind in report["formats"].items())
+    formats = ", ".join(f"{network} in {kind}" for network, kind in report["formats"].items())
     note(
         f"the machine's peak in float32 before, during, after: {peaks} GFLOP/s on {plural(report['threads'], 'thread')}; {formats}; "
         f"engine {report['engine']}"

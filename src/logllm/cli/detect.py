@@ -323,14 +323,14 @@ def _written(reading: "Reading", wanted: Wanted, *, kept: bool) -> _Judged:
     from logllm.storage import write_atomic
 
     # A run that was broken off must not leave half a file that looks like a whole one.
-    found: list[_Judged] = []
+    judged: list[_Judged] = []
 
     def fill(place: Path) -> None:
         with place.open("w", encoding="utf-8") as sink:
-            found.append(_write(reading, wanted, sink=sink, kept=kept))
+            judged.append(_write(reading, wanted, sink=sink, kept=kept))
 
     write_atomic(wanted.out.resolve(), fill)
-    return found[0]
+    return judged[0]
 
 
 def _write(reading: "Reading", wanted: Wanted, *, sink: TextIO, kept: bool) -> _Judged:

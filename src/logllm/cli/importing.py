@@ -42,7 +42,7 @@ def import_(
     released = read_released(path)
     named = {"encoder": encoder, "decoder": decoder}
     # The user's own settings come after what the release says of itself: the last one counts.
-    weights = [f"model.{part}.weights={json.dumps(name)}" for part, name in named.items() if name is not None]
+    weights = [f"model.{network}.weights={json.dumps(name)}" for network, name in named.items() if name is not None]
     chosen = Recipe.load(recipe, overrides=[*released.overrides(), *(settings or []), *weights])
     own: dict[str, dict[str, str]] = {"format": {}, "sessions": {}, "split": {}, "mask": {}}
     terms = Terms(chosen, choose(_format(format, recipe), recipe=recipe, overrides=own), threshold)

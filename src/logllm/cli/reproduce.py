@@ -89,8 +89,8 @@ def reproduce(
         _list(grid)
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # what Ctrl-C does: the processes end, the table is written
-    found = work(grid, jobs=jobs, only=only, watch=note)
-    _draw(found, out, as_json=as_json)
+    results = work(grid, jobs=jobs, only=only, watch=note)
+    _draw(results, out, as_json=as_json)
 
 
 def _list(grid: "Table") -> None:
@@ -100,17 +100,17 @@ def _list(grid: "Table") -> None:
     note(f"{sum(state == 'done' for _, state in states)} of {len(states)} done")
 
 
-def _draw(found: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def _draw(results: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """The rows in short, and where all of it is."""
     if as_json:
-        emit(found)
+        emit(results)
     rows: list[tuple[Any, ...]] = []
-    for row in (*found["rows"], *found.get("pooled", ())):
+    for row in (*results["rows"], *results.get("pooled", ())):
         # In the main table there is one variant, which has no name.
         named = " ".join(filter(None, (row["data"], row["variant"], row["method"])))
         rows.append((named, row["seeds"], _figure(row, "f1"), _figure(row, "average_precision")))
-    table(found["table"], ("", "seeds", "F1", "AP"), rows)
-    files = [f"{out / found['table']}{ending}" for ending in (".md", ".json", ".png")]
+    table(results["table"], ("", "seeds", "F1", "AP"), rows)
+    files = [f"{out / results['table']}{ending}" for ending in (".md", ".json", ".png")]
     note(f"written: {', '.join(files)}")
 
 

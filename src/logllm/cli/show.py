@@ -176,16 +176,19 @@ def _candidate(name: str, *, layers: int | None, as_json: bool) -> None:
 
     from logllm.model.base.candidate import describe
 
-    found = describe(name, layers=layers)
+    candidate = describe(name, layers=layers)
     if as_json:
-        emit(asdict(found))
+        emit(asdict(candidate))
         return
-    rows: list[tuple[str, object]] = [("architecture", found.architecture), ("weights", "here" if found.here else "not here")]
-    rows += [(what, f"{getattr(found, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
-    rows += [("pooler", "yes" if found.pooler else "no"), ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[found.sets_bos])]
+    rows: list[tuple[str, object]] = [("architecture", candidate.architecture), ("weights", "here" if candidate.here else "not here")]
+    rows += [(what, f"{getattr(candidate, what) or 0:,}") for what in ("parameters", "layers", "width", "vocabulary")]
+    rows += [
+        ("pooler", "yes" if candidate.pooler else "no"),
+        ("tokenizer sets BOS", {None: "?", True: "yes", False: "no"}[candidate.sets_bos]),
+    ]
     # A model may serve as one of the two, as both, or as neither.
-    for part, role in (("encoder", found.encoder), ("decoder", found.decoder)):
+    for network, role in (("encoder", candidate.encoder), ("decoder", candidate.decoder)):
         serves = f"yes; adapters on {', '.join(role.targets)}: {role.adapter_parameters:,} parameters"
-        rows.append((f"as {part}", serves if role.refused is None else f"no: {role.refused}"))
-    rows += [(f"memory in {number_format}", size(count)) for number_format, count in found.bytes.items()]
+        rows.append((f"as {network}", serves if role.refused is None else f"no: {role.refused}"))
+    rows += [(f"memory in {number_format}", size(count)) for number_format, count in candidate.bytes.items()]
     table(name, ("what", "value"), rows)

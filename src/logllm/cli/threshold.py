@@ -44,11 +44,11 @@ def threshold(
     target = TargetSection.read(targets(precision, recall, alerts, share), source="the threshold")
     _check(target, value=value, data=data)
     with counts("scoring") as bar:
-        found = choose(run, data, split=split, target=target, progress=bar) if data is not None else given(value, because=because)
-    if found is not None and not dry_run:
-        write(run, found)
+        chosen = choose(run, data, split=split, target=target, progress=bar) if data is not None else given(value, because=because)
+    if chosen is not None and not dry_run:
+        write(run, chosen)
     # Without a value and without data it only tells what holds.
-    said = found or current(run)
+    said = chosen or current(run)
     if as_json:
         emit(vars(said))
     note(f"sessions with a score of at least {said.value:.4g} are called anomalous ({said.how})")

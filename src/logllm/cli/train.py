@@ -83,12 +83,12 @@ def _check_simple(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     """Print what a method without stages would learn from."""
     from logllm.methods.train import checked
 
-    found = checked(recipe, data)
+    data_counts = checked(recipe, data)
     if as_json:
-        emit(found)
-    anomalous = "without labels" if found["anomalous"] is None else f"{found['anomalous']:,} anomalous"
-    sessions, messages = plural(found["sessions"], "train session"), plural(found["distinct_messages"], "distinct message")
-    note(f"method {found['method']}: {sessions}, {anomalous}, {messages}")
+        emit(data_counts)
+    anomalous = "without labels" if data_counts["anomalous"] is None else f"{data_counts['anomalous']:,} anomalous"
+    sessions, messages = plural(data_counts["sessions"], "train session"), plural(data_counts["distinct_messages"], "distinct message")
+    note(f"method {data_counts['method']}: {sessions}, {anomalous}, {messages}")
 
 
 def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
@@ -98,43 +98,45 @@ def _check(recipe: "Recipe", data: Path, *, as_json: bool) -> None:
     from logllm.training.plan import plan
 
     with shares() as progress:
-        found = plan(recipe, data, progress=progress)
+        planned = plan(recipe, data, progress=progress)
     if as_json:
-        emit({**asdict(found), "seconds": found.seconds, "peak": found.peak})
-    _show_stages(recipe.name, found)
-    _show_memory(found)
-    note(f"{plural(found.sessions, 'train session')}, {found.anomalous:,} anomalous, {plural(found.distinct_messages, 'distinct message')}")
+        emit({**asdict(planned), "seconds": planned.seconds, "peak": planned.peak})
+    _show_stages(recipe.name, planned)
+    _show_memory(planned)
+    note(
+        f"{plural(planned.sessions, 'train session')}, {planned.anomalous:,} anomalous, {plural(planned.distinct_messages, 'distinct message')}"
+    )
     known = (
-        f"about {duration(found.seconds)} on {plural(found.threads, 'thread')} (timed here, one pass a stage)"
-        if found.seconds
+        f"about {duration(planned.seconds)} on {plural(planned.threads, 'thread')} (timed here, one pass a stage)"
+        if planned.seconds
         else "time not known"
     )
-    note(f"{found.parameters:,} parameters in all; {plural(found.micro_batch, 'session')} a pass; {known}")
-    if found.assumed:
-        note(f"weights not here: {', '.join(found.assumed)}; sizes derived from the published shapes, lengths of messages estimated")
+    note(f"{planned.parameters:,} parameters in all; {plural(planned.micro_batch, 'session')} a pass; {known}")
+    if planned.assumed:
+        note(f"weights not here: {', '.join(planned.assumed)}; sizes derived from the published shapes, lengths of messages estimated")
 
 
-def _show_stages(name: str, found: "Plan") -> None:
+def _show_stages(name: str, planned: "Plan") -> None:
     """What each stage trains, on how much, and how long that takes."""
     rows: list[tuple[Any, ...]] = []
-    for number, stage in enumerate(found.stages, start=1):
+    for number, stage in enumerate(planned.stages, start=1):
         counts = (stage.parameters, stage.sessions, stage.steps)
         time_taken = "?" if stage.seconds is None else duration(stage.seconds)
         rows.append((number, " + ".join(stage.trains), *(f"{count:,}" for count in counts), time_taken))
     table(f"recipe {name}", ("stage", "trains", "parameters", "sessions", "steps", "time"), rows)
 
 
-def _show_memory(found: "Plan") -> None:
+def _show_memory(planned: "Plan") -> None:
     """What each stage's worst step needs."""
     columns = ("weights", "adapters", "optimiser", "activations", "unused")
     rows: list[tuple[Any, ...]] = []
-    for number, stage in enumerate(found.stages, start=1):
+    for number, stage in enumerate(planned.stages, start=1):
         # The program itself, its libraries among it, needs the same in every stage.
         sizes = [getattr(stage.memory, name) for name in columns]
-        sizes += [found.program, stage.memory.total + found.program]
+        sizes += [planned.program, stage.memory.total + planned.program]
         rows.append((number, *map(_megabytes, sizes)))
     table("memory at a stage's worst step, in MB", ("stage", *columns[:-1], "gaps", "program", "all"), rows)
-    note(f"{size(found.peak)} of memory in all: derived from shapes and the longest sessions, the allocator's gaps estimated")
+    note(f"{size(planned.peak)} of memory in all: derived from shapes and the longest sessions, the allocator's gaps estimated")
 
 
 def _megabytes(count: int | None) -> str:

@@ -182,32 +182,32 @@ def _override(settings: dict[str, Any], override: str) -> None:
     # Python's way to write an index, `stages[0]`, is the same as `stages.0`.
     *parents, last = _INDEX.sub(r".\1", path).split(".")
     place: Any = settings
-    for depth, part in enumerate(parents):
-        place = _step_into(place, part, override=override, before=parents[:depth])
+    for depth, key in enumerate(parents):
+        place = _step_into(place, key, override=override, before=parents[:depth])
     if isinstance(place, list):
         place[_index(place, last, override=override, before=parents)] = value
     else:
         place[last] = value
 
 
-def _step_into(place: Any, part: str, *, override: str, before: Sequence[str]) -> Any:
+def _step_into(place: Any, key: str, *, override: str, before: Sequence[str]) -> Any:
     """The table or list one step further along an override's path, `before` being the steps so far; missing tables are made."""
     in_list = isinstance(place, list)
-    inner = place[_index(place, part, override=override, before=before)] if in_list else place.setdefault(part, {})
+    inner = place[_index(place, key, override=override, before=before)] if in_list else place.setdefault(key, {})
     if not isinstance(inner, dict | list):
-        raise RecipeError(f"--set {override}: {part} is a value, not a section")
+        raise RecipeError(f"--set {override}: {key} is a value, not a section")
     return inner
 
 
-def _index(place: list[Any], part: str, *, override: str, before: Sequence[str]) -> int:
+def _index(place: list[Any], key: str, *, override: str, before: Sequence[str]) -> int:
     """A list's index as an override writes it."""
-    if part.isdecimal() and int(part) < len(place):
-        return int(part)
+    if key.isdecimal() and int(key) < len(place):
+        return int(key)
     # No such number: show how it is written, with the user's own key and value, as in `--set
     # train.stages.0.lr=1e-4`.
     name = ".".join(before)
     numbers = "0 alone" if len(place) == 1 else f"0 to {len(place) - 1}"
-    further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(part).lstrip(".")
-    field = further or ("" if part.isdecimal() else part)
+    further = override.partition("=")[0].removeprefix(f"{name}.").removeprefix(key).lstrip(".")
+    field = further or ("" if key.isdecimal() else key)
     example = ".".join(filter(None, (name, "0", field))) + "=" + override.partition("=")[2]
     raise RecipeError(f"--set {override}: {name} is a list with the numbers {numbers}: write, for example, --set {example}")

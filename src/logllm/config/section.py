@@ -105,11 +105,11 @@ def _wrong(problem: ErrorDetails) -> str:
 
 def _fields_at(section: type[BaseModel], path: tuple[int | str, ...]) -> set[str]:
     """Field names of the section that a path of keys leads to."""
-    for part in path:
+    for key in path:
         # A number leads into a list, whose sections are all of one kind.
-        if isinstance(part, int):
+        if isinstance(key, int):
             continue
-        field = section.model_fields.get(part)
+        field = section.model_fields.get(key)
         if field is None:  # a union's own tag in the path
             continue
         inner = _section_in(field.annotation)

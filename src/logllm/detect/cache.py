@@ -41,9 +41,9 @@ def identity(manifest: Mapping[str, Any], recipe: Recipe, *, threshold: float) -
     sizes = {"batch_positions", "batch_tokens", "tree_positions", "read_lines", "cache_sessions"}
     detect = recipe.detect.model_dump(mode="json", exclude=sizes)
     model = recipe.model.model_dump(mode="json")
-    for part in ("encoder", "decoder"):
-        model[part].pop("weights")  # a name or a place; what they hold is in `base_models`
-    bases = {part: base["sha256"] for part, base in manifest.get("base_models", {}).items()}
+    for network in ("encoder", "decoder"):
+        model[network].pop("weights")  # a name or a place; what they hold is in `base_models`
+    bases = {network: base["sha256"] for network, base in manifest.get("base_models", {}).items()}
 
     # Around the threshold scores that round are computed again exactly, so that it matters there.
     settled = None if recipe.detect.engine == "exact" else threshold

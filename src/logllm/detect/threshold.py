@@ -55,10 +55,10 @@ def choose(
         return replace(reached, how=f"{reached.how} {chosen}")
 
     labels = frame["anomalous"].to_numpy().astype(np.bool_)
-    found = choose_threshold(scores, labels, scale=scale)
-    if found.f1 is None:
-        raise DataError(f"the {split} part of {data} is too small to choose a threshold on: {found.how.removeprefix('default: ')}")
-    return replace(found, how=f"best F1 {chosen}")
+    best = choose_threshold(scores, labels, scale=scale)
+    if best.f1 is None:
+        raise DataError(f"the {split} part of {data} is too small to choose a threshold on: {best.how.removeprefix('default: ')}")
+    return replace(best, how=f"best F1 {chosen}")
 
 
 def given(value: float | None, *, because: str) -> Threshold | None:
