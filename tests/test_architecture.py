@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests import readability
 from tests.conftest import TORCH_FREE
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -417,3 +418,32 @@ def test_tests_of_reading_and_grouping_load_no_heavy_library() -> None:
         assert "tests.tiny" not in names, path.name
         fixtures = {argument.arg for function, _ in functions(module) for argument in function.args.args}
         assert not {name for name in fixtures if name.startswith("tiny")}, path.name
+
+
+def test_no_module_reads_worse_than_its_figures() -> None:
+    """`python -m tests.readability` writes down what has come to read better, and new modules."""
+    assert list(readability.breaches(readability.package(), readability.kept())) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("x = a(b(c, d), e(f, g), h)", "nodes a statement"),
+        ("x = [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]", "of over 40 nodes"),
+        ("x = 1", "comments a hundred"),
+    ],
+)
+def test_a_module_that_reads_badly_is_found(line: str, fault: str) -> None:
+    """Of 40 lines all but the one that is at fault keep to the limits."""
+    said = "x = 1  # why\n" if fault != "comments a hundred" else ""
+    source = said * 4 + f"{line}\n" * 40
+    assert any(fault in breach for breach in readability.breaches({"logs/a.py": source}, {}))
+
+
+def test_a_small_module_and_a_known_one_pass() -> None:
+    """Shares of a few statements say nothing, and what was dense before may stay so, but not become denser."""
+    source = "x = a(b(c, d), e(f, g), h)\n" * 40
+    known = {"logs/a.py": readability.reading(source)[0]}
+    assert list(readability.breaches({"logs/a.py": "x = a(b(c, d), e(f, g), h)\n"}, {})) == []
+    assert list(readability.breaches({"logs/a.py": source}, known)) == []
+    assert list(readability.breaches({"logs/a.py": source.replace("h)", "h, i)")}, known))
