@@ -77,6 +77,8 @@ class LearningNovelty(Novelty):
         new: dict[str, None] = {}
         taken: list[Bag] = []
         for bag in bags:
+            # A session is learnt whole or not at all: half of its kinds would say what no session
+            # holds.
             lacking = [kind for kind in self.lacks(list(bag.times)) if kind not in new]
             if len(texts) + len(new) + len(lacking) - self._own <= self._most_kinds:
                 new |= dict.fromkeys(lacking)
@@ -84,6 +86,7 @@ class LearningNovelty(Novelty):
         if not taken:
             return LearntOn(0, ())
         self._add_kinds(list(new))
+        # What came since never weighs more than training.
         self._count(_held(taken, self._vocabulary))
         if self._sizes[0] > self._run._counted.frequencies.sessions:
             self._halve()
@@ -94,12 +97,15 @@ class LearningNovelty(Novelty):
 
         None of its kinds of message speaks of trouble any more.
         """
+        # Grades first: a word of trouble in it must not keep the score above the threshold.
         self._calm |= bag.times.keys()
         self._grades = self._graded(self._vocabulary.texts)
         learnt = self.learn([bag._replace(sessions=1)])
         most = max(1, self._run._counted.frequencies.sessions // _WEIGHTIEST)
         count = learnt.sessions
         while count and count < most and self._score(bag) >= below:
+            # Twice as often each time: few steps, and at most about twice what would have been
+            # enough.
             more = min(count, most - count)
             self.learn([bag._replace(sessions=more)])
             count += more
@@ -110,6 +116,7 @@ class LearningNovelty(Novelty):
         gone = set(kinds)
         self._calm -= gone
         numbers = self._vocabulary.of_texts(sorted(gone)) - 1
+        # What the run has learnt stays, whatever anybody says of it.
         mine = numbers[numbers >= self._own]
         self._times[mine] = 0
         self._holding[mine] = 0
@@ -117,6 +124,7 @@ class LearningNovelty(Novelty):
 
     def state(self) -> dict[str, Any]:
         """What came since, as JSON."""
+        # Nearly all counts are 0: places and values are much less than the tables.
         kinds, times = np.nonzero(self._times)
         holding, contexts = np.nonzero(self._holding)
         return {
@@ -154,6 +162,7 @@ class LearningNovelty(Novelty):
         """Know kinds, of which what came since is counted already."""
         self._vocabulary = Vocabulary(texts)
         self._grades = self._graded(texts)
+        # The run's own vectors are the most of them, and never change.
         others = self._likeness.vectors(pl.Series(texts[self._own :], dtype=pl.String))
         self._vectors = np.concatenate([self._own_vectors, others])
         self._compare()
@@ -200,6 +209,7 @@ class LearningNovelty(Novelty):
         """Count what sessions hold, and what is like it."""
         kinds = len(self._vocabulary)
         times = Frequencies.of(held, kinds=kinds).counts
+        # The sorts of sessions are those that training found: what is usual there stays so.
         usual = self._run._counted.contexts.usual
         contexts = Contexts.of(held, usual=usual, kinds=kinds)
         self._times[:, 1:] += times[:, 1:]
@@ -222,6 +232,7 @@ class LearningNovelty(Novelty):
     def _drop_empty(self) -> None:
         """Forget kinds that nothing is left of, and compare anew."""
         left = self._holding[:, 0] > 0
+        # A kind of the run stays, though nothing of it has come since.
         left[: self._own] = True
         texts = self._vocabulary.texts
         gone = {text for text, stays in zip(texts, left, strict=True) if not stays}
@@ -234,6 +245,7 @@ class LearningNovelty(Novelty):
         own = self._run._counted
         sessions = own.frequencies.sessions + int(self._sizes[0])
         counts = self._times.copy()
+        # Kinds of the run come first in every table: what came since is added row by row.
         counts[: self._own] += own.frequencies.counts
         counts[:, 0] = sessions - counts[:, 1:].sum(axis=1)
         holding = self._all_holding()

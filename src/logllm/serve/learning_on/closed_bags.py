@@ -60,6 +60,7 @@ def offered(
         .select(pl.row_index("row"), "files", "lines", "messages")
         .explode("files", "lines", "messages", empty_as_null=False)
     )
+    # One row a line: which session it is of, where it stands, and of which kind it is.
     flat = flat.with_columns(text=judged.messages.gather(flat["messages"]))
     flat = flat.with_columns(kind=kinds_of(flat["text"]))
 
@@ -68,6 +69,7 @@ def offered(
     secret = redact(distinct) != distinct if redacted else pl.Series([False]).new_from_index(0, len(distinct))
     left_out = set(flat.filter(pl.col("kind").is_in(distinct.filter(secret).implode()))["row"])
 
+    # How often each session holds each kind: their order says nothing here.
     counted = flat.group_by("row", "kind", maintain_order=True).len("times")
     by_row = counted.group_by("row", maintain_order=True).agg("kind", "times")
     named = list(keys.iter_rows())
@@ -84,6 +86,7 @@ def merged(bags: Iterable[Bag]) -> list[Bag]:
     """
     same: dict[frozenset[tuple[str, int]], Bag] = {}
     for bag in bags:
+        # Equal ones are learnt in one step, whatever the order of their kinds.
         holds = frozenset(bag.times.items())
         before = same.get(holds)
         same[holds] = bag if before is None else before._replace(sessions=before.sessions + bag.sessions)
@@ -94,6 +97,7 @@ def _lines(flat: pl.DataFrame, kinds: list[str], *, texts: Texts) -> dict[str, s
     """The first line of each of some kinds."""
     if not kinds:
         return {}
+    # Only of kinds that are new: lines are looked up in what is still remembered of the log.
     there = flat.filter(pl.col("kind").is_in(pl.Series(kinds).implode()))
     first = there.unique("kind", keep="first", maintain_order=True)
     places = first.select(file=pl.col("files").cast(pl.UInt32), line="lines", message="text")

@@ -108,6 +108,8 @@ class Learner:
         """
         judged = Judged(sessions, rows, messages)
         given = offered(judged, texts=texts, redacted=self._redacted, new=self._learnt.method.lacks)
+        # They wait for the transaction that stores their verdicts, which says whether they are
+        # normal still.
         self._offered |= given.bags
         self._lines = given.lines | self._lines
 
@@ -143,6 +145,7 @@ class Learner:
         Where the last entry taken is gone, all was forgotten, or put into one, and is read anew.
         """
         numbers = numbers_from(connection, self._learning, number=self._last)
+        # Nearly always: nobody else has written, and nothing was forgotten.
         if numbers == [self._last]:
             return
         if self._last and numbers[:1] != [self._last]:
@@ -155,6 +158,7 @@ class Learner:
         """Take an entry."""
         self._last = row.number
         self._since_whole += 1
+        # It stands for all entries before it.
         if row.whole:
             self._learnt.restore(row.body)
             self._changed = True
@@ -177,6 +181,8 @@ class Learner:
         if not closed and not answers:
             return None
         normal = [row for row in closed if not row.anomalous]
+        # What was closed early is not all of a session, and what an incident counts was anomalous
+        # once.
         whole = [row for row in normal if row.state == "closed" and row.incident is None]
         bags = [bag for bag in (self._offered.get(tuple(row[: len(KEY)])) for row in whole) if bag is not None]
         known_by = list(dict.fromkeys(row.kind for row in closed if row.anomalous and row.kind))

@@ -35,6 +35,7 @@ def told(store: Store, stream: str | None, *, run: Path | None) -> list[dict[str
     from logllm.detect.opened_run import OpenedRun
 
     opened = OpenedRun.open(run, progress=None, engine=None, threshold=None, verify=False)
+    # Beside another run the kinds mean nothing: its messages are masked by other rules.
     ours = [learning for learning in of_runs if learning["model"] == opened.name]
     if not ours:
         others = ", ".join(sorted({learning["model"] for learning in of_runs})) or "none"

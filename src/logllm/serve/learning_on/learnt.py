@@ -92,6 +92,7 @@ class Learnt:
         self.answered = max(self.answered, entry.answered)
         self.counts["sessions_not_learnt"] += entry.passed
         self.lines |= entry.lines
+        # In this order: what people say counts before anything is learnt of what waits.
         self._alarm(entry.alarmed)
         told: list[tuple[str, ...] | None] = [self._answer(answer) for answer in entry.answers]
         self._waiting += entry.bags
@@ -157,9 +158,12 @@ class Learnt:
         waiting, self._waiting = self._waiting, []
         kinds = list(dict.fromkeys(kind for bag in waiting for kind in bag.times))
         doubtful = set(self.method.doubtful(kinds))
+        # A kind by which a session alarmed is not learnt from others that hold it, unless a person
+        # says so.
         doubtful |= {kind for kind in kinds if as_stored(kind) in self._alarmed}
         good = [bag for bag in waiting if not doubtful & bag.times.keys()]
         told = self.method.learn(good)
+        # Lines of kinds that were not learnt are of no use to anybody.
         lacking = set(self.method.lacks(list(self.lines)))
         self.lines = {kind: line for kind, line in self.lines.items() if kind not in lacking}
         self.counts["learnt_sessions"] += told.sessions

@@ -44,6 +44,7 @@ def rows_after(connection: Connection, learning: Learning, *, number: int) -> li
 
 def put(connection: Connection, learning: Learning, *, row: LearntRow) -> None:
     """Write an entry; one that is whole stands instead of all before it, and of one of its own number."""
+    # The entries that it stands for go in the same transaction: nobody reads both.
     if row.whole:
         connection.execute(delete(learnt).where(*_of(learning), learnt.c.number <= row.number))
     body = json.dumps(row.body, ensure_ascii=False, separators=(",", ":"))
@@ -58,6 +59,8 @@ def forget(store: Store, learning: Learning) -> None:
     What is left says so: a watch that was away meanwhile knows by its number that it is another beginning.
     """
     with store.transaction() as connection:
+        # An empty one with a higher number, not nothing: numbers would begin again, and a watch
+        # would take the new entry 5 for the one that it knows.
         last = connection.scalar(select(func.max(learnt.c.number)).where(*_of(learning)))
         if last is not None:
             put(connection, learning, row=LearntRow(last + 1, True, {}))
