@@ -29,7 +29,7 @@ detector = Detector.load(sys.argv[1], cache=True)
 crew = ray_crew("local", Origin.of(detector.run))
 detector = SpreadDetector.of(detector, crew)
 assert crew.one(Job("read", (sys.argv[2], detector.reader([], stdin=None, redact=False).manner))).frames
-os.kill(crew.hands[0].process(), signal.SIGKILL)
+os.kill(crew.hands[0].process(), getattr(signal, os.environ["SIGNAL"]))
 for frame in detector.read(sys.argv[2:]).frames():
     out.writelines(json_lines(frame.drop("messages")))
 crew.close()
@@ -59,7 +59,9 @@ def test_bytes_are_those_of_one_process(log) -> None:
     assert spread.returncode == alone.returncode == 0
 
 
-def test_an_actor_that_is_killed_changes_nothing(log) -> None:
+@pytest.mark.parametrize("signal", ["SIGKILL", "SIGSTOP"])
+def test_an_actor_that_dies_or_is_silent_changes_nothing(log, signal, monkeypatch) -> None:
+    monkeypatch.setenv("SIGNAL", signal)
     alone = run("-m", "logllm", "detect", shipped_run(), log, "--no-cache")
     spread = run("-c", KILLED, shipped_run(), log)
     assert spread.stdout == alone.stdout != ""
