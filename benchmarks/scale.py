@@ -6,7 +6,7 @@
 
 Reading and scoring are those of `docs/performance`; they are divided by the number of machines. What `detect --ray` does in the
 process that was called, where records are put in order, sessions made and verdicts written, is done by one however many
-there are (`docs/performance/spread-hdfs.json`). So are the numbers of distinct sessions in a half, a quarter and all of the log, by
+there are (`docs/scale.json`). So are the numbers of distinct sessions in a half, a quarter and all of the log, by
 which those of the large log are foretold (Heaps' law).
 """
 
@@ -29,7 +29,7 @@ from logllm.detect.spread.spread_run import SpreadDetector
 from logllm.detect.verdict import json_lines
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-MEASURED = DOCS / "performance" / "spread-hdfs.json"
+MEASURED = DOCS / "scale.json"
 BEGIN, END = "<!-- made by benchmarks/scale.py -->", "<!-- end -->"
 LINES = 1_000_000_000
 MACHINES = (1, 10, 100)
