@@ -113,7 +113,7 @@ def _adapter(folder: Path, part: str) -> Adapter:
     if not isinstance(config, dict):
         raise ModelError(f"{path} is no LoRA adapter's: peft_type is {config!r}")
     if config.get("peft_type") != "LORA":
-        raise ModelError(f"{path} is no LoRA adapter's: peft_type is {config.get('peft_type')}")
+        raise ModelError(f"{path} is no LoRA adapter's: peft_type is {config.get('peft_type')!r}")
     if config.get("task_type") not in _TASKS[part]:
         task = config["task_type"]
         raise ModelError(f"{path}: task_type {task} has a head that LogLLM's {part} does not have")
