@@ -33,6 +33,7 @@ def test_the_published_way_computes_what_ours_does(tiny, tiny_data) -> None:
     torch.testing.assert_close(published.loss(rows), ours, rtol=0, atol=1e-5)
 
 
+@pytest.mark.real
 def test_both_ways_take_turns(tiny_recipe, tiny_data) -> None:
     recipe = changed(tiny_recipe, batch=4, micro_batch="auto", objective="answer", stages=[STAGE])
     figure = gpu.side_by_side(recipe, tiny_data, steps=1)
@@ -49,6 +50,7 @@ def test_the_papers_recipe_takes_the_settings(tmp_path) -> None:
     assert recipe.model.decoder.quantize == "nf4"
 
 
+@pytest.mark.real
 def test_a_step_that_fails_stops_no_other(tmp_path) -> None:
     place = gpu.Place(tmp_path / "log", tmp_path / "labels", tmp_path)
     figures = list(gpu.measure(place, ["small", "parity"], seconds=60))

@@ -198,6 +198,7 @@ def test_nothing_of_a_hundred_secrets_is_written(all_written, form) -> None:
     assert len({json.loads(line)["session"] for line in verdicts}) == len(planted())  # none merged
 
 
+@pytest.mark.real
 def test_without_redaction_they_are_found(all_written) -> None:
     """The test can fail: keys, file names, rejects, and the messages that masking leaves as they are."""
     secrets, found, _ = all_written("json", prepare=False, detect=False)

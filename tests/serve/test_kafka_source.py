@@ -129,6 +129,7 @@ def test_a_place_that_is_none_of_kafkas_is_refused(reading, one):
         mine.until(lambda: False)
 
 
+@pytest.mark.real
 def test_while_nobody_takes_the_broker_waits_and_nothing_is_lost(cluster, reading, one):
     cluster.send(one, *numbers(2_500))
     mine = reading(one, most_lines=300)
@@ -183,6 +184,7 @@ def test_a_look_takes_no_partition_from_those_who_watch(cluster, reading, one):
     assert mine.events[0] == ["claim"]
 
 
+@pytest.mark.real
 def test_commits_that_are_refused_in_a_rebalance_are_tolerated(cluster, reading, one):
     cluster.send(one, *numbers(10))
     mine = reading(one)

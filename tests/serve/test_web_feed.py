@@ -120,6 +120,7 @@ def test_many_writers_and_followers_who_come_and_go_miss_nothing(shown):
     asyncio.run(follow())
 
 
+@pytest.mark.real
 def test_who_is_slower_than_all_others_holds_nobody_up_and_misses_nothing(shown):
     async def follow() -> None:
         slow, quick = shown.feed.follow(0), shown.feed.follow(0)

@@ -144,6 +144,7 @@ def test_the_second_request_of_a_connection_has_its_time_too(tmp_path):
         assert everything(client) in (b"", b'{"status":"alive"}')
 
 
+@pytest.mark.real
 def test_who_never_reads_is_given_up(tmp_path):
     with running(tmp_path, unread_seconds=1) as service:
         rows = [anomalous(f"s{number}", number, texts="[]") for number in range(1, 30_001)]

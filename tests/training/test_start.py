@@ -97,6 +97,7 @@ def alerted(recipe, **stage):
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"projector": projector})})
 
 
+@pytest.mark.real
 def test_a_start_with_alerts_goes_on_as_if_it_had_not_been_cut_off(tiny_recipe, labelled_by_line, tmp_path) -> None:
     recipe = alerted(tiny_recipe)
 
