@@ -119,7 +119,7 @@ def says_error(prepared: Prepared) -> Figure:
 
 def rows(
     logs: Path,
-    names: Sequence[str],
+    names: Sequence[str] = LOGS,
     *,
     run: Path | None,
     scratch: Path,
