@@ -197,8 +197,14 @@ def _let_go_of_files(model: nn.Module) -> None:
     beyond the libraries' own, 297 MB after this; 629 MB in float32).
     """
     for parameter in model.parameters():
-        if parameter.device.type == "cpu" and parameter.dtype.is_floating_point:
+        if parameter.device.type == "cpu":
             parameter.data = parameter.data.clone()
+            # Packed weights that were kept bring their scales from the file, too: one tensor that
+            # still lies in it holds all of the file in memory.
+            state = getattr(parameter, "quant_state", None)
+            if state is not None:
+                state.absmax = state.absmax.clone()
+                state.code = state.code.clone()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:  # glibc has it, musl has not
         trim(0)
