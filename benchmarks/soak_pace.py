@@ -1,6 +1,7 @@
 """How fast a watch is, how soon verdicts are there, and how much memory it takes over a long time."""
 
 import random
+import statistics
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -84,6 +85,7 @@ def memory(load: Load) -> dict[str, float]:
         "first_half_mb": max(seen[:half]),
         "second_half_mb": max(seen[half:]),
         "growth_mb": max(seen[half:]) - max(seen[:half]),
+        "usual_growth_mb": statistics.median(seen[half:]) - statistics.median(seen[:half]),
     }
 
 

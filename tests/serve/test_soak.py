@@ -45,7 +45,9 @@ def test_a_file_is_read_fast(load) -> None:
 def test_messages_that_are_always_new_do_not_fill_the_memory(load) -> None:
     figures = soak_pace.memory(load)
     assert figures["lines_read"] > 5_000
-    assert figures["growth_mb"] < 100
+    # In a minute the highest of all values is a matter of chance; `make soak` looks at it in ten.
+    assert figures["usual_growth_mb"] < 60
+    assert figures["growth_mb"] < 200
 
 
 def test_one_fault_in_many_sessions_is_told_three_times_at_most(load) -> None:
