@@ -46,7 +46,7 @@ def test_messages_that_are_always_new_do_not_fill_the_memory(load) -> None:
     figures = soak_pace.memory(load)
     assert figures["lines_read"] > 5_000
     # In a minute the highest of all values is a matter of chance; `make soak` looks at it in ten.
-    assert figures["usual_growth_mb"] < 60
+    assert figures["usual_growth_mb"] < 100
     assert figures["growth_mb"] < 200
 
 
