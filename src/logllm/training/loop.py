@@ -186,7 +186,8 @@ class Loop:
         for group in optimizer.param_groups:
             group["lr"] = lr
 
-        total, weights = 0.0, [self._weight(micro_batch) for micro_batch in batches]
+        weights = [self._weight(micro_batch) for micro_batch in batches]
+        total, whole = 0.0, sum(weights)
         for number, (micro_batch, weight) in own(zip(batches, weights, strict=True)):
             # What is drawn does not depend on which process draws it.
             torch.manual_seed(_draws(self.section.seed, stage, step, number))
@@ -197,7 +198,7 @@ class Loop:
                 labels=torch.from_numpy(micro_batch.labels),
                 beginnings=micro_batch.beginnings,
             ).to(self.model.device)
-            share = weight / sum(weights)
+            share = weight / whole
             with self.accelerator.autocast():
                 loss = self.model.loss(batch, objective=self.section.objective) * share
             self.accelerator.backward(loss)
