@@ -176,7 +176,7 @@ def test_a_full_spool_says_to_come_again_and_nothing_is_lost(started):
         if status == 200:
             sent += 1
         else:
-            assert (status, head["Retry-After"]) == (503, "2")
+            assert (status, head["Retry-After"]) == (503, "3")
             refused += 1
             for arrival in source.take(1).arrivals:
                 got += [int(json.loads(line)["body"].split()[0]) for line in arrival.lines["text"]]

@@ -27,7 +27,7 @@ _PROTOBUF = "application/x-protobuf"
 _JSON = "application/json"
 _LINGER = 0.002  # seconds; senders wait for the flush
 _FLUSH = 10.0  # seconds that a flush may take before senders are told to come again
-_AGAIN = "2"  # seconds
+_AGAIN = "3"  # seconds; the SDK tries six times, and must hold out for more than ten
 _REFUSALS = {
     401: "wrong_tokens",
     404: "unknown_paths",
