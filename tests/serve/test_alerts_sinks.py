@@ -241,10 +241,10 @@ def test_an_answer_that_repeats_the_request_shows_nothing_secret():
 
 
 def test_nobody_there_is_told_as_it_is():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    answer = post(target(f"http://127.0.0.1:{port}/s3cr3t"), {}, key="k")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens
+        port = taken.getsockname()[1]
+        answer = post(target(f"http://127.0.0.1:{port}/s3cr3t"), {}, key="k")
     assert (answer.status, answer.taken, answer.refused) == (None, False, False)
     assert "refused" in answer.told
     assert "s3cr3t" not in answer.told
